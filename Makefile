@@ -1,0 +1,50 @@
+# Everything bootstraps itself into .venv: Python 3.11+ and make are all that a machine needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+
+.PHONY: help setup demo test lint format bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "docsluice needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.installed: $(UV) requirements.lock pyproject.toml
+	$(UV) pip sync --quiet --python $(BIN)/python requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(VENV)/.installed ## Install everything into .venv
+
+demo: setup ## Broker, model, consumer and real documents on this machine (MODEL=gpt-4o-mini uses your OpenAI key)
+	@$(BIN)/python -m deploy.local.demo $(if $(MODEL),--model $(MODEL))
+
+test: setup ## Run all tests
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Let ruff format and fix what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## Measure: utilisation against the greedy bound, and the local model's documents an hour
+	$(BIN)/python -m tests.bench
+
+lock: $(UV) ## Resolve requirements.lock anew
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --group dev --no-emit-index-url \
+	  --output-file requirements.lock pyproject.toml
+
+clean: ## Remove .venv and all that runs have left
+	rm -rf $(VENV) .docsluice .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

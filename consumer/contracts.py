@@ -1,0 +1,158 @@
+"""What crosses a topic: the event in, the result out, and the headers of a dead letter.
+
+These shapes are the service's public interface (see docs/contracts.md); golden files in the tests hold them still.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+
+Headers: TypeAlias = Sequence[tuple[str, bytes]]
+"""Kafka record headers in order; a name may occur more than once."""
+
+Scalar: TypeAlias = str | int | float | bool
+OutputValue: TypeAlias = Any
+"""One task's answer: a string (text, choice), a list of strings (list), or whatever JSON its own schema allows."""
+
+EXCERPT_CHARACTERS = 100
+RESULT_TYPE = "docsluice.document.analyzed.v1"
+REPLAY_COUNT_HEADER = "__docsluice.errors.replay_count"
+ERROR_HEADER_PREFIX = "__docsluice.errors."
+ORIGINAL_TOPIC_HEADER = "kafka_dlt-original-topic"
+"""The one name outside our prefix: user interfaces that redrive look for it."""
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plain_decimal(amount: Decimal) -> str:
+    return f"{amount.normalize():f}" if amount else "0"
+
+
+NotBlank = Annotated[str, AfterValidator(_not_blank)]
+Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
+Usd = Annotated[Decimal, PlainSerializer(_plain_decimal, return_type=str, when_used="json")]
+
+
+class _Contract(BaseModel):
+    """Frozen, and strict about unknown fields: a misspelt field is an error, never silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DocumentEvent(_Contract):
+    """A document to analyze, as its producer sent it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    document_id: NotBlank
+    text: NotBlank
+    metadata: dict[str, Scalar] = Field(default_factory=dict)
+    schema_version: Literal[1] = 1
+
+
+class Usage(_Contract):
+    """Tokens that one document used, all its attempts together. `cached_tokens` are part of `input_tokens`."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+        )
+
+
+class SourcePosition(_Contract):
+    """Where a record was read."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class DocumentResult(_Contract):
+    """What the tasks answered about one document, and what it cost."""
+
+    schema_version: Literal[1] = 1
+    result_id: str
+    document_id: str
+    outputs: dict[str, OutputValue]
+    models: dict[str, str]
+    usage: Usage
+    cost_usd: Usd
+    attempts: int
+    started_at: Moment
+    finished_at: Moment
+    pipeline_version: str
+    mode: Literal["fanout", "fused"]
+    source: SourcePosition
+    excerpt: str
+    metadata: dict[str, Scalar]
+
+
+class DeadLetterReason(StrEnum):
+    """Why a record ended as a dead letter. Closed: each has its remedy in docs/dead-letters.md."""
+
+    UNDECODABLE = "undecodable"
+    INVALID_EVENT = "invalid_event"
+    TOO_LARGE = "too_large"
+    REFUSED = "refused"
+    CONTENT_FILTERED = "content_filtered"
+    TRUNCATED = "truncated"
+    INVALID_ANSWER = "invalid_answer"
+    REJECTED = "rejected"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    UNEXPECTED = "unexpected"
+
+
+class Stage(StrEnum):
+    """The part of a record's path in which it was rejected."""
+
+    DECODE = "decode"
+    ANALYZE = "analyze"
+    PUBLISH = "publish"
+
+
+def result_id(*, document_id: str, text: str, pipeline_version: str) -> str:
+    """The same document under the same pipeline always gets the same id, so that readers can drop repeats."""
+    digest = hashlib.sha256()
+    for part in (document_id, text, pipeline_version):
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()[:32]
+
+
+def result_headers(result: DocumentResult, *, group_id: str) -> list[tuple[str, bytes]]:
+    """The CloudEvents attributes of a result, in the Kafka binding's binary mode."""
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", RESULT_TYPE.encode()),
+        ("ce_source", f"/docsluice/{group_id}".encode()),
+        ("ce_id", result.result_id.encode()),
+        ("ce_subject", result.document_id.encode()),
+        ("ce_time", _rfc3339(result.finished_at).encode()),
+        ("content-type", b"application/json"),
+    ]
+
+
+def excerpt(text: str) -> str:
+    """The first characters of a document, enough for a person to recognise it."""
+    return text[:EXCERPT_CHARACTERS]

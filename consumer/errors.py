@@ -1,0 +1,115 @@
+"""What can go wrong, drawn once.
+
+    DocsluiceError
+    ├── ConfigurationError      settings or a pipeline file that cannot work: one line each, exit 2
+    ├── RecordRejected          the record's fault: it becomes a dead letter and the service goes on
+    ├── InvalidAnswer           the model's answer is not what the step asked for: asked again once, then rejected
+    ├── AttemptFailed           one call failed and may be tried again
+    │   ├── RateLimited             429: too fast; never counts against the document
+    │   ├── QuotaExhausted          429: the account is empty; never counts against the document
+    │   ├── CallTimedOut            no answer in time; counts while other calls succeed
+    │   └── ProviderUnavailable     5xx, refused or broken connection; counts while other calls succeed
+    └── ServiceFault            the world's fault: stop with a clear message, nothing committed past the hole
+        ├── ProviderMisconfigured   bad key, no permission, unknown model or path
+        ├── BrokerFault             a topic that is missing and may not be made, no permission, wrong credentials
+        └── PublishImpossible       a dead letter that the topic will never take
+
+Anything else that a record raises is a bug of ours: a dead letter with the reason `unexpected`.
+Exceptions of openai and aiokafka are translated into these at the edge (llm/faults.py, kafka/faults.py).
+"""
+
+from __future__ import annotations
+
+from consumer.contracts import DeadLetterReason, Stage
+
+
+class DocsluiceError(Exception):
+    """The root of everything this service raises on purpose."""
+
+
+class ConfigurationError(DocsluiceError):
+    """Settings or a pipeline file that cannot work. `problems` are sentences, each naming what to change."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class RecordRejected(DocsluiceError):
+    """The record's own fault."""
+
+    def __init__(
+        self,
+        reason: DeadLetterReason,
+        message: str,
+        *,
+        stage: Stage = Stage.ANALYZE,
+        step: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.stage = stage
+        self.step = step
+        self.model = model
+
+
+class InvalidAnswer(DocsluiceError):
+    """An answer that does not meet the step's schema; the message is fit to be shown to the model."""
+
+
+class AttemptFailed(DocsluiceError):
+    """One call failed and may be tried again.
+
+    `outcome` is the metric label; `retry_after_seconds` is the provider's own word on when, if it gave one;
+    `blames_document` tells whether the attempt may count against the document at all.
+    """
+
+    outcome = "failed"
+    blames_document = True
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RateLimited(AttemptFailed):
+    """429: more than the provider allows a minute."""
+
+    outcome = "rate_limited"
+    blames_document = False
+
+
+class QuotaExhausted(AttemptFailed):
+    """429: the account has no quota left; only a person can mend that."""
+
+    outcome = "quota_exhausted"
+    blames_document = False
+
+
+class CallTimedOut(AttemptFailed):
+    """No answer within the request timeout. The provider may have counted the tokens all the same."""
+
+    outcome = "timeout"
+
+
+class ProviderUnavailable(AttemptFailed):
+    """5xx, or a connection that was refused or broke."""
+
+    outcome = "unavailable"
+
+
+class ServiceFault(DocsluiceError):
+    """The world's fault: going on would lose or spoil records, so the service stops and says why."""
+
+
+class ProviderMisconfigured(ServiceFault):
+    """The provider will refuse every call: a bad key, a missing permission, an unknown model or path."""
+
+
+class BrokerFault(ServiceFault):
+    """The broker will not serve us as configured: credentials, permissions, or a topic that is missing."""
+
+
+class PublishImpossible(ServiceFault):
+    """A dead letter that its topic will never take; dropping it would lose a record."""
