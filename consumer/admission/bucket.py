@@ -1,0 +1,49 @@
+"""A token bucket. Pure: time is passed in, in seconds on any clock that never goes back."""
+
+from __future__ import annotations
+
+SECONDS_PER_MINUTE = 60.0
+
+
+class Bucket:
+    """Lets through `per_minute` units a minute, after a burst of at most `burst_seconds` worth of them.
+
+    Providers enforce a minute's limit in windows of about a second, so a bucket that started full would overshoot
+    in its first minute: this one starts empty. A request larger than the burst waits, before it goes out, until the
+    bucket has filled up for it; so in any span of time what was taken is never more than rate times span plus one
+    burst, or plus that one request.
+    """
+
+    def __init__(self, *, per_minute: float, now: float, burst_seconds: float = 1.0) -> None:
+        self.per_minute = per_minute
+        self._rate = per_minute / SECONDS_PER_MINUTE
+        self._burst = max(1.0, self._rate * burst_seconds)
+        self._depth = self._burst
+        self._level = 0.0
+        self._filled_at = now
+
+    def wait_seconds(self, amount: float, *, now: float) -> float:
+        """How long until `amount` may be taken; 0 when it may be now. Whoever asks is taken to be next in the queue."""
+        self._fill(now)
+        self._depth = max(self._burst, amount)
+        return max(0.0, (amount - self._level) / self._rate)
+
+    def take(self, amount: float, *, now: float) -> None:
+        """Take it, into debt if need be."""
+        self._fill(now)
+        self._level -= amount
+        self._depth = self._burst
+
+    def give_back(self, amount: float, *, now: float) -> None:
+        """Return what was reserved and not used; a negative amount takes the difference."""
+        self._fill(now)
+        self._level = min(self._depth, self._level + amount)
+
+    def available(self, *, now: float) -> float:
+        """What could be taken at once; negative while in debt."""
+        self._fill(now)
+        return self._level
+
+    def _fill(self, now: float) -> None:
+        self._level = min(self._depth, self._level + self._rate * (now - self._filled_at))
+        self._filled_at = now

@@ -1,0 +1,67 @@
+"""`docsluice-consumer check`: tries all that `run` needs, and says what is missing before documents are at stake."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from consumer.errors import DocsluiceError
+from consumer.kafka.connection import missing_topics
+from consumer.llm.pipeline_file import load_pipeline_file
+from consumer.llm.steps import steps_of
+from consumer.service import broker_of, client_of, topics_of
+from consumer.settings import Settings
+
+_PATIENCE_SECONDS = 10.0
+
+
+async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
+    """Print a line a part; True when all is well.
+
+    Raises:
+        ConfigurationError: the pipeline file cannot be used.
+    """
+    file = load_pipeline_file(settings.pipeline)
+    mode = settings.mode or file.mode
+    steps = steps_of(file, mode=mode, default_model=settings.model)
+    tasks = ", ".join(task.name for task in file.tasks)
+    say(f"ok       pipeline {file.name} ({mode}): {tasks}")
+    models = {step.model for step in steps}
+    broker = await _tried(f"broker {settings.kafka_bootstrap_servers}", lambda: _check_broker(settings), say)
+    provider = await _tried(
+        f"provider {settings.openai_base_url or 'OpenAI'}", lambda: _check_provider(settings, models), say
+    )
+    return broker and provider
+
+
+async def _tried(what: str, attempt: Callable[[], Awaitable[str]], say: Callable[[str], None]) -> bool:
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            found = await attempt()
+    except TimeoutError:
+        say(f"FAILED   {what}: no answer within {_PATIENCE_SECONDS:.0f} seconds")
+        return False
+    except DocsluiceError as problem:
+        say(f"FAILED   {what}: {problem}")
+        return False
+    say(f"ok       {what}: {found}")
+    return True
+
+
+async def _check_broker(settings: Settings) -> str:
+    missing = await missing_topics(broker_of(settings), topics_of(settings))
+    return (
+        f"reached; {', '.join(missing)} missing, run will create them" if missing else "reached; all topics are there"
+    )
+
+
+async def _check_provider(settings: Settings, models: set[str]) -> str:
+    client = client_of(settings)
+    try:
+        offered = await client.probe()
+    finally:
+        await client.close()
+    unknown = sorted(models - set(offered))
+    return (
+        f"reached; it does not list {', '.join(unknown)}" if unknown else f"reached; offers {', '.join(sorted(models))}"
+    )

@@ -1,0 +1,123 @@
+"""A rejected record as a dead letter: its own bytes untouched, and headers that say what happened."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from consumer.contracts import (
+    ERROR_HEADER_PREFIX,
+    ORIGINAL_TOPIC_HEADER,
+    DeadLetterReason,
+    Stage,
+)
+from consumer.errors import RecordRejected
+from consumer.kafka.records import Outgoing, Record
+
+STACKTRACE_BYTES = 8 * 1024
+_ORIGIN = ("topic", "partition", "offset", "timestamp", "first_failed_at", "replay_count")
+"""What a record that fails again after a redrive keeps from its first failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What is known about a rejected record beside the record itself."""
+
+    error: BaseException
+    attempts: int
+    cost_usd: Decimal
+    first_failed_at: datetime
+    failed_at: datetime
+    group_id: str
+    pipeline_version: str
+
+    @property
+    def reason(self) -> DeadLetterReason:
+        """A bug of ours is `unexpected`."""
+        return self.error.reason if isinstance(self.error, RecordRejected) else DeadLetterReason.UNEXPECTED
+
+    @property
+    def stage(self) -> Stage:
+        """Where on its path the record was rejected."""
+        return self.error.stage if isinstance(self.error, RecordRejected) else Stage.ANALYZE
+
+    @property
+    def step(self) -> str:
+        """The step that failed; empty when none did."""
+        return (self.error.step or "") if isinstance(self.error, RecordRejected) else ""
+
+
+def dead_letter(record: Record, failure: Failure, *, topic: str) -> Outgoing:
+    """The dead letter of a record.
+
+    The previous failure's headers are dropped, all but the first origin: stacked stack traces are how a dead letter
+    outgrows its topic's message limit.
+    """
+    earlier = {
+        name.removeprefix(ERROR_HEADER_PREFIX): value
+        for name, value in record.headers
+        if name.startswith(ERROR_HEADER_PREFIX)
+    }
+    fields = {**_described(failure), **_origin(record, failure), **_kept(earlier)}
+    fields["cost_usd"] = str(failure.cost_usd + _earlier_cost(earlier))
+    own = [(name, value) for name, value in record.headers if not _is_ours(name)]
+    added = [(ERROR_HEADER_PREFIX + name, value.encode("utf-8", errors="replace")) for name, value in fields.items()]
+    original_topic = (ORIGINAL_TOPIC_HEADER, fields["topic"].encode())
+    return Outgoing(topic=topic, key=record.key, value=record.value, headers=[*own, *added, original_topic])
+
+
+def _origin(record: Record, failure: Failure) -> dict[str, str]:
+    return {
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+        "timestamp": str(record.timestamp_ms),
+        "first_failed_at": _rfc3339(failure.first_failed_at),
+        "replay_count": "0",
+    }
+
+
+def _kept(earlier: dict[str, bytes]) -> dict[str, str]:
+    return {name: earlier[name].decode("utf-8", errors="replace") for name in _ORIGIN if name in earlier}
+
+
+def _described(failure: Failure) -> dict[str, str]:
+    error = failure.error
+    fields = {
+        "group": failure.group_id,
+        "stage": failure.stage.value,
+        "step": failure.step,
+        "reason": failure.reason.value,
+        "exception.class.name": f"{type(error).__module__}.{type(error).__qualname__}",
+        "exception.message": str(error),
+        "exception.stacktrace": _stacktrace(error),
+        "attempts": str(failure.attempts),
+        "last_failed_at": _rfc3339(failure.failed_at),
+        "pipeline_version": failure.pipeline_version,
+        "model": (error.model or "") if isinstance(error, RecordRejected) else "",
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _stacktrace(error: BaseException) -> str:
+    """The end of the trace, which is where it went wrong."""
+    trace = "".join(traceback.format_exception(error)).encode("utf-8", errors="replace")
+    return trace[-STACKTRACE_BYTES:].decode("utf-8", errors="ignore")
+
+
+def _earlier_cost(earlier: dict[str, bytes]) -> Decimal:
+    try:
+        cost = Decimal(earlier.get("cost_usd", b"0").decode())
+    except (ArithmeticError, UnicodeDecodeError):
+        return Decimal(0)
+    return cost if cost.is_finite() else Decimal(0)
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,161 @@
+"""How to reach the broker, and the patience to wait for one that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from consumer.errors import BrokerFault, ConfigurationError
+from consumer.kafka import faults
+
+log = structlog.get_logger(__name__)
+
+Answer = TypeVar("Answer")
+
+REQUEST_TIMEOUT_MS = 30_000
+MAX_REQUEST_BYTES = 64 * 1024 * 1024
+"""The producer's own bound, far above any topic's: the topic's `max.message.bytes` is to decide, not the client."""
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """Addresses and credentials."""
+
+    bootstrap_servers: str
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+
+    def client_arguments(self) -> dict[str, Any]:
+        """What every aiokafka client is made with.
+
+        Raises:
+            ConfigurationError: a certificate file cannot be used.
+        """
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": self.security_protocol,
+            "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        }
+        if self.security_protocol.startswith("SASL"):
+            arguments |= {
+                "sasl_mechanism": self.sasl_mechanism or "PLAIN",
+                "sasl_plain_username": self.sasl_username,
+                "sasl_plain_password": self.sasl_password,
+            }
+        if self.security_protocol.endswith("SSL"):
+            arguments["ssl_context"] = self._ssl_context()
+        return arguments
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.ssl_cafile)
+            if self.ssl_certfile:
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                [f"DOCSLUICE_KAFKA_SSL_CAFILE, _SSL_CERTFILE or _SSL_KEYFILE cannot be used: {error}"]
+            ) from error
+        return context
+
+
+async def patiently(action: Callable[[], Awaitable[Answer]], *, doing: str) -> Answer:
+    """Do it, waiting out a broker that is away, for as long as it takes; say so once, and when it is back.
+
+    Raises:
+        DocsluiceError: what waiting will not mend.
+    """
+    pause_seconds, waiting = _FIRST_PAUSE_SECONDS, False
+    while True:
+        try:
+            answer = await action()
+        except KafkaError as error:
+            fault = faults.translate(error, doing=doing)
+            if fault is not None:
+                raise fault from error
+            if not waiting:
+                log.warning("broker.waiting", doing=doing, error=f"{type(error).__name__}: {error}")
+            waiting = True
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(_LONGEST_PAUSE_SECONDS, pause_seconds * 2)
+        else:
+            if waiting:
+                log.warning("broker.back", doing=doing)
+            return answer
+
+
+async def started(make: Callable[[], Any], *, doing: str) -> Any:
+    """Make an aiokafka client and connect it, a new one for each try: they cannot be started twice."""
+
+    async def start_one() -> Any:
+        client = make()
+        try:
+            await client.start()
+        except BaseException:
+            await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+            raise
+        return client
+
+    return await patiently(start_one, doing=doing)
+
+
+async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int) -> None:
+    """Create the topics that are missing; `partitions` -1 leaves their number to the broker.
+
+    Raises:
+        BrokerFault: one is missing and may not be created; the message says which and what to do.
+    """
+    async with _admin(broker) as admin:
+        await patiently(lambda: _create_missing(admin, topics, partitions), doing="look up the topics")
+
+
+async def missing_topics(broker: Broker, topics: Sequence[str]) -> list[str]:
+    """Those of the topics that are not there."""
+    async with _admin(broker) as admin:
+        there = await patiently(admin.list_topics, doing="look up the topics")
+        return sorted(set(topics) - set(there))
+
+
+@contextlib.asynccontextmanager
+async def _admin(broker: Broker) -> AsyncIterator[Any]:
+    admin = await started(
+        lambda: AIOKafkaAdminClient(**broker.client_arguments()),
+        doing=f"reach the broker at {broker.bootstrap_servers}",
+    )
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def _create_missing(admin: Any, topics: Sequence[str], partitions: int) -> None:
+    missing = sorted(set(topics) - set(await admin.list_topics()))
+    if not missing:
+        return
+    wanted = [NewTopic(name=topic, num_partitions=partitions, replication_factor=-1) for topic in missing]
+    response = await admin.create_topics(wanted)
+    for topic, code, *message in response.topic_errors:
+        error = for_code(code)
+        if code == 0:
+            log.info("topic.created", topic=topic)
+        elif error.retriable:
+            raise error(topic)
+        elif error is not TopicAlreadyExistsError:
+            because = f"{error.__name__}: {message[0]}" if message and message[0] else error.__name__
+            raise BrokerFault(
+                f"topic {topic} is missing and could not be created ({because}); create it, or name another topic"
+            )

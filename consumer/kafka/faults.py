@@ -1,0 +1,44 @@
+"""The one place where aiokafka's exceptions become ours: those that waiting will mend, and those it will not."""
+
+from __future__ import annotations
+
+from aiokafka import errors
+
+from consumer.contracts import DeadLetterReason, Stage
+from consumer.errors import BrokerFault, DocsluiceError, RecordRejected
+
+TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
+
+_LASTING: dict[type[errors.KafkaError], str] = {
+    errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input, WRITE on the others",
+    errors.GroupAuthorizationFailedError: "not allowed to use this consumer group (DOCSLUICE_GROUP_ID)",
+    errors.ClusterAuthorizationFailedError: "not allowed on this cluster",
+    errors.TransactionalIdAuthorizationFailed: "not allowed to use this transactional id",
+    errors.DelegationTokenAuthorizationFailed: "the delegation token is not accepted",
+    errors.SaslAuthenticationFailed: "the broker does not accept the SASL user name or password",
+    errors.AuthenticationFailedError: "the broker does not accept our credentials",
+    errors.AuthenticationMethodNotSupported: "the broker does not know this way to authenticate",
+    errors.UnsupportedSaslMechanismError: "the broker does not know DOCSLUICE_KAFKA_SASL_MECHANISM",
+    errors.IllegalSaslStateError: "the broker expects another security protocol",
+    errors.SecurityDisabled: "the broker has security switched off",
+    errors.InvalidTopicError: "the topic's name is not valid",
+    errors.InvalidGroupIdError: "the group's name is not valid",
+    errors.InvalidSessionTimeoutError: "the broker does not allow this session timeout",
+    errors.InconsistentGroupProtocolError: "the group has members of another kind; choose another DOCSLUICE_GROUP_ID",
+    errors.UnsupportedVersionError: "the broker is too old",
+    errors.IncompatibleBrokerVersion: "the broker is too old",
+    errors.UnrecognizedBrokerVersion: "the broker speaks no version that is known here",
+    errors.UnsupportedCodecError: "the records are compressed in a way that needs another library",
+    errors.PolicyViolationError: "a policy of the broker forbids it",
+    errors.ProducerFenced: "another producer took our place",
+}
+
+
+def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
+    """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
+    if isinstance(error, TOO_LARGE):
+        return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
+    for kind, sentence in _LASTING.items():
+        if isinstance(error, kind):
+            return BrokerFault(f"cannot {doing}: {sentence} ({type(error).__name__}: {error})")
+    return None

@@ -1,0 +1,325 @@
+"""Reads records and gives each to a task of its own; commits what has ended; survives rebalances.
+
+One task is always inside `getmany`: work never blocks it. A partition with too many open records is paused and polling
+goes on. It is ended by a flag and never by cancelling `getmany`, whose count of fetches would be wrong for good
+and with it aiokafka's own check on liveness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from consumer.kafka import faults
+from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, patiently, started
+from consumer.kafka.partitions import PartitionLife, Partitions
+from consumer.kafka.records import Record
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+Process = Callable[[Record], Awaitable[None]]
+"""Returns when the record has ended; raises when the service must stop."""
+
+_POLL_MS = 100
+_POLL_GRACE_SECONDS = 2.0
+_LAST_COMMIT_SECONDS = 10.0
+_SESSION_TIMEOUT_MS = 30_000
+_HEARTBEAT_MS = 3_000
+_MAX_POLL_INTERVAL_MS = 600_000
+_RESUME_BELOW = 0.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """What to read, and how much of it at a time."""
+
+    topic: str
+    group_id: str
+    group_instance_id: str | None
+    max_open_records_per_partition: int
+    commit_interval_seconds: float
+    drain_seconds: float
+
+
+class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """The input topic. `fault` completes with an exception when a record's task or a commit says: stop."""
+
+    def __init__(self, *, broker: Broker, subscription: Subscription, process: Process, metrics: Metrics) -> None:
+        self._broker = broker
+        self._subscription = subscription
+        self._process = process
+        self._metrics = metrics
+        self._partitions = Partitions()
+        self._consumer: Any = None
+        self._poll_task: asyncio.Task[None] | None = None
+        self._commit_task: asyncio.Task[None] | None = None
+        self._draining = False
+        self._stopped = False
+        self.polled_at = time.monotonic()
+        self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Join the group, waiting for the broker, and begin to read.
+
+        Raises:
+            BrokerFault: waiting will not help.
+        """
+        self._consumer = await started(self._subscribed_consumer, doing=f"read topic {self._subscription.topic}")
+        self._poll_task = self._never_ending(self._poll(), name="source.poll")
+        self._commit_task = self._never_ending(self._commit_regularly(), name="source.commit")
+
+    async def _poll(self) -> None:
+        while not self._stopped:
+            self.polled_at = time.monotonic()
+            batches = await patiently(self._next_batches, doing=f"read topic {self._subscription.topic}")
+            for partition, records in batches.items():
+                self._open(partition, records)
+
+    async def _commit_regularly(self) -> None:
+        while not self._stopped:
+            await asyncio.sleep(self._subscription.commit_interval_seconds)
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Commit what has ended. During a rebalance nothing can be committed; the next round will."""
+        assigned = self._consumer.assignment()
+        points = {p: point for p, point in self._partitions.to_commit().items() if p in assigned}
+        if not points:
+            return
+        try:
+            await self._consumer.commit({partition: tuple(point) for partition, point in points.items()})
+        except (CommitFailedError, IllegalStateError):
+            self._metrics.commits_total.labels(outcome="rebalanced").inc()
+            return
+        except KafkaError as error:
+            self._metrics.commits_total.labels(outcome="failed").inc()
+            fault = faults.translate(error, doing="commit offsets")
+            if fault is not None:
+                raise fault from error
+            log.warning("commit.failed", error=f"{type(error).__name__}: {error}")
+            return
+        self._metrics.commits_total.labels(outcome="ok").inc()
+        for partition, point in points.items():
+            life = self._partitions.find(partition)
+            if life is not None:
+                life.committed = point
+
+    async def drain(self, *, seconds: float) -> int:
+        """Open no more records, give the open ones so long to end, and let go of the rest; returns how many those are.
+
+        They stay open, so nothing above them is committed and they are read again.
+        """
+        self._draining = True
+        self._pause(life for life in self._partitions if not life.paused)
+        tasks = self._partitions.tasks()
+        unfinished: set[asyncio.Task[None]] = set()
+        if tasks:
+            _, unfinished = await asyncio.wait(tasks, timeout=seconds)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+        return len(unfinished)
+
+    async def close(self) -> None:
+        """Let go of all work, commit what has ended, and leave the group."""
+        self._draining = self._stopped = True
+        tasks = self._partitions.tasks()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._consumer is None:
+            return
+        await self._end(self._commit_task, after_seconds=0.0)
+        await self._commit_at_last()
+        await self._end(self._poll_task, after_seconds=_POLL_GRACE_SECONDS)
+        await self._consumer.stop()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Commit at once; the work goes on, for most partitions come straight back."""
+        if revoked:
+            log.info("partitions.revoked", partitions=_numbers(revoked))
+            await self._commit_at_last()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Carry on where a partition came back untouched, and forget those that did not."""
+        # aiokafka logs and swallows whatever is raised here, so it is kept for the service to see.
+        try:
+            kept = [partition for partition in assigned if await self._is_still_ours(partition)]
+            for life in self._partitions:
+                if life.partition not in kept:
+                    self._partitions.forget(life.partition)
+                    self._metrics.forget_partition(life.partition.topic, life.partition.partition)
+            for partition in kept:
+                self._carry_on(self._partitions.life(partition))
+            for partition in assigned:
+                self._partitions.life(partition)
+            if self._draining:
+                self._pause(self._partitions)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._stop_because(error)
+        self._metrics.rebalances_total.inc()
+        log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
+
+    def report(self) -> None:
+        """Bring the gauges up to date."""
+        backlog = 0
+        for life in self._partitions:
+            labels = {"topic": life.partition.topic, "partition": str(life.partition.partition)}
+            self._metrics.partition_open_records.labels(**labels).set(life.offsets.open_count)
+            lag = self._lag(life)
+            if lag is not None:
+                self._metrics.partition_lag_records.labels(**labels).set(lag)
+                backlog += lag
+        self._metrics.backlog_documents.set(backlog)
+        self._metrics.oldest_open_record_age_seconds.set(self._partitions.oldest_age_seconds())
+        paused = any(life.paused for life in self._partitions) and not self._draining
+        self._metrics.consumption_paused.labels(reason="backpressure").set(paused)
+
+    def _subscribed_consumer(self) -> Any:
+        subscription = self._subscription
+        # Bytes come in as they are: a deserializer inside the client would let one bad record stop the reading.
+        consumer = AIOKafkaConsumer(
+            **self._broker.client_arguments(),
+            group_id=subscription.group_id,
+            group_instance_id=subscription.group_instance_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            partition_assignment_strategy=(StickyPartitionAssignor,),
+            session_timeout_ms=_SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=_HEARTBEAT_MS,
+            # Its default is the session timeout, and a drain may take longer.
+            rebalance_timeout_ms=int((subscription.drain_seconds + 30) * 1000),
+            max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
+            max_partition_fetch_bytes=1024 * 1024,
+            fetch_max_bytes=MAX_REQUEST_BYTES,
+        )
+        consumer.subscribe([subscription.topic], listener=self)
+        return consumer
+
+    def _never_ending(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """A task whose death stops the service."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not self._stopped and not task.cancelled():
+                self._stop_because(task.exception() or RuntimeError(f"{name} ended by itself"))
+
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(ended)
+        return task
+
+    async def _end(self, task: asyncio.Task[None] | None, *, after_seconds: float) -> None:
+        """Await a side task that has seen the flag, and cancel it when it hangs on a broker that is away."""
+        if task is None:
+            return
+        await asyncio.wait([task], timeout=after_seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _next_batches(self) -> dict[TopicPartition, list[ConsumerRecord]]:
+        batches: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        return batches
+
+    def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
+        """Start a task for each record; pause the partition when it has enough of them."""
+        if self._draining:
+            return
+        life = self._partitions.life(partition)
+        for record in records:
+            if life.offsets.next_offset is not None and record.offset < life.offsets.next_offset:
+                continue  # fetched again after a rebalance; this life has it open or ended
+            life.offsets.opened(record.offset)
+            name = f"record:{partition.topic}/{partition.partition}@{record.offset}"
+            task = asyncio.create_task(self._work(life, record), name=name)
+            life.tasks[task] = time.monotonic()
+            task.add_done_callback(life.tasks.pop)
+        if life.offsets.open_count >= self._subscription.max_open_records_per_partition:
+            self._pause([life])
+
+    async def _work(self, life: PartitionLife, record: ConsumerRecord) -> None:
+        """Close the record's offset if, and only if, its path was walked to the end."""
+        try:
+            await self._process(_read(record))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the service stops and the record stays open
+            self._stop_because(error)
+            return
+        life.offsets.closed(record.offset)
+        if life.paused and life.offsets.open_count < self._subscription.max_open_records_per_partition * _RESUME_BELOW:
+            self._resume(life)
+
+    def _pause(self, lives: Iterable[PartitionLife]) -> None:
+        for life in lives:
+            life.paused = True
+            with contextlib.suppress(IllegalStateError):  # in the middle of a rebalance it is not ours to pause
+                self._consumer.pause(life.partition)
+
+    def _resume(self, life: PartitionLife) -> None:
+        if self._draining:
+            return
+        life.paused = False
+        with contextlib.suppress(IllegalStateError):
+            self._consumer.resume(life.partition)
+
+    async def _is_still_ours(self, partition: TopicPartition) -> bool:
+        """Whether nobody has moved the committed offset since we did."""
+        life = self._partitions.find(partition)
+        if life is None or life.offsets.next_offset is None:
+            return False
+        committed: int | None = await self._consumer.committed(partition)
+        return committed == (life.committed.offset if life.committed else None)
+
+    def _carry_on(self, life: PartitionLife) -> None:
+        self._consumer.seek(life.partition, life.offsets.next_offset)
+        if life.paused:
+            self._pause([life])
+
+    async def _commit_at_last(self) -> None:
+        """Commit before it is too late for it, but do not wait for a broker that is away."""
+        try:
+            async with asyncio.timeout(_LAST_COMMIT_SECONDS):
+                await self.commit()
+        except TimeoutError:
+            log.warning("commit.skipped", reason="the broker did not answer; what ended since the last commit repeats")
+        except Exception as error:  # noqa: BLE001 - aiokafka swallows what a listener raises, so it is kept here
+            self._stop_because(error)
+
+    def _stop_because(self, error: BaseException) -> None:
+        if not self.fault.done():
+            self.fault.set_exception(error)
+
+    def _lag(self, life: PartitionLife) -> int | None:
+        """Records not yet ended, those being worked on included; None while the end of the partition is unknown."""
+        try:
+            end: int | None = self._consumer.highwater(life.partition)
+        except IllegalStateError:
+            return None
+        point = life.offsets.committable() or life.committed
+        if end is None or point is None:
+            return None
+        return max(0, end - point.offset)
+
+
+def _read(record: ConsumerRecord) -> Record:
+    return Record(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=[(name, value if value is not None else b"") for name, value in record.headers],
+        timestamp_ms=record.timestamp,
+    )
+
+
+def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:
+    return sorted(partition.partition for partition in partitions)

@@ -1,0 +1,75 @@
+"""What is asked of a chat model and what comes back, free of any SDK."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from consumer.contracts import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """Generation parameters; None leaves the provider's default."""
+
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One call: the turns, and the JSON schema (an object) that the answer must meet."""
+
+    step: str
+    model: str
+    messages: tuple[Message, ...]
+    schema: dict[str, Any]
+    sampling: Sampling
+
+    @property
+    def input_bytes(self) -> int:
+        """UTF-8 size of what the model will read, from which tokens are estimated."""
+        return sum(len(message.content.encode()) for message in self.messages)
+
+    def and_then(self, *messages: Message) -> ChatRequest:
+        """The same request with further turns."""
+        return replace(self, messages=(*self.messages, *messages))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the model said. `usage` is None from a server that reports none."""
+
+    text: str
+    finish_reason: str
+    refusal: str | None
+    usage: Usage | None
+
+
+class ChatClient(Protocol):
+    """Puts one request to a model; retries nothing."""
+
+    async def ask(self, request: ChatRequest) -> Answer:
+        """Return the model's answer.
+
+        Raises:
+            AttemptFailed: the call may be tried again.
+            RecordRejected: the provider will never take this request.
+            ServiceFault: the provider will take no request at all.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...

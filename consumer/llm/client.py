@@ -1,0 +1,154 @@
+"""The model behind the OpenAI SDK: any server that speaks chat completions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+import openai
+from openai.types.chat import ChatCompletion
+
+from consumer.contracts import Usage
+from consumer.errors import DocsluiceError, ProviderUnavailable
+from consumer.llm import faults
+from consumer.llm.chat import Answer, ChatRequest, Message
+
+StructuredOutputs: TypeAlias = Literal["json_schema", "json_object", "none"]
+_WEAKER: dict[StructuredOutputs, StructuredOutputs] = {"json_schema": "json_object", "json_object": "none"}
+_NO_KEY = "none"  # the SDK insists on a key; servers such as Ollama, vLLM and llama.cpp want none
+
+
+class OpenAIChatClient:
+    """Asks over the SDK's aiohttp transport, which costs a third less CPU a call than its default one.
+
+    The SDK's own retries are off, since admission must see every attempt. What a server turns out not to know
+    (structured outputs, the newer name of the output bound) is remembered and left out from then on.
+    """
+
+    def __init__(
+        self, *, api_key: str | None, base_url: str | None, request_timeout_seconds: float, max_connections: int
+    ) -> None:
+        self._request_timeout_seconds = request_timeout_seconds
+        self._api_key = api_key
+        self._sdk = openai.AsyncOpenAI(
+            api_key=api_key or _NO_KEY,
+            base_url=base_url,
+            max_retries=0,
+            timeout=openai.Timeout(request_timeout_seconds, connect=min(10.0, request_timeout_seconds)),
+            http_client=openai.DefaultAioHttpClient(
+                limits=openai.DEFAULT_CONNECTION_LIMITS.__class__(
+                    max_connections=max_connections, max_keepalive_connections=max_connections
+                )
+            ),
+        )
+        self._structured_outputs: StructuredOutputs = "json_schema"
+        self._output_bound = "max_completion_tokens" if "api.openai.com" in str(self._sdk.base_url) else "max_tokens"
+
+    async def ask(self, request: ChatRequest) -> Answer:
+        """Put one request. See `ChatClient.ask` for the errors."""
+        while True:
+            known = (self._structured_outputs, self._output_bound)
+            with self._translated(request):
+                try:
+                    async with asyncio.timeout(self._request_timeout_seconds):
+                        return _answer(await self._create(request))
+                except openai.BadRequestError as error:
+                    # Another call may have learned it while this one was under way: then only try again.
+                    if known == (self._structured_outputs, self._output_bound) and not self._learn_from(error):
+                        raise
+
+    async def probe(self) -> list[str]:
+        """List the models that the server offers. See `ChatClient.ask` for the errors."""
+        try:
+            return [model.id async for model in self._sdk.models.list()]
+        except faults.FOREIGN as error:
+            raise self._translate(error, step="check", model="") from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._sdk.close()
+
+    async def _create(self, request: ChatRequest) -> ChatCompletion:
+        sampling = request.sampling
+        parameters: dict[str, Any] = {
+            self._output_bound: sampling.max_output_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "frequency_penalty": sampling.frequency_penalty,
+            "presence_penalty": sampling.presence_penalty,
+            "response_format": self._response_format(request),
+        }
+        completion: ChatCompletion = await self._sdk.chat.completions.create(
+            model=request.model,
+            messages=[{"role": turn.role, "content": turn.content} for turn in self._turns(request)],  # type: ignore[misc]
+            **{name: value for name, value in parameters.items() if value is not None},
+        )
+        return completion
+
+    def _response_format(self, request: ChatRequest) -> dict[str, Any] | None:
+        match self._structured_outputs:
+            case "json_schema":
+                named = {"name": request.step, "strict": True, "schema": request.schema}
+                return {"type": "json_schema", "json_schema": named}
+            case "json_object":
+                return {"type": "json_object"}
+            case _:
+                return None
+
+    def _turns(self, request: ChatRequest) -> tuple[Message, ...]:
+        """Where the server cannot enforce the schema, the system message spells it out."""
+        if self._structured_outputs == "json_schema":
+            return request.messages
+        system, *others = request.messages
+        schema = json.dumps(request.schema, ensure_ascii=False)
+        spelt_out = f"{system.content}\nIt must meet this JSON schema, with nothing before or after it: {schema}"
+        return (Message(system.role, spelt_out), *others)
+
+    def _learn_from(self, error: openai.BadRequestError) -> bool:
+        """Whether this 400 taught us something about the server that makes another try worth while."""
+        if self._structured_outputs in _WEAKER and faults.complains_about(error, "response_format", "json_schema"):
+            self._structured_outputs = _WEAKER[self._structured_outputs]
+            return True
+        if faults.complains_about(error, self._output_bound):
+            other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+            self._output_bound = other[self._output_bound]
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def _translated(self, request: ChatRequest) -> Iterator[None]:
+        try:
+            yield
+        except faults.FOREIGN as error:
+            # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
+            raise self._translate(error, step=request.step, model=request.model) from None
+
+    def _translate(self, error: Exception, *, step: str, model: str) -> DocsluiceError:
+        return faults.translate(error, step=step, model=model, now=datetime.now(UTC), secret=self._api_key)
+
+
+def _answer(completion: ChatCompletion) -> Answer:
+    """Read defensively: a server that is merely like OpenAI's may leave out anything."""
+    if not getattr(completion, "choices", None):
+        raise ProviderUnavailable("the provider's answer holds no choice")
+    choice: Any = completion.choices[0]
+    return Answer(
+        text=choice.message.content or "",
+        finish_reason=choice.finish_reason or "stop",
+        refusal=choice.message.refusal,
+        usage=_usage(completion),
+    )
+
+
+def _usage(completion: ChatCompletion) -> Usage | None:
+    said = completion.usage
+    if said is None:
+        return None
+    cached = said.prompt_tokens_details.cached_tokens if said.prompt_tokens_details else 0
+    return Usage(
+        input_tokens=said.prompt_tokens or 0, output_tokens=said.completion_tokens or 0, cached_tokens=cached or 0
+    )

@@ -1,0 +1,55 @@
+"""How many tokens a call will take, guessed before it and learned from what the provider reports after it. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from consumer.contracts import Usage
+from consumer.llm.chat import ChatRequest
+
+_BYTES_PER_TOKEN = 4.0
+_OUTPUT_TOKENS = 256
+_LEARNING_RATE = 0.1
+_REMEMBERED_OUTPUTS = 200
+_PERCENTILE = 0.9
+
+
+@dataclass(slots=True)
+class _Outputs:
+    """The latest output sizes of one step, and the percentile that the next call is expected to stay under."""
+
+    seen: deque[int] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_OUTPUTS))
+    expected: int | None = None
+
+    def learn(self, tokens: int) -> None:
+        self.seen.append(tokens)
+        ordered = sorted(self.seen)
+        self.expected = ordered[min(len(ordered) - 1, int(len(ordered) * _PERCENTILE))]
+
+
+class TokenEstimator:
+    """Bytes a token, learned for each model, and expected output, learned for each step.
+
+    The bound on output is no estimate: reserving it would leave most of a quota unused.
+    """
+
+    def __init__(self) -> None:
+        self._bytes_per_token: dict[str, float] = {}
+        self._outputs: dict[tuple[str, str], _Outputs] = {}
+
+    def estimate(self, request: ChatRequest) -> Usage:
+        """Expected tokens of one call."""
+        ratio = self._bytes_per_token.get(request.model, _BYTES_PER_TOKEN)
+        outputs = self._outputs.get((request.step, request.model))
+        bound = request.sampling.max_output_tokens or _OUTPUT_TOKENS
+        expected = outputs.expected if outputs and outputs.expected is not None else min(bound, _OUTPUT_TOKENS)
+        return Usage(input_tokens=max(1, round(request.input_bytes / ratio)), output_tokens=max(1, expected))
+
+    def learn(self, request: ChatRequest, usage: Usage) -> None:
+        """Take the provider's own count of a call into account."""
+        if usage.input_tokens > 0:
+            seen = request.input_bytes / usage.input_tokens
+            known = self._bytes_per_token.get(request.model, seen)
+            self._bytes_per_token[request.model] = known + _LEARNING_RATE * (seen - known)
+        self._outputs.setdefault((request.step, request.model), _Outputs()).learn(usage.output_tokens)

@@ -1,0 +1,136 @@
+"""The kinds of answer a task can ask for: each knows its JSON schema, and how to read and check a value of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import jsonschema
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from consumer.contracts import OutputValue
+from consumer.errors import InvalidAnswer
+
+Schema: TypeAlias = dict[str, Any]
+
+
+class _Output(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextOutput(_Output):
+    """Prose. With `sentences`, the model fills an array of exactly so many strings, which are then joined.
+
+    An array is the one way to a sentence count that a JSON schema can enforce.
+    """
+
+    type: Literal["text"]
+    sentences: int | None = Field(default=None, ge=1, le=50)
+    max_characters: int | None = Field(default=None, ge=1)
+
+    def json_schema(self) -> Schema:
+        """Return the schema of one answer."""
+        if self.sentences is None:
+            return _string(self.max_characters)
+        each = self.max_characters // self.sentences if self.max_characters else None
+        return _array(_string(each), self.sentences)
+
+    def read(self, value: Any) -> OutputValue:
+        """Check and return the text."""
+        if self.sentences is None:
+            return _text(value)
+        return " ".join(_text(sentence) for sentence in _items(value, self.sentences, "sentences"))
+
+
+class ChoiceOutput(_Output):
+    """One of the given labels."""
+
+    type: Literal["choice"]
+    labels: list[str] = Field(min_length=2)
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct(cls, labels: list[str]) -> list[str]:
+        if len({label.casefold() for label in labels}) < len(labels):
+            raise ValueError("the labels must differ from one another")
+        return labels
+
+    def json_schema(self) -> Schema:
+        """Return the schema of one answer."""
+        return {"type": "string", "enum": self.labels}
+
+    def read(self, value: Any) -> OutputValue:
+        """Return the label as the pipeline spells it, whatever the case of the answer."""
+        said = _text(value).casefold()
+        for label in self.labels:
+            if label.casefold() == said:
+                return label
+        raise InvalidAnswer(f"must be one of: {', '.join(self.labels)}")
+
+
+class ListOutput(_Output):
+    """Exactly `items` different strings, such as keywords."""
+
+    type: Literal["list"]
+    items: int = Field(ge=1, le=100)
+    max_characters: int | None = Field(default=None, ge=1)
+
+    def json_schema(self) -> Schema:
+        """Return the schema of one answer."""
+        return _array(_string(self.max_characters), self.items)
+
+    def read(self, value: Any) -> OutputValue:
+        """Check and return the strings."""
+        found = [_text(item) for item in _items(value, self.items, "items")]
+        if len({item.casefold() for item in found}) < len(found):
+            raise InvalidAnswer("the items must differ from one another")
+        return found
+
+
+class JsonOutput(_Output):
+    """Whatever the given JSON schema (draft 2020-12) allows."""
+
+    type: Literal["json"]
+    schema_: Schema = Field(alias="schema")
+
+    @field_validator("schema_")
+    @classmethod
+    def _valid(cls, schema: Schema) -> Schema:
+        try:
+            jsonschema.Draft202012Validator.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            raise ValueError(f"not a JSON schema: {error.message}") from error
+        return schema
+
+    def json_schema(self) -> Schema:
+        """Return the schema of one answer."""
+        return self.schema_
+
+    def read(self, value: Any) -> OutputValue:
+        """Check the value against the schema and return it."""
+        problem = next(jsonschema.Draft202012Validator(self.schema_).iter_errors(value), None)
+        if problem is not None:
+            raise InvalidAnswer(f"{problem.json_path}: {problem.message}")
+        return value
+
+
+Output = Annotated[TextOutput | ChoiceOutput | ListOutput | JsonOutput, Field(discriminator="type")]
+
+
+def _string(max_characters: int | None) -> Schema:
+    return {"type": "string"} | ({"maxLength": max_characters} if max_characters else {})
+
+
+def _array(items: Schema, count: int) -> Schema:
+    return {"type": "array", "items": items, "minItems": count, "maxItems": count}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidAnswer("must be a string that is not blank")
+    return value.strip()
+
+
+def _items(value: Any, count: int, what: str) -> list[Any]:
+    if not isinstance(value, list) or len(value) != count:
+        raise InvalidAnswer(f"must be an array of exactly {count} {what}")
+    return value

@@ -1,0 +1,99 @@
+"""The pipeline file: which tasks are asked of the model for each document, and how (docs/pipeline-file.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from consumer.contracts import NotBlank, OutputValue
+from consumer.errors import ConfigurationError, InvalidAnswer
+from consumer.llm.outputs import Output
+
+BUILT_IN = "built-in"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Task(_Part):
+    """One thing asked of the model about a document."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    prompt: NotBlank
+    output: Output
+    model: NotBlank | None = None
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+
+
+class Example(_Part):
+    """A document with right answers, shown to the model as an earlier turn of the chat."""
+
+    document: NotBlank
+    answers: dict[str, OutputValue] = Field(min_length=1)
+
+
+class PipelineFile(_Part):
+    """A pipeline, valid in itself."""
+
+    name: NotBlank
+    mode: Literal["fanout", "fused"] = "fanout"
+    instructions: str = ""
+    tasks: list[Task] = Field(min_length=1)
+    examples: list[Example] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        outputs = {task.name: task.output for task in self.tasks}
+        if len(outputs) < len(self.tasks):
+            raise ValueError("tasks: each name may occur once")
+        for number, example in enumerate(self.examples):
+            for name, answer in example.answers.items():
+                if name not in outputs:
+                    raise ValueError(f"examples.{number}.answers: no task is named {name}")
+                try:
+                    outputs[name].read(answer)
+                except InvalidAnswer as problem:
+                    raise ValueError(f"examples.{number}.answers.{name}: {problem}") from problem
+        return self
+
+    def version(self, *, mode: str, default_model: str) -> str:
+        """A hash of all that shapes an answer: the same version means the same questions to the same models."""
+        shape = {"file": self.model_dump(mode="json", exclude={"name", "mode"}), "mode": mode, "model": default_model}
+        return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load_pipeline_file(path: Path | None) -> PipelineFile:
+    """Read the file, or the built-in pipeline when there is none.
+
+    Raises:
+        ConfigurationError: a sentence for each problem, naming the file and the field.
+    """
+    where = str(path or BUILT_IN)
+    try:
+        text = path.read_text(encoding="utf-8") if path else files("consumer.llm").joinpath("built-in.yaml").read_text()
+        fields: Any = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigurationError([f"DOCSLUICE_PIPELINE: cannot read {where}: {error.strerror}"]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError([f"{where}: not YAML: {' '.join(str(error).split())}"]) from error
+    try:
+        return PipelineFile.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigurationError([f"{where}: {_problem(detail)}" for detail in error.errors()]) from error
+
+
+def _problem(detail: Any) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

@@ -1,0 +1,142 @@
+"""Steps: what is put to the model in one call. `fanout` makes one of each task, `fused` one of all tasks together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from consumer.contracts import OutputValue
+from consumer.errors import ConfigurationError, InvalidAnswer
+from consumer.llm.chat import Answer, ChatRequest, Message, Sampling
+from consumer.llm.pipeline_file import Example, PipelineFile, Task
+
+FUSED = "fused"
+_CLOSING = "Answer with one JSON object."
+_SAMPLING_FIELDS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One call's worth of tasks, and the turns of the chat that come before every document."""
+
+    name: str
+    model: str
+    tasks: tuple[Task, ...]
+    preamble: tuple[Message, ...]
+    schema: dict[str, Any]
+    sampling: Sampling
+
+    def request(self, text: str) -> ChatRequest:
+        """Ask about one document."""
+        return ChatRequest(
+            step=self.name,
+            model=self.model,
+            messages=(*self.preamble, Message("user", text)),
+            schema=self.schema,
+            sampling=self.sampling,
+        )
+
+    def repair(self, request: ChatRequest, answer: Answer, problem: InvalidAnswer) -> ChatRequest:
+        """Ask again, showing the model its answer and what is wrong with it."""
+        return request.and_then(
+            Message("assistant", answer.text), Message("user", f"That answer is not valid: {problem}. {_CLOSING}")
+        )
+
+    def read(self, answer: Answer) -> dict[str, OutputValue]:
+        """Check an answer and return one value a task.
+
+        Raises:
+            InvalidAnswer: it is not JSON, or not what the tasks asked for.
+        """
+        try:
+            fields = json.loads(_without_fence(answer.text))
+        except (ValueError, RecursionError) as error:
+            raise InvalidAnswer("it is not JSON") from error
+        if not isinstance(fields, dict):
+            raise InvalidAnswer("it is not a JSON object")
+        return {task.name: _read(task, fields) for task in self.tasks}
+
+
+def steps_of(pipeline: PipelineFile, *, mode: str, default_model: str) -> tuple[Step, ...]:
+    """The steps of a pipeline in the given mode.
+
+    Raises:
+        ConfigurationError: the tasks cannot share one call.
+    """
+    if mode == FUSED and len(pipeline.tasks) > 1:
+        return (_fused_step(pipeline, default_model),)
+    return tuple(_step(task.name, (task,), pipeline, default_model) for task in pipeline.tasks)
+
+
+def _fused_step(pipeline: PipelineFile, default_model: str) -> Step:
+    problems = [
+        f"{pipeline.name}: fused mode asks all tasks in one call, but they differ in {field}; "
+        "make them equal or set the mode to fanout"
+        for field in ("model", *_SAMPLING_FIELDS)
+        if len({getattr(task, field) for task in pipeline.tasks}) > 1
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    return _step(FUSED, tuple(pipeline.tasks), pipeline, default_model)
+
+
+def _step(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_model: str) -> Step:
+    first = tasks[0]
+    bounds = [task.max_output_tokens for task in tasks]
+    return Step(
+        name=name,
+        model=first.model or default_model,
+        tasks=tasks,
+        preamble=(Message("system", _system(tasks, pipeline.instructions)), *_turns(tasks, pipeline.examples)),
+        schema=_schema(tasks),
+        sampling=Sampling(
+            max_output_tokens=None if None in bounds else sum(bound or 0 for bound in bounds),
+            **{field: getattr(first, field) for field in _SAMPLING_FIELDS},
+        ),
+    )
+
+
+def _system(tasks: tuple[Task, ...], instructions: str) -> str:
+    asked = [tasks[0].prompt] if len(tasks) == 1 else [f"- {task.name}: {task.prompt}" for task in tasks]
+    return "\n".join(line for line in (instructions.strip(), *asked, _CLOSING) if line)
+
+
+def _turns(tasks: tuple[Task, ...], examples: list[Example]) -> list[Message]:
+    """The examples that answer every one of these tasks, as earlier turns."""
+    turns: list[Message] = []
+    for example in examples:
+        if all(task.name in example.answers for task in tasks):
+            answer = {task.name: example.answers[task.name] for task in tasks}
+            turns += [Message("user", example.document.strip()), Message("assistant", _compact(answer))]
+    return turns
+
+
+def _schema(tasks: tuple[Task, ...]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {task.name: task.output.json_schema() for task in tasks},
+        "required": [task.name for task in tasks],
+        "additionalProperties": False,
+    }
+
+
+def _read(task: Task, fields: dict[str, Any]) -> OutputValue:
+    if task.name not in fields:
+        raise InvalidAnswer(f"it has no field {task.name}")
+    try:
+        return task.output.read(fields[task.name])
+    except InvalidAnswer as problem:
+        raise InvalidAnswer(f"{task.name} {problem}") from problem
+
+
+def _without_fence(text: str) -> str:
+    """The JSON inside a Markdown code fence, which models without structured outputs like to put round it."""
+    stripped = text.strip()
+    if stripped.startswith("```") and stripped.endswith("```"):
+        return stripped.strip("`").removeprefix("json")
+    return stripped
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,177 @@
+"""The path of one record, from its bytes to its end.
+
+    decode ─► analyze ─► publish a result │ a dead letter
+
+`process` returns when the record has ended: its outcome is acknowledged by the broker. Whoever called it then closes
+the record's offset. It raises only `ServiceFault` (or is cancelled); the record then stays open and is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import structlog
+
+from consumer.analysis import Analyzer, Spending
+from consumer.contracts import (
+    DocumentEvent,
+    DocumentResult,
+    OutputValue,
+    SourcePosition,
+    excerpt,
+    result_headers,
+    result_id,
+)
+from consumer.dead_letter import Failure, dead_letter
+from consumer.decode import decode
+from consumer.errors import PublishImpossible, RecordRejected, ServiceFault
+from consumer.kafka.records import Outbox, Outgoing, Record
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who we are and where outcomes go; written into every one of them."""
+
+    group_id: str
+    result_topic: str
+    dead_letter_topic: str
+    pipeline_version: str
+    mode: Literal["fanout", "fused"]
+
+
+class Pipeline:
+    """Takes records to their end."""
+
+    def __init__(self, *, analyzer: Analyzer, outbox: Outbox, identity: Identity, metrics: Metrics) -> None:
+        self._analyzer = analyzer
+        self._outbox = outbox
+        self._identity = identity
+        self._metrics = metrics
+        self._at_work: dict[asyncio.Task[object], Spending] = {}
+
+    async def process(self, record: Record) -> None:
+        """See the module's docstring."""
+        if record.value is None:
+            self._metrics.documents_total.labels(outcome="skipped").inc()
+            return
+        started = time.monotonic()
+        with self._spending() as spending, self._metrics.documents_in_flight.track_inprogress():
+            try:
+                await self._publish_result(record, record.value, spending)
+            except ServiceFault:
+                raise
+            except Exception as error:  # noqa: BLE001 - a bug met on one record must not stop the others
+                await self._publish_dead_letter(record, error, spending)
+        self._metrics.document_duration_seconds.observe(time.monotonic() - started)
+
+    def release_waiting(self) -> int:
+        """Let go of the records that no call has been made for, and return how many; the others are paid for already.
+
+        For a drain: it then ends as soon as the calls in flight do.
+        """
+        waiting = [task for task, spending in self._at_work.items() if not spending.begun]
+        for task in waiting:
+            task.cancel()
+        return len(waiting)
+
+    @contextlib.contextmanager
+    def _spending(self) -> Iterator[Spending]:
+        task, spending = asyncio.current_task(), Spending()
+        if task is None:
+            raise RuntimeError("a record is processed in a task of its own")
+        self._at_work[task] = spending
+        try:
+            yield spending
+        finally:
+            del self._at_work[task]
+
+    async def _publish_result(self, record: Record, value: bytes, spending: Spending) -> None:
+        started_at = datetime.now(UTC)
+        event = decode(key=record.key, value=value, headers=record.headers)
+        outputs = await self._analyzer.analyze(event.text, spending)
+        result = self._result(record, event, outputs, spending, started_at)
+        await self._outbox.publish(self._result_message(record, result))
+        self._metrics.documents_total.labels(outcome="result").inc()
+
+    async def _publish_dead_letter(self, record: Record, error: Exception, spending: Spending) -> None:
+        failed_at = datetime.now(UTC)
+        failure = Failure(
+            error=error,
+            attempts=spending.attempts,
+            cost_usd=spending.cost_usd,
+            first_failed_at=spending.first_failed_at or failed_at,
+            failed_at=failed_at,
+            group_id=self._identity.group_id,
+            pipeline_version=self._identity.pipeline_version,
+        )
+        topic = self._identity.dead_letter_topic
+        try:
+            await self._outbox.publish(dead_letter(record, failure, topic=topic))
+        except RecordRejected as too_large:
+            raise PublishImpossible(
+                f"the dead letter of {record.topic}/{record.partition}@{record.offset} is larger than topic {topic} "
+                f"takes; raise max.message.bytes of that topic above that of {record.topic}"
+            ) from too_large
+        self._metrics.documents_total.labels(outcome="dead_letter").inc()
+        self._metrics.dead_letters_total.labels(reason=failure.reason.value, step=failure.step).inc()
+        _log_dead_letter(record, failure)
+
+    def _result(
+        self,
+        record: Record,
+        event: DocumentEvent,
+        outputs: dict[str, OutputValue],
+        spending: Spending,
+        started_at: datetime,
+    ) -> DocumentResult:
+        version = self._identity.pipeline_version
+        return DocumentResult(
+            result_id=result_id(document_id=event.document_id, text=event.text, pipeline_version=version),
+            document_id=event.document_id,
+            outputs=outputs,
+            models=self._analyzer.models,
+            usage=spending.usage,
+            cost_usd=spending.cost_usd,
+            attempts=spending.attempts,
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            pipeline_version=version,
+            mode=self._identity.mode,
+            source=SourcePosition(topic=record.topic, partition=record.partition, offset=record.offset),
+            excerpt=excerpt(event.text),
+            metadata=event.metadata,
+        )
+
+    def _result_message(self, record: Record, result: DocumentResult) -> Outgoing:
+        trace = [(name, value) for name, value in record.headers if name.lower() in _TRACE_HEADERS]
+        return Outgoing(
+            topic=self._identity.result_topic,
+            key=record.key or result.document_id.encode(),
+            value=result.model_dump_json().encode(),
+            headers=[*result_headers(result, group_id=self._identity.group_id), *trace],
+        )
+
+
+def _log_dead_letter(record: Record, failure: Failure) -> None:
+    """Say it without the error's message, which may quote the document; the dead letter has it in full."""
+    fields = {
+        "reason": failure.reason.value,
+        "stage": failure.stage.value,
+        "step": failure.step or None,
+        "source": f"{record.topic}/{record.partition}@{record.offset}",
+    }
+    if isinstance(failure.error, RecordRejected):
+        log.warning("document.dead_letter", **fields)
+    else:
+        log.error("document.dead_letter", **fields, error=type(failure.error).__name__)

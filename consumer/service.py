@@ -1,0 +1,265 @@
+"""The composition root and the life of the service: start, run, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import time
+from collections.abc import Awaitable
+from typing import Literal, TypeVar
+
+import structlog
+
+from consumer.admission.admission import Admission, Limits
+from consumer.analysis import Analyzer
+from consumer.errors import ConfigurationError
+from consumer.kafka.connection import Broker, ensure_topics
+from consumer.kafka.outbox import AtLeastOnceOutbox
+from consumer.kafka.source import Source, Subscription
+from consumer.llm.client import OpenAIChatClient
+from consumer.llm.pipeline_file import load_pipeline_file
+from consumer.llm.pricing import Prices, load_own_prices
+from consumer.llm.steps import steps_of
+from consumer.pipeline import Identity, Pipeline
+from consumer.settings import Settings
+from consumer.telemetry.health import HealthServer
+from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.pace import Pace
+
+log = structlog.get_logger(__name__)
+
+Done = TypeVar("Done")
+
+POLL_DEADLINE_SECONDS = 120.0
+
+
+class Stopped(Exception):
+    """A stop was asked for before the service was up."""
+
+
+class Service:
+    """One consumer of the input topic.
+
+    Raises:
+        ConfigurationError: from the constructor, when the settings name a file that cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._file = load_pipeline_file(settings.pipeline)
+        self._mode: Literal["fanout", "fused"] = settings.mode or self._file.mode
+        self._pipeline_version = self._file.version(mode=self._mode, default_model=settings.model)
+        self._steps = steps_of(self._file, mode=self._mode, default_model=settings.model)
+        self._prices = Prices(own=load_own_prices(settings.prices) if settings.prices else None)
+        self._metrics = Metrics()
+        self._metrics.build_info.labels(version=_version(), pipeline_version=self._pipeline_version).set(1)
+        self._pace = Pace()
+        self._admission: Admission | None = None
+        self._source: Source | None = None
+        self._is_ready = False
+        self.http_port = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain.
+
+        Raises:
+            ConfigurationError: something that the settings name turned out not to work.
+            ServiceFault: going on would lose records. Nothing past the open ones is committed.
+        """
+        async with contextlib.AsyncExitStack() as cleanup:
+            try:
+                source, pipeline = await self._start(stop, cleanup)
+            except Stopped:
+                return
+            self._is_ready = True
+            await _until(stop, source.fault)
+            self._is_ready = False
+            await self._drain(source, pipeline)
+        log.info("service.stopped")
+
+    async def _start(self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> tuple[Source, Pipeline]:
+        """Bring up the parts in the order of dependence; `cleanup` ends them in the reverse."""
+        settings, broker = self._settings, broker_of(self._settings)
+        await self._serve_health(cleanup)
+        client = client_of(settings)
+        cleanup.push_async_callback(client.close)
+        await _unless(stop, ensure_topics(broker, topics_of(settings), partitions=settings.topic_partitions))
+        outbox = await _unless(stop, AtLeastOnceOutbox.open(broker))
+        cleanup.push_async_callback(outbox.close)
+        pipeline = self._pipeline_of(client, outbox)
+        source = Source(
+            broker=broker, subscription=_subscription(settings), process=pipeline.process, metrics=self._metrics
+        )
+        cleanup.push_async_callback(source.close)
+        await _unless(stop, source.start())
+        self._source = source
+        self._say_started()
+        return source, pipeline
+
+    async def _drain(self, source: Source, pipeline: Pipeline) -> None:
+        """Finish what has been begun; what has not is read again by whoever comes next."""
+        released = pipeline.release_waiting()
+        log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
+        unfinished = await source.drain(seconds=self._settings.drain_seconds)
+        log.info("service.drained", unfinished=unfinished)
+        if source.fault.done():
+            source.fault.result()
+
+    async def _serve_health(self, cleanup: contextlib.AsyncExitStack) -> None:
+        server = HealthServer(metrics=self._metrics, health=self, refresh=self.refresh)
+        cleanup.push_async_callback(server.close)
+        host, port = self._settings.http_host, self._settings.http_port
+        try:
+            self.http_port = await server.start(host=host, port=port)
+        except OSError as error:
+            raise ConfigurationError(
+                [f"DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({error.strerror}); choose another port"]
+            ) from error
+
+    def _pipeline_of(self, client: OpenAIChatClient, outbox: AtLeastOnceOutbox) -> Pipeline:
+        settings, waits = self._settings, self._metrics.admission_wait_seconds_total
+        self._admission = Admission(
+            limits=_limits(settings),
+            timer=asyncio.get_running_loop(),
+            on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
+        )
+        analyzer = Analyzer(
+            steps=self._steps,
+            client=client,
+            admission=self._admission,
+            prices=self._prices,
+            metrics=self._metrics,
+            max_attempts=settings.max_attempts,
+        )
+        identity = Identity(
+            group_id=settings.group_id,
+            result_topic=settings.result_topic,
+            dead_letter_topic=settings.dead_letter_topic,
+            pipeline_version=self._pipeline_version,
+            mode=self._mode,
+        )
+        return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=self._metrics)
+
+    def why_not_live(self) -> str | None:
+        """See `telemetry.health.Health`."""
+        if self._source is None or time.monotonic() - self._source.polled_at < POLL_DEADLINE_SECONDS:
+            return None
+        return f"the poll loop has not moved for {POLL_DEADLINE_SECONDS:.0f} seconds"
+
+    def why_not_ready(self) -> str | None:
+        """See `telemetry.health.Health`."""
+        return None if self._is_ready else "starting, waiting for the broker, or draining"
+
+    def refresh(self) -> None:
+        """Bring the gauges up to date."""
+        if self._source is None or self._admission is None:
+            return
+        self._source.report()
+        for constraint, (limit, available) in self._admission.limits_and_available().items():
+            self._metrics.admission_limit.labels(constraint=constraint).set(limit)
+            self._metrics.admission_available.labels(constraint=constraint).set(available)
+        self._pace.note(
+            now=time.monotonic(),
+            documents=self._metrics.total("documents_total"),
+            cost_usd=self._metrics.total("llm_cost_usd_total"),
+        )
+        backlog, per_second = self._metrics.total("backlog_documents"), self._pace.documents_per_second()
+        self._metrics.backlog_eta_seconds.set(backlog / per_second if per_second else float("nan"))
+        self._metrics.backlog_cost_usd.set(backlog * self._pace.cost_usd_per_document())
+
+    def _say_started(self) -> None:
+        log.info(
+            "service.started",
+            version=_version(),
+            topic=self._settings.input_topic,
+            group=self._settings.group_id,
+            pipeline=self._file.name,
+            pipeline_version=self._pipeline_version,
+            mode=self._mode,
+            models=sorted({step.model for step in self._steps}),
+            http_port=self.http_port,
+        )
+
+
+def broker_of(settings: Settings) -> Broker:
+    """How to reach the broker."""
+    password = settings.kafka_sasl_password
+    return Broker(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=password.get_secret_value() if password else None,
+        ssl_cafile=settings.kafka_ssl_cafile,
+        ssl_certfile=settings.kafka_ssl_certfile,
+        ssl_keyfile=settings.kafka_ssl_keyfile,
+    )
+
+
+def client_of(settings: Settings) -> OpenAIChatClient:
+    """The model client."""
+    return OpenAIChatClient(
+        api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
+        base_url=settings.openai_base_url,
+        request_timeout_seconds=settings.request_timeout_seconds,
+        max_connections=settings.max_concurrency,
+    )
+
+
+def topics_of(settings: Settings) -> list[str]:
+    """Every topic that the service reads or writes."""
+    return [settings.input_topic, settings.result_topic, settings.dead_letter_topic]
+
+
+def _subscription(settings: Settings) -> Subscription:
+    return Subscription(
+        topic=settings.input_topic,
+        group_id=settings.group_id,
+        group_instance_id=settings.group_instance_id,
+        max_open_records_per_partition=settings.max_open_records_per_partition,
+        commit_interval_seconds=settings.commit_interval_seconds,
+        drain_seconds=settings.drain_seconds,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_concurrency=settings.max_concurrency,
+        requests_per_minute=settings.requests_per_minute,
+        tokens_per_minute=settings.tokens_per_minute,
+        input_tokens_per_minute=settings.input_tokens_per_minute,
+        output_tokens_per_minute=settings.output_tokens_per_minute,
+    )
+
+
+def _version() -> str:
+    return importlib.metadata.version("docsluice")
+
+
+async def _until(stop: asyncio.Event, fault: asyncio.Future[None]) -> None:
+    """Return when a stop is asked for; raise the fault when that comes first."""
+    stopping = asyncio.create_task(stop.wait(), name="service.stop")
+    fault.add_done_callback(lambda _: stopping.cancel())
+    try:
+        await stopping
+    except asyncio.CancelledError:
+        if not fault.done():
+            raise  # we ourselves are being cancelled
+    if fault.done():
+        fault.result()
+
+
+async def _unless(stop: asyncio.Event, starting: Awaitable[Done]) -> Done:
+    """Await a part's start, which waits for the broker for as long as it takes, or raise Stopped."""
+    start = asyncio.ensure_future(starting)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([start, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():
+            raise Stopped
+        return start.result()
+    finally:
+        stopping.cancel()
+        start.cancel()
+        await asyncio.gather(start, stopping, return_exceptions=True)

@@ -1,0 +1,145 @@
+"""The environment, and `.env`, as one frozen object: validated at the start, with units in the names."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from consumer.errors import ConfigurationError
+
+PREFIX = "DOCSLUICE_"
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+class Settings(BaseSettings):
+    """Every setting. Each is read from the variable that docs/settings.md names; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
+    openai_base_url: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
+
+    kafka_bootstrap_servers: str = Field("localhost:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS", min_length=1)
+    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_cafile: str | None = None
+    kafka_ssl_certfile: str | None = None
+    kafka_ssl_keyfile: str | None = None
+
+    group_id: str = Field("docsluice", min_length=1)
+    group_instance_id: str | None = None
+    input_topic: str = Field("documents", min_length=1)
+    result_topic: str = Field("documents.results", min_length=1)
+    dead_letter_topic: str = Field("documents.dlq", min_length=1)
+    topic_partitions: int = Field(-1, ge=-1)
+    delivery: Literal["at_least_once"] = "at_least_once"
+    ordering: Literal["unordered"] = "unordered"
+
+    pipeline: Path | None = None
+    model: str = Field("gpt-4o-mini", min_length=1)
+    mode: Literal["fanout", "fused"] | None = None
+    prices: Path | None = None
+
+    max_concurrency: int = Field(16, ge=1)
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0)
+    input_tokens_per_minute: float | None = Field(None, gt=0)
+    output_tokens_per_minute: float | None = Field(None, gt=0)
+    request_timeout_seconds: float = Field(60.0, gt=0)
+    max_attempts: int = Field(5, ge=1)
+
+    max_open_records_per_partition: int = Field(256, ge=1)
+    commit_interval_seconds: float = Field(0.5, gt=0)
+    drain_seconds: float = Field(30.0, ge=0)
+
+    http_host: str = "0.0.0.0"  # noqa: S104 - Prometheus scrapes from elsewhere
+    http_port: int = Field(9464, ge=0, le=65535)
+    log_format: Literal["json", "console"] | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = []
+        if self.openai_api_key is None and self.openai_base_url is None:
+            problems.append(
+                "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key "
+                "(Ollama, vLLM, llama.cpp)"
+            )
+        separate = (self.input_tokens_per_minute, self.output_tokens_per_minute)
+        if self.tokens_per_minute is not None and separate != (None, None):
+            problems.append(
+                "DOCSLUICE_TOKENS_PER_MINUTE: counts input and output together; set it or the two separate limits"
+            )
+        if len({self.input_topic, self.result_topic, self.dead_letter_topic}) < 3:  # noqa: PLR2004 - three topics
+            problems.append(
+                "DOCSLUICE_INPUT_TOPIC, DOCSLUICE_RESULT_TOPIC, DOCSLUICE_DEAD_LETTER_TOPIC: must differ from one "
+                "another, or the service would read what it writes"
+            )
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_username and self.kafka_sasl_password
+        ):
+            problems.append(
+                "DOCSLUICE_KAFKA_SASL_USERNAME, DOCSLUICE_KAFKA_SASL_PASSWORD: needed with "
+                f"DOCSLUICE_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def variable_of(field: str) -> str:
+    """The environment variable of a setting."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else (PREFIX + field).upper()
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read the environment; `overrides` (by field name) win.
+
+    Raises:
+        ConfigurationError: one sentence for each problem, naming the variable.
+    """
+    try:
+        return Settings(**dict(overrides or {}))
+    except ValidationError as error:
+        problems = [line for detail in error.errors() for line in _problems(detail)]
+        raise ConfigurationError(problems) from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([f".env: not valid UTF-8 at byte {error.start}"]) from None
+
+
+def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
+    """A sentence for each `DOCSLUICE_` variable that is no setting, most likely a misspelt one."""
+    known = {variable_of(field) for field in Settings.model_fields}
+    names = os.environ if environment is None else environment
+    return [
+        f"{name} is no setting{_suggestion(name, known)}"
+        for name in sorted(names)
+        if name.startswith(PREFIX) and name not in known
+    ]
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _problems(detail: Any) -> list[str]:
+    """One sentence a problem; never the value, which may be a secret."""
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if not detail["loc"]:
+        return message.splitlines()
+    field = str(detail["loc"][0])
+    variable = variable_of(field) if field in Settings.model_fields else field
+    return [f"{variable}: {message}"]

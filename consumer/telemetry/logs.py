@@ -1,0 +1,59 @@
+"""One way to log: a dotted event and keyword fields, as JSON for machines or in colour for a person."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Literal
+
+import structlog
+
+
+def configure_logs(*, log_format: Literal["json", "console"], level: str = "INFO") -> None:
+    """Send our logs, and those of the libraries from WARNING on, to standard error in one format."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("consumer").setLevel(level)
+    # aiokafka repeats a broker's absence several times a second; the service says it once, with what it does about it.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+class Throttle:
+    """Lets each kind of complaint through once in so many seconds, and counts those in between."""
+
+    def __init__(self, *, seconds: float) -> None:
+        self._seconds = seconds
+        self._last: dict[str, float] = {}
+        self._silenced: dict[str, int] = {}
+
+    def silenced(self, kind: str) -> int | None:
+        """None while the kind is to be kept quiet, else how many were kept quiet since the last one."""
+        now = time.monotonic()
+        if now - self._last.get(kind, float("-inf")) < self._seconds:
+            self._silenced[kind] = self._silenced.get(kind, 0) + 1
+            return None
+        self._last[kind] = now
+        return self._silenced.pop(kind, 0)
