@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 QUOTA_PAUSE_SECONDS = 30.0
 """How long nobody asks after the account was found empty: long enough to cost nothing, short enough to resume soon."""
 
-_BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=60)
+_BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
 
 
 @dataclass(slots=True)

@@ -73,8 +73,10 @@ class Service:
             except Stopped:
                 return
             self._is_ready = True
-            await _until(stop, source.fault)
-            self._is_ready = False
+            try:
+                await _until(stop, source.fault)
+            finally:
+                self._is_ready = False
             await self._drain(source, pipeline)
         log.info("service.stopped")
 

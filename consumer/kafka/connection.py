@@ -146,8 +146,7 @@ async def _create_missing(admin: Any, topics: Sequence[str], partitions: int) ->
     missing = sorted(set(topics) - set(await admin.list_topics()))
     if not missing:
         return
-    wanted = [NewTopic(name=topic, num_partitions=partitions, replication_factor=-1) for topic in missing]
-    response = await admin.create_topics(wanted)
+    response = await admin.create_topics([_new_topic(topic, partitions) for topic in missing])
     for topic, code, *message in response.topic_errors:
         error = for_code(code)
         if code == 0:
@@ -159,3 +158,10 @@ async def _create_missing(admin: Any, topics: Sequence[str], partitions: int) ->
             raise BrokerFault(
                 f"topic {topic} is missing and could not be created ({because}); create it, or name another topic"
             )
+
+
+def _new_topic(name: str, partitions: int) -> NewTopic:
+    """A topic with the broker's own replication, which the protocol writes as -1 and aiokafka's constructor refuses."""
+    topic = NewTopic(name=name, num_partitions=1, replication_factor=1)
+    topic.num_partitions, topic.replication_factor = partitions, -1
+    return topic

@@ -9,7 +9,27 @@ from consumer.errors import BrokerFault, DocsluiceError, RecordRejected
 
 TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 
-_LASTING: dict[type[errors.KafkaError], str] = {
+_PASSING = (
+    errors.KafkaTimeoutError,
+    errors.KafkaUnavailableError,
+    errors.BrokerNotAvailableError,
+    errors.ReplicaNotAvailableError,
+    errors.UnknownError,
+    errors.StaleControllerEpochError,
+    errors.StaleLeaderEpochCodeError,
+    errors.FetchSessionIdNotFound,
+    errors.InvalidFetchSessionEpoch,
+    errors.ReassignmentInProgress,
+    errors.ConcurrentTransactions,
+    errors.RebalanceInProgressError,
+    errors.IllegalGenerationError,
+    errors.UnknownMemberIdError,
+    errors.MemberIdRequired,
+    errors.CommitFailedError,
+)
+"""Passing by nature, though aiokafka does not mark them as retriable."""
+
+_REMEDIES: dict[type[errors.KafkaError], str] = {
     errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input, WRITE on the others",
     errors.GroupAuthorizationFailedError: "not allowed to use this consumer group (DOCSLUICE_GROUP_ID)",
     errors.ClusterAuthorizationFailedError: "not allowed on this cluster",
@@ -38,7 +58,9 @@ def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
     if isinstance(error, TOO_LARGE):
         return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
-    for kind, sentence in _LASTING.items():
-        if isinstance(error, kind):
-            return BrokerFault(f"cannot {doing}: {sentence} ({type(error).__name__}: {error})")
-    return None
+    if error.retriable or isinstance(error, _PASSING):
+        return None
+    remedy = next(
+        (sentence for kind, sentence in _REMEDIES.items() if isinstance(error, kind)), "waiting will not help"
+    )
+    return BrokerFault(f"cannot {doing}: {remedy} ({type(error).__name__}: {error})")

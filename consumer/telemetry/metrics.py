@@ -17,7 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PREFIX = "docsluice_"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -120,7 +120,7 @@ CATALOGUE = (
     Metric(
         "admission_wait_seconds_total",
         Counter,
-        {"constraint": ("concurrency", "requests", "input_tokens", "output_tokens")},
+        {"constraint": ("concurrency", "requests", "tokens", "input_tokens", "output_tokens", "gate")},
         meaning="Seconds that calls have waited, by the constraint that held them; waiting calls add up, so it can "
         "grow by more than a second a second.",
         remedy="The constraint that grows fastest is what limits you: raise that limit, or your quota, first.",
@@ -157,7 +157,7 @@ CATALOGUE = (
         "consumption_paused",
         Gauge,
         {"reason": ANY},
-        meaning="Partitions that are not being read now, by reason; backpressure: enough of their records are open.",
+        meaning="1 while some partition is not being read, by reason; backpressure: enough of its records are open.",
         remedy="backpressure is normal with a backlog. Any other reason: mend what it names; reading then resumes.",
     ),
     Metric(
@@ -183,9 +183,9 @@ CATALOGUE = (
     Metric(
         "commits_total",
         Counter,
-        {"outcome": ("ok", "failed")},
-        meaning="Commits of offsets.",
-        remedy="failed now and then: a rebalance, harmless. Steadily: the broker refuses; a restart would repeat work.",
+        {"outcome": ("ok", "rebalanced", "failed")},
+        meaning="Commits of offsets; rebalanced: refused since the group was changing, and made again.",
+        remedy="failed: the broker does not take them; nothing is lost, but a restart would repeat work. See the logs.",
     ),
     Metric(
         "backlog_documents",
@@ -196,7 +196,7 @@ CATALOGUE = (
     Metric(
         "backlog_eta_seconds",
         Gauge,
-        meaning="Seconds until the backlog is done at the present pace; 0 without a backlog, +Inf while nothing ends.",
+        meaning="Seconds until the backlog is done at the present pace; not a number while nothing ends.",
         remedy="Too long: raise what limits you; see admission_wait_seconds_total.",
     ),
     Metric(
@@ -259,6 +259,11 @@ class Metrics:
         self.llm_request_duration_seconds.labels(task=task, model=model)
         for direction in ("input", "output", "cached_input"):
             self.llm_tokens_total.labels(task=task, model=model, direction=direction)
+
+    def expect_dead_letters(self, *, reasons: Iterable[str], steps: Iterable[str]) -> None:
+        """The same for dead letters: each reason, with no step and with each of these."""
+        for reason, step in itertools.product(reasons, ("", *steps)):
+            self.dead_letters_total.labels(reason=reason, step=step)
 
     def total(self, name: str) -> float:
         """The sum of a counter's or gauge's values over all its labels."""

@@ -1,0 +1,29 @@
+"""Run a program that cannot outlive the process that asked for it: `leash.py PARENT_PID COMMAND…`.
+
+A file of its own, started by path without site packages, because the request to the kernel has to be made in the new
+process. A `preexec_fn` would make it too, but forks a process that has threads.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Become the command; on Linux the kernel kills it together with its parent."""
+    parent, *command = sys.argv[1:]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):
+        sys.exit(f"{command[0]}: the process that asked for it is gone")
+    try:
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The rehearsal provider over HTTP: chat completions and models as OpenAI serves them, and a back door for the tester.
+
+The back door:
+    GET    /rehearsal/calls   the call log
+    DELETE /rehearsal/calls   empties it
+    POST   /rehearsal/faults  {"outage": "503", "seconds": 5, "rates": {"429": 0.1}}; every key may be left out.
+                              An outage meets all calls, for so many seconds or until it is ended. "refused" closes the
+                              listening port itself and needs seconds, since nobody could ask for it to be opened again.
+    DELETE /rehearsal/faults  ends the outage and restores the rates the provider was started with
+"""
+
+import asyncio
+import dataclasses
+import json
+import socket
+import struct
+from typing import Any
+
+from aiohttp import web
+
+from deploy.local.rehearsal import replies
+from deploy.local.rehearsal.call_log import Call, CallLog
+from deploy.local.rehearsal.chat import UnreadableRequestError, read_call
+from deploy.local.rehearsal.faults import Fault, UnknownFaultError
+from deploy.local.rehearsal.judge import Judge, Verdict
+from deploy.local.rehearsal.outages import Outages
+from deploy.local.rehearsal.replies import Reply
+from deploy.local.rehearsal.settings import RehearsalSettings
+
+JUDGE = web.AppKey("JUDGE", Judge)
+CALL_LOG = web.AppKey("CALL_LOG", CallLog)
+OUTAGES = web.AppKey("OUTAGES", Outages)
+
+_LARGEST_BODY_BYTES = 64 * 2**20
+_HANG_SECONDS = 24 * 3600.0
+_DROP_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends a reset
+
+
+def rehearsal_app(settings: RehearsalSettings) -> web.Application:
+    """The provider as an aiohttp application.
+
+    Serve it with `handler_cancellation=True`, so that a client that gives up ends its call here too.
+    """
+    app = web.Application(client_max_size=_LARGEST_BODY_BYTES)
+    judge = Judge(settings=settings, now=asyncio.get_running_loop().time())
+    app[JUDGE] = judge
+    app[CALL_LOG] = CallLog()
+    app[OUTAGES] = Outages(judge=judge)
+    app.router.add_post("/v1/chat/completions", _chat_completions)
+    app.router.add_get("/v1/models", _models)
+    app.router.add_get("/health", _health)
+    app.router.add_get("/rehearsal/calls", _show_calls)
+    app.router.add_delete("/rehearsal/calls", _clear_calls)
+    app.router.add_post("/rehearsal/faults", _set_faults)
+    app.router.add_delete("/rehearsal/faults", _clear_faults)
+    return app
+
+
+async def _chat_completions(request: web.Request) -> web.Response:
+    judge = request.app[JUDGE]
+    loop = asyncio.get_running_loop()
+    with request.app[CALL_LOG].under_way() as logged:
+        if not judge.knows_key(request.headers.get("Authorization")):
+            return _respond(replies.bad_key(), judge, logged)
+        try:
+            call = read_call(await request.read())
+            logged.model, logged.task, logged.document = call.model, call.task, call.document_hash
+            verdict = judge.decide(call, now=loop.time())
+        except (UnreadableRequestError, UnknownFaultError) as problem:
+            return _respond(replies.error(400, str(problem)), judge, logged)
+        _write_down(verdict, logged)
+        if verdict.reply is None:
+            return await _leave_unanswered(request, verdict)
+        if verdict.latency_seconds:
+            await asyncio.sleep(verdict.latency_seconds)
+        judge.settle(verdict, now=loop.time())
+        return _respond(verdict.reply, judge, logged)
+
+
+async def _leave_unanswered(request: web.Request, verdict: Verdict) -> web.Response:
+    if verdict.fault is Fault.HANG:
+        await asyncio.sleep(_HANG_SECONDS)
+    transport = request.transport
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_AT_ONCE)
+        transport.abort()
+    return web.Response()  # goes nowhere
+
+
+def _write_down(verdict: Verdict, logged: Call) -> None:
+    logged.fault = verdict.fault
+    logged.attempt = verdict.attempt
+    logged.latency_seconds = verdict.latency_seconds
+    logged.reserved_tokens = verdict.reserved_tokens
+    if verdict.usage is not None:
+        logged.prompt_tokens = verdict.usage.prompt_tokens
+        logged.completion_tokens = verdict.usage.completion_tokens
+        logged.cached_tokens = verdict.usage.cached_tokens
+
+
+def _respond(reply: Reply, judge: Judge, logged: Call) -> web.Response:
+    logged.status = reply.status
+    logged.error_code = reply.error_code
+    headers = reply.headers | judge.limit_headers(now=asyncio.get_running_loop().time())
+    headers["x-request-id"] = reply.body.get("id", "rehearsal")
+    return _json(reply.body, status=reply.status, headers=headers)
+
+
+def _json(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    written = json.dumps(body, ensure_ascii=False).encode()
+    return web.Response(body=written, status=status, headers=headers, content_type="application/json")
+
+
+async def _models(request: web.Request) -> web.Response:
+    judge = request.app[JUDGE]
+    if not judge.knows_key(request.headers.get("Authorization")):
+        return _json(replies.bad_key().body, status=401)
+    names = judge.settings.models or ("rehearsal",)
+    models = [{"id": name, "object": "model", "created": 0, "owned_by": "rehearsal"} for name in names]
+    return _json({"object": "list", "data": models})
+
+
+async def _health(_request: web.Request) -> web.Response:
+    return _json({"status": "ok"})
+
+
+async def _show_calls(request: web.Request) -> web.Response:
+    log = request.app[CALL_LOG]
+    return _json({"most_in_flight": log.most_in_flight, "calls": [dataclasses.asdict(call) for call in log]})
+
+
+async def _clear_calls(request: web.Request) -> web.Response:
+    request.app[CALL_LOG].clear()
+    return _json({})
+
+
+async def _set_faults(request: web.Request) -> web.Response:
+    try:
+        request.app[OUTAGES].order(await request.json())
+    except (ValueError, TypeError) as problem:
+        return _json(replies.error(400, str(problem)).body, status=400)
+    return _json({})
+
+
+async def _clear_faults(request: web.Request) -> web.Response:
+    request.app[OUTAGES].clear()
+    return _json({})

@@ -1,0 +1,44 @@
+"""The assistant's message: the answer to a call, or what a fault makes of it. Pure."""
+
+import json
+from dataclasses import dataclass
+
+from deploy.local.rehearsal import answers
+from deploy.local.rehearsal.chat import BYTES_PER_TOKEN, ChatCall
+from deploy.local.rehearsal.faults import Fault
+
+_REFUSAL = "I'm sorry, but I can't help with that."
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssistantMessage:
+    """One choice of a completion."""
+
+    content: str | None
+    finish_reason: str = "stop"
+    refusal: str | None = None
+
+
+def write_message(call: ChatCall, *, seed: int, fault: Fault | None) -> AssistantMessage:
+    """Answer the call; an answer longer than its output bound is cut, as a model's would be."""
+    if fault is Fault.REFUSAL:
+        return AssistantMessage(content=None, refusal=_REFUSAL)
+    if fault is Fault.CONTENT_FILTER:
+        return AssistantMessage(content="", finish_reason="content_filter")
+    text = _text(call, seed=seed, spoiled=fault is Fault.WRONG_SCHEMA)
+    if fault is Fault.INVALID_JSON:
+        return AssistantMessage(content=f"Here is the answer: {text[:-1]}")
+    written = text.encode()
+    bound = len(written) // 2 if fault is Fault.TRUNCATED else call.max_output_tokens * BYTES_PER_TOKEN
+    if len(written) > bound:
+        return AssistantMessage(content=written[:bound].decode(errors="ignore"), finish_reason="length")
+    return AssistantMessage(content=text)
+
+
+def _text(call: ChatCall, *, seed: int, spoiled: bool) -> str:
+    if call.schema is None:
+        return "{}" if call.response_format == "json_object" else answers.sentence(text=call.document, seed=seed)
+    value = answers.answer(call.schema, text=call.document, seed=seed)
+    if spoiled:
+        value = dict.fromkeys(value) if isinstance(value, dict) and value else {"unexpected": True}
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

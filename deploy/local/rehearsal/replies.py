@@ -1,0 +1,143 @@
+"""What goes back over the wire: chat completions and errors, in the shape that OpenAI gives them."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from deploy.local.rehearsal.faults import Fault
+from deploy.local.rehearsal.messages import AssistantMessage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An HTTP answer. `error_code` is that of an error body."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def error_code(self) -> str | None:
+        """The code of an error; None for a completion."""
+        error = self.body.get("error")
+        return str(error["code"] or error["type"]) if error else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Tokens of one call."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+
+def completion(*, request_id: str, model: str, message: AssistantMessage, usage: Usage) -> Reply:
+    """A chat completion with one choice."""
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": message.content, "refusal": message.refusal},
+        "logprobs": None,
+        "finish_reason": message.finish_reason,
+    }
+    body = {
+        "id": f"chatcmpl-{request_id}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": model,
+        "choices": [choice],
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        },
+    }
+    return Reply(status=200, body=body)
+
+
+def error(
+    status: int, message: str, *, kind: str = "invalid_request_error", code: str | None = None, param: str | None = None
+) -> Reply:
+    """An error body."""
+    return Reply(status=status, body={"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+def rate_limited(*, what: str, per_minute: float, used: float, requested: int, wait_seconds: float | None) -> Reply:
+    """A 429 that passes later; without `wait_seconds` it does not say when."""
+    message = f"Rate limit reached on {what} per min: Limit {per_minute:.0f}, Used {used:.0f}, Requested {requested}."
+    headers = {}
+    if wait_seconds is not None:
+        message += f" Please try again in {duration(wait_seconds)}."
+        headers["retry-after"] = str(max(1, math.ceil(wait_seconds)))
+        headers["retry-after-ms"] = str(max(1, math.ceil(wait_seconds * 1000)))
+    return replace(error(429, message, kind=what, code="rate_limit_exceeded"), headers=headers)
+
+
+def request_too_large(*, per_minute: float, requested: int) -> Reply:
+    """A 429 that can never pass."""
+    return error(
+        429,
+        f"Request too large on tokens per min (TPM): Limit {per_minute:.0f}, Requested {requested}. "
+        "The input or output tokens must be reduced in order to run successfully.",
+        kind="tokens",
+        code="rate_limit_exceeded",
+    )
+
+
+def context_length_exceeded(*, context_tokens: int, prompt_tokens: int) -> Reply:
+    """The prompt does not fit into the model."""
+    return error(
+        400,
+        f"This model's maximum context length is {context_tokens} tokens. However, your messages resulted in "
+        f"{prompt_tokens} tokens. Please reduce the length of the messages.",
+        code="context_length_exceeded",
+        param="messages",
+    )
+
+
+def model_not_found(model: str) -> Reply:
+    """The model does not exist."""
+    return error(404, f"The model `{model}` does not exist or you do not have access to it.", code="model_not_found")
+
+
+def bad_key() -> Reply:
+    """The API key is wrong or absent."""
+    return error(401, "Incorrect API key provided.", code="invalid_api_key")
+
+
+def unsupported_format(response_format: str) -> Reply:
+    """The server knows no such response format."""
+    return error(
+        400,
+        f"Invalid parameter: 'response_format' of type '{response_format}' is not supported with this model.",
+        param="response_format",
+    )
+
+
+def duration(seconds: float) -> str:
+    """A length of time as rate-limit headers write it: `20ms`, `1.5s`, `6m0s`."""
+    if seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes:.0f}m{rest:.0f}s" if minutes else f"{rest:.3g}s"
+
+
+FAULT_REPLIES = {
+    Fault.INSUFFICIENT_QUOTA: error(
+        429,
+        "You exceeded your current quota, please check your plan and billing details.",
+        kind="insufficient_quota",
+        code="insufficient_quota",
+    ),
+    Fault.INTERNAL_ERROR: error(500, "The server had an error while processing your request.", kind="server_error"),
+    Fault.BAD_GATEWAY: error(502, "Bad gateway.", kind="server_error"),
+    Fault.OVERLOADED: error(503, "The engine is currently overloaded, please try again later.", kind="server_error"),
+    Fault.CONTENT_FILTER_REJECTED: error(
+        400,
+        "The response was filtered due to the prompt triggering the content management policy.",
+        code="content_filter",
+        param="prompt",
+    ),
+}
+"""The faults whose reply is always the same."""

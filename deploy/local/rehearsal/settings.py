@@ -1,0 +1,56 @@
+"""What a rehearsal is like: how fast the provider answers, what it allows, and how often it fails."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from deploy.local.rehearsal.faults import Fault
+
+
+@dataclass(frozen=True, kw_only=True)
+class RehearsalSettings:
+    """All that shapes the rehearsal provider; every default means "does not get in the way".
+
+    Attributes:
+        seed: the same seed and the same requests give the same latencies and faults, in whatever order they arrive.
+        median_seconds: the median of the lognormal latency; 0 answers at once.
+        sigma: the standard deviation of the latency's logarithm; 0 makes every call take the median.
+        requests_per_minute: None for no limit.
+        tokens_per_minute: input and output together; None for no limit.
+        window_seconds: how much of a minute's limit may be used in one burst.
+        reserved_output_tokens: of a request's own output bound, at most so much is counted before the call runs. What
+            it really used is settled after it.
+        fault_rates: the share of calls that fail in each way, between 0 and 1.
+        context_tokens: prompt and output bound together may not be more; None for no bound.
+        models: the models that exist; empty for any.
+        api_key: the bearer token that is asked for; None to take any.
+        json_schema: False answers 400 to a `json_schema` response format, as servers without it do.
+        json_object: the same for `json_object`.
+    """
+
+    seed: int = 7
+    median_seconds: float = 0.0
+    sigma: float = 0.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    window_seconds: float = 1.0
+    reserved_output_tokens: int = 256
+    fault_rates: Mapping[Fault, float] = field(default_factory=dict)
+    context_tokens: int | None = None
+    models: tuple[str, ...] = ()
+    api_key: str | None = None
+    json_schema: bool = True
+    json_object: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ValueError: a number is out of its range.
+        """
+        if self.median_seconds < 0 or self.sigma < 0:
+            raise ValueError("median_seconds and sigma may not be negative")
+        for limit in (self.requests_per_minute, self.tokens_per_minute, self.window_seconds):
+            if limit is not None and limit <= 0:
+                raise ValueError("limits and window_seconds must be more than 0")
+        if min(self.fault_rates.values(), default=0) < 0 or sum(self.fault_rates.values()) > 1:
+            raise ValueError("fault_rates must not be negative, nor more than 1 together")

@@ -1,0 +1,16 @@
+"""Keeps a person's own settings out of the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("DOCSLUICE_", "OPENAI_", "KAFKA_")) and not name.startswith("DOCSLUICE_REQUIRE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)  # and away from any .env

@@ -1,0 +1,51 @@
+"""Brokers for the tests on the wire: the embedded one, and Apache Kafka where it can be had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from deploy.local.broker import Broker, embedded_broker
+from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from tests.integration.wire import Wire
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with embedded_broker(data_dir=tmp_path_factory.mktemp("embedded")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    from deploy.local.kafka import apache_kafka, why_not
+
+    reason = why_not()
+    if reason and os.environ.get("DOCSLUICE_REQUIRE_KAFKA") == "1":
+        pytest.fail(f"DOCSLUICE_REQUIRE_KAFKA=1, but: {reason}")
+    if reason:
+        pytest.skip(reason)
+    with apache_kafka(data_dir=tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def wire(request: pytest.FixtureRequest) -> Wire:
+    """Both brokers in turn: one consumer's work must be the same on either."""
+    broker: Broker = request.getfixturevalue(request.param)
+    return Wire(bootstrap_servers=broker.bootstrap_servers)
+
+
+@pytest.fixture
+def kafka_wire(kafka: Broker) -> Wire:
+    """Apache Kafka, for what needs several members or the topic's own limits."""
+    return Wire(bootstrap_servers=kafka.bootstrap_servers)
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[RehearsalProvider]:
+    """A rehearsal provider that answers at once and allows everything."""
+    async with rehearsal_provider() as provider:
+        yield provider

@@ -1,0 +1,197 @@
+"""What a test on the wire needs: topics of its own, records in, outcomes out, and the service in this very process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumer.service import Service
+from consumer.settings import Settings, load_settings
+from producer.following.outcome import Outcome, outcome_of
+
+WATCHDOG_SECONDS = 90.0
+"""Ends a test that hangs; nothing is asserted about time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wire:
+    """One broker, and names on it that no other test uses."""
+
+    bootstrap_servers: str
+    name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:10]}")
+
+    @property
+    def topics(self) -> dict[str, str]:
+        return {"input": f"{self.name}.in", "result": f"{self.name}.results", "dead_letter": f"{self.name}.dlq"}
+
+    def settings(self, base_url: str, **overrides: Any) -> Settings:
+        """Settings of a service on these topics against this provider; quick to retry and to commit."""
+        defaults: dict[str, Any] = {
+            "kafka_bootstrap_servers": self.bootstrap_servers,
+            "openai_base_url": base_url,
+            "openai_api_key": "sk-test",
+            "group_id": f"{self.name}.group",
+            "input_topic": self.topics["input"],
+            "result_topic": self.topics["result"],
+            "dead_letter_topic": self.topics["dead_letter"],
+            "commit_interval_seconds": 0.05,
+            "http_host": "127.0.0.1",
+            "http_port": 0,
+        }
+        return load_settings(defaults | overrides)
+
+    async def create_topics(self, *, partitions: int = 1, max_message_bytes: dict[str, int] | None = None) -> None:
+        """Create the three topics; `max_message_bytes` is by the names of `topics`."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.create_topics(
+                [
+                    NewTopic(
+                        name=topic,
+                        num_partitions=partitions,
+                        replication_factor=1,
+                        topic_configs={"max.message.bytes": str((max_message_bytes or {}).get(role, 1_048_588))},
+                    )
+                    for role, topic in self.topics.items()
+                ]
+            )
+        finally:
+            await admin.close()
+
+    async def produce(self, records: Iterable[Record]) -> None:
+        """Write records to the input topic, in order."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, max_request_size=2**26)
+        await producer.start()
+        try:
+            sent = [
+                await producer.send(self.topics["input"], value=r.value, key=r.key, headers=list(r.headers))
+                for r in records
+            ]
+            await asyncio.gather(*sent)
+        finally:
+            await producer.stop()
+
+    async def outcomes(self, count: int) -> list[Outcome]:
+        """The first `count` results and dead letters, in the order of arrival."""
+        found: list[Outcome] = []
+        async for record in self.read(self.topics["result"], self.topics["dead_letter"], count=count):
+            outcome = outcome_of(record)
+            assert isinstance(outcome, Outcome), outcome
+            found.append(outcome)
+        return found
+
+    async def read(self, *topics: str, count: int) -> AsyncIterator[Any]:
+        """The first `count` records of these topics."""
+        reader = AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=self.bootstrap_servers,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=2**24,
+        )
+        await reader.start()
+        try:
+            async with asyncio.timeout(WATCHDOG_SECONDS):
+                for _ in range(count):
+                    yield await reader.getone()
+        finally:
+            await reader.stop()
+
+    async def count(self, role: str) -> int:
+        """How many records a topic holds."""
+        reader = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers)
+        await reader.start()
+        try:
+            partitions = [TopicPartition(self.topics[role], p) for p in await self._partitions(reader, role)]
+            ends = await reader.end_offsets(partitions)
+            return sum(ends.values())
+        finally:
+            await reader.stop()
+
+    async def _partitions(self, reader: AIOKafkaConsumer, role: str) -> Sequence[int]:
+        await reader.topics()
+        return sorted(reader.partitions_for_topic(self.topics[role]) or ())
+
+    async def committed(self) -> int:
+        """The sum of the group's committed offsets on the input topic."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            offsets = await admin.list_consumer_group_offsets(f"{self.name}.group")
+        finally:
+            await admin.close()
+        return sum(max(0, o.offset) for p, o in offsets.items() if p.topic == self.topics["input"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A record to be produced."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+def document(document_id: str, text: str = "A short text about nothing much.", **metadata: Any) -> Record:
+    """A valid event as plain JSON."""
+    event = {"document_id": document_id, "text": text, "metadata": metadata}
+    return Record(value=json.dumps(event).encode(), key=document_id.encode())
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Service]:
+    """The service, ready; stopped and drained at the end. What it raises is raised here."""
+    service, stop = Service(settings), asyncio.Event()
+    run = asyncio.create_task(service.run(stop))
+    try:
+        async with asyncio.timeout(WATCHDOG_SECONDS):
+            while service.why_not_ready() and not run.done():
+                await asyncio.sleep(0.01)
+        yield service
+    finally:
+        stop.set()
+        async with asyncio.timeout(WATCHDOG_SECONDS):
+            await run
+
+
+async def scraped(service: Service) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """The service's metrics, as Prometheus would read them."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{service.http_port}/metrics") as response,
+    ):
+        text = await response.text()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def stopped_by_itself(service: Service) -> None:
+    """Wait until the service is no longer ready, though nobody told it to stop."""
+
+    async def not_ready() -> bool:
+        return service.why_not_ready() is not None
+
+    await until(not_ready, what="the service stops by itself")
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
+    """Wait until an async condition holds."""
+    try:
+        async with asyncio.timeout(WATCHDOG_SECONDS):
+            while not await condition():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"never happened: {what}") from None
