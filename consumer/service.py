@@ -13,6 +13,7 @@ import structlog
 
 from consumer.admission.admission import Admission, Limits
 from consumer.analysis import Analyzer
+from consumer.contracts import DeadLetterReason
 from consumer.errors import ConfigurationError
 from consumer.kafka.connection import Broker, ensure_topics
 from consumer.kafka.outbox import AtLeastOnceOutbox
@@ -54,6 +55,9 @@ class Service:
         self._prices = Prices(own=load_own_prices(settings.prices) if settings.prices else None)
         self._metrics = Metrics()
         self._metrics.build_info.labels(version=_version(), pipeline_version=self._pipeline_version).set(1)
+        for step in self._steps:
+            self._metrics.expect_task(task=step.name, model=step.model)
+        self._metrics.expect_dead_letters(reasons=DeadLetterReason, steps=[step.name for step in self._steps])
         self._pace = Pace()
         self._admission: Admission | None = None
         self._source: Source | None = None

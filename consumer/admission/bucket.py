@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 SECONDS_PER_MINUTE = 60.0
+_ROUNDING_SECONDS = 1e-6
+"""A wait shorter than this is what floating point has left over of one that is done; the bucket goes into debt for it."""
 
 
 class Bucket:
@@ -26,7 +28,8 @@ class Bucket:
         """How long until `amount` may be taken; 0 when it may be now. Whoever asks is taken to be next in the queue."""
         self._fill(now)
         self._depth = max(self._burst, amount)
-        return max(0.0, (amount - self._level) / self._rate)
+        seconds = (amount - self._level) / self._rate
+        return seconds if seconds > _ROUNDING_SECONDS else 0.0
 
     def take(self, amount: float, *, now: float) -> None:
         """Take it, into debt if need be."""

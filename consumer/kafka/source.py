@@ -33,7 +33,7 @@ Process = Callable[[Record], Awaitable[None]]
 _POLL_MS = 100
 _POLL_GRACE_SECONDS = 2.0
 _LAST_COMMIT_SECONDS = 10.0
-_SESSION_TIMEOUT_MS = 30_000
+_SESSION_TIMEOUT_MS = 15_000
 _HEARTBEAT_MS = 3_000
 _MAX_POLL_INTERVAL_MS = 600_000
 _RESUME_BELOW = 0.75
@@ -298,15 +298,14 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             self.fault.set_exception(error)
 
     def _lag(self, life: PartitionLife) -> int | None:
-        """Records not yet ended, those being worked on included; None while the end of the partition is unknown."""
+        """Records not yet ended, those being worked on included; None while nothing was read."""
         try:
             end: int | None = self._consumer.highwater(life.partition)
         except IllegalStateError:
             return None
-        point = life.offsets.committable() or life.committed
-        if end is None or point is None:
+        if end is None or life.offsets.next_offset is None:
             return None
-        return max(0, end - point.offset)
+        return max(0, end - life.offsets.next_offset) + life.offsets.open_count
 
 
 def _read(record: ConsumerRecord) -> Record:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from deploy.local.broker import Broker, embedded_broker
+from deploy.local.kafka import apache_kafka, why_not
 from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
 from tests.integration.wire import Wire
 
@@ -20,8 +21,6 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    from deploy.local.kafka import apache_kafka, why_not
-
     reason = why_not()
     if reason and os.environ.get("DOCSLUICE_REQUIRE_KAFKA") == "1":
         pytest.fail(f"DOCSLUICE_REQUIRE_KAFKA=1, but: {reason}")

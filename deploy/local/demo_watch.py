@@ -1,0 +1,146 @@
+"""The demo's live view: results as they come, and what the consumer's metrics say meanwhile."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from producer.connection import Broker, ClientLog
+from producer.following.outcome import Outcome, Unreadable, outcome_of
+from producer.following.reader import Reader, Start
+from producer.following.tables import Table as OutcomeTable
+from producer.following.tables import cell, open_table
+from producer.following.tally import Tally
+
+_TOPICS = ("documents.results", "documents.dlq")
+_SCRAPE_SECONDS = 1.0
+_PATIENCE_SECONDS = 600.0
+_SECONDS_AN_HOUR = 3600.0
+
+
+class NoProgressError(RuntimeError):
+    """Nothing has ended for so long that nothing will."""
+
+
+@dataclass
+class Watch:
+    """Follows the outcomes of `expected` documents, writes them to `results` and shows how it goes."""
+
+    console: Console
+    bootstrap_servers: str
+    metrics_url: str
+    results: Path
+    expected: int
+    outcomes: list[Outcome] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+
+    async def until_done(self, check_alive: Callable[[], None]) -> None:
+        """Return when every document has ended. `check_alive` raises when that can no longer happen.
+
+        Raises:
+            NoProgressError: nothing has ended for ten minutes.
+        """
+        self._began = time.monotonic()
+        limits = _Limits(url=self.metrics_url)
+        with ClientLog().attached() as client_log, closing(open_table(self.results)) as table:
+            reader = Reader(
+                broker=Broker(bootstrap_servers=self.bootstrap_servers),
+                topics=_TOPICS,
+                start=Start(from_beginning=True),
+                client_log=client_log,
+                say=self.console.print,
+            )
+            await reader.open(wait_seconds=30)
+            try:
+                with Live(console=self.console, refresh_per_second=4, transient=True) as live:
+                    await self._follow(reader, table, live, limits, check_alive)
+            finally:
+                await reader.close()
+
+    async def _follow(
+        self, reader: Reader, table: OutcomeTable, live: Live, limits: "_Limits", check_alive: Callable[[], None]
+    ) -> None:
+        progressed = time.monotonic()
+        while self.tally.documents < self.expected:
+            check_alive()
+            for record in await reader.fetch(timeout_ms=200):
+                outcome = outcome_of(record)
+                if not isinstance(outcome, Unreadable) and self.tally.add(outcome):
+                    progressed = time.monotonic()
+                    self.outcomes.append(outcome)
+                    table.write(outcome)
+                    live.console.print(_line(outcome))
+            if time.monotonic() - progressed > _PATIENCE_SECONDS:
+                raise NoProgressError(f"no document has ended for {_PATIENCE_SECONDS:.0f} seconds")
+            await limits.refresh()
+            live.update(self._view(limits))
+
+    def documents_per_hour(self) -> float:
+        """Since the watch began."""
+        return self.tally.documents / max(0.001, time.monotonic() - self._began) * _SECONDS_AN_HOUR
+
+    def _view(self, limits: "_Limits") -> Group:
+        tally = self.tally
+        figures = Table.grid(padding=(0, 2))
+        figures.add_row("done", f"{tally.results} of {self.expected}", "failed", str(tally.dead_letters))
+        figures.add_row("documents an hour", f"{self.documents_per_hour():,.0f}", "cost", f"${tally.cost_usd:.6f}")
+        tokens = tally.usage
+        figures.add_row(
+            "tokens in",
+            f"{tokens.input_tokens:,} ({tokens.cached_tokens:,} cached)",
+            "out",
+            f"{tokens.output_tokens:,}",
+        )
+        figures.add_row("limited by", limits.sentence, "", "")
+        return Group(ProgressBar(total=self.expected, completed=tally.documents), figures)
+
+
+def _line(outcome: Outcome) -> Text:
+    if outcome.is_dead_letter:
+        return Text(f"✗ {outcome.document_id}: {outcome.reason} ({outcome.message})", style="red")
+    answers = " · ".join(cell(value) for name, value in outcome.outputs.items() if name != "summary" and cell(value))
+    return Text(f"✓ {outcome.document_id}: {answers}")
+
+
+class _Limits:
+    """What holds the consumer back, from its own metrics."""
+
+    def __init__(self, *, url: str) -> None:
+        self._url = url
+        self._waited: dict[str, float] = {}
+        self._scraped_at = 0.0
+        self.sentence = "…"
+
+    async def refresh(self) -> None:
+        """Look again, at most once a second."""
+        if time.monotonic() - self._scraped_at < _SCRAPE_SECONDS:
+            return
+        self._scraped_at = time.monotonic()
+        try:
+            async with aiohttp.ClientSession() as session, session.get(self._url) as response:
+                text = await response.text()
+        except (TimeoutError, aiohttp.ClientError):
+            return
+        waited: dict[str, float] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "docsluice_admission_wait_seconds_total":
+                    waited[sample.labels["constraint"]] = sample.value
+        self.sentence = self._judge(waited)
+        self._waited = waited
+
+    def _judge(self, waited: dict[str, float]) -> str:
+        grown = {name: value - self._waited.get(name, 0.0) for name, value in waited.items()}
+        longest = max(grown, key=grown.__getitem__, default=None)
+        if longest is None or grown[longest] <= 0:
+            return "nothing: every document has its call out"
+        return f"{longest} (calls waited {grown[longest]:.0f} s for it in the last second)"

@@ -1,0 +1,66 @@
+"""Starting docsluice's programs as anybody would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.local.process import Child, free_port
+from tests.integration.wire import Wire
+
+
+def environment(wire: Wire, base_url: str, **more: str) -> dict[str, str]:
+    """The settings of a consumer on this wire."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": wire.bootstrap_servers,
+        "OPENAI_BASE_URL": base_url,
+        "DOCSLUICE_GROUP_ID": f"{wire.name}.group",
+        "DOCSLUICE_INPUT_TOPIC": wire.topics["input"],
+        "DOCSLUICE_RESULT_TOPIC": wire.topics["result"],
+        "DOCSLUICE_DEAD_LETTER_TOPIC": wire.topics["dead_letter"],
+        "DOCSLUICE_COMMIT_INTERVAL_SECONDS": "0.1",
+        "DOCSLUICE_HTTP_HOST": "127.0.0.1",
+        "DOCSLUICE_HTTP_PORT": str(free_port()),
+        **more,
+    }
+
+
+def consumer(settings: Mapping[str, str], *, log_path: Path) -> Child:
+    """`docsluice-consumer run`, not yet started."""
+    return Child(
+        name="consumer", command=[sys.executable, "-m", "consumer", "run"], log_path=log_path, environment=settings
+    )
+
+
+def start(child: Child, settings: Mapping[str, str]) -> None:
+    """Start it, and return when it is ready."""
+    port = settings["DOCSLUICE_HTTP_PORT"]
+    child.start(is_ready=lambda: _answers(f"http://127.0.0.1:{port}/readyz"), timeout_seconds=60)
+
+
+def run(
+    module: str, *arguments: str, settings: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the programs to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, **(settings or {})},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

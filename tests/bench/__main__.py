@@ -1,0 +1,37 @@
+"""`make bench`: prints one table. Choose with `python -m tests.bench utilisation` or `local-model`."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench import local_model, utilisation
+
+
+def main() -> None:
+    """Run the chosen benchmarks, or all of them."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("what", nargs="*", default=["utilisation", "local-model"])
+    parser.add_argument("--documents", type=int, help="fewer than the 1,000 (utilisation) or 100 (local-model)")
+    arguments = parser.parse_args()
+    table = Table("benchmark", "figure", "value")
+    if "utilisation" in arguments.what:
+        used = utilisation.measure(documents=arguments.documents or 1000)
+        name = "30 slots, lognormal latency"
+        table.add_row(name, "calls in seconds", f"{used.calls:,} in {used.seconds:.1f}")
+        table.add_row(name, "utilisation (sum of latencies / 30 / time)", f"{used.ours:.3f}")
+        table.add_row(name, "greedy bound on the same latencies", f"{used.bound:.3f}")
+        table.add_row(name, "share of the bound", f"{used.ratio:.3f}")
+    if "local-model" in arguments.what:
+        made = local_model.measure(documents=arguments.documents or 100)
+        name = "local model, fused"
+        table.add_row(name, "documents", f"{made.results} results, {made.dead_letters} dead letters")
+        table.add_row(name, "documents an hour", f"{made.documents_per_hour:,.0f}")
+        table.add_row(name, "output tokens a second", f"{made.output_tokens / made.seconds:.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

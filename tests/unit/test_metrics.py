@@ -1,0 +1,106 @@
+"""The metrics catalogue: one table, one attribute for each row, one page of documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_type_hints
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumer.contracts import DeadLetterReason
+from consumer.telemetry.metrics import ANY, CATALOGUE, PREFIX, Metrics, reference
+
+
+def _samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def test_every_row_is_an_attribute_of_its_own_type() -> None:
+    """`Metrics` declares exactly what the catalogue holds, so that mypy knows what the registry has."""
+    hints = get_type_hints(Metrics)
+    assert hints == {metric.name: metric.kind for metric in CATALOGUE}
+    metrics = Metrics()
+    for metric in CATALOGUE:
+        assert isinstance(getattr(metrics, metric.name), metric.kind)
+
+
+def test_every_row_says_what_it_means_and_what_to_do() -> None:
+    """A help text is two sentences at least: the meaning and the remedy."""
+    for metric in CATALOGUE:
+        assert metric.meaning.endswith("."), metric.name
+        assert metric.remedy.endswith("."), metric.name
+
+
+def test_documentation_is_the_catalogue() -> None:
+    """docs/metrics.md is what `python -m consumer.telemetry.metrics` writes."""
+    page = Path(__file__).parents[2] / "docs" / "metrics.md"
+    assert page.read_text() == reference()
+
+
+def test_counters_with_closed_labels_start_at_zero() -> None:
+    """A series that first appears at 1 has no increase that Prometheus could see."""
+    samples = _samples(Metrics())
+    for outcome in ("result", "dead_letter", "skipped"):
+        assert samples[PREFIX + "documents_total", frozenset({("outcome", outcome)})] == 0
+    assert samples[PREFIX + "consumption_paused", frozenset({("reason", "backpressure")})] == 0
+    assert not any(name.startswith(PREFIX + "dead_letters") for name, _ in samples)
+
+
+def test_an_expected_task_starts_at_zero() -> None:
+    """The tokens and dollars of a task's very first call are an increase."""
+    metrics = Metrics()
+    metrics.expect_task(task="summary", model="m")
+    samples = _samples(metrics)
+    for direction in ("input", "output", "cached_input"):
+        labels = frozenset({("task", "summary"), ("model", "m"), ("direction", direction)})
+        assert samples[PREFIX + "llm_tokens_total", labels] == 0
+    assert (
+        samples[PREFIX + "llm_cost_usd_total", frozenset({("task", "summary"), ("model", "m"), ("outcome", "ok")})] == 0
+    )
+
+
+def test_expected_dead_letters_start_at_zero() -> None:
+    """The first dead letter of a reason is an increase; every reason of the contract is known."""
+    metrics = Metrics()
+    metrics.expect_dead_letters(reasons=DeadLetterReason, steps=["summary"])
+    samples = _samples(metrics)
+    for reason in ("undecodable", "unexpected"):
+        for step in ("", "summary"):
+            assert samples[PREFIX + "dead_letters_total", frozenset({("reason", reason), ("step", step)})] == 0
+    assert len([1 for name, _ in samples if name == PREFIX + "dead_letters_total"]) == 2 * len(DeadLetterReason)
+
+
+def test_no_label_can_hold_a_document() -> None:
+    """Labels are of few values: none is an id, a key or a text."""
+    labels = {label for metric in CATALOGUE for label in metric.labels}
+    bounded = {"outcome", "task", "model", "direction", "constraint", "reason", "step", "topic", "partition"}
+    assert labels <= bounded | {"version", "pipeline_version"}
+    assert ANY == ()
+
+
+def test_two_sets_of_metrics_share_nothing() -> None:
+    """Each `Metrics` has its own registry: a test, or a second service in the process, starts from nothing."""
+    first, second = Metrics(), Metrics()
+    first.rebalances_total.inc()
+    assert _samples(first)[PREFIX + "rebalances_total", frozenset()] == 1
+    assert _samples(second)[PREFIX + "rebalances_total", frozenset()] == 0
+
+
+def test_creation_times_are_left_out() -> None:
+    """No `_created` series: they double what Prometheus must keep and nobody reads them."""
+    metrics = Metrics()
+    metrics.document_duration_seconds.observe(1)
+    assert b"_created" not in metrics.exposition()
+
+
+def test_a_partition_that_left_shows_no_lag() -> None:
+    """What another replica now reads is not counted here as well."""
+    metrics = Metrics()
+    for partition in ("0", "1"):
+        metrics.partition_lag_records.labels("documents", partition).set(7)
+        metrics.partition_open_records.labels("documents", partition).set(2)
+    metrics.forget_partition("documents", 0)
+    metrics.forget_partition("documents", 5)
+    left = {dict(labels)["partition"] for name, labels in _samples(metrics) if "partition_" in name}
+    assert left == {"1"}
