@@ -1,0 +1,224 @@
+"""How to reach the broker: settings to client arguments, and one clear line when it cannot be reached."""
+
+import asyncio
+import logging
+import os
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.helpers import create_ssl_context
+from dotenv import dotenv_values
+
+from producer.faults import BrokerAway, BrokerRefused, WrongUsage
+from producer.printable import printable
+
+REQUEST_TIMEOUT_MS = 10_000
+"""One request. A broker that accepts connections and says nothing can take us so far past the end of our patience."""
+_RETRY_SECONDS = 0.5
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_SECURITY = "DOCSLUICE_KAFKA_"
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:(?P<port>[0-9]{1,5}))?")
+_LARGEST_PORT = 65_535
+_REFUSALS = (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+    ssl.SSLCertVerificationError,
+)
+_AWAY = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, OSError)
+_LOGGED = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError)
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """Where the broker is and how to be let in. The secrets are no part of its repr."""
+
+    bootstrap_servers: str
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def arguments(self) -> dict[str, Any]:
+        """What every aiokafka client is built with."""
+        return {"bootstrap_servers": self.bootstrap_servers, "request_timeout_ms": REQUEST_TIMEOUT_MS, **self.security}
+
+
+def settings(working_directory: Path) -> dict[str, str]:
+    """The environment over the `.env` of the working directory. Blank values count as not set.
+
+    Raises:
+        WrongUsage: there is a `.env` that cannot be read.
+    """
+    try:
+        from_file = dotenv_values(working_directory / ".env", verbose=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongUsage(f".env cannot be read: {error}") from error
+    return {name: value for name, value in {**from_file, **os.environ}.items() if value and value.strip()}
+
+
+def broker_from(environment: Mapping[str, str], *, bootstrap_servers: str | None) -> Broker:
+    """Build the broker's address and credentials; the flag `bootstrap_servers` wins over the environment.
+
+    Raises:
+        WrongUsage: a setting cannot work; the message names it.
+    """
+    servers = bootstrap_servers or environment.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
+    for server in servers.split(","):
+        found = _HOST_AND_PORT.fullmatch(server.strip())
+        if found is None or not 0 < int(found["port"] or 1) <= _LARGEST_PORT:
+            raise WrongUsage(f"KAFKA_BOOTSTRAP_SERVERS must be host:port[,host:port…], not {servers!r}")
+    return Broker(bootstrap_servers=servers, security=_security(environment))
+
+
+def _security(environment: Mapping[str, str]) -> dict[str, Any]:
+    protocol = environment.get(_SECURITY + "SECURITY_PROTOCOL", "PLAINTEXT").upper()
+    if protocol not in _PROTOCOLS:
+        raise WrongUsage(f"{_SECURITY}SECURITY_PROTOCOL must be one of {', '.join(_PROTOCOLS)}, not {protocol!r}")
+    security: dict[str, Any] = {"security_protocol": protocol}
+    if protocol.startswith("SASL_"):
+        security |= _sasl(environment)
+    if protocol.endswith("SSL"):
+        security["ssl_context"] = _ssl_context(environment)
+    return security
+
+
+def _sasl(environment: Mapping[str, str]) -> dict[str, str]:
+    mechanism = environment.get(_SECURITY + "SASL_MECHANISM", "PLAIN").upper()
+    if mechanism not in _MECHANISMS:
+        raise WrongUsage(f"{_SECURITY}SASL_MECHANISM must be one of {', '.join(_MECHANISMS)}, not {mechanism!r}")
+    missing = [name for name in ("SASL_USERNAME", "SASL_PASSWORD") if _SECURITY + name not in environment]
+    if missing:
+        raise WrongUsage(f"{_SECURITY}{missing[0]} is not set, and SASL needs it")
+    return {
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": environment[_SECURITY + "SASL_USERNAME"],
+        "sasl_plain_password": environment[_SECURITY + "SASL_PASSWORD"],
+    }
+
+
+def _ssl_context(environment: Mapping[str, str]) -> ssl.SSLContext:
+    files = {name: environment.get(_SECURITY + name) for name in ("SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE")}
+    for name, path in files.items():
+        if path and not Path(path).is_file():
+            raise WrongUsage(f"{_SECURITY}{name}: there is no file {path}")
+    try:
+        context: ssl.SSLContext = create_ssl_context(
+            cafile=files["SSL_CAFILE"],
+            certfile=files["SSL_CERTFILE"],
+            keyfile=files["SSL_KEYFILE"],
+            password=lambda: "",  # without this, OpenSSL would ask for an encrypted key's password at the terminal
+        )
+    except (OSError, ValueError) as error:
+        raise WrongUsage(f"{_SECURITY}SSL_*: the certificate files do not work: {error}") from error
+    return context
+
+
+class ClientLog(logging.Handler):
+    """Keeps what aiokafka logs off the terminal, and remembers the last failure it logged.
+
+    Why a connection failed (a refused password, an unknown certificate, an advertised address that leads nowhere) is
+    only in that log: the exception raised in the end says no more than "unable to bootstrap".
+    """
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.WARNING)
+        self.last: BaseException | None = None
+        self.node_unreachable = False
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.last = None
+        self.node_unreachable = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember the exception among the arguments of a log call."""
+        if "connect to node" in str(record.msg):
+            self.node_unreachable = True
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        for argument in arguments:
+            if isinstance(argument, BaseException):
+                self.last = argument
+
+    @contextmanager
+    def attached(self) -> Iterator["ClientLog"]:
+        """Listen until the block ends."""
+        logger = logging.getLogger("aiokafka")
+        propagated, logger.propagate = logger.propagate, False
+        logger.addHandler(self)
+        try:
+            yield self
+        finally:
+            logger.removeHandler(self)
+            logger.propagate = propagated
+
+
+async def patiently(
+    attempt: Callable[[], Awaitable[T]], *, broker: Broker, client_log: ClientLog, wait_seconds: float, say: Say
+) -> T:
+    """Make the attempt until the broker answers, saying once that we wait.
+
+    Raises:
+        BrokerAway: it did not answer in `wait_seconds`.
+        BrokerRefused: it answered with a refusal; to try that again would only lock the account.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_seconds
+    told = False
+    while True:
+        client_log.forget()
+        try:
+            return await attempt()
+        except (KafkaError, OSError) as error:
+            cause = client_log.last if isinstance(error, _LOGGED) and client_log.last else error
+            problem = _absence(broker, cause, client_log)
+            if isinstance(cause, _REFUSALS):
+                raise BrokerRefused(f"{broker.bootstrap_servers} refuses us: {explained(cause)}") from error
+            if not isinstance(error, _AWAY) and not getattr(error, "retriable", False):
+                raise BrokerRefused(f"{broker.bootstrap_servers}: {explained(cause)}") from error
+        if loop.time() >= deadline:
+            raise BrokerAway(problem)
+        if not told:
+            say(f"{problem} (trying for {wait_seconds:g} s)")
+            told = True
+        await asyncio.sleep(min(_RETRY_SECONDS, max(0.0, deadline - loop.time())))
+
+
+def _absence(broker: Broker, cause: BaseException, client_log: ClientLog) -> str:
+    why = explained(cause)
+    if client_log.node_unreachable:
+        return f"{broker.bootstrap_servers} answers, but the address that it advertises to clients does not: {why}"
+    if isinstance(cause, ConnectionResetError | KafkaConnectionError):
+        # What TLS against a listener in the clear looks like, and the other way round.
+        why = f"the connection is closed at once; is {_SECURITY}SECURITY_PROTOCOL right?"
+    return f"no broker at {broker.bootstrap_servers}: {why}"
+
+
+def explained(error: BaseException) -> str:
+    """An exception as one line for a person."""
+    if isinstance(error, SaslAuthenticationFailed | AuthenticationFailedError):
+        return "wrong user name or password"
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return f"it does not know this {_SECURITY}SASL_MECHANISM"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return printable(str(error)) or type(error).__name__

@@ -1,0 +1,33 @@
+"""A file's lines with their numbers, each of bounded length, whatever the file holds."""
+
+import codecs
+from collections.abc import Iterator
+from typing import IO
+
+LINE_BYTES = 64 * 1024 * 1024
+"""Longer lines are no rows. Four times what may be sent, since JSON may spell a character in more bytes than UTF-8."""
+TOO_LONG = f"longer than {LINE_BYTES // 1024**2} MiB"
+_SKIP_BYTES = 1024 * 1024
+
+
+def lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield (number from 1, line). A line over the limit is cut one byte behind it, and the rest skipped.
+
+    Only a newline ends a line; the byte order mark of the first one is dropped.
+    """
+    number = 0
+    while line := file.readline(LINE_BYTES + 1):
+        number += 1
+        if len(line) > LINE_BYTES:
+            _skip_rest(file, line)
+        yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+
+
+def _skip_rest(file: IO[bytes], line: bytes) -> None:
+    while line and not line.endswith(b"\n"):
+        line = file.readline(_SKIP_BYTES)
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """What is wrong with bytes that are no UTF-8, and where."""
+    return f"not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start + 1}"

@@ -1,0 +1,97 @@
+"""A source to rows: a pure generator, one row at a time, so that memory does not grow with the file."""
+
+import codecs
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+from producer.documents.csv_rows import csv_rows
+from producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
+from producer.documents.rows import (
+    BadRow,
+    Note,
+    Place,
+    Row,
+    Unfit,
+    document,
+    event_fields,
+    json_name,
+    parse_json,
+)
+from producer.documents.sources import Format, Source
+
+_STDIN_DESCRIPTOR = 0
+
+
+def read(source: Source, *, id_field: str, text_field: str) -> Iterator[Row]:
+    """Yield every row of a source, good and bad, in the file's order. A file that cannot be read is one bad row."""
+    try:
+        # Standard input gets a reader of its own: the thread that reads it may still hold the lock of this reader when
+        # the program ends, and Python aborts when that is the lock of `sys.stdin`.
+        with open(source.path or _STDIN_DESCRIPTOR, "rb", closefd=source.path is not None) as file:
+            if source.format is Format.TEXT:
+                yield _text(file, source)
+            elif source.format is Format.JSONL:
+                yield from _jsonl(file, source.name, id_field=id_field, text_field=text_field)
+            else:
+                yield from _csv(file, source.name, id_field=id_field, text_field=text_field)
+    except OSError as error:
+        yield BadRow(place=Place(source.name), problem=f"cannot be read: {error.strerror or error}")
+
+
+def _text(file: IO[bytes], source: Source) -> Row:
+    data = file.read(LINE_BYTES + 1)
+    place = Place(source.name)
+    try:
+        text = _decoded(data.removeprefix(codecs.BOM_UTF8))
+        return document(place, {"document_id": source.document_id, "text": text}, input_bytes=len(data))
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return BadRow(place=Place(source.name, line), problem=not_utf8(error), input_bytes=len(data))
+    except Unfit as unfit:
+        return BadRow(place=place, problem=str(unfit), input_bytes=len(data))
+
+
+def _jsonl(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
+    noted: set[str] = set()
+    for number, line in lines(file):
+        if not line.strip():
+            continue
+        place = Place(name, number)
+        try:
+            row = parse_json(_decoded(line))
+            fields, left_out = event_fields(row, id_field=id_field, text_field=text_field)
+            sendable = document(place, fields, input_bytes=len(line))
+        except UnicodeDecodeError as error:
+            yield BadRow(place=place, problem=not_utf8(error), input_bytes=len(line))
+        except Unfit as unfit:
+            yield BadRow(place=place, problem=str(unfit), input_bytes=len(line))
+        else:
+            yield from _left_out(place, row, left_out, noted)
+            yield sendable
+
+
+def _decoded(data: bytes) -> str:
+    if len(data) > LINE_BYTES:
+        raise Unfit(TOO_LONG)
+    return data.decode()
+
+
+def _left_out(place: Place, row: Mapping[str, Any], names: list[str], noted: set[str]) -> Iterator[Note]:
+    """Say of each column once that it is not sent."""
+    for name in names:
+        if name not in noted:
+            noted.add(name)
+            kind = json_name(row[name])
+            yield Note(place=place, text=f"{name!r} is {kind}, which metadata cannot hold: it is left out")
+
+
+def _csv(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
+    for place, cells, input_bytes in csv_rows(file, name, required=(id_field, text_field)):
+        if isinstance(cells, str):
+            yield BadRow(place=place, problem=cells, input_bytes=input_bytes)
+            continue
+        try:
+            fields, _ = event_fields(cells, id_field=id_field, text_field=text_field)
+            yield document(place, fields, input_bytes=input_bytes)
+        except Unfit as unfit:
+            yield BadRow(place=place, problem=str(unfit), input_bytes=input_bytes)

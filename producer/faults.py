@@ -1,0 +1,30 @@
+"""What ends this program early, drawn once.
+
+    ProducerFault
+    ├── WrongUsage        arguments or settings that cannot work: exit 2
+    ├── BrokerAway        the broker did not answer in the time we were told to wait: exit 1
+    ├── BrokerRefused     it answered, and will not serve us: credentials, permissions, a missing topic: exit 1
+    └── NotWritten        the file that outcomes are written to takes no more: exit 1
+
+A row's own fault is none of these: it is reported as a `BadRow` and the rest is sent.
+"""
+
+
+class ProducerFault(Exception):
+    """The root; the message is one line for the person at the terminal."""
+
+
+class WrongUsage(ProducerFault):
+    """Arguments or settings that cannot work."""
+
+
+class BrokerAway(ProducerFault):
+    """No answer from the broker in time."""
+
+
+class BrokerRefused(ProducerFault):
+    """The broker answers and will not serve us as configured."""
+
+
+class NotWritten(ProducerFault):
+    """What was seen could not be written down."""

@@ -1,0 +1,84 @@
+"""Outcomes and totals as a person reads them."""
+
+from decimal import Decimal
+
+from rich.console import Console
+from rich.text import Text
+
+from producer.following.outcome import Outcome, Unreadable
+from producer.following.tables import cell
+from producer.following.tally import Tally
+from producer.printable import counted, printable
+
+_MESSAGE_CHARACTERS = 300
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that prints foreign text as it is: no markup, no emoji codes, no cut lines."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def outcome_text(outcome: Outcome) -> Text:
+    """A few lines: the document, its outputs or what went wrong, what it cost."""
+    return _dead_letter(outcome) if outcome.is_dead_letter else _result(outcome)
+
+
+def repeat_text(outcome: Outcome) -> Text:
+    """One dim line: seen before."""
+    return Text(f"{printable(outcome.document_id)}  seen before, not counted again", style="dim")
+
+
+def unreadable_text(unreadable: Unreadable) -> Text:
+    """One line: a record that is no outcome."""
+    return Text(printable(f"{unreadable.where}: {unreadable.problem}"), style="yellow")
+
+
+def totals_text(tally: Tally) -> str:
+    """The closing lines."""
+    usage = tally.usage
+    counts = [counted(tally.results, "result"), counted(tally.dead_letters, "dead letter") + _by_reason(tally)]
+    counts += [counted(tally.repeats, "repeat")] if tally.repeats else []
+    counts += [counted(tally.unreadable, "unreadable record")] if tally.unreadable else []
+    spent = [
+        f"tokens: {usage.input_tokens:,} in ({usage.cached_tokens:,} cached), {usage.output_tokens:,} out",
+        f"cost: {_usd(tally.cost_usd)}",
+    ]
+    rate = tally.documents_per_hour
+    spent += [f"{rate:,.0f} documents an hour"] if rate is not None else []
+    return f"{', '.join(counts)}\n{' · '.join(spent)}"
+
+
+def _by_reason(tally: Tally) -> str:
+    if not tally.reasons:
+        return ""
+    return f" ({', '.join(f'{printable(reason)} {count:,}' for reason, count in tally.reasons.most_common())})"
+
+
+def _usd(amount: Decimal) -> str:
+    return f"${amount.normalize():f}" if amount else "$0"
+
+
+def _result(outcome: Outcome) -> Text:
+    usage = outcome.usage
+    cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
+    text = Text()
+    text.append(printable(outcome.document_id), style="bold")
+    text.append(
+        f"  {usage.input_tokens:,}{cached} → {usage.output_tokens:,} tokens  {_usd(outcome.cost_usd)}", style="dim"
+    )
+    for name, value in outcome.outputs.items():
+        text.append(f"\n  {printable(name)}: ", style="cyan")
+        text.append(printable(cell(value)))
+    return text
+
+
+def _dead_letter(outcome: Outcome) -> Text:
+    where = f"{outcome.stage} {outcome.step}".strip()
+    message = printable(outcome.message)
+    if len(message) > _MESSAGE_CHARACTERS:
+        message = message[:_MESSAGE_CHARACTERS] + "…"
+    text = Text(style="red")
+    text.append(printable(outcome.document_id), style="bold")
+    text.append(f"  dead letter: {printable(outcome.reason)}" + (f" at {printable(where)}" if where else ""))
+    text.append(f"\n  {message}" if message else "")
+    return text

@@ -1,0 +1,113 @@
+"""`docsluice-producer follow`: results and dead letters as they come."""
+
+import asyncio
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from producer.connection import Broker, ClientLog
+from producer.following.display import console, outcome_text, repeat_text, totals_text, unreadable_text
+from producer.following.outcome import FetchedRecord, Unreadable, outcome_of
+from producer.following.reader import Reader, Start
+from producer.following.tables import Table, json_line, open_table
+from producer.following.tally import Tally
+from producer.stopping import Stop, stop_on_signals
+
+EXIT_SEEN = 0
+EXIT_NOT_SEEN = 1
+_FETCH_MS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """What to follow and until when. None means without end, or not at all."""
+
+    broker: Broker
+    topics: tuple[str, ...]
+    start: Start
+    wait_seconds: float
+    until: int | None = None
+    timeout_seconds: float | None = None
+    to: Path | None = None
+    as_json: bool = False
+
+
+async def follow(following: Following) -> int:
+    """Show every outcome until enough documents were seen, the time is up or a signal comes; return the exit code.
+
+    Raises:
+        WrongUsage: the file to write to cannot be opened.
+        NotWritten: it could be, and takes no more.
+        BrokerAway: no broker was there to begin with.
+        BrokerRefused: it does not let us read.
+    """
+    status = console(stderr=True)
+    wait_seconds = min(following.wait_seconds, following.timeout_seconds or following.wait_seconds)
+    tally = Tally()
+    with ExitStack() as stack:
+        table = stack.enter_context(closing(open_table(following.to))) if following.to else None
+        client_log = stack.enter_context(ClientLog().attached())
+        deadline = _deadline(following)
+        reader = Reader(
+            broker=following.broker,
+            topics=following.topics,
+            start=following.start,
+            client_log=client_log,
+            say=status.print,
+        )
+        await reader.open(wait_seconds=wait_seconds)
+        topics = " and ".join(following.topics)
+        status.print(f"following {topics} on {following.broker.bootstrap_servers} {following.start}; Ctrl-C ends it")
+        show = _Show(tally=tally, table=table, as_json=following.as_json)
+        with stop_on_signals(lambda: None) as stop:
+            try:
+                await _follow(reader, show, stop, until=following.until, deadline=deadline)
+            finally:
+                await reader.close()
+                (status if following.as_json else show.out).print(totals_text(tally))
+    if stop.exit_code is not None:
+        return stop.exit_code
+    return EXIT_SEEN if following.until is None or tally.documents >= following.until else EXIT_NOT_SEEN
+
+
+async def _follow(reader: Reader, show: "_Show", stop: Stop, *, until: int | None, deadline: float) -> None:
+    clock = asyncio.get_running_loop().time
+    while stop.signal is None and clock() < deadline:
+        for record in await reader.fetch(timeout_ms=_FETCH_MS):
+            show.record(record)
+            if show.tally.documents == until:
+                return
+
+
+class _Show:
+    """Counts each record and puts it where the person wants it: terminal, JSON lines, file."""
+
+    def __init__(self, *, tally: Tally, table: Table | None, as_json: bool) -> None:
+        self.tally = tally
+        self.out = console()
+        self._status = console(stderr=True)
+        self._table = table
+        self._as_json = as_json
+
+    def record(self, record: FetchedRecord) -> None:
+        """Show one record. A repeat is noted, and neither written nor counted again."""
+        outcome = outcome_of(record)
+        if isinstance(outcome, Unreadable):
+            self.tally.unreadable += 1
+            self._status.print(unreadable_text(outcome))
+            return
+        if not self.tally.add(outcome):
+            (self._status if self._as_json else self.out).print(repeat_text(outcome))
+            return
+        if self._table is not None:
+            self._table.write(outcome)
+        if self._as_json:
+            print(json_line(outcome), flush=True)
+        else:
+            self.out.print(outcome_text(outcome))
+
+
+def _deadline(following: Following) -> float:
+    if following.timeout_seconds is None:
+        return float("inf")
+    return asyncio.get_running_loop().time() + following.timeout_seconds

@@ -1,0 +1,156 @@
+"""Topics read by an onlooker: without a consumer group, so that nobody's offsets move and nobody is rebalanced."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, explained, patiently
+from producer.faults import BrokerRefused
+from producer.topics import partitions_of_topics
+
+_LOOK_AGAIN_SECONDS = 2.0
+_STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where to begin: at the beginning, so long ago, or (neither) now."""
+
+    from_beginning: bool = False
+    since: timedelta | None = None
+
+    def __str__(self) -> str:
+        if self.from_beginning:
+            return "from the beginning"
+        return f"from {self.since} ago" if self.since else "from now on"
+
+
+class Reader:
+    """Every committed record of some topics, from `start` on.
+
+    A topic that is not there yet is looked for again, and read from its beginning once it is.
+    """
+
+    def __init__(self, *, broker: Broker, topics: Sequence[str], start: Start, client_log: ClientLog, say: Say) -> None:
+        self._broker = broker
+        self._missing = list(dict.fromkeys(topics))
+        self._start = start
+        self._client_log = client_log
+        self._say = say
+        self._consumer: AIOKafkaConsumer | None = None
+        self._positions: dict[TopicPartition, int] = {}
+        self._look_again_at = 0.0
+        self._told_away = False
+
+    async def open(self, *, wait_seconds: float) -> None:
+        """Connect, and settle on where to begin.
+
+        Raises:
+            BrokerAway: no broker was there in `wait_seconds`.
+            BrokerRefused: it will not serve us.
+        """
+        await patiently(
+            lambda: asyncio.wait_for(self._connect(), 2 * REQUEST_TIMEOUT_MS / 1000),
+            broker=self._broker,
+            client_log=self._client_log,
+            wait_seconds=wait_seconds,
+            say=self._say,
+        )
+        if self._missing:
+            self._say(f"not there yet, and looked for again: {', '.join(self._missing)}")
+
+    async def fetch(self, *, timeout_ms: int) -> list[Any]:
+        """The next records, oldest first; none when none came in time. A broker that is away is waited for.
+
+        Raises:
+            BrokerRefused: it does not let us read.
+        """
+        await self._look_for_missing()
+        if self._consumer is None or not self._positions:
+            await asyncio.sleep(timeout_ms / 1000)
+            return []
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
+        except KafkaError as error:
+            raise BrokerRefused(f"{self._broker.bootstrap_servers}: {explained(error)}") from error
+        for partition, records in fetched.items():
+            self._positions[partition] = records[-1].offset + 1
+        self._tell_if_away(heard=bool(fetched))
+        return sorted((record for records in fetched.values() for record in records), key=lambda one: one.timestamp)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(consumer.stop(), _STOP_SECONDS)
+
+    async def _connect(self) -> None:
+        consumer = AIOKafkaConsumer(
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # of what retention has deleted under us, the nearest that is left
+            isolation_level="read_committed",
+            **self._broker.arguments(),
+        )
+        try:
+            await consumer.start()
+            await self._take_up(consumer, self._start)
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._consumer = consumer
+
+    async def _look_for_missing(self) -> None:
+        loop = asyncio.get_running_loop()
+        if not self._missing or self._consumer is None or loop.time() < self._look_again_at:
+            return
+        self._look_again_at = loop.time() + _LOOK_AGAIN_SECONDS
+        # While the broker is away there is nothing to find; the next look is soon enough. Whatever is in a topic that
+        # was not there when we began is news.
+        with suppress(KafkaError, OSError):
+            await self._take_up(self._consumer, Start(from_beginning=True))
+
+    async def _take_up(self, consumer: AIOKafkaConsumer, start: Start) -> None:
+        """Go on with those of the missing topics that are there by now."""
+        topics = await partitions_of_topics(self._broker)
+        there = [topic for topic in self._missing if topics.get(topic)]
+        if not there:
+            return
+        fresh = [TopicPartition(topic, partition) for topic in there for partition in topics[topic]]
+        self._positions |= await _first_offsets(consumer, fresh, start)
+        self._missing = [topic for topic in self._missing if topic not in there]
+        # An assignment replaces the one before it, positions and all.
+        consumer.assign(list(self._positions))
+        for partition, offset in self._positions.items():
+            consumer.seek(partition, offset)
+
+    def _tell_if_away(self, *, heard: bool) -> None:
+        """Say once that the broker has gone; the client goes on trying by itself."""
+        failure = self._client_log.last
+        self._client_log.forget()
+        if heard:
+            self._told_away = False
+        elif failure is not None and not self._told_away:
+            self._told_away = True
+            self._say(f"lost the broker at {self._broker.bootstrap_servers} ({explained(failure)}): waiting for it")
+
+
+async def _first_offsets(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], start: Start
+) -> dict[TopicPartition, int]:
+    if start.from_beginning:
+        return dict(await consumer.beginning_offsets(partitions))
+    offsets = dict(await consumer.end_offsets(partitions))
+    if start.since is not None:
+        since_ms = int((datetime.now(UTC) - start.since).timestamp() * 1000)
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        # A partition with nothing so young has no such offset.
+        offsets |= {partition: one.offset for partition, one in found.items() if one is not None}
+    return offsets

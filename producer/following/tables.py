@@ -1,0 +1,169 @@
+"""Outcomes to a file, each on the disk before the next is awaited."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from producer.faults import NotWritten, WrongUsage
+from producer.following.outcome import Outcome
+
+_BEFORE_OUTPUTS = ("outcome", "document_id")
+_AFTER_OUTPUTS = (
+    "reason",
+    "stage",
+    "step",
+    "message",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cost_usd",
+    "attempts",
+    "finished_at",
+    "mode",
+    "models",
+    "pipeline_version",
+    "result_id",
+    "topic",
+    "partition",
+    "offset",
+    "excerpt",
+    "metadata",
+)
+_LARGEST_CELL = 2**31 - 1
+
+
+class Table(Protocol):
+    """Where outcomes are written."""
+
+    def write(self, outcome: Outcome) -> None:
+        """Write one and flush it.
+
+        Raises:
+            NotWritten: the file takes no more.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+def open_table(path: Path) -> Table:
+    """A table of the kind that the suffix names. What the file held is replaced.
+
+    Raises:
+        WrongUsage: the suffix is neither .jsonl nor .csv, or the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".jsonl", ".csv"):
+        raise WrongUsage(f"--to {path}: the name must end in .jsonl or .csv")
+    try:
+        return JsonLines(path=path) if suffix == ".jsonl" else CsvTable(path=path)
+    except OSError as error:
+        raise WrongUsage(f"--to {path}: cannot be written: {error.strerror}") from error
+
+
+def json_line(outcome: Outcome) -> str:
+    """All that is known of an outcome, as one line of JSON."""
+    return json.dumps(outcome.fields, ensure_ascii=False, separators=(",", ":"))
+
+
+class JsonLines:
+    """One line of JSON for each outcome."""
+
+    def __init__(self, *, path: Path) -> None:
+        self._path = path
+        self._file = path.open("w", encoding="utf-8")
+
+    def write(self, outcome: Outcome) -> None:
+        """Write one and flush it."""
+        with _translated(self._path):
+            self._file.write(json_line(outcome) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class CsvTable:
+    """One row for each outcome, a column for each output.
+
+    Which outputs there are is known only when a result has them, so the file is written anew, wider, when one brings an
+    output that was not there before: usually once, at the first result.
+    """
+
+    def __init__(self, *, path: Path) -> None:
+        self._path = path
+        self._outputs: list[str] = []
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._write_header(self._file)
+
+    def write(self, outcome: Outcome) -> None:
+        """Write one and flush it."""
+        with _translated(self._path):
+            fresh = [name for name in outcome.outputs if name not in self._outputs]
+            if fresh:
+                self._widen(fresh)
+            self._writer(self._file).writerow(_row(outcome))
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _widen(self, fresh: Sequence[str]) -> None:
+        self._file.close()
+        self._outputs.extend(fresh)
+        wider = self._path.with_name(self._path.name + ".part")
+        csv.field_size_limit(_LARGEST_CELL)
+        with (
+            self._path.open(encoding="utf-8", newline="") as old,
+            wider.open("w", encoding="utf-8", newline="") as new,
+        ):
+            self._write_header(new)
+            self._writer(new).writerows(csv.DictReader(old))
+        wider.replace(self._path)
+        self._file = self._path.open("a", encoding="utf-8", newline="")
+
+    def _write_header(self, file: IO[str]) -> None:
+        self._writer(file).writeheader()
+        file.flush()
+
+    def _writer(self, file: IO[str]) -> "csv.DictWriter[str]":
+        columns = [*_BEFORE_OUTPUTS, *map(_column, self._outputs), *_AFTER_OUTPUTS]
+        return csv.DictWriter(file, columns, restval="")
+
+
+def cell(value: Any) -> str:
+    """An output or a field as text: a list joined with "; ", anything deeper as JSON."""
+    if isinstance(value, list) and all(isinstance(one, str | int | float) for one in value):
+        return "; ".join(map(str, value))
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _row(outcome: Outcome) -> dict[str, str]:
+    fields = {**outcome.fields, **outcome.fields.get("source", {})}
+    row = {name: cell(fields.get(name)) for name in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS)}
+    row |= {_column(name): cell(value) for name, value in outcome.outputs.items()}
+    if not outcome.is_dead_letter:
+        row |= {name: str(tokens) for name, tokens in outcome.usage.model_dump().items()}
+    row["finished_at"] = row["finished_at"] or outcome.fields.get("last_failed_at", "")
+    return row
+
+
+def _column(output: str) -> str:
+    return f"outputs.{output}" if output in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS) else output
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotWritten(f"{path}: cannot be written: {error.strerror}") from error

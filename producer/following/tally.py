@@ -1,0 +1,66 @@
+"""What has been seen so far, each outcome counted once. Pure."""
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from consumer.contracts import Usage
+from producer.following.outcome import Outcome
+
+REMEMBERED = 500_000
+"""Identities kept to recognise a repeat by; it comes soon after the first if at all, and memory must not grow."""
+_SECONDS_AN_HOUR = 3600
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Totals over the outcomes. A repeat changes `repeats` and nothing else."""
+
+    results: int = 0
+    repeats: int = 0
+    unreadable: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal = Decimal(0)
+    reasons: Counter[str] = field(default_factory=Counter)
+    _first_at: datetime | None = None
+    _last_at: datetime | None = None
+    _seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    @property
+    def dead_letters(self) -> int:
+        """Documents that failed."""
+        return self.reasons.total()
+
+    @property
+    def documents(self) -> int:
+        """Documents that have ended, one way or the other."""
+        return self.results + self.dead_letters
+
+    @property
+    def documents_per_hour(self) -> float | None:
+        """From the first to the last by their own clocks, so that it is right for old outcomes too; None below two."""
+        if self._first_at is None or self._last_at is None or self._first_at == self._last_at:
+            return None
+        return (self.documents - 1) / (self._last_at - self._first_at).total_seconds() * _SECONDS_AN_HOUR
+
+    def add(self, outcome: Outcome) -> bool:
+        """Count an outcome; false when it is a repeat."""
+        if any(identity in self._seen for identity in outcome.identities):
+            self.repeats += 1
+            return False
+        self._remember(outcome.identities)
+        if outcome.is_dead_letter:
+            self.reasons[outcome.reason] += 1
+        else:
+            self.results += 1
+        self.usage += outcome.usage
+        self.cost_usd += outcome.cost_usd
+        self._first_at = min(self._first_at or outcome.finished_at, outcome.finished_at)
+        self._last_at = max(self._last_at or outcome.finished_at, outcome.finished_at)
+        return True
+
+    def _remember(self, identities: tuple[str, ...]) -> None:
+        self._seen.update(dict.fromkeys(identities))
+        while len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)

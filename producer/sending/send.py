@@ -1,0 +1,226 @@
+"""`docsluice-producer send`: files to a topic."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, patiently
+from producer.documents.reading import read
+from producer.documents.rows import Document, Row
+from producer.documents.sources import Selection
+from producer.faults import BrokerAway, BrokerRefused, ProducerFault
+from producer.printable import counted, printable
+from producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
+from producer.sending.feed import Feed
+from producer.sending.report import Report
+from producer.stopping import stop_on_signals
+from producer.topics import create, partitions_of_topics
+
+EXIT_ALL_SENT = 0
+EXIT_SOME_NOT_SENT = 1
+_SHOWN_IDS = 5
+_NOTICE_SECONDS = 3.0
+_WATCH_SECONDS = 0.5
+_LEAST_PATIENCE_SECONDS = 5.0
+"""However short the wait for a connection, an acknowledgement gets as long as this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """What to send to which topic. `limit` counts documents; None is no limit."""
+
+    selection: Selection
+    id_field: str
+    text_field: str
+    topic: str
+    limit: int | None = None
+
+    def rows(self) -> Iterator[Row]:
+        """Every row of every source, in order."""
+        for source in self.selection.sources:
+            yield from read(source, id_field=self.id_field, text_field=self.text_field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where the topic is, how long to wait for it, and with how many partitions to make it (None: not at all)."""
+
+    broker: Broker
+    wait_seconds: float
+    create_partitions: int | None = None
+
+
+def dry_run(sending: Sending) -> int:
+    """Check every row without a broker, say what would be sent, and return the exit code."""
+    first_ids: list[str] = []
+    value_bytes = largest_bytes = 0
+    with _report(sending) as report:
+        for row in sending.rows():
+            document = report.sift(row)
+            report.advance(f"{report.read:,} valid")
+            if document is not None:
+                first_ids += [document.document_id] if len(first_ids) < _SHOWN_IDS else []
+                value_bytes += len(document.value)
+                largest_bytes = max(largest_bytes, len(document.value))
+            if report.read == sending.limit:
+                break
+    print(
+        f"dry run: {counted(report.read, 'document')} would be sent to {sending.topic}, {value_bytes:,} bytes of JSON"
+    )
+    if first_ids:
+        more = ", …" if report.read > len(first_ids) else ""
+        print(f"largest: {largest_bytes:,} bytes; ids: {', '.join(map(printable, first_ids))}{more}")
+    _print_problems(report)
+    return EXIT_SOME_NOT_SENT if report.problems else EXIT_ALL_SENT
+
+
+async def send(sending: Sending, destination: Destination) -> int:
+    """Send every document that can be sent, sum up, and return the exit code.
+
+    Raises:
+        BrokerAway: no broker was there to begin with.
+        BrokerRefused: it would not serve us from the beginning; or the topic is missing.
+    """
+    with ClientLog().attached() as client_log, _report(sending) as report:
+        await _find_topic(sending.topic, destination, client_log, report)
+        delivery = Delivery(broker=destination.broker, topic=sending.topic, refused=_refusal(report))
+        await patiently(
+            lambda: asyncio.wait_for(delivery.start(), REQUEST_TIMEOUT_MS / 1000),
+            broker=destination.broker,
+            client_log=client_log,
+            wait_seconds=destination.wait_seconds,
+            say=report.say,
+        )
+        started_at = time.monotonic()
+        fault: ProducerFault | None = None
+        feed = Feed(rows=sending.rows())
+        with stop_on_signals(feed.close) as stop:
+            try:
+                await _deliver(feed, delivery, report, sending=sending, destination=destination)
+            except ProducerFault as error:
+                fault = error
+            finally:
+                feed.close()
+                seconds = time.monotonic() - started_at
+                await delivery.stop()
+    if fault is not None:
+        report.say(f"stopped: {fault}")
+    _print_summary(report, topic=sending.topic, sent=delivery.sent, seconds=seconds)
+    if stop.exit_code is not None:
+        return stop.exit_code
+    return EXIT_SOME_NOT_SENT if fault is not None or report.problems else EXIT_ALL_SENT
+
+
+async def _find_topic(topic: str, destination: Destination, client_log: ClientLog, report: Report) -> None:
+    """Wait for the broker, and see to it that the topic is there.
+
+    Raises:
+        BrokerAway: the broker is not there.
+        BrokerRefused: the topic is not there and may not be made.
+    """
+    broker = destination.broker
+
+    async def look() -> None:
+        topics = await partitions_of_topics(broker)
+        if topic in topics:
+            return
+        if destination.create_partitions is None:
+            raise BrokerRefused(
+                f"there is no topic {topic} on {broker.bootstrap_servers}:"
+                " --create-topic makes it (--partitions N), --topic names another"
+            )
+        await create(broker, topic, partitions=destination.create_partitions)
+        report.say(f"made the topic {topic} with {destination.create_partitions} partitions")
+
+    await patiently(look, broker=broker, client_log=client_log, wait_seconds=destination.wait_seconds, say=report.say)
+
+
+async def _deliver(
+    feed: Feed, delivery: Delivery, report: Report, *, sending: Sending, destination: Destination
+) -> None:
+    """Send all that comes, while someone looks at the clock.
+
+    Raises:
+        BrokerAway: nothing was acknowledged for as long as we were told to wait.
+        BrokerRefused: the broker takes no more.
+    """
+    patience_seconds = max(destination.wait_seconds, _LEAST_PATIENCE_SECONDS)
+    try:
+        async with asyncio.timeout(None) as patience:
+            watch = asyncio.create_task(_watch(delivery, patience, report, patience_seconds), name="watch-broker")
+            try:
+                await _send_all(feed, delivery, report, limit=sending.limit)
+            finally:
+                watch.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watch
+    except TimeoutError as error:
+        servers = destination.broker.bootstrap_servers
+        raise BrokerAway(f"no acknowledgement from {servers} for {patience_seconds:g} s") from error
+
+
+async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: int | None) -> None:
+    async for row in feed:
+        document = report.sift(row)
+        if document is not None:
+            await delivery.send(document)
+        if report.read == limit:
+            break
+    await delivery.drain()
+
+
+async def _watch(delivery: Delivery, patience: asyncio.Timeout, report: Report, patience_seconds: float) -> None:
+    """Move the bar; say so when the broker has gone quiet, and end the sending when it stays so.
+
+    Waiting for input is no silence.
+    """
+    loop = asyncio.get_running_loop()
+    told_of = 0.0
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        report.advance(f"{delivery.acknowledged:,} sent")
+        if not delivery.waits_for_broker:
+            continue
+        quiet_seconds = loop.time() - delivery.progressed_at
+        if quiet_seconds > _NOTICE_SECONDS and told_of != delivery.progressed_at:
+            told_of = delivery.progressed_at
+            report.say(f"no acknowledgement for {quiet_seconds:.0f} s: waiting for up to {patience_seconds:g} s")
+        if quiet_seconds > patience_seconds:
+            patience.reschedule(loop.time())
+            return
+
+
+def _report(sending: Sending) -> Report:
+    report = Report(total_bytes=sending.selection.total_bytes)
+    if sending.selection.unread:
+        report.say(f"{counted(sending.selection.unread, 'file')} in the folders neither .txt nor .md: not read")
+    return report
+
+
+def _refusal(report: Report) -> Callable[[Document, int], None]:
+    def refused(document: Document, size_bytes: int) -> None:
+        if size_bytes >= MAX_REQUEST_BYTES:
+            limit = f"the {MAX_REQUEST_BYTES // 1024**2} MiB that this program sends, whatever max.message.bytes allows"
+        else:
+            limit = "the broker takes for this topic (its setting max.message.bytes)"
+        report.refused_document(document.place, f"{len(document.value):,} bytes, more than {limit}")
+
+    return refused
+
+
+def _print_summary(report: Report, *, topic: str, sent: int, seconds: float) -> None:
+    rate = f" ({sent / seconds:,.0f} documents a second)" if sent and seconds else ""
+    print(f"sent {counted(sent, 'document')} to {topic} in {seconds:.1f} s{rate}")
+    _print_problems(report)
+    unacknowledged = report.read - report.refused - sent
+    if unacknowledged:
+        print(
+            f"{counted(unacknowledged, 'document')} read and not acknowledged: send them again, repeats are recognised"
+        )
+
+
+def _print_problems(report: Report) -> None:
+    if report.problems:
+        print(f"{counted(report.problems, 'bad row')} not sent")

@@ -1,0 +1,58 @@
+"""Which topics there are, and making one. Never by asking for a topic by name: many brokers make what is asked for."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+
+from producer.connection import Broker
+from producer.faults import BrokerRefused, WrongUsage
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_WANTED_REPLICAS = 3
+
+
+def checked_name(name: str) -> str:
+    """The name, if Kafka allows it.
+
+    Raises:
+        WrongUsage: it does not.
+    """
+    if not _NAME.fullmatch(name) or name in (".", ".."):
+        raise WrongUsage(f"{name!r} is no topic name: letters, digits, '.', '_' and '-', at most 249")
+    return name
+
+
+async def partitions_of_topics(broker: Broker) -> dict[str, list[int]]:
+    """Every topic that we may see, with its partitions."""
+    async with _admin(broker) as admin:
+        described = await admin.describe_topics()
+    return {topic["topic"]: sorted(part["partition"] for part in topic["partitions"]) for topic in described}
+
+
+async def create(broker: Broker, topic: str, *, partitions: int) -> None:
+    """Make a topic with as many replicas as the cluster allows, three at most. One that is there already is left alone.
+
+    Raises:
+        BrokerRefused: the broker will not make it.
+    """
+    async with _admin(broker) as admin:
+        brokers = len((await admin.describe_cluster())["brokers"])
+        new = NewTopic(topic, num_partitions=partitions, replication_factor=min(_WANTED_REPLICAS, brokers))
+        response = await admin.create_topics([new])
+    for _, code, message in response.topic_errors:
+        error = for_code(code)
+        if error not in (NoError, TopicAlreadyExistsError):
+            raise BrokerRefused(f"topic {topic} cannot be made: {message or error.__name__}")
+
+
+@asynccontextmanager
+async def _admin(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**broker.arguments())
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()

@@ -1,0 +1,124 @@
+"""The command line of `docsluice-producer`, as far as it needs no broker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from producer.__main__ import main
+
+
+def rows(path: Path, *documents: str) -> str:
+    path.write_text(
+        "".join(json.dumps({"document_id": one, "text": one}) + "\n" for one in documents), encoding="utf-8"
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "COMMAND"),
+        (["send"], "PATH"),
+        (["send", "missing.txt"], "missing.txt"),
+        (["send", "-", "--format", "xml"], "--format"),
+        (["send", "-", "--topic", "no topic"], "'no topic'"),
+        (["send", "-", "--topic", "."], "'.'"),
+        (["send", "-", "--limit", "0"], "--limit"),
+        (["send", "-", "--partitions", "3"], "--create-topic"),
+        (["send", "-", "--wait-seconds", "soon"], "--wait-seconds"),
+        (["send", "-", "--bootstrap-servers", "nowhere:x"], "KAFKA_BOOTSTRAP_SERVERS"),
+        (["follow", "--since", "yesterday"], "--since"),
+        (["follow", "--since", "1h", "--from-beginning"], "--from-beginning"),
+        (["follow", "--until", "-1"], "--until"),
+        (["follow", "--to", "out.xlsx"], "--to"),
+        (["follow", "--result-topic", "a/b"], "'a/b'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is wrong with the arguments is said in one line that names it."""
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("docsluice-producer: ")
+    assert named in line
+
+
+def test_a_bad_setting_is_exit_code_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting of the environment that cannot work is named like an argument."""
+    monkeypatch.setenv("DOCSLUICE_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
+    assert main(["send", "-"]) == 2
+    assert "DOCSLUICE_KAFKA_SASL_USERNAME" in capsys.readouterr().err
+
+
+def test_no_broker_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A broker that is not there is a fault in one line, not a trace."""
+    arguments = ["--bootstrap-servers", "localhost:1", "--wait-seconds", "0"]
+    for command in (["send", rows(tmp_path / "a.jsonl", "a")], ["follow"]):
+        assert main([*command, *arguments]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("docsluice-producer: no broker at localhost:1")
+
+
+def test_a_dry_run_says_what_would_be_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every row is checked and counted, the topic named, and no broker needed."""
+    assert main(["send", "--dry-run", "--topic", "t", rows(tmp_path / "a.jsonl", "first", "second")]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[0].startswith("dry run: 2 documents would be sent to t, ")
+    assert "ids: first, second" in shown.out
+    assert shown.err == ""
+
+
+def test_a_dry_run_reports_bad_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bad rows are told by file and line on standard error, counted on standard output, and are exit code 1."""
+    path = tmp_path / "a.jsonl"
+    rows(path, "good", " ")
+    assert main(["send", "--dry-run", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert shown.err == f"{path}:2: 'document_id' is blank\n"
+    assert "1 document would be sent to documents" in shown.out
+    assert "1 bad row not sent" in shown.out
+
+
+def test_a_limit_counts_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--limit stops after so many good rows, and what is behind them is not even checked."""
+    path = tmp_path / "a.jsonl"
+    rows(path, " ", "a", "b")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("not read\n")
+    assert main(["send", "--dry-run", "--limit", "2", str(path)]) == 1
+    assert "ids: a, b\n1 bad row not sent" in capsys.readouterr().out
+
+
+def test_files_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder's other files are not passed over in silence."""
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    (tmp_path / "b.pdf").write_text("b", encoding="utf-8")
+    assert main(["send", "--dry-run", str(tmp_path)]) == 0
+    assert "1 file in the folders neither .txt nor .md: not read" in capsys.readouterr().err
+
+
+def test_standard_input_is_read_as_it_says() -> None:
+    """`-` reads JSON lines, or what --format says."""
+    for flags, data in (
+        ([], b'{"document_id": "a", "text": "t"}\n'),
+        (["--format", "csv"], b"document_id,text\na,t\n"),
+    ):
+        command = [sys.executable, "-m", "producer", "send", "-", "--dry-run", *flags]
+        ended = subprocess.run(command, input=data, capture_output=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert b"1 document would be sent" in ended.stdout
+
+
+@pytest.mark.parametrize("command", ["send", "follow"])
+def test_help_is_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--help explains the flags and the exit codes."""
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "exit code" in capsys.readouterr().out

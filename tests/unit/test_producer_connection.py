@@ -1,0 +1,165 @@
+"""Settings to a broker, and a broker's absence to one line."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NotLeaderForPartitionError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
+
+from producer import connection
+from producer.connection import Broker, ClientLog, broker_from, patiently, settings
+from producer.faults import BrokerAway, BrokerRefused, WrongUsage
+
+PASSWORD = "correct horse battery staple"
+SASL = {
+    "DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "DOCSLUICE_KAFKA_SASL_MECHANISM": "scram-sha-512",
+    "DOCSLUICE_KAFKA_SASL_USERNAME": "me",
+    "DOCSLUICE_KAFKA_SASL_PASSWORD": PASSWORD,
+}
+BROKER = Broker(bootstrap_servers="broker:9092")
+
+
+def test_the_environment_wins_over_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `.env` beside us is read; what the environment says stands; a blank value is no value."""
+    content = "KAFKA_BOOTSTRAP_SERVERS=file:1\nDOCSLUICE_INPUT_TOPIC=file\nDOCSLUICE_RESULT_TOPIC=\n"
+    (tmp_path / ".env").write_text(content, encoding="utf-8")
+    monkeypatch.setenv("DOCSLUICE_INPUT_TOPIC", "environment")
+    found = settings(tmp_path)
+    assert found["KAFKA_BOOTSTRAP_SERVERS"] == "file:1"
+    assert found["DOCSLUICE_INPUT_TOPIC"] == "environment"
+    assert "DOCSLUICE_RESULT_TOPIC" not in found
+
+
+def test_an_env_file_that_is_no_text_is_wrong_usage(tmp_path: Path) -> None:
+    """A damaged `.env` is named, not traced."""
+    (tmp_path / ".env").write_bytes(b"A=\xff\xfe")
+    with pytest.raises(WrongUsage, match=r"\.env"):
+        settings(tmp_path)
+
+
+def test_nothing_set_means_localhost_in_the_clear() -> None:
+    """Without settings we talk to a broker on this machine."""
+    broker = broker_from({}, bootstrap_servers=None)
+    assert broker.bootstrap_servers == "localhost:9092"
+    assert broker.security == {"security_protocol": "PLAINTEXT"}
+
+
+def test_the_flag_wins_over_the_environment() -> None:
+    """--bootstrap-servers is the last word on where the broker is."""
+    assert broker_from({"KAFKA_BOOTSTRAP_SERVERS": "a:1"}, bootstrap_servers="b:2").bootstrap_servers == "b:2"
+
+
+def test_credentials_reach_the_client_and_nobody_else() -> None:
+    """User name, password and certificates become client arguments; the broker's repr shows none of them."""
+    broker = broker_from(SASL, bootstrap_servers=None)
+    arguments = broker.arguments()
+    assert arguments["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert arguments["sasl_plain_username"] == "me"
+    assert arguments["sasl_plain_password"] == PASSWORD
+    assert isinstance(arguments["ssl_context"], ssl.SSLContext)
+    assert PASSWORD not in repr(broker)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"KAFKA_BOOTSTRAP_SERVERS": "localhost:port"}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "localhost:70000"}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "http://localhost:9092"}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "a:1,,b:2"}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "TLS"}, "SECURITY_PROTOCOL must be one of PLAINTEXT, SSL"),
+        (SASL | {"DOCSLUICE_KAFKA_SASL_MECHANISM": "GSSAPI"}, "SASL_MECHANISM must be one of PLAIN"),
+        ({"DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}, "SASL_USERNAME is not set"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "SSL_CAFILE: there is no file /nowhere/ca.pem"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": __file__}, "SSL"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(changed: dict[str, str], named: str) -> None:
+    """Each bad setting is one line with its name, and never with a password."""
+    with pytest.raises(WrongUsage, match=named) as caught:
+        broker_from(changed, bootstrap_servers=None)
+    assert PASSWORD not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+class Attempts:
+    """Fails with the given errors, one by one, then succeeds. Logs the causes as the client does."""
+
+    def __init__(self, *errors: Exception, cause: Exception | None = None) -> None:
+        self.errors = list(errors)
+        self.made = 0
+        self._cause = cause
+
+    async def __call__(self) -> str:
+        self.made += 1
+        if self._cause is not None:
+            logging.getLogger("aiokafka.client").error('Unable connect to "%s:%s": %s', "broker", 9092, self._cause)
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+async def attempted(attempt: Attempts, *, said: list[str] | None = None) -> str:
+    lines: list[str] = [] if said is None else said
+    with ClientLog().attached() as log:
+        return await patiently(attempt, broker=BROKER, client_log=log, wait_seconds=0, say=lines.append)
+
+
+async def test_a_broker_that_is_away_is_one_line_with_the_cause() -> None:
+    """The line says where we looked and what the client's log says went wrong, not "unable to bootstrap"."""
+    attempt = Attempts(KafkaConnectionError("Unable to bootstrap"), cause=ConnectionRefusedError(111, "refused"))
+    with pytest.raises(BrokerAway, match=r"no broker at broker:9092: \[Errno 111\] refused"):
+        await attempted(attempt)
+
+
+async def test_waiting_is_said_once_and_ends_with_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that comes up in time is worth one line, however often we tried."""
+    monkeypatch.setattr(connection, "_RETRY_SECONDS", 0)
+    attempt = Attempts(KafkaConnectionError("away"), NotLeaderForPartitionError(), TimeoutError())
+    said: list[str] = []
+    with ClientLog().attached() as log:
+        done = await patiently(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
+    assert (done, attempt.made, len(said)) == ("done", 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "line"),
+    [
+        (KafkaConnectionError("away"), SaslAuthenticationFailed("no"), "wrong user name or password"),
+        (KafkaConnectionError("away"), ssl.SSLCertVerificationError("self-signed"), "self-signed"),
+        (TopicAuthorizationFailedError("documents"), None, "documents"),
+    ],
+)
+async def test_a_refusal_is_not_tried_again(error: Exception, cause: Exception | None, line: str) -> None:
+    """Wrong credentials end at the first attempt: trying them for half a minute would lock the account."""
+    attempt = Attempts(error, cause=cause)
+    with pytest.raises(BrokerRefused, match=line):
+        await attempted(attempt)
+    assert attempt.made == 1
+
+
+async def test_a_client_timeout_is_a_broker_that_is_away() -> None:
+    """A broker that accepts connections and says nothing is away, too."""
+    with pytest.raises(BrokerAway):
+        await attempted(Attempts(KafkaTimeoutError("no offsets")))
+
+
+def test_the_client_log_stays_off_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What aiokafka logs is ours to say, and its logger is as it was when we are done."""
+    logger = logging.getLogger("aiokafka")
+    before = (logger.propagate, list(logger.handlers))
+    with ClientLog().attached() as log:
+        logging.getLogger("aiokafka.conn").warning("broken: %s", ConnectionResetError("reset"))
+    assert isinstance(log.last, ConnectionResetError)
+    assert (logger.propagate, list(logger.handlers)) == before
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,108 @@
+"""PATHs to files, formats and document ids."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from producer.documents.sources import Format, select
+from producer.faults import WrongUsage
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text", encoding="utf-8")
+
+
+def ids(*paths: Path) -> list[str]:
+    return [source.document_id for source in select([str(path) for path in paths], other_format=None).sources]
+
+
+def test_a_folder_gives_its_texts_in_order(tmp_path: Path) -> None:
+    """All .txt and .md below a folder, sorted, with the relative path less the suffix as id; the rest is counted."""
+    write(tmp_path, "b.md", "a.txt", "deep/er/c.TXT", "rows.jsonl", "picture.png")
+    selection = select([str(tmp_path)], other_format=None)
+    assert [source.document_id for source in selection.sources] == ["a", "b", "deep/er/c"]
+    assert {source.format for source in selection.sources} == {Format.TEXT}
+    assert selection.unread == 2
+
+
+def test_hidden_files_are_no_documents(tmp_path: Path) -> None:
+    """What begins with a dot is left alone, folders too."""
+    write(tmp_path, "a.txt", ".hidden.txt", ".git/description.txt")
+    assert ids(tmp_path) == ["a"]
+
+
+def test_ids_that_would_be_equal_keep_the_suffix(tmp_path: Path) -> None:
+    """Only the texts that would share an id keep their suffix."""
+    write(tmp_path, "a.txt", "a.md", "b.txt")
+    assert ids(tmp_path) == ["a.md", "a.txt", "b"]
+
+
+def test_texts_of_one_name_in_two_folders_have_different_ids(tmp_path: Path) -> None:
+    """Two folders with the same file names send two documents, not one twice."""
+    write(tmp_path, "en/a.txt", "vi/a.txt")
+    assert len(set(ids(tmp_path / "en", tmp_path / "vi"))) == 2
+
+
+def test_a_file_named_twice_is_sent_once(tmp_path: Path) -> None:
+    """A file that is named and is in a folder that is named, too, is one document."""
+    write(tmp_path, "a.txt", "b.txt")
+    assert ids(tmp_path / "b.txt", tmp_path) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("x.jsonl", Format.JSONL), ("x.NDJSON", Format.JSONL), ("x.csv", Format.CSV), ("x.md", Format.TEXT)],
+)
+def test_the_suffix_tells_the_format(tmp_path: Path, name: str, form: Format) -> None:
+    """A known suffix decides, even against --format."""
+    write(tmp_path, name)
+    (source,) = select([str(tmp_path / name)], other_format=Format.TEXT).sources
+    assert source.format is form
+
+
+def test_format_is_for_stdin_and_unknown_suffixes(tmp_path: Path) -> None:
+    """Standard input is JSON lines unless told otherwise; a file with another suffix must be told."""
+    write(tmp_path, "rows.dat")
+    assert select(["-"], other_format=None).sources[0].format is Format.JSONL
+    stdin, rows = select(["-", str(tmp_path / "rows.dat")], other_format=Format.CSV).sources
+    assert (stdin.format, rows.format, stdin.path) == (Format.CSV, Format.CSV, None)
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "empty", "rows.dat"])
+def test_what_cannot_be_read_is_wrong_usage(tmp_path: Path, name: str) -> None:
+    """A missing path, a folder without texts and an unknown suffix are refused, each by name."""
+    (tmp_path / "empty").mkdir()
+    write(tmp_path, "rows.dat")
+    with pytest.raises(WrongUsage, match=name):
+        select([str(tmp_path / name)], other_format=None)
+
+
+def test_total_bytes_are_known_for_files_only(tmp_path: Path) -> None:
+    """The progress bar has an end for files, and none for standard input."""
+    write(tmp_path, "a.txt", "b.txt")
+    assert select([str(tmp_path)], other_format=None).total_bytes == 2 * len("text")
+    assert select([str(tmp_path), "-"], other_format=None).total_bytes is None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["x", "y"]), st.sampled_from(["", "s/", "s.txt/"]), st.sampled_from(["a", "a.txt", "b"])
+        )
+    ),
+    st.sampled_from([".txt", ".md", ".TXT"]),
+)
+def test_no_two_texts_share_an_id(names: list[tuple[str, str, str]], suffix: str) -> None:
+    """Whatever the folders hold, every text has an id of its own."""
+    with tempfile.TemporaryDirectory() as root:
+        write(Path(root), "x/z.md", "y/z.md", *(f"{top}/{middle}{name}{suffix}" for top, middle, name in names))
+        found = ids(Path(root, "x"), Path(root, "y"))
+    assert len(found) == len(set(found))
