@@ -121,6 +121,7 @@ def _consumer(bootstrap_servers: str, provider: Provider, port: int, arguments: 
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
         "DOCSLUICE_HTTP_HOST": "127.0.0.1",
         "DOCSLUICE_HTTP_PORT": str(port),
+        "DOCSLUICE_DRAIN_SECONDS": "5",  # whoever interrupts the demo does not want its answers any more
         **provider.settings,
         **({"DOCSLUICE_MODE": arguments.mode} if arguments.mode else {}),
     }
@@ -158,7 +159,8 @@ def _answers(url: str) -> bool:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    """SIGTERM does what Ctrl-C does, which asyncio knows how to end in order."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _parser() -> argparse.ArgumentParser:

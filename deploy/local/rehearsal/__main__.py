@@ -31,14 +31,14 @@ def main() -> None:
         )
     except ValueError as problem:
         parser.error(str(problem))
-    asyncio.run(_serve(settings, port=arguments.port))
+    asyncio.run(_serve(settings, host=arguments.host, port=arguments.port))
 
 
-async def _serve(settings: RehearsalSettings, *, port: int) -> None:
+async def _serve(settings: RehearsalSettings, *, host: str, port: int) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with rehearsal_provider(settings, port=port) as provider:
+    async with rehearsal_provider(settings, host=host, port=port) as provider:
         print(f"rehearsal provider ready: {provider.base_url}", flush=True)
         await ended.wait()
 
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Faults: {', '.join(Fault)}. A document can ask for one itself: [[rehearse:500x2]].",
     )
     defaults = RehearsalSettings()
+    parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
     parser.add_argument("--port", type=int, default=8081)
     parser.add_argument("--seed", type=int, default=defaults.seed, help="same seed, same latencies and faults")
     parser.add_argument("--median-seconds", type=float, default=defaults.median_seconds, help="median latency")

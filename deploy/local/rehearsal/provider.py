@@ -30,16 +30,19 @@ class RehearsalProvider:
 
 @contextlib.asynccontextmanager
 async def rehearsal_provider(
-    settings: RehearsalSettings | None = None, *, port: int | None = None
+    settings: RehearsalSettings | None = None, *, host: str = _HOST, port: int | None = None
 ) -> AsyncIterator[RehearsalProvider]:
-    """Serve the provider on this event loop, on `port` (default: a free one)."""
+    """Serve the provider on this event loop, on `port` (default: a free one) of the interface with the address `host`.
+
+    Its back door is as open as its front door, so any other host than this machine's own is for a closed network.
+    """
     port = port or free_port()
     app = rehearsal_app(settings or RehearsalSettings())
     runner = web.AppRunner(
         app, access_log=None, handle_signals=False, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS
     )
     await runner.setup()
-    door = _Door(runner=runner, port=port)
+    door = _Door(runner=runner, host=host, port=port)
     app[OUTAGES].on_refused = door.close_for
     try:
         await door.open()
@@ -69,14 +72,15 @@ def base_url(port: int) -> str:
 class _Door:
     """The listening port, which can be closed for a while to refuse connections."""
 
-    def __init__(self, *, runner: web.AppRunner, port: int) -> None:
+    def __init__(self, *, runner: web.AppRunner, host: str, port: int) -> None:
         self._runner = runner
+        self._host = host
         self._port = port
         self._site: web.TCPSite | None = None
         self._closed_for_a_while: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        self._site = web.TCPSite(self._runner, _HOST, self._port)
+        self._site = web.TCPSite(self._runner, self._host, self._port)
         await self._site.start()
 
     def close_for(self, seconds: float) -> None:
