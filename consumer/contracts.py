@@ -35,17 +35,19 @@ def _not_blank(value: str) -> str:
     return value
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _plain_decimal(amount: Decimal) -> str:
+def plain_decimal(amount: Decimal) -> str:
+    """Digits and a point, never an exponent."""
     return f"{amount.normalize():f}" if amount else "0"
 
 
 NotBlank = Annotated[str, AfterValidator(_not_blank)]
-Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
-Usd = Annotated[Decimal, PlainSerializer(_plain_decimal, return_type=str, when_used="json")]
+Moment = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
+Usd = Annotated[Decimal, PlainSerializer(plain_decimal, return_type=str, when_used="json")]
 
 
 class _Contract(BaseModel):
@@ -148,7 +150,7 @@ def result_headers(result: DocumentResult, *, group_id: str) -> list[tuple[str, 
         ("ce_source", f"/docsluice/{group_id}".encode()),
         ("ce_id", result.result_id.encode()),
         ("ce_subject", result.document_id.encode()),
-        ("ce_time", _rfc3339(result.finished_at).encode()),
+        ("ce_time", rfc3339(result.finished_at).encode()),
         ("content-type", b"application/json"),
     ]
 

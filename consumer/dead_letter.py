@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 from consumer.contracts import (
@@ -12,11 +13,16 @@ from consumer.contracts import (
     ORIGINAL_TOPIC_HEADER,
     DeadLetterReason,
     Stage,
+    plain_decimal,
+    rfc3339,
 )
 from consumer.errors import RecordRejected
 from consumer.kafka.records import Outgoing, Record
 
 STACKTRACE_BYTES = 8 * 1024
+MESSAGE_BYTES = 1024
+"""A message may quote an answer or name a record's fields; a dead letter must not outgrow its topic by it."""
+_PLAIN_DECIMAL = re.compile(rb"\d{1,12}(\.\d{1,28})?")
 _ORIGIN = ("topic", "partition", "offset", "timestamp", "first_failed_at", "replay_count")
 """What a record that fails again after a redrive keeps from its first failure."""
 
@@ -61,7 +67,7 @@ def dead_letter(record: Record, failure: Failure, *, topic: str) -> Outgoing:
         if name.startswith(ERROR_HEADER_PREFIX)
     }
     fields = {**_described(failure), **_origin(record, failure), **_kept(earlier)}
-    fields["cost_usd"] = str(failure.cost_usd + _earlier_cost(earlier))
+    fields["cost_usd"] = plain_decimal(failure.cost_usd + _earlier_cost(earlier))
     own = [(name, value) for name, value in record.headers if not _is_ours(name)]
     added = [(ERROR_HEADER_PREFIX + name, value.encode("utf-8", errors="replace")) for name, value in fields.items()]
     original_topic = (ORIGINAL_TOPIC_HEADER, fields["topic"].encode())
@@ -74,7 +80,7 @@ def _origin(record: Record, failure: Failure) -> dict[str, str]:
         "partition": str(record.partition),
         "offset": str(record.offset),
         "timestamp": str(record.timestamp_ms),
-        "first_failed_at": _rfc3339(failure.first_failed_at),
+        "first_failed_at": rfc3339(failure.first_failed_at),
         "replay_count": "0",
     }
 
@@ -91,14 +97,18 @@ def _described(failure: Failure) -> dict[str, str]:
         "step": failure.step,
         "reason": failure.reason.value,
         "exception.class.name": f"{type(error).__module__}.{type(error).__qualname__}",
-        "exception.message": str(error),
+        "exception.message": _message(error),
         "exception.stacktrace": _stacktrace(error),
         "attempts": str(failure.attempts),
-        "last_failed_at": _rfc3339(failure.failed_at),
+        "last_failed_at": rfc3339(failure.failed_at),
         "pipeline_version": failure.pipeline_version,
         "model": (error.model or "") if isinstance(error, RecordRejected) else "",
     }
     return {name: value for name, value in fields.items() if value}
+
+
+def _message(error: BaseException) -> str:
+    return str(error).encode("utf-8", errors="replace")[:MESSAGE_BYTES].decode("utf-8", errors="ignore")
 
 
 def _stacktrace(error: BaseException) -> str:
@@ -108,16 +118,10 @@ def _stacktrace(error: BaseException) -> str:
 
 
 def _earlier_cost(earlier: dict[str, bytes]) -> Decimal:
-    try:
-        cost = Decimal(earlier.get("cost_usd", b"0").decode())
-    except (ArithmeticError, UnicodeDecodeError):
-        return Decimal(0)
-    return cost if cost.is_finite() else Decimal(0)
+    """What the record cost before it was redriven; 0 where that is not written as we write it."""
+    written = earlier.get("cost_usd", b"")
+    return Decimal(written.decode()) if _PLAIN_DECIMAL.fullmatch(written) else Decimal(0)
 
 
 def _is_ours(name: str) -> bool:
     return name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -14,6 +14,9 @@ from consumer.errors import RecordRejected
 
 _STRUCTURED = "application/cloudevents"
 _TEXT = "text/plain"
+_PROBLEMS_SHOWN = 5
+_NAME_CHARACTERS = 64
+"""A record may hold thousands of misspelt fields, each as long as it likes; the message must stay fit for a header."""
 
 
 def decode(*, key: bytes | None, value: bytes, headers: Headers) -> DocumentEvent:
@@ -92,16 +95,25 @@ def _event(fields: Any) -> DocumentEvent:
     try:
         event = DocumentEvent.model_validate(fields)
         event.model_dump_json()  # a lone surrogate passes as str and could never be sent anywhere
+        "".join(event.metadata).encode()  # pydantic writes another name where it meets one in a name
     except ValidationError as error:
-        raise _invalid("; ".join(dict.fromkeys(_problem(detail) for detail in error.errors()))) from error
+        # Without its cause, whose message quotes the document.
+        raise _invalid(_problems(error)) from None
     except ValueError as error:
         raise _undecodable("the event holds text that is not valid Unicode") from error
     return event
 
 
+def _problems(error: ValidationError) -> str:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    sentences = list(dict.fromkeys(_problem(detail) for detail in details))
+    more = len(sentences) - _PROBLEMS_SHOWN
+    return "; ".join(sentences[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
 def _problem(detail: Any) -> str:
     """One sentence on one field; never its value, which may be the document."""
-    where = [str(part) for part in detail["loc"]]
+    where = [str(part)[:_NAME_CHARACTERS] for part in detail["loc"]]
     if where[:1] == ["metadata"] and len(where) > 1:
         return f"metadata.{where[1]}: must be a string, a finite number or a boolean"
     return f"{'.'.join(where) or 'the event'}: {detail['msg']}"

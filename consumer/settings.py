@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from consumer.errors import ConfigurationError
 
 PREFIX = "DOCSLUICE_"
+_ENV_FILE = ".env"
+_TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
+_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:\d{1,5})?")
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
@@ -22,7 +27,13 @@ class Settings(BaseSettings):
     """Every setting. Each is read from the variable that docs/settings.md names; an empty variable counts as unset."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+        env_prefix=PREFIX,
+        env_file=_ENV_FILE,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        str_strip_whitespace=True,
+        allow_inf_nan=False,
     )
 
     openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
@@ -39,9 +50,9 @@ class Settings(BaseSettings):
 
     group_id: str = Field("docsluice", min_length=1)
     group_instance_id: str | None = None
-    input_topic: str = Field("documents", min_length=1)
-    result_topic: str = Field("documents.results", min_length=1)
-    dead_letter_topic: str = Field("documents.dlq", min_length=1)
+    input_topic: str = Field("documents", pattern=_TOPIC)
+    result_topic: str = Field("documents.results", pattern=_TOPIC)
+    dead_letter_topic: str = Field("documents.dlq", pattern=_TOPIC)
     topic_partitions: int = Field(-1, ge=-1)
     delivery: Literal["at_least_once"] = "at_least_once"
     ordering: Literal["unordered"] = "unordered"
@@ -68,10 +79,38 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    @field_validator("openai_api_key")
+    @classmethod
+    def _sendable(cls, key: SecretStr | None) -> SecretStr | None:
+        """A key with such a character would fail in every call, and each document with it."""
+        said = key.get_secret_value() if key else ""
+        if not said.isascii() or not said.isprintable() or " " in said:
+            raise ValueError("holds a character that no key has; copy it again")
+        return key
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _reachable(cls, url: str | None) -> str | None:
+        try:
+            parts = urllib.parse.urlsplit(url or "http://unset")
+            is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_url = False
+        if not is_url or " " in (url or ""):
+            raise ValueError("must be a URL such as http://localhost:11434/v1")
+        return url or None
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _addresses(cls, servers: str) -> str:
+        if not all(_SERVER.fullmatch(server.strip()) for server in servers.split(",")):
+            raise ValueError("must be host:port, or several of them with commas between")
+        return servers
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = []
-        if self.openai_api_key is None and self.openai_base_url is None:
+        if not self.openai_api_key and not self.openai_base_url:
             problems.append(
                 "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key "
                 "(Ollama, vLLM, llama.cpp)"
@@ -100,8 +139,12 @@ class Settings(BaseSettings):
 
 def variable_of(field: str) -> str:
     """The environment variable of a setting."""
-    alias = Settings.model_fields[field].validation_alias
-    return alias if isinstance(alias, str) else (PREFIX + field).upper()
+    return _standard_name(field) or (PREFIX + field).upper()
+
+
+def _standard_name(field: str) -> str | None:
+    alias = Settings.model_fields[field].validation_alias if field in Settings.model_fields else None
+    return alias if isinstance(alias, str) else None
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -111,28 +154,34 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         ConfigurationError: one sentence for each problem, naming the variable.
     """
     try:
-        return Settings(**dict(overrides or {}))
+        return Settings(**{_standard_name(field) or field: value for field, value in (overrides or {}).items()})
     except ValidationError as error:
         problems = [line for detail in error.errors() for line in _problems(detail)]
         raise ConfigurationError(problems) from None
     except UnicodeDecodeError as error:
-        raise ConfigurationError([f".env: not valid UTF-8 at byte {error.start}"]) from None
+        raise ConfigurationError([f"{_ENV_FILE}: not valid UTF-8 at byte {error.start}"]) from None
 
 
 def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
-    """A sentence for each `DOCSLUICE_` variable that is no setting, most likely a misspelt one."""
+    """A sentence for each `DOCSLUICE_` variable that is no setting, most likely a misspelt one.
+
+    Without `environment`, those of the process and of `.env` are looked at.
+    """
     known = {variable_of(field) for field in Settings.model_fields}
-    names = os.environ if environment is None else environment
+    if environment is None:
+        environment = {*os.environ, *(name.upper() for name in DotEnvSettingsSource(Settings).env_vars)}
     return [
         f"{name} is no setting{_suggestion(name, known)}"
-        for name in sorted(names)
+        for name in sorted(environment)
         if name.startswith(PREFIX) and name not in known
     ]
 
 
 def _suggestion(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    """Without the prefix, which would make all of them alike."""
+    likely = {variable.removeprefix(PREFIX): variable for variable in sorted(known)}
+    close = difflib.get_close_matches(name.removeprefix(PREFIX), likely, n=1)
+    return f"; did you mean {likely[close[0]]}?" if close else ""
 
 
 def _problems(detail: Any) -> list[str]:

@@ -97,7 +97,7 @@ class Admission:
         """None when such a call can ever pass, else a sentence: more than a whole minute's limit never can."""
         for constraint, bucket in self._buckets.items():
             amount = _amount(constraint, estimate)
-            if amount > bucket.per_minute:
+            if constraint != REQUESTS and amount > bucket.per_minute:  # one request passes at any rate, in time
                 return f"needs about {amount} {constraint}, and the limit is {bucket.per_minute:.0f} a minute"
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 SECONDS_PER_MINUTE = 60.0
 _ROUNDING_SECONDS = 1e-6
-"""A wait shorter than this is what floating point has left over of one that is done; the bucket goes into debt for it."""
+"""A shorter wait is what floating point has left over of one that is done; the bucket goes into debt for it."""
 
 
 class Bucket:

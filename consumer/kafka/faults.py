@@ -20,6 +20,7 @@ _PASSING = (
     errors.FetchSessionIdNotFound,
     errors.InvalidFetchSessionEpoch,
     errors.ReassignmentInProgress,
+    errors.ListenerNotFound,
     errors.ConcurrentTransactions,
     errors.RebalanceInProgressError,
     errors.IllegalGenerationError,

@@ -28,6 +28,7 @@ class AtLeastOnceOutbox:
                 enable_idempotence=True,
                 acks="all",
                 max_request_size=MAX_REQUEST_BYTES,
+                # What fitted the input topic because its producer compressed it must fit the dead-letter topic too.
                 compression_type="gzip",
             ),
             doing="connect the producer",

@@ -47,6 +47,7 @@ class OpenAIChatClient:
         )
         self._structured_outputs: StructuredOutputs = "json_schema"
         self._output_bound = "max_completion_tokens" if "api.openai.com" in str(self._sdk.base_url) else "max_tokens"
+        self._output_bound_was_switched = False
 
     async def ask(self, request: ChatRequest) -> Answer:
         """Put one request. See `ChatClient.ask` for the errors."""
@@ -113,7 +114,9 @@ class OpenAIChatClient:
         if self._structured_outputs in _WEAKER and faults.complains_about(error, "response_format", "json_schema"):
             self._structured_outputs = _WEAKER[self._structured_outputs]
             return True
-        if faults.complains_about(error, self._output_bound):
+        # Once only: a server may also complain of its size, and then it does so under either name.
+        if not self._output_bound_was_switched and faults.complains_about(error, self._output_bound):
+            self._output_bound_was_switched = True
             other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
             self._output_bound = other[self._output_bound]
             return True
@@ -133,22 +136,30 @@ class OpenAIChatClient:
 
 def _answer(completion: ChatCompletion) -> Answer:
     """Read defensively: a server that is merely like OpenAI's may leave out anything."""
-    if not getattr(completion, "choices", None):
-        raise ProviderUnavailable("the provider's answer holds no choice")
-    choice: Any = completion.choices[0]
+    choices = getattr(completion, "choices", None)
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    message = getattr(choice, "message", None)
+    if message is None:
+        raise ProviderUnavailable("the provider's answer holds no message")
+    content = getattr(message, "content", None)
     return Answer(
-        text=choice.message.content or "",
-        finish_reason=choice.finish_reason or "stop",
-        refusal=choice.message.refusal,
+        # Half an emoji, which a model may well say, could not be sent back to it.
+        text=content.encode("utf-8", errors="replace").decode() if isinstance(content, str) else "",
+        finish_reason=getattr(choice, "finish_reason", None) or "stop",
+        refusal=getattr(message, "refusal", None),
         usage=_usage(completion),
     )
 
 
 def _usage(completion: ChatCompletion) -> Usage | None:
-    said = completion.usage
-    if said is None:
+    said = getattr(completion, "usage", None)
+    if not isinstance(getattr(said, "prompt_tokens", None), int):
         return None
-    cached = said.prompt_tokens_details.cached_tokens if said.prompt_tokens_details else 0
-    return Usage(
-        input_tokens=said.prompt_tokens or 0, output_tokens=said.completion_tokens or 0, cached_tokens=cached or 0
-    )
+    read, written = _count(said, "prompt_tokens"), _count(said, "completion_tokens")
+    cached = _count(getattr(said, "prompt_tokens_details", None), "cached_tokens")
+    return Usage(input_tokens=read, output_tokens=written, cached_tokens=min(cached, read))
+
+
+def _count(said: Any, name: str) -> int:
+    number = getattr(said, name, None)
+    return max(0, number) if isinstance(number, int) else 0

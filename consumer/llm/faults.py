@@ -26,23 +26,30 @@ from consumer.errors import (
     RecordRejected,
 )
 
-FOREIGN = (openai.OpenAIError, TimeoutError, httpx2.HTTPError, aiohttp.ClientError, json.JSONDecodeError)
-"""All that a call may raise. The last three slip through the SDK: broken bodies, and errors its transport overlooks."""
+_UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
+FOREIGN = (openai.OpenAIError, TimeoutError, httpx2.HTTPError, aiohttp.ClientError, *_UNREADABLE)
+"""All that a call may raise. All but the first slip through the SDK: errors its transport overlooks, broken bodies."""
 
 _MESSAGE_CHARACTERS = 300
-_TIMEOUT = 408
-_CONFLICT = 409
+_PAYMENT_REQUIRED = 402
 _PAYLOAD_TOO_LARGE = 413
 _TOO_MANY_REQUESTS = 429
+_PASSING = frozenset({408, 409, 425})  # timeout, conflict, too early
+_CLIENT_ERRORS = 400
 _SERVER_ERRORS = 500
+_LONGEST_RETRY_AFTER_SECONDS = 3600.0
 _EVERY_CALL = {
     401: "the provider does not accept the API key (OPENAI_API_KEY)",
     403: "the API key may not do this (OPENAI_API_KEY)",
     # No document can cause a 404: it is the model's name, or the path in the base URL.
     404: "the provider knows no model {model}, or no such path (DOCSLUICE_MODEL, OPENAI_BASE_URL)",
+    405: "this is no chat completions path (OPENAI_BASE_URL)",
+    407: "a proxy wants credentials",
 }
+_REDIRECTED = "the provider is elsewhere (OPENAI_BASE_URL)"
 _TOO_LARGE_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"})
 _TOO_LARGE_WORDS = ("maximum context length", "context length", "context size", "request too large")
+_FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded"})
 
 
@@ -60,7 +67,7 @@ def translate(error: Exception, *, step: str, model: str, now: datetime, secret:
             return CallTimedOut("no answer within the request timeout")
         case openai.APIStatusError():
             return _translate_status(error, said=_said(error, secret), step=step, model=model, now=now)
-        case openai.APIResponseValidationError() | json.JSONDecodeError():
+        case openai.APIResponseValidationError() | json.JSONDecodeError() | UnicodeDecodeError():
             return ProviderUnavailable("the provider's answer is no chat completion")
         case openai.APIConnectionError() | httpx2.HTTPError() | aiohttp.ClientError():
             return ProviderUnavailable(f"no connection to the provider: {_cut(_root_cause(error), secret)}")
@@ -73,25 +80,27 @@ def _translate_status(
 ) -> DocsluiceError:
     status = error.status_code
     retry_after = retry_after_seconds(error.response.headers, now=now)
+    if status == _PAYMENT_REQUIRED:
+        return QuotaExhausted(said)
     if status == _TOO_MANY_REQUESTS:
         # Three different things share this status.
-        if {error.code, error.type} & _QUOTA_CODES:
+        if _codes(error) & _QUOTA_CODES:
             return QuotaExhausted(said)
-        if "request too large" in error.message.lower():
+        if "request too large" in _words(error).lower():
             return RecordRejected(DeadLetterReason.TOO_LARGE, said, step=step, model=model)
         return RateLimited(said, retry_after_seconds=retry_after)
-    if status in {_TIMEOUT, _CONFLICT} or status >= _SERVER_ERRORS:
+    if status in _PASSING or status >= _SERVER_ERRORS:
         return ProviderUnavailable(said, retry_after_seconds=retry_after)
-    if status in _EVERY_CALL:
-        return ProviderMisconfigured(f"{_EVERY_CALL[status].format(model=model)}: {said}")
+    if status in _EVERY_CALL or status < _CLIENT_ERRORS:
+        return ProviderMisconfigured(f"{_EVERY_CALL.get(status, _REDIRECTED).format(model=model)}: {said}")
     return RecordRejected(_rejection(error), said, step=step, model=model)
 
 
 def _rejection(error: openai.APIStatusError) -> DeadLetterReason:
-    words = error.message.lower()
-    if error.status_code == _PAYLOAD_TOO_LARGE or {error.code, error.type} & _TOO_LARGE_CODES:
+    words = _words(error).lower()
+    if error.status_code == _PAYLOAD_TOO_LARGE or _codes(error) & _TOO_LARGE_CODES:
         return DeadLetterReason.TOO_LARGE
-    if error.code in {"content_filter", "content_policy_violation"}:
+    if _codes(error) & _FILTER_CODES:
         return DeadLetterReason.CONTENT_FILTERED
     if any(phrase in words for phrase in _TOO_LARGE_WORDS):
         return DeadLetterReason.TOO_LARGE
@@ -99,30 +108,47 @@ def _rejection(error: openai.APIStatusError) -> DeadLetterReason:
 
 
 def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """When the provider wants to be asked again: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date."""
+    """When the provider wants to be asked again: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date.
+
+    An hour at most: to ask once an hour costs nothing, and to believe a nonsensical header would cost the day.
+    """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(headers[name]) * unit)
+            return _bounded(float(headers[name]) * unit)
         except (KeyError, ValueError):
             continue
     try:
         moment = email.utils.parsedate_to_datetime(headers["retry-after"])
     except (KeyError, ValueError):
         return None
-    return max(0.0, (moment.astimezone(UTC) - now).total_seconds())
+    return _bounded((moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER_SECONDS)
 
 
 def complains_about(error: openai.BadRequestError, *names: str) -> bool:
     """Whether a 400 is about one of these request parameters rather than about the document."""
-    if error.param is not None:
-        return any(name in error.param for name in names)
-    return any(name in error.message for name in names)
+    about = str(error.param) if error.param else _words(error)
+    return any(name in about for name in names)
+
+
+def _codes(error: openai.APIStatusError) -> set[str]:
+    """The error's code and type, which a server that is merely like OpenAI's may give in any form."""
+    return {str(error.code), str(error.type)}
+
+
+def _words(error: openai.APIStatusError) -> str:
+    """What the provider said, in whichever of the usual places it said it."""
+    body = error.body
+    if isinstance(body, dict):
+        body = body.get("message") or body.get("detail") or body
+    return str(body or error.message)
 
 
 def _said(error: openai.APIStatusError, secret: str | None) -> str:
-    body = error.body
-    words = body.get("message") if isinstance(body, dict) else None
-    return _cut(f"{error.status_code} {error.code or error.type or ''}: {words or error.message}", secret)
+    return _cut(f"{error.status_code} {error.code or error.type or ''}: {_words(error)}", secret)
 
 
 def _root_cause(error: BaseException) -> str:

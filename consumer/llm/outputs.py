@@ -31,14 +31,18 @@ class TextOutput(_Output):
         """Return the schema of one answer."""
         if self.sentences is None:
             return _string(self.max_characters)
-        each = self.max_characters // self.sentences if self.max_characters else None
-        return _array(_string(each), self.sentences)
+        return _array(_string(self._sentence_characters), self.sentences)
 
     def read(self, value: Any) -> OutputValue:
         """Check and return the text."""
         if self.sentences is None:
-            return _text(value)
-        return " ".join(_text(sentence) for sentence in _items(value, self.sentences, "sentences"))
+            return _text(value, self.max_characters)
+        sentences = _items(value, self.sentences, "sentences")
+        return " ".join(_text(sentence, self._sentence_characters) for sentence in sentences)
+
+    @property
+    def _sentence_characters(self) -> int | None:
+        return max(1, self.max_characters // (self.sentences or 1)) if self.max_characters else None
 
 
 class ChoiceOutput(_Output):
@@ -50,6 +54,8 @@ class ChoiceOutput(_Output):
     @field_validator("labels")
     @classmethod
     def _distinct(cls, labels: list[str]) -> list[str]:
+        if any(label != label.strip() or not label for label in labels):
+            raise ValueError("a label must not be blank, nor begin or end with a space")
         if len({label.casefold() for label in labels}) < len(labels):
             raise ValueError("the labels must differ from one another")
         return labels
@@ -80,14 +86,14 @@ class ListOutput(_Output):
 
     def read(self, value: Any) -> OutputValue:
         """Check and return the strings."""
-        found = [_text(item) for item in _items(value, self.items, "items")]
+        found = [_text(item, self.max_characters) for item in _items(value, self.items, "items")]
         if len({item.casefold() for item in found}) < len(found):
             raise InvalidAnswer("the items must differ from one another")
         return found
 
 
 class JsonOutput(_Output):
-    """Whatever the given JSON schema (draft 2020-12) allows."""
+    """Whatever the given JSON schema (draft 2020-12) allows. As a part of the request's own schema it holds no $ref."""
 
     type: Literal["json"]
     schema_: Schema = Field(alias="schema")
@@ -99,6 +105,8 @@ class JsonOutput(_Output):
             jsonschema.Draft202012Validator.check_schema(schema)
         except jsonschema.SchemaError as error:
             raise ValueError(f"not a JSON schema: {error.message}") from error
+        if _refers(schema):
+            raise ValueError("must hold no $ref; write the part out in its place")
         return schema
 
     def json_schema(self) -> Schema:
@@ -124,13 +132,21 @@ def _array(items: Schema, count: int) -> Schema:
     return {"type": "array", "items": items, "minItems": count, "maxItems": count}
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, max_characters: int | None = None) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidAnswer("must be a string that is not blank")
-    return value.strip()
+    text = value.strip()
+    if max_characters is not None and len(text) > max_characters:
+        raise InvalidAnswer(f"must be a string of at most {max_characters} characters")
+    return text
 
 
 def _items(value: Any, count: int, what: str) -> list[Any]:
     if not isinstance(value, list) or len(value) != count:
         raise InvalidAnswer(f"must be an array of exactly {count} {what}")
     return value
+
+
+def _refers(schema: Any) -> bool:
+    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    return (isinstance(schema, dict) and not {"$ref", "$dynamicRef"}.isdisjoint(schema)) or any(map(_refers, parts))

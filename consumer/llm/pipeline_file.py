@@ -6,14 +6,14 @@ import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from consumer.contracts import NotBlank, OutputValue
-from consumer.errors import ConfigurationError, InvalidAnswer
+from consumer.errors import InvalidAnswer
 from consumer.llm.outputs import Output
+from consumer.llm.yaml_file import load_yaml, misfits
 
 BUILT_IN = "built-in"
 
@@ -69,8 +69,10 @@ class PipelineFile(_Part):
 
     def version(self, *, mode: str, default_model: str) -> str:
         """A hash of all that shapes an answer: the same version means the same questions to the same models."""
-        shape = {"file": self.model_dump(mode="json", exclude={"name", "mode"}), "mode": mode, "model": default_model}
-        return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:12]
+        model = default_model if any(task.model is None for task in self.tasks) else None
+        shape = {"file": self.model_dump(mode="json", exclude={"name", "mode"}), "mode": mode, "model": model}
+        # The keys are not sorted: a model writes its answer in the order of the schema's properties.
+        return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
 
 
 def load_pipeline_file(path: Path | None) -> PipelineFile:
@@ -80,20 +82,10 @@ def load_pipeline_file(path: Path | None) -> PipelineFile:
         ConfigurationError: a sentence for each problem, naming the file and the field.
     """
     where = str(path or BUILT_IN)
-    try:
-        text = path.read_text(encoding="utf-8") if path else files("consumer.llm").joinpath("built-in.yaml").read_text()
-        fields: Any = yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigurationError([f"DOCSLUICE_PIPELINE: cannot read {where}: {error.strerror}"]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{where}: not YAML: {' '.join(str(error).split())}"]) from error
+    fields = load_yaml(
+        path or files("consumer.llm").joinpath("built-in.yaml"), name=where, variable="DOCSLUICE_PIPELINE"
+    )
     try:
         return PipelineFile.model_validate(fields)
     except ValidationError as error:
-        raise ConfigurationError([f"{where}: {_problem(detail)}" for detail in error.errors()]) from error
-
-
-def _problem(detail: Any) -> str:
-    place = ".".join(str(part) for part in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+        raise misfits(error, name=where) from error

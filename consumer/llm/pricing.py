@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 import genai_prices
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from consumer.contracts import Usage
-from consumer.errors import ConfigurationError
+from consumer.llm.yaml_file import load_yaml, misfits
 
 _MILLION = Decimal(1_000_000)
 
@@ -72,13 +71,8 @@ def load_own_prices(path: Path) -> dict[str, OwnPrice]:
     Raises:
         ConfigurationError: a sentence for each problem.
     """
+    fields = load_yaml(path, name=str(path), variable="DOCSLUICE_PRICES")
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
         return TypeAdapter(dict[str, OwnPrice]).validate_python(fields)
-    except OSError as error:
-        raise ConfigurationError([f"DOCSLUICE_PRICES: cannot read {path}: {error.strerror}"]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{path}: not YAML: {' '.join(str(error).split())}"]) from error
     except ValidationError as error:
-        problems = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise ConfigurationError(problems) from error
+        raise misfits(error, name=str(path)) from error

@@ -50,7 +50,8 @@ class Step:
             InvalidAnswer: it is not JSON, or not what the tasks asked for.
         """
         try:
-            fields = json.loads(_without_fence(answer.text))
+            fields = json.loads(_without_fence(answer.text), parse_constant=_refuse_constant)
+            json.dumps(fields, ensure_ascii=False).encode()  # half an emoji is JSON, and could never be sent anywhere
         except (ValueError, RecursionError) as error:
             raise InvalidAnswer("it is not JSON") from error
         if not isinstance(fields, dict):
@@ -70,11 +71,13 @@ def steps_of(pipeline: PipelineFile, *, mode: str, default_model: str) -> tuple[
 
 
 def _fused_step(pipeline: PipelineFile, default_model: str) -> Step:
+    wanted = {field: {getattr(task, field) for task in pipeline.tasks} for field in _SAMPLING_FIELDS}
+    wanted["model"] = {task.model or default_model for task in pipeline.tasks}
     problems = [
         f"{pipeline.name}: fused mode asks all tasks in one call, but they differ in {field}; "
         "make them equal or set the mode to fanout"
-        for field in ("model", *_SAMPLING_FIELDS)
-        if len({getattr(task, field) for task in pipeline.tasks}) > 1
+        for field, values in wanted.items()
+        if len(values) > 1
     ]
     if problems:
         raise ConfigurationError(problems)
@@ -130,11 +133,16 @@ def _read(task: Task, fields: dict[str, Any]) -> OutputValue:
         raise InvalidAnswer(f"{task.name} {problem}") from problem
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON, though Python would read it")
+
+
 def _without_fence(text: str) -> str:
     """The JSON inside a Markdown code fence, which models without structured outputs like to put round it."""
     stripped = text.strip()
     if stripped.startswith("```") and stripped.endswith("```"):
-        return stripped.strip("`").removeprefix("json")
+        inside = stripped.strip("`")
+        return inside[4:] if inside[:4].lower() == "json" else inside
     return stripped
 
 

@@ -109,18 +109,18 @@ class Wire:
 
     async def count(self, role: str) -> int:
         """How many records a topic holds."""
-        reader = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers)
+        topic = self.topics[role]
+        reader = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers, auto_offset_reset="earliest")
         await reader.start()
         try:
-            partitions = [TopicPartition(self.topics[role], p) for p in await self._partitions(reader, role)]
+            reader.subscribe([topic])
+            await reader.getmany(timeout_ms=0)
+            partitions = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic) or ()]
+            assert partitions, f"{topic} has no partitions"
             ends = await reader.end_offsets(partitions)
             return sum(ends.values())
         finally:
             await reader.stop()
-
-    async def _partitions(self, reader: AIOKafkaConsumer, role: str) -> Sequence[int]:
-        await reader.topics()
-        return sorted(reader.partitions_for_topic(self.topics[role]) or ())
 
     async def committed(self) -> int:
         """The sum of the group's committed offsets on the input topic."""

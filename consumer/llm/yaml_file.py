@@ -1,0 +1,72 @@
+"""Files that people write, in YAML, held to what JSON can say: their values go into requests and results."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from consumer.errors import ConfigurationError
+
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+class _Loader(yaml.SafeLoader):
+    """A date stays the text that it is."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way to say it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
+    """Read a file. `name` is what messages call it, `variable` the setting that chose it.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no YAML that JSON could hold.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError([f"{variable}: cannot read {name}: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([f"{name}: not valid UTF-8 at byte {error.start}"]) from error
+    try:
+        written = json.dumps(_parsed(text, name), ensure_ascii=False, allow_nan=False)
+        written.encode()
+    except yaml.YAMLError as error:
+        raise ConfigurationError([f"{name}: not YAML: {_line(error)}"]) from error
+    except Exception as error:  # PyYAML raises many kinds for a value that does not fit its tag
+        raise ConfigurationError([f"{name}: holds what JSON cannot: {_line(error)}"]) from error
+    return json.loads(written)
+
+
+def misfits(error: ValidationError, *, name: str) -> ConfigurationError:
+    """A line for each field that does not fit, naming the file and the field's place in it."""
+    return ConfigurationError([f"{name}: {_sentence(detail)}" for detail in error.errors()])
+
+
+def _sentence(detail: Any) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def _parsed(text: str, name: str) -> Any:
+    loader = _Loader(text)
+    loader.name = name  # for the messages
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _line(error: Exception) -> str:
+    """PyYAML's own messages speak for themselves; the others need the exception's name."""
+    message = " ".join(str(error).split())
+    return message if isinstance(error, yaml.YAMLError) else f"{type(error).__name__}: {message}"

@@ -1,0 +1,148 @@
+"""What a fake and the real thing must both do: the same tests run against either.
+
+A subclass in a test module says how to make the thing; pytest collects it there and not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from consumer.contracts import DeadLetterReason, Stage, Usage
+from consumer.errors import ProviderMisconfigured, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
+from consumer.kafka.records import Outbox, Outgoing
+from consumer.llm.chat import Answer, ChatClient
+from tests.fakes.samples import chat_request
+
+
+class Behaviour(enum.Enum):
+    """What the provider behind a client does with every call."""
+
+    ANSWER = "answers `TEXT`, having used `USED`"
+    REFUSE = "refuses"
+    CUT = "stops in the middle of the answer"
+    RATE_LIMIT = "says to come back in 7 seconds"
+    NO_QUOTA = "says that the account is empty"
+    BREAK = "fails"
+    REJECT = "does not take the request"
+    DENY = "does not take the key"
+
+
+TEXT = '{"summary": "Tiếng Việt."}'
+USED = Usage(input_tokens=100, output_tokens=10, cached_tokens=40)
+
+
+class ChatClientContract(ABC):
+    """See `ChatClient`."""
+
+    @abstractmethod
+    def client(self, behaviour: Behaviour) -> AbstractAsyncContextManager[ChatClient]:
+        """A client of such a provider."""
+
+    @abstractmethod
+    def calls(self) -> int:
+        """How many calls have reached the provider."""
+
+    async def test_an_answer_comes_with_its_usage(self) -> None:
+        """Text, finish reason and tokens, as the provider gave them."""
+        async with self.client(Behaviour.ANSWER) as client:
+            answer = await client.ask(chat_request())
+        assert answer == Answer(text=TEXT, finish_reason="stop", refusal=None, usage=USED)
+
+    async def test_a_refusal_is_an_answer(self) -> None:
+        """It is paid for, so it is no exception."""
+        async with self.client(Behaviour.REFUSE) as client:
+            answer = await client.ask(chat_request())
+        assert answer.refusal
+        assert answer.usage == USED
+
+    async def test_a_cut_answer_is_an_answer(self) -> None:
+        """Its finish reason tells."""
+        async with self.client(Behaviour.CUT) as client:
+            answer = await client.ask(chat_request())
+        assert (answer.finish_reason, answer.usage) == ("length", USED)
+
+    @pytest.mark.parametrize(
+        ("behaviour", "fault"),
+        [
+            (Behaviour.RATE_LIMIT, RateLimited),
+            (Behaviour.NO_QUOTA, QuotaExhausted),
+            (Behaviour.BREAK, ProviderUnavailable),
+            (Behaviour.REJECT, RecordRejected),
+            (Behaviour.DENY, ProviderMisconfigured),
+        ],
+    )
+    async def test_nothing_is_tried_again(self, behaviour: Behaviour, fault: type[Exception]) -> None:
+        """One call, one fault of ours: retries are decided elsewhere, where they are paid for."""
+        async with self.client(behaviour) as client:
+            before = self.calls()
+            with pytest.raises(fault):
+                await client.ask(chat_request())
+            assert self.calls() == before + 1
+
+    async def test_a_rate_limit_says_when(self) -> None:
+        """The provider's own word is passed on."""
+        async with self.client(Behaviour.RATE_LIMIT) as client:
+            with pytest.raises(RateLimited) as caught:
+                await client.ask(chat_request())
+        assert caught.value.retry_after_seconds == 7
+
+    async def test_a_rejection_names_its_step(self) -> None:
+        """Whoever reads the dead letter sees which task it was."""
+        async with self.client(Behaviour.REJECT) as client:
+            with pytest.raises(RecordRejected) as caught:
+                await client.ask(chat_request(step="keywords"))
+        assert (caught.value.step, caught.value.reason) == ("keywords", DeadLetterReason.REJECTED)
+
+    async def test_calls_do_not_wait_for_one_another(self) -> None:
+        """Many may be under way at once, and each gets an answer."""
+        async with self.client(Behaviour.ANSWER) as client:
+            answers = await asyncio.gather(*(client.ask(chat_request()) for _ in range(20)))
+        assert [answer.text for answer in answers] == [TEXT] * 20
+
+
+class OutboxContract(ABC):
+    """See `Outbox`. The topic `small` takes no record of a megabyte."""
+
+    topic: str
+    small_topic: str
+
+    @abstractmethod
+    def outbox(self) -> AbstractAsyncContextManager[Outbox]:
+        """An outbox that is connected."""
+
+    @abstractmethod
+    async def read(self, topic: str, count: int) -> Sequence[Outgoing]:
+        """The first records of a topic, as a reader sees them."""
+
+    async def test_what_is_published_can_be_read(self) -> None:
+        """Byte for byte, headers in order and repeated ones too, no key as no key."""
+        sent = [
+            Outgoing(
+                topic=self.topic, key=b"\x00k", value=b"\xff\x00v", headers=[("a", b"1"), ("a", b"\xff"), ("b", b"")]
+            ),
+            Outgoing(topic=self.topic, key=b"\x00k", value=b"", headers=[]),
+            Outgoing(topic=self.topic, key=None, value=b"no key", headers=[("traceparent", b"00-1-2-01")]),
+        ]
+        async with self.outbox() as outbox:
+            for outgoing in sent:
+                await outbox.publish(outgoing)
+            read = await self.read(self.topic, len(sent))
+        key = repr
+        assert sorted(read, key=key) == sorted(sent, key=key)
+
+    async def test_what_is_too_large_is_rejected(self) -> None:
+        """It is the record's fault, at the stage of publishing, and others still go through."""
+        large = Outgoing(topic=self.small_topic, key=b"k", value=b"x" * 1_000_000, headers=[])
+        small = Outgoing(topic=self.small_topic, key=b"k", value=b"x", headers=[])
+        async with self.outbox() as outbox:
+            with pytest.raises(RecordRejected) as caught:
+                await outbox.publish(large)
+            await outbox.publish(small)
+            assert list(await self.read(self.small_topic, 1)) == [small]
+        assert (caught.value.reason, caught.value.stage) == (DeadLetterReason.TOO_LARGE, Stage.PUBLISH)

@@ -1,0 +1,534 @@
+"""The model client on the wire, against a server of a few lines that does what each test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import pytest
+from aiohttp import web
+
+from consumer.contracts import DeadLetterReason, Usage
+from consumer.errors import (
+    AttemptFailed,
+    CallTimedOut,
+    DocsluiceError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    RecordRejected,
+)
+from consumer.llm.chat import ChatClient, ChatRequest, Message, Sampling
+from consumer.llm.client import OpenAIChatClient
+from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract
+from tests.fakes.samples import SECRET_TEXT, chat_request
+
+KEY = "sk-verysecret"
+Answering: TypeAlias = Callable[[dict[str, Any]], Awaitable[web.StreamResponse] | web.StreamResponse]
+
+
+@dataclass
+class Server:
+    """A chat completions server; `answer` makes a response of a request's body."""
+
+    answer: Answering
+    base_url: str = ""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    async def _post(self, request: web.Request) -> web.StreamResponse:
+        self.bodies.append(await request.json())
+        self.headers.append(dict(request.headers))
+        response = self.answer(self.bodies[-1])
+        return response if isinstance(response, web.StreamResponse) else await response
+
+    async def _models(self, _request: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in ("a", "b")]})
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Server]:
+        app = web.Application()
+        app.add_routes([web.post("/v1/chat/completions", self._post), web.get("/v1/models", self._models)])
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def _client(
+    base_url: str, *, timeout_seconds: float = 20.0, key: str | None = KEY
+) -> AsyncIterator[OpenAIChatClient]:
+    client = OpenAIChatClient(
+        api_key=key, base_url=base_url, request_timeout_seconds=timeout_seconds, max_connections=10
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@contextlib.asynccontextmanager
+async def _serving(answer: Answering, **more: Any) -> AsyncIterator[tuple[Server, OpenAIChatClient]]:
+    async with Server(answer).running() as server, _client(server.base_url, **more) as client:
+        yield server, client
+
+
+async def _fault(answer: Answering, **more: Any) -> DocsluiceError:
+    """What the client raises when the server does this."""
+    async with _serving(answer, **more) as (_, client):
+        with pytest.raises(DocsluiceError) as caught:
+            await client.ask(chat_request(SECRET_TEXT))
+    assert KEY not in str(caught.value)
+    assert caught.value.__cause__ is None, "its cause may hold the key, and a dead letter carries the stack trace"
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    return caught.value
+
+
+def _completion(content: Any = TEXT, *, message: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    said = {"role": "assistant", "content": content, **(message or {})}
+    return {
+        "id": "c-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": said, "finish_reason": more.pop("finish_reason", "stop")}],
+        "usage": {
+            "prompt_tokens": 100,
+            "completion_tokens": 10,
+            "total_tokens": 110,
+            "prompt_tokens_details": {"cached_tokens": 40},
+        },
+        **more,
+    }
+
+
+def _ok(body: Any = None) -> Answering:
+    return lambda _: web.json_response(_completion() if body is None else body)
+
+
+def _error(status: int, message: str = "No.", *, headers: dict[str, str] | None = None, **fields: Any) -> web.Response:
+    return web.json_response({"error": {"message": message, **fields}}, status=status, headers=headers)
+
+
+class TestOpenAIChatClient(ChatClientContract):
+    """The real client keeps the contract that the fake one keeps."""
+
+    _server: Server
+
+    @contextlib.asynccontextmanager
+    async def client(self, behaviour: Behaviour) -> AsyncIterator[ChatClient]:
+        answers: dict[Behaviour, Answering] = {
+            Behaviour.ANSWER: _ok(),
+            Behaviour.REFUSE: _ok(_completion(None, message={"refusal": "I cannot."})),
+            Behaviour.CUT: _ok(_completion("{", finish_reason="length")),
+            Behaviour.RATE_LIMIT: lambda _: _error(429, headers={"retry-after": "7"}),
+            Behaviour.NO_QUOTA: lambda _: _error(429, code="insufficient_quota"),
+            Behaviour.BREAK: lambda _: _error(500),
+            Behaviour.REJECT: lambda _: _error(400),
+            Behaviour.DENY: lambda _: _error(401),
+        }
+        async with _serving(answers[behaviour]) as (self._server, client):
+            yield client
+
+    def calls(self) -> int:
+        return len(self._server.bodies)
+
+
+async def test_a_request_on_the_wire() -> None:
+    """Model, turns, schema and parameters, and nothing that the pipeline did not ask for."""
+    request = ChatRequest(
+        step="summary",
+        model="gpt-4o-mini",
+        messages=(Message("system", "S"), Message("user", "Tiếng Việt")),
+        schema={"type": "object"},
+        sampling=Sampling(max_output_tokens=50, temperature=0.0, frequency_penalty=0.5),
+    )
+    async with _serving(_ok()) as (server, client):
+        await client.ask(request)
+    assert server.bodies == [
+        {
+            "model": "gpt-4o-mini",
+            "messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "Tiếng Việt"}],
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "summary", "strict": True, "schema": {"type": "object"}},
+            },
+            "max_tokens": 50,
+            "temperature": 0.0,
+            "frequency_penalty": 0.5,
+        }
+    ]
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+async def test_a_server_that_wants_no_key_gets_none_of_ours() -> None:
+    """The SDK insists on one; a stand-in is sent, and never an empty header."""
+    async with _serving(_ok(), key=None) as (server, client):
+        await client.ask(chat_request())
+    assert server.headers[0]["Authorization"] == "Bearer none"
+
+
+async def test_the_models_of_a_server() -> None:
+    """What `check` shows."""
+    async with _serving(_ok()) as (_, client):
+        assert await client.probe() == ["a", "b"]
+
+
+def _knowing(*formats: str | None, param: str | None = "response_format", message: str = "unsupported") -> Answering:
+    """A server that takes these response formats and no other."""
+
+    def answer(body: dict[str, Any]) -> web.Response:
+        asked = body.get("response_format", {}).get("type")
+        return web.json_response(_completion()) if asked in formats else _error(400, message, param=param)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("formats", "asked"),
+    [
+        (("json_schema",), ["json_schema"]),
+        (("json_object", None), ["json_schema", "json_object"]),
+        ((None,), ["json_schema", "json_object", None]),
+    ],
+)
+async def test_a_server_without_structured_outputs(formats: tuple[str | None, ...], asked: list[str | None]) -> None:
+    """It is asked for less until it understands, once; then that is remembered, for all steps."""
+    async with _serving(_knowing(*formats)) as (server, client):
+        for step in ("summary", "keywords"):
+            assert (await client.ask(chat_request(step=step))).text == TEXT
+    types = [body.get("response_format", {}).get("type") for body in server.bodies]
+    assert types == [*asked, asked[-1]]
+
+
+async def test_a_server_that_does_not_enforce_the_schema_is_told_it() -> None:
+    """In the system's turn, so that the model knows what to write."""
+    async with _serving(_knowing(None)) as (server, client):
+        request = chat_request()
+        await client.ask(request)
+    system, user = server.bodies[-1]["messages"]
+    assert system["content"].startswith("Answer.\n")
+    assert json.dumps(request.schema) in system["content"]
+    assert user == {"role": "user", "content": "A document."}
+
+
+async def test_a_server_that_names_no_parameter_is_understood_by_its_words() -> None:
+    """Many put it into the message only."""
+    answer = _knowing("json_object", param=None, message="response_format: 'json_schema' is not supported")
+    async with _serving(answer) as (server, client):
+        assert (await client.ask(chat_request())).text == TEXT
+    assert len(server.bodies) == 2
+
+
+async def test_a_400_about_the_document_teaches_nothing() -> None:
+    """It is raised at once, and the next document is still asked with a schema."""
+    async with _serving(lambda _: _error(400, "response_format is in the text", param="messages")) as (server, client):
+        for _ in range(2):
+            with pytest.raises(RecordRejected):
+                await client.ask(chat_request())
+    assert [body["response_format"]["type"] for body in server.bodies] == ["json_schema"] * 2
+
+
+async def test_calls_under_way_together_learn_once() -> None:
+    """Ten calls that all meet the same 400 go one step down the ladder, and not ten."""
+    async with _serving(_knowing("json_object")) as (server, client):
+        await asyncio.gather(*(client.ask(chat_request()) for _ in range(10)))
+        server.bodies.clear()
+        await client.ask(chat_request())
+    assert [body["response_format"]["type"] for body in server.bodies] == ["json_object"]
+
+
+@pytest.mark.parametrize("known", ["max_tokens", "max_completion_tokens"])
+async def test_the_name_of_the_output_bound(known: str) -> None:
+    """Newer models refuse the old name and older servers the new one; which it is, is learned once."""
+
+    def answer(body: dict[str, Any]) -> web.Response:
+        (asked,) = {"max_tokens", "max_completion_tokens"} & set(body)
+        return web.json_response(_completion()) if asked == known else _error(400, "unsupported", param=asked)
+
+    async with _serving(answer) as (server, client):
+        for _ in range(2):
+            assert (await client.ask(chat_request(max_output_tokens=50))).text == TEXT
+    assert server.bodies[-1][known] == 50
+    assert len(server.bodies) == (2 if known == "max_tokens" else 3)
+
+
+async def test_a_bound_that_is_too_large_is_the_requests_fault() -> None:
+    """A server that complains of its size under either name is not asked for ever."""
+
+    def answer(body: dict[str, Any]) -> web.Response:
+        (asked,) = {"max_tokens", "max_completion_tokens"} & set(body)
+        return _error(400, f"{asked} is too large: 50", param=asked)
+
+    async with _serving(answer) as (server, client):
+        for calls in (2, 3):
+            with pytest.raises(RecordRejected):
+                await client.ask(chat_request(max_output_tokens=50))
+            assert len(server.bodies) == calls
+
+
+async def test_a_model_that_takes_neither_schema_nor_bound_is_asked_without() -> None:
+    """Everything is learned in one row of calls."""
+
+    def answer(body: dict[str, Any]) -> web.Response:
+        for name in ("response_format", "max_tokens"):
+            if name in body:
+                return _error(400, "unsupported", param=name)
+        return web.json_response(_completion())
+
+    async with _serving(answer) as (server, client):
+        assert (await client.ask(chat_request(max_output_tokens=50))).text == TEXT
+    assert len(server.bodies) == 4
+
+
+async def _hang(_body: dict[str, Any]) -> web.StreamResponse:
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+async def test_a_server_that_hangs() -> None:
+    """The call ends at its time-out; the tokens may have been counted all the same."""
+    assert isinstance(await _fault(_hang, timeout_seconds=0.2), CallTimedOut)
+
+
+async def test_a_server_that_trickles() -> None:
+    """A byte now and then does not put off the end: the time-out is for the whole call."""
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "application/json"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b" ")
+                await asyncio.sleep(0.05)
+        return response
+
+    async with _raw_route(drip) as base_url, _client(base_url, timeout_seconds=0.3) as client:
+        with pytest.raises(CallTimedOut):
+            await client.ask(chat_request())
+
+
+@contextlib.asynccontextmanager
+async def _raw_route(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    app = web.Application()
+    app.add_routes([web.post("/v1/chat/completions", handler)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    finally:
+        await runner.cleanup()
+
+
+async def test_connection_refused() -> None:
+    """Nobody listens: it may come back, and it is told in words."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    async with _client(f"http://127.0.0.1:{port}/v1") as client:
+        with pytest.raises(ProviderUnavailable, match="refused"):
+            await client.ask(chat_request())
+
+
+async def test_a_name_that_does_not_resolve() -> None:
+    """The network may be away as a whole."""
+    async with _client("http://nowhere.invalid/v1") as client:
+        with pytest.raises(ProviderUnavailable):
+            await client.ask(chat_request())
+
+
+@contextlib.asynccontextmanager
+async def _bytes_server(answer: bytes) -> AsyncIterator[str]:
+    """Reads a request, writes these bytes, and hangs up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-",
+        HEAD + b"Content-Length: 1000\r\n\r\n{",
+        HEAD + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"cho\r\n',
+        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        HEAD + b'Content-Length: 12\r\n\r\n{"a": "\xff\xfe"}\n',
+        HEAD + b"Content-Length: 0\r\n\r\n",
+        HEAD + b"Content-Length: 1\r\n\r\n{",
+    ],
+    ids=["nothing", "half a head", "half a body", "half a chunk", "no gzip", "no HTTP", "no UTF-8", "empty", "no JSON"],
+)
+async def test_a_connection_that_breaks(answer: bytes) -> None:
+    """At whatever point, it is the provider's fault and may be tried again."""
+    async with _bytes_server(answer) as base_url, _client(base_url) as client:
+        with pytest.raises(ProviderUnavailable):
+            await client.ask(chat_request())
+
+
+async def test_a_redirect_says_where_to_look() -> None:
+    """A base URL that has moved is no document's fault."""
+    moved = web.Response(status=304)
+    assert isinstance(await _fault(lambda _: moved), ProviderMisconfigured)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        "words",
+        None,
+        {"choices": []},
+        {"choices": None},
+        {"choices": "words"},
+        {"choices": [None]},
+        {"choices": [{}]},
+        {"choices": [{"message": None}]},
+        {"error": {"message": "overloaded"}},
+    ],
+    ids=str,
+)
+async def test_an_answer_without_a_message(body: Any) -> None:
+    """A 200 that holds none is the provider's fault, and no bug of ours."""
+    assert isinstance(
+        await _fault(lambda _: web.Response(text=json.dumps(body), content_type="application/json")),
+        ProviderUnavailable,
+    )
+
+
+async def test_a_web_page_instead_of_an_answer() -> None:
+    """A proxy's login page comes with a 200, too."""
+    page = "<html><body>Welcome</body></html>"
+    assert isinstance(await _fault(lambda _: web.Response(text=page, content_type="text/html")), ProviderUnavailable)
+
+
+@pytest.mark.parametrize("content", [None, "", 7, ["words"], {"a": 1}])
+async def test_a_message_without_words(content: Any) -> None:
+    """It is an empty answer, which the step will find invalid."""
+    async with _serving(_ok(_completion(content))) as (_, client):
+        assert (await client.ask(chat_request())).text == ""
+
+
+async def test_half_an_emoji_can_be_sent_back() -> None:
+    """What the model says goes into the request for a repair, and that must be valid Unicode."""
+    text = json.dumps(_completion("ab\ud83d"))
+    async with _serving(lambda _: web.Response(text=text, content_type="application/json")) as (_, client):
+        answer = await client.ask(chat_request())
+    assert answer.text == "ab?"
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (None, None),
+        ({}, None),
+        ({"prompt_tokens": None, "completion_tokens": 3}, None),
+        ({"prompt_tokens": "5", "completion_tokens": 3}, None),
+        ({"prompt_tokens": 5}, Usage(input_tokens=5)),
+        ({"prompt_tokens": 5, "completion_tokens": 3}, Usage(input_tokens=5, output_tokens=3)),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": None},
+            Usage(input_tokens=5, output_tokens=3),
+        ),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}},
+            Usage(input_tokens=5, output_tokens=3, cached_tokens=4),
+        ),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 9}},
+            Usage(input_tokens=5, output_tokens=3, cached_tokens=5),
+        ),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": None}},
+            Usage(input_tokens=5, output_tokens=3),
+        ),
+        ({"prompt_tokens": -5, "completion_tokens": -3}, Usage()),
+    ],
+    ids=str,
+)
+async def test_usage_is_read_as_far_as_it_goes(usage: Any, expected: Usage | None) -> None:
+    """A server that reports none, or half of it, is still a server; counters never go backwards."""
+    async with _serving(_ok(_completion(usage=usage))) as (_, client):
+        assert (await client.ask(chat_request())).usage == expected
+
+
+async def test_a_server_that_leaves_out_everything_it_may() -> None:
+    """One message with words is an answer."""
+    async with _serving(_ok({"choices": [{"message": {"content": TEXT}}]})) as (_, client):
+        answer = await client.ask(chat_request())
+    assert (answer.text, answer.finish_reason, answer.refusal, answer.usage) == (TEXT, "stop", None, None)
+
+
+async def test_cached_tokens_are_a_part_of_the_input() -> None:
+    """They cost less, and they are still read."""
+    async with _serving(_ok()) as (_, client):
+        assert (await client.ask(chat_request())).usage == USED
+
+
+async def test_a_content_filter_that_cuts_the_answer() -> None:
+    """The finish reason is passed on as it is."""
+    async with _serving(_ok(_completion("", finish_reason="content_filter"))) as (_, client):
+        assert (await client.ask(chat_request())).finish_reason == "content_filter"
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "reason"),
+    [
+        (400, {"code": "context_length_exceeded"}, DeadLetterReason.TOO_LARGE),
+        (400, {"code": "content_filter"}, DeadLetterReason.CONTENT_FILTERED),
+        (413, {}, DeadLetterReason.TOO_LARGE),
+        (422, {}, DeadLetterReason.REJECTED),
+    ],
+)
+async def test_what_is_the_documents_fault(status: int, fields: dict[str, Any], reason: DeadLetterReason) -> None:
+    """As the provider says it over HTTP."""
+    fault = await _fault(lambda _: _error(status, **fields))
+    assert isinstance(fault, RecordRejected)
+    assert fault.reason is reason
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_what_no_document_can_help(status: int) -> None:
+    """Bad key, no permission, unknown model: the service stops."""
+    assert isinstance(await _fault(lambda _: _error(status, f"Incorrect key {KEY}")), ProviderMisconfigured)
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
+async def test_what_passes(status: int) -> None:
+    """Each may be tried again."""
+    assert isinstance(await _fault(lambda _: _error(status)), AttemptFailed)
+
+
+async def test_more_calls_than_connections() -> None:
+    """They wait for a connection inside their time-out and all get through."""
+    async with _serving(_ok()) as (server, client):
+        await asyncio.gather(*(client.ask(chat_request()) for _ in range(50)))
+    assert len(server.bodies) == 50

@@ -1,0 +1,516 @@
+"""When a call may go out: order, limits, and nothing left behind, on time that a test moves by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumer.admission.admission import Admission, Limits, Reservation
+from consumer.contracts import Usage
+from tests.fakes.timer import ManualTimer, settled
+
+
+class Call:
+    """One caller: waits for admission, stays until told to end, and notes when each happened."""
+
+    def __init__(self, desk: Desk, usage: Usage) -> None:
+        self._desk = desk
+        self.usage = usage
+        self.arrived_at = desk.timer.time()
+        self.admitted_at: float | None = None
+        self.waited_until: float | None = None
+        self.reservation: Reservation | None = None
+        self._may_end = asyncio.Event()
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            async with self._desk.admission.admit(self.usage) as self.reservation:
+                self.admitted_at = self.waited_until = self._desk.timer.time()
+                self._desk.admitted.append(self)
+                await self._may_end.wait()
+        finally:
+            self.waited_until = self.waited_until or self._desk.timer.time()
+
+    def is_inside(self) -> bool:
+        return self.admitted_at is not None and not self.task.done()
+
+    async def end(self) -> None:
+        self._may_end.set()
+        await settled()
+
+    async def cancel(self) -> None:
+        self.task.cancel()
+        await settled()
+
+
+class Desk:
+    """An admission with its timer, its callers, and what it said about waiting."""
+
+    def __init__(self, **limits: float | None) -> None:
+        self.timer = ManualTimer()
+        self.waits: dict[str, float] = defaultdict(float)
+        concurrency = int(limits.pop("max_concurrency", None) or 1000)
+        self.admission = Admission(
+            limits=Limits(max_concurrency=concurrency, **limits), timer=self.timer, on_wait=self._note_wait
+        )
+        self.calls: list[Call] = []
+        self.admitted: list[Call] = []
+
+    def _note_wait(self, constraint: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.waits[constraint] += seconds
+
+    async def call(self, input_tokens: int = 0, output_tokens: int = 0) -> Call:
+        call = Call(self, Usage(input_tokens=input_tokens, output_tokens=output_tokens))
+        self.calls.append(call)
+        await settled()
+        return call
+
+    def available(self, constraint: str) -> float:
+        return self.admission.limits_and_available()[constraint][1]
+
+    async def close(self) -> None:
+        for call in self.calls:
+            call.task.cancel()
+        await asyncio.gather(*(call.task for call in self.calls), return_exceptions=True)
+
+
+async def test_without_limits_only_concurrency_holds_back() -> None:
+    """Calls go out at once until the slots are taken, and each that ends lets the next one out."""
+    desk = Desk(max_concurrency=2)
+    first, second, third = [await desk.call(10**6, 10**6) for _ in range(3)]
+    assert [call.is_inside() for call in (first, second, third)] == [True, True, False]
+    assert desk.admission.held_back_by() == "concurrency"
+    assert desk.timer.next_alarm() is None, "a slot comes free by an event; nothing polls for it"
+    await first.end()
+    assert third.is_inside()
+    assert desk.admission.held_back_by() is None
+    await desk.close()
+
+
+async def test_requests_go_out_at_their_rate() -> None:
+    """60 requests a minute are one a second from the first second on, with no burst at the start."""
+    desk = Desk(requests_per_minute=60)
+    for _ in range(5):
+        await desk.call()
+    start = desk.timer.time()
+    await desk.timer.run(5)
+    assert [call.admitted_at for call in desk.calls] == pytest.approx([start + n for n in (1, 2, 3, 4, 5)])
+    await desk.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "second_waits"),
+    [
+        ({"input_tokens_per_minute": 6000}, 0.5),
+        ({"output_tokens_per_minute": 6000}, 0.1),
+        ({"tokens_per_minute": 6000}, 0.6),
+        ({"requests_per_minute": 6}, 10),
+        ({"input_tokens_per_minute": 6000, "output_tokens_per_minute": 60}, 10),
+    ],
+)
+async def test_each_constraint_counts_its_own_unit(limits: dict[str, float | None], second_waits: float) -> None:
+    """Input, output, both together, or the call itself: what a call takes is what the next one has to wait for."""
+    desk = Desk(**limits)
+    await desk.call(50, 10)
+    await desk.timer.run(second_waits)
+    assert desk.calls[0].is_inside()
+    second = await desk.call(50, 10)
+    begin = desk.timer.time()
+    await desk.timer.run(second_waits * 0.99)
+    assert not second.is_inside()
+    await desk.timer.run(second_waits * 0.02)
+    assert second.is_inside()
+    assert second.admitted_at == pytest.approx(begin + second_waits)
+    await desk.close()
+
+
+async def test_first_come_first_served() -> None:
+    """A small request that would fit does not overtake a large one: the large one would starve."""
+    desk = Desk(tokens_per_minute=600)
+    await desk.timer.run(10)
+    large = await desk.call(300)
+    small = [await desk.call(1) for _ in range(20)]
+    await desk.timer.run(28.9)
+    assert not large.is_inside()
+    assert not any(call.is_inside() for call in small)
+    await desk.timer.run(0.2)
+    assert large.is_inside()
+    await desk.timer.run(2)
+    assert desk.admitted == [large, *small]
+    await desk.close()
+
+
+async def test_a_large_request_is_not_starved_by_a_stream_of_small_ones() -> None:
+    """It gets out within the time that its own size takes, however many small ones keep coming."""
+    desk = Desk(tokens_per_minute=600)
+    large = await desk.call(200)
+    for _ in range(20):
+        await desk.call(10)
+        await desk.timer.run(1)
+    assert large.admitted_at == pytest.approx(large.arrived_at + 20)
+    await desk.close()
+
+
+async def test_unused_reservation_is_given_back() -> None:
+    """A call that used less than was estimated lets the next one out earlier."""
+    desk = Desk(tokens_per_minute=600)
+    first = await desk.call(100)
+    await desk.timer.run(10)
+    second = await desk.call(100)
+    assert first.reservation is not None
+    first.reservation.settle(Usage(input_tokens=40))
+    await settled()
+    await desk.timer.run(4.1)
+    assert second.is_inside()
+    await desk.close()
+
+
+async def test_what_was_used_beyond_the_reservation_is_taken() -> None:
+    """A call that used more than was estimated makes the next one wait for the difference."""
+    desk = Desk(tokens_per_minute=600)
+    first = await desk.call(10)
+    await desk.timer.run(1)
+    assert first.reservation is not None
+    first.reservation.settle(Usage(input_tokens=100, output_tokens=10))
+    second = await desk.call(10)
+    await desk.timer.run(10.9)
+    assert not second.is_inside()
+    await desk.timer.run(0.2)
+    assert second.is_inside()
+    await desk.close()
+
+
+async def test_settling_twice_counts_once() -> None:
+    """The second settling is against the first, not against the reservation again."""
+    desk = Desk(tokens_per_minute=6000)
+    call = await desk.call(1000)
+    await desk.timer.run(10)
+    assert call.reservation is not None
+    for _ in range(2):
+        call.reservation.settle(Usage(input_tokens=1040))
+    assert desk.available("tokens") == pytest.approx(-40)
+    await desk.close()
+
+
+async def test_a_request_that_timed_out_keeps_its_tokens() -> None:
+    """Without a settlement the reservation stays taken: the provider may have counted it. Its slot comes free."""
+    desk = Desk(max_concurrency=1, tokens_per_minute=6000)
+    await desk.timer.run(60)
+    call = await desk.call(100)
+    assert desk.available("tokens") == pytest.approx(0)
+    await call.end()
+    assert desk.available("tokens") == pytest.approx(0)
+    assert desk.available("concurrency") == 1
+
+
+async def test_a_settlement_leaves_the_request_counted() -> None:
+    """Whatever tokens it used, it was one request."""
+    desk = Desk(requests_per_minute=60)
+    call = await desk.call(10)
+    await desk.timer.run(1)
+    assert call.reservation is not None
+    call.reservation.settle(Usage())
+    assert desk.available("requests") == pytest.approx(0)
+    await desk.close()
+
+
+async def test_a_waiter_that_is_cancelled_lets_the_next_one_through() -> None:
+    """The head of the queue leaves, and the alarm is for the one behind it."""
+    desk = Desk(tokens_per_minute=600)
+    large, small = await desk.call(600), await desk.call(10)
+    await desk.timer.run(2)
+    await large.cancel()
+    assert small.is_inside()
+    assert desk.available("tokens") <= 10
+    await desk.close()
+
+
+async def test_a_waiter_cancelled_just_as_it_was_admitted_gives_everything_back() -> None:
+    """Between admission and the caller's next step lies one turn of the loop, in which it may be cancelled."""
+    desk = Desk(max_concurrency=1, requests_per_minute=60, tokens_per_minute=6000)
+    call = await desk.call(60, 40)
+    desk.timer.advance(1)
+    assert desk.available("concurrency") == 0, "admitted"
+    call.task.cancel()
+    await settled()
+    assert call.task.cancelled()
+    assert call.admitted_at is None, "and yet it never ran"
+    assert desk.available("concurrency") == 1
+    assert desk.available("requests") == pytest.approx(1)
+    assert desk.available("tokens") == pytest.approx(100)
+
+
+async def test_what_a_cancelled_waiter_gives_back_admits_the_next() -> None:
+    """Nobody has to come by for the next one to be let out."""
+    desk = Desk(max_concurrency=1)
+    first, second, third = [await desk.call() for _ in range(3)]
+    first._may_end.set()
+    await asyncio.sleep(0)  # the slot passes to the second, which has not run yet
+    await asyncio.sleep(0)
+    second.task.cancel()
+    await settled()
+    assert third.is_inside()
+    await desk.close()
+
+
+async def test_a_caller_that_fails_frees_its_slot() -> None:
+    """An exception inside leaves nothing in flight."""
+    desk = Desk(max_concurrency=1)
+    with pytest.raises(RuntimeError):
+        async with desk.admission.admit(Usage()):
+            raise RuntimeError
+    assert desk.available("concurrency") == 1
+
+
+async def test_the_gate_holds_everyone_back() -> None:
+    """While it is closed nobody goes out, though there is room; those already out are not disturbed."""
+    desk = Desk()
+    inside = await desk.call()
+    desk.admission.close_gate(7)
+    waiting = [await desk.call() for _ in range(3)]
+    await desk.timer.run(6.9)
+    assert inside.is_inside()
+    assert not any(call.is_inside() for call in waiting)
+    assert desk.admission.held_back_by() == "gate"
+    await desk.timer.run(0.2)
+    assert all(call.is_inside() for call in waiting)
+    await desk.close()
+
+
+async def test_a_shorter_closing_does_not_open_the_gate_earlier() -> None:
+    """The longest that any call was told to wait holds for all."""
+    desk = Desk()
+    desk.admission.close_gate(10)
+    desk.admission.close_gate(1)
+    call = await desk.call()
+    await desk.timer.run(9.9)
+    assert not call.is_inside()
+    await desk.timer.run(0.2)
+    assert call.is_inside()
+    await desk.close()
+
+
+async def test_the_gate_closes_on_those_who_wait_already() -> None:
+    """A waiter whose tokens have come meanwhile still waits for the gate."""
+    desk = Desk(requests_per_minute=60)
+    call = await desk.call()
+    desk.admission.close_gate(30)
+    await desk.timer.run(29.9)
+    assert not call.is_inside()
+    await desk.timer.run(0.2)
+    assert call.is_inside()
+    await desk.close()
+
+
+async def test_waiting_is_charged_to_what_caused_it() -> None:
+    """Each constraint hears of the seconds that it held calls back, for every call that waited."""
+    desk = Desk(max_concurrency=1, requests_per_minute=60)
+    first = await desk.call()
+    second = await desk.call()
+    await desk.timer.run(1)  # both waited for the rate
+    await desk.timer.run(1)  # the second again
+    await desk.timer.run(5)  # and then for the slot
+    await first.end()
+    assert second.is_inside()
+    assert desk.waits == pytest.approx({"requests": 3, "concurrency": 5})
+    desk.admission.close_gate(4)
+    await desk.call()
+    await desk.timer.run(2)
+    await second.end()
+    await desk.timer.run(2)
+    assert desk.waits == pytest.approx({"requests": 3, "concurrency": 5, "gate": 4})
+    await desk.close()
+
+
+async def test_who_arrives_later_is_not_charged_for_what_was_before() -> None:
+    """A call waits from its own arrival on."""
+    desk = Desk(requests_per_minute=1)
+    await desk.call()
+    await desk.timer.run(30)
+    await desk.call()
+    await desk.timer.run(10)
+    await desk.close()
+    assert desk.waits == pytest.approx({"requests": 50})
+
+
+@pytest.mark.parametrize(
+    ("limits", "usage", "word"),
+    [
+        ({"tokens_per_minute": 1000}, Usage(input_tokens=900, output_tokens=101), "1001 tokens"),
+        ({"input_tokens_per_minute": 1000}, Usage(input_tokens=1001), "1001 input_tokens"),
+        ({"output_tokens_per_minute": 1000}, Usage(output_tokens=1001), "1001 output_tokens"),
+    ],
+)
+async def test_what_exceeds_a_minutes_limit_never_fits(
+    limits: dict[str, float | None], usage: Usage, word: str
+) -> None:
+    """Such a call could never pass at any provider; the sentence names the limit."""
+    misfit = Desk(**limits).admission.fits(usage)
+    assert misfit is not None
+    assert word in misfit
+    assert "1000 a minute" in misfit
+
+
+@pytest.mark.parametrize(
+    "limits", [{}, {"tokens_per_minute": 1000}, {"requests_per_minute": 0.5}, {"output_tokens_per_minute": 500}]
+)
+async def test_what_meets_a_minutes_limit_fits(limits: dict[str, float | None]) -> None:
+    """A call of just the limit passes in time, and one call passes under any rate of requests, be it one an hour."""
+    desk = Desk(**limits)
+    usage = Usage(input_tokens=500, output_tokens=500)
+    assert desk.admission.fits(usage) is None
+    call = await desk.call(usage.input_tokens, usage.output_tokens)
+    await desk.timer.run(121)
+    assert call.is_inside()
+    await desk.close()
+
+
+async def test_the_metrics_show_limits_and_what_is_left() -> None:
+    """For each constraint that is set, and for no other."""
+    desk = Desk(max_concurrency=3, requests_per_minute=120, tokens_per_minute=6000)
+    await desk.timer.run(60)
+    await desk.call(50, 25)
+    assert desk.admission.limits_and_available() == {
+        "concurrency": (3, 2),
+        "requests": (120, pytest.approx(1)),
+        "tokens": (6000, pytest.approx(25)),
+    }
+    await desk.close()
+
+
+@pytest.mark.parametrize("used", [0.8, 1.0])
+async def test_the_limit_is_used_up(used: float) -> None:
+    """With more to do than is allowed, what is used over time is at least 97 % of the limit and never over it."""
+    per_minute, reserved, minutes = 6000, 100, 20
+    desk = Desk(tokens_per_minute=per_minute)
+    actual = Usage(input_tokens=int(reserved * used))
+    inside: list[Call] = []
+    total = 0
+    for second in range(1, minutes * 60 + 1):
+        while desk.admission.held_back_by() is None:
+            await desk.call(reserved)
+        await desk.timer.run(1)
+        inside += desk.admitted
+        desk.admitted.clear()
+        while inside and desk.timer.time() - (inside[0].admitted_at or 0) >= 3:
+            call = inside.pop(0)
+            assert call.reservation is not None
+            call.reservation.settle(actual)
+            total += actual.input_tokens
+            await call.end()
+        assert total <= per_minute / 60 * second
+    assert total >= 0.97 * per_minute * minutes
+    await desk.close()
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
+        st.tuples(st.just("cancel"), st.integers(0, 30), st.just(0)),
+        st.tuples(st.just("end"), st.integers(0, 30), st.integers(0, 120)),  # having used this share of the estimate
+        st.tuples(st.just("time out"), st.integers(0, 30), st.just(0)),
+        st.tuples(st.just("gate"), st.integers(0, 20), st.just(0)),
+        st.tuples(st.just("cancel on admission"), st.integers(0, 30), st.just(0)),
+        st.tuples(st.just("wait"), st.integers(0, 4000), st.just(0)),  # hundredths of a second
+    ),
+    max_size=60,
+)
+LIMITS = st.fixed_dictionaries(
+    {
+        "max_concurrency": st.integers(1, 5),
+        "requests_per_minute": st.none() | st.integers(6, 600),
+        "input_tokens_per_minute": st.none() | st.integers(400, 100_000),
+        "output_tokens_per_minute": st.none() | st.integers(100, 100_000),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(limits=LIMITS, operations=OPERATIONS)
+async def test_whatever_happens(limits: dict[str, float | None], operations: list[tuple[str, int, int]]) -> None:
+    """In any course of events: order, slots and limits are kept, all waiting is charged once, and nothing leaks."""
+    desk = Desk(**limits)
+    begin = desk.timer.time()
+    for operation, number, more in operations:
+        waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
+        inside = [call for call in desk.calls if call.is_inside()]
+        match operation:
+            case "call":
+                await desk.call(number, more)
+            case "cancel" if waiting:
+                await waiting[number % len(waiting)].cancel()
+            case "end" if inside:
+                call = inside[number % len(inside)]
+                assert call.reservation is not None
+                used = Usage(
+                    input_tokens=call.usage.input_tokens * more // 100,
+                    output_tokens=call.usage.output_tokens * more // 100,
+                )
+                call.reservation.settle(used)
+                call.usage = used
+                await call.end()
+            case "time out" if inside:
+                await inside[number % len(inside)].cancel()
+            case "gate":
+                desk.admission.close_gate(number)
+            case "cancel on admission" if waiting and (alarm := desk.timer.next_alarm()) is not None:
+                desk.timer.advance_to(alarm)  # admits some; none of them has run
+                waiting[number % len(waiting)].task.cancel()
+                await settled()
+            case "wait":
+                await desk.timer.run(number / 100)
+        _check_order_and_slots(desk, int(limits["max_concurrency"] or 0))
+    _check_limits(desk, limits, begin)
+    await _check_nothing_leaks(desk)
+    waited = sum((call.waited_until or 0) - call.arrived_at for call in desk.calls)
+    assert sum(desk.waits.values()) == pytest.approx(waited, abs=1e-3)
+
+
+def _check_order_and_slots(desk: Desk, max_concurrency: int) -> None:
+    inside = sum(call.is_inside() for call in desk.calls)
+    assert inside <= max_concurrency
+    assert desk.available("concurrency") == max_concurrency - inside
+    order = [desk.calls.index(call) for call in desk.admitted]
+    assert order == sorted(order)
+    waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
+    assert (desk.admission.held_back_by() is not None) == bool(waiting)
+    if waiting and inside < max_concurrency:
+        assert desk.timer.next_alarm() is not None, "somebody waits for time to pass, and no alarm will wake him"
+
+
+def _check_limits(desk: Desk, limits: dict[str, float | None], begin: float) -> None:
+    """From the start to each admission: the rate times the span, and what had been used beyond reservations."""
+    for name, amount in (
+        ("requests_per_minute", lambda usage: 1),
+        ("input_tokens_per_minute", lambda usage: usage.input_tokens),
+        ("output_tokens_per_minute", lambda usage: usage.output_tokens),
+    ):
+        per_minute = limits[name]
+        if per_minute is None:
+            continue
+        taken = [(call.admitted_at or 0.0, amount(call.usage)) for call in desk.admitted]
+        used = 0
+        for at, units in taken:
+            used += units
+            over = 0.2 * used if name != "requests_per_minute" else 0
+            assert used <= per_minute / 60 * (at - begin) + over + 1e-2
+
+
+async def _check_nothing_leaks(desk: Desk) -> None:
+    await desk.close()
+    assert desk.timer.next_alarm() is None
+    assert desk.admission.held_back_by() is None
+    call = await desk.call()
+    await desk.timer.run(60)
+    assert call.is_inside()
+    await call.end()
+    await desk.timer.run(3600)
+    for constraint, (limit, available) in desk.admission.limits_and_available().items():
+        full = limit if constraint == "concurrency" else max(1.0, limit / 60)
+        assert available == pytest.approx(full)

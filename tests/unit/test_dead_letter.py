@@ -1,0 +1,252 @@
+"""A rejected record as a dead letter."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.contracts import ERROR_HEADER_PREFIX, ORIGINAL_TOPIC_HEADER, DeadLetterReason, Headers, Stage
+from consumer.dead_letter import MESSAGE_BYTES, STACKTRACE_BYTES, Failure, dead_letter
+from consumer.errors import RecordRejected
+from consumer.kafka.records import Outgoing, Record
+from tests.fakes.samples import record
+
+FAILED_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+REJECTION = RecordRejected(DeadLetterReason.REFUSED, "no", step="summary", model="m")
+TABLE = {
+    *("topic", "partition", "offset", "timestamp", "group", "stage", "step", "reason"),
+    *("exception.class.name", "exception.message", "exception.stacktrace"),
+    *("attempts", "first_failed_at", "last_failed_at", "replay_count", "cost_usd", "pipeline_version", "model"),
+}
+ORIGIN = ("topic", "partition", "offset", "timestamp", "first_failed_at", "replay_count")
+
+
+def _failure(error: BaseException = REJECTION, **changes: Any) -> Failure:
+    fields: dict[str, Any] = {
+        "error": error,
+        "attempts": 2,
+        "cost_usd": Decimal("0.5"),
+        "first_failed_at": FAILED_AT,
+        "failed_at": FAILED_AT + timedelta(seconds=1),
+        "group_id": "docsluice",
+        "pipeline_version": "v1",
+    }
+    return Failure(**fields | changes)
+
+
+def _dead_letter(original: Record, **changes: Any) -> Outgoing:
+    return dead_letter(original, _failure(**changes), topic="dlq")
+
+
+def _errors(outgoing: Outgoing) -> dict[str, str]:
+    """Our own headers without their prefix; each occurs once."""
+    ours = [(name, value) for name, value in outgoing.headers if name.startswith(ERROR_HEADER_PREFIX)]
+    assert len(ours) == len({name for name, _ in ours})
+    return {name.removeprefix(ERROR_HEADER_PREFIX): value.decode() for name, value in ours}
+
+
+def _redriven(outgoing: Outgoing, *, replay_count: int = 1, **changes: Any) -> Record:
+    """What the source reads when somebody has sent a dead letter back to the input topic."""
+    name = ERROR_HEADER_PREFIX + "replay_count"
+    headers = [(n, str(replay_count).encode() if n == name else value) for n, value in outgoing.headers]
+    return record(outgoing.value, key=outgoing.key, headers=headers, **changes)
+
+
+def test_every_header_of_the_table_is_there() -> None:
+    """All that a person, or a redrive, wants to know, under the agreed names."""
+    outgoing = _dead_letter(record(b"v"))
+    assert set(_errors(outgoing)) == TABLE
+    assert (ORIGINAL_TOPIC_HEADER, b"documents") in outgoing.headers
+    assert outgoing.topic == "dlq"
+
+
+def test_the_headers_say_what_happened() -> None:
+    """Where it was read, why it failed, when, after how many attempts and at what cost."""
+    errors = _errors(_dead_letter(record(b"v")))
+    errors.pop("exception.stacktrace")
+    assert errors == {
+        "topic": "documents",
+        "partition": "3",
+        "offset": "42",
+        "timestamp": "1700000000123",
+        "group": "docsluice",
+        "stage": "analyze",
+        "step": "summary",
+        "reason": "refused",
+        "exception.class.name": "consumer.errors.RecordRejected",
+        "exception.message": "no",
+        "attempts": "2",
+        "first_failed_at": "2026-03-04T05:06:07.000Z",
+        "last_failed_at": "2026-03-04T05:06:08.000Z",
+        "replay_count": "0",
+        "cost_usd": "0.5",
+        "pipeline_version": "v1",
+        "model": "m",
+    }
+
+
+def test_what_is_not_known_has_no_header() -> None:
+    """A record that never came to a step has neither step nor model."""
+    rejection = RecordRejected(DeadLetterReason.UNDECODABLE, "not JSON", stage=Stage.DECODE)
+    errors = _errors(_dead_letter(record(b"v"), error=rejection))
+    assert set(errors) == TABLE - {"step", "model"}
+    assert (errors["stage"], errors["reason"]) == ("decode", "undecodable")
+
+
+def test_a_bug_of_ours_is_unexpected() -> None:
+    """Any other exception is a dead letter too, with its class and trace for whoever mends it."""
+    try:
+        json.loads(1)  # type: ignore[arg-type]
+    except TypeError as bug:
+        errors = _errors(_dead_letter(record(b"v"), error=bug))
+    assert errors["reason"] == "unexpected"
+    assert errors["stage"] == "analyze"
+    assert errors["exception.class.name"] == "builtins.TypeError"
+    assert "json.loads(1)" in errors["exception.stacktrace"]
+
+
+HEADER_NAMES = st.sampled_from(["traceparent", "tracestate", "content-type", "x", "X", "ce_id"]) | st.text()
+HEADERS = st.lists(st.tuples(HEADER_NAMES, st.binary(max_size=30)), max_size=8)
+
+
+@given(
+    key=st.none() | st.binary(),
+    value=st.none() | st.binary(),
+    headers=HEADERS,
+    message=st.text(st.characters()),
+)
+def test_the_original_is_untouched(key: bytes | None, value: bytes | None, headers: Headers, message: str) -> None:
+    """Key, value and headers are those that were read: byte for byte, in order, repeated names included."""
+    original = record(value, key=key, headers=headers)
+    outgoing = _dead_letter(original, error=RecordRejected(DeadLetterReason.UNEXPECTED, message))
+    assert (outgoing.key, outgoing.value) == (key, value)
+    assert list(outgoing.headers[: len(headers)]) == list(headers)
+    added = outgoing.headers[len(headers) :]
+    assert all(name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER for name, _ in added)
+    assert all(isinstance(value, bytes) for _, value in added)
+
+
+def test_the_trace_context_is_kept() -> None:
+    """Whoever follows a trace finds the dead letter at its end."""
+    trace = [("traceparent", b"00-1-2-01"), ("tracestate", b"a=b")]
+    outgoing = _dead_letter(record(b"v", headers=trace))
+    assert [header for header in outgoing.headers if header[0].startswith("trace")] == trace
+
+
+def test_a_redriven_record_keeps_its_first_origin() -> None:
+    """What fails again still says where it came from first; all else is of the latest failure."""
+    first = _dead_letter(record(b"v", headers=[("own", b"1"), ("own", b"2")]))
+    redriven = _redriven(first, offset=77, timestamp_ms=1_800_000_000_000)
+    again = _dead_letter(
+        redriven,
+        error=RecordRejected(DeadLetterReason.INVALID_ANSWER, "the second", step="keywords", model="m2"),
+        attempts=5,
+        first_failed_at=FAILED_AT + timedelta(days=1),
+        failed_at=FAILED_AT + timedelta(days=2),
+        pipeline_version="v2",
+    )
+    before, after = _errors(first), _errors(again)
+    assert {name: after[name] for name in ORIGIN} == {name: before[name] for name in ORIGIN} | {"replay_count": "1"}
+    assert after["reason"] == "invalid_answer"
+    assert after["step"] == "keywords"
+    assert after["model"] == "m2"
+    assert after["exception.message"] == "the second"
+    assert after["attempts"] == "5"
+    assert after["last_failed_at"] == "2026-03-06T05:06:07.000Z"
+    assert after["pipeline_version"] == "v2"
+    assert [header for header in again.headers if header[0] == "own"] == [("own", b"1"), ("own", b"2")]
+    assert [value for name, value in again.headers if name == ORIGINAL_TOPIC_HEADER] == [b"documents"]
+
+
+def test_the_previous_failures_headers_are_gone() -> None:
+    """A step or model that the latest failure does not know is not left over from the one before."""
+    first = _dead_letter(record(b"v"))
+    undecodable = RecordRejected(DeadLetterReason.UNDECODABLE, "not JSON", stage=Stage.DECODE)
+    after = _errors(_dead_letter(_redriven(first), error=undecodable))
+    assert set(after) == TABLE - {"step", "model"}
+
+
+def test_costs_add_up_over_redrives() -> None:
+    """A document's cost is what all its lives have cost together."""
+    outgoing = _dead_letter(record(b"v"))
+    for replay in (1, 2):
+        outgoing = _dead_letter(_redriven(outgoing, replay_count=replay))
+    assert _errors(outgoing)["cost_usd"] == "1.5"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "cost_usd", "written"),
+    [
+        (None, "1E-9", "0.000000001"),
+        (b"0.000000001", "0.00000000100", "0.000000002"),
+        (None, "0E-12", "0"),
+        (b"0.25", "0.5", "0.75"),
+        (b"nonsense", "0.5", "0.5"),
+        (b"NaN", "0.5", "0.5"),
+        (b"Infinity", "0.5", "0.5"),
+        (b"\xff", "0.5", "0.5"),
+        (b"1E+999999", "0.5", "0.5"),
+        (b"1E-999999", "0.5", "0.5"),
+        (b"-7", "0.5", "0.5"),
+        (b"", "0.5", "0.5"),
+    ],
+)
+def test_the_cost_is_plain_digits(earlier: bytes | None, cost_usd: str, written: str) -> None:
+    """Never an exponent, and never spoilt by a header that somebody else wrote."""
+    headers = [] if earlier is None else [(ERROR_HEADER_PREFIX + "cost_usd", earlier)]
+    errors = _errors(_dead_letter(record(b"v", headers=headers), cost_usd=Decimal(cost_usd)))
+    assert errors["cost_usd"] == written
+
+
+def _fail_deeply(depth: int, message: str) -> None:
+    if depth:
+        _fail_deeply(depth - 1, message)
+    raise ValueError(message)
+
+
+@pytest.mark.parametrize("message", ["boom", "ế" * 100_000, "x" * 100_000])
+def test_the_stack_trace_is_cut_at_its_beginning(message: str) -> None:
+    """Eight KiB at most, whole characters, and the end of it, which is where it went wrong."""
+    try:
+        _fail_deeply(300, message)
+    except ValueError as error:
+        outgoing = _dead_letter(record(b"v"), error=error)
+    trace = dict(outgoing.headers)[ERROR_HEADER_PREFIX + "exception.stacktrace"]
+    assert len(trace) <= STACKTRACE_BYTES
+    assert trace.decode().endswith(f"{message[-1]}\n")
+
+
+def test_the_stack_trace_is_eight_kib_at_most() -> None:
+    """The agreed bound."""
+    assert STACKTRACE_BYTES == 8 * 1024
+
+
+@pytest.mark.parametrize("character", ["x", "ế"])
+def test_a_long_message_is_cut_at_its_end(character: str) -> None:
+    """An error that quotes a whole document must not make its dead letter outgrow the topic."""
+    rejection = RecordRejected(DeadLetterReason.INVALID_ANSWER, "It is: " + character * 1_000_000)
+    outgoing = _dead_letter(record(b"v"), error=rejection)
+    message = dict(outgoing.headers)[ERROR_HEADER_PREFIX + "exception.message"]
+    assert len(message) <= MESSAGE_BYTES
+    assert message.decode().startswith("It is: " + character)
+    added = sum(len(name) + len(value) for name, value in outgoing.headers)
+    assert added < MESSAGE_BYTES + STACKTRACE_BYTES + 2048
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(ERROR_HEADER_PREFIX + name for name in TABLE)), st.binary(max_size=40)),
+        max_size=10,
+    )
+)
+def test_headers_that_others_wrote_under_our_names_do_no_harm(headers: Headers) -> None:
+    """A record may come with anything under our prefix: its dead letter has each header once, as valid UTF-8."""
+    errors = _errors(_dead_letter(record(b"v", headers=headers)))
+    assert set(errors) == TABLE
+    assert Decimal(errors["cost_usd"]).is_finite()

@@ -1,0 +1,53 @@
+"""The pages say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from consumer.contracts import DeadLetterReason
+from consumer.settings import Settings, variable_of
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def _rows(page: str) -> dict[str, str]:
+    """Each variable that a row of a table names first, with the row's second cell."""
+    rows: dict[str, str] = {}
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `"):
+            rows |= dict.fromkeys(re.findall(r"`([A-Z_]+)`", cells[0]), cells[1])
+    return rows
+
+
+def test_every_setting_has_its_row() -> None:
+    """docs/settings.md names every variable, and none that does not exist."""
+    assert set(_rows("docs/settings.md")) == {variable_of(field) for field in Settings.model_fields}
+
+
+@pytest.mark.parametrize("page", ["docs/settings.md", "README.md"])
+def test_defaults_are_as_written(page: str) -> None:
+    """A number in the default column is the default."""
+    fields = {variable_of(field): info.default for field, info in Settings.model_fields.items()}
+    numbers = {name: float(cell) for name, cell in _rows(page).items() if re.fullmatch(r"[\d.]+", cell)}
+    assert numbers
+    assert numbers == {name: float(fields[name]) for name in numbers}
+
+
+def test_every_reason_has_its_remedy() -> None:
+    """docs/dead-letters.md has a row for each reason of the closed list."""
+    text = (ROOT / "docs/dead-letters.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE)) >= {
+        reason.value for reason in DeadLetterReason
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link is to a file that is there."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

@@ -1,0 +1,106 @@
+"""What each exception of aiokafka means: wait, stop, or the record's own fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from aiokafka import errors
+
+from consumer.contracts import Stage
+from consumer.errors import BrokerFault, RecordRejected
+from consumer.kafka import faults
+
+# fmt: off
+WAIT = [
+    "NoBrokersAvailable", "NodeNotReadyError", "KafkaProtocolError", "CorrelationIdError", "Cancelled",
+    "TooManyInFlightRequests", "StaleMetadata", "MetadataEmptyBrokerList", "KafkaConnectionError",
+    "KafkaTimeoutError", "KafkaUnavailableError", "UnknownError", "UnknownTopicOrPartitionError",
+    "LeaderNotAvailableError", "NotLeaderForPartitionError", "RequestTimedOutError", "BrokerNotAvailableError",
+    "ReplicaNotAvailableError", "StaleControllerEpochError", "StaleLeaderEpochCodeError",
+    "GroupLoadInProgressError", "GroupCoordinatorNotAvailableError", "NotCoordinatorForGroupError",
+    "NotEnoughReplicasError", "NotEnoughReplicasAfterAppendError", "NotControllerError", "KafkaStorageError",
+    "ReassignmentInProgress", "ListenerNotFound", "FetchSessionIdNotFound", "InvalidFetchSessionEpoch",
+    "ConcurrentTransactions", "CommitFailedError", "RebalanceInProgressError", "IllegalGenerationError",
+    "UnknownMemberIdError", "MemberIdRequired",
+]
+STOP = [
+    "IllegalStateError", "IllegalArgumentError", "UnrecognizedBrokerVersion", "IncompatibleBrokerVersion",
+    "AuthenticationMethodNotSupported", "AuthenticationFailedError", "UnsupportedCodecError",
+    "KafkaConfigurationError", "QuotaViolationError", "NoOffsetForPartitionError", "RecordTooLargeError",
+    "ProducerClosed", "ProducerFenced", "NoError", "OffsetOutOfRangeError", "CorruptRecordException",
+    "InvalidFetchRequestError", "OffsetMetadataTooLargeError", "InvalidTopicError", "InvalidRequiredAcksError",
+    "InconsistentGroupProtocolError", "InvalidGroupIdError", "InvalidSessionTimeoutError",
+    "InvalidCommitOffsetSizeError", "TopicAuthorizationFailedError", "GroupAuthorizationFailedError",
+    "ClusterAuthorizationFailedError", "InvalidTimestampError", "UnsupportedSaslMechanismError",
+    "IllegalSaslStateError", "UnsupportedVersionError", "TopicAlreadyExistsError", "InvalidPartitionsError",
+    "InvalidReplicationFactorError", "InvalidReplicationAssignmentError", "InvalidConfigurationError",
+    "InvalidRequestError", "UnsupportedForMessageFormatError", "PolicyViolationError", "OutOfOrderSequenceNumber",
+    "DuplicateSequenceNumber", "InvalidProducerEpoch", "InvalidTxnState", "InvalidProducerIdMapping",
+    "InvalidTransactionTimeout", "TransactionCoordinatorFenced", "TransactionalIdAuthorizationFailed",
+    "SecurityDisabled", "OperationNotAttempted", "LogDirNotFound", "SaslAuthenticationFailed", "UnknownProducerId",
+    "DelegationTokenAuthDisabled", "DelegationTokenNotFound", "DelegationTokenOwnerMismatch",
+    "DelegationTokenRequestNotAllowed", "DelegationTokenAuthorizationFailed", "DelegationTokenExpired",
+    "InvalidPrincipalType", "NonEmptyGroup", "GroupIdNotFound",
+]
+# fmt: on
+REJECT = ["MessageSizeTooLargeError", "RecordListTooLargeError"]
+
+
+def _subclasses(root: type[errors.KafkaError]) -> Iterator[type[errors.KafkaError]]:
+    for kind in root.__subclasses__():
+        yield kind
+        yield from _subclasses(kind)
+
+
+ABSTRACT = {errors.BrokerResponseError}
+EVERY = sorted(
+    {kind for kind in _subclasses(errors.KafkaError) if kind.__module__ == errors.__name__} - ABSTRACT, key=repr
+)
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
+def test_every_exception_of_aiokafka_has_a_meaning(kind: type[errors.KafkaError]) -> None:
+    """A class that a later version brings fails here until somebody has decided what it means."""
+    fault = faults.translate(kind("details"), doing="read topic documents")
+    if kind.__name__ in WAIT:
+        assert fault is None
+    elif kind.__name__ in REJECT:
+        assert isinstance(fault, RecordRejected)
+        assert (fault.reason, fault.stage) == ("too_large", Stage.PUBLISH)
+    else:
+        assert kind.__name__ in STOP
+        assert isinstance(fault, BrokerFault)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (errors.TopicAuthorizationFailedError("documents"), "grant READ on the input, WRITE on the others"),
+        (errors.GroupAuthorizationFailedError(), "DOCSLUICE_GROUP_ID"),
+        (errors.SaslAuthenticationFailed(), "user name or password"),
+        (errors.UnsupportedSaslMechanismError(), "DOCSLUICE_KAFKA_SASL_MECHANISM"),
+        (errors.InvalidRequestError("odd"), "waiting will not help"),
+    ],
+)
+def test_a_fault_says_what_could_not_be_done_and_what_to_do(error: errors.KafkaError, words: str) -> None:
+    """What we were doing, in words; the remedy; and the exception's own name for those who search for it."""
+    fault = str(faults.translate(error, doing="read topic documents"))
+    assert fault.startswith("cannot read topic documents: ")
+    assert words in fault
+    assert type(error).__name__ in fault
+
+
+def test_a_class_that_is_not_known_stops() -> None:
+    """To wait for ever on what nobody has thought of would look like health."""
+
+    class Novel(errors.KafkaError):  # type: ignore[misc]  # aiokafka ships no types
+        pass
+
+    assert isinstance(faults.translate(Novel(), doing="x"), BrokerFault)
+
+
+def test_no_class_is_in_two_lists() -> None:
+    """The table means one thing for each class."""
+    names = [*WAIT, *STOP, *REJECT]
+    assert len(names) == len(set(names))

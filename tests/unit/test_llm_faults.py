@@ -1,0 +1,374 @@
+"""What each exception of the OpenAI SDK, and each status of a provider, means for the service."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import aiohttp
+import httpx2
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.contracts import DeadLetterReason
+from consumer.errors import (
+    AttemptFailed,
+    CallTimedOut,
+    DocsluiceError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+    RecordRejected,
+    ServiceFault,
+)
+from consumer.llm import faults
+from tests.fakes.samples import SECRET_TEXT
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+KEY = "sk-verysecret"
+REQUEST = httpx2.Request("POST", "http://provider/v1/chat/completions", headers={"authorization": f"Bearer {KEY}"})
+SDK = openai.AsyncOpenAI(api_key=KEY)
+
+
+def _status_error(
+    status: int, body: Any = None, *, headers: dict[str, str] | None = None, text: str | None = None
+) -> openai.APIStatusError:
+    """The exception that the SDK itself makes of such a response."""
+    content = text if text is not None else json.dumps(body if body is not None else {})
+    response = httpx2.Response(status, request=REQUEST, headers=headers, text=content)
+    return SDK._make_status_error_from_response(response)
+
+
+def _said(message: str = "Something.", **fields: Any) -> dict[str, Any]:
+    return {"error": {"message": message, "type": None, "param": None, "code": None, **fields}}
+
+
+def _translate(error: Exception) -> DocsluiceError:
+    return faults.translate(error, step="summary", model="gpt-4o-mini", now=NOW, secret=KEY)
+
+
+def _sdk_exceptions(root: type[Exception] = openai.OpenAIError) -> Iterator[type[Exception]]:
+    for module in pkgutil.iter_modules(openai.__path__):
+        if module.name.startswith("_exceptions"):
+            importlib.import_module(f"openai.{module.name}")
+    for kind in root.__subclasses__():
+        yield kind
+        yield from _sdk_exceptions(kind)
+
+
+MEANINGS: dict[str, type[DocsluiceError]] = {
+    "APIResponseValidationError": ProviderUnavailable,
+    "APIConnectionError": ProviderUnavailable,
+    "APITimeoutError": CallTimedOut,
+    "BadRequestError": RecordRejected,
+    "UnprocessableEntityError": RecordRejected,
+    "AuthenticationError": ProviderMisconfigured,
+    "OAuthError": ProviderMisconfigured,
+    "PermissionDeniedError": ProviderMisconfigured,
+    "NotFoundError": ProviderMisconfigured,
+    "ConflictError": ProviderUnavailable,
+    "RateLimitError": RateLimited,
+    "InternalServerError": ProviderUnavailable,
+    # By its status: see below.
+    "APIStatusError": RecordRejected,
+    # None of these comes from a chat completion; one that did would be no document's fault.
+    "APIError": ProviderMisconfigured,
+    "SubjectTokenProviderError": ProviderMisconfigured,
+    "LengthFinishReasonError": ProviderMisconfigured,
+    "ContentFilterFinishReasonError": ProviderMisconfigured,
+    "WebSocketConnectionClosedError": ProviderMisconfigured,
+    "WebSocketQueueFullError": ProviderMisconfigured,
+    "InvalidWebhookSignatureError": ProviderMisconfigured,
+    "StreamAlreadyConsumed": ProviderMisconfigured,
+    "MutuallyExclusiveAuthError": ProviderMisconfigured,
+    "APIRemovedInV1": ProviderMisconfigured,
+    "_AmbiguousModuleClientUsageError": ProviderMisconfigured,
+}
+STATUS_OF = {
+    "BadRequestError": 400,
+    "AuthenticationError": 401,
+    "OAuthError": 401,
+    "PermissionDeniedError": 403,
+    "NotFoundError": 404,
+    "ConflictError": 409,
+    "UnprocessableEntityError": 422,
+    "RateLimitError": 429,
+    "InternalServerError": 500,
+    "APIStatusError": 418,
+}
+
+
+def _instance(kind: type[Exception]) -> Exception:
+    """One of the kind, without its constructor, whose arguments differ from one to the next."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, "Something.")
+    response = httpx2.Response(STATUS_OF.get(kind.__name__, 200), request=REQUEST)
+    attributes = {"message": "Something.", "request": REQUEST, "body": None, "code": None, "param": None, "type": None}
+    for name, value in {**attributes, "response": response, "status_code": response.status_code}.items():
+        setattr(error, name, value)
+    return error
+
+
+EVERY = sorted(set(_sdk_exceptions()), key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=[kind.__name__ for kind in EVERY])
+def test_every_exception_of_the_sdk_has_a_meaning(kind: type[Exception]) -> None:
+    """A class that a later version of the SDK brings fails here until somebody has decided what it means."""
+    assert kind.__name__ in MEANINGS
+    assert type(_translate(_instance(kind))) is MEANINGS[kind.__name__]
+    assert issubclass(kind, faults.FOREIGN)
+
+
+STATUSES: dict[int, type[DocsluiceError]] = {
+    **dict.fromkeys(
+        (400, 406, 410, 411, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424, 426, 428, 431, 451), RecordRejected
+    ),
+    **dict.fromkeys((300, 301, 302, 303, 304, 307, 308, 401, 403, 404, 405, 407), ProviderMisconfigured),
+    **dict.fromkeys((408, 409, 425), ProviderUnavailable),
+    402: QuotaExhausted,
+    429: RateLimited,
+    **dict.fromkeys(range(500, 600), ProviderUnavailable),
+}
+
+
+@pytest.mark.parametrize(("status", "meaning"), STATUSES.items())
+def test_every_status_has_a_meaning(status: int, meaning: type[DocsluiceError]) -> None:
+    """The document's fault is what is about this request; all that would befall the next one too is the world's."""
+    assert type(_translate(_status_error(status, _said()))) is meaning
+
+
+@given(st.integers(300, 599), st.sampled_from([None, "x", 7, ["a"], {"a": 1}, True]), st.text(max_size=50))
+def test_any_body_is_understood_somehow(status: int, odd: Any, text: str) -> None:
+    """Whatever a server puts into the usual fields, or instead of them, it is a fault of one of the known kinds."""
+    bodies = [
+        {"text": text},
+        {"body": odd},
+        {"body": {"error": odd}},
+        {"body": {"error": text}},
+        {"body": {"error": {"message": odd, "code": odd, "type": odd, "param": odd}}},
+        {"body": [{"error": {"message": text}}]},
+        {"body": {"detail": odd}},
+    ]
+    for body in bodies:
+        error = _status_error(status, **body)
+        fault = _translate(error)
+        assert isinstance(fault, RecordRejected | AttemptFailed | ServiceFault)
+        assert str(fault)
+        faults.complains_about(error, "response_format")  # type: ignore[arg-type]
+
+
+QUOTA = _said("You exceeded your current quota.", type="insufficient_quota", code="insufficient_quota")
+TOO_LARGE = _said(
+    "Request too large for gpt-4o-mini on tokens per min (TPM): Limit 200000, Requested 250000.",
+    type="tokens",
+    code="rate_limit_exceeded",
+)
+TOO_FAST = _said("Rate limit reached: Limit 500, Used 500.", type="requests", code="rate_limit_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("body", "meaning"),
+    [
+        (TOO_FAST, RateLimited),
+        (_said("Slow down."), RateLimited),
+        ({}, RateLimited),
+        (QUOTA, QuotaExhausted),
+        (_said(code="billing_hard_limit_reached"), QuotaExhausted),
+        (_said(type="insufficient_quota"), QuotaExhausted),
+        (TOO_LARGE, RecordRejected),
+        (_said("request too large for this model"), RecordRejected),
+    ],
+)
+def test_three_things_share_429(body: dict[str, Any], meaning: type[DocsluiceError]) -> None:
+    """Too fast passes by waiting, an empty account by paying, and a request above the limit never."""
+    fault = _translate(_status_error(429, body))
+    assert type(fault) is meaning
+    if isinstance(fault, RecordRejected):
+        assert fault.reason is DeadLetterReason.TOO_LARGE
+
+
+@pytest.mark.parametrize("fault", [_status_error(429, TOO_FAST), _status_error(429, QUOTA), _status_error(402)])
+def test_limits_and_empty_accounts_blame_no_document(fault: openai.APIStatusError) -> None:
+    """They never use up a document's attempts."""
+    translated = _translate(fault)
+    assert isinstance(translated, AttemptFailed)
+    assert not translated.blames_document
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, _said(), "rejected"),
+        (422, _said(), "rejected"),
+        (400, _said(code="context_length_exceeded"), "too_large"),
+        (400, _said(type="exceed_context_size_error"), "too_large"),
+        (400, _said(code="string_above_max_length"), "too_large"),
+        (400, _said("This model's maximum context length is 8192 tokens."), "too_large"),
+        (400, {"error": "prompt exceeds the context size"}, "too_large"),
+        (400, {"detail": "input is longer than the context length"}, "too_large"),
+        (413, _said(), "too_large"),
+        (400, _said(code="content_filter"), "content_filtered"),
+        (400, _said(code="content_policy_violation"), "content_filtered"),
+        (400, _said(code="invalid_value", param="temperature"), "rejected"),
+    ],
+)
+def test_why_a_request_is_rejected(status: int, body: dict[str, Any], reason: str) -> None:
+    """Too long for the model, filtered, or refused for another reason; told by code first and by words else."""
+    fault = _translate(_status_error(status, body))
+    assert isinstance(fault, RecordRejected)
+    assert (fault.reason, fault.stage, fault.step, fault.model) == (reason, "analyze", "summary", "gpt-4o-mini")
+
+
+def test_an_unknown_model_is_named() -> None:
+    """The line says which model, and which settings to look at."""
+    fault = _translate(_status_error(404, _said("The model does not exist.", code="model_not_found")))
+    assert "gpt-4o-mini" in str(fault)
+    assert "DOCSLUICE_MODEL" in str(fault)
+    assert "The model does not exist." in str(fault)
+
+
+def test_a_bad_key_is_told_without_the_key() -> None:
+    """The line says which setting, and not what is in it, even where the provider says it."""
+    fault = _translate(_status_error(401, _said(f"Incorrect API key provided: {KEY}.", code="invalid_api_key")))
+    assert isinstance(fault, ServiceFault)
+    assert "OPENAI_API_KEY" in str(fault)
+    assert KEY not in str(fault)
+    assert "[secret]" in str(fault)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+@pytest.mark.parametrize("place", ["message", "code", "text", "detail"])
+def test_the_key_is_in_no_message(status: int, place: str) -> None:
+    """Wherever the provider puts it, whatever the fault."""
+    echoed = f"{SECRET_TEXT[:5]} {KEY}\n{KEY}"
+    error = {
+        "message": lambda: _status_error(status, _said(echoed)),
+        "code": lambda: _status_error(status, _said(code=echoed)),
+        "text": lambda: _status_error(status, text=f"<html>{echoed}</html>"),
+        "detail": lambda: _status_error(status, {"detail": [echoed]}),
+    }[place]()
+    assert KEY not in str(_translate(error))
+
+
+def test_connection_errors_do_not_tell_the_key_either() -> None:
+    """Their causes may quote a header."""
+    error = openai.APIConnectionError(request=REQUEST)
+    error.__cause__ = httpx2.ConnectError(f"bad header: Bearer {KEY}")
+    assert KEY not in str(_translate(error))
+    assert KEY not in str(_translate(openai.OpenAIError(f"bad {KEY}")))
+
+
+def test_a_long_message_is_cut() -> None:
+    """Some providers echo the whole prompt: a line is enough, and it is one line."""
+    said = str(_translate(_status_error(500, _said("Failed on:\n\n  " + "many words " * 1000))))
+    assert len(said) < 350
+    assert said.startswith("500 : Failed on: many words many")
+    assert said.endswith("…")
+    assert "\n" not in said
+
+
+def test_an_html_page_is_cut_too() -> None:
+    """A gateway's error page comes as text."""
+    said = str(_translate(_status_error(502, text="<html>\n<h1>Bad gateway</h1>" + "<p>x</p>" * 1000)))
+    assert said.startswith("502 : <html> <h1>Bad gateway</h1>")
+    assert len(said) < 350
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"retry-after": " 20 "}, 20),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "7"}, 7),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "-3"}, 0),
+        ({"retry-after": format_datetime(NOW + timedelta(seconds=90), usegmt=True)}, 90),
+        ({"retry-after": (NOW + timedelta(seconds=90)).strftime("%a, %d %b %Y %H:%M:%S -0000")}, 90),
+        ({"retry-after": format_datetime(NOW - timedelta(seconds=90), usegmt=True)}, 0),
+        ({"retry-after": "in a while"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "86400"}, 3600),
+        ({"retry-after": "1e400"}, 3600),
+        ({"retry-after": "inf"}, 3600),
+        ({"retry-after": "nan"}, 0),
+        ({"retry-after": "1893456000"}, 3600),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """Milliseconds, seconds or a date; an hour at most, and nothing that would wait for ever."""
+    assert faults.retry_after_seconds(httpx2.Headers(headers), now=NOW) == seconds
+
+
+@given(st.text(st.characters(codec="ascii")), st.text(st.characters(codec="ascii")))
+def test_any_retry_after_is_a_time_or_nothing(after: str, after_ms: str) -> None:
+    """A header that a server makes up cannot stop the service."""
+    seconds = faults.retry_after_seconds({"retry-after": after, "retry-after-ms": after_ms}, now=NOW)
+    assert seconds is None or 0 <= seconds <= 3600
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 408])
+def test_what_may_be_tried_again_says_when(status: int) -> None:
+    """Retry-After is passed on, for a rate limit and for a server that is overloaded."""
+    fault = _translate(_status_error(status, _said(), headers={"retry-after": "7"}))
+    assert isinstance(fault, AttemptFailed)
+    assert fault.retry_after_seconds == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (TimeoutError(), CallTimedOut),
+        (openai.APITimeoutError(REQUEST), CallTimedOut),
+        (aiohttp.ServerTimeoutError(), CallTimedOut),
+        (openai.APIConnectionError(request=REQUEST), ProviderUnavailable),
+        (httpx2.ReadError("broken"), ProviderUnavailable),
+        (httpx2.RemoteProtocolError("broken"), ProviderUnavailable),
+        (aiohttp.ClientPayloadError("broken"), ProviderUnavailable),
+        (aiohttp.ServerDisconnectedError(), ProviderUnavailable),
+        (json.JSONDecodeError("not JSON", "{", 1), ProviderUnavailable),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), ProviderUnavailable),
+    ],
+)
+def test_what_is_no_status(error: Exception, meaning: type[DocsluiceError]) -> None:
+    """Time-outs and connections, also those that slip through the SDK."""
+    assert isinstance(error, faults.FOREIGN)
+    assert type(_translate(error)) is meaning
+
+
+def test_a_connection_that_broke_is_no_timeout() -> None:
+    """The aiohttp transport reports a refused connection as a connect time-out; waiting longer would not help it."""
+    error = openai.APITimeoutError(REQUEST)
+    error.__cause__ = httpx2.ConnectTimeout("refused")
+    assert type(_translate(error)) is ProviderUnavailable
+
+
+@pytest.mark.parametrize(
+    ("body", "about"),
+    [
+        (_said(param="response_format"), True),
+        (_said(param="response_format.json_schema"), True),
+        (_said("Unknown field response_format."), True),
+        (_said("Unknown field response_format.", param=""), True),
+        ({"error": "response_format is not supported"}, True),
+        (_said("The word response_format is in the prompt.", param="messages"), False),
+        (_said("Something else."), False),
+    ],
+)
+def test_what_a_400_is_about(body: dict[str, Any], *, about: bool) -> None:
+    """The parameter that the server names, and only where it names none, its words."""
+    error = _status_error(400, body)
+    assert isinstance(error, openai.BadRequestError)
+    assert faults.complains_about(error, "response_format") is about
