@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.model import local_model
-
 import deploy.local
 from deploy.local.broker import embedded_broker
+from deploy.local.model import local_model
 from tests.bench.parts import TOPICS, consumer_process, outcomes, send
 
 _LOCAL = Path(deploy.local.__file__).parent
