@@ -25,6 +25,7 @@ from consumer.errors import (
     QuotaExhausted,
     RateLimited,
     RecordRejected,
+    ServiceFault,
 )
 from consumer.llm.chat import Answer, ChatClient, ChatRequest
 from consumer.llm.estimate import TokenEstimator
@@ -126,7 +127,8 @@ class Analyzer:
                     for step in self._steps
                 ]
         except ExceptionGroup as faults:
-            raise faults.exceptions[0] from None
+            fault = next((f for f in faults.exceptions if isinstance(f, ServiceFault)), faults.exceptions[0])
+            raise fault from fault.__cause__  # and not from the group, which knows nothing more
         outputs: dict[str, OutputValue] = {}
         for task in tasks:
             answered = task.result()

@@ -105,6 +105,7 @@ class Pipeline:
         self._metrics.documents_total.labels(outcome="result").inc()
 
     async def _publish_dead_letter(self, record: Record, error: Exception, spending: Spending) -> None:
+        spending.begun = True  # it is at its end, call or no call, and a drain lets it out
         failed_at = datetime.now(UTC)
         failure = Failure(
             error=error,

@@ -30,7 +30,8 @@ log = structlog.get_logger(__name__)
 Process = Callable[[Record], Awaitable[None]]
 """Returns when the record has ended; raises when the service must stop."""
 
-_POLL_MS = 100
+_POLL_MS = 20
+_REST_MS = 200
 _POLL_GRACE_SECONDS = 2.0
 _LAST_COMMIT_SECONDS = 10.0
 _SESSION_TIMEOUT_MS = 15_000
@@ -84,6 +85,21 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             batches = await patiently(self._next_batches, doing=f"read topic {self._subscription.topic}")
             for partition, records in batches.items():
                 self._open(partition, records)
+            if not batches:
+                await patiently(self._rest, doing=f"read topic {self._subscription.topic}")
+
+    async def _rest(self) -> None:
+        """Ask for nothing for a moment: the embedded broker answers an empty fetch at once, and would be asked again."""
+        awake = [life.partition for life in self._partitions if not life.paused]
+        with contextlib.suppress(IllegalStateError):
+            self._consumer.pause(*awake)
+        late = await self._consumer.getmany(timeout_ms=_REST_MS)
+        for partition in awake:
+            life = self._partitions.find(partition)
+            if life is not None and not life.paused:
+                self._resume(life)
+        for partition, records in late.items():
+            self._open(partition, records)
 
     async def _commit_regularly(self) -> None:
         while not self._stopped:

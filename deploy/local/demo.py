@@ -23,7 +23,7 @@ from rich.console import Console
 from deploy.local.broker import embedded_broker
 from deploy.local.demo_report import report
 from deploy.local.demo_watch import Watch
-from deploy.local.model import local_model
+from deploy.local.model import SLOTS, local_model
 from deploy.local.process import Child, ChildFailedError, child_process, free_port
 
 _HERE = Path(__file__).parent
@@ -108,7 +108,7 @@ def _provider(console: Console, arguments: argparse.Namespace) -> Iterator[Provi
             "OPENAI_BASE_URL": model.base_url,
             "DOCSLUICE_MODEL": model.name,
             "DOCSLUICE_PIPELINE": str(_LOCAL_PIPELINE),
-            "DOCSLUICE_MAX_CONCURRENCY": "4",
+            "DOCSLUICE_MAX_CONCURRENCY": str(SLOTS + 1),  # one call waits at the model's door, so that it never idles
             "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "300",
         }
         yield Provider(name=model.name, settings=settings)

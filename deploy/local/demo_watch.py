@@ -72,7 +72,7 @@ class Watch:
         progressed = time.monotonic()
         while self.tally.documents < self.expected:
             check_alive()
-            for record in await reader.fetch(timeout_ms=200):
+            for record in await reader.fetch(timeout_ms=20):
                 outcome = outcome_of(record)
                 if not isinstance(outcome, Unreadable) and self.tally.add(outcome):
                     progressed = time.monotonic()

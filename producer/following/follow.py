@@ -15,7 +15,7 @@ from producer.stopping import Stop, stop_on_signals
 
 EXIT_SEEN = 0
 EXIT_NOT_SEEN = 1
-_FETCH_MS = 200
+_FETCH_MS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from producer.faults import BrokerRefused
 from producer.topics import partitions_of_topics
 
 _LOOK_AGAIN_SECONDS = 2.0
+_REST_SECONDS = 0.2
 _STOP_SECONDS = 5.0
 
 
@@ -82,7 +83,17 @@ class Reader:
         for partition, records in fetched.items():
             self._positions[partition] = records[-1].offset + 1
         self._tell_if_away(heard=bool(fetched))
+        if not fetched:
+            await self._rest()
         return sorted((record for records in fetched.values() for record in records), key=lambda one: one.timestamp)
+
+    async def _rest(self) -> None:
+        """Ask for nothing for a moment: a broker that answers an empty fetch at once would be asked in a spin."""
+        if self._consumer is not None:
+            self._consumer.pause(*self._positions)
+            await asyncio.sleep(_REST_SECONDS)
+            if self._consumer is not None:
+                self._consumer.resume(*self._positions)
 
     async def close(self) -> None:
         """Disconnect."""

@@ -101,6 +101,10 @@ async def send(sending: Sending, destination: Destination) -> int:
                 await _deliver(feed, delivery, report, sending=sending, destination=destination)
             except ProducerFault as error:
                 fault = error
+            except asyncio.CancelledError:
+                if stop.signal is None:
+                    raise
+                # Asked to stop twice: not even what is on its way is waited for, but it is counted.
             finally:
                 feed.close()
                 seconds = time.monotonic() - started_at

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import deploy.local
 from deploy.local.broker import embedded_broker
-from deploy.local.model import local_model
+from deploy.local.model import SLOTS, local_model
 from tests.bench.parts import TOPICS, consumer_process, outcomes, send
 
 _LOCAL = Path(deploy.local.__file__).parent
@@ -34,7 +34,7 @@ class Throughput:
         return (self.results + self.dead_letters) / self.seconds * _SECONDS_AN_HOUR
 
 
-def measure(*, documents: int = 100, slots: int = 4) -> Throughput:
+def measure(*, documents: int = 100) -> Throughput:
     """Run the demo's documents, varied until there are enough of them, through the real model."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -49,7 +49,7 @@ def measure(*, documents: int = 100, slots: int = 4) -> Throughput:
                 "DOCSLUICE_MODEL": model.name,
                 "DOCSLUICE_MODE": "fused",
                 "DOCSLUICE_PIPELINE": str(_LOCAL.parent / "pipelines" / "local.yaml"),
-                "DOCSLUICE_MAX_CONCURRENCY": str(slots),
+                "DOCSLUICE_MAX_CONCURRENCY": str(SLOTS + 1),
                 "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "300",
             }
             began = time.monotonic()

@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 import json
 import socket
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import pytest
+import structlog
 from aiohttp import web
 
+from consumer.admission.admission import Admission, Limits
+from consumer.analysis import Analyzer
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
     AttemptFailed,
@@ -21,11 +25,17 @@ from consumer.errors import (
     ProviderMisconfigured,
     ProviderUnavailable,
     RecordRejected,
+    ServiceFault,
 )
 from consumer.llm.chat import ChatClient, ChatRequest, Message, Sampling
 from consumer.llm.client import OpenAIChatClient
+from consumer.pipeline import Identity, Pipeline
+from consumer.telemetry.metrics import Metrics
 from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract
-from tests.fakes.samples import SECRET_TEXT, chat_request
+from tests.fakes.outbox import FakeOutbox
+from tests.fakes.prices import FakePrices
+from tests.fakes.samples import SECRET_TEXT, chat_request, document, steps
+from tests.fakes.timer import FakeSleep
 
 KEY = "sk-verysecret"
 Answering: TypeAlias = Callable[[dict[str, Any]], Awaitable[web.StreamResponse] | web.StreamResponse]
@@ -532,3 +542,53 @@ async def test_more_calls_than_connections() -> None:
     async with _serving(_ok()) as (server, client):
         await asyncio.gather(*(client.ask(chat_request()) for _ in range(50)))
     assert len(server.bodies) == 50
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 429, 500, 200])
+async def test_the_key_is_nowhere(status: int) -> None:
+    """A provider that echoes the request's header puts it neither into a dead letter, nor a log line, nor a fault."""
+    outbox = FakeOutbox()
+    failures = 0
+
+    def echo(body: dict[str, Any]) -> web.Response:
+        nonlocal failures
+        failures += 1
+        if status == 200 or failures > 2:
+            return web.json_response({"choices": [{"message": {"content": f"Authorization: Bearer {KEY}"}}]})
+        return _error(status, f"Bad request: Authorization: Bearer {KEY}", code=KEY, type=KEY, param="messages")
+
+    fault = ""
+    with structlog.testing.capture_logs() as logs:
+        async with _serving(echo) as (_, client):
+            try:
+                await asyncio.create_task(_pipeline(client, outbox).process(document()))
+            except ServiceFault as stopped:
+                fault = "".join(traceback.format_exception(stopped))
+    assert bool(fault) == (status == 401)
+    assert len(outbox.published) == (0 if fault else 1)
+    for outgoing in outbox.published:
+        assert KEY.encode() not in b"".join(value for _, value in outgoing.headers)
+    assert KEY not in fault
+    assert KEY not in str(logs)
+
+
+def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
+    """A pipeline of one step on the real client; a rate limit without a Retry-After is waited for no time at all."""
+    metrics = Metrics()
+    admission = Admission(
+        limits=Limits(max_concurrency=1), timer=asyncio.get_running_loop(), on_wait=lambda _constraint, _seconds: None
+    )
+    admission.close_gate = lambda seconds: None  # type: ignore[method-assign]
+    analyzer = Analyzer(
+        steps=steps(mode="fused"),
+        client=client,
+        admission=admission,
+        prices=FakePrices(),
+        metrics=metrics,
+        max_attempts=3,
+        sleep=FakeSleep(),
+    )
+    identity = Identity(
+        group_id="g", result_topic="results", dead_letter_topic="dead", pipeline_version="v", mode="fused"
+    )
+    return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=metrics)

@@ -1,6 +1,7 @@
 """Each launcher starts what it says, serves, and leaves no process behind."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -36,7 +37,14 @@ def _nothing_left() -> Iterator[None]:
 
 
 def _children() -> set[int]:
-    return {int(pid) for task in Path("/proc/self/task").glob("*/children") for pid in task.read_text().split()}
+    """Our own child processes that run; one that has ended and was not waited for yet does not count."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it may end while we look
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == os.getpid() and state != "Z":
+                found.add(int(stat.parent.name))
+    return found
 
 
 def _embedded(data_dir: Path) -> AbstractContextManager[Broker]:

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, SourcePosition, Usage, result_headers
 from producer.connection import Broker as Address
-from producer.topics import partitions_of_topics
+from producer.topics import create, partitions_of_topics
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
 
@@ -158,6 +158,23 @@ async def test_topics_that_come_later_are_read_from_their_beginning(wire: Wire) 
     assert "Tóm tắt." in out.decode()
     topics = await partitions_of_topics(Address(bootstrap_servers=wire.bootstrap_servers))
     assert topics[wire.topics["result"]] == [0, 1, 2]
+
+
+async def test_a_topic_that_comes_later_repeats_nothing_of_the_other(wire: Wire) -> None:
+    """Taking up a second topic goes on where we are in the first."""
+    address = Address(bootstrap_servers=wire.bootstrap_servers)
+    await create(address, wire.topics["result"], partitions=1)
+    async with producer(*following(wire), "--from-beginning", "--until", "2") as process:
+        assert process.stdout is not None
+        await said(process, "not there yet")
+        async with Writing(wire) as outcomes:
+            await outcomes.result(1)
+            assert (await process.stdout.readline()).startswith(b"d1 ")
+            await create(address, wire.topics["dead_letter"], partitions=1)
+            await outcomes.dead_letter(2)
+        out, _ = await process.communicate()
+        assert process.returncode == 0
+    assert out.decode().splitlines()[-2] == "1 result, 1 dead letter (refused 1)"
 
 
 async def test_only_what_was_committed_is_shown(wire: Wire) -> None:

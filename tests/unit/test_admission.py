@@ -63,7 +63,8 @@ class Desk:
 
     def _note_wait(self, constraint: str, seconds: float) -> None:
         assert seconds >= 0
-        self.waits[constraint] += seconds
+        if seconds:
+            self.waits[constraint] += seconds
 
     async def call(self, input_tokens: int = 0, output_tokens: int = 0) -> Call:
         call = Call(self, Usage(input_tokens=input_tokens, output_tokens=output_tokens))
@@ -297,7 +298,7 @@ async def test_a_shorter_closing_does_not_open_the_gate_earlier() -> None:
 
 
 async def test_the_gate_closes_on_those_who_wait_already() -> None:
-    """A waiter whose tokens have come meanwhile still waits for the gate."""
+    """A waiter whose tokens have come meanwhile still waits for the gate, and from its closing on for nothing else."""
     desk = Desk(requests_per_minute=60)
     call = await desk.call()
     desk.admission.close_gate(30)
@@ -305,6 +306,7 @@ async def test_the_gate_closes_on_those_who_wait_already() -> None:
     assert not call.is_inside()
     await desk.timer.run(0.2)
     assert call.is_inside()
+    assert desk.waits == pytest.approx({"gate": 30})
     await desk.close()
 
 
@@ -326,6 +328,20 @@ async def test_waiting_is_charged_to_what_caused_it() -> None:
     await desk.timer.run(2)
     assert desk.waits == pytest.approx({"requests": 3, "concurrency": 5, "gate": 4})
     await desk.close()
+
+
+async def test_who_has_left_is_not_charged() -> None:
+    """A waiter that was cancelled waits no more, wherever in the queue it stood."""
+    desk = Desk(requests_per_minute=1)
+    head, middle, last = [await desk.call() for _ in range(3)]
+    await desk.timer.run(10)
+    await middle.cancel()
+    await desk.timer.run(10)
+    await last.cancel()
+    await desk.timer.run(10)
+    await head.cancel()
+    assert desk.waits == pytest.approx({"requests": 3 * 10 + 2 * 10 + 10})
+    assert desk.admission.held_back_by() is None
 
 
 async def test_who_arrives_later_is_not_charged_for_what_was_before() -> None:
@@ -412,11 +428,13 @@ async def test_the_limit_is_used_up(used: float) -> None:
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
+        st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
         st.tuples(st.just("cancel"), st.integers(0, 30), st.just(0)),
         st.tuples(st.just("end"), st.integers(0, 30), st.integers(0, 120)),  # having used this share of the estimate
         st.tuples(st.just("time out"), st.integers(0, 30), st.just(0)),
         st.tuples(st.just("gate"), st.integers(0, 20), st.just(0)),
         st.tuples(st.just("cancel on admission"), st.integers(0, 30), st.just(0)),
+        st.tuples(st.just("wait"), st.integers(0, 300), st.just(0)),
         st.tuples(st.just("wait"), st.integers(0, 4000), st.just(0)),  # hundredths of a second
     ),
     max_size=60,

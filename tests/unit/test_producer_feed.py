@@ -35,6 +35,13 @@ class Counting:
             self.ended.set()
 
 
+async def full(feed: Feed) -> None:
+    """Wait until no more is read ahead."""
+    async with asyncio.timeout(60):
+        while feed._has_room():
+            await asyncio.sleep(0)
+
+
 async def test_rows_come_in_order() -> None:
     """Every row comes once and in order, many times what is read ahead."""
     found = [row async for row in Feed(rows=documents(10_000))]
@@ -61,9 +68,7 @@ async def test_little_is_read_ahead(size: int, most: int) -> None:
     """Nobody takes rows: reading stops at the bound, in rows and in bytes, whatever the file's size."""
     rows = Counting(documents(100_000, size=size))
     feed = Feed(rows=iter(rows))
-    async with asyncio.timeout(60):
-        while feed._has_room():
-            await asyncio.sleep(0)
+    await full(feed)
     feed.close()
     feed._thread.join()
     assert rows.read <= most + 1  # the one that was waiting for room
@@ -73,7 +78,7 @@ async def test_closing_ends_the_iteration_and_the_reading() -> None:
     """After `close` no row comes, however many were read ahead, and the file is let go."""
     rows = Counting(documents(100_000))
     feed = Feed(rows=iter(rows))
-    await anext(feed)
+    await full(feed)
     feed.close()
     assert [row async for row in feed] == []
     feed._thread.join()

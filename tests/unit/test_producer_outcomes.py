@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, SourcePosition, Usage
@@ -123,12 +123,16 @@ def test_a_dead_letter_has_an_id_whatever_it_holds(key: bytes | None, value: byt
 
 
 @given(st.text(), st.text(), st.text())
+@example("NaN", "2026-01-01T00:00:00", "-1")
+@example("Infinity", "2026-01-01", "")
 def test_foreign_headers_do_not_break_the_reading(cost_usd: str, last_failed_at: str, offset: str) -> None:
     """A dead letter with headers that make no sense is still a dead letter."""
     changed = {"cost_usd": cost_usd, "last_failed_at": last_failed_at, "offset": offset}
     found = dead_letter(errors={name: text.encode(errors="replace").decode() for name, text in changed.items()})
     assert found.cost_usd.is_finite()
-    assert Tally().add(found)
+    tally = Tally()
+    assert tally.add(result_outcome(1, source=SourcePosition(topic="other", partition=0, offset=0)))
+    assert tally.add(found)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,611 @@
+"""What is asked about one document, how often, and what is counted, with a model that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumer.admission.admission import Admission, Limits
+from consumer.analysis import QUOTA_PAUSE_SECONDS, Analyzer, Spending
+from consumer.contracts import DeadLetterReason, Usage
+from consumer.errors import (
+    AttemptFailed,
+    CallTimedOut,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+    RecordRejected,
+    ServiceFault,
+)
+from consumer.llm.chat import Answer, ChatRequest
+from consumer.telemetry.metrics import PREFIX, Metrics
+from tests.fakes.chat import USAGE, FakeChatClient, Replies, Reply, by_step, in_turn, right, say
+from tests.fakes.prices import MODEL, FakePrices
+from tests.fakes.samples import SECRET_TEXT, steps
+from tests.fakes.timer import FakeSleep, ManualTimer, settled
+
+OUTPUTS = {"summary": "words 0 words 1", "category": "tech"}
+COST = Decimal("0.0002")
+"""What one answer of `USAGE` costs."""
+NONSENSE = say("nonsense")
+LABELS = ("task", "model", "reason", "outcome", "direction")
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Lab:
+    """An analyzer with everything round it faked. Sleeping takes no time, but moves the clock."""
+
+    def __init__(self, reply: Replies | None = None, *, sleep: Sleep | None = None, **changes: Any) -> None:
+        self.timer = ManualTimer()
+        self.client = FakeChatClient(reply)
+        self.sleep = FakeSleep(on_sleep=self.timer.advance)
+        self.metrics = Metrics()
+        self.waits: list[tuple[str, float]] = []
+        self.admission = Admission(
+            limits=changes.pop("limits", Limits(max_concurrency=10)),
+            timer=self.timer,
+            on_wait=lambda constraint, seconds: self.waits.append((constraint, seconds)),
+        )
+        self.analyzer = Analyzer(
+            steps=changes.pop("steps", steps()),
+            client=self.client,
+            admission=self.admission,
+            prices=FakePrices(),
+            metrics=self.metrics,
+            max_attempts=changes.pop("max_attempts", 3),
+            sleep=sleep or self.sleep,
+        )
+        assert not changes
+
+    async def analyze(self, text: str = SECRET_TEXT, spending: Spending | None = None) -> dict[str, Any]:
+        """Analyze, and let time pass whenever everybody waits for it."""
+        task = asyncio.create_task(self.analyzer.analyze(text, spending or Spending()))
+        await settled()
+        while not task.done() and (alarm := self.timer.next_alarm()) is not None:
+            self.timer.advance_to(alarm)
+            await settled()
+        return await task
+
+    async def rejection(self, spending: Spending | None = None) -> RecordRejected:
+        with pytest.raises(RecordRejected) as caught:
+            await self.analyze(spending=spending)
+        return caught.value
+
+    def samples(self, name: str) -> dict[tuple[str, ...], float]:
+        """A metric's values by those of its labels, without the zeros."""
+        return {
+            tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
+            for family in text_string_to_metric_families(self.metrics.exposition().decode())
+            for sample in family.samples
+            if sample.name == PREFIX + name and sample.value
+        }
+
+    def free_slots(self) -> float:
+        return self.admission.limits_and_available()["concurrency"][1]
+
+
+# What is asked
+
+
+async def test_each_step_is_asked_once_when_all_is_well() -> None:
+    """One call a step, one output a task."""
+    lab = Lab()
+    assert await lab.analyze() == OUTPUTS
+    assert sorted(request.step for request in lab.client.requests) == ["category", "summary"]
+    assert lab.sleep.pauses == []
+
+
+async def test_steps_run_side_by_side() -> None:
+    """A document takes as long as its slowest step, and not as all of them."""
+    lab = Lab()
+    lab.client.hold()
+    task = asyncio.create_task(lab.analyzer.analyze("text", Spending()))
+    await settled()
+    assert lab.client.in_flight == 2
+    lab.client.release()
+    assert await task == OUTPUTS
+
+
+async def test_fused_is_one_call() -> None:
+    """All tasks in one answer."""
+    lab = Lab(steps=steps(mode="fused"))
+    assert await lab.analyze() == OUTPUTS
+    assert [request.step for request in lab.client.requests] == ["fused"]
+
+
+async def test_the_models_of_the_tasks_are_known() -> None:
+    """The result names one for each task, also where a call did several."""
+    for mode in ("fanout", "fused"):
+        assert Lab(steps=steps(mode=mode)).analyzer.models == {"summary": MODEL, "category": MODEL}
+
+
+# What is tried again
+
+
+@pytest.mark.parametrize("fault", [RateLimited, CallTimedOut, ProviderUnavailable])
+async def test_what_passes_is_tried_again(fault: type[AttemptFailed]) -> None:
+    """Twice in vain, and then it comes."""
+    lab = Lab(by_step({"summary": [fault("no"), fault("no")]}))
+    spending = Spending()
+    assert await lab.analyze(spending=spending) == OUTPUTS
+    assert len(lab.client.asked("summary")) == 3
+    assert len(lab.client.asked("category")) == 1
+    assert spending.attempts == 4
+    assert lab.samples("retries_total") == {("summary", fault.outcome): 2}
+
+
+async def test_pauses_grow_with_jitter() -> None:
+    """Up to half a second, one, two, four, … and never above twenty: all of it random, so that nobody keeps step."""
+    lab = Lab(by_step({"summary": [ProviderUnavailable("no")] * 40}))
+    await lab.analyze()
+    bounds = [min(20, 0.5 * 2**number) for number in range(40)]
+    assert all(0 <= pause <= bound for pause, bound in zip(lab.sleep.pauses, bounds, strict=True))
+    assert len(set(lab.sleep.pauses)) == 40
+    assert max(lab.sleep.pauses) > 5
+
+
+async def test_a_pause_is_never_shorter_than_the_provider_asked_for() -> None:
+    """Retry-After and some jitter on top, or everybody would come back at once."""
+    lab = Lab(by_step({"summary": [RateLimited("no", retry_after_seconds=7)] * 3}))
+    await lab.analyze()
+    assert all(7 <= pause <= 7 + 2 for pause in lab.sleep.pauses)
+    assert len(set(lab.sleep.pauses)) == 3
+
+
+async def test_a_rate_limit_holds_everybody_back() -> None:
+    """Other calls to the provider wait as well; they would only be refused too."""
+    lab = Lab(by_step({"summary": [RateLimited("no", retry_after_seconds=7)]}), limits=Limits(max_concurrency=1))
+    started = lab.timer.time()
+    await lab.analyze()
+    assert lab.timer.time() >= started + 7
+    assert sum(seconds for constraint, seconds in lab.waits if constraint == "gate") == pytest.approx(7)
+    order = [request.step for request in lab.client.requests]
+    assert order[0] == "summary"
+    assert sorted(order[1:]) == ["category", "summary"]
+
+
+async def test_an_empty_account_holds_everybody_back() -> None:
+    """For long enough to cost nothing, as often as it takes, and the document is never to blame."""
+    lab = Lab(by_step({"summary": [QuotaExhausted("empty")] * 20}))
+    started = lab.timer.time()
+    assert await lab.analyze() == OUTPUTS
+    assert lab.timer.time() >= started + 20 * QUOTA_PAUSE_SECONDS
+
+
+async def test_a_document_that_backs_off_holds_no_slot() -> None:
+    """Others use it meanwhile."""
+    others: list[dict[str, Any]] = []
+
+    async def sleep(_seconds: float) -> None:
+        assert lab.free_slots() == 1
+        others.append(await lab.analyzer.analyze("another", Spending()))
+
+    lab = Lab(
+        by_step({"summary": [ProviderUnavailable("no")]}),
+        sleep=sleep,
+        steps=steps()[:1],
+        limits=Limits(max_concurrency=1),
+    )
+    await lab.analyze()
+    assert len(others) == 1
+
+
+async def test_never_more_calls_than_allowed() -> None:
+    """However many documents are worked on."""
+    lab = Lab(limits=Limits(max_concurrency=3))
+    await asyncio.gather(*(lab.analyzer.analyze(f"text {number}", Spending()) for number in range(20)))
+    assert lab.client.most_in_flight == 3
+    assert lab.free_slots() == 3
+
+
+# When a document is to blame
+
+
+async def test_an_outage_never_costs_a_document() -> None:
+    """A thousand failures on end, and the document waits: nobody else is answered either."""
+    lab = Lab(by_step({"summary": [ProviderUnavailable("no")] * 500 + [CallTimedOut("no")] * 500}), steps=steps()[:1])
+    spending = Spending()
+    assert await lab.analyze(spending=spending) == {"summary": OUTPUTS["summary"]}
+    assert spending.attempts == 1001
+
+
+def _only_this_document_fails(fault: AttemptFailed, *, times: int = 10**9) -> Replies:
+    left = [times]
+
+    def reply(request: ChatRequest) -> Reply:
+        if SECRET_TEXT not in request.messages[-1].content or left[0] == 0:
+            return right(request)
+        left[0] -= 1
+        return fault
+
+    return reply
+
+
+def _lab_where_others_succeed(reply: Replies, **changes: Any) -> Lab:
+    """While a document backs off, another one is answered."""
+
+    async def sleep(seconds: float) -> None:
+        lab.timer.advance(seconds)
+        await lab.analyzer.analyze("another", Spending())
+
+    lab = Lab(reply, sleep=sleep, steps=steps()[:1], **changes)
+    return lab
+
+
+@pytest.mark.parametrize("fault", [CallTimedOut("slow"), ProviderUnavailable("500")])
+@pytest.mark.parametrize("max_attempts", [1, 2, 5])
+async def test_attempts_are_used_up_while_others_succeed(fault: AttemptFailed, max_attempts: int) -> None:
+    """Then it is this document; the very first failure counts only if somebody was answered meanwhile."""
+    lab = _lab_where_others_succeed(_only_this_document_fails(fault), max_attempts=max_attempts)
+    spending = Spending()
+    rejection = await lab.rejection(spending)
+    assert rejection.reason is DeadLetterReason.ATTEMPTS_EXHAUSTED
+    assert (rejection.step, rejection.model) == ("summary", MODEL)
+    assert spending.attempts == max_attempts + 1
+    assert f"{max_attempts} attempts failed while other calls succeeded; the last: {fault}" in str(rejection)
+    assert rejection.__cause__ is fault
+    assert spending.first_failed_at is not None
+
+
+@pytest.mark.parametrize("fault", [RateLimited("429"), QuotaExhausted("empty")])
+async def test_limits_never_use_up_attempts(fault: AttemptFailed) -> None:
+    """Even while others succeed: that says how busy we are, and nothing about the document."""
+
+    async def sleep(seconds: float) -> None:
+        lab.timer.advance(seconds + QUOTA_PAUSE_SECONDS)
+        await lab.analyzer.analyze("another", Spending())
+
+    lab = Lab(_only_this_document_fails(fault, times=50), sleep=sleep, steps=steps()[:1], max_attempts=2)
+    assert await lab.analyze() == {"summary": OUTPUTS["summary"]}
+
+
+async def test_failures_before_and_after_an_outage_count_and_those_in_it_do_not() -> None:
+    """Two with others succeeding, two hundred in the outage, and the third that counts is the last."""
+    failures = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal failures
+        failures += 1
+        lab.timer.advance(seconds)
+        if failures in {1, 2, 203}:
+            await lab.analyzer.analyze("another", Spending())
+
+    lab = Lab(_only_this_document_fails(ProviderUnavailable("500")), sleep=sleep, steps=steps()[:1], max_attempts=3)
+    spending = Spending()
+    assert (await lab.rejection(spending)).reason is DeadLetterReason.ATTEMPTS_EXHAUSTED
+    assert spending.attempts == 204
+
+
+async def test_a_judgement_on_another_document_is_a_sign_of_life() -> None:
+    """A provider that rejects others is not down."""
+
+    def reply(request: ChatRequest) -> Reply:
+        is_ours = SECRET_TEXT in request.messages[-1].content
+        return ProviderUnavailable("500") if is_ours else RecordRejected(DeadLetterReason.REJECTED, "400")
+
+    async def sleep(_seconds: float) -> None:
+        with pytest.raises(RecordRejected):
+            await lab.analyzer.analyze("another", Spending())
+
+    lab = Lab(reply, sleep=sleep, steps=steps()[:1], max_attempts=2)
+    assert (await lab.rejection()).reason is DeadLetterReason.ATTEMPTS_EXHAUSTED
+
+
+# When an answer is none
+
+
+async def test_an_invalid_answer_is_asked_again_once() -> None:
+    """With the answer and what is wrong with it."""
+    lab = Lab(by_step({"category": [say('{"category": "sports"}')]}))
+    spending = Spending()
+    assert await lab.analyze(spending=spending) == OUTPUTS
+    first, repair = lab.client.asked("category")
+    assert repair.messages[: len(first.messages)] == first.messages
+    assert "must be one of: tech, other" in repair.messages[-1].content
+    assert spending.attempts == 3
+    assert lab.samples("retries_total") == {("category", "invalid_answer"): 1}
+
+
+async def test_an_answer_that_stays_invalid_rejects_the_document() -> None:
+    """After the one repair, paid for in full."""
+    lab = Lab(by_step({"category": [NONSENSE, say('{"category": "sports"}')]}))
+    spending = Spending()
+    rejection = await lab.rejection(spending)
+    assert (rejection.reason, rejection.step) == (DeadLetterReason.INVALID_ANSWER, "category")
+    assert str(rejection) == ("the answer is still not valid after a repair: category must be one of: tech, other")
+    assert len(lab.client.asked("category")) == 2
+    assert spending.usage == USAGE + USAGE + USAGE
+
+
+async def test_a_repair_has_attempts_of_its_own() -> None:
+    """A time-out on the way to it is no second invalid answer."""
+    lab = Lab(by_step({"category": [NONSENSE, CallTimedOut("slow")]}))
+    assert await lab.analyze() == OUTPUTS
+    assert len(lab.client.asked("category")) == 3
+
+
+JUDGED: list[tuple[Answer, DeadLetterReason, str]] = [
+    (say("", refusal="I cannot help with that."), DeadLetterReason.REFUSED, "the model refused to answer"),
+    (say("", finish_reason="content_filter"), DeadLetterReason.CONTENT_FILTERED, "content filter"),
+    (say('{"category": "te', finish_reason="length"), DeadLetterReason.TRUNCATED, "max_output_tokens"),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason", "words"), JUDGED)
+async def test_an_answer_that_is_none_is_paid_for(answer: Answer, reason: DeadLetterReason, words: str) -> None:
+    """It rejects the document at once, and its tokens and dollars are counted under the reason."""
+    lab = Lab(by_step({"category": [answer]}))
+    spending = Spending()
+    rejection = await lab.rejection(spending)
+    assert (rejection.reason, rejection.step, rejection.model) == (reason, "category", MODEL)
+    assert words in str(rejection)
+    assert len(lab.client.asked("category")) == 1
+    assert spending.usage == USAGE + USAGE
+    assert spending.cost_usd == 2 * COST
+    assert lab.samples("llm_requests_total") == {("summary", MODEL, "ok"): 1, ("category", MODEL, reason): 1}
+    assert lab.samples("llm_cost_usd_total")["category", MODEL, reason] == pytest.approx(float(COST))
+
+
+async def test_a_truncated_answer_names_the_bound() -> None:
+    """The setting that must be raised."""
+    bounded = steps({"name": "k", "prompt": "P", "output": {"type": "text"}, "max_output_tokens": 77})
+    assert "max_output_tokens (77)" in str(await Lab(in_turn(JUDGED[2][0]), steps=bounded).rejection())
+
+
+async def test_what_the_provider_rejects_is_not_tried_again() -> None:
+    """A 400 stays one."""
+    lab = Lab(by_step({"summary": [RecordRejected(DeadLetterReason.REJECTED, "400", step="summary", model=MODEL)]}))
+    assert (await lab.rejection()).reason is DeadLetterReason.REJECTED
+    assert len(lab.client.asked("summary")) == 1
+    assert lab.sleep.pauses == []
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(max_concurrency=1, tokens_per_minute=100),
+        Limits(max_concurrency=1, input_tokens_per_minute=100),
+        Limits(max_concurrency=1, output_tokens_per_minute=100),
+    ],
+)
+async def test_what_exceeds_a_minutes_limit_is_rejected_before_any_call(limits: Limits) -> None:
+    """It could never pass, and costs nothing to find out."""
+    lab = Lab(limits=limits)
+    spending = Spending()
+    with pytest.raises(RecordRejected) as caught:
+        await lab.analyze("x" * 10_000, spending)
+    assert caught.value.reason is DeadLetterReason.TOO_LARGE
+    assert "100 a minute" in str(caught.value)
+    assert lab.client.requests == []
+    assert (spending.attempts, spending.begun) == (0, False)
+
+
+# When one step fails
+
+
+async def test_one_rejected_step_lets_the_others_finish() -> None:
+    """Their tokens are being paid for; what they cost is counted."""
+    lab = Lab(by_step({"summary": [RecordRejected(DeadLetterReason.REJECTED, "400", step="summary")]}))
+    may_finish = asyncio.Event()
+    ask = lab.client.ask
+
+    async def slow_category(request: ChatRequest) -> Answer:
+        if request.step == "category":
+            await may_finish.wait()
+        return await ask(request)
+
+    lab.client.ask = slow_category  # type: ignore[method-assign]
+    spending = Spending()
+    task = asyncio.create_task(lab.analyzer.analyze("text", spending))
+    await settled()
+    assert not task.done()
+    may_finish.set()
+    with pytest.raises(RecordRejected):
+        await task
+    assert spending.usage == USAGE
+    assert spending.attempts == 2
+
+
+async def test_of_two_rejections_the_pipelines_first_is_told() -> None:
+    """Whichever came first in time: the same document fails for the same reason every time."""
+    replies = {name: [RecordRejected(DeadLetterReason.REJECTED, "400", step=name)] for name in ("summary", "category")}
+    assert (await Lab(by_step(replies)).rejection()).step == "summary"
+
+
+async def test_a_fault_of_the_world_wins_at_once() -> None:
+    """The other steps are let go of, whatever they wait for, and nothing stays in flight."""
+    lab = Lab(by_step({"category": [ProviderMisconfigured("401")]}), limits=Limits(max_concurrency=10))
+    ask = lab.client.ask
+
+    async def summary_hangs(request: ChatRequest) -> Answer:
+        if request.step == "summary":
+            await asyncio.Event().wait()
+        return await ask(request)
+
+    lab.client.ask = summary_hangs  # type: ignore[method-assign]
+    with pytest.raises(ProviderMisconfigured, match="401"):
+        await lab.analyze()
+    assert lab.free_slots() == 10
+
+
+async def test_a_fault_of_the_world_wins_over_a_rejection_and_a_bug() -> None:
+    """The record is then not to blame, and must not become a dead letter."""
+    for other in (RecordRejected(DeadLetterReason.REJECTED, "400"), RuntimeError("a bug")):
+        lab = Lab(by_step({"summary": [other], "category": [ProviderMisconfigured("401")]}))
+        with pytest.raises(ServiceFault):
+            await lab.analyze()
+
+
+async def test_a_bug_comes_out_as_it_is() -> None:
+    """Not wrapped in a group, so that its class and trace are what the dead letter shows."""
+    bug = RuntimeError("a bug")
+    bug.__cause__ = KeyError("the cause")
+    with pytest.raises(RuntimeError) as caught:
+        await Lab(by_step({"summary": [bug]})).analyze()
+    assert caught.value is bug
+    assert isinstance(bug.__cause__, KeyError)
+
+
+async def test_cancelling_leaves_nothing_behind() -> None:
+    """A drain lets go of documents that wait."""
+    lab = Lab(limits=Limits(max_concurrency=1, tokens_per_minute=60_000))
+    lab.client.hold()
+    task = asyncio.create_task(lab.analyzer.analyze("text", Spending()))
+    await settled()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert lab.free_slots() == 1
+    assert lab.admission.held_back_by() is None
+
+
+# What is counted
+
+
+async def test_spending_is_the_sum_of_all_attempts_and_the_metrics_equal_it() -> None:
+    """Good answers, bad ones, and calls without an answer."""
+    replies: dict[str, list[Reply]] = {
+        "summary": [ProviderUnavailable("500"), NONSENSE],
+        "category": [RateLimited("429"), say("", usage=Usage(input_tokens=7, output_tokens=3), refusal="no")],
+    }
+    lab, spending = Lab(by_step(replies)), Spending()
+    await lab.rejection(spending)
+    assert spending.attempts == 5
+    assert spending.usage == USAGE + USAGE + Usage(input_tokens=7, output_tokens=3)
+    assert spending.cost_usd == 2 * COST + Decimal("0.000037")
+    assert lab.samples("llm_requests_total") == {
+        ("summary", MODEL, "unavailable"): 1,
+        ("summary", MODEL, "ok"): 2,
+        ("category", MODEL, "rate_limited"): 1,
+        ("category", MODEL, "refused"): 1,
+    }
+    assert sum(lab.samples("llm_requests_total").values()) == spending.attempts
+    tokens = lab.samples("llm_tokens_total")
+    assert {key: value for key, value in tokens.items() if key[0] == "category"} == {
+        ("category", MODEL, "input"): 7,
+        ("category", MODEL, "output"): 3,
+    }
+    by_direction = {
+        direction: sum(value for key, value in tokens.items() if key[2] == direction)
+        for direction in ("input", "output", "cached_input")
+    }
+    assert by_direction == {
+        "input": spending.usage.input_tokens,
+        "output": spending.usage.output_tokens,
+        "cached_input": spending.usage.cached_tokens,
+    }
+    assert sum(lab.samples("llm_cost_usd_total").values()) == pytest.approx(float(spending.cost_usd))
+    assert sum(lab.samples("llm_request_duration_seconds_count").values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (RateLimited("x"), "rate_limited"),
+        (QuotaExhausted("x"), "quota_exhausted"),
+        (CallTimedOut("x"), "timeout"),
+        (ProviderUnavailable("x"), "unavailable"),
+    ],
+)
+async def test_a_call_without_an_answer_is_counted_by_its_fault(fault: AttemptFailed, outcome: str) -> None:
+    """As an attempt, without tokens."""
+    lab, spending = Lab(in_turn(fault), steps=steps()[:1]), Spending()
+    await lab.analyze(spending=spending)
+    assert lab.samples("llm_requests_total") == {("summary", MODEL, outcome): 1, ("summary", MODEL, "ok"): 1}
+    assert spending.usage == USAGE
+    assert spending.first_failed_at is not None
+
+
+async def test_the_outcomes_of_faults_that_end_a_call() -> None:
+    """A rejection by its reason, a fault of the world by its class."""
+    lab = Lab(in_turn(RecordRejected(DeadLetterReason.TOO_LARGE, "413")), steps=steps()[:1])
+    await lab.rejection()
+    assert lab.samples("llm_requests_total") == {("summary", MODEL, "too_large"): 1}
+    lab = Lab(in_turn(ProviderMisconfigured("401")), steps=steps()[:1])
+    with pytest.raises(ServiceFault):
+        await lab.analyze()
+    assert lab.samples("llm_requests_total") == {("summary", MODEL, "ProviderMisconfigured"): 1}
+
+
+async def test_a_server_that_reports_no_usage_costs_nothing() -> None:
+    """The attempt is counted, and its reservation stays taken, for the tokens were used."""
+    lab = Lab(
+        in_turn(say('{"summary": ["a", "b"]}', usage=None)),
+        steps=steps()[:1],
+        limits=Limits(max_concurrency=1, tokens_per_minute=60_000),
+    )
+    spending = Spending()
+    await lab.analyze(spending=spending)
+    assert spending == Spending(attempts=1, begun=True)
+    assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(0, abs=1)
+
+
+async def test_a_model_without_a_price_is_told_once() -> None:
+    """Its calls count as free."""
+    free = steps(*({**task, "model": "free"} for task in ({"name": "k", "prompt": "P", "output": {"type": "text"}},)))
+    lab, spending = Lab(steps=free), Spending()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await lab.analyze(spending=spending)
+    assert [(entry["event"], entry["model"]) for entry in logs] == [("price.unknown", "free")]
+    assert spending.cost_usd == 0
+    assert spending.usage.input_tokens == 300
+
+
+async def test_actual_usage_settles_the_reservation() -> None:
+    """What was reserved and not used is there for the next call."""
+    lab = Lab(steps=steps()[:1], limits=Limits(max_concurrency=1, tokens_per_minute=60_000))
+    await lab.analyze()
+    # It waited for 256 tokens of output and some of input to come, and used 110 of them.
+    assert lab.admission.limits_and_available()["tokens"][1] > 100
+
+
+async def test_estimates_learn_from_what_is_reported() -> None:
+    """The second document of a kind reserves what the first one used."""
+    lab = Lab(steps=steps()[:1], limits=Limits(max_concurrency=1, tokens_per_minute=60_000))
+    await lab.analyze()
+    lab.client.hold()
+    before = lab.timer.time()
+    lab.timer.advance(60)
+    task = asyncio.create_task(lab.analyzer.analyze(SECRET_TEXT, Spending()))
+    await settled()
+    assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(1000 - 110)
+    assert lab.timer.time() == before + 60
+    lab.client.release()
+    await task
+
+
+async def test_begun_is_when_the_first_call_went_out() -> None:
+    """Until then nothing would be wasted by letting go of the document."""
+    lab, spending = Lab(limits=Limits(max_concurrency=1)), Spending()
+    lab.client.hold()
+    first = asyncio.create_task(lab.analyzer.analyze("one", Spending()))
+    await settled()
+    second = asyncio.create_task(lab.analyzer.analyze("two", spending))
+    await settled()
+    assert not spending.begun
+    lab.client.release()
+    await asyncio.gather(first, second)
+    assert spending.begun
+
+
+# What is said
+
+
+async def test_a_long_outage_is_told_once_in_a_while() -> None:
+    """One line for each kind of fault, not one for each attempt, and none with the document's text."""
+    lab = Lab(by_step({"summary": [ProviderUnavailable("500")] * 50 + [CallTimedOut("slow")] * 50}))
+    with structlog.testing.capture_logs() as logs:
+        await lab.analyze()
+    assert [(entry["event"], entry["outcome"]) for entry in logs] == [
+        ("provider.failing", "unavailable"),
+        ("provider.failing", "timeout"),
+    ]
+    assert SECRET_TEXT not in str(logs)

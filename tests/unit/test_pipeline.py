@@ -1,0 +1,438 @@
+"""The path of one record, from its bytes to its end, with everything outside faked."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumer.admission.admission import Admission, Limits
+from consumer.analysis import Analyzer
+from consumer.contracts import ERROR_HEADER_PREFIX, DeadLetterReason, DocumentResult, Headers, result_id
+from consumer.errors import (
+    BrokerFault,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    PublishImpossible,
+    RecordRejected,
+    ServiceFault,
+)
+from consumer.kafka.records import Outgoing, Record
+from consumer.pipeline import Identity, Pipeline
+from consumer.telemetry.metrics import PREFIX, Metrics
+from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, say
+from tests.fakes.outbox import FakeOutbox
+from tests.fakes.prices import MODEL, FakePrices
+from tests.fakes.samples import SECRET_TEXT, document, record, steps
+from tests.fakes.timer import FakeSleep, ManualTimer, settled
+
+RESULTS, DEAD_LETTERS = "documents.results", "documents.dlq"
+
+
+class Line:
+    """A pipeline with a model that does as it is told, and topics in memory."""
+
+    def __init__(
+        self,
+        reply: Replies | None = None,
+        *,
+        outbox: FakeOutbox | None = None,
+        mode: str = "fanout",
+        max_concurrency: int = 10,
+    ) -> None:
+        self.client = FakeChatClient(reply)
+        self.outbox = outbox or FakeOutbox()
+        self.metrics = Metrics()
+        timer = ManualTimer()
+        self.admission = Admission(
+            limits=Limits(max_concurrency=max_concurrency), timer=timer, on_wait=lambda _constraint, _seconds: None
+        )
+        analyzer = Analyzer(
+            steps=steps(mode=mode),
+            client=self.client,
+            admission=self.admission,
+            prices=FakePrices(),
+            metrics=self.metrics,
+            max_attempts=3,
+            sleep=FakeSleep(on_sleep=timer.advance),
+        )
+        identity = Identity(
+            group_id="docsluice",
+            result_topic=RESULTS,
+            dead_letter_topic=DEAD_LETTERS,
+            pipeline_version="v1",
+            mode="fused" if mode == "fused" else "fanout",
+        )
+        self.pipeline = Pipeline(analyzer=analyzer, outbox=self.outbox, identity=identity, metrics=self.metrics)
+
+    async def process(self, record: Record) -> None:
+        await asyncio.create_task(self.pipeline.process(record))
+
+    async def result(self, record: Record) -> tuple[Outgoing, DocumentResult]:
+        """Process a record that becomes a result, and nothing else."""
+        await self.process(record)
+        (outgoing,) = self.outbox.published
+        assert outgoing.topic == RESULTS
+        assert outgoing.value is not None
+        return outgoing, DocumentResult.model_validate_json(outgoing.value)
+
+    async def errors(self, record: Record) -> dict[str, str]:
+        """Process a record that becomes a dead letter, and nothing else; its error headers."""
+        await self.process(record)
+        (outgoing,) = self.outbox.published
+        assert outgoing.topic == DEAD_LETTERS
+        assert (outgoing.key, outgoing.value) == (record.key, record.value)
+        assert list(outgoing.headers[: len(record.headers)]) == list(record.headers)
+        return _errors(outgoing)
+
+    def counted(self, name: str) -> dict[tuple[str, ...], float]:
+        """A metric's values that are not 0, by their labels."""
+        return {
+            tuple(sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(self.metrics.exposition().decode())
+            for sample in family.samples
+            if sample.name == PREFIX + name and sample.value
+        }
+
+
+def _errors(outgoing: Outgoing) -> dict[str, str]:
+    return {
+        name.removeprefix(ERROR_HEADER_PREFIX): value.decode()
+        for name, value in outgoing.headers
+        if name.startswith(ERROR_HEADER_PREFIX)
+    }
+
+
+# Results
+
+
+async def test_a_document_becomes_a_result() -> None:
+    """Every field of it: what was answered, by whom, for how much, when, and of which record."""
+    line = Line()
+    outgoing, result = await line.result(document(metadata={"lang": "en", "pages": 3}))
+    assert result.model_dump(exclude={"started_at", "finished_at"}) == {
+        "schema_version": 1,
+        "result_id": result_id(document_id="doc-1", text=SECRET_TEXT, pipeline_version="v1"),
+        "document_id": "doc-1",
+        "outputs": {"summary": "words 0 words 1", "category": "tech"},
+        "models": {"summary": MODEL, "category": MODEL},
+        "usage": {"input_tokens": 200, "output_tokens": 20, "cached_tokens": 80},
+        "cost_usd": Decimal("0.0004"),
+        "attempts": 2,
+        "pipeline_version": "v1",
+        "mode": "fanout",
+        "source": {"topic": "documents", "partition": 3, "offset": 42},
+        "excerpt": SECRET_TEXT[:100],
+        "metadata": {"lang": "en", "pages": 3},
+    }
+    assert result.started_at <= result.finished_at
+    assert outgoing.key == b"doc-1"
+    headers = dict(outgoing.headers)
+    assert headers["ce_id"].decode() == result.result_id
+    assert headers["ce_source"] == b"/docsluice/docsluice"
+    assert line.counted("documents_total") == {("result",): 1}
+    assert line.counted("document_duration_seconds_count") == {(): 1}
+    assert line.counted("documents_in_flight") == {}
+
+
+async def test_a_fused_result_says_so() -> None:
+    """One call, the same outputs."""
+    _, result = await Line(mode="fused").result(document())
+    assert (result.mode, result.attempts) == ("fused", 1)
+    assert set(result.outputs) == set(result.models) == {"summary", "category"}
+
+
+@pytest.mark.parametrize(("key", "expected"), [(b"\xff key", b"\xff key"), (None, b"doc-1"), (b"", b"doc-1")])
+async def test_a_result_has_the_records_key(key: bytes | None, expected: bytes) -> None:
+    """Byte for byte, so that it goes to the partition that joins it; or else the document's identifier."""
+    sent = document()
+    value = sent.value
+    outgoing, _ = await Line().result(record(value, key=key))
+    assert outgoing.key == expected
+
+
+async def test_a_trace_goes_on_in_the_result() -> None:
+    """And no other header of the event does."""
+    headers: Headers = [("traceparent", b"00-1-2-01"), ("own", b"x"), ("tracestate", b"a=b"), ("ce_id", b"e")]
+    outgoing, result = await Line().result(record(document().value, headers=headers))
+    assert outgoing.headers[-2:] == [("traceparent", b"00-1-2-01"), ("tracestate", b"a=b")]
+    names = [name for name, _ in outgoing.headers]
+    assert len(names) == len(set(names))
+    assert "own" not in names
+    assert dict(outgoing.headers)["ce_id"] == result.result_id.encode()
+
+
+async def test_the_same_document_has_the_same_result_id() -> None:
+    """Read again, from whatever offset, it can be told for a repeat."""
+    first, again, other = [
+        (await Line().result(sent))[1]
+        for sent in (document(offset=1), document(offset=99), document("another text", offset=1))
+    ]
+    assert first.result_id == again.result_id != other.result_id
+
+
+async def test_retries_and_repairs_are_in_the_result() -> None:
+    """What a document cost includes what went wrong on the way."""
+    line = Line(by_step({"summary": [ProviderUnavailable("500"), say("nonsense")]}))
+    _, result = await line.result(document())
+    assert result.attempts == 4
+    assert result.usage.input_tokens == 300
+    assert result.cost_usd == Decimal("0.0006")
+
+
+# Dead letters
+
+
+def _structured(**fields: Any) -> tuple[bytes, Headers]:
+    return json.dumps({"specversion": "1.0", **fields}).encode(), [("content-type", b"application/cloudevents+json")]
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "reason"),
+    [
+        (b"not JSON", [], "undecodable"),
+        (b"\xff\xfe", [("own", b"1"), ("own", b"\xff")], "undecodable"),
+        (b"", [], "undecodable"),
+        (b"[]", [], "invalid_event"),
+        (json.dumps({"document_id": "d", "text": " "}).encode(), [], "invalid_event"),
+        (json.dumps({"document_id": "d", "text": SECRET_TEXT, "txet": 1}).encode(), [], "invalid_event"),
+        (*_structured(data_base64="?"), "undecodable"),
+        (*_structured(data_base64=base64.b64encode(b"{}").decode()), "invalid_event"),
+    ],
+)
+async def test_bytes_that_are_no_event_become_a_dead_letter(value: bytes, headers: Headers, reason: str) -> None:
+    """Untouched, without a call, and without a step or a cost."""
+    line = Line()
+    errors = await line.errors(record(value, headers=headers))
+    assert (errors["stage"], errors["reason"], errors["attempts"], errors["cost_usd"]) == ("decode", reason, "0", "0")
+    assert "step" not in errors
+    assert line.client.requests == []
+    assert line.counted("documents_total") == {("dead_letter",): 1}
+    assert line.counted("dead_letters_total") == {(reason, ""): 1}
+    assert line.counted("document_duration_seconds_count") == {(): 1}
+
+
+REJECTIONS: list[tuple[list[Reply], str]] = [
+    ([say("", refusal="no")], "refused"),
+    ([say("", finish_reason="content_filter")], "content_filtered"),
+    ([say("{", finish_reason="length")], "truncated"),
+    ([say("nonsense"), say("nonsense")], "invalid_answer"),
+    ([RecordRejected(DeadLetterReason.REJECTED, "400", step="category", model=MODEL)], "rejected"),
+    ([RecordRejected(DeadLetterReason.TOO_LARGE, "413", step="category", model=MODEL)], "too_large"),
+]
+
+
+@pytest.mark.parametrize(("replies", "reason"), REJECTIONS, ids=[reason for _, reason in REJECTIONS])
+async def test_what_the_model_will_not_do_becomes_a_dead_letter(replies: list[Reply], reason: str) -> None:
+    """With the step, the model, and what was spent on all steps."""
+    line = Line(by_step({"category": replies}))
+    errors = await line.errors(document())
+    assert (errors["stage"], errors["reason"]) == ("analyze", reason)
+    assert (errors["step"], errors["model"]) == ("category", MODEL)
+    assert errors["attempts"] == str(1 + len(replies))
+    paid = 1 + sum(not isinstance(reply, Exception) for reply in replies)
+    assert Decimal(errors["cost_usd"]) == paid * Decimal("0.0002")
+    assert line.counted("dead_letters_total") == {(reason, "category"): 1}
+
+
+async def test_a_document_that_always_fails_becomes_a_dead_letter() -> None:
+    """While others are answered; with the time of its first failure."""
+
+    def reply(request: Any) -> Reply:
+        return (
+            ProviderUnavailable("500")
+            if "doomed" in request.messages[-1].content
+            else say(json.dumps({"summary": ["a", "b"], "category": "tech"}))
+        )
+
+    line = Line(reply, mode="fused")
+    doomed = asyncio.create_task(line.pipeline.process(document("doomed")))
+    while not doomed.done():
+        await line.process(document("healthy"))
+    (dead,) = line.outbox.to(DEAD_LETTERS)
+    errors = _errors(dead)
+    assert errors["reason"] == "attempts_exhausted"
+    assert int(errors["attempts"]) >= 3
+    assert errors["first_failed_at"] <= errors["last_failed_at"]
+
+
+async def test_a_bug_on_one_record_becomes_a_dead_letter() -> None:
+    """It stops nobody else; its class and trace are there for whoever mends it."""
+    line = Line(in_turn(KeyError("a bug of ours")))
+    with structlog.testing.capture_logs() as logs:
+        errors = await line.errors(document())
+    assert errors["reason"] == "unexpected"
+    assert errors["exception.class.name"] == "builtins.KeyError"
+    assert "in ask" in errors["exception.stacktrace"]
+    assert [(entry["log_level"], entry["error"]) for entry in logs] == [("error", "KeyError")]
+
+
+async def test_a_tombstone_is_skipped() -> None:
+    """A null value says that a key is gone; there is nothing to analyze."""
+    line = Line()
+    await line.process(record(None))
+    assert line.outbox.published == []
+    assert line.counted("documents_total") == {("skipped",): 1}
+
+
+# Publishing
+
+
+async def test_a_result_that_is_too_large_becomes_a_dead_letter() -> None:
+    """At the stage of publishing, with what it cost."""
+    line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100}))
+    errors = await line.errors(document())
+    assert (errors["stage"], errors["reason"]) == ("publish", "too_large")
+    assert errors["attempts"] == "2"
+    assert Decimal(errors["cost_usd"]) > 0
+    assert line.counted("documents_total") == {("dead_letter",): 1}
+
+
+async def test_a_dead_letter_that_is_too_large_stops_the_service() -> None:
+    """Dropping it would lose a record; the message says which record and which setting of the topic."""
+    line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100, DEAD_LETTERS: 100}))
+    with pytest.raises(PublishImpossible) as caught:
+        await line.process(document())
+    assert "documents/3@42" in str(caught.value)
+    assert DEAD_LETTERS in str(caught.value)
+    assert "max.message.bytes" in str(caught.value)
+    assert SECRET_TEXT not in str(caught.value)
+    assert line.counted("documents_total") == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "headers"),
+    [
+        (json.dumps({"document_id": "d", "text": "t", **{f"f{n}": 1 for n in range(20_000)}}).encode(), []),
+        (json.dumps({"document_id": "d", "text": "t", "f" * 300_000: 1}).encode(), []),
+        (document("x" * 300_000).value, []),
+    ],
+)
+async def test_a_dead_letter_is_not_much_larger_than_its_record(value: bytes, headers: Headers) -> None:
+    """Whatever is wrong with it: a topic that took the record takes it with twelve kilobytes of headers."""
+    room = len(value) + 12 * 1024
+    line = Line(in_turn(say("", refusal="no")), mode="fused", outbox=FakeOutbox(max_bytes={DEAD_LETTERS: room}))
+    await line.errors(record(value, headers=headers))
+
+
+@pytest.mark.parametrize("fault", [ProviderMisconfigured("401"), BrokerFault("no permission")])
+async def test_a_fault_of_the_world_publishes_nothing(fault: ServiceFault) -> None:
+    """The record stays as it was, and is read again by whoever comes next."""
+    line = Line(by_step({"category": [fault]}))
+    with pytest.raises(type(fault)):
+        await line.process(document())
+    assert line.outbox.published == []
+    assert line.counted("documents_total") == {}
+    assert line.counted("documents_in_flight") == {}
+
+
+@pytest.mark.parametrize("value", [document().value, b"not JSON"])
+async def test_a_broker_that_will_not_have_it_stops_the_service(value: bytes) -> None:
+    """Neither a result nor a dead letter is dropped."""
+    line = Line(outbox=FakeOutbox(fault=BrokerFault("no permission")))
+    with pytest.raises(BrokerFault):
+        await line.process(record(value))
+    assert line.counted("documents_total") == {}
+
+
+async def test_a_record_that_is_let_go_publishes_nothing() -> None:
+    """Cancelled, it is neither a result nor a dead letter, and nothing of it is left in flight."""
+    line = Line()
+    line.client.hold()
+    task = asyncio.create_task(line.pipeline.process(document()))
+    await settled()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert line.outbox.published == []
+    assert line.counted("documents_in_flight") == {}
+    assert line.pipeline.release_waiting() == 0
+
+
+# Draining
+
+
+async def test_a_drain_lets_go_of_exactly_those_not_begun() -> None:
+    """What has a call in flight is paid for and goes on to its end; what waits for its first is read again."""
+    line = Line(max_concurrency=2, mode="fused")
+    line.client.hold()
+    tasks = [asyncio.create_task(line.pipeline.process(document(document_id=f"d{n}", offset=n))) for n in range(5)]
+    await settled()
+    assert line.pipeline.release_waiting() == 3
+    await settled()
+    assert [task.cancelled() for task in tasks] == [False, False, True, True, True]
+    line.client.release()
+    await asyncio.gather(*tasks[:2])
+    assert sorted(outgoing.key or b"" for outgoing in line.outbox.to(RESULTS)) == [b"d0", b"d1"]
+    assert line.pipeline.release_waiting() == 0
+
+
+async def test_a_drain_lets_finish_what_has_one_step_done() -> None:
+    """Its other step still waits for admission; throwing the first away would waste it."""
+    line = Line(max_concurrency=1)
+    line.client.hold()
+    task = asyncio.create_task(line.pipeline.process(document()))
+    await settled()
+    assert line.client.in_flight == 1
+    assert line.pipeline.release_waiting() == 0
+    line.client.release()
+    await task
+    assert len(line.outbox.to(RESULTS)) == 1
+
+
+async def test_a_drain_lets_a_dead_letter_get_out() -> None:
+    """A record that was rejected without any call is at its end already."""
+    may_publish = asyncio.Event()
+
+    class SlowOutbox(FakeOutbox):
+        async def publish(self, outgoing: Outgoing) -> None:
+            await may_publish.wait()
+            await super().publish(outgoing)
+
+    line = Line(outbox=SlowOutbox())
+    task = asyncio.create_task(line.pipeline.process(record(b"not JSON")))
+    await settled()
+    assert line.pipeline.release_waiting() == 0
+    may_publish.set()
+    await task
+    assert len(line.outbox.to(DEAD_LETTERS)) == 1
+
+
+# What is said
+
+
+async def test_no_document_is_logged() -> None:
+    """Whatever becomes of it, its text and the model's words stay out of the logs."""
+    replies: list[list[Reply]] = [
+        [],
+        [say(SECRET_TEXT), say(SECRET_TEXT)],
+        [say("", refusal=SECRET_TEXT)],
+        [KeyError(SECRET_TEXT)],
+        [RecordRejected(DeadLetterReason.REJECTED, SECRET_TEXT, step="category")],
+        [ProviderUnavailable("500 : try later")],
+    ]
+    with structlog.testing.capture_logs() as logs:
+        for row in replies:
+            await Line(by_step({"category": row})).process(document())
+        for value in (b"{" + SECRET_TEXT.encode(), json.dumps({"document_id": "d", "text": [SECRET_TEXT]}).encode()):
+            await Line().process(record(value))
+        await Line(outbox=FakeOutbox(max_bytes={RESULTS: 100})).process(document())
+    assert len(logs) == 8
+    assert SECRET_TEXT not in str(logs)
+    dead = [entry for entry in logs if entry["event"] == "document.dead_letter"]
+    assert {entry["source"] for entry in dead} == {"documents/3@42"}
+    assert all(set(entry) <= {"event", "log_level", "reason", "stage", "step", "source", "error"} for entry in dead)
+
+
+async def test_normal_work_is_quiet() -> None:
+    """A result is no news."""
+    line = Line()
+    with structlog.testing.capture_logs() as logs:
+        await line.process(document())
+    assert logs == []
