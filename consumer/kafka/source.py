@@ -89,7 +89,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                 await patiently(self._rest, doing=f"read topic {self._subscription.topic}")
 
     async def _rest(self) -> None:
-        """Ask for nothing for a moment: the embedded broker answers an empty fetch at once, and would be asked again."""
+        """Ask for nothing for a moment: the embedded broker answers an empty fetch at once, without end."""
         awake = [life.partition for life in self._partitions if not life.paused]
         with contextlib.suppress(IllegalStateError):
             self._consumer.pause(*awake)
