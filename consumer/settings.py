@@ -139,12 +139,8 @@ class Settings(BaseSettings):
 
 def variable_of(field: str) -> str:
     """The environment variable of a setting."""
-    return _standard_name(field) or (PREFIX + field).upper()
-
-
-def _standard_name(field: str) -> str | None:
-    alias = Settings.model_fields[field].validation_alias if field in Settings.model_fields else None
-    return alias if isinstance(alias, str) else None
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else (PREFIX + field).upper()
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -154,7 +150,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         ConfigurationError: one sentence for each problem, naming the variable.
     """
     try:
-        return Settings(**{_standard_name(field) or field: value for field, value in (overrides or {}).items()})
+        return Settings(**dict(overrides or {}))
     except ValidationError as error:
         problems = [line for detail in error.errors() for line in _problems(detail)]
         raise ConfigurationError(problems) from None

@@ -143,7 +143,7 @@ def _words(error: openai.APIStatusError) -> str:
     """What the provider said, in whichever of the usual places it said it."""
     body = error.body
     if isinstance(body, dict):
-        body = body.get("message") or body.get("detail") or body
+        body = body.get("message") or body
     return str(body or error.message)
 
 
