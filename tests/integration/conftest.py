@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from deploy.local.broker import Broker, embedded_broker
 from deploy.local.kafka import apache_kafka, why_not
 from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from tests import required
 from tests.integration.wire import Wire
 
 
@@ -22,7 +22,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     reason = why_not()
-    if reason and os.environ.get("DOCSLUICE_REQUIRE_KAFKA") == "1":
+    if reason and required.KAFKA:
         pytest.fail(f"DOCSLUICE_REQUIRE_KAFKA=1, but: {reason}")
     if reason:
         pytest.skip(reason)

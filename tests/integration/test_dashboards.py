@@ -7,7 +7,6 @@ import contextlib
 import http.client
 import json
 import math
-import os
 import re
 import shutil
 import sys
@@ -27,6 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.local.broker import embedded_broker
 from deploy.local.process import child_process, free_port
 from deploy.local.rehearsal.provider import rehearsal_process
+from tests import required
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
@@ -102,7 +102,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     """A Prometheus that has scraped a run from before its first document until after its last."""
     if shutil.which("prometheus") is None:
         missing = "prometheus is not on PATH (Debian: apt-get install prometheus)"
-        if os.environ.get("DOCSLUICE_REQUIRE_PROMETHEUS") == "1":
+        if required.PROMETHEUS:
             pytest.fail(missing)
         pytest.skip(missing)
     folder = tmp_path_factory.mktemp("dashboards")

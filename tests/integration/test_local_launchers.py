@@ -24,6 +24,7 @@ from deploy.local.kafka_docker import environment
 from deploy.local.model import local_model
 from deploy.local.process import accepts_connections, child_process, free_port
 from deploy.local.rehearsal.provider import rehearsal_process
+from tests import required
 
 _Launch = Callable[[Path], AbstractContextManager[Broker]]
 
@@ -53,7 +54,7 @@ def _embedded(data_dir: Path) -> AbstractContextManager[Broker]:
 
 def _apache(data_dir: Path) -> AbstractContextManager[Broker]:
     reason = why_not()
-    if reason and os.environ.get("DOCSLUICE_REQUIRE_KAFKA") == "1":
+    if reason and required.KAFKA:
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)

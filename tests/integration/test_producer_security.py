@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from deploy.local.kafka import apache_kafka, why_not
 from deploy.local.process import free_port
+from tests import required
 from tests.integration.producer_process import run
 from tests.integration.wire import Wire
 
@@ -46,7 +46,7 @@ class Guarded:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     reason = why_not() or (None if shutil.which("openssl") else "no openssl to make a certificate with")
     if reason:
-        (pytest.fail if os.environ.get("DOCSLUICE_REQUIRE_KAFKA") == "1" else pytest.skip)(reason)
+        (pytest.fail if required.KAFKA else pytest.skip)(reason)
     folder = tmp_path_factory.mktemp("guarded")
     certificate, store = self_signed(folder)
     clear, controller, secure, elsewhere = (free_port() for _ in range(4))

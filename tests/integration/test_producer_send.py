@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from deploy.local.broker import Broker, embedded_broker
 from deploy.local.kafka import apache_kafka, why_not
 from producer.connection import Broker as Address
 from producer.topics import partitions_of_topics
+from tests import required
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
 
@@ -143,7 +143,7 @@ async def test_a_signal_loses_nothing_that_was_counted(wire: Wire, tmp_path: Pat
 def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     """A broker that a test may stop."""
     if request.param == "kafka" and (reason := why_not()):
-        (pytest.fail if os.environ.get("DOCSLUICE_REQUIRE_KAFKA") == "1" else pytest.skip)(reason)
+        (pytest.fail if required.KAFKA else pytest.skip)(reason)
     with (apache_kafka if request.param == "kafka" else embedded_broker)(data_dir=tmp_path / "broker") as broker:
         yield broker
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ import yaml
 
 from consumer.settings import Settings, variable_of
 from consumer.telemetry.metrics import CATALOGUE, PREFIX
+from tests import required
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -38,7 +38,7 @@ def test_promtool_finds_nothing_wrong() -> None:
     """The configuration loads, and each alert fires when it should and stays quiet when it should."""
     if shutil.which("promtool") is None:
         missing = "promtool is not on PATH (Debian: apt-get install prometheus)"
-        if os.environ.get("DOCSLUICE_REQUIRE_PROMETHEUS") == "1":
+        if required.PROMETHEUS:
             pytest.fail(missing)
         pytest.skip(missing)
     for command in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]):
