@@ -53,6 +53,10 @@ class Spending:
     begun: bool = False
     """Whether any call was let out, so that stopping now would waste what it costs."""
 
+    def note_failure(self) -> None:
+        """Remember when the first thing went wrong."""
+        self.first_failed_at = self.first_failed_at or datetime.now(UTC)
+
 
 class Pulse:
     """Counts the calls that the provider answered, to tell one document's bad luck from everybody's."""
@@ -152,6 +156,7 @@ class Analyzer:
         try:
             return step.read(answer)
         except InvalidAnswer as problem:
+            spending.note_failure()
             self._metrics.retries_total.labels(task=step.name, reason="invalid_answer").inc()
             repaired = await self._ask_patiently(step.repair(request, answer, problem), spending)
         try:
@@ -241,7 +246,7 @@ class Analyzer:
             outcome = fault.reason.value
             self._pulse.beats += 1  # the provider is well: it has judged this document
         spending.attempts += 1
-        spending.first_failed_at = spending.first_failed_at or datetime.now(UTC)
+        spending.note_failure()
         self._metrics.llm_requests_total.labels(task=request.step, model=request.model, outcome=outcome).inc()
         if isinstance(fault, QuotaExhausted):
             self._admission.close_gate(QUOTA_PAUSE_SECONDS)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import jsonschema
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from consumer.contracts import OutputValue
 from consumer.errors import InvalidAnswer
@@ -74,22 +74,40 @@ class ChoiceOutput(_Output):
 
 
 class ListOutput(_Output):
-    """Exactly `items` different strings, such as keywords."""
+    """Exactly `items` different strings, such as keywords.
+
+    No JSON schema that a model's server enforces can say "different". With `candidates`, so many strings are asked for
+    and the first `items` of them that differ are kept: small models like to repeat themselves.
+    """
 
     type: Literal["list"]
     items: int = Field(ge=1, le=100)
+    candidates: int | None = Field(default=None, ge=1, le=200)
     max_characters: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.candidates is not None and self.candidates < self.items:
+            raise ValueError("candidates must be at least as many as items")
+        return self
 
     def json_schema(self) -> Schema:
         """Return the schema of one answer."""
-        return _array(_string(self.max_characters), self.items)
+        return _array(_string(self.max_characters), self.candidates or self.items)
 
     def read(self, value: Any) -> OutputValue:
         """Check and return the strings."""
-        found = [_text(item, self.max_characters) for item in _items(value, self.items, "items")]
-        if len({item.casefold() for item in found}) < len(found):
+        said = _items(value, self.candidates or self.items, "items")
+        found = [_text(item, self.max_characters) for item in said if not self._may_be_passed_over(item)]
+        distinct: dict[str, str] = {}
+        for item in found:
+            distinct.setdefault(item.casefold(), item)
+        if len(distinct) < self.items:
             raise InvalidAnswer("the items must differ from one another")
-        return found
+        return list(distinct.values())[: self.items]
+
+    def _may_be_passed_over(self, item: Any) -> bool:
+        return self.candidates is not None and isinstance(item, str) and not item.strip()
 
 
 class JsonOutput(_Output):

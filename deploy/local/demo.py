@@ -31,6 +31,7 @@ _DOCUMENTS = _HERE / "documents"
 _LOCAL_PIPELINE = _HERE.parent / "pipelines" / "local.yaml"
 _RUN_DIR = Path(".docsluice") / "demo"
 _INTERRUPTED = 130
+_WIDTH_OF_A_FILE = 140
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class Provider:
 def main() -> int:
     """Run the demo and return its exit code."""
     arguments = _parser().parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
     if arguments.model and not os.environ.get("OPENAI_API_KEY") and not os.environ.get("OPENAI_BASE_URL"):
         console.print(f"MODEL={arguments.model} needs OPENAI_API_KEY; without MODEL the demo uses its own model.")
         return 2

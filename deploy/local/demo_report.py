@@ -17,7 +17,7 @@ _COMPARED_WITH = "gpt-4o-mini"
 def report(console: Console, outcomes: Sequence[Outcome], tally: Tally, *, model: str, results: Path) -> None:
     """Print every outcome, the totals, and where the results are."""
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.outputs))
-    table = Table(title=f"What {model} made of the documents", show_lines=True)
+    table = Table(title=f"What {model} made of the documents", show_lines=True, expand=True)
     table.add_column("document", style="bold", overflow="fold", ratio=2)
     for name in names:
         table.add_column(name, overflow="fold", ratio=6 if name == "summary" else 2)

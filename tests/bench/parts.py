@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local.process import Child, child_process, free_port
+from producer.connection import Broker, ClientLog
+from producer.following.reader import Reader, Start
 
 TOPICS = ("documents", "documents.results", "documents.dlq")
 
@@ -34,17 +36,24 @@ async def send(bootstrap_servers: str, documents: Mapping[str, str], *, partitio
 
 async def outcomes(bootstrap_servers: str, count: int, consumer: Child) -> Sequence[tuple[str, bytes]]:
     """Wait for `count` outcomes and return (topic, value) of each."""
-    reader = AIOKafkaConsumer(*TOPICS[1:], bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
-    await reader.start()
     found: list[tuple[str, bytes]] = []
-    try:
-        while len(found) < count:
-            if not consumer.running:
-                raise RuntimeError(f"the consumer has ended:\n{consumer.log_tail()}")
-            for records in (await reader.getmany(timeout_ms=500)).values():
-                found += [(record.topic, record.value) for record in records]
-    finally:
-        await reader.stop()
+    with ClientLog().attached() as client_log:
+        # Not a plain aiokafka consumer: on the embedded broker it would spin, and take a core from what is measured.
+        reader = Reader(
+            broker=Broker(bootstrap_servers=bootstrap_servers),
+            topics=TOPICS[1:],
+            start=Start(from_beginning=True),
+            client_log=client_log,
+            say=print,
+        )
+        await reader.open(wait_seconds=30)
+        try:
+            while len(found) < count:
+                if not consumer.running:
+                    raise RuntimeError(f"the consumer has ended:\n{consumer.log_tail()}")
+                found += [(record.topic, record.value) for record in await reader.fetch(timeout_ms=20)]
+        finally:
+            await reader.close()
     return found
 
 

@@ -108,7 +108,7 @@ class ChatClientContract(ABC):
 
 
 class OutboxContract(ABC):
-    """See `Outbox`. The topic `small` takes no record of a megabyte."""
+    """See `Outbox`. The topic `small` takes no batch of more than 10,000 bytes."""
 
     topic: str
     small_topic: str
@@ -138,12 +138,32 @@ class OutboxContract(ABC):
         assert sorted(read, key=key) == sorted(sent, key=key)
 
     async def test_what_is_too_large_is_rejected(self) -> None:
-        """It is the record's fault, at the stage of publishing, and others still go through."""
-        large = Outgoing(topic=self.small_topic, key=b"k", value=random.Random(1).randbytes(1_000_000), headers=[])
-        small = Outgoing(topic=self.small_topic, key=b"k", value=b"x", headers=[])
+        """It is the record's fault, at the stage of publishing, and others still go through before and after it."""
+        large = self._small_topics(random.Random(1).randbytes(1_000_000))
+        small = [self._small_topics(b"%d" % number) for number in range(3)]
         async with self.outbox() as outbox:
+            await outbox.publish(small[0])
             with pytest.raises(RecordRejected) as caught:
                 await outbox.publish(large)
-            await outbox.publish(small)
-            assert list(await self.read(self.small_topic, 1)) == [small]
+            await outbox.publish(small[1])
+            with pytest.raises(RecordRejected):
+                await outbox.publish(large)
+            await outbox.publish(small[2])
+            assert list(await self.read(self.small_topic, 3)) == small
         assert (caught.value.reason, caught.value.stage) == (DeadLetterReason.TOO_LARGE, Stage.PUBLISH)
+
+    async def test_only_what_is_too_large_itself_is_rejected(self) -> None:
+        """Many go out together, and one that is too large takes none of the others with it."""
+        # Each fits the topic by itself; together, as a client may well send them, they do not.
+        payloads = [random.Random(number).randbytes(4_000) for number in range(20)]
+        payloads.insert(7, random.Random(7).randbytes(13_000))
+        outgoing = [self._small_topics(payload) for payload in payloads]
+        async with self.outbox() as outbox:
+            ends = await asyncio.gather(*map(outbox.publish, outgoing), return_exceptions=True)
+            assert [isinstance(end, RecordRejected) for end in ends] == [size > 10_000 for size in map(len, payloads)]
+            read = await self.read(self.small_topic, 20)
+        key = repr
+        assert sorted(read, key=key) == sorted((one for one in outgoing if len(one.value or b"") < 10_000), key=key)
+
+    def _small_topics(self, value: bytes) -> Outgoing:
+        return Outgoing(topic=self.small_topic, key=b"k", value=value, headers=[])

@@ -144,7 +144,7 @@ async def test_the_model_answers_in_the_schema_asked_for(tmp_path: Path) -> None
         "required": ["category"],
         "additionalProperties": False,
     }
-    with local_model(log_path=tmp_path / "log", slots=1) as model:
+    with local_model(log_path=tmp_path / "log") as model:
         async with openai.AsyncOpenAI(base_url=model.base_url, api_key="none", max_retries=0) as client:
             completion = await client.chat.completions.create(
                 model=model.name,

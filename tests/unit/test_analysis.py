@@ -322,6 +322,7 @@ async def test_an_answer_that_stays_invalid_rejects_the_document() -> None:
     assert str(rejection) == ("the answer is still not valid after a repair: category must be one of: tech, other")
     assert len(lab.client.asked("category")) == 2
     assert spending.usage == USAGE + USAGE + USAGE
+    assert spending.first_failed_at is not None  # the dead letter says since when
 
 
 async def test_a_repair_has_attempts_of_its_own() -> None:

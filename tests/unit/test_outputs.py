@@ -30,6 +30,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "choice": {"type": "choice", "labels": ["tech", "Health care"]},
     "list": {"type": "list", "items": 3},
     "short list": {"type": "list", "items": 2, "max_characters": 10},
+    "candidates": {"type": "list", "items": 2, "candidates": 3},
     "json": {"type": "json", "schema": OWN_SCHEMA},
 }
 
@@ -66,6 +67,8 @@ def test_what_is_read_meets_the_schema(kind: str, value: Any) -> None:
         schema = output.json_schema()
         if kind == "choice":
             assert read in KINDS[kind]["labels"]
+        elif kind == "candidates":
+            assert len({item.casefold() for item in read}) == len(read) == KINDS[kind]["items"]
         elif kind == "json":
             jsonschema.validate(value, schema)
         else:
@@ -149,6 +152,37 @@ def test_a_list_that_is_not_what_was_asked_is_refused(value: Any, words: str) ->
         ListOutput(type="list", items=2, max_characters=10).read(value)
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (["a", "b", "c", "d"], ["a", "b"]),
+        (["b", "B", " b", "a"], ["b", "a"]),
+        (["a", "b", "a", "c"], ["a", "b"]),
+        (["a", " ", "", "b"], ["a", "b"]),
+    ],
+)
+def test_the_first_candidates_that_differ_are_kept(value: list[str], kept: list[str]) -> None:
+    """A repeat or a blank among the spare ones costs nothing, not even a repair."""
+    output = ListOutput(type="list", items=2, candidates=4)
+    assert output.json_schema()["minItems"] == output.json_schema()["maxItems"] == len(value)
+    assert output.read(value) == kept
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (["a", "A", "a", " "], "differ"),
+        (["a", "b"], "exactly 4 items"),
+        (["a", "b", "c", 1], "not blank"),
+        (["a", "b", "c", "x" * 11], "at most 10 characters"),
+    ],
+)
+def test_too_few_candidates_that_differ_are_refused(value: Any, words: str) -> None:
+    """Spare ones are no licence for anything else."""
+    with pytest.raises(InvalidAnswer, match=words):
+        ListOutput(type="list", items=2, candidates=4, max_characters=10).read(value)
+
+
 def test_json_meets_its_own_schema() -> None:
     """The message says where it does not."""
     output = JsonOutput(type="json", schema=OWN_SCHEMA)
@@ -173,6 +207,7 @@ def test_json_meets_its_own_schema() -> None:
         ({"type": "choice", "labels": ["a", " b"]}, "space"),
         ({"type": "list"}, "items"),
         ({"type": "list", "items": 101}, "items"),
+        ({"type": "list", "items": 3, "candidates": 2}, "at least as many as items"),
         ({"type": "json", "schema": {"type": "nothing"}}, "not a JSON schema"),
         ({"type": "json", "schema": {"type": "string", "pattern": "("}}, "not a JSON schema"),
         ({"type": "json", "schema": {"properties": {"a": {"$ref": "#/$defs/a"}}}}, r"no \$ref"),
