@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+import contextlib
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import OutOfOrderSequenceNumber, ProducerFenced, UnknownProducerId
-from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId
 
 from consumer.errors import RecordRejected
 from consumer.kafka import faults
 from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, patiently, started
 from consumer.kafka.records import Outgoing
 
-_SEQUENCE_LOST = (OutOfOrderSequenceNumber, UnknownProducerId, ProducerFenced)
-_CLOSE_SECONDS = 5.0
-_partition_of_key = DefaultPartitioner()
+_SPENT = (OutOfOrderSequenceNumber, UnknownProducerId, ProducerFenced, ProducerClosed)
+"""What a producer says after a batch of its was refused, or when it has been replaced meanwhile."""
 
-Put: TypeAlias = Callable[[Any, Outgoing], Awaitable[None]]
+_CLOSE_SECONDS = 5.0
 
 
 class AtLeastOnceOutbox:
@@ -29,14 +27,16 @@ class AtLeastOnceOutbox:
 
     When a broker refuses a batch, aiokafka never uses its sequence numbers again, and the partition refuses everything
     after them as out of order. So after a refusal we go on with a new producer. A batch is refused as a whole,
-    whichever of its records is too large, so each of them gets a second try in a batch of its own.
+    whichever of its records is too large, so each of them gets a second try by itself.
     """
 
     def __init__(self, broker: Broker, producer: Any) -> None:
         self._broker = broker
         self._producer = producer
         self._replacing = asyncio.Lock()
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._spent: dict[Any, asyncio.Task[None]] = {}
+        self._lone_producer: Any = None
+        self._alone = asyncio.Lock()
 
     @classmethod
     async def open(cls, broker: Broker) -> AtLeastOnceOutbox:
@@ -47,24 +47,40 @@ class AtLeastOnceOutbox:
         """See `Outbox.publish`."""
         doing = f"publish to {outgoing.topic}"
         try:
-            await patiently(lambda: self._send(outgoing, _with_others), doing=doing)
+            await patiently(lambda: self._send_with_others(outgoing), doing=doing)
         except RecordRejected:
-            await patiently(lambda: self._send(outgoing, _alone), doing=doing)
+            async with self._alone:
+                await patiently(lambda: self._send_alone(outgoing), doing=doing)
 
     async def close(self) -> None:
         """Disconnect; everything published has been acknowledged already."""
-        await asyncio.gather(_stop(self._producer), *self._stopping, return_exceptions=True)
+        spent = dict(self._spent)
+        for stopping in spent.values():
+            stopping.cancel()
+        last = [producer for producer in (self._producer, self._lone_producer, *spent) if producer is not None]
+        await asyncio.gather(*map(_stop, last), *spent.values(), return_exceptions=True)
 
-    async def _send(self, outgoing: Outgoing, put: Put) -> None:
+    async def _send_with_others(self, outgoing: Outgoing) -> None:
         while True:
             producer = self._producer
             try:
-                return await put(producer, outgoing)
-            except _SEQUENCE_LOST:
+                return await _send(producer, outgoing)
+            except _SPENT:
                 await self._replace(producer)
             except faults.TOO_LARGE:
                 await self._replace(producer)
                 raise
+
+    async def _send_alone(self, outgoing: Outgoing) -> None:
+        """Through a producer that nobody else uses: aiokafka's own way to send a batch of one may wait for ever."""
+        if self._lone_producer is None:
+            self._lone_producer = await _connected(self._broker)
+        try:
+            await _send(self._lone_producer, outgoing)
+        except BaseException:
+            spent, self._lone_producer = self._lone_producer, None
+            await _stop(spent)
+            raise
 
     async def _replace(self, spent: Any) -> None:
         """Go on with a new producer, once, however many records find that the old one is spent."""
@@ -73,9 +89,8 @@ class AtLeastOnceOutbox:
                 return
             self._producer = await _connected(self._broker)
         # What it has on its way to other partitions is still good, so its end is waited for elsewhere.
-        stopping = asyncio.create_task(_stop(spent), name="outbox.stop-spent-producer")
-        self._stopping.add(stopping)
-        stopping.add_done_callback(self._stopping.discard)
+        self._spent[spent] = asyncio.create_task(spent.stop(), name="outbox.stop-spent-producer")
+        self._spent[spent].add_done_callback(lambda _: self._spent.pop(spent))
 
 
 async def _connected(broker: Broker) -> Any:
@@ -94,23 +109,11 @@ async def _connected(broker: Broker) -> Any:
 
 async def _stop(producer: Any) -> None:
     """Its own stop waits for everything to be delivered, and to a broker that is away that is for ever."""
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_CLOSE_SECONDS):
             await producer.stop()
-    except TimeoutError:
-        await producer.client.close()
+    await producer.client.close()
 
 
-async def _with_others(producer: Any, outgoing: Outgoing) -> None:
+async def _send(producer: Any, outgoing: Outgoing) -> None:
     await producer.send_and_wait(outgoing.topic, value=outgoing.value, key=outgoing.key, headers=list(outgoing.headers))
-
-
-async def _alone(producer: Any, outgoing: Outgoing) -> None:
-    batch = producer.create_batch()
-    batch.append(timestamp=None, key=outgoing.key, value=outgoing.value, headers=list(outgoing.headers))
-    batch.close()
-    partitions = sorted(await producer.partitions_for(outgoing.topic))
-    acknowledgement = await producer.send_batch(
-        batch, outgoing.topic, partition=_partition_of_key(outgoing.key, partitions, partitions)
-    )
-    await acknowledgement
