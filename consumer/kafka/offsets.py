@@ -1,40 +1,73 @@
 """Which records of one partition are open, and how far it may be committed. Pure.
 
 Records end out of order. The committable offset is the lowest one still open or, when none is, one past the highest
-that was opened: everything below it has ended. Only offsets that were really read are known here, so gaps (compaction,
-transaction markers) need no care.
+that was opened: everything below it has ended. What has ended above it goes into the commit's metadata, so that after
+a crash it is known, and passed over. Only offsets that were really read are opened, so gaps (compaction, transaction
+markers) need no care: no record will ever come for them, and it does no harm to count them as ended.
+
+The metadata reads `docsluice/1:3+5000,1+20`: from the committed offset on, 3 offsets that are open, 5,000 that have
+ended, 1 open, 20 ended; whatever comes after is open or unread.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
+
+METADATA_CAP_BYTES = 4_096
+"""What a broker takes by default (`offset.metadata.max.bytes`)."""
+
+_PREFIX = "docsluice/1:"
+_RUNS = re.compile(r"[1-9][0-9]{0,18}\+[1-9][0-9]{0,18}(,[1-9][0-9]{0,18}\+[1-9][0-9]{0,18})*")
+
+
+class Run(NamedTuple):
+    """Offsets from `start` up to, and without, `end`."""
+
+    start: int
+    end: int
 
 
 class CommitPoint(NamedTuple):
-    """What is committed for one partition. `metadata` has room for the records that ended above `offset`."""
+    """What is committed for one partition. `metadata` tells which records have ended above `offset`."""
 
     offset: int
     metadata: str = ""
 
 
-class Offsets:
-    """The open records of one partition, in one life of its assignment."""
+class ForeignMetadataError(ValueError):
+    """Commit metadata that is not ours, or was damaged."""
 
-    def __init__(self) -> None:
+
+class Offsets:
+    """The open records of one partition, in one life of its assignment.
+
+    `ended_before` are the runs that an earlier life has left behind (see `decode`).
+    """
+
+    def __init__(self, ended_before: Sequence[Run] = ()) -> None:
         self._open: OrderedDict[int, None] = OrderedDict()  # in offset order, for that is how they are opened
         self._next_offset: int | None = None
+        self._ended_before = list(ended_before)
 
-    def opened(self, offset: int) -> None:
-        """A record was read and is being worked on.
+    def opened(self, offset: int) -> bool:
+        """A record was read. Return whether there is work to do: False when it ended in an earlier life.
 
         Raises:
             ValueError: offsets must rise; a second opening would lose track of the first.
         """
         if self._next_offset is not None and offset < self._next_offset:
             raise ValueError(f"offset {offset} was opened after {self._next_offset - 1}")
-        self._open[offset] = None
         self._next_offset = offset + 1
+        while self._ended_before and self._ended_before[0].end <= offset:
+            self._ended_before.pop(0)
+        if self._ended_before and self._ended_before[0].start <= offset:
+            return False
+        self._open[offset] = None
+        return True
 
     def closed(self, offset: int) -> None:
         """A record has ended.
@@ -44,11 +77,30 @@ class Offsets:
         """
         del self._open[offset]
 
-    def committable(self) -> CommitPoint | None:
-        """How far this partition may be committed; None while nothing was read."""
-        if self._open:
-            return CommitPoint(next(iter(self._open)))
-        return None if self._next_offset is None else CommitPoint(self._next_offset)
+    def is_open(self, offset: int) -> bool:
+        """Whether a record was opened and has not ended."""
+        return offset in self._open
+
+    def committable(self, *, closing: Collection[int] = ()) -> CommitPoint | None:
+        """How far this partition may be committed; None while nothing was read.
+
+        `closing` are open records that will have ended when the commit is done, as in a transaction.
+        """
+        if self._next_offset is None:
+            return None
+        still_open = [offset for offset in self._open if offset not in closing] if closing else list(self._open)
+        ended = list(self._ended_runs(still_open, self._next_offset))
+        watermark = still_open[0] if still_open else self._next_offset
+        while ended and ended[0].start <= watermark:
+            watermark = max(watermark, ended.pop(0).end)
+        return CommitPoint(watermark, encode(watermark, ended))
+
+    def metadata_ratio(self) -> float:
+        """How much of the metadata's cap the map takes; above 1 it no longer holds all that has ended."""
+        if self._next_offset is None or not self._open:
+            return 0.0
+        runs = self._ended_runs(list(self._open), self._next_offset)
+        return len(_written(next(iter(self._open)), runs)) / METADATA_CAP_BYTES
 
     @property
     def next_offset(self) -> int | None:
@@ -59,3 +111,61 @@ class Offsets:
     def open_count(self) -> int:
         """How many records are open."""
         return len(self._open)
+
+    def _ended_runs(self, still_open: Sequence[int], next_offset: int) -> Iterator[Run]:
+        """What has ended above the lowest open record, in order: read in this life, or known from an earlier one."""
+        between = (Run(low + 1, high) for low, high in pairwise([*still_open, next_offset]) if high > low + 1)
+        left_behind = (Run(max(start, next_offset), end) for start, end in self._ended_before if end > next_offset)
+        return _joined(chain(between, left_behind))
+
+
+def encode(offset: int, ended: Iterable[Run]) -> str:
+    """Metadata for a commit at `offset` with these runs above it: rising, apart from one another, never at `offset`.
+
+    Runs that would not fit under the cap are left out, the highest first: their records would then be repeated.
+    """
+    written = _written(offset, ended)
+    if len(written) > METADATA_CAP_BYTES:
+        written = written[: written.rindex(",", 0, METADATA_CAP_BYTES + 1)]
+    return written
+
+
+def decode(point: CommitPoint) -> list[Run]:
+    """The runs that a commit says have ended above its offset; none without metadata.
+
+    Raises:
+        ForeignMetadataError: the metadata is not ours, or was damaged.
+    """
+    if not point.metadata:
+        return []
+    said = point.metadata.removeprefix(_PREFIX)
+    if said == point.metadata or not _RUNS.fullmatch(said):
+        raise ForeignMetadataError("not the map of ended records that docsluice writes")
+    runs, end = [], point.offset
+    for distance, length in (pair.split("+") for pair in said.split(",")):
+        start = end + int(distance)
+        end = start + int(length)
+        runs.append(Run(start, end))
+    return runs
+
+
+def _written(offset: int, ended: Iterable[Run]) -> str:
+    pairs, end = [], offset
+    for run in ended:
+        pairs.append(f"{run.start - end}+{run.end - run.start}")
+        end = run.end
+    return _PREFIX + ",".join(pairs) if pairs else ""
+
+
+def _joined(runs: Iterable[Run]) -> Iterator[Run]:
+    """The same offsets with runs that touch made into one."""
+    last: Run | None = None
+    for run in runs:
+        if last is not None and run.start <= last.end:
+            last = Run(last.start, run.end)
+            continue
+        if last is not None:
+            yield last
+        last = run
+    if last is not None:
+        yield last

@@ -1,38 +1,179 @@
-"""How far a partition may be committed while its records end out of order."""
+"""How far a partition may be committed while its records end out of order, and what a later life knows of it."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.kafka.offsets import CommitPoint, Offsets
+from consumer.kafka.offsets import (
+    METADATA_CAP_BYTES,
+    CommitPoint,
+    ForeignMetadataError,
+    Offsets,
+    Run,
+    decode,
+    encode,
+)
+
+GAPS = st.lists(st.integers(1, 50), min_size=1, max_size=60)
+START = st.integers(0, 2**62)
 
 
-@given(gaps=st.lists(st.integers(1, 50), min_size=1, max_size=60), start=st.integers(0, 2**62), data=st.data())
-def test_nothing_open_is_ever_committed(gaps: list[int], start: int, data: st.DataObject) -> None:
-    """Whatever the order and the gaps: no open record is passed, nothing goes back, and all that ended is included."""
-    offsets, model, upcoming, last = Offsets(), set[int](), start, -1
-    to_open = list(gaps)
-    while to_open or model:
-        if to_open and (not model or data.draw(st.booleans())):
-            offsets.opened(upcoming)
-            model.add(upcoming)
-            next_offset = upcoming + 1
-            upcoming += to_open.pop()
+class Life:
+    """One life of a partition, checked against the plainest of models: the set of all records that have ended."""
+
+    def __init__(self, records: list[int], ended: set[int], committed: CommitPoint) -> None:
+        self.offsets = Offsets(decode(committed))
+        self.ended = ended
+        self.unread = [offset for offset in records if offset >= committed.offset]
+        self.open: set[int] = set()
+        self.committed = committed
+
+    def read(self) -> None:
+        offset = self.unread.pop(0)
+        if self.offsets.opened(offset):
+            assert offset not in self.ended, "what has ended is never worked on again"
+            self.open.add(offset)
         else:
-            ended = data.draw(st.sampled_from(sorted(model)))
-            offsets.closed(ended)
-            model.remove(ended)
-        point = offsets.committable()
-        assert point == CommitPoint(min(model, default=next_offset))
-        assert point.offset >= last
-        assert offsets.next_offset == next_offset
-        assert offsets.open_count == len(model)
-        last = point.offset
-    assert last == next_offset
+            assert offset in self.ended, "what has not ended is never passed over"
+
+    def end(self, offset: int) -> None:
+        self.offsets.closed(offset)
+        self.open.remove(offset)
+        self.ended.add(offset)
+
+    def commit(self) -> None:
+        self.committed = self.offsets.committable() or self.committed
+
+
+@settings(max_examples=300)
+@given(gaps=GAPS, start=START, data=st.data())
+def test_nothing_is_lost_and_nothing_repeated_over_crashes(gaps: list[int], start: int, data: st.DataObject) -> None:
+    """Whatever the order, the gaps and the crashes: a commit passes no open record, and a later life repeats none."""
+    records = [start + sum(gaps[:count]) for count in range(len(gaps))]
+    life = Life(records, set(), CommitPoint(start))
+    while life.unread or life.open:
+        steps = ["read"] * bool(life.unread) + ["end"] * bool(life.open) + ["crash"]
+        match data.draw(st.sampled_from(steps)):
+            case "read":
+                life.read()
+            case "end":
+                life.end(data.draw(st.sampled_from(sorted(life.open))))
+            case "crash":
+                life.commit()
+                life = Life(records, life.ended, life.committed)
+        before = life.committed.offset
+        life.commit()
+        assert before <= life.committed.offset
+        assert all(offset in life.ended for offset in records if offset < life.committed.offset)
+        assert life.offsets.open_count == len(life.open)
+    assert life.ended == set(records)
+    assert life.committed.metadata == ""
+
+
+@given(gaps=GAPS, start=START, data=st.data())
+def test_what_a_transaction_closes_counts_as_closed(gaps: list[int], start: int, data: st.DataObject) -> None:
+    """The point that a transaction commits is the one that closing its records leads to."""
+    offsets = Offsets()
+    records = [start + sum(gaps[:count]) for count in range(len(gaps))]
+    for offset in records:
+        offsets.opened(offset)
+    closing = data.draw(st.sets(st.sampled_from(records)))
+    foreseen = offsets.committable(closing=closing)
+    for offset in closing:
+        offsets.closed(offset)
+    assert offsets.committable() == foreseen
+
+
+RUNS = st.lists(st.tuples(st.integers(1, 2**40), st.integers(1, 2**40)), max_size=100)
+
+
+@given(offset=START, pairs=RUNS)
+def test_the_map_can_be_read_back(offset: int, pairs: list[tuple[int, int]]) -> None:
+    """Encoding and decoding are each other's inverse."""
+    runs, end = [], offset
+    for distance, length in pairs:
+        runs.append(Run(end + distance, end + distance + length))
+        end += distance + length
+    assert decode(CommitPoint(offset, encode(offset, runs))) == runs
+
+
+def test_the_map_stays_under_the_cap() -> None:
+    """What does not fit is left out from the top, and what is there can be read."""
+    runs = [Run(start, start + 1) for start in range(1, 10_000, 2)]
+    metadata = encode(0, runs)
+    assert METADATA_CAP_BYTES - 4 < len(metadata.encode()) <= METADATA_CAP_BYTES
+    kept = decode(CommitPoint(0, metadata))
+    assert kept == runs[: len(kept)]
+
+
+def test_the_ratio_tells_when_the_map_is_too_large() -> None:
+    """It grows with the runs, not with the records, and passes 1 when something is left out."""
+    offsets = Offsets()
+    assert offsets.metadata_ratio() == 0
+    for offset in range(5_000):
+        offsets.opened(offset)
+    for offset in range(1, 5_000):
+        offsets.closed(offset)
+    assert 0 < offsets.metadata_ratio() < 0.01
+    for offset in range(5_000, 12_000):
+        offsets.opened(offset)
+    for offset in range(5_000, 12_000, 2):
+        offsets.closed(offset)
+    assert offsets.metadata_ratio() > 1
+    offsets.closed(0)
+    for offset in range(5_001, 12_000, 2):
+        offsets.closed(offset)
+    assert offsets.metadata_ratio() == 0
+
+
+def test_the_map_can_be_read_by_a_person() -> None:
+    """Open and ended in turn, from the committed offset on."""
+    offsets = Offsets()
+    for offset in range(10, 20):
+        offsets.opened(offset)
+    for offset in (12, 13, 14, 17):
+        offsets.closed(offset)
+    assert offsets.committable() == CommitPoint(10, "docsluice/1:2+3,2+1")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "{}",
+        "docsluice/1:",
+        "docsluice/2:1+1",
+        "docsluice/1:0+1",
+        "docsluice/1:1+0",
+        "docsluice/1:1+1,",
+        "docsluice/1:1",
+        "docsluice/1:1+1 ",
+        "docsluice/1:-1+5",
+        "docsluice/1:٣+1",
+        "docsluice/1:" + "9" * 30 + "+1",
+        " docsluice/1:1+1",
+    ],
+)
+def test_foreign_or_damaged_metadata_is_told_apart(metadata: str) -> None:
+    """It is never half understood."""
+    with pytest.raises(ForeignMetadataError):
+        decode(CommitPoint(5, metadata))
+
+
+def test_what_ended_before_and_was_not_read_again_is_not_forgotten() -> None:
+    """A commit right after a restart hands the whole map on, though most of it has not been read again."""
+    restored = CommitPoint(10, "docsluice/1:1+5000,2+3")
+    offsets = Offsets(decode(restored))
+    assert offsets.committable() is None
+    assert offsets.opened(10)
+    assert offsets.committable() == restored
+    assert not offsets.opened(11)
+    assert offsets.committable() == restored
+    offsets.closed(10)
+    assert offsets.committable() == CommitPoint(5011, "docsluice/1:2+3")
 
 
 def test_nothing_read_means_nothing_to_commit() -> None:
@@ -59,8 +200,10 @@ def test_only_an_open_offset_is_closed() -> None:
     """Closing what is not open is a bug that must be seen and not a silent commit."""
     offsets = Offsets()
     offsets.opened(5)
+    assert offsets.is_open(5)
     offsets.closed(5)
     for not_open in (5, 6):
+        assert not offsets.is_open(not_open)
         with pytest.raises(KeyError):
             offsets.closed(not_open)
 
