@@ -101,7 +101,7 @@ class Pipeline:
         event = decode(key=record.key, value=value, headers=record.headers)
         outputs = await self._analyzer.analyze(event.text, spending)
         result = self._result(record, event, outputs, spending, started_at)
-        await self._outbox.publish(self._result_message(record, result))
+        await self._outbox.publish(self._result_message(record, result), ending=record)
         self._metrics.documents_total.labels(outcome="result").inc()
 
     async def _publish_dead_letter(self, record: Record, error: Exception, spending: Spending) -> None:
@@ -118,7 +118,7 @@ class Pipeline:
         )
         topic = self._identity.dead_letter_topic
         try:
-            await self._outbox.publish(dead_letter(record, failure, topic=topic))
+            await self._outbox.publish(dead_letter(record, failure, topic=topic), ending=record)
         except RecordRejected as too_large:
             raise PublishImpossible(
                 f"the dead letter of {record.topic}/{record.partition}@{record.offset} is larger than topic {topic} "

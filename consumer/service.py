@@ -15,9 +15,13 @@ from consumer.admission.admission import Admission, Limits
 from consumer.analysis import Analyzer
 from consumer.contracts import DeadLetterReason
 from consumer.errors import ConfigurationError
+from consumer.kafka.backpressure import OpenLimits
+from consumer.kafka.commits import Committer, GroupCommitter
 from consumer.kafka.connection import Broker, ensure_topics
 from consumer.kafka.outbox import AtLeastOnceOutbox
+from consumer.kafka.records import Outbox
 from consumer.kafka.source import Source, Subscription
+from consumer.kafka.transactions import ExactlyOnceOutbox
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import Prices, load_own_prices
@@ -32,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 Done = TypeVar("Done")
 
-POLL_DEADLINE_SECONDS = 120.0
+LOOP_DEADLINE_SECONDS = 120.0
 
 
 class Stopped(Exception):
@@ -91,17 +95,29 @@ class Service:
         client = client_of(settings)
         cleanup.push_async_callback(client.close)
         await _unless(stop, ensure_topics(broker, topics_of(settings), partitions=settings.topic_partitions))
-        outbox = await _unless(stop, AtLeastOnceOutbox.open(broker))
-        cleanup.push_async_callback(outbox.close)
+        outbox, committer = await _unless(stop, self._delivery(broker, cleanup))
         pipeline = self._pipeline_of(client, outbox)
         source = Source(
-            broker=broker, subscription=_subscription(settings), process=pipeline.process, metrics=self._metrics
+            broker=broker,
+            subscription=_subscription(settings),
+            process=pipeline.process,
+            committer=committer,
+            metrics=self._metrics,
         )
         cleanup.push_async_callback(source.close)
         await _unless(stop, source.start())
         self._source = source
         self._say_started()
         return source, pipeline
+
+    async def _delivery(self, broker: Broker, cleanup: contextlib.AsyncExitStack) -> tuple[Outbox, Committer]:
+        if self._settings.delivery == "exactly_once":
+            both = ExactlyOnceOutbox(broker=broker, group_id=self._settings.group_id, metrics=self._metrics)
+            cleanup.push_async_callback(both.close)
+            return both, both
+        outbox = await AtLeastOnceOutbox.open(broker)
+        cleanup.push_async_callback(outbox.close)
+        return outbox, GroupCommitter(metrics=self._metrics)
 
     async def _drain(self, source: Source, pipeline: Pipeline) -> None:
         """Finish what has been begun; what has not is read again by whoever comes next."""
@@ -123,7 +139,7 @@ class Service:
                 [f"DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({error.strerror}); choose another port"]
             ) from error
 
-    def _pipeline_of(self, client: OpenAIChatClient, outbox: AtLeastOnceOutbox) -> Pipeline:
+    def _pipeline_of(self, client: OpenAIChatClient, outbox: Outbox) -> Pipeline:
         settings, waits = self._settings, self._metrics.admission_wait_seconds_total
         self._admission = Admission(
             limits=_limits(settings),
@@ -149,9 +165,12 @@ class Service:
 
     def why_not_live(self) -> str | None:
         """See `telemetry.health.Health`."""
-        if self._source is None or time.monotonic() - self._source.polled_at < POLL_DEADLINE_SECONDS:
+        if self._source is None:
             return None
-        return f"the poll loop has not moved for {POLL_DEADLINE_SECONDS:.0f} seconds"
+        for name, moved_at in (("poll", self._source.polled_at), ("commit", self._source.committed_at)):
+            if time.monotonic() - moved_at > LOOP_DEADLINE_SECONDS:
+                return f"the {name} loop has not moved for {LOOP_DEADLINE_SECONDS:.0f} seconds"
+        return None
 
     def why_not_ready(self) -> str | None:
         """See `telemetry.health.Health`."""
@@ -223,7 +242,12 @@ def _subscription(settings: Settings) -> Subscription:
         topic=settings.input_topic,
         group_id=settings.group_id,
         group_instance_id=settings.group_instance_id,
-        max_open_records_per_partition=settings.max_open_records_per_partition,
+        ordering=settings.ordering,
+        open_limits=OpenLimits(
+            records_per_partition=settings.max_open_records_per_partition,
+            records=settings.max_open_records,
+            bytes=settings.max_open_bytes,
+        ),
         commit_interval_seconds=settings.commit_interval_seconds,
         drain_seconds=settings.drain_seconds,
     )

@@ -54,8 +54,8 @@ class Settings(BaseSettings):
     result_topic: str = Field("documents.results", pattern=_TOPIC)
     dead_letter_topic: str = Field("documents.dlq", pattern=_TOPIC)
     topic_partitions: int = Field(-1, ge=-1)
-    delivery: Literal["at_least_once"] = "at_least_once"
-    ordering: Literal["unordered"] = "unordered"
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    ordering: Literal["unordered", "key", "partition"] = "unordered"
 
     pipeline: Path | None = None
     model: str = Field("gpt-4o-mini", min_length=1)
@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     max_attempts: int = Field(5, ge=1)
 
     max_open_records_per_partition: int = Field(256, ge=1)
+    max_open_records: int = Field(2048, ge=1)
+    max_open_bytes: int = Field(128 * 1024 * 1024, ge=1)
     commit_interval_seconds: float = Field(0.5, gt=0)
     drain_seconds: float = Field(30.0, ge=0)
 

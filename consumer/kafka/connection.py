@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from consumer.errors import BrokerFault, ConfigurationError
 from consumer.kafka import faults
+from consumer.kafka.offsets import CommitPoint
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +27,7 @@ MAX_REQUEST_BYTES = 64 * 1024 * 1024
 """The producer's own bound, far above any topic's: the topic's `max.message.bytes` is to decide, not the client."""
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
+_STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,14 @@ async def started(make: Callable[[], Any], *, doing: str) -> Any:
     return await patiently(start_one, doing=doing)
 
 
+async def stopped(producer: Any) -> None:
+    """Stop a producer. Its own stop waits for everything to be delivered, and to a broker that is away for ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.stop()
+    await producer.client.close()
+
+
 async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int) -> None:
     """Create the topics that are missing; `partitions` -1 leaves their number to the broker.
 
@@ -128,6 +139,27 @@ async def missing_topics(broker: Broker, topics: Sequence[str]) -> list[str]:
     async with _admin(broker) as admin:
         there = await patiently(admin.list_topics, doing="look up the topics")
         return sorted(set(topics) - set(there))
+
+
+async def committed_points(
+    broker: Broker, group_id: str, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, CommitPoint]:
+    """What the group has committed, with its metadata, which a consumer's own `committed()` drops.
+
+    Partitions without a commit are left out. Waits for a broker that is away.
+    """
+    if not partitions:
+        return {}
+    async with _admin(broker) as admin:
+        stored = await patiently(
+            lambda: admin.list_consumer_group_offsets(group_id, partitions=list(partitions)),
+            doing="look up the committed offsets",
+        )
+    return {
+        TopicPartition(*partition): CommitPoint(point.offset, point.metadata or "")
+        for partition, point in stored.items()
+        if point.offset >= 0
+    }
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -11,13 +10,11 @@ from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed, ProducerFe
 
 from consumer.errors import RecordRejected
 from consumer.kafka import faults
-from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, patiently, started
-from consumer.kafka.records import Outgoing
+from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, patiently, started, stopped
+from consumer.kafka.records import Outgoing, Record
 
 _SPENT = (OutOfOrderSequenceNumber, UnknownProducerId, ProducerFenced, ProducerClosed)
 """What a producer says after a batch of its was refused, or when it has been replaced meanwhile."""
-
-_CLOSE_SECONDS = 5.0
 
 
 class AtLeastOnceOutbox:
@@ -43,7 +40,7 @@ class AtLeastOnceOutbox:
         """Connect, waiting for the broker."""
         return cls(broker, await _connected(broker))
 
-    async def publish(self, outgoing: Outgoing) -> None:
+    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:  # noqa: ARG002 - the offset is committed later
         """See `Outbox.publish`."""
         doing = f"publish to {outgoing.topic}"
         try:
@@ -58,7 +55,7 @@ class AtLeastOnceOutbox:
         for stopping in spent.values():
             stopping.cancel()
         last = [producer for producer in (self._producer, self._lone_producer, *spent) if producer is not None]
-        await asyncio.gather(*map(_stop, last), *spent.values(), return_exceptions=True)
+        await asyncio.gather(*map(stopped, last), *spent.values(), return_exceptions=True)
 
     async def _send_with_others(self, outgoing: Outgoing) -> None:
         while True:
@@ -79,7 +76,7 @@ class AtLeastOnceOutbox:
             await _send(self._lone_producer, outgoing)
         except BaseException:
             spent, self._lone_producer = self._lone_producer, None
-            await _stop(spent)
+            await stopped(spent)
             raise
 
     async def _replace(self, spent: Any) -> None:
@@ -105,14 +102,6 @@ async def _connected(broker: Broker) -> Any:
         ),
         doing="connect the producer",
     )
-
-
-async def _stop(producer: Any) -> None:
-    """Its own stop waits for everything to be delivered, and to a broker that is away that is for ever."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await producer.stop()
-    await producer.client.close()
 
 
 async def _send(producer: Any, outgoing: Outgoing) -> None:

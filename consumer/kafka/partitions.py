@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
 
-from consumer.kafka.offsets import CommitPoint, Offsets
+from consumer.kafka.offsets import CommitPoint, Offsets, Run
+from consumer.kafka.ordering import Lanes
 
 
 @dataclass(eq=False, slots=True)
@@ -17,20 +18,36 @@ class PartitionLife:
     """One partition for as long as nobody else has had it in between.
 
     Tasks hold on to the life that they were started in, so that a late finisher closes its record there and can never
-    touch a later life of the same partition.
+    touch a later life of the same partition. `epoch` says the same to those who know the partition only by its number.
     """
 
     partition: TopicPartition
+    epoch: int = 0
     offsets: Offsets = field(default_factory=Offsets)
     committed: CommitPoint | None = None
+    attempted: CommitPoint | None = None
+    """What was last sent to be committed; the answer may have been lost on the way."""
     paused: bool = False
-    tasks: dict[asyncio.Task[None], float] = field(default_factory=dict)
+    open_bytes: int = 0
+    tasks: dict[asyncio.Task[bool], float] = field(default_factory=dict)
     """Each with the time at which its record was read."""
+    lanes: Lanes = field(default_factory=Lanes)
 
     def to_commit(self) -> CommitPoint | None:
         """What should be committed now; None when nothing has changed since the last commit."""
         point = self.offsets.committable()
         return None if point == self.committed else point
+
+    def ended(self, offset: int) -> None:
+        """A record has ended; a transaction may have closed it already."""
+        if self.offsets.is_open(offset):
+            self.offsets.closed(offset)
+
+    def is_at(self, stored: CommitPoint | None) -> bool:
+        """Whether what the group has stored is what we have committed, so that nobody else has been at it."""
+        if stored is not None and stored == self.attempted:
+            self.committed = stored
+        return stored == self.committed
 
 
 class Partitions:
@@ -38,10 +55,26 @@ class Partitions:
 
     def __init__(self) -> None:
         self._lives: dict[TopicPartition, PartitionLife] = {}
+        self._epoch = 0
 
-    def life(self, partition: TopicPartition) -> PartitionLife:
-        """The partition's life, begun now if it has none."""
-        return self._lives.setdefault(partition, PartitionLife(partition))
+    def next_epoch(self) -> int:
+        """A number for a life about to begin, never used before."""
+        self._epoch += 1
+        return self._epoch
+
+    def begin(
+        self,
+        partition: TopicPartition,
+        *,
+        epoch: int = 0,
+        committed: CommitPoint | None = None,
+        ended_before: Sequence[Run] = (),
+    ) -> PartitionLife:
+        """A new life of a partition, from what its last one has committed. What was there before is forgotten."""
+        self.forget(partition)
+        life = PartitionLife(partition, epoch=epoch, committed=committed, offsets=Offsets(ended_before))
+        self._lives[partition] = life
+        return life
 
     def find(self, partition: TopicPartition) -> PartitionLife | None:
         """The partition's life, if it has one."""
@@ -56,14 +89,19 @@ class Partitions:
     def __iter__(self) -> Iterator[PartitionLife]:
         return iter(list(self._lives.values()))
 
-    def tasks(self) -> set[asyncio.Task[None]]:
+    def tasks(self) -> set[asyncio.Task[bool]]:
         """All that is being worked on."""
         return {task for life in self._lives.values() for task in life.tasks}
 
-    def to_commit(self) -> dict[TopicPartition, CommitPoint]:
-        """What should be committed now."""
-        points = {life.partition: life.to_commit() for life in self._lives.values()}
-        return {partition: point for partition, point in points.items() if point is not None}
+    @property
+    def open_count(self) -> int:
+        """How many records are open, over all partitions."""
+        return sum(life.offsets.open_count for life in self._lives.values())
+
+    @property
+    def open_bytes(self) -> int:
+        """How many bytes of records are held in memory, over all partitions."""
+        return sum(life.open_bytes for life in self._lives.values())
 
     def oldest_age_seconds(self) -> float:
         """How long the longest open record has been open; 0 when none is."""

@@ -10,7 +10,10 @@ from consumer.contracts import Headers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One record of the input topic. `value` is None for a tombstone; `timestamp_ms` is -1 where there is none."""
+    """One record of the input topic. `value` is None for a tombstone; `timestamp_ms` is -1 where there is none.
+
+    `epoch` tells the lives of its partition apart: what was read in one must not end in another.
+    """
 
     topic: str
     partition: int
@@ -19,6 +22,13 @@ class Record:
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+    epoch: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its parts, which are held in memory while it is open."""
+        headers = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +44,10 @@ class Outgoing:
 class Outbox(Protocol):
     """Where outcomes go."""
 
-    async def publish(self, outgoing: Outgoing) -> None:
-        """Return when the broker has acknowledged it; wait out a broker that is away.
+    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+        """Publish the outcome of the record `ending`, and return when nothing can undo it.
+
+        A broker that is away is waited for.
 
         Raises:
             RecordRejected: it is larger than the topic takes (`too_large`).

@@ -1,4 +1,4 @@
-"""Reads records and gives each to a task of its own; commits what has ended; survives rebalances.
+"""Reads records and gives each to a task of its own; has what has ended committed; survives rebalances.
 
 One task is always inside `getmany`: work never blocks it. A partition with too many open records is paused and polling
 goes on. It is ended by a flag and never by cancelling `getmany`, whose count of fetches would be wrong for good
@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError
 
-from consumer.kafka import faults
-from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, patiently, started
+from consumer.kafka.backpressure import OpenLimits
+from consumer.kafka.commits import Committer
+from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, committed_points, patiently, started
+from consumer.kafka.offsets import CommitPoint, ForeignMetadataError, Run, decode
+from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife, Partitions
 from consumer.kafka.records import Record
 from consumer.telemetry.metrics import Metrics
@@ -34,20 +37,21 @@ _POLL_MS = 20
 _REST_MS = 200
 _POLL_GRACE_SECONDS = 2.0
 _LAST_COMMIT_SECONDS = 10.0
+_COMMIT_SECONDS = 60.0
 _SESSION_TIMEOUT_MS = 15_000
 _HEARTBEAT_MS = 3_000
 _MAX_POLL_INTERVAL_MS = 600_000
-_RESUME_BELOW = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """What to read, and how much of it at a time."""
+    """What to read, in which order, and how much of it at a time."""
 
     topic: str
     group_id: str
     group_instance_id: str | None
-    max_open_records_per_partition: int
+    ordering: Ordering
+    open_limits: OpenLimits
     commit_interval_seconds: float
     drain_seconds: float
 
@@ -55,18 +59,22 @@ class Subscription:
 class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """The input topic. `fault` completes with an exception when a record's task or a commit says: stop."""
 
-    def __init__(self, *, broker: Broker, subscription: Subscription, process: Process, metrics: Metrics) -> None:
+    def __init__(
+        self, *, broker: Broker, subscription: Subscription, process: Process, committer: Committer, metrics: Metrics
+    ) -> None:
         self._broker = broker
         self._subscription = subscription
         self._process = process
+        self._committer = committer
         self._metrics = metrics
         self._partitions = Partitions()
         self._consumer: Any = None
         self._poll_task: asyncio.Task[None] | None = None
         self._commit_task: asyncio.Task[None] | None = None
+        self._committing = asyncio.Lock()
         self._draining = False
         self._stopped = False
-        self.polled_at = time.monotonic()
+        self.polled_at = self.committed_at = time.monotonic()
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
@@ -103,32 +111,25 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     async def _commit_regularly(self) -> None:
         while not self._stopped:
+            self.committed_at = time.monotonic()
             await asyncio.sleep(self._subscription.commit_interval_seconds)
-            await self.commit()
+            try:
+                async with asyncio.timeout(_COMMIT_SECONDS):
+                    await self.commit()
+            except TimeoutError:
+                log.warning("commit.waiting", reason="the broker does not answer; tried again")
+            self._balance()
 
     async def commit(self) -> None:
-        """Commit what has ended. During a rebalance nothing can be committed; the next round will."""
-        assigned = self._consumer.assignment()
-        points = {p: point for p, point in self._partitions.to_commit().items() if p in assigned}
-        if not points:
-            return
-        try:
-            await self._consumer.commit({partition: tuple(point) for partition, point in points.items()})
-        except (CommitFailedError, IllegalStateError):
-            self._metrics.commits_total.labels(outcome="rebalanced").inc()
-            return
-        except KafkaError as error:
-            self._metrics.commits_total.labels(outcome="failed").inc()
-            fault = faults.translate(error, doing="commit offsets")
-            if fault is not None:
-                raise fault from error
-            log.warning("commit.failed", error=f"{type(error).__name__}: {error}")
-            return
-        self._metrics.commits_total.labels(outcome="ok").inc()
-        for partition, point in points.items():
-            life = self._partitions.find(partition)
-            if life is not None:
-                life.committed = point
+        """Commit what has ended, and begin anew with partitions that others have had without our noticing."""
+        async with self._committing:
+            assigned = self._consumer.assignment()
+            lives = [life for life in self._partitions if life.partition in assigned]
+            for life in await self._committer.commit(lives, self._consumer):
+                log.warning("partition.taken_by_another", partition=life.partition.partition)
+                await self._forget(life)
+            if not self._draining:
+                await self._begin([partition for partition in assigned if self._partitions.find(partition) is None])
 
     async def drain(self, *, seconds: float) -> int:
         """Open no more records, give the open ones so long to end, and let go of the rest; returns how many those are.
@@ -137,8 +138,10 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         """
         self._draining = True
         self._pause(life for life in self._partitions if not life.paused)
+        for life in self._partitions:
+            life.lanes.release_waiting()
         tasks = self._partitions.tasks()
-        unfinished: set[asyncio.Task[None]] = set()
+        unfinished: set[asyncio.Task[bool]] = set()
         if tasks:
             _, unfinished = await asyncio.wait(tasks, timeout=seconds)
         for task in unfinished:
@@ -167,24 +170,50 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             await self._commit_at_last()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Carry on where a partition came back untouched, and forget those that did not."""
+        """Carry on where a partition came back untouched, and begin anew with those that did not."""
+        kept: list[TopicPartition] = []
         # aiokafka logs and swallows whatever is raised here, so it is kept for the service to see.
         try:
-            kept = [partition for partition in assigned if await self._is_still_ours(partition)]
-            for life in self._partitions:
-                if life.partition not in kept:
-                    self._partitions.forget(life.partition)
-                    self._metrics.forget_partition(life.partition.topic, life.partition.partition)
-            for partition in kept:
-                self._carry_on(self._partitions.life(partition))
-            for partition in assigned:
-                self._partitions.life(partition)
-            if self._draining:
-                self._pause(self._partitions)
+            # Nothing is read until it is known from where; a fetch for a new assignment cannot have been sent yet.
+            self._consumer.pause(*assigned)
+            async with self._committing:
+                kept = await self._take_stock(list(assigned))
         except Exception as error:  # noqa: BLE001 - see above
             self._stop_because(error)
         self._metrics.rebalances_total.inc()
         log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
+
+    async def _take_stock(self, assigned: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Tell the partitions that nobody else has touched from the others, and return them."""
+        stored = await committed_points(self._broker, self._subscription.group_id, assigned)
+        kept = [
+            life for life in self._partitions if life.partition in assigned and life.is_at(stored.get(life.partition))
+        ]
+        for life in self._partitions:
+            if life not in kept:
+                await self._forget(life)
+        for life in kept:
+            self._carry_on(life)
+        partitions = [life.partition for life in kept]
+        await self._begin([partition for partition in assigned if partition not in partitions])
+        return partitions
+
+    async def _begin(self, partitions: Sequence[TopicPartition]) -> None:
+        """Begin with partitions where their last owner left off, once it can change nothing any more."""
+        epochs = {partition: self._partitions.next_epoch() for partition in partitions}
+        await asyncio.gather(*(self._committer.take_over(p, epoch=epoch) for p, epoch in epochs.items()))
+        stored = await committed_points(self._broker, self._subscription.group_id, partitions)
+        for partition, epoch in epochs.items():
+            point = stored.get(partition)
+            life = self._partitions.begin(
+                partition, epoch=epoch, committed=point, ended_before=_ended_before(partition, point)
+            )
+            self._read_from(life, point.offset if point else None)
+
+    async def _forget(self, life: PartitionLife) -> None:
+        self._partitions.forget(life.partition)
+        self._metrics.forget_partition(life.partition.topic, life.partition.partition)
+        await self._committer.let_go(life.partition)
 
     def report(self) -> None:
         """Bring the gauges up to date."""
@@ -192,6 +221,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         for life in self._partitions:
             labels = {"topic": life.partition.topic, "partition": str(life.partition.partition)}
             self._metrics.partition_open_records.labels(**labels).set(life.offsets.open_count)
+            self._metrics.commit_metadata_ratio.labels(**labels).set(life.offsets.metadata_ratio())
             lag = self._lag(life)
             if lag is not None:
                 self._metrics.partition_lag_records.labels(**labels).set(lag)
@@ -243,35 +273,55 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         await asyncio.gather(task, return_exceptions=True)
 
     async def _next_batches(self) -> dict[TopicPartition, list[ConsumerRecord]]:
-        batches: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=_POLL_MS)
+        most = self._subscription.open_limits.records_per_partition
+        batches: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
+            timeout_ms=_POLL_MS, max_records=most
+        )
         return batches
 
     def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Start a task for each record; pause the partition when it has enough of them."""
-        if self._draining:
-            return
-        life = self._partitions.life(partition)
+        life = self._partitions.find(partition)
+        if self._draining or life is None:
+            return  # read again: by whoever comes next, or once it is known from where
         for record in records:
             if life.offsets.next_offset is not None and record.offset < life.offsets.next_offset:
                 continue  # fetched again after a rebalance; this life has it open or ended
-            life.offsets.opened(record.offset)
-            name = f"record:{partition.topic}/{partition.partition}@{record.offset}"
-            task = asyncio.create_task(self._work(life, record), name=name)
-            life.tasks[task] = time.monotonic()
-            task.add_done_callback(life.tasks.pop)
-        if life.offsets.open_count >= self._subscription.max_open_records_per_partition:
+            if life.offsets.opened(record.offset):
+                self._start(life, _read(record, life.epoch))
+        if self._subscription.open_limits.is_full(life, self._partitions):
             self._pause([life])
 
-    async def _work(self, life: PartitionLife, record: ConsumerRecord) -> None:
-        """Close the record's offset if, and only if, its path was walked to the end."""
+    def _start(self, life: PartitionLife, record: Record) -> None:
+        name = f"record:{record.topic}/{record.partition}@{record.offset}"
+        task = asyncio.create_task(self._work(life, record), name=name)
+        life.tasks[task] = time.monotonic()
+        life.open_bytes += record.size_bytes
+        task.add_done_callback(lambda _: self._left(life, task, record))
+
+    def _left(self, life: PartitionLife, task: asyncio.Task[bool], record: Record) -> None:
+        del life.tasks[task]
+        life.open_bytes -= record.size_bytes
+
+    async def _work(self, life: PartitionLife, record: Record) -> bool:
+        """Close the record's offset if, and only if, its path was walked to the end. Whether it was."""
+        if not await life.lanes.turn(lane_of(record.key, self._subscription.ordering)):
+            return False
         try:
-            await self._process(_read(record))
+            await self._process(record)
         except Exception as error:  # noqa: BLE001 - whatever it is, the service stops and the record stays open
             self._stop_because(error)
-            return
-        life.offsets.closed(record.offset)
-        if life.paused and life.offsets.open_count < self._subscription.max_open_records_per_partition * _RESUME_BELOW:
+            return False
+        life.ended(record.offset)
+        if life.paused and self._subscription.open_limits.has_room(life, self._partitions):
             self._resume(life)
+        return True
+
+    def _balance(self) -> None:
+        """Resume what was paused for the sake of all partitions together, once there is room."""
+        for life in self._partitions:
+            if life.paused and self._subscription.open_limits.has_room(life, self._partitions):
+                self._resume(life)
 
     def _pause(self, lives: Iterable[PartitionLife]) -> None:
         for life in lives:
@@ -286,18 +336,17 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         with contextlib.suppress(IllegalStateError):
             self._consumer.resume(life.partition)
 
-    async def _is_still_ours(self, partition: TopicPartition) -> bool:
-        """Whether nobody has moved the committed offset since we did."""
-        life = self._partitions.find(partition)
-        if life is None or life.offsets.next_offset is None:
-            return False
-        committed: int | None = await self._consumer.committed(partition)
-        return committed == (life.committed.offset if life.committed else None)
-
     def _carry_on(self, life: PartitionLife) -> None:
-        self._consumer.seek(life.partition, life.offsets.next_offset)
-        if life.paused:
-            self._pause([life])
+        next_offset = life.offsets.next_offset
+        self._read_from(life, life.committed.offset if next_offset is None and life.committed else next_offset)
+
+    def _read_from(self, life: PartitionLife, offset: int | None) -> None:
+        """Read on from an offset, or from where the group's settings say when there is none."""
+        with contextlib.suppress(IllegalStateError):  # gone again already; the next assignment will tell
+            if offset is not None:
+                self._consumer.seek(life.partition, offset)
+            if not life.paused:
+                self._resume(life)
 
     async def _commit_at_last(self) -> None:
         """Commit before it is too late for it, but do not wait for a broker that is away."""
@@ -324,7 +373,16 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         return max(0, end - life.offsets.next_offset) + life.offsets.open_count
 
 
-def _read(record: ConsumerRecord) -> Record:
+def _ended_before(partition: TopicPartition, point: CommitPoint | None) -> list[Run]:
+    """What the last owner's commit says; without its map some records may be worked on again, and none is lost."""
+    try:
+        return decode(point) if point is not None else []
+    except ForeignMetadataError as problem:
+        log.warning("commit.foreign_metadata", partition=partition.partition, problem=str(problem))
+        return []
+
+
+def _read(record: ConsumerRecord, epoch: int) -> Record:
     return Record(
         topic=record.topic,
         partition=record.partition,
@@ -333,6 +391,7 @@ def _read(record: ConsumerRecord) -> Record:
         value=record.value,
         headers=[(name, value if value is not None else b"") for name, value in record.headers],
         timestamp_ms=record.timestamp,
+        epoch=epoch,
     )
 
 

@@ -175,6 +175,14 @@ CATALOGUE = (
         remedy="Growing: more comes in than the quota lets through; see admission_wait_seconds_total.",
     ),
     Metric(
+        "commit_metadata_ratio",
+        Gauge,
+        {"topic": ANY, "partition": ANY},
+        meaning="How full the commit's metadata is with the map of records that have ended above the committed offset.",
+        remedy="From 0.75 the partition is paused until its oldest records have ended; see "
+        "oldest_open_record_age_seconds.",
+    ),
+    Metric(
         "rebalances_total",
         Counter,
         meaning="Assignments of partitions received from the group.",
@@ -184,7 +192,7 @@ CATALOGUE = (
         "commits_total",
         Counter,
         {"outcome": ("ok", "rebalanced", "failed")},
-        meaning="Commits of offsets; rebalanced: refused since the group was changing, and made again.",
+        meaning="Commits of offsets, or of transactions; rebalanced: refused while the group was changing, made again.",
         remedy="failed: the broker does not take them; nothing is lost, but a restart would repeat work. See the logs.",
     ),
     Metric(
@@ -234,6 +242,7 @@ class Metrics:
     consumption_paused: Gauge
     partition_open_records: Gauge
     partition_lag_records: Gauge
+    commit_metadata_ratio: Gauge
     rebalances_total: Counter
     commits_total: Counter
     backlog_documents: Gauge
@@ -276,7 +285,7 @@ class Metrics:
 
     def forget_partition(self, topic: str, partition: int) -> None:
         """Drop the gauges of a partition that is no longer ours; else the group's lag would count it twice."""
-        for gauge in (self.partition_open_records, self.partition_lag_records):
+        for gauge in (self.partition_open_records, self.partition_lag_records, self.commit_metadata_ratio):
             gauge.remove(topic, str(partition))
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from consumer.contracts import DeadLetterReason, Stage, Usage
 from consumer.errors import ProviderMisconfigured, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
-from consumer.kafka.records import Outbox, Outgoing
+from consumer.kafka.records import Outbox, Outgoing, Record
 from consumer.llm.chat import Answer, ChatClient
-from tests.fakes.samples import chat_request
+from tests.fakes.samples import chat_request, record
 
 
 class Behaviour(enum.Enum):
@@ -121,6 +121,10 @@ class OutboxContract(ABC):
     async def read(self, topic: str, count: int) -> Sequence[Outgoing]:
         """The first records of a topic, as a reader sees them."""
 
+    def ending(self) -> Record:
+        """A record that ends with what is published."""
+        return record(b"{}")
+
     async def test_what_is_published_can_be_read(self) -> None:
         """Byte for byte, headers in order and repeated ones too, no key as no key."""
         sent = [
@@ -132,7 +136,7 @@ class OutboxContract(ABC):
         ]
         async with self.outbox() as outbox:
             for outgoing in sent:
-                await outbox.publish(outgoing)
+                await outbox.publish(outgoing, ending=self.ending())
             read = await self.read(self.topic, len(sent))
         key = repr
         assert sorted(read, key=key) == sorted(sent, key=key)
@@ -142,13 +146,13 @@ class OutboxContract(ABC):
         large = self._small_topics(random.Random(1).randbytes(1_000_000))
         small = [self._small_topics(b"%d" % number) for number in range(3)]
         async with self.outbox() as outbox:
-            await outbox.publish(small[0])
+            await outbox.publish(small[0], ending=self.ending())
             with pytest.raises(RecordRejected) as caught:
-                await outbox.publish(large)
-            await outbox.publish(small[1])
+                await outbox.publish(large, ending=self.ending())
+            await outbox.publish(small[1], ending=self.ending())
             with pytest.raises(RecordRejected):
-                await outbox.publish(large)
-            await outbox.publish(small[2])
+                await outbox.publish(large, ending=self.ending())
+            await outbox.publish(small[2], ending=self.ending())
             assert list(await self.read(self.small_topic, 3)) == small
         assert (caught.value.reason, caught.value.stage) == (DeadLetterReason.TOO_LARGE, Stage.PUBLISH)
 
@@ -159,7 +163,9 @@ class OutboxContract(ABC):
         payloads.insert(7, random.Random(7).randbytes(13_000))
         outgoing = [self._small_topics(payload) for payload in payloads]
         async with self.outbox() as outbox:
-            ends = await asyncio.gather(*map(outbox.publish, outgoing), return_exceptions=True)
+            ends = await asyncio.gather(
+                *(outbox.publish(one, ending=self.ending()) for one in outgoing), return_exceptions=True
+            )
             assert [isinstance(end, RecordRejected) for end in ends] == [size > 10_000 for size in map(len, payloads)]
             read = await self.read(self.small_topic, 20)
         key = repr

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from consumer.contracts import DeadLetterReason, Stage
 from consumer.errors import RecordRejected
-from consumer.kafka.records import Outgoing
+from consumer.kafka.records import Outgoing, Record
 
 
 class FakeOutbox:
@@ -17,7 +17,7 @@ class FakeOutbox:
         self._fault = fault
         self.published: list[Outgoing] = []
 
-    async def publish(self, outgoing: Outgoing) -> None:
+    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
         if self._fault is not None:
             raise self._fault
         if size_of(outgoing) > self._max_bytes.get(outgoing.topic, 1 << 30):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
+from aiokafka import TopicPartition
 
+from consumer.errors import RecordRejected
 from consumer.kafka.connection import Broker
+from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.outbox import AtLeastOnceOutbox
-from consumer.kafka.records import Outbox, Outgoing
+from consumer.kafka.partitions import PartitionLife
+from consumer.kafka.records import Outbox, Outgoing, Record
+from consumer.kafka.transactions import ExactlyOnceOutbox
+from consumer.telemetry.metrics import Metrics
 from tests.fakes.contracts import OutboxContract
+from tests.fakes.samples import record
 from tests.integration.wire import Wire
 
 
@@ -39,3 +49,149 @@ class TestAtLeastOnceOutbox(OutboxContract):
             Outgoing(topic=record.topic, key=record.key, value=record.value, headers=list(record.headers))
             async for record in self._wire.read(topic, count=count)
         ]
+
+
+@pytest.mark.kafka
+class TestExactlyOnceOutbox(OutboxContract):
+    """Behind transactions, as a reader with read_committed sees it."""
+
+    _wire: Wire
+    _life: PartitionLife
+
+    @pytest.fixture(autouse=True)
+    async def _topics(self, kafka_wire: Wire) -> None:
+        self._wire = kafka_wire
+        self.topic, self.small_topic = kafka_wire.topics["result"], kafka_wire.topics["dead_letter"]
+        await kafka_wire.create_topics(max_message_bytes={"dead_letter": 10_000})
+
+    @contextlib.asynccontextmanager
+    async def outbox(self) -> AsyncIterator[Outbox]:
+        async with committing(self._wire) as (outbox, self._life):
+            yield outbox
+
+    def ending(self) -> Record:
+        return opened(self._life)
+
+    async def read(self, topic: str, count: int) -> Sequence[Outgoing]:
+        return [
+            Outgoing(topic=record.topic, key=record.key, value=record.value, headers=list(record.headers))
+            async for record in self._wire.read(topic, count=count)
+        ]
+
+    async def test_a_rejected_record_stays_open_and_the_others_end(self) -> None:
+        """What was too large is committed as open: its dead letter is still to come."""
+        large = Outgoing(topic=self.small_topic, key=b"k", value=random.Random(1).randbytes(50_000), headers=[])
+        small = Outgoing(topic=self.small_topic, key=b"k", value=b"x", headers=[])
+        async with self.outbox() as outbox:
+            with pytest.raises(RecordRejected):
+                await outbox.publish(large, ending=self.ending())
+            await outbox.publish(small, ending=self.ending())
+            assert self._life.committed == CommitPoint(0, "docsluice/1:1+1")
+
+
+class Assigned:
+    """A consumer, as far as a committer asks it anything."""
+
+    def __init__(self, *partitions: TopicPartition) -> None:
+        self.partitions = set(partitions)
+
+    def assignment(self) -> set[TopicPartition]:
+        return self.partitions
+
+
+@contextlib.asynccontextmanager
+async def committing(
+    wire: Wire, *, epoch: int = 1, committed: CommitPoint | None = None
+) -> AsyncIterator[tuple[ExactlyOnceOutbox, PartitionLife]]:
+    """An outbox that has taken over partition 0, and commits again and again as the source would."""
+    partition = TopicPartition(wire.topics["input"], 0)
+    broker = Broker(bootstrap_servers=wire.bootstrap_servers)
+    outbox = ExactlyOnceOutbox(broker=broker, group_id=f"{wire.name}.group", metrics=Metrics())
+    life = PartitionLife(partition, epoch=epoch, committed=committed)
+    await outbox.take_over(partition, epoch=epoch)
+
+    async def commit_for_ever() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            await outbox.commit([life], Assigned(partition))
+
+    commits = asyncio.create_task(commit_for_ever())
+    try:
+        yield outbox, life
+    finally:
+        commits.cancel()
+        await asyncio.gather(commits, return_exceptions=True)
+        await outbox.close()
+
+
+def opened(life: PartitionLife) -> Record:
+    """The next record of the partition, open."""
+    offset = life.offsets.next_offset or 0
+    life.offsets.opened(offset)
+    fresh = record(b"{}", offset=offset)
+    return replace(fresh, topic=life.partition.topic, partition=life.partition.partition, epoch=life.epoch)
+
+
+@pytest.mark.kafka
+async def test_the_next_owner_shuts_out_the_last(kafka_wire: Wire) -> None:
+    """A zombie that wakes up publishes nothing and moves no offset, and learns that its life is over."""
+    wire = kafka_wire
+    await wire.create_topics()
+    partition = TopicPartition(wire.topics["input"], 0)
+    broker = Broker(bootstrap_servers=wire.bootstrap_servers)
+    zombie = ExactlyOnceOutbox(broker=broker, group_id=f"{wire.name}.group", metrics=Metrics())
+    await zombie.take_over(partition, epoch=1)
+    life = PartitionLife(partition, epoch=1)
+    outgoing = Outgoing(topic=wire.topics["result"], key=b"k", value=b"the zombie's", headers=[])
+    late = asyncio.create_task(zombie.publish(outgoing, ending=opened(life)))
+    async with committing(wire) as (owner, its_life):
+        for value in (b"the owner's", b"the owner's too"):
+            await owner.publish(replace(outgoing, value=value), ending=opened(its_life))
+        assert await zombie.commit([life], Assigned()) == []
+        assert not late.done()
+    # Had it still been assigned, it would have asked the broker, and have found the owner's commit there.
+    assert await zombie.commit([life], Assigned(partition)) == [life]
+    await zombie.close()
+    await asyncio.gather(late, return_exceptions=True)
+    assert late.cancelled()
+    assert [r.value async for r in wire.read(wire.topics["result"], count=2)] == [b"the owner's", b"the owner's too"]
+    assert await wire.committed() == 2
+
+
+@pytest.mark.kafka
+async def test_a_record_of_an_earlier_life_is_not_published(kafka_wire: Wire) -> None:
+    """A late finisher of a partition that went away and came back."""
+    await kafka_wire.create_topics()
+    outgoing = Outgoing(topic=kafka_wire.topics["result"], key=b"k", value=b"late", headers=[])
+    async with committing(kafka_wire, epoch=2) as (outbox, life):
+        with pytest.raises(asyncio.CancelledError):
+            await outbox.publish(outgoing, ending=replace(opened(life), epoch=1))
+
+
+@pytest.mark.kafka
+async def test_a_transaction_cut_off_in_the_middle_is_made_up_for(kafka_wire: Wire) -> None:
+    """Whether the broker had committed it or not: the outcome is there once, and its offset committed."""
+    wire = kafka_wire
+    await wire.create_topics()
+    partition = TopicPartition(wire.topics["input"], 0)
+    broker = Broker(bootstrap_servers=wire.bootstrap_servers)
+    outbox = ExactlyOnceOutbox(broker=broker, group_id=f"{wire.name}.group", metrics=Metrics())
+    await outbox.take_over(partition, epoch=1)
+    life = PartitionLife(partition, epoch=1)
+    values = [b"%d" % number for number in range(8)]
+    topic = wire.topics["result"]
+    for number, value in enumerate(values):
+        outgoing = Outgoing(topic=topic, key=b"k", value=value, headers=[])
+        publishing = asyncio.create_task(outbox.publish(outgoing, ending=opened(life)))
+        await asyncio.sleep(0)
+        commit = asyncio.create_task(outbox.commit([life], Assigned(partition)))
+        for _ in range(number * 3):  # a little further into the transaction each time
+            await asyncio.sleep(0)
+        commit.cancel()
+        await asyncio.gather(commit, return_exceptions=True)
+        assert await outbox.commit([life], Assigned(partition)) == []
+        await publishing
+    await outbox.close()
+    assert [r.value async for r in wire.read(topic, count=len(values))] == values
+    assert await wire.count("result") >= len(values)
+    assert await wire.committed() == len(values)

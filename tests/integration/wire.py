@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import OffsetAndMetadata
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.service import Service
@@ -98,6 +99,7 @@ class Wire:
             bootstrap_servers=self.bootstrap_servers,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=2**24,
+            isolation_level="read_committed",
         )
         await reader.start()
         try:
@@ -124,13 +126,17 @@ class Wire:
 
     async def committed(self) -> int:
         """The sum of the group's committed offsets on the input topic."""
+        return sum(point.offset for point in (await self.committed_points()).values())
+
+    async def committed_points(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What the group has committed on the input topic."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
         await admin.start()
         try:
             offsets = await admin.list_consumer_group_offsets(f"{self.name}.group")
         finally:
             await admin.close()
-        return sum(max(0, o.offset) for p, o in offsets.items() if p.topic == self.topics["input"])
+        return {p: point for p, point in offsets.items() if p.topic == self.topics["input"] and point.offset >= 0}
 
 
 @dataclass(frozen=True, kw_only=True)

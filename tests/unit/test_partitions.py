@@ -7,14 +7,14 @@ import asyncio
 import pytest
 from aiokafka import TopicPartition
 
-from consumer.kafka.offsets import CommitPoint
+from consumer.kafka.offsets import CommitPoint, Run
 from consumer.kafka.partitions import PartitionLife, Partitions
 from tests.fakes.timer import settled
 
 P0, P1 = TopicPartition("documents", 0), TopicPartition("documents", 1)
 
 
-async def _work(life: PartitionLife, offset: int, may_end: asyncio.Event, *, stubborn: bool = False) -> None:
+async def _work(life: PartitionLife, offset: int, may_end: asyncio.Event, *, stubborn: bool = False) -> bool:
     """What a record's task does: wait for its outcome, then close its offset in the life it was started in."""
     try:
         await may_end.wait()
@@ -23,11 +23,12 @@ async def _work(life: PartitionLife, offset: int, may_end: asyncio.Event, *, stu
             raise
         await may_end.wait()  # its outcome was on the way already
     life.offsets.closed(offset)
+    return True
 
 
 def _start(
     life: PartitionLife, offset: int, may_end: asyncio.Event, *, stubborn: bool = False, read_at: float = 0.0
-) -> asyncio.Task[None]:
+) -> asyncio.Task[bool]:
     life.offsets.opened(offset)
     task = asyncio.create_task(_work(life, offset, may_end, stubborn=stubborn))
     life.tasks[task] = read_at
@@ -37,21 +38,21 @@ def _start(
 async def test_a_late_finisher_of_a_forgotten_life_touches_nothing() -> None:
     """A record that ends after its partition went away and came back closes nothing in the new life."""
     partitions, may_end = Partitions(), asyncio.Event()
-    late = _start(partitions.life(P0), 10, may_end, stubborn=True)
+    late = _start(partitions.begin(P0), 10, may_end, stubborn=True)
     await settled()
     partitions.forget(P0)
-    reborn = partitions.life(P0)
+    reborn = partitions.begin(P0)
     reborn.offsets.opened(10)
     may_end.set()
     await late
     assert reborn.offsets.open_count == 1
-    assert partitions.to_commit() == {P0: CommitPoint(10)}
+    assert reborn.to_commit() == CommitPoint(10)
 
 
 async def test_forgetting_a_partition_stops_its_work_and_no_other() -> None:
     """The tasks of the lost partition are cancelled; those of the others go on."""
     partitions, may_end = Partitions(), asyncio.Event()
-    lost, kept = _start(partitions.life(P0), 1, may_end), _start(partitions.life(P1), 1, may_end)
+    lost, kept = _start(partitions.begin(P0), 1, may_end), _start(partitions.begin(P1), 1, may_end)
     await settled()
     partitions.forget(P0)
     await settled()
@@ -65,13 +66,13 @@ async def test_forgetting_a_partition_stops_its_work_and_no_other() -> None:
 async def test_a_cancelled_record_stays_open() -> None:
     """What was let go of is not committed, so that whoever comes next reads it again."""
     partitions, may_end = Partitions(), asyncio.Event()
-    life = partitions.life(P0)
+    life = partitions.begin(P0)
     task = _start(life, 5, may_end)
     await settled()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert partitions.to_commit() == {P0: CommitPoint(5)}
+    assert life.to_commit() == CommitPoint(5)
 
 
 def test_forgetting_what_is_not_ours_does_nothing() -> None:
@@ -81,28 +82,63 @@ def test_forgetting_what_is_not_ours_does_nothing() -> None:
     assert partitions.find(P0) is None
 
 
-def test_a_life_lasts_until_it_is_forgotten() -> None:
-    """Asking again gives the same life; after forgetting, a new one that has read nothing."""
+def test_a_life_lasts_until_the_next_begins() -> None:
+    """Beginning anew forgets what was there before."""
     partitions = Partitions()
-    life = partitions.life(P0)
-    assert partitions.life(P0) is life
+    life = partitions.begin(P0, epoch=1)
     assert partitions.find(P0) is life
     assert list(partitions) == [life]
-    partitions.forget(P0)
-    assert partitions.life(P0) is not life
+    reborn = partitions.begin(P0, epoch=2, committed=CommitPoint(7), ended_before=[Run(9, 12)])
+    assert list(partitions) == [reborn]
+    assert reborn.committed == CommitPoint(7)
+    assert [reborn.offsets.opened(offset) for offset in (7, 8, 9, 11, 12)] == [True, True, False, False, True]
+
+
+def test_each_life_has_an_epoch_of_its_own() -> None:
+    """No two lives of a process are taken for one another, whatever their partitions."""
+    partitions = Partitions()
+    epochs = [partitions.next_epoch() for _ in range(5)]
+    assert len(set(epochs)) == 5
 
 
 def test_only_what_changed_is_committed() -> None:
     """A point that was committed is not committed again; a partition that was never read has none."""
     partitions = Partitions()
-    idle, busy = partitions.life(P0), partitions.life(P1)
+    idle, busy = partitions.begin(P0), partitions.begin(P1)
     busy.offsets.opened(3)
-    assert partitions.to_commit() == {P1: CommitPoint(3)}
+    assert busy.to_commit() == CommitPoint(3)
     busy.committed = CommitPoint(3)
-    assert partitions.to_commit() == {}
-    busy.offsets.closed(3)
-    assert partitions.to_commit() == {P1: CommitPoint(4)}
+    assert busy.to_commit() is None
+    busy.ended(3)
+    busy.ended(3)  # as after a transaction, which closes it too
+    assert busy.to_commit() == CommitPoint(4)
     assert idle.to_commit() is None
+
+
+@pytest.mark.parametrize(
+    ("stored", "is_ours"),
+    [
+        (CommitPoint(5), True),
+        (CommitPoint(7, "docsluice/1:1+1"), True),
+        (CommitPoint(7), False),
+        (CommitPoint(6), False),
+        (None, False),
+    ],
+)
+def test_a_partition_that_nobody_else_touched_is_recognised(stored: CommitPoint | None, *, is_ours: bool) -> None:
+    """By the group's offset and map: they are what was committed, or what was sent though no answer came."""
+    life = Partitions().begin(P0, committed=CommitPoint(5))
+    life.attempted = CommitPoint(7, "docsluice/1:1+1")
+    assert life.is_at(stored) is is_ours
+    if is_ours:
+        assert life.committed == stored
+
+
+def test_a_partition_without_a_commit_is_ours_while_it_has_none() -> None:
+    """Nothing was committed and nothing is stored."""
+    life = Partitions().begin(P0)
+    assert life.is_at(None)
+    assert not life.is_at(CommitPoint(0))
 
 
 async def test_the_oldest_record_is_the_one_read_first() -> None:
@@ -110,8 +146,8 @@ async def test_the_oldest_record_is_the_one_read_first() -> None:
     partitions, may_end = Partitions(), asyncio.Event()
     assert partitions.oldest_age_seconds() == 0
     tasks = [
-        _start(partitions.life(P0), 1, may_end, read_at=float("-inf")),
-        _start(partitions.life(P1), 1, may_end, read_at=0.0),
+        _start(partitions.begin(P0), 1, may_end, read_at=float("-inf")),
+        _start(partitions.begin(P1), 1, may_end, read_at=0.0),
     ]
     assert partitions.oldest_age_seconds() == float("inf")
     may_end.set()
@@ -122,7 +158,7 @@ def test_lives_may_end_while_they_are_looked_at() -> None:
     """A rebalance forgets partitions in the middle of a walk over them."""
     partitions = Partitions()
     for partition in (P0, P1):
-        partitions.life(partition)
+        partitions.begin(partition)
     for life in partitions:
         partitions.forget(life.partition)
     assert list(partitions) == []

@@ -398,9 +398,9 @@ async def test_a_drain_lets_a_dead_letter_get_out() -> None:
     may_publish = asyncio.Event()
 
     class SlowOutbox(FakeOutbox):
-        async def publish(self, outgoing: Outgoing) -> None:
+        async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
             await may_publish.wait()
-            await super().publish(outgoing)
+            await super().publish(outgoing, ending=ending)
 
     line = Line(outbox=SlowOutbox())
     task = asyncio.create_task(line.pipeline.process(record(b"not JSON")))

@@ -1,0 +1,40 @@
+"""How much may be open at once, so that memory is bounded whatever the backlog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from consumer.kafka.partitions import PartitionLife, Partitions
+
+_MAP_IS_FULL = 0.75
+_RESUME_BELOW = 0.75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLimits:
+    """Records that were read and have not ended: waiting, in flight, backing off or awaiting publication.
+
+    A batch that has been fetched is opened whole, so a limit may be passed by what one fetch brings.
+    """
+
+    records_per_partition: int
+    records: int
+    bytes: int
+
+    def is_full(self, life: PartitionLife, all_lives: Partitions) -> bool:
+        """Whether to read no more of this partition for now."""
+        return (
+            life.offsets.open_count >= self.records_per_partition
+            or all_lives.open_count >= self.records
+            or all_lives.open_bytes >= self.bytes
+            or life.offsets.metadata_ratio() >= _MAP_IS_FULL
+        )
+
+    def has_room(self, life: PartitionLife, all_lives: Partitions) -> bool:
+        """Whether a paused partition may be read again: not at once, or it would be paused again by one record."""
+        return (
+            life.offsets.open_count < self.records_per_partition * _RESUME_BELOW
+            and all_lives.open_count < self.records * _RESUME_BELOW
+            and all_lives.open_bytes < self.bytes * _RESUME_BELOW
+            and life.offsets.metadata_ratio() < _MAP_IS_FULL * _RESUME_BELOW
+        )

@@ -1,0 +1,61 @@
+"""Which records must wait for one another: those of one lane end one at a time, in the order of their reading."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal, TypeAlias
+
+Ordering: TypeAlias = Literal["unordered", "key", "partition"]
+Lane: TypeAlias = bytes | None
+
+_WHOLE_PARTITION = b""
+
+
+def lane_of(key: bytes | None, ordering: Ordering) -> Lane:
+    """The lane of a record within its partition; None where it need wait for nobody, as a record without a key."""
+    match ordering:
+        case "unordered":
+            return None
+        case "key":
+            return key
+        case "partition":
+            return _WHOLE_PARTITION
+
+
+class Lanes:
+    """The last record of each lane. Only lanes with open records are remembered."""
+
+    def __init__(self) -> None:
+        self._last: dict[bytes, asyncio.Task[bool]] = {}
+        self._waiting: set[asyncio.Task[bool]] = set()
+
+    async def turn(self, lane: Lane) -> bool:
+        """Queue the running task in a lane and wait for the one before it to return True, which says that it has ended.
+
+        False when it has not: whoever comes after it must not overtake it.
+        """
+        if lane is None:
+            return True
+        task: Any = asyncio.current_task()
+        before = self._last.get(lane)
+        self._last[lane] = task
+        task.add_done_callback(lambda _: self._leave(lane, task))
+        if before is None:
+            return True
+        self._waiting.add(task)
+        try:
+            await asyncio.wait([before])
+        finally:
+            self._waiting.discard(task)
+        return not before.cancelled() and before.exception() is None and before.result()
+
+    def release_waiting(self) -> int:
+        """Let go of the records that wait for another, and return how many: nothing was paid for them."""
+        waiting = list(self._waiting)
+        for task in waiting:
+            task.cancel()
+        return len(waiting)
+
+    def _leave(self, lane: bytes, task: asyncio.Task[bool]) -> None:
+        if self._last.get(lane) is task:
+            del self._last[lane]

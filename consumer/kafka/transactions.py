@@ -1,0 +1,247 @@
+"""Publishing exactly once: outcomes and the offsets that they end, in one transaction for each partition.
+
+aiokafka sends only the group's id with transactional offsets, not its generation, so a producer shared by all
+partitions would not keep out a member that was thought dead. Here each assigned partition has a producer of its own
+whose transactional id is the partition's: the next owner's start makes the broker refuse the last one.
+
+    finished outcomes ─► begin ─► outcomes ─► offsets and map ─► commit ─► close ─► begin …
+
+A transaction is short: what has finished since the last one. After one whose end is not known, a new producer is
+started, which makes the broker decide; the committed offset then tells how.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    KafkaError,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    ProducerFenced,
+    TransactionCoordinatorFenced,
+    UnknownProducerId,
+)
+
+from consumer.contracts import DeadLetterReason, Stage
+from consumer.errors import RecordRejected
+from consumer.kafka import faults
+from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, committed_points, started, stopped
+from consumer.kafka.offsets import CommitPoint
+from consumer.kafka.partitions import PartitionLife
+from consumer.kafka.records import Outgoing, Record
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_TRANSACTION_TIMEOUT_MS = 60_000
+_FENCED_PAUSE_SECONDS = 6.0
+"""Two heartbeats: by then a member that was thought dead knows that its partitions are someone else's."""
+_PAUSE_SECONDS = 0.5
+_MENDED = (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    TransactionCoordinatorFenced,
+    UnknownProducerId,
+)
+"""Said of a producer whose transaction the broker has given up or forgotten: a new one mends it."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Finished:
+    """An outcome that waits to be published, and the record that it ends."""
+
+    outgoing: Outgoing
+    offset: int
+    done: asyncio.Future[None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """A transaction of which the end is not known yet."""
+
+    finished: Sequence[_Finished]
+    point: CommitPoint | None
+
+
+@dataclass(eq=False, slots=True)
+class _Line:
+    """One partition's producer, in one life of the partition."""
+
+    epoch: int
+    producer: Any
+    finished: list[_Finished] = field(default_factory=list)
+    unresolved: _Attempt | None = None
+    one_by_one: bool = False
+    """Set while a record in a batch that was refused as too large is being looked for."""
+
+
+class ExactlyOnceOutbox:
+    """Both the outbox and the committer of `exactly_once`."""
+
+    def __init__(self, *, broker: Broker, group_id: str, metrics: Metrics) -> None:
+        self._broker = broker
+        self._group_id = group_id
+        self._metrics = metrics
+        self._lines: dict[TopicPartition, _Line] = {}
+
+    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+        """See `Outbox.publish`. Returns when the transaction has been committed, with the record's offset in it."""
+        line = self._lines.get(TopicPartition(ending.topic, ending.partition))
+        if line is None or line.epoch != ending.epoch:
+            raise asyncio.CancelledError("the partition is not ours any more, and the record someone else's")
+        finished = _Finished(outgoing=outgoing, offset=ending.offset, done=asyncio.get_running_loop().create_future())
+        line.finished.append(finished)
+        await finished.done
+
+    async def close(self) -> None:
+        """Disconnect; what was not committed is someone else's to do again."""
+        await asyncio.gather(*(self.let_go(partition) for partition in list(self._lines)))
+
+    async def take_over(self, partition: TopicPartition, *, epoch: int) -> None:
+        """See `Committer.take_over`: the broker ends what the last owner has begun, and refuses it from now on."""
+        await self.let_go(partition)
+        self._lines[partition] = _Line(epoch, await self._started(partition))
+
+    async def let_go(self, partition: TopicPartition) -> None:
+        """See `Committer.let_go`."""
+        line = self._lines.pop(partition, None)
+        if line is None:
+            return
+        for finished in [*line.finished, *(line.unresolved.finished if line.unresolved else ())]:
+            finished.done.cancel()
+        await stopped(line.producer)
+
+    async def commit(self, lives: Sequence[PartitionLife], consumer: Any) -> list[PartitionLife]:
+        """See `Committer.commit`: one transaction for each partition in which something has ended, side by side."""
+        ours = [life for life in lives if self._line(life) is not None]
+        are_over = await asyncio.gather(*(self._commit(life, consumer) for life in ours))
+        return [life for life, is_over in zip(ours, are_over, strict=True) if is_over]
+
+    def _line(self, life: PartitionLife) -> _Line | None:
+        line = self._lines.get(life.partition)
+        return line if line is not None and line.epoch == life.epoch else None
+
+    async def _commit(self, life: PartitionLife, consumer: Any) -> bool:
+        """Commit until nothing is left to commit. Whether the partition's life turned out to be over."""
+        while (line := self._line(life)) is not None:
+            if line.unresolved is not None and not await self._resolve(life, line):
+                return True
+            attempt = _next_attempt(life, line)
+            if attempt is None:
+                return False
+            line.unresolved = attempt
+            try:
+                await self._transact(life, line, attempt)
+            except ProducerFenced:
+                log.warning("transaction.fenced", partition=life.partition.partition)
+                await asyncio.sleep(_FENCED_PAUSE_SECONDS)
+                if life.partition not in consumer.assignment():
+                    return False  # the assignment that follows will forget it
+            except KafkaError as error:
+                await self._failed(life, line, attempt, error)
+            else:
+                self._settle(life, line, attempt)
+        return False
+
+    async def _transact(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
+        producer = line.producer
+        await producer.begin_transaction()
+        sent = []
+        for finished in attempt.finished:
+            out = finished.outgoing
+            sent.append(await producer.send(out.topic, value=out.value, key=out.key, headers=list(out.headers)))
+        ends = await asyncio.gather(*sent, return_exceptions=True)
+        errors = [end for end in ends if isinstance(end, BaseException)]
+        if errors:
+            raise next((error for error in errors if isinstance(error, ProducerFenced)), errors[0])
+        if attempt.point is not None:
+            await producer.send_offsets_to_transaction({life.partition: tuple(attempt.point)}, self._group_id)
+        await producer.commit_transaction()
+
+    async def _failed(self, life: PartitionLife, line: _Line, attempt: _Attempt, error: KafkaError) -> None:
+        """Decide what a transaction's error means; it is tried again with the same outcomes."""
+        self._metrics.commits_total.labels(outcome="failed").inc()
+        if isinstance(error, faults.TOO_LARGE):
+            if len(attempt.finished) > 1:
+                line.one_by_one = True
+            else:
+                self._reject(line, attempt)
+            return
+        fault = faults.translate(error, doing="commit a transaction")
+        if fault is not None and not isinstance(error, _MENDED):
+            raise fault from error
+        log.warning("transaction.failed", partition=life.partition.partition, error=f"{type(error).__name__}: {error}")
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _resolve(self, life: PartitionLife, line: _Line) -> bool:
+        """Find out how a transaction ended. False when somebody else has had the partition since."""
+        attempt, spent = line.unresolved, line.producer
+        assert attempt is not None, "there is something to resolve"  # noqa: S101
+        await stopped(spent)
+        line.producer = await self._started(life.partition)
+        stored = (await committed_points(self._broker, self._group_id, [life.partition])).get(life.partition)
+        if stored == life.committed:
+            line.unresolved = None
+            line.finished[:0] = attempt.finished
+            return True
+        if stored is not None and stored == attempt.point:
+            self._settle(life, line, attempt)
+            return True
+        return False
+
+    def _settle(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
+        """The transaction has been committed."""
+        self._metrics.commits_total.labels(outcome="ok").inc()
+        line.unresolved = None
+        life.committed = attempt.point
+        for finished in attempt.finished:
+            life.ended(finished.offset)
+            if not finished.done.done():
+                finished.done.set_result(None)
+        if not line.finished:
+            line.one_by_one = False
+
+    def _reject(self, line: _Line, attempt: _Attempt) -> None:
+        line.unresolved = _Attempt(finished=(), point=attempt.point)
+        for finished in attempt.finished:
+            if not finished.done.done():
+                finished.done.set_exception(
+                    RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
+                )
+
+    async def _started(self, partition: TopicPartition) -> Any:
+        """A producer that is the partition's only one from now on."""
+        return await started(
+            lambda: AIOKafkaProducer(
+                **self._broker.client_arguments(),
+                transactional_id=f"{self._group_id}.{partition.topic}.{partition.partition}",
+                transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+                acks="all",
+                max_request_size=MAX_REQUEST_BYTES,
+                compression_type="gzip",
+            ),
+            doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
+        )
+
+
+def _next_attempt(life: PartitionLife, line: _Line) -> _Attempt | None:
+    """What has finished since the last transaction; None when nothing has."""
+    waiting = [finished for finished in line.finished if not finished.done.cancelled()]
+    count = 1 if line.one_by_one else len(waiting)
+    finished, line.finished = waiting[:count], waiting[count:]
+    point = life.offsets.committable(closing={one.offset for one in finished})
+    if not finished and (point is None or point == life.committed):
+        return None
+    return _Attempt(finished=finished, point=point)
