@@ -83,7 +83,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         Raises:
             BrokerFault: waiting will not help.
         """
-        self._consumer = await started(self._subscribed_consumer, doing=f"read topic {self._subscription.topic}")
+        await started(self._subscribed_consumer, doing=f"read topic {self._subscription.topic}")
         self._poll_task = self._never_ending(self._poll(), name="source.poll")
         self._commit_task = self._never_ending(self._commit_regularly(), name="source.commit")
 
@@ -250,6 +250,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             max_partition_fetch_bytes=1024 * 1024,
             fetch_max_bytes=MAX_REQUEST_BYTES,
         )
+        self._consumer = consumer  # the first assignment comes before its start is done
         consumer.subscribe([subscription.topic], listener=self)
         return consumer
 
