@@ -1,13 +1,18 @@
-"""Keeps a person's own settings out of the tests."""
+"""Keeps a person's own settings out of the tests, and the clock out of those that hypothesis draws."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import tests.required  # noqa: F401 - read before the environment is cleared
+
+# Nothing is asserted about time, not even that an example takes less than 200 ms.
+hypothesis.settings.register_profile("docsluice", deadline=None)
+hypothesis.settings.load_profile("docsluice")
 
 
 @pytest.fixture(autouse=True)

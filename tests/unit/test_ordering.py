@@ -78,6 +78,8 @@ async def test_nobody_overtakes_a_record_that_has_not_ended(how: str) -> None:
     yard = Yard()
     first = yard.start("1", b"a", ends=how != "did not end")
     behind = [yard.start("2", b"a"), yard.start("3", b"a")]
+    yard.may_end["2"].set()
+    yard.may_end["3"].set()
     await settled()
     if how == "cancelled":
         first.cancel()
