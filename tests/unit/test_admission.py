@@ -449,7 +449,7 @@ LIMITS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(limits=LIMITS, operations=OPERATIONS)
 async def test_whatever_happens(limits: dict[str, float | None], operations: list[tuple[str, int, int]]) -> None:
     """In any course of events: order, slots and limits are kept, all waiting is charged once, and nothing leaks."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.rehearsal.answers import answer, sentence
@@ -45,14 +45,12 @@ def _nested(children: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[di
     return st.one_of(arrays, objects, choices)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(schema=st.recursive(_LEAVES, _nested, max_leaves=12), text=st.text(max_size=80), seed=st.integers(0, 2**64))
 def test_an_answer_meets_its_schema(schema: dict[str, Any], text: str, seed: int) -> None:
     """Whatever the schema and the document."""
     jsonschema.Draft202012Validator(schema).validate(answer(schema, text=text, seed=seed))
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(text=st.text(max_size=20), seed=st.integers(0, 2**64), items=st.integers(1, 20))
 def test_keywords_differ_from_one_another(text: str, seed: int, items: int) -> None:
     """Even where the document has fewer words than keywords were asked for, and letter case does not count."""

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.rehearsal.limiter import MinuteLimit
@@ -50,7 +50,6 @@ def test_remaining_and_reset_tell_of_the_whole_minute() -> None:
     assert limit.reset_seconds(now=0) == pytest.approx(0.4)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(arrivals=_ARRIVALS, per_minute=st.integers(min_value=60, max_value=60_000))
 def test_no_span_of_time_passes_more_than_its_share(arrivals: list[tuple[float, int]], per_minute: int) -> None:
     """Whatever comes, what passes stays under rate times span, plus one window and one call."""
@@ -70,7 +69,6 @@ def test_no_span_of_time_passes_more_than_its_share(arrivals: list[tuple[float, 
             assert total <= rate * (moment - since) + max(1, rate) + 400 + 1e-6
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(amounts=st.lists(st.integers(min_value=1, max_value=400), min_size=50, max_size=200))
 def test_whoever_waits_as_told_gets_the_whole_limit(amounts: list[int]) -> None:
     """Obeying `wait_seconds` wastes nothing: every call passes when it comes back, and the rate is used up."""
