@@ -162,6 +162,7 @@ class ExactlyOnceOutbox:
         for finished in attempt.finished:
             out = finished.outgoing
             sent.append(await producer.send(out.topic, value=out.value, key=out.key, headers=list(out.headers)))
+            sent[-1].add_done_callback(_seen)  # though an error of a later one may be all that is told of it
         ends = await asyncio.gather(*sent, return_exceptions=True)
         errors = [end for end in ends if isinstance(end, BaseException)]
         if errors:
@@ -234,6 +235,12 @@ class ExactlyOnceOutbox:
             ),
             doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
         )
+
+
+def _seen(sent: asyncio.Future[Any]) -> None:
+    """Look at how it ended, lest asyncio complains that nobody has."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 def _next_attempt(life: PartitionLife, line: _Line) -> _Attempt | None:
