@@ -39,7 +39,7 @@ format: setup ## Let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Measure: utilisation against the greedy bound, and the local model's documents an hour
+bench: setup ## Measure: utilisation, the local model, exactly once against at least once, memory
 	$(BIN)/python -m tests.bench
 
 lock: $(UV) ## Resolve requirements.lock anew

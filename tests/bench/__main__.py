@@ -1,4 +1,4 @@
-"""`make bench`: prints one table. Choose with `python -m tests.bench utilisation` or `local-model`."""
+"""`make bench`: prints one table. Choose with `python -m tests.bench utilisation local-model delivery memory`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import local_model, utilisation
+from tests.bench import delivery, local_model, memory, utilisation
 
 
 def main() -> None:
     """Run the chosen benchmarks, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", nargs="*", default=["utilisation", "local-model"])
-    parser.add_argument("--documents", type=int, help="fewer than the 1,000 (utilisation) or 100 (local-model)")
+    parser.add_argument("what", nargs="*", default=["utilisation", "local-model", "delivery", "memory"])
+    parser.add_argument(
+        "--documents", type=int, help="fewer than 1,000 (utilisation), 100 (local-model), 3,000 (delivery)"
+    )
     arguments = parser.parse_args()
     table = Table("benchmark", "figure", "value")
     if "utilisation" in arguments.what:
@@ -30,6 +32,17 @@ def main() -> None:
         table.add_row(name, "documents", f"{made.results} results, {made.dead_letters} dead letters")
         table.add_row(name, "documents an hour", f"{made.documents_per_hour:,.0f}")
         table.add_row(name, "output tokens a second", f"{made.output_tokens / made.seconds:.0f}")
+    if "delivery" in arguments.what:
+        cost = delivery.measure(documents=arguments.documents or 3000)
+        name = "exactly once, Apache Kafka"
+        table.add_row(name, "documents a second, at least once", f"{cost.at_least_once:.0f}")
+        table.add_row(name, "documents a second, exactly once", f"{cost.exactly_once:.0f}")
+        table.add_row(name, "ratio", f"{cost.ratio:.3f}")
+    if "memory" in arguments.what:
+        resident = memory.measure()
+        name = "1,000,000 records of lag"
+        table.add_row(name, "resident MB, start / middle / end", " / ".join(f"{resident[n]:.0f}" for n in (0, 4, 9)))
+        table.add_row(name, "most", f"{max(resident):.0f}")
     Console().print(table)
 
 
