@@ -146,7 +146,20 @@ async def test_servers_without_structured_outputs(wire: Wire, weaker: dict[str, 
     assert all(outcome.fields["attempts"] == 3 for outcome in found)
 
 
+async def test_a_document_that_is_held_stops_nobody(wire: Wire, provider: RehearsalProvider) -> None:
+    """All the others pass it; let go, it ends like any other, with one call."""
+    await wire.create_topics()
+    others = [document(f"d{n}", f"Text {n}.") for n in range(20)]
+    await wire.produce([document("held", "A text. [[rehearse:hold]]"), *others])
+    async with serving(wire.settings(provider.base_url, mode="fused", max_concurrency=4)):
+        passed = {outcome.document_id for outcome in await wire.outcomes(20)}
+        assert passed == {f"d{n}" for n in range(20)}
+        provider.outages.let_go.set()
+        assert len(await wire.outcomes(21)) == 21
+    assert len(provider.calls) == 21
+
+
 def test_every_fault_of_the_provider_is_tried_here() -> None:
     """A new way to fail must find its test."""
     outages = {"503", "insufficient_quota"}
-    assert {fault.value for fault in Fault} == {*LASTING, *PASSING, *outages, "401", "404"}
+    assert {fault.value for fault in Fault} == {*LASTING, *PASSING, *outages, "401", "404", "hold"}

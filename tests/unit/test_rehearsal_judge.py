@@ -165,6 +165,13 @@ def test_an_outage_meets_every_call() -> None:
     assert judge.decide(_call(), now=0).fault is None
 
 
+def test_a_held_call_has_a_good_answer_ready() -> None:
+    """Only its time is the tester's to say; the answer itself is not spoilt."""
+    held = _judge().decide(_call("[[rehearse:hold]] A document."), now=0)
+    assert held.fault is Fault.HOLD
+    assert json.loads(_content(held))["category"] in {"tech", "other"}
+
+
 @pytest.mark.parametrize(
     "body",
     [

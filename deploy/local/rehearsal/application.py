@@ -7,6 +7,7 @@ The back door:
                               An outage meets all calls, for so many seconds or until it is ended. "refused" closes the
                               listening port itself and needs seconds, since nobody could ask for it to be opened again.
     DELETE /rehearsal/faults  ends the outage and restores the rates the provider was started with
+    DELETE /rehearsal/holds   answers every call that is held, and holds none from now on
 """
 
 import asyncio
@@ -53,6 +54,7 @@ def rehearsal_app(settings: RehearsalSettings) -> web.Application:
     app.router.add_delete("/rehearsal/calls", _clear_calls)
     app.router.add_post("/rehearsal/faults", _set_faults)
     app.router.add_delete("/rehearsal/faults", _clear_faults)
+    app.router.add_delete("/rehearsal/holds", _let_go)
     return app
 
 
@@ -71,6 +73,8 @@ async def _chat_completions(request: web.Request) -> web.Response:
         _write_down(verdict, logged)
         if verdict.reply is None:
             return await _leave_unanswered(request, verdict)
+        if verdict.fault is Fault.HOLD:
+            await request.app[OUTAGES].let_go.wait()
         if verdict.latency_seconds:
             await asyncio.sleep(verdict.latency_seconds)
         judge.settle(verdict, now=loop.time())
@@ -145,4 +149,9 @@ async def _set_faults(request: web.Request) -> web.Response:
 
 async def _clear_faults(request: web.Request) -> web.Response:
     request.app[OUTAGES].clear()
+    return _json({})
+
+
+async def _let_go(request: web.Request) -> web.Response:
+    request.app[OUTAGES].let_go.set()
     return _json({})

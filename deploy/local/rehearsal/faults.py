@@ -29,6 +29,8 @@ class Fault(StrEnum):
     """No answer, ever; the client has to give up."""
     RESET = "reset"
     """The connection breaks after the request was read."""
+    HOLD = "hold"
+    """A good answer, but not before the tester lets go of it; see `outages`."""
     TRUNCATED = "truncated"
     """Half of the answer, finish reason `length`."""
     INVALID_JSON = "invalid_json"

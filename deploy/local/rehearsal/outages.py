@@ -12,10 +12,14 @@ REFUSED = "refused"
 
 
 class Outages:
-    """Begins and ends outages. `on_refused(seconds)` closes the port for so long, where somebody can do that."""
+    """Begins and ends outages. `on_refused(seconds)` closes the port for so long, where somebody can do that.
+
+    `let_go` is what calls that meet `Fault.HOLD` wait for.
+    """
 
     def __init__(self, *, judge: Judge) -> None:
         self.on_refused: Callable[[float], None] | None = None
+        self.let_go = asyncio.Event()
         self._judge = judge
         self._end: asyncio.TimerHandle | None = None
 
