@@ -82,6 +82,20 @@ class Stage:
     faults_ended: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    async def begin(self, documents: int) -> None:
+        """Start the replicas, and send documents when all are members: what follows is then the fault's doing alone.
+
+        A member that joins later has documents repeated that were under way in the partitions it is given.
+        """
+        await self.replicas.start()
+        everyone = len(list(self.replicas))
+
+        async def all_there() -> bool:
+            return await self.members() == ("Stable", everyone)
+
+        await self.until(all_there, what="all replicas are members of the group")
+        await self.feed.send(self.feed.events(documents))
+
     def fault_ended(self) -> None:
         """A fault is over at this moment; from here on, the seconds to resume are counted."""
         self.faults_ended.append(time.monotonic())
@@ -129,6 +143,6 @@ class Stage:
         strangers = len(self.watch.ended.keys() - places)
         await self.until_ended(len(places) + strangers)
 
-    async def members(self) -> int:
-        """How many members the broker thinks that the group has."""
-        return await topics.member_count(self.ground.direct, self.names.group)
+    async def members(self) -> tuple[str, int]:
+        """The group's state, and how many members the broker thinks that it has."""
+        return await topics.members(self.ground.direct, self.names.group)

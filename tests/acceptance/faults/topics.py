@@ -65,11 +65,12 @@ async def committed(bootstrap_servers: str, group_id: str) -> dict[TopicPartitio
     return {partition: commit for partition, commit in found.items() if commit.offset >= 0}
 
 
-async def member_count(bootstrap_servers: str, group_id: str) -> int:
-    """How many members the group has; a dead one counts until its session has ended."""
+async def members(bootstrap_servers: str, group_id: str) -> tuple[str, int]:
+    """The group's state and how many members it has; a dead one counts until its session has ended."""
     async with admin(bootstrap_servers) as client:
         (answer,) = await client.describe_consumer_groups([group_id])
-    return sum(len(group[5]) for group in answer.groups)
+    (group,) = answer.groups
+    return str(group[2]), len(group[5])
 
 
 async def read_all(bootstrap_servers: str, *topics: str) -> list[Any]:

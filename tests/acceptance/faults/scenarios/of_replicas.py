@@ -11,8 +11,7 @@ _DOCUMENTS_FOR_A_KILL = 40
 
 async def _kill9(stage: Stage) -> None:
     """`kill -9` of a random replica at random moments of the work, restarted each time."""
-    await stage.feed.send(stage.feed.events(stage.documents))
-    await stage.replicas.start()
+    await stage.begin(stage.documents)
     kills = max(2, min(_KILLS, stage.documents // _DOCUMENTS_FOR_A_KILL))
     # Moments are counted in documents: however fast the machine, every kill falls into the work.
     for moment in sorted(stage.draws.sample(range(stage.documents * 9 // 10), kills)):
@@ -26,8 +25,7 @@ async def _kill9(stage: Stage) -> None:
 
 async def _rolling(stage: Stage) -> None:
     """One replica after the other gets SIGTERM, drains, and is started again, while documents keep coming."""
-    await stage.feed.send(stage.feed.events(stage.documents))
-    await stage.replicas.start()
+    await stage.begin(stage.documents)
     async with stage.feed.coming(stage.watch):
         await stage.until_ended(stage.documents // 10)
         for replica in stage.replicas:
@@ -41,8 +39,7 @@ async def _rolling(stage: Stage) -> None:
 
 async def _zombie(stage: Stage) -> None:
     """A replica is frozen until the group has given its partitions away, and then thaws in the middle of its work."""
-    await stage.feed.send(stage.feed.events(stage.documents))
-    await stage.replicas.start()
+    await stage.begin(stage.documents)
     everyone = len(list(stage.replicas))
     async with stage.feed.coming(stage.watch):
         await stage.until_ended(stage.documents // 10)
@@ -53,7 +50,7 @@ async def _zombie(stage: Stage) -> None:
         try:
 
             async def evicted() -> bool:
-                return await stage.members() < everyone
+                return await stage.members() == ("Stable", everyone - 1)
 
             await stage.until(evicted, what="the frozen replica's session ends")
             await stage.until_more_ended(50)
@@ -62,7 +59,7 @@ async def _zombie(stage: Stage) -> None:
         stage.fault_ended()
 
         async def back() -> bool:
-            return await stage.members() == everyone
+            return await stage.members() == ("Stable", everyone)
 
         await stage.until(back, what="the replica that thawed is a member again")
         await stage.until_more_ended(50)

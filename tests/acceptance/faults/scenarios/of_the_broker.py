@@ -11,7 +11,8 @@ from tests.acceptance.faults.stage import GaveUp, Stage
 _AWAY_SECONDS = 60.0
 _CUTS = 60
 _DOCUMENTS_FOR_A_CUT = 10
-_SLOW_SECONDS = 0.02
+_SLOW_SECONDS = 0.002
+_FAR_SECONDS = 0.03
 _ARMED_SECONDS = 8.0
 
 _PLAIN_APIS = (Api.PRODUCE, Api.OFFSET_COMMIT)
@@ -27,8 +28,7 @@ _TRANSACTION_APIS = (
 async def _restart(stage: Stage) -> None:
     """The broker is shut down in order and started again; later it is killed and started again."""
     broker = stage.ground.broker
-    await stage.feed.send(stage.feed.events(stage.documents))
-    await stage.replicas.start()
+    await stage.begin(stage.documents)
     for number, end in enumerate((broker.stop, broker.kill), start=1):
         await stage.until_ended(stage.documents * number // 4)
         await asyncio.to_thread(end)
@@ -39,8 +39,7 @@ async def _restart(stage: Stage) -> None:
 
 async def _away(stage: Stage) -> None:
     """For a minute, no replica can reach the broker, which lives on and gives the whole group up."""
-    await stage.feed.send(stage.feed.events(stage.documents))
-    await stage.replicas.start()
+    await stage.begin(stage.documents)
     async with stage.feed.coming(stage.watch):
         await stage.until_ended(stage.documents // 4)
         await asyncio.to_thread(stage.ground.proxy.refuse)
@@ -55,8 +54,7 @@ async def _away(stage: Stage) -> None:
 async def _cut_ack(stage: Stage) -> None:
     """Again and again, the broker does what it was asked and the connection breaks before it can say so."""
     proxy = stage.ground.proxy
-    await stage.feed.send(stage.feed.events(stage.documents))
-    await stage.replicas.start()
+    await stage.begin(stage.documents)
     proxy.delay(_SLOW_SECONDS)
     try:
         cuts = max(5, min(_CUTS, stage.documents // _DOCUMENTS_FOR_A_CUT))
@@ -87,6 +85,19 @@ async def _cut_one(stage: Stage) -> None:
         proxy.swallow_next(())
 
 
+async def _far(stage: Stage) -> None:
+    """The broker is on another continent; the consumers find it idle, work, and find it idle again."""
+    stage.ground.proxy.delay(_FAR_SECONDS)
+    try:
+        await stage.begin(stage.documents // 2)
+        await stage.until_ended(stage.documents // 2)
+        await stage.feed.send(stage.feed.events(stage.documents // 2))
+        await stage.until_all_ended()
+    finally:
+        stage.ground.proxy.delay(0.0)
+
+
+BROKER_FAR = Scenario(name="broker-far", play=_far, documents=500, patience_seconds=60.0)
 BROKER_RESTART = Scenario(name="broker-restart", play=_restart, documents=1_000)
 BROKER_AWAY = Scenario(name="broker-away", play=_away, documents=1_000)
 CUT_ACK = Scenario(name="cut-ack", play=_cut_ack, documents=2_000)

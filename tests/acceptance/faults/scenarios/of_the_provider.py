@@ -11,8 +11,7 @@ _HOLD = "[[rehearse:hold]]"
 
 async def _hang(stage: Stage) -> None:
     """One call in a hundred is never answered; the client gives it up after a few seconds and asks again."""
-    await stage.feed.send(stage.feed.events(stage.documents))
-    await stage.replicas.start()
+    await stage.begin(stage.documents)
     await stage.until_ended(stage.documents)
 
 

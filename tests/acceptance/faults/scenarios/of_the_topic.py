@@ -26,8 +26,7 @@ async def _partitions_added(stage: Stage) -> None:
     names, direct = stage.names, stage.ground.direct
     before = len(await topics.partitions_of(direct, names.input))
     added = range(before, 2 * before)
-    await stage.feed.send(stage.feed.events(stage.documents * 3 // 4))
-    await stage.replicas.start()
+    await stage.begin(stage.documents * 3 // 4)
     await stage.until_ended(stage.documents // 4)
     await topics.add_partitions(direct, names.input, 2 * before)
     stage.fault_ended()
@@ -109,17 +108,17 @@ async def _metadata_damaged(stage: Stage) -> None:
     """While the group is stopped, somebody overwrites its commit metadata with rubbish of every kind."""
     names, direct = stage.names, stage.ground.direct
     partitions = await topics.partitions_of(direct, names.input)
+    await stage.begin(0)
     # The first document of each partition is held, so that everything else has ended above the committed offset.
     for partition in partitions:
         held: Sequence[Event] = [stage.feed.event(marker=_HOLD)]
         await stage.feed.send(held, partition=partition.partition)
     await stage.feed.send(stage.feed.events(stage.documents))
-    await stage.replicas.start()
     await stage.until_ended(stage.documents)
     await stage.replicas.terminate()
 
     async def empty() -> bool:
-        return await stage.members() == 0
+        return await stage.members() == ("Empty", 0)
 
     await stage.until(empty, what="the sessions of the stopped replicas end")
     await _damage(stage, partitions)
