@@ -18,6 +18,7 @@ from tests.acceptance.faults.replicas import Replicas
 from tests.acceptance.faults.watch import Watch
 
 _LOOK_SECONDS = 0.05
+_ASK_SECONDS = 0.3  # who asks the broker or the provider takes its time, for they have other work to do
 
 
 class GaveUp(Exception):
@@ -114,11 +115,12 @@ class Stage:
         deadline = time.monotonic() + self.patience_seconds
         while True:
             holds = condition()
+            asks = inspect.isawaitable(holds)
             if await holds if inspect.isawaitable(holds) else holds:
                 return
             if time.monotonic() > deadline:
                 raise GaveUp(f"never happened: {what}")
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_ASK_SECONDS if asks else _LOOK_SECONDS)
 
     async def until_ended(self, count: int) -> None:
         """Wait until so many documents have ended, for as long as there is progress.
@@ -137,11 +139,22 @@ class Stage:
         await self.until_ended(self.watch.count + count)
 
     async def until_all_ended(self) -> None:
-        """Wait until every document that is on the input topic has ended."""
+        """Wait until every document that is on the input topic has ended, and nothing is being done again.
+
+        What is done again lies above the committed offset, so a group that has committed everything is at rest.
+        """
         records = await topics.read_all(self.ground.direct, self.names.input)
         places = {document.place for document in map(document_of, records) if document}
         strangers = len(self.watch.ended.keys() - places)
         await self.until_ended(len(places) + strangers)
+        ends = {partition: offset + 1 for _, partition, offset in sorted(places)}
+
+        async def committed() -> bool:
+            found = await topics.committed(self.ground.direct, self.names.group)
+            offsets = {partition.partition: commit.offset for partition, commit in found.items()}
+            return all(offsets.get(partition, 0) >= end for partition, end in ends.items())
+
+        await self.until(committed, what="everything that has ended is committed")
 
     async def members(self) -> tuple[str, int]:
         """The group's state, and how many members the broker thinks that it has."""

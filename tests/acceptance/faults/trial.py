@@ -100,6 +100,8 @@ def _failures(trial: Trial, accounted: Account) -> list[str]:
         found.append(f"{accounted.strangers} outcomes of documents that are not there")
     if accounted.repeated and trial.mode == "exactly_once" and not trial.scenario.repeats_allowed:
         found.append(f"{accounted.repeated} repeated")
+    if accounted.uncommitted:
+        found.append(f"{accounted.uncommitted} ended and are not committed")
     if not accounted.documents:
         found.append("no documents at all")
     return found

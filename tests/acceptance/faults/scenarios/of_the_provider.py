@@ -31,7 +31,6 @@ async def _slow_document(stage: Stage) -> None:
         return asked.count(text_hash(slow.text)) > 1
 
     await stage.until(asked_again, what="the slow document is asked again after the restart")
-    # What the restarted replica read beside it has had its turn before the slow document ends.
     await stage.provider.let_go()
     await stage.until_ended(stage.documents + 1)
 
@@ -49,5 +48,5 @@ SLOW_DOCUMENT = Scenario(
     documents=5_000,
     partitions=1,
     replicas=1,
-    settings={"DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "600"},
+    settings={"DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "600", "DOCSLUICE_MAX_CONCURRENCY": "32"},
 )
