@@ -1,6 +1,7 @@
 """Apache Kafka from its own image, through testcontainers, whose reaper removes the container if we are killed."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,10 +19,11 @@ _POLL_SECONDS = 0.1
 @contextlib.contextmanager
 def docker_broker(*, version: str, data_dir: Path, port: int, server_properties: Mapping[str, str]) -> Iterator[Broker]:
     """Run the broker in a container. Its data stays in the container, which a stop does not remove."""
-    # The same port inside and outside: what the broker advertises is then right for its clients and for itself.
-    listeners = server_properties["listeners"].replace(f"127.0.0.1:{port}", f"0.0.0.0:{port}")
+    listeners, ports = opened(server_properties)
     container = DockerContainer(f"apache/kafka:{version}")
-    container.with_bind_ports(port, port)
+    for each in ports:
+        # The same port inside and outside: what the broker advertises is then right for its clients and for itself.
+        container.with_bind_ports(each, each)
     container.with_envs(**environment({**server_properties, "listeners": listeners}), KAFKA_HEAP_OPTS="-Xmx512m")
     broker = _ContainerBroker(container=container, port=port, log_path=data_dir / "broker.log")
     try:
@@ -31,6 +33,20 @@ def docker_broker(*, version: str, data_dir: Path, port: int, server_properties:
     finally:
         broker.write_log()
         container.stop()
+
+
+def opened(server_properties: Mapping[str, str]) -> tuple[str, list[int]]:
+    """The listeners as they must be for clients outside of the container, and their ports: all but the controller's."""
+    controllers = set(server_properties["controller.listener.names"].split(","))
+    listeners, ports = [], []
+    for listener in server_properties["listeners"].split(","):
+        found = re.fullmatch(r"(\w+)://127\.0\.0\.1:(\d+)", listener)
+        if found is None or found[1] in controllers:
+            listeners.append(listener)
+        else:
+            listeners.append(f"{found[1]}://0.0.0.0:{found[2]}")
+            ports.append(int(found[2]))
+    return ",".join(listeners), ports
 
 
 def environment(server_properties: Mapping[str, str]) -> dict[str, str]:

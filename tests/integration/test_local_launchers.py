@@ -20,7 +20,7 @@ from aiokafka.errors import MessageSizeTooLargeError
 
 from deploy.local.broker import Broker, embedded_broker
 from deploy.local.kafka import apache_kafka, why_not
-from deploy.local.kafka_docker import environment
+from deploy.local.kafka_docker import environment, opened
 from deploy.local.model import local_model
 from deploy.local.process import accepts_connections, child_process, free_port
 from deploy.local.rehearsal.provider import rehearsal_process
@@ -107,6 +107,15 @@ def test_server_properties_become_environment_variables() -> None:
         "KAFKA_MESSAGE_MAX_BYTES": "1",
         "KAFKA_LISTENER_NAME_IN__SIDE_SOME___THING": "2",
     }
+
+
+def test_every_listener_but_the_controllers_is_open_to_the_host() -> None:
+    """A broker in a container may have more than one door."""
+    properties = {
+        "controller.listener.names": "CONTROLLER",
+        "listeners": "PLAINTEXT://127.0.0.1:1,PROXIED://127.0.0.1:2,CONTROLLER://127.0.0.1:3",
+    }
+    assert opened(properties) == ("PLAINTEXT://0.0.0.0:1,PROXIED://0.0.0.0:2,CONTROLLER://127.0.0.1:3", [1, 2])
 
 
 def test_the_broker_runs_in_the_foreground(tmp_path: Path) -> None:
