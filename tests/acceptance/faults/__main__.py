@@ -41,26 +41,29 @@ def main() -> int:
         console.print(reason)
         return 2
     _leave_settings_behind()
-    shutil.rmtree(_LOGS, ignore_errors=True)
-    _LOGS.mkdir(parents=True)
-    os.chdir(_LOGS)  # away from any .env
-    console.print(f"seed {arguments.seed}, logs in {_LOGS}")
+    logs = _LOGS / str(arguments.seed)
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    os.chdir(logs)  # away from any .env
+    console.print(f"seed {arguments.seed}, logs in {logs}")
     table = Table(*_COLUMNS)
     failed = False
-    with tempfile.TemporaryDirectory() as folder, ground(Path(folder)) as on:
-        for trial in _trials(arguments):
-            console.print(f"{trial.scenario.name}, {trial.mode} …")
-            outcome = run(trial, on)
-            failed = failed or bool(outcome.failures)
-            table.add_row(*_row(trial, outcome))
-            for line in (*outcome.failures, *outcome.notes):
-                console.print(f"  {line}", markup=False, highlight=False)
-    console.print(table)
-    console.print(f"repeat this run with --seed {arguments.seed}")
+    try:
+        with tempfile.TemporaryDirectory() as folder, ground(Path(folder)) as on:
+            for trial in _trials(arguments, logs):
+                console.print(f"{trial.scenario.name}, {trial.mode} …")
+                outcome = run(trial, on)
+                failed = failed or bool(outcome.failures)
+                table.add_row(*_row(trial, outcome))
+                for line in (*outcome.failures, *outcome.notes):
+                    console.print(f"  {line}", markup=False, highlight=False)
+    finally:  # who interrupts a long run wants to see what it has found so far
+        console.print(table)
+        console.print(f"repeat this run with --seed {arguments.seed}")
     return int(failed)
 
 
-def _trials(arguments: argparse.Namespace) -> list[Trial]:
+def _trials(arguments: argparse.Namespace, logs: Path) -> list[Trial]:
     return [
         Trial(
             scenario=SCENARIOS[name],
@@ -68,7 +71,7 @@ def _trials(arguments: argparse.Namespace) -> list[Trial]:
             seed=arguments.seed,
             documents=arguments.documents or SCENARIOS[name].documents,
             settings=dict(setting.split("=", 1) for setting in arguments.setting),
-            log_dir=_LOGS / f"{name}-{mode}",
+            log_dir=logs / f"{name}-{mode}",
         )
         for name in arguments.scenarios or SCENARIOS
         for mode in arguments.mode or get_args(Mode)

@@ -80,6 +80,8 @@ async def _run(trial: Trial, ground: Ground, provider: Provider) -> Outcome:
     except TimeoutError as problem:
         unfinished.append(_one_line(problem))
         accounted = account(documents=[], endings=[], calls=await provider.calls(), committed={})
+    if accounted.repeated and trial.scenario.repeats_allowed:
+        stage.notes.append(f"repeats are allowed: {trial.scenario.repeats_allowed}")
     crashes = stage.replicas.ended_by_themselves
     return Outcome(
         account=accounted,
