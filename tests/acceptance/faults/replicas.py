@@ -46,8 +46,8 @@ class Replica:
 
     async def start(self) -> None:
         """Start it, and do not wait for it."""
-        self.wanted = True
         await asyncio.to_thread(self.child.start)
+        self.wanted = True
 
     async def start_and_wait(self) -> None:
         """Start it, and return when it is ready.

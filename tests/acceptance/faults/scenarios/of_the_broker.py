@@ -29,12 +29,13 @@ async def _restart(stage: Stage) -> None:
     """The broker is shut down in order and started again; later it is killed and started again."""
     broker = stage.ground.broker
     await stage.begin(stage.documents)
-    for number, end in enumerate((broker.stop, broker.kill), start=1):
-        await stage.until_ended(stage.documents * number // 4)
-        await asyncio.to_thread(end)
-        await asyncio.to_thread(broker.start)
-        stage.fault_ended()
-        await stage.until_more_ended(10)
+    async with stage.feed.coming(stage.watch):
+        for number, end in enumerate((broker.stop, broker.kill), start=1):
+            await stage.until_ended(stage.documents * number // 4)
+            await asyncio.to_thread(end)
+            await asyncio.to_thread(broker.start)
+            stage.fault_ended()
+            await stage.until_more_ended(50)
 
 
 async def _away(stage: Stage) -> None:
