@@ -98,8 +98,8 @@ class Feed:
 async def producing(bootstrap_servers: str, **more: Any) -> AsyncIterator[Any]:
     """A producer for the length of the block."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, enable_idempotence=True, **more)
-    await producer.start()
     try:
+        await producer.start()
         yield producer
     finally:
         await producer.stop()
