@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ _HOLD = "[[rehearse:hold]]"
 _TRANSACTION_DOCUMENTS = 20
 _ABORTED_SHARE = 0.3
 _SEGMENT_MS = 100
+_LATER_DOCUMENTS = 5
 _SETTLED_SECONDS = 1.0
 
 
@@ -125,6 +127,9 @@ async def _metadata_damaged(stage: Stage) -> None:
     for replica in stage.replicas:
         await replica.start()
     stage.fault_ended()
+    # A map that claims more than there was would swallow these.
+    for partition in partitions:
+        await stage.feed.send(stage.feed.events(_LATER_DOCUMENTS), partition=partition.partition)
     await stage.provider.let_go()
 
 
@@ -149,7 +154,7 @@ async def _damage(stage: Stage, partitions: Sequence[TopicPartition]) -> None:
 
 
 def _damaged(metadata: str, *, kind: int, draws: random.Random) -> str:
-    """The real metadata cut or changed by one character, or something else altogether."""
+    """The real metadata cut, changed by one character or with its last number raised, or something else altogether."""
     place = draws.randrange(len(metadata)) if metadata else 0
     kinds = (
         metadata[: len(metadata) // 2],
@@ -158,6 +163,7 @@ def _damaged(metadata: str, *, kind: int, draws: random.Random) -> str:
         '{"version": 99, "ended": [[0, 9223372036854775807]]}',
         "",
         "A" * 4_000,
+        re.sub(r"\d+(?=\D*$)", lambda found: str(int(found[0]) + _LATER_DOCUMENTS), metadata),
     )
     return kinds[kind % len(kinds)]
 
@@ -187,6 +193,7 @@ METADATA_DAMAGED = Scenario(
     name="metadata-damaged",
     play=_metadata_damaged,
     documents=600,
+    partitions=7,
     settings={"DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "600", "DOCSLUICE_DRAIN_SECONDS": "2"},
     repeats_allowed="what the metadata said is destroyed",
 )
