@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from consumer.kafka import faults
+from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.partitions import PartitionLife
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+
+class Membership(Protocol):
+    """Our place in the consumer group."""
+
+    def owns(self, partition: TopicPartition) -> bool:
+        """Whether the partition is ours for all we know, and no rebalance is under way."""
+        ...
+
+    async def commit_offsets(self, points: Mapping[TopicPartition, CommitPoint]) -> None:
+        """Commit through the group.
+
+        Raises:
+            KafkaError: it was refused, or not answered.
+        """
+        ...
 
 
 class Committer(Protocol):
@@ -27,7 +44,7 @@ class Committer(Protocol):
         """The partition is not ours any more."""
         ...
 
-    async def commit(self, lives: Sequence[PartitionLife], consumer: Any) -> list[PartitionLife]:
+    async def commit(self, lives: Sequence[PartitionLife], membership: Membership) -> list[PartitionLife]:
         """Commit what has ended in each, and return those lives that turned out to be over.
 
         Raises:
@@ -48,7 +65,7 @@ class GroupCommitter:
     async def let_go(self, partition: TopicPartition) -> None:
         """See `Committer.let_go`."""
 
-    async def commit(self, lives: Sequence[PartitionLife], consumer: Any) -> list[PartitionLife]:
+    async def commit(self, lives: Sequence[PartitionLife], membership: Membership) -> list[PartitionLife]:
         """See `Committer.commit`. During a rebalance nothing can be committed; the next round will."""
         points = {life: point for life in lives if (point := life.to_commit()) is not None}
         if not points:
@@ -56,7 +73,7 @@ class GroupCommitter:
         for life, point in points.items():
             life.attempted = point
         try:
-            await consumer.commit({life.partition: tuple(point) for life, point in points.items()})
+            await membership.commit_offsets({life.partition: point for life, point in points.items()})
         except (CommitFailedError, IllegalStateError):
             self._metrics.commits_total.labels(outcome="rebalanced").inc()
             return []

@@ -5,13 +5,15 @@ that was opened: everything below it has ended. What has ended above it goes int
 a crash it is known, and passed over. Only offsets that were really read are opened, so gaps (compaction, transaction
 markers) need no care: no record will ever come for them, and it does no harm to count them as ended.
 
-The metadata reads `docsluice/1:3+5000,1+20`: from the committed offset on, 3 offsets that are open, 5,000 that have
-ended, 1 open, 20 ended; whatever comes after is open or unread.
+The metadata reads `docsluice/1:3+5000,1+20:7d3e09ab`: from the committed offset on, 3 offsets that are open, 5,000
+that have ended, 1 open, 20 ended; whatever comes after is open or unread. The checksum is over the runs and the offset:
+a map that was damaged, or belongs to another offset, would have records passed over that have not ended.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, pairwise
@@ -21,7 +23,9 @@ METADATA_CAP_BYTES = 4_096
 """What a broker takes by default (`offset.metadata.max.bytes`)."""
 
 _PREFIX = "docsluice/1:"
-_RUNS = re.compile(r"[1-9][0-9]{0,18}\+[1-9][0-9]{0,18}(,[1-9][0-9]{0,18}\+[1-9][0-9]{0,18})*")
+_RUN = r"[1-9][0-9]{0,18}\+[1-9][0-9]{0,18}"
+_MAP = re.compile(rf"{_PREFIX}({_RUN}(?:,{_RUN})*):([0-9a-f]{{8}})")
+_CHECKSUM_BYTES = 9
 
 
 class Run(NamedTuple):
@@ -100,7 +104,8 @@ class Offsets:
         if self._next_offset is None or not self._open:
             return 0.0
         runs = self._ended_runs(list(self._open), self._next_offset)
-        return len(_written(next(iter(self._open)), runs)) / METADATA_CAP_BYTES
+        size = len(_PREFIX) + len(_written(next(iter(self._open)), runs)) + _CHECKSUM_BYTES
+        return size / METADATA_CAP_BYTES
 
     @property
     def next_offset(self) -> int | None:
@@ -124,10 +129,11 @@ def encode(offset: int, ended: Iterable[Run]) -> str:
 
     Runs that would not fit under the cap are left out, the highest first: their records would then be repeated.
     """
-    written = _written(offset, ended)
-    if len(written) > METADATA_CAP_BYTES:
-        written = written[: written.rindex(",", 0, METADATA_CAP_BYTES + 1)]
-    return written
+    runs = _written(offset, ended)
+    room = METADATA_CAP_BYTES - len(_PREFIX) - _CHECKSUM_BYTES
+    if len(runs) > room:
+        runs = runs[: runs.rindex(",", 0, room + 1)]
+    return f"{_PREFIX}{runs}:{_checksum(offset, runs)}" if runs else ""
 
 
 def decode(point: CommitPoint) -> list[Run]:
@@ -138,11 +144,13 @@ def decode(point: CommitPoint) -> list[Run]:
     """
     if not point.metadata:
         return []
-    said = point.metadata.removeprefix(_PREFIX)
-    if said == point.metadata or not _RUNS.fullmatch(said):
+    said = _MAP.fullmatch(point.metadata)
+    if said is None:
         raise ForeignMetadataError("not the map of ended records that docsluice writes")
+    if said[2] != _checksum(point.offset, said[1]):
+        raise ForeignMetadataError("a map of ended records that was damaged, or is another offset's")
     runs, end = [], point.offset
-    for distance, length in (pair.split("+") for pair in said.split(",")):
+    for distance, length in (pair.split("+") for pair in said[1].split(",")):
         start = end + int(distance)
         end = start + int(length)
         runs.append(Run(start, end))
@@ -154,7 +162,11 @@ def _written(offset: int, ended: Iterable[Run]) -> str:
     for run in ended:
         pairs.append(f"{run.start - end}+{run.end - run.start}")
         end = run.end
-    return _PREFIX + ",".join(pairs) if pairs else ""
+    return ",".join(pairs)
+
+
+def _checksum(offset: int, runs: str) -> str:
+    return f"{zlib.crc32(f'{offset}:{runs}'.encode()):08x}"
 
 
 def _joined(runs: Iterable[Run]) -> Iterator[Run]:

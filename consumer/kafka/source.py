@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +34,14 @@ Process = Callable[[Record], Awaitable[None]]
 """Returns when the record has ended; raises when the service must stop."""
 
 _POLL_MS = 20
-_REST_MS = 200
+_REST_SECONDS = 0.2
 _POLL_GRACE_SECONDS = 2.0
 _LAST_COMMIT_SECONDS = 10.0
 _COMMIT_SECONDS = 60.0
 _SESSION_TIMEOUT_MS = 15_000
 _HEARTBEAT_MS = 3_000
 _MAX_POLL_INTERVAL_MS = 600_000
+_METADATA_MAX_AGE_MS = 30_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._commit_task: asyncio.Task[None] | None = None
         self._committing = asyncio.Lock()
         self._draining = False
+        self._rebalancing = False
         self._stopped = False
         self.polled_at = self.committed_at = time.monotonic()
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -94,20 +96,22 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             for partition, records in batches.items():
                 self._open(partition, records)
             if not batches:
-                await patiently(self._rest, doing=f"read topic {self._subscription.topic}")
+                await self._rest()
 
     async def _rest(self) -> None:
-        """Ask for nothing for a moment: the embedded broker answers an empty fetch at once, without end."""
+        """Ask for nothing for a moment: the embedded broker answers an empty fetch at once, without end.
+
+        Only what is not under way is not asked for: aiokafka throws the answer of a fetch away that comes while its
+        partition is paused and somebody looks, so nobody looks.
+        """
         awake = [life.partition for life in self._partitions if not life.paused]
         with contextlib.suppress(IllegalStateError):
             self._consumer.pause(*awake)
-        late = await self._consumer.getmany(timeout_ms=_REST_MS)
+        await asyncio.sleep(_REST_SECONDS)
         for partition in awake:
             life = self._partitions.find(partition)
             if life is not None and not life.paused:
                 self._resume(life)
-        for partition, records in late.items():
-            self._open(partition, records)
 
     async def _commit_regularly(self) -> None:
         while not self._stopped:
@@ -125,11 +129,19 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         async with self._committing:
             assigned = self._consumer.assignment()
             lives = [life for life in self._partitions if life.partition in assigned]
-            for life in await self._committer.commit(lives, self._consumer):
+            for life in await self._committer.commit(lives, self):
                 log.warning("partition.taken_by_another", partition=life.partition.partition)
                 await self._forget(life)
-            if not self._draining:
+            if not self._draining and not self._rebalancing:
                 await self._begin([partition for partition in assigned if self._partitions.find(partition) is None])
+
+    def owns(self, partition: TopicPartition) -> bool:
+        """See `Membership.owns`."""
+        return not self._rebalancing and partition in self._consumer.assignment()
+
+    async def commit_offsets(self, points: Mapping[TopicPartition, CommitPoint]) -> None:
+        """See `Membership.commit_offsets`."""
+        await self._consumer.commit({partition: tuple(point) for partition, point in points.items()})
 
     async def drain(self, *, seconds: float) -> int:
         """Open no more records, give the open ones so long to end, and let go of the rest; returns how many those are.
@@ -165,6 +177,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Commit at once; the work goes on, for most partitions come straight back."""
+        self._rebalancing = True
         if revoked:
             log.info("partitions.revoked", partitions=_numbers(revoked))
             await self._commit_at_last()
@@ -177,6 +190,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             # Nothing is read until it is known from where; a fetch for a new assignment cannot have been sent yet.
             self._consumer.pause(*assigned)
             async with self._committing:
+                self._rebalancing = False
                 kept = await self._take_stock(list(assigned))
         except Exception as error:  # noqa: BLE001 - see above
             self._stop_because(error)
@@ -247,6 +261,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             # Its default is the session timeout, and a drain may take longer.
             rebalance_timeout_ms=int((subscription.drain_seconds + 30) * 1000),
             max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
+            metadata_max_age_ms=_METADATA_MAX_AGE_MS,  # how soon added partitions are noticed; its default is 5 minutes
             max_partition_fetch_bytes=1024 * 1024,
             fetch_max_bytes=MAX_REQUEST_BYTES,
         )

@@ -34,6 +34,7 @@ from aiokafka.errors import (
 from consumer.contracts import DeadLetterReason, Stage
 from consumer.errors import RecordRejected
 from consumer.kafka import faults
+from consumer.kafka.commits import Membership
 from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, committed_points, started, stopped
 from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.partitions import PartitionLife
@@ -43,8 +44,8 @@ from consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _TRANSACTION_TIMEOUT_MS = 60_000
-_FENCED_PAUSE_SECONDS = 6.0
-"""Two heartbeats: by then a member that was thought dead knows that its partitions are someone else's."""
+_FENCED_PAUSES = 12
+"""Half seconds, two heartbeats in all: by then a member that was thought dead has heard that it was."""
 _PAUSE_SECONDS = 0.5
 _MENDED = (
     InvalidProducerEpoch,
@@ -123,21 +124,24 @@ class ExactlyOnceOutbox:
             finished.done.cancel()
         await stopped(line.producer)
 
-    async def commit(self, lives: Sequence[PartitionLife], consumer: Any) -> list[PartitionLife]:
+    async def commit(self, lives: Sequence[PartitionLife], membership: Membership) -> list[PartitionLife]:
         """See `Committer.commit`: one transaction for each partition in which something has ended, side by side."""
         ours = [life for life in lives if self._line(life) is not None]
-        are_over = await asyncio.gather(*(self._commit(life, consumer) for life in ours))
+        are_over = await asyncio.gather(*(self._commit(life, membership) for life in ours))
         return [life for life, is_over in zip(ours, are_over, strict=True) if is_over]
 
     def _line(self, life: PartitionLife) -> _Line | None:
         line = self._lines.get(life.partition)
         return line if line is not None and line.epoch == life.epoch else None
 
-    async def _commit(self, life: PartitionLife, consumer: Any) -> bool:
+    async def _commit(self, life: PartitionLife, membership: Membership) -> bool:
         """Commit until nothing is left to commit. Whether the partition's life turned out to be over."""
         while (line := self._line(life)) is not None:
-            if line.unresolved is not None and not await self._resolve(life, line):
-                return True
+            if line.unresolved is not None:
+                if not membership.owns(life.partition):
+                    return False  # a new producer would shut out the rightful owner; the next assignment will tell
+                if not await self._resolve(life, line):
+                    return True
             attempt = _next_attempt(life, line)
             if attempt is None:
                 return False
@@ -146,9 +150,7 @@ class ExactlyOnceOutbox:
                 await self._transact(life, line, attempt)
             except ProducerFenced:
                 log.warning("transaction.fenced", partition=life.partition.partition)
-                await asyncio.sleep(_FENCED_PAUSE_SECONDS)
-                if life.partition not in consumer.assignment():
-                    return False  # the assignment that follows will forget it
+                await _until_the_group_has_spoken(life.partition, membership)
             except KafkaError as error:
                 await self._failed(life, line, attempt, error)
             else:
@@ -235,6 +237,14 @@ class ExactlyOnceOutbox:
             ),
             doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
         )
+
+
+async def _until_the_group_has_spoken(partition: TopicPartition, membership: Membership) -> None:
+    """Give the heartbeat time to tell whether the partition is someone else's by now."""
+    for _ in range(_FENCED_PAUSES):
+        if not membership.owns(partition):
+            return
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _seen(sent: asyncio.Future[Any]) -> None:

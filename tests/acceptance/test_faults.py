@@ -12,7 +12,7 @@ from tests import required
 from tests.acceptance.faults.ground import Ground, ground
 from tests.acceptance.faults.registry import SCENARIOS
 from tests.acceptance.faults.replicas import ROOT
-from tests.acceptance.faults.trial import Trial, run
+from tests.acceptance.faults.trial import Mode, Trial, run
 
 
 @pytest.fixture
@@ -42,3 +42,15 @@ def test_replicas_that_are_killed_lose_nothing(on: Ground, tmp_path: Path) -> No
     assert len(outcome.account.lost) == 0
     assert outcome.failures == ()
     assert outcome.account.documents == 120
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("mode", ["at_least_once", "exactly_once"])
+def test_a_broker_that_is_far_away_is_read(on: Ground, tmp_path: Path, mode: Mode) -> None:
+    """Its answers take longer than any look at what has come, and are not missed for that."""
+    trial = Trial(
+        scenario=SCENARIOS["broker-far"], mode=mode, seed=7, documents=60, settings={}, log_dir=tmp_path / "logs"
+    )
+    outcome = run(trial, on)
+    assert len(outcome.account.lost) == 0
+    assert outcome.failures == ()

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from consumer.kafka.offsets import Run, encode
 from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
 from deploy.local.rehearsal.settings import RehearsalSettings
 from producer.following.outcome import Outcome
@@ -59,7 +60,7 @@ async def test_what_passed_a_slow_document_is_not_repeated(
     async with serving(settings):
         await wire.outcomes(50)
     (point,) = (await wire.committed_points()).values()
-    assert (point.offset, point.metadata) == (0, "docsluice/1:1+50")
+    assert (point.offset, point.metadata) == (0, encode(0, [Run(1, 51)]))
     async with serving(settings):
         found = await wire.outcomes(51)
 
@@ -85,7 +86,7 @@ async def test_a_damaged_map_costs_work_and_loses_nothing(wire: Wire, provider: 
         bootstrap_servers=wire.bootstrap_servers, group_id=settings.group_id, enable_auto_commit=False
     ) as vandal:
         vandal.assign([partition])
-        await vandal.commit({partition: (0, "docsluice/1:1+5x")})
+        await vandal.commit({partition: (0, encode(0, [Run(1, 6)]).replace("1+5", "1+6"))})
     async with serving(settings):
         found = await wire.outcomes(11)
     assert len(set(_places(found))) == 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from consumer.errors import RecordRejected
 from consumer.kafka.connection import Broker
-from consumer.kafka.offsets import CommitPoint
+from consumer.kafka.offsets import CommitPoint, Run, encode
 from consumer.kafka.outbox import AtLeastOnceOutbox
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.records import Outbox, Outgoing, Record
@@ -89,17 +89,20 @@ class TestExactlyOnceOutbox(OutboxContract):
             with pytest.raises(RecordRejected):
                 await outbox.publish(large, ending=self.ending())
             await outbox.publish(small, ending=self.ending())
-            assert self._life.committed == CommitPoint(0, "docsluice/1:1+1")
+            assert self._life.committed == CommitPoint(0, encode(0, [Run(1, 2)]))
 
 
-class Assigned:
-    """A consumer, as far as a committer asks it anything."""
+class Member:
+    """A member of the group that owns these partitions."""
 
     def __init__(self, *partitions: TopicPartition) -> None:
-        self.partitions = set(partitions)
+        self._partitions = set(partitions)
 
-    def assignment(self) -> set[TopicPartition]:
-        return self.partitions
+    def owns(self, partition: TopicPartition) -> bool:
+        return partition in self._partitions
+
+    async def commit_offsets(self, points: Mapping[TopicPartition, CommitPoint]) -> None:
+        raise AssertionError("a transaction commits its offsets itself")
 
 
 @contextlib.asynccontextmanager
@@ -116,7 +119,7 @@ async def committing(
     async def commit_for_ever() -> None:
         while True:
             await asyncio.sleep(0.02)
-            await outbox.commit([life], Assigned(partition))
+            await outbox.commit([life], Member(partition))
 
     commits = asyncio.create_task(commit_for_ever())
     try:
@@ -150,10 +153,10 @@ async def test_the_next_owner_shuts_out_the_last(kafka_wire: Wire) -> None:
     async with committing(wire) as (owner, its_life):
         for value in (b"the owner's", b"the owner's too"):
             await owner.publish(replace(outgoing, value=value), ending=opened(its_life))
-        assert await zombie.commit([life], Assigned()) == []
+        assert await zombie.commit([life], Member()) == []
         assert not late.done()
     # Had it still been assigned, it would have asked the broker, and have found the owner's commit there.
-    assert await zombie.commit([life], Assigned(partition)) == [life]
+    assert await zombie.commit([life], Member(partition)) == [life]
     await zombie.close()
     await asyncio.gather(late, return_exceptions=True)
     assert late.cancelled()
@@ -207,14 +210,14 @@ async def test_a_transaction_of_unknown_end_is_made_up_for(kafka_wire: Wire, aft
         await settled()
         line = outbox._lines[partition]
         line.producer = Cut(line.producer, after=after)
-        assert await outbox.commit([life], Assigned(partition)) == []
+        assert await outbox.commit([life], Member(partition)) == []
         await publishing
     # One more, without a cut: had one of them been repeated, it would stand before this one.
     last = asyncio.create_task(
         outbox.publish(Outgoing(topic=topic, key=b"k", value=b"3", headers=[]), ending=opened(life))
     )
     await settled()
-    await outbox.commit([life], Assigned(partition))
+    await outbox.commit([life], Member(partition))
     await last
     await outbox.close()
     assert [r.value async for r in wire.read(topic, count=4)] == [b"0", b"1", b"2", b"3"]
