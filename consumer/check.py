@@ -8,28 +8,38 @@ from collections.abc import Awaitable, Callable
 from consumer.errors import DocsluiceError
 from consumer.kafka.connection import missing_topics
 from consumer.llm.pipeline_file import load_pipeline_file
+from consumer.llm.pricing import load_own_prices
 from consumer.llm.steps import steps_of
 from consumer.service import broker_of, client_of, topics_of
 from consumer.settings import Settings
 
 _PATIENCE_SECONDS = 10.0
+_SHOWN_MODELS = 10
+_DOUBT = "? "
+"""Begins what may yet work: some servers list nothing, or not everything that they have."""
 
 
 async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
     """Print a line a part; True when all is well.
 
     Raises:
-        ConfigurationError: the pipeline file cannot be used.
+        ConfigurationError: the pipeline file or the prices file cannot be used.
     """
     file = load_pipeline_file(settings.pipeline)
     mode = settings.mode or file.mode
     steps = steps_of(file, mode=mode, default_model=settings.model)
     tasks = ", ".join(task.name for task in file.tasks)
     say(f"ok       pipeline {file.name} ({mode}): {tasks}")
+    if settings.prices:
+        say(f"ok       prices {settings.prices}: {', '.join(load_own_prices(settings.prices))}")
     models = {step.model for step in steps}
-    broker = await _tried(f"broker {settings.kafka_bootstrap_servers}", lambda: _check_broker(settings), say)
+    broker = await _tried(
+        f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
+    )
     provider = await _tried(
-        f"provider {settings.openai_base_url or 'OpenAI'}", lambda: _check_provider(settings, models), say
+        f"provider {settings.openai_base_url or 'OpenAI'} (OPENAI_BASE_URL)",
+        lambda: _check_provider(settings, models),
+        say,
     )
     return broker and provider
 
@@ -44,7 +54,7 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[str]], say: Callable
     except DocsluiceError as problem:
         say(f"FAILED   {what}: {problem}")
         return False
-    say(f"ok       {what}: {found}")
+    say(f"{'ok      ' if not found.startswith(_DOUBT) else 'DOUBTFUL'} {what}: {found.removeprefix(_DOUBT)}")
     return True
 
 
@@ -62,6 +72,7 @@ async def _check_provider(settings: Settings, models: set[str]) -> str:
     finally:
         await client.close()
     unknown = sorted(models - set(offered))
-    return (
-        f"reached; it does not list {', '.join(unknown)}" if unknown else f"reached; offers {', '.join(sorted(models))}"
-    )
+    if not unknown:
+        return f"reached; offers {', '.join(sorted(models))}"
+    listed = ", ".join(sorted(offered)[:_SHOWN_MODELS]) or "none"
+    return f"{_DOUBT}reached, but it does not list {', '.join(unknown)} (DOCSLUICE_MODEL); it lists {listed}"

@@ -65,7 +65,7 @@ class Service:
         self._pace = Pace()
         self._admission: Admission | None = None
         self._source: Source | None = None
-        self._is_ready = False
+        self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -80,11 +80,11 @@ class Service:
                 source, pipeline = await self._start(stop, cleanup)
             except Stopped:
                 return
-            self._is_ready = True
+            self._not_ready = None
             try:
                 await _until(stop, source.fault)
             finally:
-                self._is_ready = False
+                self._not_ready = "draining: finishing what has been begun, and then it ends"
             await self._drain(source, pipeline)
         log.info("service.stopped")
 
@@ -174,7 +174,7 @@ class Service:
 
     def why_not_ready(self) -> str | None:
         """See `telemetry.health.Health`."""
-        return None if self._is_ready else "starting, waiting for the broker, or draining"
+        return self._not_ready
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
@@ -202,6 +202,9 @@ class Service:
             pipeline=self._file.name,
             pipeline_version=self._pipeline_version,
             mode=self._mode,
+            delivery=self._settings.delivery,
+            ordering=self._settings.ordering,
+            max_concurrency=self._settings.max_concurrency,
             models=sorted({step.model for step in self._steps}),
             http_port=self.http_port,
         )

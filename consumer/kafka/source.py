@@ -36,6 +36,7 @@ Process = Callable[[Record], Awaitable[None]]
 _POLL_MS = 20
 _REST_SECONDS = 0.2
 _POLL_GRACE_SECONDS = 2.0
+_JOINING_NOTICE_SECONDS = 5.0
 _LAST_COMMIT_SECONDS = 10.0
 _COMMIT_SECONDS = 60.0
 _SESSION_TIMEOUT_MS = 15_000
@@ -85,7 +86,11 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         Raises:
             BrokerFault: waiting will not help.
         """
-        await started(self._subscribed_consumer, doing=f"read topic {self._subscription.topic}")
+        waiting = asyncio.get_running_loop().call_later(_JOINING_NOTICE_SECONDS, _say_joining, self._subscription)
+        try:
+            await started(self._subscribed_consumer, doing=f"read topic {self._subscription.topic}")
+        finally:
+            waiting.cancel()
         self._poll_task = self._never_ending(self._poll(), name="source.poll")
         self._commit_task = self._never_ending(self._commit_regularly(), name="source.commit")
 
@@ -387,6 +392,16 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         if end is None or life.offsets.next_offset is None:
             return None
         return max(0, end - life.offsets.next_offset) + life.offsets.open_count
+
+
+def _say_joining(subscription: Subscription) -> None:
+    """The group lets nobody in while it waits for a member that has died without a word."""
+    log.warning(
+        "group.joining",
+        group=subscription.group_id,
+        session_seconds=_SESSION_TIMEOUT_MS // 1000,
+        remedy="a member that was killed is waited for until its session ends; DOCSLUICE_GROUP_INSTANCE_ID avoids it",
+    )
 
 
 def _ended_before(partition: TopicPartition, point: CommitPoint | None) -> list[Run]:

@@ -42,7 +42,7 @@ _EVERY_CALL = {
     401: "the provider does not accept the API key (OPENAI_API_KEY)",
     403: "the API key may not do this (OPENAI_API_KEY)",
     # No document can cause a 404: it is the model's name, or the path in the base URL.
-    404: "the provider knows no model {model}, or no such path (DOCSLUICE_MODEL, OPENAI_BASE_URL)",
+    404: "the provider knows no model {model}, or no such path (DOCSLUICE_MODEL; OPENAI_BASE_URL, which often ends in /v1)",
     405: "this is no chat completions path (OPENAI_BASE_URL)",
     407: "a proxy wants credentials",
 }
@@ -92,7 +92,9 @@ def _translate_status(
     if status in _PASSING or status >= _SERVER_ERRORS:
         return ProviderUnavailable(said, retry_after_seconds=retry_after)
     if status in _EVERY_CALL or status < _CLIENT_ERRORS:
-        return ProviderMisconfigured(f"{_EVERY_CALL.get(status, _REDIRECTED).format(model=model)}: {said}")
+        return ProviderMisconfigured(
+            f"{_EVERY_CALL.get(status, _REDIRECTED).format(model=model or 'not asked for')}: {said}"
+        )
     return RecordRejected(_rejection(error), said, step=step, model=model)
 
 

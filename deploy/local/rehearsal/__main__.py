@@ -46,17 +46,18 @@ async def _serve(settings: RehearsalSettings, *, host: str, port: int) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local.rehearsal",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="An OpenAI-compatible provider to rehearse with: seeded latency, enforced limits, faults.",
         epilog=f"Faults: {', '.join(Fault)}. A document can ask for one itself: [[rehearse:500x2]].",
     )
     defaults = RehearsalSettings()
-    parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
-    parser.add_argument("--port", type=int, default=8081)
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
+    parser.add_argument("--port", type=int, default=8081, help="where to listen")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="same seed, same latencies and faults")
     parser.add_argument("--median-seconds", type=float, default=defaults.median_seconds, help="median latency")
     parser.add_argument("--sigma", type=float, default=defaults.sigma, help="spread of the lognormal latency")
-    parser.add_argument("--requests-per-minute", type=float, help="default: no limit")
-    parser.add_argument("--tokens-per-minute", type=float, help="default: no limit")
+    parser.add_argument("--requests-per-minute", type=float, help="None is no limit")
+    parser.add_argument("--tokens-per-minute", type=float, help="None is no limit")
     parser.add_argument(
         "--window-seconds", type=float, default=defaults.window_seconds, help="what may be used in one burst"
     )
@@ -69,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fault-rate", type=_fault_rate, action="append", default=[], metavar="FAULT=SHARE", help="e.g. 429=0.01"
     )
-    parser.add_argument("--context-tokens", type=int, help="the models' context; default: endless")
-    parser.add_argument("--model", action="append", default=[], help="a model that exists; default: any")
-    parser.add_argument("--api-key", help="the key that is asked for; default: any")
+    parser.add_argument("--context-tokens", type=int, help="the models' context; None is endless")
+    parser.add_argument("--model", action="append", default=[], help="a model that exists; none named is any")
+    parser.add_argument("--api-key", help="the key that is asked for; None is any")
     parser.add_argument("--without-json-schema", action="store_true", help="answer 400 to json_schema")
     parser.add_argument("--without-json-object", action="store_true", help="answer 400 to json_object")
     return parser
