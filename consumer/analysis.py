@@ -50,8 +50,8 @@ class Spending:
     cost_usd: Decimal = Decimal(0)
     attempts: int = 0
     first_failed_at: datetime | None = None
-    begun: bool = False
-    """Whether any call was let out, so that stopping now would waste what it costs."""
+    invested: int = 0
+    """Calls under way or answered: what would be wasted by stopping now. A document that only backs off has none."""
 
     def note_failure(self) -> None:
         """Remember when the first thing went wrong."""
@@ -192,11 +192,12 @@ class Analyzer:
         if misfit:
             raise _rejected(DeadLetterReason.TOO_LARGE, f"one call {misfit}", request)
         async with self._admission.admit(estimate) as reservation:
-            spending.begun = True
+            spending.invested += 1
             started = time.monotonic()
             try:
                 answer = await self._client.ask(request)
             except DocsluiceError as fault:
+                spending.invested -= 1
                 self._count_failure(request, fault, spending)
                 if isinstance(fault, AttemptFailed):
                     patience.failed(fault)
@@ -261,7 +262,13 @@ class Analyzer:
         silenced = self._complaints.silenced(fault.outcome)
         if silenced is not None:
             log.warning(
-                "provider.failing", outcome=fault.outcome, model=request.model, error=str(fault), not_shown=silenced
+                # Up to the first colon; behind it are the provider's words, and some providers echo the prompt.
+                "provider.failing",
+                outcome=fault.outcome,
+                task=request.step,
+                model=request.model,
+                error=str(fault).partition(":")[0],
+                not_shown=silenced,
             )
 
 

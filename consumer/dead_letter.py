@@ -23,6 +23,8 @@ STACKTRACE_BYTES = 8 * 1024
 MESSAGE_BYTES = 1024
 """A message may quote an answer or name a record's fields; a dead letter must not outgrow its topic by it."""
 _PLAIN_DECIMAL = re.compile(rb"\d{1,12}(\.\d{1,28})?")
+_ORIGIN_BYTES = 300
+"""No value of ours is longer; what is was written by somebody else, and must not make the dead letter too large."""
 _ORIGIN = ("topic", "partition", "offset", "timestamp", "first_failed_at", "replay_count")
 """What a record that fails again after a redrive keeps from its first failure."""
 
@@ -86,7 +88,11 @@ def _origin(record: Record, failure: Failure) -> dict[str, str]:
 
 
 def _kept(earlier: dict[str, bytes]) -> dict[str, str]:
-    return {name: earlier[name].decode("utf-8", errors="replace") for name in _ORIGIN if name in earlier}
+    return {
+        name: earlier[name].decode("utf-8", errors="replace")
+        for name in _ORIGIN
+        if name in earlier and len(earlier[name]) <= _ORIGIN_BYTES
+    }
 
 
 def _described(failure: Failure) -> dict[str, str]:

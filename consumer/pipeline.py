@@ -76,11 +76,11 @@ class Pipeline:
         self._metrics.document_duration_seconds.observe(time.monotonic() - started)
 
     def release_waiting(self) -> int:
-        """Let go of the records that no call has been made for, and return how many; the others are paid for already.
+        """Let go of the records with no call under way or answered, and return how many.
 
-        For a drain: it then ends as soon as the calls in flight do.
+        For a drain: the others are paid for already, and it ends as soon as their calls do.
         """
-        waiting = [task for task, spending in self._at_work.items() if not spending.begun]
+        waiting = [task for task, spending in self._at_work.items() if not spending.invested]
         for task in waiting:
             task.cancel()
         return len(waiting)
@@ -105,7 +105,7 @@ class Pipeline:
         self._metrics.documents_total.labels(outcome="result").inc()
 
     async def _publish_dead_letter(self, record: Record, error: Exception, spending: Spending) -> None:
-        spending.begun = True  # it is at its end, call or no call, and a drain lets it out
+        spending.invested += 1  # it is at its end, call or no call, and a drain lets it out
         failed_at = datetime.now(UTC)
         failure = Failure(
             error=error,

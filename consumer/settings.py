@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     input_topic: str = Field("documents", pattern=_TOPIC)
     result_topic: str = Field("documents.results", pattern=_TOPIC)
     dead_letter_topic: str = Field("documents.dlq", pattern=_TOPIC)
-    topic_partitions: int = Field(-1, ge=-1)
+    topic_partitions: int = Field(-1, ge=-1, le=100_000)
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     ordering: Literal["unordered", "key", "partition"] = "unordered"
 
@@ -67,14 +67,14 @@ class Settings(BaseSettings):
     tokens_per_minute: float | None = Field(None, gt=0)
     input_tokens_per_minute: float | None = Field(None, gt=0)
     output_tokens_per_minute: float | None = Field(None, gt=0)
-    request_timeout_seconds: float = Field(60.0, gt=0)
+    request_timeout_seconds: float = Field(60.0, gt=0, le=86_400)
     max_attempts: int = Field(5, ge=1)
 
     max_open_records_per_partition: int = Field(256, ge=1)
     max_open_records: int = Field(2048, ge=1)
     max_open_bytes: int = Field(128 * 1024 * 1024, ge=1)
-    commit_interval_seconds: float = Field(0.5, gt=0)
-    drain_seconds: float = Field(30.0, ge=0)
+    commit_interval_seconds: float = Field(0.5, gt=0, le=60)
+    drain_seconds: float = Field(30.0, ge=0, le=86_400)
 
     http_host: str = "0.0.0.0"  # noqa: S104 - Prometheus scrapes from elsewhere
     http_port: int = Field(9464, ge=0, le=65535)
@@ -96,10 +96,13 @@ class Settings(BaseSettings):
         try:
             parts = urllib.parse.urlsplit(url or "http://unset")
             is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+            (parts.hostname or "").encode("idna")
         except ValueError:
             is_url = False
-        if not is_url or " " in (url or ""):
+        if not is_url or " " in (url or "") or not (url or "").isprintable():
             raise ValueError("must be a URL such as http://localhost:11434/v1")
+        if "@" in parts.netloc:
+            raise ValueError("must hold no user name or password; the key goes into OPENAI_API_KEY")
         return url or None
 
     @field_validator("kafka_bootstrap_servers")

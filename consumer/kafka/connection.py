@@ -121,7 +121,9 @@ async def stopped(producer: Any) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             await producer.stop()
-    await producer.client.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await producer.client.close()
 
 
 async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int) -> None:

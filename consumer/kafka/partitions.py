@@ -27,6 +27,10 @@ class PartitionLife:
     committed: CommitPoint | None = None
     attempted: CommitPoint | None = None
     """What was last sent to be committed; the answer may have been lost on the way."""
+    is_made_anew: bool = False
+    """Whether the log was cut or made anew before this life, so that it begins below what was committed."""
+    end: int | None = None
+    """One past the last record of the log, when it was last heard of."""
     paused: bool = False
     open_bytes: int = 0
     tasks: dict[asyncio.Task[bool], float] = field(default_factory=dict)
@@ -37,6 +41,13 @@ class PartitionLife:
         """What should be committed now; None when nothing has changed since the last commit."""
         point = self.offsets.committable()
         return None if point == self.committed else point
+
+    @property
+    def reads_from(self) -> int:
+        """The lowest offset that may still come."""
+        if self.offsets.next_offset is not None:
+            return self.offsets.next_offset
+        return self.committed.offset if self.committed is not None and not self.is_made_anew else 0
 
     def ended(self, offset: int) -> None:
         """A record has ended; a transaction may have closed it already."""
@@ -69,10 +80,17 @@ class Partitions:
         epoch: int = 0,
         committed: CommitPoint | None = None,
         ended_before: Sequence[Run] = (),
+        is_made_anew: bool = False,
     ) -> PartitionLife:
         """A new life of a partition, from what its last one has committed. What was there before is forgotten."""
         self.forget(partition)
-        life = PartitionLife(partition, epoch=epoch, committed=committed, offsets=Offsets(ended_before))
+        life = PartitionLife(
+            partition,
+            epoch=epoch,
+            committed=committed,
+            offsets=Offsets(ended_before),
+            is_made_anew=is_made_anew,
+        )
         self._lives[partition] = life
         return life
 

@@ -38,6 +38,7 @@ _REST_SECONDS = 0.2
 _POLL_GRACE_SECONDS = 2.0
 _JOINING_NOTICE_SECONDS = 5.0
 _LAST_COMMIT_SECONDS = 10.0
+_LEAVE_SECONDS = 5.0
 _COMMIT_SECONDS = 60.0
 _SESSION_TIMEOUT_MS = 15_000
 _HEARTBEAT_MS = 3_000
@@ -76,6 +77,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._committing = asyncio.Lock()
         self._draining = False
         self._rebalancing = False
+        self._made_anew: set[TopicPartition] = set()
         self._stopped = False
         self.polled_at = self.committed_at = time.monotonic()
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -178,7 +180,11 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         await self._end(self._commit_task, after_seconds=0.0)
         await self._commit_at_last()
         await self._end(self._poll_task, after_seconds=_POLL_GRACE_SECONDS)
-        await self._consumer.stop()
+        try:
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                await self._consumer.stop()
+        except TimeoutError:
+            log.warning("group.left_without_a_word", reason="the broker did not answer")
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Commit at once; the work goes on, for most partitions come straight back."""
@@ -224,6 +230,13 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         stored = await committed_points(self._broker, self._subscription.group_id, partitions)
         for partition, epoch in epochs.items():
             point = stored.get(partition)
+            if partition in self._made_anew:
+                self._partitions.begin(partition, epoch=epoch, committed=point, is_made_anew=True)
+                with contextlib.suppress(IllegalStateError):
+                    await self._consumer.seek_to_beginning(partition)
+                    self._consumer.resume(partition)
+                self._made_anew.discard(partition)
+                continue
             life = self._partitions.begin(
                 partition, epoch=epoch, committed=point, ended_before=_ended_before(partition, point)
             )
@@ -305,13 +318,29 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         life = self._partitions.find(partition)
         if self._draining or life is None:
             return  # read again: by whoever comes next, or once it is known from where
-        for record in records:
-            if life.offsets.next_offset is not None and record.offset < life.offsets.next_offset:
-                continue  # fetched again after a rebalance; this life has it open or ended
+        for position, record in enumerate(records):
+            if record.offset < life.reads_from:
+                self._went_back(life, record.offset)
+                return
             if life.offsets.opened(record.offset):
                 self._start(life, _read(record, life.epoch))
-        if self._subscription.open_limits.is_full(life, self._partitions):
-            self._pause([life])
+            if self._subscription.open_limits.is_full(life, self._partitions):
+                self._pause([life])
+                if position + 1 < len(records):
+                    self._read_from(life, records[position + 1].offset)
+                return
+
+    def _went_back(self, life: PartitionLife, offset: int) -> None:
+        """The log was cut or made anew: what it holds now are other records than those that have ended."""
+        log.error(
+            "partition.went_back",
+            partition=life.partition.partition,
+            expected=life.reads_from,
+            found=offset,
+            remedy="the topic was made anew or truncated; it is read from its beginning, and may repeat what is left",
+        )
+        self._made_anew.add(life.partition)
+        self._partitions.forget(life.partition)  # the next commit round begins anew with it
 
     def _start(self, life: PartitionLife, record: Record) -> None:
         name = f"record:{record.topic}/{record.partition}@{record.offset}"
@@ -385,13 +414,12 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     def _lag(self, life: PartitionLife) -> int | None:
         """Records not yet ended, those being worked on included; None while nothing was read."""
-        try:
-            end: int | None = self._consumer.highwater(life.partition)
-        except IllegalStateError:
+        with contextlib.suppress(IllegalStateError):
+            # Unknown from an assignment until the next fetch, which a paused partition has not.
+            life.end = self._consumer.highwater(life.partition) or life.end
+        if life.end is None or life.offsets.next_offset is None:
             return None
-        if end is None or life.offsets.next_offset is None:
-            return None
-        return max(0, end - life.offsets.next_offset) + life.offsets.open_count
+        return max(0, life.end - life.offsets.next_offset) + life.offsets.open_count
 
 
 def _say_joining(subscription: Subscription) -> None:

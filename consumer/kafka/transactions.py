@@ -229,7 +229,8 @@ class ExactlyOnceOutbox:
         return await started(
             lambda: AIOKafkaProducer(
                 **self._broker.client_arguments(),
-                transactional_id=f"{self._group_id}.{partition.topic}.{partition.partition}",
+                # A topic's name holds no slash, so no two partitions of any groups share an id.
+                transactional_id=f"{self._group_id}/{partition.topic}/{partition.partition}",
                 transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
                 acks="all",
                 max_request_size=MAX_REQUEST_BYTES,

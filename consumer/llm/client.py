@@ -19,6 +19,8 @@ from consumer.llm.chat import Answer, ChatRequest, Message
 
 StructuredOutputs: TypeAlias = Literal["json_schema", "json_object", "none"]
 _WEAKER: dict[StructuredOutputs, StructuredOutputs] = {"json_schema": "json_object", "json_object": "none"}
+_MOST_TOKENS = 10_000_000
+"""More than any call takes: a server that says otherwise must not spoil the sums, nor the limits."""
 _NO_KEY = "none"  # the SDK insists on a key; servers such as Ollama, vLLM and llama.cpp want none
 
 
@@ -40,9 +42,10 @@ class OpenAIChatClient:
             max_retries=0,
             timeout=openai.Timeout(request_timeout_seconds, connect=min(10.0, request_timeout_seconds)),
             http_client=openai.DefaultAioHttpClient(
+                follow_redirects=False,  # or the documents would go wherever a server points to
                 limits=openai.DEFAULT_CONNECTION_LIMITS.__class__(
                     max_connections=max_connections, max_keepalive_connections=max_connections
-                )
+                ),
             ),
         )
         self._structured_outputs: StructuredOutputs = "json_schema"
@@ -53,7 +56,7 @@ class OpenAIChatClient:
         """Put one request. See `ChatClient.ask` for the errors."""
         while True:
             known = (self._structured_outputs, self._output_bound)
-            with self._translated(request):
+            with self._translated(request), _bugs_contained():
                 try:
                     async with asyncio.timeout(self._request_timeout_seconds):
                         return _answer(await self._create(request))
@@ -66,7 +69,9 @@ class OpenAIChatClient:
         """List the models that the server offers. See `ChatClient.ask` for the errors."""
         try:
             return [model.id async for model in self._sdk.models.list()]
-        except faults.FOREIGN as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the person who asks is to read it in a sentence
+            if not isinstance(error, faults.FOREIGN):
+                raise ProviderUnavailable(f"asking for its models failed ({type(error).__name__}: {error})") from None
             raise self._translate(error, step="check", model="") from None
 
     async def close(self) -> None:
@@ -134,6 +139,17 @@ class OpenAIChatClient:
         return faults.translate(error, step=step, model=model, now=datetime.now(UTC), secret=self._api_key)
 
 
+@contextlib.contextmanager
+def _bugs_contained() -> Iterator[None]:
+    """Whatever else goes wrong while talking to a provider is no document's fault, and will be tried again."""
+    try:
+        yield
+    except (DocsluiceError, *faults.FOREIGN):
+        raise
+    except Exception as error:  # noqa: BLE001 - see above
+        raise ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})") from None
+
+
 def _answer(completion: ChatCompletion) -> Answer:
     """Read defensively: a server that is merely like OpenAI's may leave out anything."""
     choices = getattr(completion, "choices", None)
@@ -162,4 +178,4 @@ def _usage(completion: ChatCompletion) -> Usage | None:
 
 def _count(said: Any, name: str) -> int:
     number = getattr(said, name, None)
-    return max(0, number) if isinstance(number, int) else 0
+    return min(max(0, number), _MOST_TOKENS) if isinstance(number, int) else 0

@@ -31,6 +31,7 @@ FOREIGN = (openai.OpenAIError, TimeoutError, httpx2.HTTPError, aiohttp.ClientErr
 """All that a call may raise. All but the first slip through the SDK: errors its transport overlooks, broken bodies."""
 
 _MESSAGE_CHARACTERS = 300
+_CODE_CHARACTERS = 60
 _PAYMENT_REQUIRED = 402
 _PAYLOAD_TOO_LARGE = 413
 _TOO_MANY_REQUESTS = 429
@@ -42,7 +43,7 @@ _EVERY_CALL = {
     401: "the provider does not accept the API key (OPENAI_API_KEY)",
     403: "the API key may not do this (OPENAI_API_KEY)",
     # No document can cause a 404: it is the model's name, or the path in the base URL.
-    404: "the provider knows no model {model}, or no such path (DOCSLUICE_MODEL; OPENAI_BASE_URL, which often ends in /v1)",
+    404: "the provider knows no model {model}, or no such path (DOCSLUICE_MODEL; OPENAI_BASE_URL, mostly with /v1)",
     405: "this is no chat completions path (OPENAI_BASE_URL)",
     407: "a proxy wants credentials",
 }
@@ -66,7 +67,7 @@ def translate(error: Exception, *, step: str, model: str, now: datetime, secret:
         case openai.APITimeoutError():
             return CallTimedOut("no answer within the request timeout")
         case openai.APIStatusError():
-            return _translate_status(error, said=_said(error, secret), step=step, model=model, now=now)
+            return _translate_status(error, secret=secret, step=step, model=model, now=now)
         case openai.APIResponseValidationError() | json.JSONDecodeError() | UnicodeDecodeError():
             return ProviderUnavailable("the provider's answer is no chat completion")
         case openai.APIConnectionError() | httpx2.HTTPError() | aiohttp.ClientError():
@@ -76,9 +77,9 @@ def translate(error: Exception, *, step: str, model: str, now: datetime, secret:
 
 
 def _translate_status(
-    error: openai.APIStatusError, *, said: str, step: str, model: str, now: datetime
+    error: openai.APIStatusError, *, secret: str | None, step: str, model: str, now: datetime
 ) -> DocsluiceError:
-    status = error.status_code
+    status, said = error.status_code, _said(error, secret)
     retry_after = retry_after_seconds(error.response.headers, now=now)
     if status == _PAYMENT_REQUIRED:
         return QuotaExhausted(said)
@@ -92,9 +93,9 @@ def _translate_status(
     if status in _PASSING or status >= _SERVER_ERRORS:
         return ProviderUnavailable(said, retry_after_seconds=retry_after)
     if status in _EVERY_CALL or status < _CLIENT_ERRORS:
-        return ProviderMisconfigured(
-            f"{_EVERY_CALL.get(status, _REDIRECTED).format(model=model or 'not asked for')}: {said}"
-        )
+        # Without the provider's words: this is logged, and some providers echo the prompt.
+        reason = _EVERY_CALL.get(status, _REDIRECTED).format(model=model)
+        return ProviderMisconfigured(f"{reason}: {_named(error, secret)}")
     return RecordRejected(_rejection(error), said, step=step, model=model)
 
 
@@ -121,9 +122,9 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float |
             continue
     try:
         moment = email.utils.parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError):
+        return _bounded((moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+    except (KeyError, ValueError, OverflowError, TypeError):
         return None
-    return _bounded((moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
 
 
 def _bounded(seconds: float) -> float:
@@ -149,8 +150,13 @@ def _words(error: openai.APIStatusError) -> str:
     return str(body or error.message)
 
 
+def _named(error: openai.APIStatusError, secret: str | None) -> str:
+    """Status and code, which are no place for anything said about a document."""
+    return _cut(f"{error.status_code} {error.code or error.type or ''}".strip()[:_CODE_CHARACTERS], secret)
+
+
 def _said(error: openai.APIStatusError, secret: str | None) -> str:
-    return _cut(f"{error.status_code} {error.code or error.type or ''}: {_words(error)}", secret)
+    return _cut(f"{_named(error, secret)}: {_words(error)}", secret)
 
 
 def _root_cause(error: BaseException) -> str:

@@ -192,3 +192,27 @@ async def test_transaction_markers_and_aborted_records_are_no_holes(
         await until(all_committed, what="the last committed record is passed")
     assert {outcome.document_id for outcome in found} == {f"d{n}" for n in range(10) if n % 3}
     assert len(provider.calls) == 6
+
+
+@pytest.mark.kafka
+@DELIVERIES
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(
+    kafka_wire: Wire, provider: RehearsalProvider, delivery: str
+) -> None:
+    """Offsets that come again are other records, and none of them is taken for one that has ended."""
+    wire = kafka_wire
+    await wire.create_topics()
+    await wire.produce(document(f"old{n}", f"Old {n}.") for n in range(20))
+    settings = wire.settings(provider.base_url, mode="fused", delivery=delivery)
+    async with serving(settings):
+        await wire.outcomes(20)
+    await wire.make_anew("input")
+    await wire.produce(document(f"new{n}", f"New {n}.") for n in range(30))
+    async with serving(settings):
+        found = await wire.outcomes(50)
+
+        async def all_committed() -> bool:
+            return await wire.committed() == 30
+
+        await until(all_committed, what="the new log is committed")
+    assert {outcome.document_id for outcome in found[20:]} == {f"new{n}" for n in range(30)}

@@ -409,6 +409,35 @@ async def test_a_redirect_says_where_to_look() -> None:
     assert isinstance(await _fault(lambda _: moved), ProviderMisconfigured)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    """Whatever server points elsewhere, no document goes there."""
+    async with Server(_ok()).running() as elsewhere:
+        moved = {"Location": f"{elsewhere.base_url}/chat/completions"}
+        fault = await _fault(lambda _: web.Response(status=status, headers=moved))
+        assert elsewhere.bodies == []
+    assert isinstance(fault, ProviderMisconfigured)
+    assert "OPENAI_BASE_URL" in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [(b"[" * 200_000, "application/json"), (b"{}", "text/plain; charset=idna"), (b"{}", "text/plain; charset=base64")],
+)
+async def test_what_nobody_has_foreseen_is_no_documents_fault(body: bytes, content_type: str) -> None:
+    """Whatever breaks while a provider's answer is read: the document waits, and is tried again."""
+    answer = web.Response(body=body, headers={"content-type": content_type})
+    assert isinstance(await _fault(lambda _: answer), ProviderUnavailable)
+
+
+async def test_a_usage_beyond_all_measure_is_bounded() -> None:
+    """It would spoil the sums and hold up the limits for years."""
+    usage = {"prompt_tokens": 10**15, "completion_tokens": 10**30, "total_tokens": 1}
+    async with _serving(_ok(_completion(usage=usage))) as (_, client):
+        answer = await client.ask(chat_request())
+    assert answer.usage == Usage(input_tokens=10_000_000, output_tokens=10_000_000, cached_tokens=0)
+
+
 @pytest.mark.parametrize(
     "body",
     [

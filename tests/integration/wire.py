@@ -70,6 +70,21 @@ class Wire:
         finally:
             await admin.close()
 
+    async def make_anew(self, role: str) -> None:
+        """Delete a topic and create it again, empty."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.delete_topics([self.topics[role]])
+
+            async def gone() -> bool:
+                return self.topics[role] not in await admin.list_topics()
+
+            await until(gone, what="the topic is deleted")
+            await admin.create_topics([NewTopic(name=self.topics[role], num_partitions=1, replication_factor=1)])
+        finally:
+            await admin.close()
+
     async def produce(self, records: Iterable[Record]) -> None:
         """Write records to the input topic, in order."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, max_request_size=2**26)

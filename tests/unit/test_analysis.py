@@ -385,7 +385,7 @@ async def test_what_exceeds_a_minutes_limit_is_rejected_before_any_call(limits: 
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
     assert "100 a minute" in str(caught.value)
     assert lab.client.requests == []
-    assert (spending.attempts, spending.begun) == (0, False)
+    assert (spending.attempts, spending.invested) == (0, 0)
 
 
 # When one step fails
@@ -544,7 +544,7 @@ async def test_a_server_that_reports_no_usage_costs_nothing() -> None:
     )
     spending = Spending()
     await lab.analyze(spending=spending)
-    assert spending == Spending(attempts=1, begun=True)
+    assert spending == Spending(attempts=1, invested=1)
     assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(0, abs=1)
 
 
@@ -583,18 +583,31 @@ async def test_estimates_learn_from_what_is_reported() -> None:
     await task
 
 
-async def test_begun_is_when_the_first_call_went_out() -> None:
-    """Until then nothing would be wasted by letting go of the document."""
+async def test_what_is_invested_are_calls_under_way_or_answered() -> None:
+    """Without any, nothing would be wasted by letting go of the document."""
     lab, spending = Lab(limits=Limits(max_concurrency=1)), Spending()
     lab.client.hold()
     first = asyncio.create_task(lab.analyzer.analyze("one", Spending()))
     await settled()
     second = asyncio.create_task(lab.analyzer.analyze("two", spending))
     await settled()
-    assert not spending.begun
+    assert spending.invested == 0
     lab.client.release()
     await asyncio.gather(first, second)
-    assert spending.begun
+    assert spending.invested == 2
+
+
+async def test_a_document_that_only_backs_off_has_nothing_invested() -> None:
+    """A failed call holds nothing worth waiting for."""
+    seen: list[int] = []
+
+    async def sleep(_seconds: float) -> None:
+        seen.append(spending.invested)
+
+    lab, spending = Lab(in_turn(ProviderUnavailable("500")), sleep=sleep, steps=steps()[:1]), Spending()
+    await lab.analyze(spending=spending)
+    assert seen == [0]
+    assert spending.invested == 1
 
 
 # What is said

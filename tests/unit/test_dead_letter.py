@@ -250,3 +250,11 @@ def test_headers_that_others_wrote_under_our_names_do_no_harm(headers: Headers) 
     errors = _errors(_dead_letter(record(b"v", headers=headers)))
     assert set(errors) == TABLE
     assert Decimal(errors["cost_usd"]).is_finite()
+
+
+def test_a_header_of_ours_that_is_too_long_is_not_ours() -> None:
+    """Somebody else wrote it; kept twice, as it would be, it could make the dead letter too large for its topic."""
+    long = record(b"x", headers=[("__docsluice.errors.topic", b"t" * 500_000), ("__docsluice.errors.offset", b"7")])
+    headers = dict(dead_letter(long, _failure(), topic="dlq").headers)
+    assert headers["__docsluice.errors.topic"] == headers["kafka_dlt-original-topic"] == b"documents"
+    assert headers["__docsluice.errors.offset"] == b"7"

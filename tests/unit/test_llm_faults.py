@@ -233,16 +233,14 @@ def test_an_unknown_model_is_named() -> None:
     fault = _translate(_status_error(404, _said("The model does not exist.", code="model_not_found")))
     assert "gpt-4o-mini" in str(fault)
     assert "DOCSLUICE_MODEL" in str(fault)
-    assert "The model does not exist." in str(fault)
+    assert "404 model_not_found" in str(fault)
 
 
 def test_a_bad_key_is_told_without_the_key() -> None:
-    """The line says which setting, and not what is in it, even where the provider says it."""
+    """The line says which setting, and not what is in it, nor anything else that the provider says: it is logged."""
     fault = _translate(_status_error(401, _said(f"Incorrect API key provided: {KEY}.", code="invalid_api_key")))
     assert isinstance(fault, ServiceFault)
-    assert "OPENAI_API_KEY" in str(fault)
-    assert KEY not in str(fault)
-    assert "[secret]" in str(fault)
+    assert str(fault) == "the provider does not accept the API key (OPENAI_API_KEY): 401 invalid_api_key"
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
@@ -271,7 +269,7 @@ def test_a_long_message_is_cut() -> None:
     """Some providers echo the whole prompt: a line is enough, and it is one line."""
     said = str(_translate(_status_error(500, _said("Failed on:\n\n  " + "many words " * 1000))))
     assert len(said) < 350
-    assert said.startswith("500 : Failed on: many words many")
+    assert said.startswith("500: Failed on: many words many")
     assert said.endswith("…")
     assert "\n" not in said
 
@@ -279,7 +277,7 @@ def test_a_long_message_is_cut() -> None:
 def test_an_html_page_is_cut_too() -> None:
     """A gateway's error page comes as text."""
     said = str(_translate(_status_error(502, text="<html>\n<h1>Bad gateway</h1>" + "<p>x</p>" * 1000)))
-    assert said.startswith("502 : <html> <h1>Bad gateway</h1>")
+    assert said.startswith("502: <html> <h1>Bad gateway</h1>")
     assert len(said) < 350
 
 
@@ -305,6 +303,8 @@ def test_an_html_page_is_cut_too() -> None:
         ({"retry-after": "inf"}, 3600),
         ({"retry-after": "nan"}, 0),
         ({"retry-after": "1893456000"}, 3600),
+        ({"retry-after": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}, None),
+        ({"retry-after": "Mon, 01 Jan 2029 00:00:00 +99999999999999"}, None),
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:

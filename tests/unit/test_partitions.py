@@ -162,3 +162,14 @@ def test_lives_may_end_while_they_are_looked_at() -> None:
     for life in partitions:
         partitions.forget(life.partition)
     assert list(partitions) == []
+
+
+def test_what_may_still_come() -> None:
+    """From the committed offset on, then from the next one; from anywhere once the log was made anew."""
+    partitions = Partitions()
+    life = partitions.begin(P0, committed=CommitPoint(7))
+    assert life.reads_from == 7
+    life.offsets.opened(9)
+    assert life.reads_from == 10
+    assert partitions.begin(P0, committed=CommitPoint(7), is_made_anew=True).reads_from == 0
+    assert partitions.begin(P0).reads_from == 0
