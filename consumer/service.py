@@ -94,7 +94,13 @@ class Service:
         await self._serve_health(cleanup)
         client = client_of(settings)
         cleanup.push_async_callback(client.close)
-        await _unless(stop, ensure_topics(broker, topics_of(settings), partitions=settings.topic_partitions))
+        topics = ensure_topics(
+            broker,
+            topics_of(settings),
+            partitions=settings.topic_partitions,
+            roomy=settings.dead_letter_topic,
+        )
+        await _unless(stop, topics)
         outbox, committer = await _unless(stop, self._delivery(broker, cleanup))
         pipeline = self._pipeline_of(client, outbox)
         source = Source(

@@ -25,6 +25,7 @@ Answer = TypeVar("Answer")
 REQUEST_TIMEOUT_MS = 30_000
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
 """The producer's own bound, far above any topic's: the topic's `max.message.bytes` is to decide, not the client."""
+_ROOMY = {"max.message.bytes": str(16 * 1024 * 1024)}
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _STOP_SECONDS = 5.0
@@ -126,14 +127,17 @@ async def stopped(producer: Any) -> None:
             await producer.client.close()
 
 
-async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int) -> None:
+async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int, roomy: str) -> None:
     """Create the topics that are missing; `partitions` -1 leaves their number to the broker.
+
+    The one called `roomy` is made to take larger records than others: those of dead letters are the originals and their
+    error headers, and what fitted the input topic must fit it too.
 
     Raises:
         BrokerFault: one is missing and may not be created; the message says which and what to do.
     """
     async with _admin(broker) as admin:
-        await patiently(lambda: _create_missing(admin, topics, partitions), doing="look up the topics")
+        await patiently(lambda: _create_missing(admin, topics, partitions, roomy), doing="look up the topics")
 
 
 async def missing_topics(broker: Broker, topics: Sequence[str]) -> list[str]:
@@ -176,11 +180,12 @@ async def _admin(broker: Broker) -> AsyncIterator[Any]:
         await admin.close()
 
 
-async def _create_missing(admin: Any, topics: Sequence[str], partitions: int) -> None:
+async def _create_missing(admin: Any, topics: Sequence[str], partitions: int, roomy: str) -> None:
     missing = sorted(set(topics) - set(await admin.list_topics()))
     if not missing:
         return
-    response = await admin.create_topics([_new_topic(topic, partitions) for topic in missing])
+    wanted = [_new_topic(topic, partitions, _ROOMY if topic == roomy else {}) for topic in missing]
+    response = await admin.create_topics(wanted)
     for topic, code, *message in response.topic_errors:
         error = for_code(code)
         if code == 0:
@@ -194,8 +199,8 @@ async def _create_missing(admin: Any, topics: Sequence[str], partitions: int) ->
             )
 
 
-def _new_topic(name: str, partitions: int) -> NewTopic:
+def _new_topic(name: str, partitions: int, configs: dict[str, str]) -> NewTopic:
     """A topic with the broker's own replication, which the protocol writes as -1 and aiokafka's constructor refuses."""
-    topic = NewTopic(name=name, num_partitions=1, replication_factor=1)
+    topic = NewTopic(name=name, num_partitions=1, replication_factor=1, topic_configs=configs)
     topic.num_partitions, topic.replication_factor = partitions, -1
     return topic

@@ -213,3 +213,15 @@ async def test_a_dead_letter_that_does_not_fit_stops_the_service(kafka_wire: Wir
                 await stopped_by_itself(service)
     assert wire.topics["dead_letter"] in str(raised.value)
     assert await wire.committed() == 0
+
+
+@pytest.mark.kafka
+async def test_a_dead_letter_of_the_largest_record_fits_a_topic_of_our_making(
+    kafka_wire: Wire, provider: RehearsalProvider
+) -> None:
+    """What just fitted the input topic is larger with its error headers, and no record may stop the service by that."""
+    wire = kafka_wire
+    async with serving(wire.settings(provider.base_url)):
+        await wire.produce([Record(value=random.Random(7).randbytes(1_048_400), key=b"k")])
+        (dead_letter,) = await wire.outcomes(1)
+    assert dead_letter.reason == "undecodable"
