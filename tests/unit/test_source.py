@@ -1,0 +1,118 @@
+"""What the source makes of the records that it is handed."""
+
+from __future__ import annotations
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+
+from consumer.kafka.backpressure import OpenLimits
+from consumer.kafka.commits import GroupCommitter
+from consumer.kafka.connection import Broker
+from consumer.kafka.offsets import CommitPoint
+from consumer.kafka.records import Record
+from consumer.kafka.source import Source, Subscription
+from consumer.telemetry.metrics import Metrics
+from tests.fakes.timer import settled
+
+P0 = TopicPartition("documents", 0)
+
+
+class Desk:
+    """A source without a broker: records are handed to it, and it is noted which are worked on."""
+
+    def __init__(self, *, records_per_partition: int = 100) -> None:
+        self.worked_on: list[int] = []
+        metrics = Metrics()
+        self.source = Source(
+            broker=Broker(bootstrap_servers="nowhere:1"),
+            subscription=Subscription(
+                topic="documents",
+                group_id="g",
+                group_instance_id=None,
+                ordering="unordered",
+                open_limits=OpenLimits(records_per_partition=records_per_partition, records=1_000, bytes=1_000_000),
+                commit_interval_seconds=1.0,
+                drain_seconds=1.0,
+            ),
+            process=self._process,
+            committer=GroupCommitter(metrics=metrics),
+            metrics=metrics,
+        )
+        self.source._consumer = self
+        self.sought: list[int] = []
+        self.paused = 0
+
+    async def _process(self, record: Record) -> None:
+        self.worked_on.append(record.offset)
+
+    def seek(self, _partition: TopicPartition, offset: int) -> None:
+        self.sought.append(offset)
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        self.paused += len(partitions)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        self.paused -= len(partitions)
+
+    async def hand(self, *offsets: int) -> None:
+        self.source._open(P0, [_record(offset) for offset in offsets])
+        await settled()
+
+
+def _record(offset: int) -> ConsumerRecord[bytes, bytes]:
+    return ConsumerRecord(
+        topic=P0.topic,
+        partition=P0.partition,
+        offset=offset,
+        timestamp=1,
+        timestamp_type=0,
+        key=b"k",
+        value=b"v",
+        checksum=None,
+        serialized_key_size=1,
+        serialized_value_size=1,
+        headers=(),
+    )
+
+
+async def test_each_record_is_worked_on_once() -> None:
+    """With gaps as they come."""
+    desk = Desk()
+    life = desk.source._partitions.begin(P0, committed=CommitPoint(5))
+    await desk.hand(5, 6, 9)
+    await desk.hand(12)
+    assert desk.worked_on == [5, 6, 9, 12]
+    assert life.to_commit() == CommitPoint(13)
+
+
+async def test_a_record_of_a_partition_without_a_life_is_left_alone() -> None:
+    """It is read again once it is known from where."""
+    desk = Desk()
+    await desk.hand(0)
+    assert desk.worked_on == []
+
+
+async def test_offsets_that_come_again_are_other_records() -> None:
+    """The log was cut or made anew: nothing is passed over, but the partition is begun anew, and it is said."""
+    for read in ((), (20, 21)):
+        desk = Desk()
+        desk.source._partitions.begin(P0, committed=CommitPoint(20))
+        await desk.hand(*read)
+        with structlog.testing.capture_logs() as logs:
+            await desk.hand(3, 4)
+        assert desk.source._partitions.find(P0) is None
+        assert desk.source._made_anew == {P0}
+        assert [(entry["event"], entry["found"]) for entry in logs] == [("partition.went_back", 3)]
+
+
+async def test_a_batch_is_opened_as_far_as_there_is_room() -> None:
+    """The rest of it is read again when there is."""
+    desk = Desk(records_per_partition=3)
+    life = desk.source._partitions.begin(P0)
+    desk.source._open(P0, [_record(offset) for offset in range(10)])
+    assert life.offsets.open_count == 3
+    assert (life.paused, desk.paused) == (True, 1)
+    assert desk.sought == [3]
+    await settled()
+    assert desk.worked_on == [0, 1, 2]
+    assert not life.paused
