@@ -10,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError
 
+from consumer.kafka.assignment import Assignment
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import Committer
-from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, committed_points, patiently, started
-from consumer.kafka.offsets import CommitPoint, ForeignMetadataError, Run, decode
+from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, patiently, started
 from consumer.kafka.ordering import Ordering, lane_of
-from consumer.kafka.partitions import PartitionLife, Partitions
+from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.records import Record
 from consumer.telemetry.metrics import Metrics
 
@@ -37,7 +37,6 @@ _POLL_MS = 20
 _REST_SECONDS = 0.2
 _POLL_GRACE_SECONDS = 2.0
 _JOINING_NOTICE_SECONDS = 5.0
-_LAST_COMMIT_SECONDS = 10.0
 _LEAVE_SECONDS = 5.0
 _COMMIT_SECONDS = 60.0
 _SESSION_TIMEOUT_MS = 15_000
@@ -59,7 +58,7 @@ class Subscription:
     drain_seconds: float
 
 
-class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+class Source:
     """The input topic. `fault` completes with an exception when a record's task or a commit says: stop."""
 
     def __init__(
@@ -68,16 +67,16 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._broker = broker
         self._subscription = subscription
         self._process = process
-        self._committer = committer
         self._metrics = metrics
-        self._partitions = Partitions()
-        self._consumer: Any = None
+        self._assignment = Assignment(
+            broker=broker,
+            group_id=subscription.group_id,
+            committer=committer,
+            metrics=metrics,
+            stop_because=self._stop_because,
+        )
         self._poll_task: asyncio.Task[None] | None = None
         self._commit_task: asyncio.Task[None] | None = None
-        self._committing = asyncio.Lock()
-        self._draining = False
-        self._rebalancing = False
-        self._made_anew: set[TopicPartition] = set()
         self._stopped = False
         self.polled_at = self.committed_at = time.monotonic()
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -111,14 +110,14 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         Only what is not under way is not asked for: aiokafka throws the answer of a fetch away that comes while its
         partition is paused and somebody looks, so nobody looks.
         """
-        awake = [life.partition for life in self._partitions if not life.paused]
+        awake = [life.partition for life in self._assignment.partitions if not life.paused]
         with contextlib.suppress(IllegalStateError):
-            self._consumer.pause(*awake)
+            self._assignment.consumer.pause(*awake)
         await asyncio.sleep(_REST_SECONDS)
         for partition in awake:
-            life = self._partitions.find(partition)
+            life = self._assignment.partitions.find(partition)
             if life is not None and not life.paused:
-                self._resume(life)
+                self._assignment.resume(life)
 
     async def _commit_regularly(self) -> None:
         while not self._stopped:
@@ -126,40 +125,21 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             await asyncio.sleep(self._subscription.commit_interval_seconds)
             try:
                 async with asyncio.timeout(_COMMIT_SECONDS):
-                    await self.commit()
+                    await self._assignment.commit()
             except TimeoutError:
                 log.warning("commit.waiting", reason="the broker does not answer; tried again")
             self._balance()
-
-    async def commit(self) -> None:
-        """Commit what has ended, and begin anew with partitions that others have had without our noticing."""
-        async with self._committing:
-            assigned = self._consumer.assignment()
-            lives = [life for life in self._partitions if life.partition in assigned]
-            for life in await self._committer.commit(lives, self):
-                log.warning("partition.taken_by_another", partition=life.partition.partition)
-                await self._forget(life)
-            if not self._draining and not self._rebalancing:
-                await self._begin([partition for partition in assigned if self._partitions.find(partition) is None])
-
-    def owns(self, partition: TopicPartition) -> bool:
-        """See `Membership.owns`."""
-        return not self._rebalancing and partition in self._consumer.assignment()
-
-    async def commit_offsets(self, points: Mapping[TopicPartition, CommitPoint]) -> None:
-        """See `Membership.commit_offsets`."""
-        await self._consumer.commit({partition: tuple(point) for partition, point in points.items()})
 
     async def drain(self, *, seconds: float) -> int:
         """Open no more records, give the open ones so long to end, and let go of the rest; returns how many those are.
 
         They stay open, so nothing above them is committed and they are read again.
         """
-        self._draining = True
-        self._pause(life for life in self._partitions if not life.paused)
-        for life in self._partitions:
+        self._assignment.draining = True
+        self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
+        for life in self._assignment.partitions:
             life.lanes.release_waiting()
-        tasks = self._partitions.tasks()
+        tasks = self._assignment.partitions.tasks()
         unfinished: set[asyncio.Task[bool]] = set()
         if tasks:
             _, unfinished = await asyncio.wait(tasks, timeout=seconds)
@@ -170,87 +150,26 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     async def close(self) -> None:
         """Let go of all work, commit what has ended, and leave the group."""
-        self._draining = self._stopped = True
-        tasks = self._partitions.tasks()
+        self._assignment.draining = self._stopped = True
+        tasks = self._assignment.partitions.tasks()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._consumer is None:
+        if self._assignment.consumer is None:
             return
         await self._end(self._commit_task, after_seconds=0.0)
-        await self._commit_at_last()
+        await self._assignment.commit_at_last()
         await self._end(self._poll_task, after_seconds=_POLL_GRACE_SECONDS)
         try:
             async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._consumer.stop()
+                await self._assignment.consumer.stop()
         except TimeoutError:
             log.warning("group.left_without_a_word", reason="the broker did not answer")
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Commit at once; the work goes on, for most partitions come straight back."""
-        self._rebalancing = True
-        if revoked:
-            log.info("partitions.revoked", partitions=_numbers(revoked))
-            await self._commit_at_last()
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Carry on where a partition came back untouched, and begin anew with those that did not."""
-        kept: list[TopicPartition] = []
-        # aiokafka logs and swallows whatever is raised here, so it is kept for the service to see.
-        try:
-            # Nothing is read until it is known from where; a fetch for a new assignment cannot have been sent yet.
-            self._consumer.pause(*assigned)
-            async with self._committing:
-                self._rebalancing = False
-                kept = await self._take_stock(list(assigned))
-        except Exception as error:  # noqa: BLE001 - see above
-            self._stop_because(error)
-        self._metrics.rebalances_total.inc()
-        log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
-
-    async def _take_stock(self, assigned: Sequence[TopicPartition]) -> list[TopicPartition]:
-        """Tell the partitions that nobody else has touched from the others, and return them."""
-        stored = await committed_points(self._broker, self._subscription.group_id, assigned)
-        kept = [
-            life for life in self._partitions if life.partition in assigned and life.is_at(stored.get(life.partition))
-        ]
-        for life in self._partitions:
-            if life not in kept:
-                await self._forget(life)
-        for life in kept:
-            self._carry_on(life)
-        partitions = [life.partition for life in kept]
-        await self._begin([partition for partition in assigned if partition not in partitions])
-        return partitions
-
-    async def _begin(self, partitions: Sequence[TopicPartition]) -> None:
-        """Begin with partitions where their last owner left off, once it can change nothing any more."""
-        epochs = {partition: self._partitions.next_epoch() for partition in partitions}
-        await asyncio.gather(*(self._committer.take_over(p, epoch=epoch) for p, epoch in epochs.items()))
-        stored = await committed_points(self._broker, self._subscription.group_id, partitions)
-        for partition, epoch in epochs.items():
-            point = stored.get(partition)
-            if partition in self._made_anew:
-                self._partitions.begin(partition, epoch=epoch, committed=point, is_made_anew=True)
-                with contextlib.suppress(IllegalStateError):
-                    await self._consumer.seek_to_beginning(partition)
-                    self._consumer.resume(partition)
-                self._made_anew.discard(partition)
-                continue
-            life = self._partitions.begin(
-                partition, epoch=epoch, committed=point, ended_before=_ended_before(partition, point)
-            )
-            self._read_from(life, point.offset if point else None)
-
-    async def _forget(self, life: PartitionLife) -> None:
-        self._partitions.forget(life.partition)
-        self._metrics.forget_partition(life.partition.topic, life.partition.partition)
-        await self._committer.let_go(life.partition)
 
     def report(self) -> None:
         """Bring the gauges up to date."""
         backlog = 0
-        for life in self._partitions:
+        for life in self._assignment.partitions:
             labels = {"topic": life.partition.topic, "partition": str(life.partition.partition)}
             self._metrics.partition_open_records.labels(**labels).set(life.offsets.open_count)
             self._metrics.commit_metadata_ratio.labels(**labels).set(life.offsets.metadata_ratio())
@@ -259,8 +178,8 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                 self._metrics.partition_lag_records.labels(**labels).set(lag)
                 backlog += lag
         self._metrics.backlog_documents.set(backlog)
-        self._metrics.oldest_open_record_age_seconds.set(self._partitions.oldest_age_seconds())
-        paused = any(life.paused for life in self._partitions) and not self._draining
+        self._metrics.oldest_open_record_age_seconds.set(self._assignment.partitions.oldest_age_seconds())
+        paused = any(life.paused for life in self._assignment.partitions) and not self._assignment.draining
         self._metrics.consumption_paused.labels(reason="backpressure").set(paused)
 
     def _subscribed_consumer(self) -> Any:
@@ -283,8 +202,8 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             max_partition_fetch_bytes=1024 * 1024,
             fetch_max_bytes=MAX_REQUEST_BYTES,
         )
-        self._consumer = consumer  # the first assignment comes before its start is done
-        consumer.subscribe([subscription.topic], listener=self)
+        self._assignment.consumer = consumer  # the first assignment comes before its start is done
+        consumer.subscribe([subscription.topic], listener=self._assignment)
         return consumer
 
     def _never_ending(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
@@ -308,39 +227,27 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     async def _next_batches(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         most = self._subscription.open_limits.records_per_partition
-        batches: dict[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
+        batches: dict[TopicPartition, list[ConsumerRecord]] = await self._assignment.consumer.getmany(
             timeout_ms=_POLL_MS, max_records=most
         )
         return batches
 
     def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Start a task for each record; pause the partition when it has enough of them."""
-        life = self._partitions.find(partition)
-        if self._draining or life is None:
+        life = self._assignment.partitions.find(partition)
+        if self._assignment.draining or life is None:
             return  # read again: by whoever comes next, or once it is known from where
         for position, record in enumerate(records):
             if record.offset < life.reads_from:
-                self._went_back(life, record.offset)
+                self._assignment.went_back(life, record.offset)
                 return
             if life.offsets.opened(record.offset):
                 self._start(life, _read(record, life.epoch))
-            if self._subscription.open_limits.is_full(life, self._partitions):
-                self._pause([life])
+            if self._subscription.open_limits.is_full(life, self._assignment.partitions):
+                self._assignment.pause([life])
                 if position + 1 < len(records):
-                    self._read_from(life, records[position + 1].offset)
+                    self._assignment.read_from(life, records[position + 1].offset)
                 return
-
-    def _went_back(self, life: PartitionLife, offset: int) -> None:
-        """The log was cut or made anew: what it holds now are other records than those that have ended."""
-        log.error(
-            "partition.went_back",
-            partition=life.partition.partition,
-            expected=life.reads_from,
-            found=offset,
-            remedy="the topic was made anew or truncated; it is read from its beginning, and may repeat what is left",
-        )
-        self._made_anew.add(life.partition)
-        self._partitions.forget(life.partition)  # the next commit round begins anew with it
 
     def _start(self, life: PartitionLife, record: Record) -> None:
         name = f"record:{record.topic}/{record.partition}@{record.offset}"
@@ -363,50 +270,15 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             self._stop_because(error)
             return False
         life.ended(record.offset)
-        if life.paused and self._subscription.open_limits.has_room(life, self._partitions):
-            self._resume(life)
+        if life.paused and self._subscription.open_limits.has_room(life, self._assignment.partitions):
+            self._assignment.resume(life)
         return True
 
     def _balance(self) -> None:
         """Resume what was paused for the sake of all partitions together, once there is room."""
-        for life in self._partitions:
-            if life.paused and self._subscription.open_limits.has_room(life, self._partitions):
-                self._resume(life)
-
-    def _pause(self, lives: Iterable[PartitionLife]) -> None:
-        for life in lives:
-            life.paused = True
-            with contextlib.suppress(IllegalStateError):  # in the middle of a rebalance it is not ours to pause
-                self._consumer.pause(life.partition)
-
-    def _resume(self, life: PartitionLife) -> None:
-        if self._draining:
-            return
-        life.paused = False
-        with contextlib.suppress(IllegalStateError):
-            self._consumer.resume(life.partition)
-
-    def _carry_on(self, life: PartitionLife) -> None:
-        next_offset = life.offsets.next_offset
-        self._read_from(life, life.committed.offset if next_offset is None and life.committed else next_offset)
-
-    def _read_from(self, life: PartitionLife, offset: int | None) -> None:
-        """Read on from an offset, or from where the group's settings say when there is none."""
-        with contextlib.suppress(IllegalStateError):  # gone again already; the next assignment will tell
-            if offset is not None:
-                self._consumer.seek(life.partition, offset)
-            if not life.paused:
-                self._resume(life)
-
-    async def _commit_at_last(self) -> None:
-        """Commit before it is too late for it, but do not wait for a broker that is away."""
-        try:
-            async with asyncio.timeout(_LAST_COMMIT_SECONDS):
-                await self.commit()
-        except TimeoutError:
-            log.warning("commit.skipped", reason="the broker did not answer; what ended since the last commit repeats")
-        except Exception as error:  # noqa: BLE001 - aiokafka swallows what a listener raises, so it is kept here
-            self._stop_because(error)
+        for life in self._assignment.partitions:
+            if life.paused and self._subscription.open_limits.has_room(life, self._assignment.partitions):
+                self._assignment.resume(life)
 
     def _stop_because(self, error: BaseException) -> None:
         if not self.fault.done():
@@ -416,7 +288,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         """Records not yet ended, those being worked on included; None while nothing was read."""
         with contextlib.suppress(IllegalStateError):
             # Unknown from an assignment until the next fetch, which a paused partition has not.
-            life.end = self._consumer.highwater(life.partition) or life.end
+            life.end = self._assignment.consumer.highwater(life.partition) or life.end
         if life.end is None or life.offsets.next_offset is None:
             return None
         return max(0, life.end - life.offsets.next_offset) + life.offsets.open_count
@@ -432,15 +304,6 @@ def _say_joining(subscription: Subscription) -> None:
     )
 
 
-def _ended_before(partition: TopicPartition, point: CommitPoint | None) -> list[Run]:
-    """What the last owner's commit says; without its map some records may be worked on again, and none is lost."""
-    try:
-        return decode(point) if point is not None else []
-    except ForeignMetadataError as problem:
-        log.warning("commit.foreign_metadata", partition=partition.partition, problem=str(problem))
-        return []
-
-
 def _read(record: ConsumerRecord, epoch: int) -> Record:
     return Record(
         topic=record.topic,
@@ -452,7 +315,3 @@ def _read(record: ConsumerRecord, epoch: int) -> Record:
         timestamp_ms=record.timestamp,
         epoch=epoch,
     )
-
-
-def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:
-    return sorted(partition.partition for partition in partitions)

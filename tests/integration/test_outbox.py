@@ -27,9 +27,8 @@ from tests.fakes.timer import settled
 from tests.integration.wire import Wire
 
 
-@pytest.mark.kafka
-class TestAtLeastOnceOutbox(OutboxContract):
-    """On Apache Kafka, which knows limits of topics."""
+class OnApacheKafka(OutboxContract):
+    """Which knows limits of topics; read as a reader with read_committed sees it."""
 
     _wire: Wire
 
@@ -38,6 +37,17 @@ class TestAtLeastOnceOutbox(OutboxContract):
         self._wire = kafka_wire
         self.topic, self.small_topic = kafka_wire.topics["result"], kafka_wire.topics["dead_letter"]
         await kafka_wire.create_topics(max_message_bytes={"dead_letter": 10_000})
+
+    async def read(self, topic: str, count: int) -> Sequence[Outgoing]:
+        return [
+            Outgoing(topic=record.topic, key=record.key, value=record.value, headers=list(record.headers))
+            async for record in self._wire.read(topic, count=count)
+        ]
+
+
+@pytest.mark.kafka
+class TestAtLeastOnceOutbox(OnApacheKafka):
+    """By an idempotent producer."""
 
     @contextlib.asynccontextmanager
     async def outbox(self) -> AsyncIterator[Outbox]:
@@ -47,25 +57,12 @@ class TestAtLeastOnceOutbox(OutboxContract):
         finally:
             await outbox.close()
 
-    async def read(self, topic: str, count: int) -> Sequence[Outgoing]:
-        return [
-            Outgoing(topic=record.topic, key=record.key, value=record.value, headers=list(record.headers))
-            async for record in self._wire.read(topic, count=count)
-        ]
-
 
 @pytest.mark.kafka
-class TestExactlyOnceOutbox(OutboxContract):
-    """Behind transactions, as a reader with read_committed sees it."""
+class TestExactlyOnceOutbox(OnApacheKafka):
+    """In transactions."""
 
-    _wire: Wire
     _life: PartitionLife
-
-    @pytest.fixture(autouse=True)
-    async def _topics(self, kafka_wire: Wire) -> None:
-        self._wire = kafka_wire
-        self.topic, self.small_topic = kafka_wire.topics["result"], kafka_wire.topics["dead_letter"]
-        await kafka_wire.create_topics(max_message_bytes={"dead_letter": 10_000})
 
     @contextlib.asynccontextmanager
     async def outbox(self) -> AsyncIterator[Outbox]:
@@ -74,12 +71,6 @@ class TestExactlyOnceOutbox(OutboxContract):
 
     def ending(self) -> Record:
         return opened(self._life)
-
-    async def read(self, topic: str, count: int) -> Sequence[Outgoing]:
-        return [
-            Outgoing(topic=record.topic, key=record.key, value=record.value, headers=list(record.headers))
-            async for record in self._wire.read(topic, count=count)
-        ]
 
     async def test_a_rejected_record_stays_open_and_the_others_end(self) -> None:
         """What was too large is committed as open: its dead letter is still to come."""

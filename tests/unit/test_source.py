@@ -38,7 +38,7 @@ class Desk:
             committer=GroupCommitter(metrics=metrics),
             metrics=metrics,
         )
-        self.source._consumer = self
+        self.source._assignment.consumer = self
         self.sought: list[int] = []
         self.paused = 0
 
@@ -78,7 +78,7 @@ def _record(offset: int) -> ConsumerRecord[bytes, bytes]:
 async def test_each_record_is_worked_on_once() -> None:
     """With gaps as they come."""
     desk = Desk()
-    life = desk.source._partitions.begin(P0, committed=CommitPoint(5))
+    life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
     await desk.hand(5, 6, 9)
     await desk.hand(12)
     assert desk.worked_on == [5, 6, 9, 12]
@@ -96,19 +96,19 @@ async def test_offsets_that_come_again_are_other_records() -> None:
     """The log was cut or made anew: nothing is passed over, but the partition is begun anew, and it is said."""
     for read in ((), (20, 21)):
         desk = Desk()
-        desk.source._partitions.begin(P0, committed=CommitPoint(20))
+        desk.source._assignment.partitions.begin(P0, committed=CommitPoint(20))
         await desk.hand(*read)
         with structlog.testing.capture_logs() as logs:
             await desk.hand(3, 4)
-        assert desk.source._partitions.find(P0) is None
-        assert desk.source._made_anew == {P0}
+        assert desk.source._assignment.partitions.find(P0) is None
+        assert desk.source._assignment._made_anew == {P0}
         assert [(entry["event"], entry["found"]) for entry in logs] == [("partition.went_back", 3)]
 
 
 async def test_a_batch_is_opened_as_far_as_there_is_room() -> None:
     """The rest of it is read again when there is."""
     desk = Desk(records_per_partition=3)
-    life = desk.source._partitions.begin(P0)
+    life = desk.source._assignment.partitions.begin(P0)
     desk.source._open(P0, [_record(offset) for offset in range(10)])
     assert life.offsets.open_count == 3
     assert (life.paused, desk.paused) == (True, 1)

@@ -1,0 +1,193 @@
+"""Which partitions are ours, from where they are read, and how far they are committed: through every rebalance.
+
+aiokafka revokes everything each time, and mostly gives it back. So work is not stopped on a revoke: on the assignment
+that follows, the partitions that nobody else has touched carry on, and the others begin anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import IllegalStateError
+
+from consumer.kafka.commits import Committer
+from consumer.kafka.connection import Broker, committed_points, patiently
+from consumer.kafka.offsets import CommitPoint, ForeignMetadataError, Run, decode
+from consumer.kafka.partitions import PartitionLife, Partitions
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_LAST_COMMIT_SECONDS = 10.0
+
+
+class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """Our membership in the group. `consumer` is the aiokafka consumer, once there is one.
+
+    `stop_because` hears of what only stopping the service can answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        group_id: str,
+        committer: Committer,
+        metrics: Metrics,
+        stop_because: Callable[[BaseException], None],
+    ) -> None:
+        self.consumer: Any = None
+        self.partitions = Partitions()
+        self.draining = False
+        self._broker = broker
+        self._group_id = group_id
+        self._committer = committer
+        self._metrics = metrics
+        self._stop_because = stop_because
+        self._committing = asyncio.Lock()
+        self._rebalancing = False
+        self._made_anew: set[TopicPartition] = set()
+
+    def owns(self, partition: TopicPartition) -> bool:
+        """See `Membership.owns`."""
+        return not self._rebalancing and partition in self.consumer.assignment()
+
+    async def commit_offsets(self, points: Mapping[TopicPartition, CommitPoint]) -> None:
+        """See `Membership.commit_offsets`."""
+        await self.consumer.commit({partition: tuple(point) for partition, point in points.items()})
+
+    async def commit(self) -> None:
+        """Commit what has ended, and begin anew with partitions that others have had without our noticing."""
+        async with self._committing:
+            assigned = self.consumer.assignment()
+            lives = [life for life in self.partitions if life.partition in assigned]
+            for life in await self._committer.commit(lives, self):
+                log.warning("partition.taken_by_another", partition=life.partition.partition)
+                await self._forget(life)
+            if not self.draining and not self._rebalancing:
+                await self._begin([partition for partition in assigned if self.partitions.find(partition) is None])
+
+    async def commit_at_last(self) -> None:
+        """Commit before it is too late for it, but do not wait for a broker that is away."""
+        try:
+            async with asyncio.timeout(_LAST_COMMIT_SECONDS):
+                await self.commit()
+        except TimeoutError:
+            log.warning("commit.skipped", reason="the broker did not answer; what ended since the last commit repeats")
+        except Exception as error:  # noqa: BLE001 - aiokafka swallows what a listener raises, so it is kept here
+            self._stop_because(error)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Commit at once; the work goes on, for most partitions come straight back."""
+        self._rebalancing = True
+        if revoked:
+            log.info("partitions.revoked", partitions=_numbers(revoked))
+            await self.commit_at_last()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Carry on where a partition came back untouched, and begin anew with those that did not."""
+        kept: list[TopicPartition] = []
+        # aiokafka logs and swallows whatever is raised here, so it is kept for the service to see.
+        try:
+            # Nothing is read until it is known from where; a fetch for a new assignment cannot have been sent yet.
+            self.consumer.pause(*assigned)
+            async with self._committing:
+                self._rebalancing = False
+                kept = await self._take_stock(list(assigned))
+        except Exception as error:  # noqa: BLE001 - see above
+            self._stop_because(error)
+        self._metrics.rebalances_total.inc()
+        log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
+
+    def went_back(self, life: PartitionLife, offset: int) -> None:
+        """The log was cut or made anew: what it holds now are other records than those that have ended."""
+        log.error(
+            "partition.went_back",
+            partition=life.partition.partition,
+            expected=life.reads_from,
+            found=offset,
+            remedy="the topic was made anew or truncated; it is read from its beginning, and may repeat what is left",
+        )
+        self._made_anew.add(life.partition)
+        self.partitions.forget(life.partition)  # the next commit round begins anew with it
+
+    def pause(self, lives: Iterable[PartitionLife]) -> None:
+        """Read no more of these for now."""
+        for life in lives:
+            life.paused = True
+            with contextlib.suppress(IllegalStateError):  # in the middle of a rebalance it is not ours to pause
+                self.consumer.pause(life.partition)
+
+    def resume(self, life: PartitionLife) -> None:
+        """Read on."""
+        if self.draining:
+            return
+        life.paused = False
+        with contextlib.suppress(IllegalStateError):
+            self.consumer.resume(life.partition)
+
+    def read_from(self, life: PartitionLife, offset: int) -> None:
+        """Read on from an offset; a partition that is paused stays so."""
+        with contextlib.suppress(IllegalStateError):  # gone again already; the next assignment will tell
+            self.consumer.seek(life.partition, offset)
+            if not life.paused:
+                self.resume(life)
+
+    async def _take_stock(self, assigned: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Tell the partitions that nobody else has touched from the others, and return them."""
+        stored = await committed_points(self._broker, self._group_id, assigned)
+        kept = [
+            life for life in self.partitions if life.partition in assigned and life.is_at(stored.get(life.partition))
+        ]
+        for life in self.partitions:
+            if life not in kept:
+                await self._forget(life)
+        for life in kept:
+            self.read_from(life, life.reads_from)
+        partitions = [life.partition for life in kept]
+        await self._begin([partition for partition in assigned if partition not in partitions])
+        return partitions
+
+    async def _begin(self, partitions: Sequence[TopicPartition]) -> None:
+        """Begin with partitions where their last owner left off, once it can change nothing any more."""
+        epochs = {partition: self.partitions.next_epoch() for partition in partitions}
+        await asyncio.gather(*(self._committer.take_over(p, epoch=epoch) for p, epoch in epochs.items()))
+        stored = await committed_points(self._broker, self._group_id, partitions)
+        for partition, epoch in epochs.items():
+            point, is_made_anew = stored.get(partition), partition in self._made_anew
+            if point is None or is_made_anew:
+                await self._seek_to_beginning(partition)
+                life = self.partitions.begin(partition, epoch=epoch, committed=point, is_made_anew=is_made_anew)
+                self._made_anew.discard(partition)
+                self.resume(life)
+            else:
+                map_of_ended = _ended_before(partition, point)
+                life = self.partitions.begin(partition, epoch=epoch, committed=point, ended_before=map_of_ended)
+                self.read_from(life, point.offset)
+
+    async def _seek_to_beginning(self, partition: TopicPartition) -> None:
+        with contextlib.suppress(IllegalStateError):
+            await patiently(lambda: self.consumer.seek_to_beginning(partition), doing=f"read topic {partition.topic}")
+
+    async def _forget(self, life: PartitionLife) -> None:
+        self.partitions.forget(life.partition)
+        self._metrics.forget_partition(life.partition.topic, life.partition.partition)
+        await self._committer.let_go(life.partition)
+
+
+def _ended_before(partition: TopicPartition, point: CommitPoint) -> list[Run]:
+    """What the last owner's commit says; without its map some records may be worked on again, and none is lost."""
+    try:
+        return decode(point)
+    except ForeignMetadataError as problem:
+        log.warning("commit.foreign_metadata", partition=partition.partition, problem=str(problem))
+        return []
+
+
+def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:
+    return sorted(partition.partition for partition in partitions)
