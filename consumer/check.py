@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from consumer.errors import DocsluiceError
 from consumer.kafka.connection import missing_topics
@@ -15,8 +16,14 @@ from consumer.settings import Settings
 
 _PATIENCE_SECONDS = 10.0
 _SHOWN_MODELS = 10
-_DOUBT = "? "
-"""Begins what may yet work: some servers list nothing, or not everything that they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a part turned out to be. `doubtful`: it may yet work, for some servers do not list all that they have."""
+
+    sentence: str
+    doubtful: bool = False
 
 
 async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
@@ -44,7 +51,7 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
     return broker and provider
 
 
-async def _tried(what: str, attempt: Callable[[], Awaitable[str]], say: Callable[[str], None]) -> bool:
+async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callable[[str], None]) -> bool:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             found = await attempt()
@@ -54,18 +61,18 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[str]], say: Callable
     except DocsluiceError as problem:
         say(f"FAILED   {what}: {problem}")
         return False
-    say(f"{'ok      ' if not found.startswith(_DOUBT) else 'DOUBTFUL'} {what}: {found.removeprefix(_DOUBT)}")
+    say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} {what}: {found.sentence}")
     return True
 
 
-async def _check_broker(settings: Settings) -> str:
+async def _check_broker(settings: Settings) -> Found:
     missing = await missing_topics(broker_of(settings), topics_of(settings))
-    return (
-        f"reached; {', '.join(missing)} missing, run will create them" if missing else "reached; all topics are there"
-    )
+    if missing:
+        return Found(f"reached; {', '.join(missing)} missing, run will create them")
+    return Found("reached; all topics are there")
 
 
-async def _check_provider(settings: Settings, models: set[str]) -> str:
+async def _check_provider(settings: Settings, models: set[str]) -> Found:
     client = client_of(settings)
     try:
         offered = await client.probe()
@@ -73,6 +80,7 @@ async def _check_provider(settings: Settings, models: set[str]) -> str:
         await client.close()
     unknown = sorted(models - set(offered))
     if not unknown:
-        return f"reached; offers {', '.join(sorted(models))}"
+        return Found(f"reached; offers {', '.join(sorted(models))}")
     listed = ", ".join(sorted(offered)[:_SHOWN_MODELS]) or "none"
-    return f"{_DOUBT}reached, but it does not list {', '.join(unknown)} (DOCSLUICE_MODEL); it lists {listed}"
+    missing = ", ".join(unknown)
+    return Found(f"reached, but it does not list {missing} (DOCSLUICE_MODEL); it lists {listed}", doubtful=True)

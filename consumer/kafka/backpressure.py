@@ -14,7 +14,7 @@ _RESUME_BELOW = 0.75
 class OpenLimits:
     """Records that were read and have not ended: waiting, in flight, backing off or awaiting publication.
 
-    A batch that has been fetched is opened whole, so a limit may be passed by what one fetch brings.
+    The record that reaches a limit is still opened, so the limit of bytes may be passed by one record.
     """
 
     records_per_partition: int

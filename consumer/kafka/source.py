@@ -107,8 +107,8 @@ class Source:
     async def _rest(self) -> None:
         """Ask for nothing for a moment: the embedded broker answers an empty fetch at once, without end.
 
-        Only what is not under way is not asked for: aiokafka throws the answer of a fetch away that comes while its
-        partition is paused and somebody looks, so nobody looks.
+        Nobody may be inside `getmany` meanwhile: it throws away the answers that come for a paused partition. Those to
+        fetches already sent are there when the rest is over.
         """
         awake = [life.partition for life in self._assignment.partitions if not life.paused]
         with contextlib.suppress(IllegalStateError):

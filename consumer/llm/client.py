@@ -56,7 +56,7 @@ class OpenAIChatClient:
         """Put one request. See `ChatClient.ask` for the errors."""
         while True:
             known = (self._structured_outputs, self._output_bound)
-            with self._translated(request), _bugs_contained():
+            with self._translated(step=request.step, model=request.model):
                 try:
                     async with asyncio.timeout(self._request_timeout_seconds):
                         return _answer(await self._create(request))
@@ -67,12 +67,8 @@ class OpenAIChatClient:
 
     async def probe(self) -> list[str]:
         """List the models that the server offers. See `ChatClient.ask` for the errors."""
-        try:
+        with self._translated(step="check", model=""):
             return [model.id async for model in self._sdk.models.list()]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the person who asks is to read it in a sentence
-            if not isinstance(error, faults.FOREIGN):
-                raise ProviderUnavailable(f"asking for its models failed ({type(error).__name__}: {error})") from None
-            raise self._translate(error, step="check", model="") from None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -128,26 +124,17 @@ class OpenAIChatClient:
         return False
 
     @contextlib.contextmanager
-    def _translated(self, request: ChatRequest) -> Iterator[None]:
+    def _translated(self, *, step: str, model: str) -> Iterator[None]:
         try:
             yield
+        except DocsluiceError:
+            raise
         except faults.FOREIGN as error:
+            fault = faults.translate(error, step=step, model=model, now=datetime.now(UTC), secret=self._api_key)
             # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
-            raise self._translate(error, step=request.step, model=request.model) from None
-
-    def _translate(self, error: Exception, *, step: str, model: str) -> DocsluiceError:
-        return faults.translate(error, step=step, model=model, now=datetime.now(UTC), secret=self._api_key)
-
-
-@contextlib.contextmanager
-def _bugs_contained() -> Iterator[None]:
-    """Whatever else goes wrong while talking to a provider is no document's fault, and will be tried again."""
-    try:
-        yield
-    except (DocsluiceError, *faults.FOREIGN):
-        raise
-    except Exception as error:  # noqa: BLE001 - see above
-        raise ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})") from None
+            raise fault from None
+        except Exception as error:  # noqa: BLE001 - what nobody has foreseen is the provider's too, never a document's
+            raise ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})") from None
 
 
 def _answer(completion: ChatCompletion) -> Answer:

@@ -23,7 +23,7 @@ from rich.console import Console
 from deploy.local.broker import embedded_broker
 from deploy.local.demo_report import report
 from deploy.local.demo_watch import Watch
-from deploy.local.model import SLOTS, local_model
+from deploy.local.model import MODEL_NAME, SLOTS, local_model
 from deploy.local.process import Child, ChildFailedError, child_process, free_port
 
 _HERE = Path(__file__).parent
@@ -76,7 +76,8 @@ def _run(console: Console, arguments: argparse.Namespace, documents: list[Path])
         port = free_port()
         consumer = stack.enter_context(_consumer(broker.bootstrap_servers, provider, port, arguments))
         console.print(f"metrics at http://127.0.0.1:{port}/metrics; sending {len(documents)} documents …")
-        console.print("one after the other they take a minute or two on two cores:")
+        if provider.name == MODEL_NAME:
+            console.print("the local model takes a minute or two for them on two cores")
         _send(broker.bootstrap_servers, documents)
         watch = Watch(
             console=console,

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.llm.pricing import Prices
+from deploy.local.model import MODEL_NAME
 from producer.following.outcome import Outcome
 from producer.following.tables import cell
 from producer.following.tally import Tally
@@ -27,7 +28,7 @@ def report(console: Console, outcomes: Sequence[Outcome], tally: Tally, *, model
             cells = [f"[red]dead letter: {outcome.reason}", *[""] * (len(names) - 1)]
         table.add_row(outcome.document_id, *cells)
     console.print(table)
-    if model != _COMPARED_WITH and "smollm2" in model:
+    if model == MODEL_NAME:
         console.print(f"{model} has 135 million parameters: judge the machinery by it, and not the answers.")
     _print_totals(console, tally, model=model)
     console.print(f"results: {results}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,37 +100,6 @@ async def test_a_port_that_is_taken(wire: Wire, provider: RehearsalProvider) -> 
         with pytest.raises(ConfigurationError, match="DOCSLUICE_HTTP_PORT"):
             async with serving(wire.settings(provider.base_url, http_port=first.http_port)):
                 pass
-
-
-@pytest.mark.kafka
-async def test_members_share_the_work_and_lose_nothing(kafka_wire: Wire) -> None:
-    """A second member joins and the first leaves in the middle of the work: every document has its result."""
-    wire = kafka_wire
-    await wire.create_topics(partitions=4)
-    await wire.produce(document(f"d{n}", f"Text {n}.") for n in range(200))
-    async with rehearsal_provider(RehearsalSettings(median_seconds=0.15, sigma=0.5)) as provider:
-        settings = wire.settings(provider.base_url, mode="fused", max_concurrency=4)
-        async with serving(settings):
-
-            async def begun() -> bool:
-                return len(provider.calls) > 20
-
-            await until(begun, what="the work is under way")
-            second = serving(settings)
-            await second.__aenter__()
-        try:
-            seen: Counter[str] = Counter()
-
-            async def all_there() -> bool:
-                seen.clear()
-                seen.update(o.document_id for o in await wire.outcomes(await wire.count("result")))
-                return len(seen) == 200
-
-            await until(all_there, what="all two hundred results")
-        finally:
-            await second.__aexit__(None, None, None)
-    assert await wire.count("dead_letter") == 0
-    assert await wire.committed() == 200
 
 
 @pytest.mark.kafka
