@@ -51,7 +51,9 @@ class Delivery:
 
     When a broker refuses a batch, the sequence numbers that aiokafka gave it are never used again, and the partition
     refuses everything after them as out of order. So after a refusal we wait for what is on its way, go on with a new
-    producer, and send again, one by one, what was not taken.
+    producer, and send again, one by one, what was not taken. That keeps the order, but for one case: a broker that has
+    never yet taken anything from our producer for a partition checks no sequence there, so when the very first batch is
+    refused, what was behind it may stay before it.
     """
 
     def __init__(self, *, broker: Broker, topic: str, refused: Callable[[Document, int], None]) -> None:
