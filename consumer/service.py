@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
+_NAMED_RECORDS = 20
 
 
 class Stopped(Exception):
@@ -130,7 +131,7 @@ class Service:
         released = pipeline.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
         unfinished = await source.drain(seconds=self._settings.drain_seconds)
-        log.info("service.drained", unfinished=unfinished)
+        log.info("service.drained", unfinished=len(unfinished), records=unfinished[:_NAMED_RECORDS])
         if source.fault.done():
             source.fault.result()
 

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     result_topic: str = Field("documents.results", pattern=_TOPIC)
     dead_letter_topic: str = Field("documents.dlq", pattern=_TOPIC)
     topic_partitions: int = Field(-1, ge=-1, le=100_000)
-    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     ordering: Literal["unordered", "key", "partition"] = "unordered"
 
     pipeline: Path | None = None

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,14 +18,17 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError
 
 from consumer.kafka.commits import Committer
-from consumer.kafka.connection import Broker, committed_points, patiently
+from consumer.kafka.connection import Broker, committed_points
 from consumer.kafka.offsets import CommitPoint, ForeignMetadataError, Run, decode
 from consumer.kafka.partitions import PartitionLife, Partitions
+from consumer.kafka.patience import patiently
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 _LAST_COMMIT_SECONDS = 10.0
+_UNSETTLED_REBALANCES = 8
+_UNSETTLED_SECONDS = 60.0
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -52,6 +57,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._committing = asyncio.Lock()
         self._rebalancing = False
         self._made_anew: set[TopicPartition] = set()
+        self._rebalanced_at: deque[float] = deque(maxlen=_UNSETTLED_REBALANCES)
 
     def owns(self, partition: TopicPartition) -> bool:
         """See `Membership.owns`."""
@@ -102,7 +108,13 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         except Exception as error:  # noqa: BLE001 - see above
             self._stop_because(error)
         self._metrics.rebalances_total.inc()
+        self._note_rebalance(time.monotonic())
         log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
+        for topic in self.consumer.subscription():
+            if not self.consumer.partitions_for_topic(topic):
+                log.error(
+                    "topic.gone", topic=topic, remedy="it was deleted; once it is made anew it is read on its own"
+                )
 
     def went_back(self, life: PartitionLife, offset: int) -> None:
         """The log was cut or made anew: what it holds now are other records than those that have ended."""
@@ -137,6 +149,20 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             self.consumer.seek(life.partition, offset)
             if not life.paused:
                 self.resume(life)
+
+    def _note_rebalance(self, now: float) -> None:
+        """Say so, once in a while, when the group does not come to rest."""
+        self._rebalanced_at.append(now)
+        is_full = len(self._rebalanced_at) == _UNSETTLED_REBALANCES
+        if is_full and now - self._rebalanced_at[0] < _UNSETTLED_SECONDS:
+            self._rebalanced_at.clear()
+            log.warning(
+                "group.unsettled",
+                rebalances=_UNSETTLED_REBALANCES,
+                seconds=_UNSETTLED_SECONDS,
+                remedy="replicas come and go; or two of them have the same DOCSLUICE_GROUP_INSTANCE_ID and push each"
+                " other out of the group: give each its own",
+            )
 
     async def _take_stock(self, assigned: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Tell the partitions that nobody else has touched from the others, and return them."""

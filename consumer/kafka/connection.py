@@ -1,33 +1,29 @@
-"""How to reach the broker, and the patience to wait for one that is away."""
+"""How to reach the broker, and what is asked of it beside reading and writing."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from consumer.errors import BrokerFault, ConfigurationError
-from consumer.kafka import faults
 from consumer.kafka.offsets import CommitPoint
+from consumer.kafka.patience import patiently
 
 log = structlog.get_logger(__name__)
 
-Answer = TypeVar("Answer")
-
 REQUEST_TIMEOUT_MS = 30_000
-MAX_REQUEST_BYTES = 64 * 1024 * 1024
-"""The producer's own bound, far above any topic's: the topic's `max.message.bytes` is to decide, not the client."""
+MAX_REQUEST_BYTES = 2**31 - 1
+"""A producer's own bound, on bytes not compressed yet: the topic's `max.message.bytes` is to decide, not the client."""
 _ROOMY = {"max.message.bytes": str(16 * 1024 * 1024)}
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 
 
@@ -75,31 +71,6 @@ class Broker:
                 [f"DOCSLUICE_KAFKA_SSL_CAFILE, _SSL_CERTFILE or _SSL_KEYFILE cannot be used: {error}"]
             ) from error
         return context
-
-
-async def patiently(action: Callable[[], Awaitable[Answer]], *, doing: str) -> Answer:
-    """Do it, waiting out a broker that is away, for as long as it takes; say so once, and when it is back.
-
-    Raises:
-        DocsluiceError: what waiting will not mend.
-    """
-    pause_seconds, waiting = _FIRST_PAUSE_SECONDS, False
-    while True:
-        try:
-            answer = await action()
-        except KafkaError as error:
-            fault = faults.translate(error, doing=doing)
-            if fault is not None:
-                raise fault from error
-            if not waiting:
-                log.warning("broker.waiting", doing=doing, error=f"{type(error).__name__}: {error}")
-            waiting = True
-            await asyncio.sleep(pause_seconds)
-            pause_seconds = min(_LONGEST_PAUSE_SECONDS, pause_seconds * 2)
-        else:
-            if waiting:
-                log.warning("broker.back", doing=doing)
-            return answer
 
 
 async def started(make: Callable[[], Any], *, doing: str) -> Any:

@@ -10,7 +10,8 @@ from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed, ProducerFe
 
 from consumer.errors import RecordRejected
 from consumer.kafka import faults
-from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, patiently, started, stopped
+from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, started, stopped
+from consumer.kafka.patience import patiently
 from consumer.kafka.records import Outgoing, Record
 
 _SPENT = (OutOfOrderSequenceNumber, UnknownProducerId, ProducerFenced, ProducerClosed)

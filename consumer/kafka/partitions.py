@@ -121,7 +121,10 @@ class Partitions:
         """How many bytes of records are held in memory, over all partitions."""
         return sum(life.open_bytes for life in self._lives.values())
 
-    def oldest_age_seconds(self) -> float:
-        """How long the longest open record has been open; 0 when none is."""
-        since = [read_at for life in self._lives.values() for read_at in life.tasks.values()]
-        return time.monotonic() - min(since) if since else 0.0
+    def oldest(self) -> tuple[str, float] | None:
+        """The record that has been open longest, as topic/partition@offset, and for how many seconds."""
+        since = [(read_at, task.get_name()) for life in self._lives.values() for task, read_at in life.tasks.items()]
+        if not since:
+            return None
+        read_at, place = min(since)
+        return place, time.monotonic() - read_at

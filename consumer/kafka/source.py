@@ -19,12 +19,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError
 
+from consumer.errors import BrokerFault
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import Committer
-from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, patiently, started
+from consumer.kafka.connection import Broker, started
 from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife
+from consumer.kafka.patience import patiently
 from consumer.kafka.records import Record
 from consumer.telemetry.metrics import Metrics
 
@@ -39,10 +41,12 @@ _POLL_GRACE_SECONDS = 2.0
 _JOINING_NOTICE_SECONDS = 5.0
 _LEAVE_SECONDS = 5.0
 _COMMIT_SECONDS = 60.0
+_STUCK_SECONDS = 300.0
 _SESSION_TIMEOUT_MS = 15_000
 _HEARTBEAT_MS = 3_000
 _MAX_POLL_INTERVAL_MS = 600_000
 _METADATA_MAX_AGE_MS = 30_000
+_FETCH_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,7 @@ class Source:
         self._poll_task: asyncio.Task[None] | None = None
         self._commit_task: asyncio.Task[None] | None = None
         self._stopped = False
+        self._said_stuck = ""
         self.polled_at = self.committed_at = time.monotonic()
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -129,9 +134,10 @@ class Source:
             except TimeoutError:
                 log.warning("commit.waiting", reason="the broker does not answer; tried again")
             self._balance()
+            self._say_stuck()
 
-    async def drain(self, *, seconds: float) -> int:
-        """Open no more records, give the open ones so long to end, and let go of the rest; returns how many those are.
+    async def drain(self, *, seconds: float) -> list[str]:
+        """Open no more records, give the open ones so long to end, and let go of the rest; returns which those are.
 
         They stay open, so nothing above them is committed and they are read again.
         """
@@ -146,7 +152,7 @@ class Source:
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
-        return len(unfinished)
+        return sorted(task.get_name() for task in unfinished)
 
     async def close(self) -> None:
         """Let go of all work, commit what has ended, and leave the group."""
@@ -178,7 +184,8 @@ class Source:
                 self._metrics.partition_lag_records.labels(**labels).set(lag)
                 backlog += lag
         self._metrics.backlog_documents.set(backlog)
-        self._metrics.oldest_open_record_age_seconds.set(self._assignment.partitions.oldest_age_seconds())
+        oldest = self._assignment.partitions.oldest()
+        self._metrics.oldest_open_record_age_seconds.set(oldest[1] if oldest else 0.0)
         paused = any(life.paused for life in self._assignment.partitions) and not self._assignment.draining
         self._metrics.consumption_paused.labels(reason="backpressure").set(paused)
 
@@ -200,7 +207,7 @@ class Source:
             max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
             metadata_max_age_ms=_METADATA_MAX_AGE_MS,  # how soon added partitions are noticed; its default is 5 minutes
             max_partition_fetch_bytes=1024 * 1024,
-            fetch_max_bytes=MAX_REQUEST_BYTES,
+            fetch_max_bytes=_FETCH_BYTES,
         )
         self._assignment.consumer = consumer  # the first assignment comes before its start is done
         consumer.subscribe([subscription.topic], listener=self._assignment)
@@ -227,9 +234,18 @@ class Source:
 
     async def _next_batches(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         most = self._subscription.open_limits.records_per_partition
-        batches: dict[TopicPartition, list[ConsumerRecord]] = await self._assignment.consumer.getmany(
-            timeout_ms=_POLL_MS, max_records=most
-        )
+        try:
+            batches: dict[TopicPartition, list[ConsumerRecord]] = await self._assignment.consumer.getmany(
+                timeout_ms=_POLL_MS, max_records=most
+            )
+        except UnicodeDecodeError as error:
+            # Of what it had read from other partitions it has moved the position, so there is no going on.
+            places = ", ".join(f"{life.partition.partition}@{life.reads_from}" for life in self._assignment.partitions)
+            raise BrokerFault(
+                f"a record of topic {self._subscription.topic} cannot be read, for the name of one of its headers is"
+                f" not UTF-8. It is at or behind one of the places that were to be read next ({places}); move the group"
+                " past it with kafka-consumer-groups --reset-offsets, and let whoever wrote it mend it"
+            ) from error
         return batches
 
     def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
@@ -250,8 +266,8 @@ class Source:
                 return
 
     def _start(self, life: PartitionLife, record: Record) -> None:
-        name = f"record:{record.topic}/{record.partition}@{record.offset}"
-        task = asyncio.create_task(self._work(life, record), name=name)
+        place = f"{record.topic}/{record.partition}@{record.offset}"
+        task = asyncio.create_task(self._work(life, record), name=place)
         life.tasks[task] = time.monotonic()
         life.open_bytes += record.size_bytes
         task.add_done_callback(lambda _: self._left(life, task, record))
@@ -279,6 +295,13 @@ class Source:
         for life in self._assignment.partitions:
             if life.paused and self._subscription.open_limits.has_room(life, self._assignment.partitions):
                 self._assignment.resume(life)
+
+    def _say_stuck(self) -> None:
+        """Name, once, the record that holds the committed offset back for long."""
+        place, seconds = self._assignment.partitions.oldest() or ("", 0.0)
+        if seconds > _STUCK_SECONDS and place != self._said_stuck:
+            self._said_stuck = place
+            log.warning("record.stuck", source=place, seconds=round(seconds))
 
     def _stop_because(self, error: BaseException) -> None:
         if not self.fault.done():

@@ -47,6 +47,7 @@ _TRANSACTION_TIMEOUT_MS = 60_000
 _FENCED_PAUSES = 12
 """Half seconds, two heartbeats in all: by then a member that was thought dead has heard that it was."""
 _PAUSE_SECONDS = 0.5
+_NOTICE_SECONDS = 10.0
 _MENDED = (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
@@ -226,18 +227,33 @@ class ExactlyOnceOutbox:
 
     async def _started(self, partition: TopicPartition) -> Any:
         """A producer that is the partition's only one from now on."""
-        return await started(
-            lambda: AIOKafkaProducer(
-                **self._broker.client_arguments(),
-                # A topic's name holds no slash, so no two partitions of any groups share an id.
-                transactional_id=f"{self._group_id}/{partition.topic}/{partition.partition}",
-                transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
-                acks="all",
-                max_request_size=MAX_REQUEST_BYTES,
-                compression_type="gzip",
-            ),
-            doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
-        )
+        # A topic's name holds no slash, so no two partitions of any groups share an id.
+        transactional_id = f"{self._group_id}/{partition.topic}/{partition.partition}"
+        waiting = asyncio.get_running_loop().call_later(_NOTICE_SECONDS, _say_waiting, transactional_id)
+        try:
+            return await started(
+                lambda: AIOKafkaProducer(
+                    **self._broker.client_arguments(),
+                    transactional_id=transactional_id,
+                    transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+                    acks="all",
+                    max_request_size=MAX_REQUEST_BYTES,
+                    compression_type="gzip",
+                ),
+                doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
+            )
+        finally:
+            waiting.cancel()
+
+
+def _say_waiting(transactional_id: str) -> None:
+    """Aiokafka asks without end and without a word when no broker of the cluster coordinates transactions."""
+    log.warning(
+        "transaction.waiting",
+        transactional_id=transactional_id,
+        remedy="the cluster has not begun to coordinate transactions: are there as many brokers as"
+        " transaction.state.log.replication.factor and min.isr say? DOCSLUICE_DELIVERY=at_least_once needs none",
+    )
 
 
 async def _until_the_group_has_spoken(partition: TopicPartition, membership: Membership) -> None:

@@ -15,6 +15,7 @@ from openai.types.chat import ChatCompletion
 from consumer.contracts import Usage
 from consumer.errors import DocsluiceError, ProviderUnavailable
 from consumer.llm import faults
+from consumer.llm.answer_size import bound_answer
 from consumer.llm.chat import Answer, ChatRequest, Message
 
 StructuredOutputs: TypeAlias = Literal["json_schema", "json_object", "none"]
@@ -43,6 +44,8 @@ class OpenAIChatClient:
             timeout=openai.Timeout(request_timeout_seconds, connect=min(10.0, request_timeout_seconds)),
             http_client=openai.DefaultAioHttpClient(
                 follow_redirects=False,  # or the documents would go wherever a server points to
+                headers={"Accept-Encoding": "identity"},
+                event_hooks={"response": [bound_answer]},
                 limits=openai.DEFAULT_CONNECTION_LIMITS.__class__(
                     max_connections=max_connections, max_keepalive_connections=max_connections
                 ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import socket
 import traceback
@@ -365,10 +366,11 @@ async def _bytes_server(answer: bytes) -> AsyncIterator[str]:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         await reader.readexactly(length)
-        writer.write(answer)
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
+        with contextlib.suppress(ConnectionError):  # not everybody hears us out
+            writer.write(answer)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
@@ -401,6 +403,30 @@ async def test_a_connection_that_breaks(answer: bytes) -> None:
     async with _bytes_server(answer) as base_url, _client(base_url) as client:
         with pytest.raises(ProviderUnavailable):
             await client.ask(chat_request())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(HEAD + b"\r\n" + b" " * 17_000_000, id="plain"),
+        pytest.param(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(300_000_000), 1), id="packed"),
+    ],
+)
+async def test_an_answer_that_is_too_large_is_not_held(answer: bytes) -> None:
+    """A server that never stops, or sends a bomb, costs a bounded number of bytes, and it is the provider's fault."""
+    async with _bytes_server(answer) as base_url, _client(base_url) as client:
+        with pytest.raises(ProviderUnavailable, match="larger than any completion"):
+            await client.ask(chat_request())
+
+
+async def test_a_packed_answer_of_ordinary_size() -> None:
+    """We ask for none, and read it all the same."""
+    packed = gzip.compress(json.dumps(_completion()).encode())
+    async with (
+        _bytes_server(HEAD + b"Content-Encoding: gzip\r\n\r\n" + packed) as base_url,
+        _client(base_url) as client,
+    ):
+        assert (await client.ask(chat_request())).text == TEXT
 
 
 async def test_a_redirect_says_where_to_look() -> None:

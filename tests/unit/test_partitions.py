@@ -142,14 +142,14 @@ def test_a_partition_without_a_commit_is_ours_while_it_has_none() -> None:
 
 
 async def test_the_oldest_record_is_the_one_read_first() -> None:
-    """The age is that of the longest open record over all partitions, and 0 when none is open."""
+    """It is named, with its age, over all partitions; there is none when none is open."""
     partitions, may_end = Partitions(), asyncio.Event()
-    assert partitions.oldest_age_seconds() == 0
+    assert partitions.oldest() is None
     tasks = [
-        _start(partitions.begin(P0), 1, may_end, read_at=float("-inf")),
-        _start(partitions.begin(P1), 1, may_end, read_at=0.0),
+        _start(partitions.begin(P0), 1, may_end, read_at=0.0),
+        _start(partitions.begin(P1), 1, may_end, read_at=float("-inf")),
     ]
-    assert partitions.oldest_age_seconds() == float("inf")
+    assert partitions.oldest() == (tasks[1].get_name(), float("inf"))
     may_end.set()
     await asyncio.gather(*tasks)
 

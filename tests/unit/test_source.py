@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
+from consumer.errors import BrokerFault
+from consumer.kafka import source as source_module
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import GroupCommitter
 from consumer.kafka.connection import Broker
@@ -22,6 +27,8 @@ class Desk:
 
     def __init__(self, *, records_per_partition: int = 100) -> None:
         self.worked_on: list[int] = []
+        self.may_end = asyncio.Event()
+        self.may_end.set()
         metrics = Metrics()
         self.source = Source(
             broker=Broker(bootstrap_servers="nowhere:1"),
@@ -44,6 +51,7 @@ class Desk:
 
     async def _process(self, record: Record) -> None:
         self.worked_on.append(record.offset)
+        await self.may_end.wait()
 
     def seek(self, _partition: TopicPartition, offset: int) -> None:
         self.sought.append(offset)
@@ -53,6 +61,9 @@ class Desk:
 
     def resume(self, *partitions: TopicPartition) -> None:
         self.paused -= len(partitions)
+
+    async def getmany(self, **_: int) -> None:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
     async def hand(self, *offsets: int) -> None:
         self.source._open(P0, [_record(offset) for offset in offsets])
@@ -116,3 +127,27 @@ async def test_a_batch_is_opened_as_far_as_there_is_room() -> None:
     await settled()
     assert desk.worked_on == [0, 1, 2]
     assert not life.paused
+
+
+async def test_a_record_that_the_client_cannot_read_is_named() -> None:
+    """A header's name that is not UTF-8 stops the reading, with the place and what to do about it."""
+    desk = Desk()
+    desk.source._assignment.partitions.begin(P0, committed=CommitPoint(7))
+    with pytest.raises(BrokerFault, match=r"topic documents .* not UTF-8.* \(0@7\).*--reset-offsets"):
+        await desk.source._next_batches()
+
+
+async def test_what_holds_the_commit_back_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that stays open for minutes is told by its place, and the next one when it is that one's turn."""
+    desk = Desk()
+    monkeypatch.setattr(source_module, "_STUCK_SECONDS", -1.0)
+    desk.may_end.clear()
+    desk.source._assignment.partitions.begin(P0)
+    with structlog.testing.capture_logs() as logs:
+        desk.source._say_stuck()
+        await desk.hand(4, 5)
+        desk.source._say_stuck()
+        desk.source._say_stuck()
+    assert [(entry["event"], entry["source"]) for entry in logs] == [("record.stuck", "documents/0@4")]
+    desk.may_end.set()
+    await settled()
