@@ -125,19 +125,34 @@ class Wire:
             await reader.stop()
 
     async def count(self, role: str) -> int:
-        """How many records a topic holds."""
+        """How many records a topic holds for a reader with read_committed; offsets also count transactions' ends."""
         topic = self.topics[role]
-        reader = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers, auto_offset_reset="earliest")
+        reader = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=2**24,
+            isolation_level="read_committed",
+        )
         await reader.start()
         try:
-            reader.subscribe([topic])
-            await reader.getmany(timeout_ms=0)
-            partitions = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic) or ()]
-            assert partitions, f"{topic} has no partitions"
+            partitions = [TopicPartition(topic, number) for number in await self._partitions_of(reader, topic)]
+            reader.assign(partitions)
             ends = await reader.end_offsets(partitions)
-            return sum(ends.values())
+            found = 0
+            async with asyncio.timeout(WATCHDOG_SECONDS):
+                while any([await reader.position(partition) < end for partition, end in ends.items()]):
+                    batches = await reader.getmany(timeout_ms=20)
+                    found += sum(map(len, batches.values()))
+            return found
         finally:
             await reader.stop()
+
+    @staticmethod
+    async def _partitions_of(reader: AIOKafkaConsumer, topic: str) -> set[int]:
+        await reader.topics()  # for the metadata of all topics
+        partitions: set[int] = reader.partitions_for_topic(topic) or set()
+        assert partitions, f"{topic} has no partitions"
+        return partitions
 
     async def committed(self) -> int:
         """The sum of the group's committed offsets on the input topic."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from consumer.contracts import Headers
 from deploy.local.rehearsal.chat import text_hash
 from tests.acceptance.faults.account import Account, Document, Ending, Place, account, document_of, ending_of
 from tests.acceptance.faults.frames import Api, answered, request_header
+from tests.acceptance.faults.idleness import Idleness, rebalance_seconds
 
 
 @dataclass(kw_only=True)
@@ -122,3 +124,24 @@ def test_frames_say_what_is_asked_and_what_is_answered() -> None:
     request = struct.pack(">ihhi", 8, Api.END_TXN, 3, 77)
     assert request_header(request) == (Api.END_TXN, 3, 77)
     assert answered(struct.pack(">ii", 4, 77)) == 77
+
+
+def test_idleness_is_the_longest_pause_between_calls() -> None:
+    """A replica that starts, is not there, or has been started anew is not idle; one that does nothing for long is."""
+    idleness = Idleness()
+    for now, calls in ((0.0, None), (1.0, 0), (9.0, 0), (9.5, 1), (10.0, 4), (10.0, None), (30.0, 2), (31.0, 3)):
+        idleness.note("a", calls, now)
+    assert idleness.longest_seconds == 1.0
+    idleness.note("b", 7, 31.0)
+    idleness.note("a", 3, 33.0)
+    idleness.note("a", 4, 34.0)
+    assert idleness.longest_seconds == 3.0
+
+
+def test_a_rebalance_lasts_from_revoked_to_assigned(tmp_path: Path) -> None:
+    """Each one is counted, but for the first assignment of a life; lines of others are passed over."""
+    events = ["service.started", "partitions.assigned", "partitions.revoked", "broker.waiting", "partitions.assigned"]
+    lines = [json.dumps({"event": event, "timestamp": f"2026-01-01T00:00:0{n}Z"}) for n, event in enumerate(events)]
+    log = tmp_path / "replica.log"
+    log.write_text("\n".join(["Traceback", *lines, lines[0], lines[1]]))
+    assert list(rebalance_seconds([log])) == [2.0]

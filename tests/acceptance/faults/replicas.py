@@ -24,6 +24,7 @@ _EXIT_SECONDS = 90.0
 _LOOK_SECONDS = 0.2
 _RESTART_SECONDS = 1.0
 _MOST_RESTARTS = 10
+_CALLS = "docsluice_llm_requests_total{"
 
 
 class Replica:
@@ -88,6 +89,15 @@ class Replica:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+    def calls(self) -> int | None:
+        """How many calls it has had answered, from its metrics; None when it does not say."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=2) as response:
+                lines = response.read().decode().splitlines()
+        except (urllib.error.URLError, OSError):
+            return None
+        return round(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(_CALLS)))
 
     def last_words(self) -> str:
         """The log's last line that says something is wrong, else its last line."""

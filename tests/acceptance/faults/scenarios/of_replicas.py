@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.acceptance.faults.idleness import idleness_of, rebalance_seconds
 from tests.acceptance.faults.scenario import Scenario
 from tests.acceptance.faults.stage import Stage
 
@@ -26,7 +27,7 @@ async def _kill9(stage: Stage) -> None:
 async def _rolling(stage: Stage) -> None:
     """One replica after the other gets SIGTERM, drains, and is started again, while documents keep coming."""
     await stage.begin(stage.documents)
-    async with stage.feed.coming(stage.watch):
+    async with stage.feed.coming(stage.watch), idleness_of(stage.replicas) as idleness:
         await stage.until_ended(stage.documents // 10)
         for replica in stage.replicas:
             code = await replica.terminate()
@@ -35,6 +36,11 @@ async def _rolling(stage: Stage) -> None:
             await replica.start_and_wait()
             stage.fault_ended()
             await stage.until_more_ended(20)
+    rebalances = list(rebalance_seconds(replica.child.log_path for replica in stage.replicas))
+    stage.notes.append(
+        f"a replica that ran stood idle for {idleness.longest_seconds:.1f} s at most;"
+        f" of {len(rebalances)} rebalances the longest took {max(rebalances, default=0.0):.1f} s"
+    )
 
 
 async def _zombie(stage: Stage) -> None:
