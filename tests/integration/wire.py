@@ -126,8 +126,8 @@ class Wire:
 
     async def count(self, role: str) -> int:
         """How many records a topic holds for a reader with read_committed; offsets also count transactions' ends."""
-        topic = self.topics[role]
         reader = AIOKafkaConsumer(
+            self.topics[role],
             bootstrap_servers=self.bootstrap_servers,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=2**24,
@@ -135,9 +135,8 @@ class Wire:
         )
         await reader.start()
         try:
-            partitions = [TopicPartition(topic, number) for number in await self._partitions_of(reader, topic)]
-            reader.assign(partitions)
-            ends = await reader.end_offsets(partitions)
+            assert reader.assignment(), f"{self.topics[role]} has no partitions"
+            ends = await reader.end_offsets(reader.assignment())
             found = 0
             async with asyncio.timeout(WATCHDOG_SECONDS):
                 while any([await reader.position(partition) < end for partition, end in ends.items()]):
@@ -146,13 +145,6 @@ class Wire:
             return found
         finally:
             await reader.stop()
-
-    @staticmethod
-    async def _partitions_of(reader: AIOKafkaConsumer, topic: str) -> set[int]:
-        await reader.topics()  # for the metadata of all topics
-        partitions: set[int] = reader.partitions_for_topic(topic) or set()
-        assert partitions, f"{topic} has no partitions"
-        return partitions
 
     async def committed(self) -> int:
         """The sum of the group's committed offsets on the input topic."""
