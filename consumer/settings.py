@@ -8,19 +8,30 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from consumer.errors import ConfigurationError
+from consumer.misfits import Misfit, misfits
 
 PREFIX = "DOCSLUICE_"
 _ENV_FILE = ".env"
-_TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:\d{1,5})?")
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+def _topic(name: str) -> str:
+    """Kafka's own rule."""
+    if not _TOPIC.fullmatch(name) or name in {".", ".."}:
+        raise ValueError("must be 1 to 249 letters (a to z), digits, dots, underscores or hyphens, and not . or ..")
+    return name
+
+
+Topic = Annotated[str, AfterValidator(_topic)]
 
 
 class Settings(BaseSettings):
@@ -50,9 +61,9 @@ class Settings(BaseSettings):
 
     group_id: str = Field("docsluice", min_length=1)
     group_instance_id: str | None = None
-    input_topic: str = Field("documents", pattern=_TOPIC)
-    result_topic: str = Field("documents.results", pattern=_TOPIC)
-    dead_letter_topic: str = Field("documents.dlq", pattern=_TOPIC)
+    input_topic: Topic = "documents"
+    result_topic: Topic = "documents.results"
+    dead_letter_topic: Topic = "documents.dlq"
     topic_partitions: int = Field(-1, ge=-1, le=100_000)
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     ordering: Literal["unordered", "key", "partition"] = "unordered"
@@ -157,7 +168,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     try:
         return Settings(**dict(overrides or {}))
     except ValidationError as error:
-        problems = [line for detail in error.errors() for line in _problems(detail)]
+        problems = [line for misfit in misfits(error, expected=Settings) for line in _problems(misfit)]
         raise ConfigurationError(problems) from None
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{_ENV_FILE}: not valid UTF-8 at byte {error.start}"]) from None
@@ -185,11 +196,10 @@ def _suggestion(name: str, known: set[str]) -> str:
     return f"; did you mean {likely[close[0]]}?" if close else ""
 
 
-def _problems(detail: Any) -> list[str]:
+def _problems(misfit: Misfit) -> list[str]:
     """One sentence a problem; never the value, which may be a secret."""
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    if not detail["loc"]:
-        return message.splitlines()
-    field = str(detail["loc"][0])
+    if not misfit.place:
+        return misfit.sentence.splitlines()
+    field = misfit.place[0]
     variable = variable_of(field) if field in Settings.model_fields else field
-    return [f"{variable}: {message}"]
+    return [f"{variable}: {misfit.sentence}"]
