@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from consumer.contracts import DeadLetterReason
+from consumer.llm.pipeline_file import Task
+from consumer.misfits import misfits
 from consumer.settings import Settings, variable_of
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +39,14 @@ def test_defaults_are_as_written(page: str) -> None:
     numbers = {name: float(cell) for name, cell in _rows(page).items() if re.fullmatch(r"[\d.]+", cell)}
     assert numbers
     assert numbers == {name: float(fields[name]) for name in numbers}
+
+
+def test_the_rule_of_a_tasks_name_is_written() -> None:
+    """docs/pipeline-file.md says it in the very words of the message."""
+    with pytest.raises(ValidationError) as caught:
+        Task.model_validate({"name": "My Task", "prompt": "P", "output": {"type": "text"}})
+    (misfit,) = misfits(caught.value, expected=Task)
+    assert misfit.sentence in " ".join((ROOT / "docs/pipeline-file.md").read_text(encoding="utf-8").split())
 
 
 def test_every_reason_has_its_remedy() -> None:
