@@ -58,7 +58,7 @@ class Service:
         self._steps = steps_of(self._file, mode=self._mode, default_model=settings.model)
         self._prices = Prices(own=load_own_prices(settings.prices) if settings.prices else None)
         self._metrics = Metrics()
-        self._metrics.build_info.labels(version=_version(), pipeline_version=self._pipeline_version).set(1)
+        self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
         for step in self._steps:
             self._metrics.expect_task(task=step.name, model=step.model)
         self._metrics.expect_dead_letters(reasons=DeadLetterReason, steps=[step.name for step in self._steps])
@@ -202,7 +202,7 @@ class Service:
     def _say_started(self) -> None:
         log.info(
             "service.started",
-            version=_version(),
+            version=installed_version(),
             topic=self._settings.input_topic,
             group=self._settings.group_id,
             pipeline=self._file.name,
@@ -272,7 +272,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """The version of the package as it is installed."""
     return importlib.metadata.version("docsluice")
 
 

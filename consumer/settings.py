@@ -35,7 +35,10 @@ Topic = Annotated[str, AfterValidator(_topic)]
 
 
 class Settings(BaseSettings):
-    """Every setting. Each is read from the variable that docs/settings.md names; an empty variable counts as unset."""
+    """Every setting. Each is read from the variable that docs/settings.md names; an empty variable counts as unset.
+
+    The descriptions are what `--help` and docs/settings.md say.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -47,50 +50,105 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
 
-    openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
-    openai_base_url: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias="OPENAI_API_KEY", description="needed unless the base URL is set"
+    )
+    openai_base_url: str | None = Field(
+        None,
+        validation_alias="OPENAI_BASE_URL",
+        description="any server that speaks OpenAI's chat completions; without it OpenAI itself",
+    )
 
-    kafka_bootstrap_servers: str = Field("localhost:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS", min_length=1)
-    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
-    kafka_ssl_cafile: str | None = None
-    kafka_ssl_certfile: str | None = None
-    kafka_ssl_keyfile: str | None = None
+    kafka_bootstrap_servers: str = Field(
+        "localhost:9092",
+        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
+        min_length=1,
+        description="brokers as host:port, with commas between",
+    )
+    kafka_security_protocol: SecurityProtocol = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; without it PLAIN"
+    )
+    kafka_sasl_username: str | None = Field(None, description="user name, with SASL_PLAINTEXT or SASL_SSL")
+    kafka_sasl_password: SecretStr | None = Field(None, description="password, with SASL_PLAINTEXT or SASL_SSL")
+    kafka_ssl_cafile: str | None = Field(
+        None, description="PEM file of who may vouch for the broker's certificate; without it the system's authorities"
+    )
+    kafka_ssl_certfile: str | None = Field(
+        None, description="PEM file of our own certificate, where the broker asks for one"
+    )
+    kafka_ssl_keyfile: str | None = Field(
+        None, description="PEM file of that certificate's key, unless it is in the same file"
+    )
 
-    group_id: str = Field("docsluice", min_length=1)
-    group_instance_id: str | None = None
-    input_topic: Topic = "documents"
-    result_topic: Topic = "documents.results"
-    dead_letter_topic: Topic = "documents.dlq"
-    topic_partitions: int = Field(-1, ge=-1, le=100_000)
-    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
-    ordering: Literal["unordered", "key", "partition"] = "unordered"
+    group_id: str = Field("docsluice", min_length=1, description="consumer group")
+    group_instance_id: str | None = Field(
+        None, description="a name that stays the same for each replica: a restart then moves nothing"
+    )
+    input_topic: Topic = Field("documents", description="topic that documents come from")
+    result_topic: Topic = Field("documents.results", description="topic that results go to")
+    dead_letter_topic: Topic = Field("documents.dlq", description="topic that dead letters go to")
+    topic_partitions: int = Field(
+        -1, ge=-1, le=100_000, description="of topics that are missing and are created; -1: as many as the broker likes"
+    )
+    delivery: Literal["at_least_once", "exactly_once"] = Field(
+        "at_least_once", description="at_least_once or exactly_once, see docs/delivery.md"
+    )
+    ordering: Literal["unordered", "key", "partition"] = Field(
+        "unordered",
+        description="unordered; or key: one record of a key at a time, in order; or partition: one of a partition",
+    )
 
-    pipeline: Path | None = None
-    model: str = Field("gpt-4o-mini", min_length=1)
-    mode: Literal["fanout", "fused"] | None = None
-    prices: Path | None = None
+    pipeline: Path | None = Field(
+        None, description="path of a pipeline file, see docs/pipeline-file.md; without it the built-in one"
+    )
+    model: str = Field("gpt-4o-mini", min_length=1, description="model for tasks that name none")
+    mode: Literal["fanout", "fused"] | None = Field(
+        None, description="fanout: a call for each task; or fused: one call for all; without it as the pipeline says"
+    )
+    prices: Path | None = Field(None, description="YAML file with prices of your own models, see docs/settings.md")
 
-    max_concurrency: int = Field(16, ge=1)
-    requests_per_minute: float | None = Field(None, gt=0)
-    tokens_per_minute: float | None = Field(None, gt=0)
-    input_tokens_per_minute: float | None = Field(None, gt=0)
-    output_tokens_per_minute: float | None = Field(None, gt=0)
-    request_timeout_seconds: float = Field(60.0, gt=0, le=86_400)
-    max_attempts: int = Field(5, ge=1)
+    max_concurrency: int = Field(16, ge=1, description="calls of the model in flight")
+    requests_per_minute: float | None = Field(None, gt=0, description="limit on requests; without it none")
+    tokens_per_minute: float | None = Field(
+        None, gt=0, description="limit on tokens, input and output together; without it none"
+    )
+    input_tokens_per_minute: float | None = Field(
+        None, gt=0, description="limit on input tokens, instead of the combined one"
+    )
+    output_tokens_per_minute: float | None = Field(
+        None, gt=0, description="limit on output tokens, instead of the combined one"
+    )
+    request_timeout_seconds: float = Field(
+        60.0, gt=0, le=86_400, description="one call, from request to the whole answer"
+    )
+    max_attempts: int = Field(5, ge=1, description="failures of one step of a document while others succeed")
 
-    max_open_records_per_partition: int = Field(256, ge=1)
-    max_open_records: int = Field(2048, ge=1)
-    max_open_bytes: int = Field(128 * 1024 * 1024, ge=1)
-    commit_interval_seconds: float = Field(0.5, gt=0, le=60)
-    drain_seconds: float = Field(30.0, ge=0, le=86_400)
+    max_open_records_per_partition: int = Field(
+        256, ge=1, description="records read and not yet ended; the partition is paused at that many"
+    )
+    max_open_records: int = Field(
+        2048, ge=1, description="the same over all partitions: all of them are paused at that many"
+    )
+    max_open_bytes: int = Field(
+        128 * 1024 * 1024, ge=1, description="bytes of open records held in memory, over all partitions"
+    )
+    commit_interval_seconds: float = Field(0.5, gt=0, le=60, description="from one commit to the next")
+    drain_seconds: float = Field(
+        30.0, ge=0, le=86_400, description="after SIGTERM: finish what is in flight for so long"
+    )
 
-    http_host: str = "0.0.0.0"  # noqa: S104 - Prometheus scrapes from elsewhere
-    http_port: int = Field(9464, ge=0, le=65535)
-    log_format: Literal["json", "console"] | None = None
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    http_host: str = Field(
+        "0.0.0.0",  # noqa: S104 - Prometheus scrapes from elsewhere
+        description="address on which the HTTP port is opened",
+    )
+    http_port: int = Field(9464, ge=0, le=65535, description="/metrics, /livez and /readyz; 0 takes a free one")
+    log_format: Literal["json", "console"] | None = Field(
+        None, description="json or console; without it console on a terminal and json elsewhere"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("openai_api_key")
     @classmethod
