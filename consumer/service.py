@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib.metadata
+import os
+import socket
 import time
 from collections.abc import Awaitable
 from typing import Literal, TypeVar
@@ -37,6 +40,8 @@ log = structlog.get_logger(__name__)
 Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
+_PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
+_HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class Stopped(Exception):
@@ -140,10 +145,8 @@ class Service:
         host, port = self._settings.http_host, self._settings.http_port
         try:
             self.http_port = await server.start(host=host, port=port)
-        except OSError as error:
-            raise ConfigurationError(
-                [f"DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({error.strerror}); choose another port"]
-            ) from error
+        except (OSError, ValueError) as error:
+            raise ConfigurationError([_why_not_listening(error, host=host, port=port)]) from error
 
     def _pipeline_of(self, client: OpenAIChatClient, outbox: Outbox) -> Pipeline:
         settings, waits = self._settings, self._metrics.admission_wait_seconds_total
@@ -275,6 +278,16 @@ def _limits(settings: Settings) -> Limits:
 def installed_version() -> str:
     """The version of the package as it is installed."""
     return importlib.metadata.version("docsluice")
+
+
+def _why_not_listening(error: Exception, *, host: str, port: int) -> str:
+    """A sentence that blames the host or the port, whichever must change. A ValueError says that the host is none."""
+    number = getattr(error, "errno", None)
+    if number in _PORT_ERRORS:
+        return f"DOCSLUICE_HTTP_PORT: cannot listen on port {port} of {host} ({os.strerror(number)}); choose another"
+    if number is None or number in _HOST_ERRORS or isinstance(error, socket.gaierror):
+        return f"DOCSLUICE_HTTP_HOST: {host} is no address of this machine; choose one that is, or 0.0.0.0 for all"
+    return f"DOCSLUICE_HTTP_HOST, DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({os.strerror(number)})"
 
 
 async def _until(stop: asyncio.Event, fault: asyncio.Future[None]) -> None:

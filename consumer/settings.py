@@ -19,7 +19,8 @@ from consumer.misfits import Misfit, misfits
 PREFIX = "DOCSLUICE_"
 _ENV_FILE = ".env"
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:\d{1,5})?")
+_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
+_LARGEST_PORT = 65_535
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
@@ -83,7 +84,7 @@ class Settings(BaseSettings):
         None, description="PEM file of that certificate's key, unless it is in the same file"
     )
 
-    group_id: str = Field("docsluice", min_length=1, description="consumer group")
+    group_id: str = Field("docsluice", min_length=1, max_length=255, description="consumer group")
     group_instance_id: str | None = Field(
         None, description="a name that stays the same for each replica: a restart then moves nothing"
     )
@@ -144,7 +145,7 @@ class Settings(BaseSettings):
         "0.0.0.0",  # noqa: S104 - Prometheus scrapes from elsewhere
         description="address on which the HTTP port is opened",
     )
-    http_port: int = Field(9464, ge=0, le=65535, description="/metrics, /livez and /readyz; 0 takes a free one")
+    http_port: int = Field(9464, ge=0, le=_LARGEST_PORT, description="/metrics, /livez and /readyz; 0 takes a free one")
     log_format: Literal["json", "console"] | None = Field(
         None, description="json or console; without it console on a terminal and json elsewhere"
     )
@@ -177,8 +178,11 @@ class Settings(BaseSettings):
     @field_validator("kafka_bootstrap_servers")
     @classmethod
     def _addresses(cls, servers: str) -> str:
-        if not all(_SERVER.fullmatch(server.strip()) for server in servers.split(",")):
+        found = [_SERVER.fullmatch(server.strip()) for server in servers.split(",")]
+        if not all(found):
             raise ValueError("must be host:port, or several of them with commas between")
+        if not all(0 < int(server["port"] or 1) <= _LARGEST_PORT for server in found if server):
+            raise ValueError(f"a port must be 1 to {_LARGEST_PORT}")
         return servers
 
     @model_validator(mode="after")
@@ -199,16 +203,25 @@ class Settings(BaseSettings):
                 "DOCSLUICE_INPUT_TOPIC, DOCSLUICE_RESULT_TOPIC, DOCSLUICE_DEAD_LETTER_TOPIC: must differ from one "
                 "another, or the service would read what it writes"
             )
-        if self.kafka_security_protocol.startswith("SASL") and not (
-            self.kafka_sasl_username and self.kafka_sasl_password
-        ):
-            problems.append(
-                "DOCSLUICE_KAFKA_SASL_USERNAME, DOCSLUICE_KAFKA_SASL_PASSWORD: needed with "
-                f"DOCSLUICE_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}"
-            )
+        sasl = self._sasl_problem()
+        if sasl:
+            problems.append(sasl)
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _sasl_problem(self) -> str | None:
+        """Credentials that are never sent are a problem too: whoever set them believes that they are."""
+        protocol = self.kafka_security_protocol
+        fields = ("kafka_sasl_username", "kafka_sasl_password")
+        given = [variable_of(field) for field in fields if getattr(self, field)]
+        if protocol.startswith("SASL"):
+            needed = ", ".join(map(variable_of, fields))
+            lacking = len(given) < len(fields)
+            return f"{needed}: needed with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}" if lacking else None
+        wanted = "SASL_SSL" if protocol == "SSL" else "SASL_SSL or SASL_PLAINTEXT"
+        unused = f"not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
+        return f"{', '.join(given)}: {unused}" if given else None
 
 
 def variable_of(field: str) -> str:

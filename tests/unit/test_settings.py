@@ -90,6 +90,9 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
     annotation = Settings.model_fields[field].annotation
     number = ("7", 7) if "int" in str(annotation) or "float" in str(annotation) else (f"some-{field}", f"some-{field}")
     written, expected = samples.get(field, number)
+    if "sasl" in field:  # which is set as a whole or not at all
+        for name, value in (("SECURITY_PROTOCOL", "SASL_SSL"), ("SASL_USERNAME", "u"), ("SASL_PASSWORD", "w")):
+            monkeypatch.setenv(f"DOCSLUICE_KAFKA_{name}", value)
     monkeypatch.setenv(variable_of(field), written)
     assert getattr(load_settings(), field) == expected
 
@@ -116,7 +119,11 @@ BAD_VALUES = [
     ("KAFKA_BOOTSTRAP_SERVERS", "a:1 b:2", "must be host:port"),
     ("DOCSLUICE_KAFKA_SECURITY_PROTOCOL", "TLS", "must be one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
     ("DOCSLUICE_KAFKA_SASL_MECHANISM", "GSSAPI", "must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "a:9092,b:65536", "a port must be 1 to 65535"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "a:99999", "a port must be 1 to 65535"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "[::1]:0", "a port must be 1 to 65535"),
     ("DOCSLUICE_GROUP_ID", "  ", "must not be empty"),
+    ("DOCSLUICE_GROUP_ID", "g" * 256, "must have at most 255 characters"),
     ("DOCSLUICE_INPUT_TOPIC", "my topic", "must be 1 to 249 letters (a to z), digits"),
     ("DOCSLUICE_RESULT_TOPIC", "a/b", "must be 1 to 249 letters (a to z), digits"),
     ("DOCSLUICE_RESULT_TOPIC", "t" * 250, "must be 1 to 249 letters (a to z), digits"),
@@ -183,6 +190,10 @@ def test_a_bad_value_is_one_line(monkeypatch: pytest.MonkeyPatch, variable: str,
             {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_sasl_username": "u"},
             "DOCSLUICE_KAFKA_SASL_USERNAME, DOCSLUICE_KAFKA_SASL_PASSWORD: needed",
         ),
+        (
+            {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_sasl_password": PASSWORD},
+            "DOCSLUICE_KAFKA_SASL_USERNAME, DOCSLUICE_KAFKA_SASL_PASSWORD: needed",
+        ),
     ],
 )
 def test_values_that_do_not_go_together(overrides: dict[str, Any], words: str) -> None:
@@ -190,6 +201,26 @@ def test_values_that_do_not_go_together(overrides: dict[str, Any], words: str) -
     problems = _problems(overrides)
     assert len(problems) == 1
     assert problems[0].startswith(words)
+    assert PASSWORD not in problems[0]
+
+
+@pytest.mark.parametrize(("protocol", "wanted"), [("PLAINTEXT", "SASL_SSL or SASL_PLAINTEXT"), ("SSL", "SASL_SSL")])
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"kafka_sasl_username": "u"}, "DOCSLUICE_KAFKA_SASL_USERNAME"),
+        ({"kafka_sasl_password": PASSWORD}, "DOCSLUICE_KAFKA_SASL_PASSWORD"),
+        (
+            {"kafka_sasl_username": "u", "kafka_sasl_password": PASSWORD},
+            "DOCSLUICE_KAFKA_SASL_USERNAME, DOCSLUICE_KAFKA_SASL_PASSWORD",
+        ),
+    ],
+)
+def test_credentials_that_would_not_be_sent(protocol: str, wanted: str, given: dict[str, Any], named: str) -> None:
+    """Whoever sets them believes that they are used; the line says what to set."""
+    assert _problems(given | {"kafka_security_protocol": protocol}) == [
+        f"{named}: not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
+    ]
 
 
 def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,6 +240,13 @@ def test_without_a_key_a_server_must_be_named(monkeypatch: pytest.MonkeyPatch, k
     assert problem.startswith("OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key")
     settings = load_settings({"openai_base_url": "http://localhost:11434/v1"})
     assert not settings.openai_api_key
+
+
+def test_what_is_just_within_the_bounds() -> None:
+    """The last port, servers without one, and the longest group."""
+    settings = load_settings({"kafka_bootstrap_servers": "a:65535, b,[::1]:1", "group_id": "g" * 255})
+    assert settings.kafka_bootstrap_servers == "a:65535, b,[::1]:1"
+    assert len(settings.group_id) == 255
 
 
 def test_spaces_round_a_value_are_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +320,9 @@ def test_a_standard_name_has_no_second_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_secrets_are_not_shown() -> None:
     """Not in the settings' own text, in whatever form it is asked for."""
-    settings = load_settings({"kafka_sasl_password": PASSWORD})
+    settings = load_settings(
+        {"kafka_sasl_password": PASSWORD, "kafka_sasl_username": "u", "kafka_security_protocol": "SASL_SSL"}
+    )
     for text in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
         assert KEY not in text
         assert PASSWORD not in text
