@@ -16,7 +16,7 @@ import structlog
 
 from consumer.admission.admission import Admission, Limits
 from consumer.analysis import Analyzer
-from consumer.contracts import DeadLetterReason
+from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.errors import ConfigurationError
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import Committer, GroupCommitter
@@ -66,7 +66,9 @@ class Service:
         self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
         for step in self._steps:
             self._metrics.expect_task(task=step.name, model=step.model)
-        self._metrics.expect_dead_letters(reasons=DeadLetterReason, steps=[step.name for step in self._steps])
+        self._metrics.expect_dead_letters(
+            of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
+        )
         self._pace = Pace()
         self._admission: Admission | None = None
         self._source: Source | None = None
@@ -155,6 +157,7 @@ class Service:
             timer=asyncio.get_running_loop(),
             on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
         )
+        self._metrics.expect_waits(self._admission.constraints)
         analyzer = Analyzer(
             steps=self._steps,
             client=client,

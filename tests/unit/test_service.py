@@ -1,4 +1,4 @@
-"""The service's start, as far as it needs no broker."""
+"""The parts that the service is built of, and its start, as far as it needs no broker."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import socket
 import pytest
 
 from consumer import service
+from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.errors import ConfigurationError
 from consumer.service import Service
 from consumer.settings import load_settings
+from tests.fakes.outbox import FakeOutbox
 
 HOST_IS_WRONG = "DOCSLUICE_HTTP_HOST: {} is no address of this machine; choose one that is, or 0.0.0.0 for all"
 
@@ -60,3 +62,27 @@ def test_what_is_neither_is_told_with_its_cause() -> None:
     """In the system's words."""
     problem = service._why_not_listening(OSError(errno.EMFILE, "x"), host="h", port=1)
     assert problem.endswith(f"cannot listen on h:1 ({os.strerror(errno.EMFILE)})")
+
+
+async def test_the_counters_that_exist_before_anything_happens() -> None:
+    """Each dead letter of a step names one of the pipeline's, and each wait a limit that is set."""
+    settings = load_settings({"openai_base_url": "http://unused", "requests_per_minute": 60})
+    built = Service(settings)
+    client = service.client_of(settings)
+    built._pipeline_of(client, FakeOutbox())
+    await client.close()
+    lines = built._metrics.exposition().decode().splitlines()
+    labels = {line.rpartition(" ")[0] for line in lines}
+    prefix = "docsluice_dead_letters_total"
+    assert {label for label in labels if label.startswith(prefix + "{") and 'step=""' in label} == {
+        f'{prefix}{{reason="{reason}",step=""}}' for reason in REASONS_OF_RECORDS
+    }
+    assert {label for label in labels if label.startswith(prefix + "{") and 'step=""' not in label} == {
+        f'{prefix}{{reason="{reason}",step="{step}"}}'
+        for reason in REASONS_OF_STEPS
+        for step in ("summary", "category", "keywords")
+    }
+    prefix = "docsluice_admission_wait_seconds_total"
+    assert {label for label in labels if label.startswith(prefix + "{")} == {
+        f'{prefix}{{constraint="{constraint}"}}' for constraint in ("concurrency", "requests", "gate")
+    }
