@@ -1,4 +1,4 @@
-"""The program docsluice-consumer. Exit codes: 0 drained, 1 a fault, 2 bad settings."""
+"""The program docsluice-consumer. Exit codes: 0 drained, 1 a fault, 2 bad settings or wrong usage."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
 from consumer.check import check
 from consumer.errors import ConfigurationError, ServiceFault
-from consumer.service import Service
+from consumer.service import Service, installed_version
 from consumer.settings import Settings, load_settings, unknown_variables, variable_of
 from consumer.telemetry.logs import configure_logs
 
 log = structlog.get_logger(__name__)
 
+PROGRAM = "docsluice-consumer"
 DRAINED, FAULT, BAD_SETTINGS = 0, 1, 2
+_NO_COMMAND = "the first argument must be run or check, with the flags behind it"
 _SECRETS = frozenset({"openai_api_key", "kafka_sasl_password"})
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the program and return its exit code."""
-    parsed = vars(_parser().parse_args(arguments))
+    """Run the program and return its exit code.
+
+    Raises:
+        SystemExit: after `--help` and `--version`, with 0; on wrong usage, with 2.
+    """
+    parsed = _parse(arguments)
     command = parsed.pop("command")
     try:
         settings = load_settings({name: value for name, value in parsed.items() if value is not None})
@@ -37,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         return asyncio.run(_check(settings) if command == "check" else _run(settings))
     except ConfigurationError as error:
         for problem in error.problems:
-            print(f"docsluice-consumer: {problem}", file=sys.stderr)  # noqa: T201 - the person who started us reads it
+            print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201 - the person who started us reads it
         return BAD_SETTINGS
 
 
@@ -82,27 +88,67 @@ def _stop_on_signals() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the list of all flags and without values, which may be secrets."""
+
+    def error(self, message: str) -> NoReturn:
+        if "invalid choice" in message:  # of a command, and argparse quotes what stands in its place
+            message = _NO_COMMAND
+        self.exit(BAD_SETTINGS, f"{PROGRAM}: {message}; see {PROGRAM} --help\n")
+
+
+def _parse(arguments: list[str] | None) -> dict[str, Any]:
+    parser = _parser()
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(_unknown(unknown))
+    if parsed.command is None:
+        parser.error(_NO_COMMAND)
+    return vars(parsed)
+
+
+def _unknown(arguments: list[str]) -> str:
+    """A sentence on the first flag that there is not; never its value, which may be a secret."""
+    flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    if not flags:
+        return "there is a value without a flag"
+    flag = flags[0] if flags[0].startswith("--") else flags[0][:2]  # -p may have its value right behind it
+    for field in _SECRETS:
+        if flag == _flag_of(field):
+            return f"there is no flag {flag}, for a command line can be read by others; set {variable_of(field)}"
+    return f"there is no flag {flag}"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="docsluice-consumer",
+    parser = _Parser(
+        prog=PROGRAM,
         description="Runs LLM tasks on each document of a Kafka topic. Settings come from the environment and .env; "
         "flags override them. Secrets have no flag, for a command line can be read by others.",
+        epilog="exit codes: 0 drained, or all well; 1 a fault; 2 bad settings or wrong usage",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {installed_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, meaning in (
         ("run", "consume until told to stop"),
         ("check", "try the settings, the pipeline file, the broker and the provider, and say what is missing"),
     ):
-        command = commands.add_parser(name, help=meaning, description=meaning)
+        usage = f"{PROGRAM} {name} [--FLAG VALUE ...]"
+        command = commands.add_parser(name, help=meaning, description=meaning, usage=usage, allow_abbrev=False)
         for field in Settings.model_fields:
             if field not in _SECRETS:
-                _add_flag(command, field)
+                command.add_argument(_flag_of(field), dest=field, metavar="VALUE", help=_help_of(field))
     return parser
 
 
-def _add_flag(command: argparse.ArgumentParser, field: str) -> None:
-    flag: dict[str, Any] = {"dest": field, "metavar": "VALUE", "help": variable_of(field)}
-    command.add_argument("--" + field.replace("_", "-"), **flag)
+def _flag_of(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _help_of(field: str) -> str:
+    setting = Settings.model_fields[field]
+    default = f"{setting.default:g}" if isinstance(setting.default, float) else setting.default
+    named = variable_of(field) if default is None else f"{variable_of(field)}, default {default}"
+    return f"{setting.description} ({named})"
 
 
 if __name__ == "__main__":

@@ -125,6 +125,25 @@ class DeadLetterReason(StrEnum):
     UNEXPECTED = "unexpected"
 
 
+REASONS_OF_RECORDS = (
+    DeadLetterReason.UNDECODABLE,
+    DeadLetterReason.INVALID_EVENT,
+    DeadLetterReason.TOO_LARGE,  # its result, for the result topic
+    DeadLetterReason.UNEXPECTED,
+)
+"""Met before the steps or after them, or by surprise: such a dead letter names no step."""
+REASONS_OF_STEPS = (
+    DeadLetterReason.TOO_LARGE,  # the document, for the model or a limit
+    DeadLetterReason.REFUSED,
+    DeadLetterReason.CONTENT_FILTERED,
+    DeadLetterReason.TRUNCATED,
+    DeadLetterReason.INVALID_ANSWER,
+    DeadLetterReason.REJECTED,
+    DeadLetterReason.ATTEMPTS_EXHAUSTED,
+)
+"""Met while the model is asked: such a dead letter names the step."""
+
+
 class Stage(StrEnum):
     """The part of a record's path in which it was rejected."""
 

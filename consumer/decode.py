@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from consumer.contracts import DeadLetterReason, DocumentEvent, Headers, Stage
 from consumer.errors import RecordRejected
+from consumer.misfits import Misfit, misfits
 
 _STRUCTURED = "application/cloudevents"
 _TEXT = "text/plain"
@@ -105,18 +106,17 @@ def _event(fields: Any) -> DocumentEvent:
 
 
 def _problems(error: ValidationError) -> str:
-    details = error.errors(include_url=False, include_context=False, include_input=False)
-    sentences = list(dict.fromkeys(_problem(detail) for detail in details))
+    sentences = list(dict.fromkeys(_problem(misfit) for misfit in misfits(error, expected=DocumentEvent)))
     more = len(sentences) - _PROBLEMS_SHOWN
     return "; ".join(sentences[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _problem(detail: Any) -> str:
+def _problem(misfit: Misfit) -> str:
     """One sentence on one field; never its value, which may be the document."""
-    where = [str(part)[:_NAME_CHARACTERS] for part in detail["loc"]]
+    where = [part[:_NAME_CHARACTERS] for part in misfit.place]
     if where[:1] == ["metadata"] and len(where) > 1:
         return f"metadata.{where[1]}: must be a string, a finite number or a boolean"
-    return f"{'.'.join(where) or 'the event'}: {detail['msg']}"
+    return f"{'.'.join(where) or 'the event'}: {misfit.sentence}"
 
 
 def _undecodable(message: str) -> RecordRejected:

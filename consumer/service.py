@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib.metadata
+import os
+import socket
 import time
 from collections.abc import Awaitable
 from typing import Literal, TypeVar
@@ -13,7 +16,7 @@ import structlog
 
 from consumer.admission.admission import Admission, Limits
 from consumer.analysis import Analyzer
-from consumer.contracts import DeadLetterReason
+from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.errors import ConfigurationError
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import Committer, GroupCommitter
@@ -38,6 +41,8 @@ Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
+_PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
+_HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class Stopped(Exception):
@@ -59,10 +64,12 @@ class Service:
         self._steps = steps_of(self._file, mode=self._mode, default_model=settings.model)
         self._prices = Prices(own=load_own_prices(settings.prices) if settings.prices else None)
         self._metrics = Metrics()
-        self._metrics.build_info.labels(version=_version(), pipeline_version=self._pipeline_version).set(1)
+        self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
         for step in self._steps:
             self._metrics.expect_task(task=step.name, model=step.model)
-        self._metrics.expect_dead_letters(reasons=DeadLetterReason, steps=[step.name for step in self._steps])
+        self._metrics.expect_dead_letters(
+            of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
+        )
         self._pace = Pace()
         self._admission: Admission | None = None
         self._source: Source | None = None
@@ -141,10 +148,8 @@ class Service:
         host, port = self._settings.http_host, self._settings.http_port
         try:
             self.http_port = await server.start(host=host, port=port)
-        except OSError as error:
-            raise ConfigurationError(
-                [f"DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({error.strerror}); choose another port"]
-            ) from error
+        except (OSError, ValueError) as error:
+            raise ConfigurationError([_why_not_listening(error, host=host, port=port)]) from error
 
     def _pipeline_of(self, client: OpenAIChatClient, outbox: Outbox) -> Pipeline:
         settings, waits = self._settings, self._metrics.admission_wait_seconds_total
@@ -153,6 +158,7 @@ class Service:
             timer=asyncio.get_running_loop(),
             on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
         )
+        self._metrics.expect_waits(self._admission.constraints)
         analyzer = Analyzer(
             steps=self._steps,
             client=client,
@@ -203,7 +209,7 @@ class Service:
     def _say_started(self) -> None:
         log.info(
             "service.started",
-            version=_version(),
+            version=installed_version(),
             topic=self._settings.input_topic,
             group=self._settings.group_id,
             pipeline=self._file.name,
@@ -273,8 +279,19 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """The version of the package as it is installed."""
     return importlib.metadata.version("docsluice")
+
+
+def _why_not_listening(error: Exception, *, host: str, port: int) -> str:
+    """A sentence that blames the host or the port, whichever must change. A ValueError says that the host is none."""
+    number = getattr(error, "errno", None)
+    if number in _PORT_ERRORS:
+        return f"DOCSLUICE_HTTP_PORT: cannot listen on port {port} of {host} ({os.strerror(number)}); choose another"
+    if number is None or number in _HOST_ERRORS or isinstance(error, socket.gaierror):
+        return f"DOCSLUICE_HTTP_HOST: {host} is no address of this machine; choose one that is, or 0.0.0.0 for all"
+    return f"DOCSLUICE_HTTP_HOST, DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({os.strerror(number)})"
 
 
 async def _until(stop: asyncio.Event, fault: asyncio.Future[None]) -> None:

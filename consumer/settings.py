@@ -8,23 +8,38 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from consumer.errors import ConfigurationError
+from consumer.misfits import Misfit, misfits
 
 PREFIX = "DOCSLUICE_"
 _ENV_FILE = ".env"
-_TOPIC = r"^[a-zA-Z0-9._-]{1,249}$"
-_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:\d{1,5})?")
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
+_LARGEST_PORT = 65_535
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
 
+def _topic(name: str) -> str:
+    """Kafka's own rule."""
+    if not _TOPIC.fullmatch(name) or name in {".", ".."}:
+        raise ValueError("must be 1 to 249 letters (a to z), digits, dots, underscores or hyphens, and not . or ..")
+    return name
+
+
+Topic = Annotated[str, AfterValidator(_topic)]
+
+
 class Settings(BaseSettings):
-    """Every setting. Each is read from the variable that docs/settings.md names; an empty variable counts as unset."""
+    """Every setting. Each is read from the variable that docs/settings.md names; an empty variable counts as unset.
+
+    The descriptions are what `--help` and docs/settings.md say.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -36,50 +51,108 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
 
-    openai_api_key: SecretStr | None = Field(None, validation_alias="OPENAI_API_KEY")
-    openai_base_url: str | None = Field(None, validation_alias="OPENAI_BASE_URL")
+    openai_api_key: SecretStr | None = Field(
+        None, validation_alias="OPENAI_API_KEY", description="needed unless the base URL is set"
+    )
+    openai_base_url: str | None = Field(
+        None,
+        validation_alias="OPENAI_BASE_URL",
+        description="any server that speaks OpenAI's chat completions; without it OpenAI itself",
+    )
 
-    kafka_bootstrap_servers: str = Field("localhost:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS", min_length=1)
-    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
-    kafka_ssl_cafile: str | None = None
-    kafka_ssl_certfile: str | None = None
-    kafka_ssl_keyfile: str | None = None
+    kafka_bootstrap_servers: str = Field(
+        "localhost:9092",
+        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
+        min_length=1,
+        description="brokers as host:port, with commas between",
+    )
+    kafka_security_protocol: SecurityProtocol = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; without it PLAIN"
+    )
+    kafka_sasl_username: str | None = Field(None, description="user name, with SASL_PLAINTEXT or SASL_SSL")
+    kafka_sasl_password: SecretStr | None = Field(None, description="password, with SASL_PLAINTEXT or SASL_SSL")
+    kafka_ssl_cafile: str | None = Field(
+        None, description="PEM file of who may vouch for the broker's certificate; without it the system's authorities"
+    )
+    kafka_ssl_certfile: str | None = Field(
+        None, description="PEM file of our own certificate, where the broker asks for one"
+    )
+    kafka_ssl_keyfile: str | None = Field(
+        None, description="PEM file of that certificate's key, unless it is in the same file"
+    )
 
-    group_id: str = Field("docsluice", min_length=1)
-    group_instance_id: str | None = None
-    input_topic: str = Field("documents", pattern=_TOPIC)
-    result_topic: str = Field("documents.results", pattern=_TOPIC)
-    dead_letter_topic: str = Field("documents.dlq", pattern=_TOPIC)
-    topic_partitions: int = Field(-1, ge=-1, le=100_000)
-    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    ordering: Literal["unordered", "key", "partition"] = "unordered"
+    group_id: str = Field("docsluice", min_length=1, max_length=255, description="consumer group")
+    group_instance_id: str | None = Field(
+        None, description="a name that stays the same for each replica: a restart then moves nothing"
+    )
+    input_topic: Topic = Field("documents", description="topic that documents come from")
+    result_topic: Topic = Field("documents.results", description="topic that results go to")
+    dead_letter_topic: Topic = Field("documents.dlq", description="topic that dead letters go to")
+    topic_partitions: int = Field(
+        -1, ge=-1, le=100_000, description="of topics that are missing and are created; -1: as many as the broker likes"
+    )
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        "exactly_once", description="exactly_once or at_least_once, see docs/delivery.md"
+    )
+    ordering: Literal["unordered", "key", "partition"] = Field(
+        "unordered",
+        description="unordered; or key: one record of a key at a time, in order; or partition: one of a partition",
+    )
 
-    pipeline: Path | None = None
-    model: str = Field("gpt-4o-mini", min_length=1)
-    mode: Literal["fanout", "fused"] | None = None
-    prices: Path | None = None
+    pipeline: Path | None = Field(
+        None, description="path of a pipeline file, see docs/pipeline-file.md; without it the built-in one"
+    )
+    model: str = Field("gpt-4o-mini", min_length=1, description="model for tasks that name none")
+    mode: Literal["fanout", "fused"] | None = Field(
+        None, description="fanout: a call for each task; or fused: one call for all; without it as the pipeline says"
+    )
+    prices: Path | None = Field(None, description="YAML file with prices of your own models, see docs/settings.md")
 
-    max_concurrency: int = Field(16, ge=1)
-    requests_per_minute: float | None = Field(None, gt=0)
-    tokens_per_minute: float | None = Field(None, gt=0)
-    input_tokens_per_minute: float | None = Field(None, gt=0)
-    output_tokens_per_minute: float | None = Field(None, gt=0)
-    request_timeout_seconds: float = Field(60.0, gt=0, le=86_400)
-    max_attempts: int = Field(5, ge=1)
+    max_concurrency: int = Field(16, ge=1, description="calls of the model in flight")
+    requests_per_minute: float | None = Field(None, gt=0, description="limit on requests; without it none")
+    tokens_per_minute: float | None = Field(
+        None, gt=0, description="limit on tokens, input and output together; without it none"
+    )
+    input_tokens_per_minute: float | None = Field(
+        None, gt=0, description="limit on input tokens, instead of the combined one"
+    )
+    output_tokens_per_minute: float | None = Field(
+        None, gt=0, description="limit on output tokens, instead of the combined one"
+    )
+    request_timeout_seconds: float = Field(
+        60.0, gt=0, le=86_400, description="one call, from request to the whole answer"
+    )
+    max_attempts: int = Field(5, ge=1, description="failures of one step of a document while others succeed")
 
-    max_open_records_per_partition: int = Field(256, ge=1)
-    max_open_records: int = Field(2048, ge=1)
-    max_open_bytes: int = Field(128 * 1024 * 1024, ge=1)
-    commit_interval_seconds: float = Field(0.5, gt=0, le=60)
-    drain_seconds: float = Field(30.0, ge=0, le=86_400)
+    max_open_records_per_partition: int = Field(
+        256, ge=1, description="records read and not yet ended; the partition is paused at that many"
+    )
+    max_open_records: int = Field(
+        2048, ge=1, description="the same over all partitions: all of them are paused at that many"
+    )
+    max_open_bytes: int = Field(
+        128 * 1024 * 1024,
+        ge=1,
+        description="bytes of open records as they were read, over all partitions; while one is worked on it takes about three "
+        "times that, a text full of emoji up to nine times",
+    )
+    commit_interval_seconds: float = Field(0.5, gt=0, le=60, description="from one commit to the next")
+    drain_seconds: float = Field(
+        30.0, ge=0, le=86_400, description="after SIGTERM: finish what is in flight for so long"
+    )
 
-    http_host: str = "0.0.0.0"  # noqa: S104 - Prometheus scrapes from elsewhere
-    http_port: int = Field(9464, ge=0, le=65535)
-    log_format: Literal["json", "console"] | None = None
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    http_host: str = Field(
+        "0.0.0.0",  # noqa: S104 - Prometheus scrapes from elsewhere
+        description="address on which the HTTP port is opened",
+    )
+    http_port: int = Field(9464, ge=0, le=_LARGEST_PORT, description="/metrics, /livez and /readyz; 0 takes a free one")
+    log_format: Literal["json", "console"] | None = Field(
+        None, description="json or console; without it console on a terminal and json elsewhere"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("openai_api_key")
     @classmethod
@@ -108,8 +181,11 @@ class Settings(BaseSettings):
     @field_validator("kafka_bootstrap_servers")
     @classmethod
     def _addresses(cls, servers: str) -> str:
-        if not all(_SERVER.fullmatch(server.strip()) for server in servers.split(",")):
+        found = [_SERVER.fullmatch(server.strip()) for server in servers.split(",")]
+        if not all(found):
             raise ValueError("must be host:port, or several of them with commas between")
+        if not all(0 < int(server["port"] or 1) <= _LARGEST_PORT for server in found if server):
+            raise ValueError(f"a port must be 1 to {_LARGEST_PORT}")
         return servers
 
     @model_validator(mode="after")
@@ -130,16 +206,25 @@ class Settings(BaseSettings):
                 "DOCSLUICE_INPUT_TOPIC, DOCSLUICE_RESULT_TOPIC, DOCSLUICE_DEAD_LETTER_TOPIC: must differ from one "
                 "another, or the service would read what it writes"
             )
-        if self.kafka_security_protocol.startswith("SASL") and not (
-            self.kafka_sasl_username and self.kafka_sasl_password
-        ):
-            problems.append(
-                "DOCSLUICE_KAFKA_SASL_USERNAME, DOCSLUICE_KAFKA_SASL_PASSWORD: needed with "
-                f"DOCSLUICE_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}"
-            )
+        sasl = self._sasl_problem()
+        if sasl:
+            problems.append(sasl)
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _sasl_problem(self) -> str | None:
+        """Credentials that are never sent are a problem too: whoever set them believes that they are."""
+        protocol = self.kafka_security_protocol
+        fields = ("kafka_sasl_username", "kafka_sasl_password")
+        given = [variable_of(field) for field in fields if getattr(self, field)]
+        if protocol.startswith("SASL"):
+            needed = ", ".join(map(variable_of, fields))
+            lacking = len(given) < len(fields)
+            return f"{needed}: needed with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}" if lacking else None
+        wanted = "SASL_SSL" if protocol == "SSL" else "SASL_SSL or SASL_PLAINTEXT"
+        unused = f"not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
+        return f"{', '.join(given)}: {unused}" if given else None
 
 
 def variable_of(field: str) -> str:
@@ -157,7 +242,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     try:
         return Settings(**dict(overrides or {}))
     except ValidationError as error:
-        problems = [line for detail in error.errors() for line in _problems(detail)]
+        problems = [line for misfit in misfits(error, expected=Settings) for line in _problems(misfit)]
         raise ConfigurationError(problems) from None
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{_ENV_FILE}: not valid UTF-8 at byte {error.start}"]) from None
@@ -185,11 +270,10 @@ def _suggestion(name: str, known: set[str]) -> str:
     return f"; did you mean {likely[close[0]]}?" if close else ""
 
 
-def _problems(detail: Any) -> list[str]:
+def _problems(misfit: Misfit) -> list[str]:
     """One sentence a problem; never the value, which may be a secret."""
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    if not detail["loc"]:
-        return message.splitlines()
-    field = str(detail["loc"][0])
+    if not misfit.place:
+        return misfit.sentence.splitlines()
+    field = misfit.place[0]
     variable = variable_of(field) if field in Settings.model_fields else field
-    return [f"{variable}: {message}"]
+    return [f"{variable}: {misfit.sentence}"]

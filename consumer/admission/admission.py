@@ -113,6 +113,11 @@ class Admission:
         free = float(self._max_concurrency - self._in_flight)
         return {CONCURRENCY: (float(self._max_concurrency), free), **buckets}
 
+    @property
+    def constraints(self) -> tuple[str, ...]:
+        """All that may ever hold a call back under these limits."""
+        return (CONCURRENCY, *self._buckets, GATE)
+
     def held_back_by(self) -> str | None:
         """The constraint for which the head of the queue waits now, if any."""
         return self._held_back_by[0] if self._held_back_by else None

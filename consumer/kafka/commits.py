@@ -58,6 +58,7 @@ class GroupCommitter:
 
     def __init__(self, *, metrics: Metrics) -> None:
         self._metrics = metrics
+        metrics.expect_commits(("ok", "rebalanced", "failed"))
 
     async def take_over(self, partition: TopicPartition, *, epoch: int) -> None:
         """See `Committer.take_over`: the group has seen to it."""

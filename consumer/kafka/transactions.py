@@ -96,6 +96,7 @@ class ExactlyOnceOutbox:
         self._broker = broker
         self._group_id = group_id
         self._metrics = metrics
+        metrics.expect_commits(("ok", "failed"))
         self._lines: dict[TopicPartition, _Line] = {}
 
     async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:

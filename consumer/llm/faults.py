@@ -25,6 +25,7 @@ from consumer.errors import (
     RateLimited,
     RecordRejected,
 )
+from consumer.reach import in_words
 
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
 FOREIGN = (openai.OpenAIError, TimeoutError, httpx2.HTTPError, aiohttp.ClientError, *_UNREADABLE)
@@ -47,6 +48,7 @@ _EVERY_CALL = {
     405: "this is no chat completions path (OPENAI_BASE_URL)",
     407: "a proxy wants credentials",
 }
+_NO_LIST = "there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1)"
 _REDIRECTED = "the provider is elsewhere (OPENAI_BASE_URL)"
 _TOO_LARGE_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"})
 _TOO_LARGE_WORDS = ("maximum context length", "context length", "context size", "request too large")
@@ -57,13 +59,15 @@ _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "q
 def translate(error: Exception, *, step: str, model: str, now: datetime, secret: str | None = None) -> DocsluiceError:
     """The fault that an SDK exception means, as a new exception of ours.
 
-    `now` is for a Retry-After given as a date; `secret` is cut out of whatever the provider said.
+    `model` is empty where only the list of models was asked for; `now` is for a Retry-After given as a date; `secret`
+    is cut out of whatever the provider said.
     """
     match error:
         case TimeoutError():
             return CallTimedOut("no answer within the request timeout")
         case openai.APITimeoutError() if isinstance(error.__cause__, httpx2.ConnectTimeout):
-            return ProviderUnavailable("the connection was refused, broken or not made in time")
+            # In brackets: what is behind a colon is never logged, and this is worth it.
+            return ProviderUnavailable(f"no connection to the provider ({_why_broken(error)})")
         case openai.APITimeoutError():
             return CallTimedOut("no answer within the request timeout")
         case openai.APIStatusError():
@@ -94,7 +98,8 @@ def _translate_status(
         return ProviderUnavailable(said, retry_after_seconds=retry_after)
     if status in _EVERY_CALL or status < _CLIENT_ERRORS:
         # Without the provider's words: this is logged, and some providers echo the prompt.
-        reason = _EVERY_CALL.get(status, _REDIRECTED).format(model=model)
+        known = _EVERY_CALL if model else {**_EVERY_CALL, 404: _NO_LIST}
+        reason = known.get(status, _REDIRECTED).format(model=model)
         return ProviderMisconfigured(f"{reason}: {_named(error, secret)}")
     return RecordRejected(_rejection(error), said, step=step, model=model)
 
@@ -159,10 +164,20 @@ def _said(error: openai.APIStatusError, secret: str | None) -> str:
     return _cut(f"{_named(error, secret)}: {_words(error)}", secret)
 
 
+def _why_broken(error: BaseException) -> str:
+    root = _root(error)
+    return "it closed the connection" if isinstance(root, aiohttp.ServerDisconnectedError) else in_words(root)
+
+
 def _root_cause(error: BaseException) -> str:
+    root = _root(error)
+    return str(root) or type(root).__name__
+
+
+def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error) or type(error).__name__
+    return error
 
 
 def _cut(message: str, secret: str | None) -> str:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from consumer.contracts import NotBlank, OutputValue
 from consumer.errors import InvalidAnswer
 from consumer.llm.outputs import Output
-from consumer.llm.yaml_file import load_yaml, misfits
+from consumer.llm.yaml_file import load_yaml, unfit
 
 BUILT_IN = "built-in"
+_TASK_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def _task_name(name: str) -> str:
+    """A field of the answer and of the result, and a label of the metrics: what every provider and tool takes."""
+    if not _TASK_NAME.fullmatch(name):
+        raise ValueError("must be 1 to 64 lower-case letters (a to z), digits and underscores, beginning with a letter")
+    return name
 
 
 class _Part(BaseModel):
@@ -25,7 +34,7 @@ class _Part(BaseModel):
 class Task(_Part):
     """One thing asked of the model about a document."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    name: Annotated[str, AfterValidator(_task_name)]
     prompt: NotBlank
     output: Output
     model: NotBlank | None = None
@@ -88,4 +97,4 @@ def load_pipeline_file(path: Path | None) -> PipelineFile:
     try:
         return PipelineFile.model_validate(fields)
     except ValidationError as error:
-        raise misfits(error, name=where) from error
+        raise unfit(error, name=where, expected=PipelineFile) from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import genai_prices
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from consumer.contracts import Usage
-from consumer.llm.yaml_file import load_yaml, misfits
+from consumer.llm.yaml_file import load_yaml, unfit
 
 _MILLION = Decimal(1_000_000)
 
@@ -46,6 +46,9 @@ class OwnPrice(BaseModel):
         return total / _MILLION
 
 
+_OwnPrices: TypeAlias = dict[str, OwnPrice]
+
+
 class Prices:
     """One's own prices first, then the bundled list. Source of the list: the package genai-prices, offline."""
 
@@ -73,6 +76,6 @@ def load_own_prices(path: Path) -> dict[str, OwnPrice]:
     """
     fields = load_yaml(path, name=str(path), variable="DOCSLUICE_PRICES")
     try:
-        return TypeAdapter(dict[str, OwnPrice]).validate_python(fields)
+        return TypeAdapter(_OwnPrices).validate_python(fields)
     except ValidationError as error:
-        raise misfits(error, name=str(path)) from error
+        raise unfit(error, name=str(path), expected=_OwnPrices) from error

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from consumer.errors import ConfigurationError
+from consumer.misfits import Misfit, misfits
 
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -46,15 +47,13 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
     return json.loads(written)
 
 
-def misfits(error: ValidationError, *, name: str) -> ConfigurationError:
+def unfit(error: ValidationError, *, name: str, expected: Any) -> ConfigurationError:
     """A line for each field that does not fit, naming the file and the field's place in it."""
-    return ConfigurationError([f"{name}: {_sentence(detail)}" for detail in error.errors()])
+    return ConfigurationError([f"{name}: {_line_of(misfit)}" for misfit in misfits(error, expected=expected)])
 
 
-def _sentence(detail: Any) -> str:
-    place = ".".join(str(part) for part in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+def _line_of(misfit: Misfit) -> str:
+    return f"{'.'.join(misfit.place)}: {misfit.sentence}" if misfit.place else misfit.sentence
 
 
 def _parsed(text: str, name: str) -> Any:

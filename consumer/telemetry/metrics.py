@@ -17,7 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 PREFIX = "docsluice_"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -37,7 +37,10 @@ TYPE_NAMES: dict[type, str] = {Counter: "counter", Gauge: "gauge", Histogram: "h
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of the catalogue. `labels` gives each label's values where they are a closed list, else `ANY`."""
+    """One row of the catalogue. `labels` gives each label's values where they are a closed list, else `ANY`.
+
+    `every_value`: whether each of those values can occur in every service, whatever its settings.
+    """
 
     name: str
     kind: type[Counter | Gauge | Histogram]
@@ -45,15 +48,16 @@ class Metric:
     buckets: Sequence[float] = ()
     meaning: str = field(kw_only=True)
     remedy: str = field(kw_only=True)
+    every_value: bool = field(default=True, kw_only=True)
 
     def register(self, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
-        """Create the metric. A counter with closed labels starts at 0 for each value, so no increase is missed."""
+        """Create the metric. A counter starts at 0 for each value that can occur, so that no increase is missed."""
         help_text = f"{self.meaning} {self.remedy}"
         name = PREFIX + self.name
         if self.kind is Histogram:
             return Histogram(name, help_text, tuple(self.labels), registry=registry, buckets=self.buckets)
         metric = self.kind(name, help_text, tuple(self.labels), registry=registry)
-        if self.kind is Counter and self.labels:
+        if self.kind is Counter and self.labels and self.every_value:
             for values in itertools.product(*self.labels.values()):
                 metric.labels(*values)
         return metric
@@ -121,6 +125,7 @@ CATALOGUE = (
         "admission_wait_seconds_total",
         Counter,
         {"constraint": ("concurrency", "requests", "tokens", "input_tokens", "output_tokens", "gate")},
+        every_value=False,
         meaning="Seconds that calls have waited, by the constraint that held them; waiting calls add up, so it can "
         "grow by more than a second a second.",
         remedy="The constraint that grows fastest is what limits you: raise that limit, or your quota, first.",
@@ -192,6 +197,7 @@ CATALOGUE = (
         "commits_total",
         Counter,
         {"outcome": ("ok", "rebalanced", "failed")},
+        every_value=False,
         meaning="Commits of offsets, or of transactions; rebalanced: refused while the group was changing, made again.",
         remedy="failed: the broker does not take them; nothing is lost, but a restart would repeat work. See the logs.",
     ),
@@ -269,10 +275,24 @@ class Metrics:
         for direction in ("input", "output", "cached_input"):
             self.llm_tokens_total.labels(task=task, model=model, direction=direction)
 
-    def expect_dead_letters(self, *, reasons: Iterable[str], steps: Iterable[str]) -> None:
-        """The same for dead letters: each reason, with no step and with each of these."""
-        for reason, step in itertools.product(reasons, ("", *steps)):
+    def expect_dead_letters(
+        self, *, of_records: Iterable[str], of_steps: Iterable[str], steps: Collection[str]
+    ) -> None:
+        """The same for dead letters: by the reasons of whole records without a step, by those of steps with each."""
+        for reason in of_records:
+            self.dead_letters_total.labels(reason=reason, step="")
+        for reason, step in itertools.product(of_steps, steps):
             self.dead_letters_total.labels(reason=reason, step=step)
+
+    def expect_waits(self, constraints: Iterable[str]) -> None:
+        """The same for what may hold calls back."""
+        for constraint in constraints:
+            self.admission_wait_seconds_total.labels(constraint=constraint)
+
+    def expect_commits(self, outcomes: Iterable[str]) -> None:
+        """The same for how commits may end."""
+        for outcome in outcomes:
+            self.commits_total.labels(outcome=outcome)
 
     def total(self, name: str) -> float:
         """The sum of a counter's or gauge's values over all its labels."""

@@ -63,6 +63,7 @@ class Desk:
 
     def _note_wait(self, constraint: str, seconds: float) -> None:
         assert seconds >= 0
+        assert constraint in self.admission.constraints, "the metrics know of no such wait"
         if seconds:
             self.waits[constraint] += seconds
 
@@ -398,6 +399,14 @@ async def test_the_metrics_show_limits_and_what_is_left() -> None:
         "tokens": (6000, pytest.approx(25)),
     }
     await desk.close()
+
+
+def test_the_metrics_expect_waits_for_what_is_limited() -> None:
+    """And for nothing that no setting asks for; the provider may always ask for a pause."""
+    assert Desk().admission.constraints == ("concurrency", "gate")
+    assert Desk(tokens_per_minute=1).admission.constraints == ("concurrency", "tokens", "gate")
+    limited = Desk(requests_per_minute=1, input_tokens_per_minute=1, output_tokens_per_minute=1)
+    assert limited.admission.constraints == ("concurrency", "requests", "input_tokens", "output_tokens", "gate")
 
 
 @pytest.mark.parametrize("used", [0.8, 1.0])

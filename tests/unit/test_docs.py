@@ -6,27 +6,39 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from consumer.contracts import DeadLetterReason
+from consumer.llm.pipeline_file import Task
+from consumer.misfits import misfits
 from consumer.settings import Settings, variable_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
-def _rows(page: str) -> dict[str, str]:
-    """Each variable that a row of a table names first, with the row's second cell."""
+def _rows(page: str, *, column: int = 1) -> dict[str, str]:
+    """Each variable that a row of a table names first, with the cell of that column."""
     rows: dict[str, str] = {}
     for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| `"):
-            rows |= dict.fromkeys(re.findall(r"`([A-Z_]+)`", cells[0]), cells[1])
+            rows |= dict.fromkeys(re.findall(r"`([A-Z_]+)`", cells[0]), cells[column])
     return rows
 
 
 def test_every_setting_has_its_row() -> None:
     """docs/settings.md names every variable, and none that does not exist."""
     assert set(_rows("docs/settings.md")) == {variable_of(field) for field in Settings.model_fields}
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    """docs/settings.md has the description of the field itself, which is what `--help` shows."""
+    described = {variable_of(field): info.description for field, info in Settings.model_fields.items()}
+    assert all(described.values())
+    meanings = _rows("docs/settings.md", column=2)
+    plain = {name: re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", cell).replace("`", "") for name, cell in meanings.items()}
+    assert plain == described
 
 
 @pytest.mark.parametrize("page", ["docs/settings.md", "README.md"])
@@ -36,6 +48,24 @@ def test_defaults_are_as_written(page: str) -> None:
     numbers = {name: float(cell) for name, cell in _rows(page).items() if re.fullmatch(r"[\d.]+", cell)}
     assert numbers
     assert numbers == {name: float(fields[name]) for name in numbers}
+
+
+def test_a_default_that_is_no_number_is_as_written() -> None:
+    """Or a dash, where there is none."""
+    rows = _rows("docs/settings.md")
+    for field, info in Settings.model_fields.items():
+        if info.default is None:
+            assert rows[variable_of(field)] == "\N{EN DASH}", field
+        elif isinstance(info.default, str):
+            assert rows[variable_of(field)] == f"`{info.default}`", field
+
+
+def test_the_rule_of_a_tasks_name_is_written() -> None:
+    """docs/pipeline-file.md says it in the very words of the message."""
+    with pytest.raises(ValidationError) as caught:
+        Task.model_validate({"name": "My Task", "prompt": "P", "output": {"type": "text"}})
+    (misfit,) = misfits(caught.value, expected=Task)
+    assert misfit.sentence in " ".join((ROOT / "docs/pipeline-file.md").read_text(encoding="utf-8").split())
 
 
 def test_every_reason_has_its_remedy() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -348,11 +349,32 @@ def test_what_is_no_status(error: Exception, meaning: type[DocsluiceError]) -> N
     assert type(_translate(error)) is meaning
 
 
-def test_a_connection_that_broke_is_no_timeout() -> None:
-    """The aiohttp transport reports a refused connection as a connect time-out; waiting longer would not help it."""
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed"), "connection refused"),
+        (socket.gaierror(socket.EAI_NONAME, "x"), "its name is not known"),
+        (aiohttp.ServerDisconnectedError(), "it closed the connection"),
+        (None, "ConnectTimeout"),
+    ],
+)
+def test_a_connection_that_broke_is_no_timeout(cause: Exception | None, words: str) -> None:
+    """The aiohttp transport reports a refused connection as a connect time-out; waiting longer would not help it.
+
+    What it was is told, in the part of the message that is logged too.
+    """
     error = openai.APITimeoutError(REQUEST)
     error.__cause__ = httpx2.ConnectTimeout("refused")
-    assert type(_translate(error)) is ProviderUnavailable
+    error.__cause__.__cause__ = cause
+    fault = _translate(error)
+    assert type(fault) is ProviderUnavailable
+    assert str(fault) == f"no connection to the provider ({words})"
+
+
+def test_a_path_without_a_list_of_models_is_told_as_such() -> None:
+    """`check` asks for no model, so none can be unknown."""
+    fault = faults.translate(_status_error(404, _said()), step="check", model="", now=NOW)
+    assert str(fault) == "there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1): 404"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_type_hints
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.contracts import DeadLetterReason
+from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS, DeadLetterReason
+from consumer.kafka.commits import GroupCommitter
+from consumer.kafka.connection import Broker
+from consumer.kafka.transactions import ExactlyOnceOutbox
 from consumer.telemetry.metrics import ANY, CATALOGUE, PREFIX, Metrics, reference
 
 
@@ -60,15 +65,59 @@ def test_an_expected_task_starts_at_zero() -> None:
     )
 
 
+def _series(metrics: Metrics, name: str) -> set[tuple[str, ...]]:
+    """The label values of a counter's series, each of which must be at 0."""
+    found = {labels: value for (sample, labels), value in _samples(metrics).items() if sample == PREFIX + name}
+    assert not any(found.values())
+    return {tuple(value for _, value in sorted(labels)) for labels in found}
+
+
 def test_expected_dead_letters_start_at_zero() -> None:
-    """The first dead letter of a reason is an increase; every reason of the contract is known."""
+    """The first dead letter of a reason is an increase; a combination that cannot occur is no series."""
     metrics = Metrics()
-    metrics.expect_dead_letters(reasons=DeadLetterReason, steps=["summary"])
-    samples = _samples(metrics)
-    for reason in ("undecodable", "unexpected"):
-        for step in ("", "summary"):
-            assert samples[PREFIX + "dead_letters_total", frozenset({("reason", reason), ("step", step)})] == 0
-    assert len([1 for name, _ in samples if name == PREFIX + "dead_letters_total"]) == 2 * len(DeadLetterReason)
+    assert _series(metrics, "dead_letters_total") == set()
+    metrics.expect_dead_letters(of_records=["undecodable", "too_large"], of_steps=["too_large"], steps=["a", "b"])
+    assert _series(metrics, "dead_letters_total") == {
+        ("undecodable", ""),
+        ("too_large", ""),
+        ("too_large", "a"),
+        ("too_large", "b"),
+    }
+
+
+def test_every_reason_is_of_records_or_of_steps() -> None:
+    """Both only where both can be."""
+    assert set(REASONS_OF_RECORDS) | set(REASONS_OF_STEPS) == set(DeadLetterReason)
+    assert set(REASONS_OF_RECORDS) & set(REASONS_OF_STEPS) == {DeadLetterReason.TOO_LARGE}
+
+
+def test_what_the_settings_exclude_is_no_series() -> None:
+    """A wait for a limit that is not set, or a rebalance that refuses a transaction, would stay at 0 for ever."""
+    metrics = Metrics()
+    assert _series(metrics, "admission_wait_seconds_total") == _series(metrics, "commits_total") == set()
+    metrics.expect_waits(["concurrency", "gate"])
+    metrics.expect_commits(["ok", "failed"])
+    assert _series(metrics, "admission_wait_seconds_total") == {("concurrency",), ("gate",)}
+    assert _series(metrics, "commits_total") == {("ok",), ("failed",)}
+
+
+@pytest.mark.parametrize(
+    ("committer", "outcomes"),
+    [
+        (lambda metrics: GroupCommitter(metrics=metrics), {("ok",), ("rebalanced",), ("failed",)}),
+        (
+            lambda metrics: ExactlyOnceOutbox(broker=Broker(bootstrap_servers="a:1"), group_id="g", metrics=metrics),
+            {("ok",), ("failed",)},
+        ),
+    ],
+)
+def test_each_delivery_expects_its_own_commits(
+    committer: Callable[[Metrics], object], outcomes: set[tuple[str, ...]]
+) -> None:
+    """The group refuses a commit while it is changing; a transaction only ever fails."""
+    metrics = Metrics()
+    committer(metrics)
+    assert _series(metrics, "commits_total") == outcomes
 
 
 def test_no_label_can_hold_a_document() -> None:

@@ -15,7 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.admission.admission import Admission, Limits
 from consumer.analysis import Analyzer
-from consumer.contracts import ERROR_HEADER_PREFIX, DeadLetterReason, DocumentResult, Headers, result_id
+from consumer.contracts import (
+    ERROR_HEADER_PREFIX,
+    REASONS_OF_RECORDS,
+    REASONS_OF_STEPS,
+    DeadLetterReason,
+    DocumentResult,
+    Headers,
+    result_id,
+)
 from consumer.errors import (
     BrokerFault,
     ProviderMisconfigured,
@@ -72,9 +80,16 @@ class Line:
             mode="fused" if mode == "fused" else "fanout",
         )
         self.pipeline = Pipeline(analyzer=analyzer, outbox=self.outbox, identity=identity, metrics=self.metrics)
+        names = [step.name for step in steps(mode=mode)]
+        self.metrics.expect_dead_letters(of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=names)
+        self.expected = self._dead_letter_series()
 
     async def process(self, record: Record) -> None:
         await asyncio.create_task(self.pipeline.process(record))
+        assert self._dead_letter_series() == self.expected, "a dead letter that its counter did not expect"
+
+    def _dead_letter_series(self) -> int:
+        return self.metrics.exposition().count(b"\ndocsluice_dead_letters_total{")
 
     async def result(self, record: Record) -> tuple[Outgoing, DocumentResult]:
         """Process a record that becomes a result, and nothing else."""

@@ -122,25 +122,25 @@ def test_a_price_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "Input should be a valid dictionary"),
-        ("- a", "Input should be a valid dictionary"),
-        ("mine: 3", "mine: Input should be a valid dictionary"),
-        ("mine: {}", "mine.input_usd_per_million_tokens: Field required"),
+        ("", "must be a mapping of names to values"),
+        ("- a", "must be a mapping of names to values"),
+        ("mine: 3", "mine: must be a mapping of names to values"),
+        ("mine: {}", "mine.input_usd_per_million_tokens: missing"),
         (
             "mine: {input_usd_per_million_tokens: -1, output_usd_per_million_tokens: 1}",
-            "mine.input_usd_per_million_tokens: Input should be greater than or equal to 0",
+            "mine.input_usd_per_million_tokens: must be at least 0",
         ),
         (
             "mine: {input_usd_per_million_tokens: cheap, output_usd_per_million_tokens: 1}",
-            "mine.input_usd_per_million_tokens: Input should be a valid decimal",
+            "mine.input_usd_per_million_tokens: must be a number",
         ),
         (
             "mine: {input_usd_per_million_tokens: 'NaN', output_usd_per_million_tokens: 1}",
-            "mine.input_usd_per_million_tokens: Input should be a finite number",
+            "mine.input_usd_per_million_tokens: must be a finite number",
         ),
         (
             "mine: {input_usd_per_million_tokens: 1, output_usd_per_million_tokens: 1, currency: EUR}",
-            "mine.currency: Extra inputs are not permitted",
+            "mine.currency: unknown field; known are: input_usd_per_million_tokens, output_usd_per_million_tokens, ",
         ),
         ("mine: [", "not YAML: "),
         ("mine: {input_usd_per_million_tokens: .inf}", "holds what JSON cannot: "),

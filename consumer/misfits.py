@@ -1,0 +1,150 @@
+"""What does not fit, in our own words: one table of sentences for whatever pydantic finds wrong.
+
+Settings, pipeline files, prices and events are all held against models; whoever wrote them need not know pydantic. No
+sentence holds the value itself, which may be a secret or a document.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+Context: TypeAlias = Mapping[str, Any]
+"""What pydantic tells of one error beside its type: the bounds, the choices, the exception of a validator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """One thing that does not fit. `place` is the way to it, empty for the whole; `sentence` goes on after a colon."""
+
+    place: tuple[str, ...]
+    sentence: str
+
+
+def misfits(error: ValidationError, *, expected: Any) -> Iterator[Misfit]:
+    """What pydantic found, one by one and in its order. `expected` is the type that the input was held against."""
+    for detail in error.errors(include_url=False, include_input=False):
+        place = tuple(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            yield Misfit(place, _unknown_field(_fields_at(expected, place[:-1])))
+        elif say := SENTENCES.get(detail["type"]):
+            yield Misfit(place, say(detail.get("ctx", {})))
+        else:
+            yield Misfit(place, detail["msg"])
+
+
+def _fixed(sentence: str) -> Callable[[Context], str]:
+    return lambda _: sentence
+
+
+def _bound(words: str, name: str) -> Callable[[Context], str]:
+    def say(context: Context) -> str:
+        number = context[name]
+        return f"{words} {int(number) if number == int(number) else number}"  # 60, though a float's bound is 60.0
+
+    return say
+
+
+def _at_least(things: str) -> Callable[[Context], str]:
+    def say(context: Context) -> str:
+        least = context["min_length"]
+        return "must not be empty" if least == 1 else f"must have at least {least} {things}"
+
+    return say
+
+
+def _one_of(quoted: str) -> str:
+    """Pydantic lists what is allowed as `'a', 'b' or 'c'`."""
+    choices = quoted.replace(" or ", ", ").replace("'", "")
+    return f"must be one of {choices}" if ", " in choices else f"must be {choices}"
+
+
+def _discriminator(context: Context) -> str:
+    return str(context["discriminator"]).strip("'")
+
+
+_STRING = _fixed("must be a string")
+_WHOLE_NUMBER = _fixed("must be a whole number")
+_NUMBER = _fixed("must be a number")
+_TRUE_OR_FALSE = _fixed("must be true or false")
+_MAPPING = _fixed("must be a mapping of names to values")
+
+SENTENCES: Mapping[str, Callable[[Context], str]] = {
+    "missing": _fixed("missing"),
+    "invalid_key": _fixed("must have a string as its name"),
+    "value_error": lambda context: str(context["error"]),
+    "literal_error": lambda context: _one_of(context["expected"]),
+    "string_type": _STRING,
+    "string_unicode": _fixed("must be valid Unicode"),
+    "string_too_short": _at_least("characters"),
+    "string_too_long": lambda context: f"must have at most {context['max_length']} characters",
+    "path_type": _fixed("must be a path"),
+    "int_type": _WHOLE_NUMBER,
+    "int_parsing": _WHOLE_NUMBER,
+    "int_from_float": _WHOLE_NUMBER,
+    "int_parsing_size": _fixed("must be a smaller number"),
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "decimal_type": _NUMBER,
+    "decimal_parsing": _NUMBER,
+    "finite_number": _fixed("must be a finite number"),
+    "bool_type": _TRUE_OR_FALSE,
+    "bool_parsing": _TRUE_OR_FALSE,
+    "greater_than": _bound("must be greater than", "gt"),
+    "greater_than_equal": _bound("must be at least", "ge"),
+    "less_than_equal": _bound("must be at most", "le"),
+    "list_type": _fixed("must be a list"),
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "too_short": _at_least("entries"),
+    "union_tag_not_found": lambda context: f"{_discriminator(context)} is missing",
+    "union_tag_invalid": lambda context: f"{_discriminator(context)} {_one_of(context['expected_tags'])}",
+}
+"""A sentence for each type of error that a model of ours can raise (a test goes through them), beside unknown fields,
+whose sentence also takes the model. A type that is not here is told in pydantic's own words."""
+
+
+def _unknown_field(known: list[str]) -> str:
+    return f"unknown field; known are: {', '.join(known)}" if known else "unknown field"
+
+
+def _fields_at(expected: Any, place: tuple[str, ...]) -> list[str]:
+    """The fields of the model at that place, as they are written; empty where there is no model."""
+    for part in place:
+        expected = _inside(expected, part)
+    return [info.alias or name for name, info in _fields(expected).items()]
+
+
+def _inside(kind: Any, part: str) -> Any:
+    """The type that one step leads to: into a list, a dict or a field, or to the member of a union with that tag."""
+    members = _members(kind)
+    if len(members) > 1:
+        return next((member for member in members if _has_tag(member, part)), None)
+    if get_origin(members[0]) in (list, dict):
+        return get_args(members[0])[-1]
+    return next((info.annotation for name, info in _fields(kind).items() if part in (name, info.alias)), None)
+
+
+def _members(kind: Any) -> list[Any]:
+    """What a union may be beside None; of any other type, itself."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _members(get_args(kind)[0])
+    if origin in (Union, types.UnionType):
+        return [member for member in get_args(kind) if member is not types.NoneType]
+    return [kind]
+
+
+def _has_tag(kind: Any, tag: str) -> bool:
+    annotations = [info.annotation for info in _fields(kind).values()]
+    return any(get_origin(one) is Literal and tag in get_args(one) for one in annotations)
+
+
+def _fields(kind: Any) -> Mapping[str, Any]:
+    model = _members(kind)[0]
+    return model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}

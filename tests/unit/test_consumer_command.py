@@ -1,0 +1,97 @@
+"""The command line of `docsluice-consumer`, as far as it needs no broker."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+
+from consumer.__main__ import main
+from consumer.settings import Settings, variable_of
+
+SECRETS = {"openai_api_key", "kafka_sasl_password"}
+
+
+def _shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What is printed by a command that ends well, on one line however it was wrapped."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert ended.value.code == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert shown.out.isascii()
+    return " ".join(shown.out.split())
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the log and the metrics say it."""
+    assert _shown(capsys, "--version") == f"docsluice-consumer {importlib.metadata.version('docsluice')}"
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what the exit codes mean."""
+    said = _shown(capsys, "--help")
+    assert "run consume until told to stop" in said
+    assert "check try the settings" in said
+    assert "exit codes: 0 drained" in said
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_help_says_what_each_flag_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its variable and its default; secrets have no flag."""
+    said = _shown(capsys, command, "--help")
+    for field, setting in Settings.model_fields.items():
+        flag = f"--{field.replace('_', '-')} VALUE"
+        assert (flag in said) == (field not in SECRETS)
+        assert (f"{flag} {setting.description} ({variable_of(field)}" in said) == (field not in SECRETS)
+    assert "(DOCSLUICE_MODEL, default gpt-4o-mini)" in said
+    assert "(DOCSLUICE_REQUEST_TIMEOUT_SECONDS, default 60)" in said
+    assert "(DOCSLUICE_COMMIT_INTERVAL_SECONDS, default 0.5)" in said
+    assert "(DOCSLUICE_MODE)" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the first argument must be run or check"),
+        (["chek"], "the first argument must be run or check"),
+        (["run", "--modle", "sk-secret"], "there is no flag --modle"),
+        (["run", "--modle=sk-secret"], "there is no flag --modle"),
+        (["run", "--kafka=sk-secret"], "there is no flag --kafka"),
+        (["run", "-psk-secret"], "there is no flag -p"),
+        (["--openai-api-key", "sk-secret", "run"], "the first argument must be run or check, with the flags behind it"),
+        (["check", "sk-secret"], "there is a value without a flag"),
+        (["run", "--model"], "argument --model: expected one argument"),
+        (["run", "--openai-api-key", "sk-secret"], "there is no flag --openai-api-key, for a command line can be read"),
+        (["run", "--kafka-sasl-password=sk-secret"], "there is no flag --kafka-sasl-password, for a command line can"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the list of all flags, and without a value, which may be a secret."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    assert line.startswith(f"docsluice-consumer: {said}")
+    assert line.endswith("; see docsluice-consumer --help")
+    assert "sk-secret" not in line
+
+
+def test_a_flag_of_a_secret_names_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    """There is no such flag, and this is what to do instead."""
+    with pytest.raises(SystemExit):
+        main(["run", "--openai-api-key=x"])
+    assert "; set OPENAI_API_KEY; " in capsys.readouterr().err
+
+
+def test_bad_settings_are_a_line_each_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of flags too."""
+    assert main(["run", "--max-attempts", "0", "--mode", "both"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "docsluice-consumer: DOCSLUICE_MODE: must be one of fanout, fused",
+        "docsluice-consumer: DOCSLUICE_MAX_ATTEMPTS: must be at least 1",
+    ]

@@ -1,0 +1,60 @@
+"""Why a server cannot be reached, in words that need no knowledge of sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+
+import pytest
+
+from consumer.reach import in_words
+
+SECRET = "sk-verysecret"
+
+
+def _ssl_error(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, f"[SSL: {reason}] {SECRET}")
+    error.reason = reason
+    return error
+
+
+def _untrusted(why: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, SECRET)
+    error.verify_message = why
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ECONNREFUSED, SECRET), "connection refused"),
+        (OSError(errno.ECONNRESET, SECRET), "it closed the connection"),
+        (OSError(errno.EPIPE, SECRET), "it closed the connection"),
+        (OSError(errno.ETIMEDOUT, SECRET), "no answer"),
+        (TimeoutError(), "no answer"),
+        (OSError(errno.EHOSTUNREACH, SECRET), "no route to host"),
+        (OSError(errno.ENETUNREACH, SECRET), "network is unreachable"),
+        (socket.gaierror(socket.EAI_NONAME, SECRET), "its name is not known"),
+        (socket.gaierror(socket.EAI_AGAIN, SECRET), "no lookup of names works"),
+        (_ssl_error("WRONG_VERSION_NUMBER"), "it does not speak TLS"),
+        (_ssl_error("TLSV1_ALERT_PROTOCOL_VERSION"), "no TLS with it (TLSV1_ALERT_PROTOCOL_VERSION)"),
+        (_untrusted("self-signed certificate"), "its certificate is not trusted, self-signed certificate"),
+        (OSError(f"Multiple exceptions: [Errno 111] {SECRET}, [Errno 111] {SECRET}"), "connection refused"),
+        (OSError("Multiple exceptions: [Errno 101] x, [Errno 111] y"), "network is unreachable, connection refused"),
+        (OSError(SECRET), "OSError"),
+        (ValueError(SECRET), "ValueError"),
+    ],
+    ids=repr,
+)
+def test_an_error_is_a_few_words(error: Exception, words: str) -> None:
+    """Its own text, which may hold anything, is not among them."""
+    assert in_words(error) == words
+
+
+async def test_what_the_system_really_raises() -> None:
+    """A port on which nobody listens."""
+    with pytest.raises(OSError, match="Connect call failed") as caught:
+        await asyncio.open_connection("localhost", 1)
+    assert in_words(caught.value) == "connection refused"

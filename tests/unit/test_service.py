@@ -1,0 +1,88 @@
+"""The parts that the service is built of, and its start, as far as it needs no broker."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+
+import pytest
+
+from consumer import service
+from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
+from consumer.errors import ConfigurationError
+from consumer.service import Service
+from consumer.settings import load_settings
+from tests.fakes.outbox import FakeOutbox
+
+HOST_IS_WRONG = "DOCSLUICE_HTTP_HOST: {} is no address of this machine; choose one that is, or 0.0.0.0 for all"
+
+
+async def _problem_of_listening(host: str, port: int) -> str:
+    settings = load_settings({"openai_base_url": "http://unused", "http_host": host, "http_port": port})
+    with pytest.raises(ConfigurationError) as caught:
+        await Service(settings).run(asyncio.Event())
+    (problem,) = caught.value.problems
+    return problem
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "2001:db8::1", "x" * 70, ".."])
+async def test_a_host_that_is_not_ours_is_blamed_itself(host: str) -> None:
+    """Another port would not help: the address is another machine's, or no address at all."""
+    assert await _problem_of_listening(host, 0) == HOST_IS_WRONG.format(host)
+
+
+async def test_a_port_that_is_taken_is_blamed_itself() -> None:
+    """The host is right."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        assert await _problem_of_listening("127.0.0.1", port) == (
+            f"DOCSLUICE_HTTP_PORT: cannot listen on port {port} of 127.0.0.1 (Address already in use); choose another"
+        )
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "DOCSLUICE_HTTP_HOST: "),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "DOCSLUICE_HTTP_HOST: "),
+        (OSError(errno.EAFNOSUPPORT, "x"), "DOCSLUICE_HTTP_HOST: "),
+        (OSError("could not bind on any address out of [('203.0.113.1', 1)]"), "DOCSLUICE_HTTP_HOST: "),
+        (OSError(errno.EACCES, "x"), "DOCSLUICE_HTTP_PORT: "),
+        (OSError(errno.EMFILE, "x"), "DOCSLUICE_HTTP_HOST, DOCSLUICE_HTTP_PORT: "),
+    ],
+)
+def test_whatever_keeps_us_from_listening_blames_a_setting(error: OSError, named: str) -> None:
+    """The one to change, or both where neither can be told to be at fault. Newer Pythons give no number."""
+    assert service._why_not_listening(error, host="h", port=1).startswith(named)
+
+
+def test_what_is_neither_is_told_with_its_cause() -> None:
+    """In the system's words."""
+    problem = service._why_not_listening(OSError(errno.EMFILE, "x"), host="h", port=1)
+    assert problem.endswith(f"cannot listen on h:1 ({os.strerror(errno.EMFILE)})")
+
+
+async def test_the_counters_that_exist_before_anything_happens() -> None:
+    """Each dead letter of a step names one of the pipeline's, and each wait a limit that is set."""
+    settings = load_settings({"openai_base_url": "http://unused", "requests_per_minute": 60})
+    built = Service(settings)
+    client = service.client_of(settings)
+    built._pipeline_of(client, FakeOutbox())
+    await client.close()
+    lines = built._metrics.exposition().decode().splitlines()
+    labels = {line.rpartition(" ")[0] for line in lines}
+    prefix = "docsluice_dead_letters_total"
+    assert {label for label in labels if label.startswith(prefix + "{") and 'step=""' in label} == {
+        f'{prefix}{{reason="{reason}",step=""}}' for reason in REASONS_OF_RECORDS
+    }
+    assert {label for label in labels if label.startswith(prefix + "{") and 'step=""' not in label} == {
+        f'{prefix}{{reason="{reason}",step="{step}"}}'
+        for reason in REASONS_OF_STEPS
+        for step in ("summary", "category", "keywords")
+    }
+    prefix = "docsluice_admission_wait_seconds_total"
+    assert {label for label in labels if label.startswith(prefix + "{")} == {
+        f'{prefix}{{constraint="{constraint}"}}' for constraint in ("concurrency", "requests", "gate")
+    }
