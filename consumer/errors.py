@@ -20,6 +20,8 @@ Exceptions of openai and aiokafka are translated into these at the edge (llm/fau
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from consumer.contracts import DeadLetterReason, Stage
 
 
@@ -61,16 +63,21 @@ class InvalidAnswer(DocsluiceError):
 class AttemptFailed(DocsluiceError):
     """One call failed and may be tried again.
 
-    `outcome` is the metric label; `retry_after_seconds` is the provider's own word on when, if it gave one;
-    `blames_document` tells whether the attempt may count against the document at all.
+    `outcome` is the metric label; `retry_after_seconds` is the provider's own word on when, if it gave one, and
+    `limits` on what it allows a minute; `blames_document` tells whether the attempt may count against the document at
+    all, and `waits_in_queue` whether admission is the place to wait until it is tried again.
     """
 
     outcome = "failed"
     blames_document = True
+    waits_in_queue = False
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None, limits: Mapping[str, float] | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+        self.limits = dict(limits or {})
 
 
 class RateLimited(AttemptFailed):

@@ -18,7 +18,7 @@ from typing import Literal
 
 import structlog
 
-from consumer.analysis import Analyzer, Spending
+from consumer.analysis import Analyzer
 from consumer.contracts import (
     DocumentEvent,
     DocumentResult,
@@ -32,6 +32,7 @@ from consumer.dead_letter import Failure, dead_letter
 from consumer.decode import decode
 from consumer.errors import PublishImpossible, RecordRejected, ServiceFault
 from consumer.kafka.records import Outbox, Outgoing, Record
+from consumer.spending import Spending
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -99,7 +100,7 @@ class Pipeline:
     async def _publish_result(self, record: Record, value: bytes, spending: Spending) -> None:
         started_at = datetime.now(UTC)
         event = decode(key=record.key, value=value, headers=record.headers)
-        outputs = await self._analyzer.analyze(event.text, spending)
+        outputs = await self._analyzer.analyze(event.text, spending, priority=event.metadata.get("priority"))
         result = self._result(record, event, outputs, spending, started_at)
         await self._outbox.publish(self._result_message(record, result), ending=record)
         self._metrics.documents_total.labels(outcome="result").inc()
@@ -141,7 +142,7 @@ class Pipeline:
             result_id=result_id(document_id=event.document_id, text=event.text, pipeline_version=version),
             document_id=event.document_id,
             outputs=outputs,
-            models=self._analyzer.models,
+            models=spending.models,
             usage=spending.usage,
             cost_usd=spending.cost_usd,
             attempts=spending.attempts,

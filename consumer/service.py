@@ -14,8 +14,12 @@ from typing import Literal, TypeVar
 
 import structlog
 
-from consumer.admission.admission import Admission, Limits
+from consumer.admission.admission import Admission
+from consumer.admission.budget import Budget
+from consumer.admission.limits import Limits, MinuteLimits
 from consumer.analysis import Analyzer
+from consumer.asking import Asker
+from consumer.budgeting import BudgetKeeper
 from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.errors import ConfigurationError
 from consumer.kafka.backpressure import OpenLimits
@@ -26,11 +30,12 @@ from consumer.kafka.records import Outbox
 from consumer.kafka.source import Source, Subscription
 from consumer.kafka.transactions import ExactlyOnceOutbox
 from consumer.llm.client import OpenAIChatClient
-from consumer.llm.pipeline_file import load_pipeline_file
+from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
 from consumer.llm.pricing import Prices, load_own_prices
 from consumer.llm.steps import steps_of
 from consumer.pipeline import Identity, Pipeline
 from consumer.settings import Settings
+from consumer.store.ledger import Ledger
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.pace import Pace
@@ -41,6 +46,10 @@ Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
+_CIRCUIT_REMEDIES = {
+    "faults": "call after call has failed; one is tried every few seconds until one is answered, and documents wait",
+    "quota": "the account is empty: pay, or raise its limit; one call is tried every ten seconds, and documents wait",
+}
 _PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
 _HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
@@ -66,7 +75,8 @@ class Service:
         self._metrics = Metrics()
         self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
         for step in self._steps:
-            self._metrics.expect_task(task=step.name, model=step.model)
+            for model in step.models:
+                self._metrics.expect_task(task=step.name, model=model)
         self._metrics.expect_dead_letters(
             of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
         )
@@ -110,14 +120,18 @@ class Service:
         )
         await _unless(stop, topics)
         outbox, committer = await _unless(stop, self._delivery(broker, cleanup))
-        pipeline = self._pipeline_of(client, outbox)
+        admission = await self._admission_of(cleanup)
+        pipeline = self._pipeline_of(client, outbox, admission)
         source = Source(
             broker=broker,
             subscription=_subscription(settings),
             process=pipeline.process,
             committer=committer,
             metrics=self._metrics,
+            why_hold=admission.pause_reason,
+            on_share=admission.set_share,
         )
+        self._admission = admission
         cleanup.push_async_callback(source.close)
         await _unless(stop, source.start())
         self._source = source
@@ -151,21 +165,41 @@ class Service:
         except (OSError, ValueError) as error:
             raise ConfigurationError([_why_not_listening(error, host=host, port=port)]) from error
 
-    def _pipeline_of(self, client: OpenAIChatClient, outbox: Outbox) -> Pipeline:
+    async def _admission_of(self, cleanup: contextlib.AsyncExitStack) -> Admission:
         settings, waits = self._settings, self._metrics.admission_wait_seconds_total
-        self._admission = Admission(
-            limits=_limits(settings),
+        budget = Budget(usd_per_hour=settings.budget_usd_per_hour, usd_per_day=settings.budget_usd_per_day)
+        if budget.is_set:
+            member = f"{settings.group_id}/{settings.group_instance_id or ''}"
+            ledger = await asyncio.to_thread(Ledger, folder=settings.state_dir.expanduser(), member=member)
+            keeper = BudgetKeeper(budget=budget, ledger=ledger)
+            cleanup.push_async_callback(keeper.close)
+            await keeper.start()
+        admission = Admission(
+            limits=_limits(settings, self._file),
             timer=asyncio.get_running_loop(),
             on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
+            on_circuit=_say_circuit,
+            budget=budget,
         )
-        self._metrics.expect_waits(self._admission.constraints)
-        analyzer = Analyzer(
-            steps=self._steps,
+        self._metrics.expect_waits(admission.constraints)
+        return admission
+
+    def _pipeline_of(self, client: OpenAIChatClient, outbox: Outbox, admission: Admission) -> Pipeline:
+        settings = self._settings
+        asker = Asker(
             client=client,
-            admission=self._admission,
+            admission=admission,
             prices=self._prices,
             metrics=self._metrics,
             max_attempts=settings.max_attempts,
+            context_tokens={m: own.context_tokens for m, own in self._file.models.items() if own.context_tokens},
+        )
+        analyzer = Analyzer(
+            steps=self._steps,
+            asker=asker,
+            metrics=self._metrics,
+            max_cost_usd=settings.max_cost_usd_per_document,
+            service_tier=settings.service_tier,
         )
         identity = Identity(
             group_id=settings.group_id,
@@ -197,6 +231,10 @@ class Service:
         for constraint, (limit, available) in self._admission.limits_and_available().items():
             self._metrics.admission_limit.labels(constraint=constraint).set(limit)
             self._metrics.admission_available.labels(constraint=constraint).set(available)
+        for model, is_open in self._admission.circuits().items():
+            self._metrics.circuit_open.labels(model=model).set(is_open)
+        for window, ratio in self._admission.budget_spent_ratios().items():
+            self._metrics.budget_spent_ratio.labels(window=window).set(ratio)
         self._pace.note(
             now=time.monotonic(),
             documents=self._metrics.total("documents_total"),
@@ -218,7 +256,7 @@ class Service:
             delivery=self._settings.delivery,
             ordering=self._settings.ordering,
             max_concurrency=self._settings.max_concurrency,
-            models=sorted({step.model for step in self._steps}),
+            models=sorted({model for step in self._steps for model in step.models}),
             http_port=self.http_port,
         )
 
@@ -244,7 +282,7 @@ def client_of(settings: Settings) -> OpenAIChatClient:
         api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
         base_url=settings.openai_base_url,
         request_timeout_seconds=settings.request_timeout_seconds,
-        max_connections=settings.max_concurrency,
+        max_connections=settings.concurrency.ceiling,
     )
 
 
@@ -269,14 +307,27 @@ def _subscription(settings: Settings) -> Subscription:
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings, file: PipelineFile) -> Limits:
     return Limits(
-        max_concurrency=settings.max_concurrency,
+        min_concurrency=settings.concurrency.floor,
+        max_concurrency=settings.concurrency.ceiling,
         requests_per_minute=settings.requests_per_minute,
         tokens_per_minute=settings.tokens_per_minute,
         input_tokens_per_minute=settings.input_tokens_per_minute,
         output_tokens_per_minute=settings.output_tokens_per_minute,
+        by_model={
+            model: MinuteLimits(**own.model_dump(exclude={"context_tokens"}))
+            for model, own in file.models.items()
+            if own.limits_minutes
+        },
     )
+
+
+def _say_circuit(model: str, reason: str | None) -> None:
+    if reason is None:
+        log.warning("circuit.closed", model=model)
+    else:
+        log.error("circuit.opened", model=model, reason=reason, remedy=_CIRCUIT_REMEDIES[reason])
 
 
 def installed_version() -> str:

@@ -7,10 +7,19 @@ import os
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from consumer.errors import ConfigurationError
@@ -18,6 +27,8 @@ from consumer.misfits import Misfit, misfits
 
 PREFIX = "DOCSLUICE_"
 _ENV_FILE = ".env"
+_AUTO = re.compile(r"(?P<fixed>\d{1,9})|auto:(?P<floor>\d{1,9})\.\.(?P<ceiling>\d{1,9})")
+_MOST_CONCURRENCY = 10_000
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
 _LARGEST_PORT = 65_535
@@ -33,6 +44,32 @@ def _topic(name: str) -> str:
 
 
 Topic = Annotated[str, AfterValidator(_topic)]
+
+
+class Concurrency(NamedTuple):
+    """How many calls may be in flight: found out between the two, where they differ."""
+
+    floor: int
+    ceiling: int
+
+
+def _concurrency(text: str) -> Concurrency:
+    """`16`, or `auto:4..128`."""
+    numbers = _AUTO.fullmatch(text)
+    if numbers is None:
+        raise ValueError("must be a whole number, or a range in which to find it, such as auto:4..128")
+    found = Concurrency(int(numbers["floor"] or numbers["fixed"]), int(numbers["ceiling"] or numbers["fixed"]))
+    if not 1 <= found.floor <= found.ceiling <= _MOST_CONCURRENCY:
+        raise ValueError(f"must be from 1 to {_MOST_CONCURRENCY:,}, and a range must begin with the smaller number")
+    return found
+
+
+def _concurrency_text(text: str) -> str:
+    _concurrency(text)
+    return text
+
+
+Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -111,7 +148,11 @@ class Settings(BaseSettings):
     )
     prices: Path | None = Field(None, description="YAML file with prices of your own models, see docs/settings.md")
 
-    max_concurrency: int = Field(16, ge=1, description="calls of the model in flight")
+    max_concurrency: Annotated[str, BeforeValidator(str), AfterValidator(_concurrency_text)] = Field(
+        "16",
+        description="calls of the model in flight, over all replicas; or a range such as auto:4..128, for servers that "
+        "name no limits: how many are best is then found out",
+    )
     requests_per_minute: float | None = Field(None, gt=0, description="limit on requests; without it none")
     tokens_per_minute: float | None = Field(
         None, gt=0, description="limit on tokens, input and output together; without it none"
@@ -121,6 +162,18 @@ class Settings(BaseSettings):
     )
     output_tokens_per_minute: float | None = Field(
         None, gt=0, description="limit on output tokens, instead of the combined one"
+    )
+    budget_usd_per_hour: Dollars | None = Field(
+        None, description="dollars that may be spent in an hour (UTC), over all replicas; then it waits for the next"
+    )
+    budget_usd_per_day: Dollars | None = Field(None, description="the same for a day (UTC)")
+    max_cost_usd_per_document: Dollars | None = Field(
+        None, description="a document that is expected to cost more becomes a dead letter before any call"
+    )
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = Field(
+        None,
+        description="asked of providers that have tiers: auto, default, flex or priority; an event whose metadata say "
+        "priority low then gets flex, and high gets default",
     )
     request_timeout_seconds: float = Field(
         60.0, gt=0, le=86_400, description="one call, from request to the whole answer"
@@ -136,14 +189,17 @@ class Settings(BaseSettings):
     max_open_bytes: int = Field(
         128 * 1024 * 1024,
         ge=1,
-        description="bytes of open records as they were read, over all partitions; while one is worked on it takes about three "
-        "times that, a text full of emoji up to nine times",
+        description="bytes of open records as they were read, over all partitions; while one is worked on it takes "
+        "about three times that, a text full of emoji up to nine times",
     )
     commit_interval_seconds: float = Field(0.5, gt=0, le=60, description="from one commit to the next")
     drain_seconds: float = Field(
         30.0, ge=0, le=86_400, description="after SIGTERM: finish what is in flight for so long"
     )
 
+    state_dir: Path = Field(
+        Path(".docsluice"), description="folder for what must survive a restart: what was spent of a budget"
+    )
     http_host: str = Field(
         "0.0.0.0",  # noqa: S104 - Prometheus scrapes from elsewhere
         description="address on which the HTTP port is opened",
@@ -153,6 +209,11 @@ class Settings(BaseSettings):
         None, description="json or console; without it console on a terminal and json elsewhere"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @property
+    def concurrency(self) -> Concurrency:
+        """`max_concurrency`, read."""
+        return _concurrency(self.max_concurrency)
 
     @field_validator("openai_api_key")
     @classmethod

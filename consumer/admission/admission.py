@@ -1,38 +1,34 @@
-"""When a call may go out: one queue, first come first served, and one timer; nothing polls.
+"""When a call may go out: a queue for each model, first come first served, and one timer; nothing polls.
 
-The head of the queue waits until every constraint has room for it. A large request is therefore never starved by
-small ones behind it, at the price that they wait with it.
+The head of a queue waits until every constraint has room for it. A large request is therefore never starved by
+small ones behind it, at the price that they wait with it. Between queues, too, whoever came first has the first
+claim to what they share.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Protocol
 
-from consumer.admission.bucket import Bucket
+from consumer.admission.budget import Budget
+from consumer.admission.concurrency import AdaptiveConcurrency
+from consumer.admission.lane import Lane, Waiter, learned_quotas
+from consumer.admission.limits import Ask, Limits, MinuteLimits
+from consumer.admission.permit import Permit
+from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
 from consumer.contracts import Usage
 
 CONCURRENCY = "concurrency"
-REQUESTS = "requests"
-INPUT_TOKENS = "input_tokens"
-OUTPUT_TOKENS = "output_tokens"
-TOKENS = "tokens"
 GATE = "gate"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the provider allows; None means no limit is known. `tokens_per_minute` counts input and output together."""
-
-    max_concurrency: int
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    input_tokens_per_minute: float | None = None
-    output_tokens_per_minute: float | None = None
+CIRCUIT = "circuit"
+BUDGET = "budget"
+_DEFAULT_PAUSE_SECONDS = 1.0
+"""After a refusal that does not say how long to wait."""
 
 
 class Timer(Protocol):
@@ -47,171 +43,320 @@ class Timer(Protocol):
         ...
 
 
-class Reservation:
-    """What a call took from the buckets before it went out."""
-
-    def __init__(self, *, reserved: Usage, settle: Callable[[Usage, Usage], None]) -> None:
-        self._reserved = reserved
-        self._settle = settle
-
-    def settle(self, actual: Usage) -> None:
-        """Give back, or take, the difference to what was really used.
-
-        A call that is never settled keeps its reservation: the provider may have counted a call that timed out.
-        """
-        self._settle(self._reserved, actual)
-        self._reserved = actual
-
-
-@dataclass(eq=False, slots=True)
-class _Waiter:
-    admitted: asyncio.Future[None]
-    estimate: Usage
+class CircuitOpened(Exception):
+    """To a call that may divert: the model it waits for fails."""
 
 
 class Admission:
-    """Admits calls within `limits`. `on_wait(constraint, seconds)` hears how long each constraint held calls back."""
+    """Admits calls within `limits` and `budget`, and hears from their permits how they ended.
 
-    def __init__(self, *, limits: Limits, timer: Timer, on_wait: Callable[[str, float], None]) -> None:
+    `on_wait(constraint, seconds)` hears how long each constraint held calls back; `on_circuit(model, reason)` when a
+    model's circuit opens, and with None when it closes. `clock` is the time of day, by which the budget's windows go.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        timer: Timer,
+        on_wait: Callable[[str, float], None],
+        on_circuit: Callable[[str, str | None], None] = lambda _model, _reason: None,
+        budget: Budget | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._timer = timer
         self._on_wait = on_wait
-        self._max_concurrency = limits.max_concurrency
+        self._on_circuit = on_circuit
+        self._clock = clock
+        self._concurrency = AdaptiveConcurrency(
+            floor=limits.min_concurrency or limits.max_concurrency, ceiling=limits.max_concurrency
+        )
+        self._budget = budget or Budget()
+        self._by_model = limits.by_model
+        self._shared = _quotas(limits, now=timer.time())
+        self._share = 1.0
+        self._lanes: dict[str, Lane] = {}
+        self._arrivals = itertools.count()
         self._in_flight = 0
-        self._buckets = _buckets(limits, now=timer.time())
-        self._waiters: deque[_Waiter] = deque()
-        self._gate_opens_at = 0.0
         self._alarm: asyncio.TimerHandle | None = None
-        self._held_back_by: tuple[str, float] | None = None
 
     @contextlib.asynccontextmanager
-    async def admit(self, estimate: Usage) -> AsyncIterator[Reservation]:
-        """Wait for a place in the queue's order, and hold one of the concurrent slots while inside."""
-        await self._wait_for_turn(estimate)
+    async def admit(self, ask: Ask) -> AsyncIterator[Permit]:
+        """Wait for a place in the queue's order, and hold one of the concurrent slots while inside.
+
+        Raises:
+            CircuitOpened: the model fails, and the call may divert.
+        """
+        lane = self._lane(ask.model)
+        is_probe = await self._wait_for_turn(lane, ask)
+        permit = Permit(
+            ask=ask,
+            lane=lane,
+            is_probe=is_probe,
+            in_flight=self._in_flight,
+            sent_at=self._timer.time(),
+            house=self,
+        )
         try:
-            yield Reservation(reserved=estimate, settle=self._settle)
+            yield permit
         finally:
+            permit.close()
             self._in_flight -= 1
             self._admit_ready()
 
-    def fits(self, estimate: Usage) -> str | None:
+    def fits(self, ask: Ask) -> str | None:
         """None when such a call can ever pass, else a sentence: more than a whole minute's limit never can."""
-        for constraint, bucket in self._buckets.items():
-            amount = _amount(constraint, estimate)
-            if constraint != REQUESTS and amount > bucket.per_minute:  # one request passes at any rate, in time
-                return f"needs about {amount} {constraint}, and the limit is {bucket.per_minute:.0f} a minute"
+        lane = self._lane(ask.model)
+        for quota in lane.quotas:
+            amount = quota.amount(ask.usage)
+            if quota.name != REQUESTS and quota.whole is not None and amount > quota.whole:
+                return f"needs about {amount} {quota.name}, and the limit is {quota.whole:.0f} a minute"
         return None
 
-    def close_gate(self, seconds: float) -> None:
-        """Let nobody out for so long: the provider has asked for it."""
-        self._gate_opens_at = max(self._gate_opens_at, self._timer.time() + seconds)
+    def is_failing(self, model: str) -> bool:
+        """Whether a model's circuit is open."""
+        return self._lane(model).circuit.is_open
+
+    def would_take(self, model: str) -> bool:
+        """Whether a call to a model could go out but for the limits: it is well, or is to be tried whether it is."""
+        return self._lane(model).circuit.wait_seconds(now=self._timer.time()) == 0
+
+    def pause_reason(self) -> str | None:
+        """Why nothing more should be read for now: `circuit` or `budget`, for as long as calls wait for it; or None."""
+        held = {lane.held_back_by[0] for lane in self._lanes.values() if lane.held_back_by}
+        return next((reason for reason in (BUDGET, CIRCUIT) if reason in held), None)
+
+    def set_share(self, share: float) -> None:
+        """Which part of every limit is ours, when several replicas share an account."""
+        self._share = share
+        for quota in {id(quota): quota for lane in self._lanes.values() for quota in lane.quotas}.values():
+            quota.set_share(share, now=self._timer.time())
+        for quota in self._shared:
+            quota.set_share(share, now=self._timer.time())
+        self._budget.set_share(share)
         self._admit_ready()
 
     def limits_and_available(self) -> dict[str, tuple[float, float]]:
-        """For each constraint, its limit and what is left of it now; for the metrics."""
-        now = self._timer.time()
-        buckets = {name: (bucket.per_minute, bucket.available(now=now)) for name, bucket in self._buckets.items()}
-        free = float(self._max_concurrency - self._in_flight)
-        return {CONCURRENCY: (float(self._max_concurrency), free), **buckets}
+        """For each constraint, its limit and what is left of it now, of several quotas the tightest."""
+        now, limit = self._timer.time(), self.max_in_flight
+        found: dict[str, tuple[float, float]] = {CONCURRENCY: (float(limit), float(limit - self._in_flight))}
+        quotas = [*self._shared, *(quota for lane in self._lanes.values() for quota in lane.quotas)]
+        for quota in quotas:
+            available = quota.available(now=now)
+            if quota.per_minute is None or available is None:
+                continue
+            if quota.name not in found or available < found[quota.name][1]:
+                found[quota.name] = (quota.per_minute, available)
+        return found
+
+    def budget_spent_ratios(self) -> dict[str, float]:
+        """By window, the part of the budget that is spent."""
+        return self._budget.spent_ratios(now=self._clock())
+
+    def circuits(self) -> dict[str, bool]:
+        """By model, whether its circuit is open."""
+        return {model: lane.circuit.is_open for model, lane in self._lanes.items()}
 
     @property
     def constraints(self) -> tuple[str, ...]:
-        """All that may ever hold a call back under these limits."""
-        return (CONCURRENCY, *self._buckets, GATE)
+        """What may hold calls back, as far as that is known beforehand."""
+        configured = [quota.name for quota in self._shared]
+        budget = [BUDGET] if self._budget.is_set else []
+        return tuple(dict.fromkeys([CONCURRENCY, REQUESTS, *configured, GATE, CIRCUIT, *budget]))
 
     def held_back_by(self) -> str | None:
-        """The constraint for which the head of the queue waits now, if any."""
-        return self._held_back_by[0] if self._held_back_by else None
+        """The constraint for which the head of a queue waits now, if any: of the one that has waited longest."""
+        held = [lane for lane in self._lanes.values() if lane.held_back_by and lane.waiters]
+        first = min(held, key=lambda lane: lane.waiters[0].number, default=None)
+        return first.held_back_by[0] if first and first.held_back_by else None
 
-    async def _wait_for_turn(self, estimate: Usage) -> None:
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), estimate)
-        self._account_wait()
-        self._waiters.append(waiter)
+    @property
+    def max_in_flight(self) -> int:
+        """How many calls may be out at once: our share of them."""
+        return max(1, int(self._concurrency.limit * self._share))
+
+    async def _wait_for_turn(self, lane: Lane, ask: Ask) -> bool:
+        if ask.may_divert and not self.would_take(ask.model):
+            raise CircuitOpened
+        waiter = Waiter(next(self._arrivals), ask, asyncio.get_running_loop().create_future())
+        self._account_waits()
+        lane.waiters.append(waiter)
         self._admit_ready()
         try:
-            await waiter.admitted
+            return await waiter.admitted
         except asyncio.CancelledError:
-            self._withdraw(waiter)
+            self._withdraw(lane, waiter)
             raise
 
-    def _withdraw(self, waiter: _Waiter) -> None:
+    def _withdraw(self, lane: Lane, waiter: Waiter) -> None:
         """A cancelled waiter leaves nothing taken, even when it was admitted just before it was cancelled."""
         if waiter.admitted.cancelled():
-            self._account_wait()
+            self._account_waits()
             with contextlib.suppress(ValueError):  # the queue's head may have been passed over already
-                self._waiters.remove(waiter)
-        else:
+                lane.waiters.remove(waiter)
+        elif waiter.admitted.exception() is None:
             self._in_flight -= 1
-            self._settle(waiter.estimate, Usage(), requests=-1)
+            for quota in lane.quotas:
+                quota.give_back(quota.amount(waiter.ask.usage), now=self._timer.time())
+            self._budget.settle(waiter.ask.cost_usd, Decimal(0), now=self._clock())
+            if waiter.admitted.result():
+                lane.circuit.given_up(now=self._timer.time())
         self._admit_ready()
 
+    def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
+        """See `House.settle`."""
+        now, lane = self._timer.time(), permit.lane
+        if usage is not None:
+            for quota in lane.quotas:
+                if quota.name != REQUESTS:
+                    used = quota.amount(usage) - quota.amount(permit.reserved_usage)
+                    quota.give_back(-used, now=now)
+        self._budget.settle(permit.reserved_usd, cost_usd, now=self._clock())
+        self._admit_ready()
+
+    def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
+        """See `House.note_answer`."""
+        now = self._timer.time()
+        for quota in permit.lane.learned:
+            quota.answered(now=now)
+        self._concurrency.answered(
+            seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=permit.in_flight, now=now
+        )
+        self.note_judgement(permit)
+
+    def note_judgement(self, permit: Permit) -> None:
+        """See `House.note_judgement`."""
+        if permit.lane.circuit.answered(is_probe=permit.is_probe):
+            permit.lane.gate.open(now=self._timer.time())
+            self._on_circuit(permit.lane.model, None)
+
+    def note_refusal(self, permit: Permit, *, pause_seconds: float | None) -> None:
+        """See `House.note_refusal`."""
+        now = self._timer.time()
+        self.note_judgement(permit)
+        permit.lane.gate.close(_DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds, now=now)
+        for quota in permit.lane.learned:
+            quota.refused(now=now)
+        self._concurrency.overloaded(now=now)
+
+    def note_empty_account(self, permit: Permit) -> None:
+        """See `House.note_empty_account`."""
+        if permit.lane.circuit.exhausted(now=self._timer.time()):
+            self._opened(permit.lane)
+
+    def note_fault(self, permit: Permit) -> None:
+        """See `House.note_fault`."""
+        now = self._timer.time()
+        self._concurrency.overloaded(now=now)
+        if permit.lane.circuit.failed(is_probe=permit.is_probe, now=now):
+            self._opened(permit.lane)
+
+    def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
+        """See `House.note_limits`."""
+        permit.lane.said(limits, now=self._timer.time())
+
+    def note_silence(self, permit: Permit) -> None:
+        """See `House.note_silence`."""
+        if permit.is_probe:
+            permit.lane.circuit.given_up(now=self._timer.time())
+
+    def _opened(self, lane: Lane) -> None:
+        """Tell, and let those go elsewhere who can."""
+        self._on_circuit(lane.model, lane.circuit.opened_for)
+        self._account_waits()
+        for waiter in [waiter for waiter in lane.waiters if waiter.ask.may_divert]:
+            lane.waiters.remove(waiter)
+            if not waiter.has_left:
+                waiter.admitted.set_exception(CircuitOpened())
+
     def _admit_ready(self) -> None:
-        """Admit from the head as many as there is room for, then set the alarm for the next one."""
-        self._account_wait()
+        """Admit as many as there is room for, then set the alarm for the next one."""
+        self._account_waits()
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None
-        while self._waiters:
-            if self._waiters[0].admitted.cancelled():
-                self._waiters.popleft()
-                continue
-            constraint, seconds = self._obstacle(self._waiters[0].estimate)
-            if constraint is not None:
-                self._held_back_by = (constraint, self._timer.time())
-                if constraint != CONCURRENCY:  # a slot comes free by an event, the others by time passing
-                    self._alarm = self._timer.call_later(seconds, self._admit_ready)
-                return
-            self._take(self._waiters.popleft())
-        self._held_back_by = None
+        while True:
+            ready, seconds = self._look()
+            if ready is None:
+                break
+            self._let_out(ready)
+        if seconds is not None:
+            self._alarm = self._timer.call_later(seconds, self._admit_ready)
 
-    def _obstacle(self, estimate: Usage) -> tuple[str | None, float]:
-        """The constraint that will hold this call back longest, and for how many seconds."""
+    def _look(self) -> tuple[Lane | None, float | None]:
+        """The lane whose head may go out now; else None, and in how many seconds it is worth looking again."""
         now = self._timer.time()
-        waits = {name: b.wait_seconds(_amount(name, estimate), now=now) for name, b in self._buckets.items()}
-        waits[GATE] = self._gate_opens_at - now
+        heads = []
+        for lane in self._lanes.values():
+            lane.held_back_by = None
+            if waiter := lane.head():
+                heads.append((waiter, lane))
+        claimed: set[Quota] = set()
+        soonest: float | None = None
+        for waiter, lane in sorted(heads, key=lambda head: head[0].number):
+            constraint, seconds = self._obstacle(lane, waiter.ask, claimed, now)
+            if constraint is None:
+                return lane, None
+            lane.held_back_by = (constraint, now)
+            claimed.update(lane.shared)
+            if seconds is not None:
+                soonest = seconds if soonest is None else min(soonest, seconds)
+        return None, soonest
+
+    def _obstacle(self, lane: Lane, ask: Ask, claimed: set[Quota], now: float) -> tuple[str | None, float | None]:
+        """The constraint that will hold this call back longest, and for how many seconds; None until something happens.
+
+        What is shared belongs first to those who came earlier: it is `claimed`.
+        """
+        waits = {
+            GATE: lane.gate.wait_seconds(now=now, crowd=self.max_in_flight),
+            CIRCUIT: lane.circuit.wait_seconds(now=now),
+            BUDGET: self._budget.wait_seconds(ask.cost_usd, now=self._clock()),
+        }
+        for quota in lane.quotas:
+            if quota in claimed and quota.per_minute is not None:
+                return quota.name, None  # whoever has claimed it will have an alarm, or an event, of his own
+            waits[quota.name] = max(waits.get(quota.name, 0.0), quota.wait_seconds(quota.amount(ask.usage), now=now))
         longest = max(waits, key=waits.__getitem__)
         if waits[longest] > 0:
             return longest, waits[longest]
-        return (CONCURRENCY, 0.0) if self._in_flight >= self._max_concurrency else (None, 0.0)
+        return (CONCURRENCY, None) if self._in_flight >= self.max_in_flight else (None, None)
 
-    def _take(self, waiter: _Waiter) -> None:
-        now = self._timer.time()
-        for name, bucket in self._buckets.items():
-            bucket.take(_amount(name, waiter.estimate), now=now)
+    def _let_out(self, lane: Lane) -> None:
+        now, waiter = self._timer.time(), lane.waiters.popleft()
+        for quota in lane.quotas:
+            quota.take(quota.amount(waiter.ask.usage), now=now)
+        self._budget.reserve(waiter.ask.cost_usd)
+        lane.gate.passed()
+        lane.held_back_by = None
         self._in_flight += 1
-        waiter.admitted.set_result(None)
+        waiter.admitted.set_result(lane.circuit.sent(now=now))
 
-    def _settle(self, reserved: Usage, actual: Usage, *, requests: int = 0) -> None:
+    def _account_waits(self) -> None:
         now = self._timer.time()
-        for name, bucket in self._buckets.items():
-            change = requests if name == REQUESTS else _amount(name, actual) - _amount(name, reserved)
-            bucket.give_back(-change, now=now)
-        self._admit_ready()
+        for lane in self._lanes.values():
+            lane.account_wait(self._on_wait, now=now)
 
-    def _account_wait(self) -> None:
-        """Charge the time since the last look to the constraint that held the queue back, for all who waited."""
-        if self._held_back_by:
-            constraint, since = self._held_back_by
-            self._on_wait(constraint, (self._timer.time() - since) * len(self._waiters))
-            self._held_back_by = (constraint, self._timer.time())
+    def _lane(self, model: str) -> Lane:
+        if model not in self._lanes:
+            now = self._timer.time()
+            own = self._by_model.get(model)
+            lane = Lane(
+                model=model,
+                shared=self._shared if own is None else _quotas(own, now=now),
+                learned=learned_quotas(now=now),
+            )
+            for quota in lane.quotas:
+                quota.set_share(self._share, now=now)
+            self._lanes[model] = lane
+        return self._lanes[model]
 
 
-def _buckets(limits: Limits, *, now: float) -> dict[str, Bucket]:
-    per_minute = {
+def _quotas(limits: MinuteLimits, *, now: float) -> Sequence[Quota]:
+    per_minute: Mapping[str, float | None] = {
         REQUESTS: limits.requests_per_minute,
         TOKENS: limits.tokens_per_minute,
         INPUT_TOKENS: limits.input_tokens_per_minute,
         OUTPUT_TOKENS: limits.output_tokens_per_minute,
     }
-    return {name: Bucket(per_minute=limit, now=now) for name, limit in per_minute.items() if limit is not None}
-
-
-def _amount(constraint: str, usage: Usage) -> int:
-    match constraint:
-        case "input_tokens":
-            return usage.input_tokens
-        case "output_tokens":
-            return usage.output_tokens
-        case "tokens":
-            return usage.input_tokens + usage.output_tokens
-        case _:
-            return 1
+    return [Quota(name=name, configured=limit, now=now) for name, limit in per_minute.items() if limit is not None]

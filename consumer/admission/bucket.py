@@ -18,11 +18,23 @@ class Bucket:
 
     def __init__(self, *, per_minute: float, now: float, burst_seconds: float = 1.0) -> None:
         self.per_minute = per_minute
+        self._burst_seconds = burst_seconds
         self._rate = per_minute / SECONDS_PER_MINUTE
         self._burst = max(1.0, self._rate * burst_seconds)
         self._depth = self._burst
         self._level = 0.0
         self._filled_at = now
+
+    def set_rate(self, per_minute: float, *, now: float) -> None:
+        """Go on at another rate. A burst that was saved up for at the old one is cut to the new one's."""
+        self._fill(now)
+        self.per_minute = per_minute
+        self._rate = per_minute / SECONDS_PER_MINUTE
+        burst = max(1.0, self._rate * self._burst_seconds)
+        if self._depth == self._burst:
+            self._depth = burst
+        self._burst = burst
+        self._level = min(self._level, self._depth)
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
         """How long until `amount` may be taken; 0 when it may be now. Whoever asks is taken to be next in the queue."""

@@ -34,7 +34,7 @@ _UNSETTLED_SECONDS = 60.0
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """Our membership in the group. `consumer` is the aiokafka consumer, once there is one.
 
-    `stop_because` hears of what only stopping the service can answer.
+    `stop_because` hears of what only stopping the service can answer, `on_share` which part of all partitions is ours.
     """
 
     def __init__(
@@ -45,15 +45,19 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         committer: Committer,
         metrics: Metrics,
         stop_because: Callable[[BaseException], None],
+        on_share: Callable[[float], None] = lambda _share: None,
     ) -> None:
         self.consumer: Any = None
         self.partitions = Partitions()
         self.draining = False
+        self.held = False
+        """Whether nothing is to be read for now, whatever room there is."""
         self._broker = broker
         self._group_id = group_id
         self._committer = committer
         self._metrics = metrics
         self._stop_because = stop_because
+        self._on_share = on_share
         self._committing = asyncio.Lock()
         self._rebalancing = False
         self._made_anew: set[TopicPartition] = set()
@@ -108,6 +112,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         except Exception as error:  # noqa: BLE001 - see above
             self._stop_because(error)
         self._metrics.rebalances_total.inc()
+        if (share := self._share()) is not None:
+            self._on_share(share)
         self._note_rebalance(time.monotonic())
         log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
         for topic in self.consumer.subscription():
@@ -136,8 +142,9 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 self.consumer.pause(life.partition)
 
     def resume(self, life: PartitionLife) -> None:
-        """Read on."""
-        if self.draining:
+        """Read on, unless nothing is to be read."""
+        if self.draining or self.held:
+            life.paused = True
             return
         life.paused = False
         with contextlib.suppress(IllegalStateError):
@@ -149,6 +156,12 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             self.consumer.seek(life.partition, offset)
             if not life.paused:
                 self.resume(life)
+
+    def _share(self) -> float | None:
+        """Which part of the topic's partitions is ours; None while none is."""
+        everyones = sum(len(self.consumer.partitions_for_topic(topic) or ()) for topic in self.consumer.subscription())
+        ours = len(self.consumer.assignment())
+        return ours / everyones if ours and everyones else None
 
     def _note_rebalance(self, now: float) -> None:
         """Say so, once in a while, when the group does not come to rest."""

@@ -28,7 +28,7 @@ from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.patience import patiently
 from consumer.kafka.records import Record
-from consumer.telemetry.metrics import Metrics
+from consumer.telemetry.metrics import PAUSE_REASONS, Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -63,14 +63,28 @@ class Subscription:
 
 
 class Source:
-    """The input topic. `fault` completes with an exception when a record's task or a commit says: stop."""
+    """The input topic.
+
+    `why_hold` is asked for a reason to read nothing for now, `on_share` hears which part of all partitions is ours.
+    `fault` completes with an exception when a record's task or a commit says: stop.
+    """
 
     def __init__(
-        self, *, broker: Broker, subscription: Subscription, process: Process, committer: Committer, metrics: Metrics
+        self,
+        *,
+        broker: Broker,
+        subscription: Subscription,
+        process: Process,
+        committer: Committer,
+        metrics: Metrics,
+        why_hold: Callable[[], str | None] = lambda: None,
+        on_share: Callable[[float], None] = lambda _share: None,
     ) -> None:
         self._broker = broker
         self._subscription = subscription
         self._process = process
+        self._why_hold = why_hold
+        self._held_for: str | None = None
         self._metrics = metrics
         self._assignment = Assignment(
             broker=broker,
@@ -78,6 +92,7 @@ class Source:
             committer=committer,
             metrics=metrics,
             stop_because=self._stop_because,
+            on_share=on_share,
         )
         self._poll_task: asyncio.Task[None] | None = None
         self._commit_task: asyncio.Task[None] | None = None
@@ -187,7 +202,9 @@ class Source:
         oldest = self._assignment.partitions.oldest()
         self._metrics.oldest_open_record_age_seconds.set(oldest[1] if oldest else 0.0)
         paused = any(life.paused for life in self._assignment.partitions) and not self._assignment.draining
-        self._metrics.consumption_paused.labels(reason="backpressure").set(paused)
+        for reason in PAUSE_REASONS:
+            is_the_reason = reason == (self._held_for or "backpressure")
+            self._metrics.consumption_paused.labels(reason=reason).set(paused and is_the_reason)
 
     def _subscribed_consumer(self) -> Any:
         subscription = self._subscription
@@ -291,7 +308,12 @@ class Source:
         return True
 
     def _balance(self) -> None:
-        """Resume what was paused for the sake of all partitions together, once there is room."""
+        """Pause everything while there is a reason to hold; resume what was paused, once there is room."""
+        self._held_for = self._why_hold()
+        self._assignment.held = self._held_for is not None
+        if self._assignment.held:
+            self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
+            return
         for life in self._assignment.partitions:
             if life.paused and self._subscription.open_limits.has_room(life, self._assignment.partitions):
                 self._assignment.resume(life)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from consumer.contracts import Usage
@@ -29,13 +30,27 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
-    """One call: the turns, and the JSON schema (an object) that the answer must meet."""
+    """One call: the turns, and the JSON schema (an object) that the answer must meet.
+
+    `model` is the first choice; `fallbacks` are asked, in this order, where it fails or is too small.
+    """
 
     step: str
     model: str
     messages: tuple[Message, ...]
     schema: dict[str, Any]
     sampling: Sampling
+    fallbacks: tuple[str, ...] = ()
+    service_tier: str | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The chain, first choice first."""
+        return (self.model, *self.fallbacks)
+
+    def to(self, model: str) -> ChatRequest:
+        """The same request, to this model alone."""
+        return replace(self, model=model, fallbacks=())
 
     @property
     def input_bytes(self) -> int:
@@ -49,12 +64,18 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the model said. `usage` is None from a server that reports none."""
+    """What a model said. `usage` is None from a server that reports none.
+
+    `limits` are what the provider has said that it allows a minute: `requests`, `tokens`, `input_tokens`,
+    `output_tokens`, as far as it did.
+    """
 
     text: str
     finish_reason: str
     refusal: str | None
     usage: Usage | None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    model: str = ""
 
 
 class ChatClient(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
@@ -13,10 +13,11 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from consumer.contracts import Usage
-from consumer.errors import DocsluiceError, ProviderUnavailable
+from consumer.errors import AttemptFailed, DocsluiceError, ProviderUnavailable
 from consumer.llm import faults
 from consumer.llm.answer_size import bound_answer
 from consumer.llm.chat import Answer, ChatRequest, Message
+from consumer.llm.rate_headers import SaidLimits
 
 StructuredOutputs: TypeAlias = Literal["json_schema", "json_object", "none"]
 _WEAKER: dict[StructuredOutputs, StructuredOutputs] = {"json_schema": "json_object", "json_object": "none"}
@@ -54,18 +55,20 @@ class OpenAIChatClient:
         self._structured_outputs: StructuredOutputs = "json_schema"
         self._output_bound = "max_completion_tokens" if "api.openai.com" in str(self._sdk.base_url) else "max_tokens"
         self._output_bound_was_switched = False
+        self._knows_service_tiers = True
+        self._said_limits = SaidLimits()
 
     async def ask(self, request: ChatRequest) -> Answer:
         """Put one request. See `ChatClient.ask` for the errors."""
         while True:
-            known = (self._structured_outputs, self._output_bound)
+            known = self._known()
             with self._translated(step=request.step, model=request.model):
                 try:
                     async with asyncio.timeout(self._request_timeout_seconds):
-                        return _answer(await self._create(request))
+                        return await self._create(request)
                 except openai.BadRequestError as error:
                     # Another call may have learned it while this one was under way: then only try again.
-                    if known == (self._structured_outputs, self._output_bound) and not self._learn_from(error):
+                    if known == self._known() and not self._learn_from(error):
                         raise
 
     async def probe(self) -> list[str]:
@@ -77,7 +80,7 @@ class OpenAIChatClient:
         """Close the connections."""
         await self._sdk.close()
 
-    async def _create(self, request: ChatRequest) -> ChatCompletion:
+    async def _create(self, request: ChatRequest) -> Answer:
         sampling = request.sampling
         parameters: dict[str, Any] = {
             self._output_bound: sampling.max_output_tokens,
@@ -86,13 +89,14 @@ class OpenAIChatClient:
             "frequency_penalty": sampling.frequency_penalty,
             "presence_penalty": sampling.presence_penalty,
             "response_format": self._response_format(request),
+            "service_tier": request.service_tier if self._knows_service_tiers else None,
         }
-        completion: ChatCompletion = await self._sdk.chat.completions.create(
+        response = await self._sdk.chat.completions.with_raw_response.create(
             model=request.model,
             messages=[{"role": turn.role, "content": turn.content} for turn in self._turns(request)],  # type: ignore[misc]
             **{name: value for name, value in parameters.items() if value is not None},
         )
-        return completion
+        return _answer(response.parse(), limits=self._said_limits.read(response.headers))
 
     def _response_format(self, request: ChatRequest) -> dict[str, Any] | None:
         match self._structured_outputs:
@@ -113,10 +117,17 @@ class OpenAIChatClient:
         spelt_out = f"{system.content}\nIt must meet this JSON schema, with nothing before or after it: {schema}"
         return (Message(system.role, spelt_out), *others)
 
+    def _known(self) -> tuple[object, ...]:
+        """What is known of the server."""
+        return (self._structured_outputs, self._output_bound, self._knows_service_tiers)
+
     def _learn_from(self, error: openai.BadRequestError) -> bool:
         """Whether this 400 taught us something about the server that makes another try worth while."""
         if self._structured_outputs in _WEAKER and faults.complains_about(error, "response_format", "json_schema"):
             self._structured_outputs = _WEAKER[self._structured_outputs]
+            return True
+        if self._knows_service_tiers and faults.complains_about(error, "service_tier"):
+            self._knows_service_tiers = False
             return True
         # Once only: a server may also complain of its size, and then it does so under either name.
         if not self._output_bound_was_switched and faults.complains_about(error, self._output_bound):
@@ -134,13 +145,15 @@ class OpenAIChatClient:
             raise
         except faults.FOREIGN as error:
             fault = faults.translate(error, step=step, model=model, now=datetime.now(UTC), secret=self._api_key)
+            if isinstance(error, openai.APIStatusError) and isinstance(fault, AttemptFailed):
+                fault.limits = self._said_limits.read(error.response.headers)
             # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
             raise fault from None
         except Exception as error:  # noqa: BLE001 - what nobody has foreseen is the provider's too, never a document's
             raise ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})") from None
 
 
-def _answer(completion: ChatCompletion) -> Answer:
+def _answer(completion: ChatCompletion, *, limits: Mapping[str, float]) -> Answer:
     """Read defensively: a server that is merely like OpenAI's may leave out anything."""
     choices = getattr(completion, "choices", None)
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -154,6 +167,7 @@ def _answer(completion: ChatCompletion) -> Answer:
         finish_reason=getattr(choice, "finish_reason", None) or "stop",
         refusal=getattr(message, "refusal", None),
         usage=_usage(completion),
+        limits=limits,
     )
 
 

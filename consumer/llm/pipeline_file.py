@@ -9,7 +9,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
 from consumer.contracts import NotBlank, OutputValue
 from consumer.errors import InvalidAnswer
@@ -27,6 +36,10 @@ def _task_name(name: str) -> str:
     return name
 
 
+def _as_list(models: object) -> object:
+    return [models] if isinstance(models, str) else models
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,12 +50,38 @@ class Task(_Part):
     name: Annotated[str, AfterValidator(_task_name)]
     prompt: NotBlank
     output: Output
-    model: NotBlank | None = None
+    model: Annotated[list[NotBlank], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    """The first choice, and what is asked where that one fails or is too small."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The first choice and its fall-backs; empty where the task names none."""
+        return tuple(self.model or ())
+
+    @field_serializer("model")
+    def _as_written(self, model: list[str] | None) -> list[str] | str | None:
+        """One model is written as a name, and so is part of the version as a name."""
+        return model[0] if model and len(model) == 1 else model
+
+
+class ModelLimits(_Part):
+    """What one model allows, where that is not what the account allows; None means not known."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    input_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    output_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    context_tokens: int | None = Field(default=None, gt=0)
+
+    @property
+    def limits_minutes(self) -> bool:
+        """Whether it has a limit a minute of its own."""
+        return any(value is not None for name, value in self if name != "context_tokens")
 
 
 class Example(_Part):
@@ -60,6 +99,7 @@ class PipelineFile(_Part):
     instructions: str = ""
     tasks: list[Task] = Field(min_length=1)
     examples: list[Example] = Field(default_factory=list)
+    models: dict[str, ModelLimits] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -79,7 +119,7 @@ class PipelineFile(_Part):
     def version(self, *, mode: str, default_model: str) -> str:
         """A hash of all that shapes an answer: the same version means the same questions to the same models."""
         model = default_model if any(task.model is None for task in self.tasks) else None
-        shape = {"file": self.model_dump(mode="json", exclude={"name", "mode"}), "mode": mode, "model": model}
+        shape = {"file": self.model_dump(mode="json", exclude={"name", "mode", "models"}), "mode": mode, "model": model}
         # The keys are not sorted: a model writes its answer in the order of the schema's properties.
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
 

@@ -21,17 +21,25 @@ class Step:
     """One call's worth of tasks, and the turns of the chat that come before every document."""
 
     name: str
-    model: str
+    models: tuple[str, ...]
+    """The first choice, and what is asked where that one fails or is too small."""
     tasks: tuple[Task, ...]
     preamble: tuple[Message, ...]
     schema: dict[str, Any]
     sampling: Sampling
 
-    def request(self, text: str) -> ChatRequest:
+    @property
+    def model(self) -> str:
+        """The first choice."""
+        return self.models[0]
+
+    def request(self, text: str, *, service_tier: str | None = None) -> ChatRequest:
         """Ask about one document."""
         return ChatRequest(
             step=self.name,
             model=self.model,
+            fallbacks=self.models[1:],
+            service_tier=service_tier,
             messages=(*self.preamble, Message("user", text)),
             schema=self.schema,
             sampling=self.sampling,
@@ -72,7 +80,7 @@ def steps_of(pipeline: PipelineFile, *, mode: str, default_model: str) -> tuple[
 
 def _fused_step(pipeline: PipelineFile, default_model: str) -> Step:
     wanted = {field: {getattr(task, field) for task in pipeline.tasks} for field in _SAMPLING_FIELDS}
-    wanted["model"] = {task.model or default_model for task in pipeline.tasks}
+    wanted["model"] = {task.models or (default_model,) for task in pipeline.tasks}
     problems = [
         f"{pipeline.name}: fused mode asks all tasks in one call, but they differ in {field}; "
         "make them equal or set the mode to fanout"
@@ -89,7 +97,7 @@ def _step(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_mo
     bounds = [task.max_output_tokens for task in tasks]
     return Step(
         name=name,
-        model=first.model or default_model,
+        models=first.models or (default_model,),
         tasks=tasks,
         preamble=(Message("system", _system(tasks, pipeline.instructions)), *_turns(tasks, pipeline.examples)),
         schema=_schema(tasks),

@@ -32,6 +32,21 @@ DOCUMENT_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120
 ANY: tuple[str, ...] = ()
 """A label whose values are not known beforehand."""
 
+CONSTRAINTS = (
+    "concurrency",
+    "requests",
+    "tokens",
+    "input_tokens",
+    "output_tokens",
+    "gate",
+    "circuit",
+    "budget",
+)
+"""What can hold a call back."""
+
+PAUSE_REASONS = ("backpressure", "circuit", "budget")
+"""Why partitions are not being read."""
+
 TYPE_NAMES: dict[type, str] = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
 
 
@@ -124,11 +139,11 @@ CATALOGUE = (
     Metric(
         "admission_wait_seconds_total",
         Counter,
-        {"constraint": ("concurrency", "requests", "tokens", "input_tokens", "output_tokens", "gate")},
+        {"constraint": CONSTRAINTS},
         every_value=False,
         meaning="Seconds that calls have waited, by the constraint that held them; waiting calls add up, so it can "
         "grow by more than a second a second.",
-        remedy="The constraint that grows fastest is what limits you: raise that limit, or your quota, first.",
+        remedy="The constraint that grows fastest is what limits you; docs/limits.md says what to do about each.",
     ),
     Metric(
         "admission_limit",
@@ -161,9 +176,31 @@ CATALOGUE = (
     Metric(
         "consumption_paused",
         Gauge,
-        {"reason": ANY},
+        {"reason": PAUSE_REASONS},
         meaning="1 while some partition is not being read, by reason; backpressure: enough of its records are open.",
-        remedy="backpressure is normal with a backlog. Any other reason: mend what it names; reading then resumes.",
+        remedy="backpressure is normal with a backlog. circuit: the provider fails, or the account is empty. budget: "
+        "it is spent until the hour or the day is over. Reading then resumes by itself.",
+    ),
+    Metric(
+        "circuit_open",
+        Gauge,
+        {"model": ANY},
+        meaning="1 while a model's calls fail one after the other, or its account is empty, and only probes go out.",
+        remedy="See the log's circuit.opened for the reason; nothing is lost, documents wait.",
+    ),
+    Metric(
+        "budget_spent_ratio",
+        Gauge,
+        {"window": ANY},
+        meaning="The part of this replica's share of the budget that is spent, in the present hour and day (UTC).",
+        remedy="At 1 nothing more goes out until the window is over; raise DOCSLUICE_BUDGET_USD_PER_HOUR or _PER_DAY.",
+    ),
+    Metric(
+        "useful_replicas",
+        Gauge,
+        meaning="With more replicas than this, some have nothing to do: the partitions, or the calls that the limits "
+        "let be in flight, whichever are fewer.",
+        remedy="Fewer than you run: stop some. To use more, add partitions, or raise the limits.",
     ),
     Metric(
         "partition_open_records",
@@ -246,6 +283,9 @@ class Metrics:
     retries_total: Counter
     dead_letters_total: Counter
     consumption_paused: Gauge
+    circuit_open: Gauge
+    budget_spent_ratio: Gauge
+    useful_replicas: Gauge
     partition_open_records: Gauge
     partition_lag_records: Gauge
     commit_metadata_ratio: Gauge
@@ -261,7 +301,8 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         for metric in CATALOGUE:
             setattr(self, metric.name, metric.register(self.registry))
-        self.consumption_paused.labels(reason="backpressure").set(0)
+        for reason in PAUSE_REASONS:
+            self.consumption_paused.labels(reason=reason).set(0)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""

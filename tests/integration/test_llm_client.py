@@ -16,8 +16,10 @@ import pytest
 import structlog
 from aiohttp import web
 
-from consumer.admission.admission import Admission, Limits
+from consumer.admission.admission import Admission
+from consumer.admission.limits import Limits
 from consumer.analysis import Analyzer
+from consumer.asking import Asker
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
     AttemptFailed,
@@ -634,15 +636,10 @@ def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
         limits=Limits(max_concurrency=1), timer=asyncio.get_running_loop(), on_wait=lambda _constraint, _seconds: None
     )
     admission.close_gate = lambda seconds: None  # type: ignore[method-assign]
-    analyzer = Analyzer(
-        steps=steps(mode="fused"),
-        client=client,
-        admission=admission,
-        prices=FakePrices(),
-        metrics=metrics,
-        max_attempts=3,
-        sleep=FakeSleep(),
+    asker = Asker(
+        client=client, admission=admission, prices=FakePrices(), metrics=metrics, max_attempts=3, sleep=FakeSleep()
     )
+    analyzer = Analyzer(steps=steps(mode="fused"), asker=asker, metrics=metrics)
     identity = Identity(
         group_id="g", result_topic="results", dead_letter_topic="dead", pipeline_version="v", mode="fused"
     )

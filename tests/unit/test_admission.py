@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.admission.admission import Admission, Limits, Reservation
+from consumer.admission.admission import Admission
+from consumer.admission.limits import Ask, Limits
+from consumer.admission.permit import Permit
 from consumer.contracts import Usage
 from tests.fakes.timer import ManualTimer, settled
 
@@ -17,19 +19,20 @@ from tests.fakes.timer import ManualTimer, settled
 class Call:
     """One caller: waits for admission, stays until told to end, and notes when each happened."""
 
-    def __init__(self, desk: Desk, usage: Usage) -> None:
+    def __init__(self, desk: Desk, usage: Usage, model: str) -> None:
         self._desk = desk
         self.usage = usage
+        self.model = model
         self.arrived_at = desk.timer.time()
         self.admitted_at: float | None = None
         self.waited_until: float | None = None
-        self.reservation: Reservation | None = None
+        self.permit: Permit | None = None
         self._may_end = asyncio.Event()
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         try:
-            async with self._desk.admission.admit(self.usage) as self.reservation:
+            async with self._desk.admission.admit(Ask(model=self.model, usage=self.usage)) as self.permit:
                 self.admitted_at = self.waited_until = self._desk.timer.time()
                 self._desk.admitted.append(self)
                 await self._may_end.wait()
@@ -67,11 +70,16 @@ class Desk:
         if seconds:
             self.waits[constraint] += seconds
 
-    async def call(self, input_tokens: int = 0, output_tokens: int = 0) -> Call:
-        call = Call(self, Usage(input_tokens=input_tokens, output_tokens=output_tokens))
+    async def call(self, input_tokens: int = 0, output_tokens: int = 0, *, model: str = "m") -> Call:
+        call = Call(self, Usage(input_tokens=input_tokens, output_tokens=output_tokens), model)
         self.calls.append(call)
         await settled()
         return call
+
+    def refuse(self, pause_seconds: float) -> None:
+        """The provider asks for a pause, as if it were in a refusal to a call of long ago."""
+        self.admission._lane("m").gate.close(pause_seconds, now=self.timer.time())
+        self.admission._admit_ready()
 
     def available(self, constraint: str) -> float:
         return self.admission.limits_and_available()[constraint][1]
@@ -165,8 +173,8 @@ async def test_unused_reservation_is_given_back() -> None:
     first = await desk.call(100)
     await desk.timer.run(10)
     second = await desk.call(100)
-    assert first.reservation is not None
-    first.reservation.settle(Usage(input_tokens=40))
+    assert first.permit is not None
+    first.permit.answered(Usage(input_tokens=40))
     await settled()
     await desk.timer.run(4.1)
     assert second.is_inside()
@@ -178,8 +186,8 @@ async def test_what_was_used_beyond_the_reservation_is_taken() -> None:
     desk = Desk(tokens_per_minute=600)
     first = await desk.call(10)
     await desk.timer.run(1)
-    assert first.reservation is not None
-    first.reservation.settle(Usage(input_tokens=100, output_tokens=10))
+    assert first.permit is not None
+    first.permit.answered(Usage(input_tokens=100, output_tokens=10))
     second = await desk.call(10)
     await desk.timer.run(10.9)
     assert not second.is_inside()
@@ -188,14 +196,14 @@ async def test_what_was_used_beyond_the_reservation_is_taken() -> None:
     await desk.close()
 
 
-async def test_settling_twice_counts_once() -> None:
-    """The second settling is against the first, not against the reservation again."""
+async def test_a_call_ends_once() -> None:
+    """Of its end the first word counts."""
     desk = Desk(tokens_per_minute=6000)
     call = await desk.call(1000)
     await desk.timer.run(10)
-    assert call.reservation is not None
+    assert call.permit is not None
     for _ in range(2):
-        call.reservation.settle(Usage(input_tokens=1040))
+        call.permit.answered(Usage(input_tokens=1040))
     assert desk.available("tokens") == pytest.approx(-40)
     await desk.close()
 
@@ -216,8 +224,8 @@ async def test_a_settlement_leaves_the_request_counted() -> None:
     desk = Desk(requests_per_minute=60)
     call = await desk.call(10)
     await desk.timer.run(1)
-    assert call.reservation is not None
-    call.reservation.settle(Usage())
+    assert call.permit is not None
+    call.permit.answered(Usage())
     assert desk.available("requests") == pytest.approx(0)
     await desk.close()
 
@@ -265,7 +273,7 @@ async def test_a_caller_that_fails_frees_its_slot() -> None:
     """An exception inside leaves nothing in flight."""
     desk = Desk(max_concurrency=1)
     with pytest.raises(RuntimeError):
-        async with desk.admission.admit(Usage()):
+        async with desk.admission.admit(Ask(model="m", usage=Usage())):
             raise RuntimeError
     assert desk.available("concurrency") == 1
 
@@ -274,7 +282,7 @@ async def test_the_gate_holds_everyone_back() -> None:
     """While it is closed nobody goes out, though there is room; those already out are not disturbed."""
     desk = Desk()
     inside = await desk.call()
-    desk.admission.close_gate(7)
+    desk.refuse(7)
     waiting = [await desk.call() for _ in range(3)]
     await desk.timer.run(6.9)
     assert inside.is_inside()
@@ -288,8 +296,8 @@ async def test_the_gate_holds_everyone_back() -> None:
 async def test_a_shorter_closing_does_not_open_the_gate_earlier() -> None:
     """The longest that any call was told to wait holds for all."""
     desk = Desk()
-    desk.admission.close_gate(10)
-    desk.admission.close_gate(1)
+    desk.refuse(10)
+    desk.refuse(1)
     call = await desk.call()
     await desk.timer.run(9.9)
     assert not call.is_inside()
@@ -302,7 +310,7 @@ async def test_the_gate_closes_on_those_who_wait_already() -> None:
     """A waiter whose tokens have come meanwhile still waits for the gate, and from its closing on for nothing else."""
     desk = Desk(requests_per_minute=60)
     call = await desk.call()
-    desk.admission.close_gate(30)
+    desk.refuse(30)
     await desk.timer.run(29.9)
     assert not call.is_inside()
     await desk.timer.run(0.2)
@@ -322,7 +330,7 @@ async def test_waiting_is_charged_to_what_caused_it() -> None:
     await first.end()
     assert second.is_inside()
     assert desk.waits == pytest.approx({"requests": 3, "concurrency": 5})
-    desk.admission.close_gate(4)
+    desk.refuse(4)
     await desk.call()
     await desk.timer.run(2)
     await second.end()
@@ -368,7 +376,7 @@ async def test_what_exceeds_a_minutes_limit_never_fits(
     limits: dict[str, float | None], usage: Usage, word: str
 ) -> None:
     """Such a call could never pass at any provider; the sentence names the limit."""
-    misfit = Desk(**limits).admission.fits(usage)
+    misfit = Desk(**limits).admission.fits(Ask(model="m", usage=usage))
     assert misfit is not None
     assert word in misfit
     assert "1000 a minute" in misfit
@@ -381,7 +389,7 @@ async def test_what_meets_a_minutes_limit_fits(limits: dict[str, float | None]) 
     """A call of just the limit passes in time, and one call passes under any rate of requests, be it one an hour."""
     desk = Desk(**limits)
     usage = Usage(input_tokens=500, output_tokens=500)
-    assert desk.admission.fits(usage) is None
+    assert desk.admission.fits(Ask(model="m", usage=usage)) is None
     call = await desk.call(usage.input_tokens, usage.output_tokens)
     await desk.timer.run(121)
     assert call.is_inside()
@@ -403,10 +411,11 @@ async def test_the_metrics_show_limits_and_what_is_left() -> None:
 
 def test_the_metrics_expect_waits_for_what_is_limited() -> None:
     """And for nothing that no setting asks for; the provider may always ask for a pause."""
-    assert Desk().admission.constraints == ("concurrency", "gate")
-    assert Desk(tokens_per_minute=1).admission.constraints == ("concurrency", "tokens", "gate")
-    limited = Desk(requests_per_minute=1, input_tokens_per_minute=1, output_tokens_per_minute=1)
-    assert limited.admission.constraints == ("concurrency", "requests", "input_tokens", "output_tokens", "gate")
+    always = ("concurrency", "requests", "gate", "circuit")
+    assert Desk().admission.constraints == always, "a provider may refuse, and so teach a pace, at any time"
+    assert Desk(requests_per_minute=1).admission.constraints == always
+    limited = Desk(input_tokens_per_minute=1, output_tokens_per_minute=1).admission.constraints
+    assert limited == ("concurrency", "requests", "input_tokens", "output_tokens", "gate", "circuit")
 
 
 @pytest.mark.parametrize("used", [0.8, 1.0])
@@ -425,8 +434,8 @@ async def test_the_limit_is_used_up(used: float) -> None:
         desk.admitted.clear()
         while inside and desk.timer.time() - (inside[0].admitted_at or 0) >= 3:
             call = inside.pop(0)
-            assert call.reservation is not None
-            call.reservation.settle(actual)
+            assert call.permit is not None
+            call.permit.answered(actual)
             total += actual.input_tokens
             await call.end()
         assert total <= per_minute / 60 * second
@@ -474,18 +483,18 @@ async def test_whatever_happens(limits: dict[str, float | None], operations: lis
                 await waiting[number % len(waiting)].cancel()
             case "end" if inside:
                 call = inside[number % len(inside)]
-                assert call.reservation is not None
+                assert call.permit is not None
                 used = Usage(
                     input_tokens=call.usage.input_tokens * more // 100,
                     output_tokens=call.usage.output_tokens * more // 100,
                 )
-                call.reservation.settle(used)
+                call.permit.answered(used)
                 call.usage = used
                 await call.end()
             case "time out" if inside:
                 await inside[number % len(inside)].cancel()
             case "gate":
-                desk.admission.close_gate(number)
+                desk.refuse(number)
             case "cancel on admission" if waiting and (alarm := desk.timer.next_alarm()) is not None:
                 desk.timer.advance_to(alarm)  # admits some; none of them has run
                 waiting[number % len(waiting)].task.cancel()

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import structlog
+import tenacity
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.admission.admission import Admission, Limits
-from consumer.analysis import QUOTA_PAUSE_SECONDS, Analyzer, Spending
+from consumer.admission.admission import Admission
+from consumer.admission.limits import Limits
+from consumer.analysis import Analyzer
+from consumer.asking import Asker, _pause_seconds
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
     AttemptFailed,
@@ -25,6 +28,7 @@ from consumer.errors import (
     ServiceFault,
 )
 from consumer.llm.chat import Answer, ChatRequest
+from consumer.spending import Spending
 from consumer.telemetry.metrics import PREFIX, Metrics
 from tests.fakes.chat import USAGE, FakeChatClient, Replies, Reply, by_step, in_turn, right, say
 from tests.fakes.prices import MODEL, FakePrices
@@ -53,24 +57,34 @@ class Lab:
             timer=self.timer,
             on_wait=lambda constraint, seconds: self.waits.append((constraint, seconds)),
         )
-        self.analyzer = Analyzer(
-            steps=changes.pop("steps", steps()),
+        asker = Asker(
             client=self.client,
             admission=self.admission,
             prices=FakePrices(),
             metrics=self.metrics,
             max_attempts=changes.pop("max_attempts", 3),
+            context_tokens=changes.pop("context_tokens", None),
             sleep=sleep or self.sleep,
+        )
+        self.analyzer = Analyzer(
+            steps=changes.pop("steps", steps()),
+            asker=asker,
+            metrics=self.metrics,
+            max_cost_usd=changes.pop("max_cost_usd", None),
+            service_tier=changes.pop("service_tier", None),
         )
         assert not changes
 
     async def analyze(self, text: str = SECRET_TEXT, spending: Spending | None = None) -> dict[str, Any]:
         """Analyze, and let time pass whenever everybody waits for it."""
         task = asyncio.create_task(self.analyzer.analyze(text, spending or Spending()))
-        await settled()
-        while not task.done() and (alarm := self.timer.next_alarm()) is not None:
-            self.timer.advance_to(alarm)
+        idle = 0
+        while not task.done() and idle < 100:
             await settled()
+            alarm = self.timer.next_alarm()
+            if alarm is not None:
+                self.timer.advance_to(alarm)
+            idle = idle + 1 if alarm is None else 0
         return await task
 
     async def rejection(self, spending: Spending | None = None) -> RecordRejected:
@@ -121,9 +135,11 @@ async def test_fused_is_one_call() -> None:
 
 
 async def test_the_models_of_the_tasks_are_known() -> None:
-    """The result names one for each task, also where a call did several."""
+    """One for each task, also where a call did several."""
     for mode in ("fanout", "fused"):
-        assert Lab(steps=steps(mode=mode)).analyzer.models == {"summary": MODEL, "category": MODEL}
+        spending = Spending()
+        await Lab(steps=steps(mode=mode)).analyze(spending=spending)
+        assert spending.models == {"summary": MODEL, "category": MODEL}
 
 
 # What is tried again
@@ -141,22 +157,39 @@ async def test_what_passes_is_tried_again(fault: type[AttemptFailed]) -> None:
     assert lab.samples("retries_total") == {("summary", fault.outcome): 2}
 
 
-async def test_pauses_grow_with_jitter() -> None:
+def _pauses(fault: AttemptFailed, *, count: int = 40) -> list[float]:
+    """How long is paused after each of so many failures."""
+    pauses = []
+    for number in range(1, count + 1):
+        outcome: tenacity.Future = tenacity.Future(number)
+        outcome.set_exception(fault)
+        state = tenacity.RetryCallState(tenacity.AsyncRetrying(), None, (), {})
+        state.attempt_number, state.outcome = number, outcome
+        pauses.append(_pause_seconds(state))
+    return pauses
+
+
+def test_pauses_grow_with_jitter() -> None:
     """Up to half a second, one, two, four, … and never above twenty: all of it random, so that nobody keeps step."""
-    lab = Lab(by_step({"summary": [ProviderUnavailable("no")] * 40}))
-    await lab.analyze()
+    pauses = _pauses(ProviderUnavailable("no"))
     bounds = [min(20, 0.5 * 2**number) for number in range(40)]
-    assert all(0 <= pause <= bound for pause, bound in zip(lab.sleep.pauses, bounds, strict=True))
-    assert len(set(lab.sleep.pauses)) == 40
-    assert max(lab.sleep.pauses) > 5
+    assert all(0 <= pause <= bound for pause, bound in zip(pauses, bounds, strict=True))
+    assert len(set(pauses)) == 40
+    assert max(pauses) > 5
 
 
-async def test_a_pause_is_never_shorter_than_the_provider_asked_for() -> None:
+def test_a_pause_is_never_shorter_than_the_provider_asked_for() -> None:
     """Retry-After and some jitter on top, or everybody would come back at once."""
-    lab = Lab(by_step({"summary": [RateLimited("no", retry_after_seconds=7)] * 3}))
-    await lab.analyze()
-    assert all(7 <= pause <= 7 + 2 for pause in lab.sleep.pauses)
-    assert len(set(lab.sleep.pauses)) == 3
+    pauses = _pauses(ProviderUnavailable("no", retry_after_seconds=7), count=3)
+    assert all(7 <= pause <= 7 + 2 for pause in pauses)
+    assert len(set(pauses)) == 3
+
+
+def test_who_waits_in_the_queue_pauses_nowhere_else() -> None:
+    """Where admission holds everybody back, a pause of one's own would only cost the place in the order."""
+    fault = RateLimited("no", retry_after_seconds=7)
+    fault.waits_in_queue = True
+    assert _pauses(fault, count=3) == [0, 0, 0]
 
 
 async def test_a_rate_limit_holds_everybody_back() -> None:
@@ -165,18 +198,20 @@ async def test_a_rate_limit_holds_everybody_back() -> None:
     started = lab.timer.time()
     await lab.analyze()
     assert lab.timer.time() >= started + 7
-    assert sum(seconds for constraint, seconds in lab.waits if constraint == "gate") == pytest.approx(7)
+    assert sum(seconds for constraint, seconds in lab.waits if constraint == "gate") == pytest.approx(2 * 7)
     order = [request.step for request in lab.client.requests]
     assert order[0] == "summary"
     assert sorted(order[1:]) == ["category", "summary"]
 
 
 async def test_an_empty_account_holds_everybody_back() -> None:
-    """For long enough to cost nothing, as often as it takes, and the document is never to blame."""
-    lab = Lab(by_step({"summary": [QuotaExhausted("empty")] * 20}))
+    """One call is tried every ten seconds, as often as it takes, and the document is never to blame."""
+    lab = Lab(by_step({"summary": [QuotaExhausted("empty")] * 20}), limits=Limits(max_concurrency=1))
     started = lab.timer.time()
     assert await lab.analyze() == OUTPUTS
-    assert lab.timer.time() >= started + 20 * QUOTA_PAUSE_SECONDS
+    assert lab.timer.time() >= started + 20 * 10
+    assert sum(seconds for constraint, seconds in lab.waits if constraint == "circuit") >= 20 * 10
+    assert lab.sleep.pauses == [0.0] * 20, "its place to wait is the queue"
 
 
 async def test_a_document_that_backs_off_holds_no_slot() -> None:
@@ -185,7 +220,7 @@ async def test_a_document_that_backs_off_holds_no_slot() -> None:
 
     async def sleep(_seconds: float) -> None:
         assert lab.free_slots() == 1
-        others.append(await lab.analyzer.analyze("another", Spending()))
+        others.append(await lab.analyze("another"))
 
     lab = Lab(
         by_step({"summary": [ProviderUnavailable("no")]}),
@@ -233,7 +268,7 @@ def _lab_where_others_succeed(reply: Replies, **changes: Any) -> Lab:
 
     async def sleep(seconds: float) -> None:
         lab.timer.advance(seconds)
-        await lab.analyzer.analyze("another", Spending())
+        await lab.analyze("another")
 
     lab = Lab(reply, sleep=sleep, steps=steps()[:1], **changes)
     return lab
@@ -259,8 +294,8 @@ async def test_limits_never_use_up_attempts(fault: AttemptFailed) -> None:
     """Even while others succeed: that says how busy we are, and nothing about the document."""
 
     async def sleep(seconds: float) -> None:
-        lab.timer.advance(seconds + QUOTA_PAUSE_SECONDS)
-        await lab.analyzer.analyze("another", Spending())
+        lab.timer.advance(seconds)
+        await lab.analyze("another")
 
     lab = Lab(_only_this_document_fails(fault, times=50), sleep=sleep, steps=steps()[:1], max_attempts=2)
     assert await lab.analyze() == {"summary": OUTPUTS["summary"]}
@@ -275,7 +310,7 @@ async def test_failures_before_and_after_an_outage_count_and_those_in_it_do_not(
         failures += 1
         lab.timer.advance(seconds)
         if failures in {1, 2, 203}:
-            await lab.analyzer.analyze("another", Spending())
+            await lab.analyze("another")
 
     lab = Lab(_only_this_document_fails(ProviderUnavailable("500")), sleep=sleep, steps=steps()[:1], max_attempts=3)
     spending = Spending()
@@ -292,7 +327,7 @@ async def test_a_judgement_on_another_document_is_a_sign_of_life() -> None:
 
     async def sleep(_seconds: float) -> None:
         with pytest.raises(RecordRejected):
-            await lab.analyzer.analyze("another", Spending())
+            await lab.analyze("another")
 
     lab = Lab(reply, sleep=sleep, steps=steps()[:1], max_attempts=2)
     assert (await lab.rejection()).reason is DeadLetterReason.ATTEMPTS_EXHAUSTED
@@ -544,7 +579,7 @@ async def test_a_server_that_reports_no_usage_costs_nothing() -> None:
     )
     spending = Spending()
     await lab.analyze(spending=spending)
-    assert spending == Spending(attempts=1, invested=1)
+    assert spending == Spending(attempts=1, invested=1, models={"summary": MODEL})
     assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(0, abs=1)
 
 

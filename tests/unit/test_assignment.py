@@ -21,6 +21,9 @@ class Consumer:
     def pause(self, *partitions: TopicPartition) -> None:
         assert not partitions
 
+    def assignment(self) -> frozenset[TopicPartition]:
+        return frozenset()
+
     def subscription(self) -> frozenset[str]:
         return frozenset({"documents"})
 

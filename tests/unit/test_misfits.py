@@ -118,6 +118,7 @@ BY_SCHEMA: dict[str, set[str]] = {
     "model-field": set(),
     "is-instance": {"is_instance_of"},
     "function-after": {"value_error"},
+    "function-before": {"value_error"},
     "literal": {"literal_error", "string_unicode"},
     "str": {"string_type", "string_unicode"},
     "int": {"int_type", "int_parsing", "int_parsing_size", "int_from_float", "finite_number"},

@@ -13,8 +13,10 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.admission.admission import Admission, Limits
+from consumer.admission.admission import Admission
+from consumer.admission.limits import Limits
 from consumer.analysis import Analyzer
+from consumer.asking import Asker
 from consumer.contracts import (
     ERROR_HEADER_PREFIX,
     REASONS_OF_RECORDS,
@@ -63,8 +65,7 @@ class Line:
         self.admission = Admission(
             limits=Limits(max_concurrency=max_concurrency), timer=timer, on_wait=lambda _constraint, _seconds: None
         )
-        analyzer = Analyzer(
-            steps=steps(mode=mode),
+        asker = Asker(
             client=self.client,
             admission=self.admission,
             prices=FakePrices(),
@@ -72,6 +73,7 @@ class Line:
             max_attempts=3,
             sleep=FakeSleep(on_sleep=timer.advance),
         )
+        analyzer = Analyzer(steps=steps(mode=mode), asker=asker, metrics=self.metrics)
         identity = Identity(
             group_id="docsluice",
             result_topic=RESULTS,

@@ -141,7 +141,7 @@ BAD_FIELDS: list[tuple[tuple[str | int, ...], Any, str]] = [
         {"type": "json", "schema": {"type": "x"}},
         "tasks.0.output.json.schema: not a JSON schema",
     ),
-    (("tasks", 0, "model"), " ", "tasks.0.model: must not be blank"),
+    (("tasks", 0, "model"), " ", "tasks.0.model.0: must not be blank"),
     (("tasks", 0, "max_output_tokens"), 0, "tasks.0.max_output_tokens: must be at least 1"),
     (("tasks", 0, "temperature"), 2.1, "tasks.0.temperature: must be at most 2"),
     (("tasks", 0, "temperature"), "hot", "tasks.0.temperature: must be a number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -69,7 +70,8 @@ async def test_the_counters_that_exist_before_anything_happens() -> None:
     settings = load_settings({"openai_base_url": "http://unused", "requests_per_minute": 60})
     built = Service(settings)
     client = service.client_of(settings)
-    built._pipeline_of(client, FakeOutbox())
+    async with contextlib.AsyncExitStack() as cleanup:
+        built._pipeline_of(client, FakeOutbox(), await built._admission_of(cleanup))
     await client.close()
     lines = built._metrics.exposition().decode().splitlines()
     labels = {line.rpartition(" ")[0] for line in lines}
@@ -84,5 +86,5 @@ async def test_the_counters_that_exist_before_anything_happens() -> None:
     }
     prefix = "docsluice_admission_wait_seconds_total"
     assert {label for label in labels if label.startswith(prefix + "{")} == {
-        f'{prefix}{{constraint="{constraint}"}}' for constraint in ("concurrency", "requests", "gate")
+        f'{prefix}{{constraint="{constraint}"}}' for constraint in ("concurrency", "requests", "gate", "circuit")
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def test_the_defaults() -> None:
         "delivery": "exactly_once",
         "ordering": "unordered",
         "model": "gpt-4o-mini",
-        "max_concurrency": 16,
+        "max_concurrency": "16",
         "request_timeout_seconds": 60.0,
         "max_attempts": 5,
         "max_open_records_per_partition": 256,
@@ -53,6 +54,7 @@ def test_the_defaults() -> None:
         "max_open_bytes": 134217728,
         "commit_interval_seconds": 0.5,
         "drain_seconds": 30.0,
+        "state_dir": Path(".docsluice"),
         "http_host": "0.0.0.0",  # noqa: S104 - the default that is documented
         "http_port": 9464,
         "log_level": "INFO",
@@ -86,6 +88,12 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
         "mode": ("fused", "fused"),
         "log_format": ("console", "console"),
         "log_level": ("DEBUG", "DEBUG"),
+        "max_concurrency": ("auto:4..128", "auto:4..128"),
+        "budget_usd_per_hour": ("1.50", Decimal("1.50")),
+        "budget_usd_per_day": ("20", Decimal(20)),
+        "max_cost_usd_per_document": ("0.001", Decimal("0.001")),
+        "service_tier": ("flex", "flex"),
+        "state_dir": ("s", Path("s")),
     }
     annotation = Settings.model_fields[field].annotation
     number = ("7", 7) if "int" in str(annotation) or "float" in str(annotation) else (f"some-{field}", f"some-{field}")
@@ -134,7 +142,7 @@ BAD_VALUES = [
     ("DOCSLUICE_ORDERING", "random", "must be one of unordered, key, partition"),
     ("DOCSLUICE_MODEL", " ", "must not be empty"),
     ("DOCSLUICE_MODE", "fussed", "must be one of fanout, fused"),
-    ("DOCSLUICE_MAX_CONCURRENCY", "0", "must be at least 1"),
+    ("DOCSLUICE_MAX_CONCURRENCY", "0", "must be from 1 to 10,000"),
     ("DOCSLUICE_MAX_CONCURRENCY", "many", "must be a whole number"),
     ("DOCSLUICE_MAX_CONCURRENCY", "1.5", "must be a whole number"),
     ("DOCSLUICE_REQUESTS_PER_MINUTE", "0", "must be greater than 0"),

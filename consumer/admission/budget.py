@@ -1,0 +1,101 @@
+"""Dollars an hour and a day. Pure: time is passed in, in seconds since the epoch, so that windows survive a restart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+HOUR_SECONDS = 3600.0
+DAY_SECONDS = 86_400.0
+_NOTHING = Decimal(0)
+
+
+class Spent(NamedTuple):
+    """What was spent in one window."""
+
+    window: str
+    began_at: float
+    usd: Decimal
+
+
+@dataclass(slots=True, kw_only=True)
+class _Window:
+    name: str
+    seconds: float
+    cap_usd: Decimal
+    began_at: float = 0.0
+    spent_usd: Decimal = _NOTHING
+
+    def roll(self, now: float) -> None:
+        """Begin the window that `now` is in: windows are aligned to the epoch, so hours and days are those of UTC."""
+        begin = now // self.seconds * self.seconds
+        if begin > self.began_at:
+            self.began_at, self.spent_usd = begin, _NOTHING
+
+
+class Budget:
+    """Keeps what was spent, and what the calls under way may cost, below each window's cap.
+
+    A call goes out while both together leave room for what it is expected to cost; so what is spent can pass the cap
+    by no more than the calls under way were underestimated. In a window in which nothing is spent one call may always
+    go out, however small the cap: or nothing ever would.
+    """
+
+    def __init__(self, *, usd_per_hour: Decimal | None = None, usd_per_day: Decimal | None = None) -> None:
+        caps = (("hour", HOUR_SECONDS, usd_per_hour), ("day", DAY_SECONDS, usd_per_day))
+        self._windows = [_Window(name=name, seconds=s, cap_usd=cap) for name, s, cap in caps if cap is not None]
+        self._reserved_usd = _NOTHING
+        self._share = Decimal(1)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any cap."""
+        return bool(self._windows)
+
+    def set_share(self, share: float) -> None:
+        """Which part of every cap is ours."""
+        self._share = Decimal(str(share))
+
+    def restore(self, spent: Spent) -> None:
+        """Go on from what was spent before a restart; another window than the present one's is over and forgotten."""
+        for window in self._windows:
+            if window.name == spent.window and spent.began_at >= window.began_at:
+                window.began_at, window.spent_usd = spent.began_at, spent.usd
+
+    def wait_seconds(self, cost_usd: Decimal, *, now: float) -> float:
+        """How long until a call may go out; 0 when it may now."""
+        return max((self._wait(window, cost_usd, now) for window in self._windows), default=0.0)
+
+    def reserve(self, cost_usd: Decimal) -> None:
+        """A call that may cost so much goes out."""
+        self._reserved_usd += cost_usd
+
+    def settle(self, reserved_usd: Decimal, actual_usd: Decimal, *, now: float) -> None:
+        """It has ended, and has cost so much."""
+        self._reserved_usd -= reserved_usd
+        for window in self._windows:
+            window.roll(now)
+            window.spent_usd += actual_usd
+
+    def spent(self, *, now: float) -> list[Spent]:
+        """What was spent in the present windows."""
+        for window in self._windows:
+            window.roll(now)
+        return [Spent(window.name, window.began_at, window.spent_usd) for window in self._windows]
+
+    def spent_ratios(self, *, now: float) -> dict[str, float]:
+        """By window, the part of our share of the cap that was spent; over 1 when the calls cost more than expected."""
+        ratios = {}
+        for window in self._windows:
+            window.roll(now)
+            cap = window.cap_usd * self._share
+            ratios[window.name] = float(window.spent_usd / cap) if cap else 0.0
+        return ratios
+
+    def _wait(self, window: _Window, cost_usd: Decimal, now: float) -> float:
+        window.roll(now)
+        committed = window.spent_usd + self._reserved_usd
+        if committed == 0 or committed + cost_usd <= window.cap_usd * self._share:
+            return 0.0
+        return window.began_at + window.seconds - now

@@ -1,0 +1,84 @@
+"""Whether a provider is well, from how its calls end. Pure: time is passed in, in seconds that never go back.
+
+    closed ── faults in a row, or an empty account ──► open ── a probe was answered ──► closed
+
+While it is open nobody goes out but a probe, which is one document's call like any other.
+"""
+
+from __future__ import annotations
+
+_FAULTS_IN_A_ROW = 5
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 3.0
+"""So that work is back to its full rate within seconds of an outage's end, at a price of twenty calls a minute."""
+_QUOTA_PAUSE_SECONDS = 10.0
+_PROBE_PATIENCE_SECONDS = 10.0
+"""A probe that hangs must not hide for a whole request timeout that the provider is back: then another one goes out."""
+
+
+class Circuit:
+    """One model's."""
+
+    def __init__(self) -> None:
+        self._faults = 0
+        self._pause_seconds = 0.0
+        self._opened_for: str | None = None
+        self._probe_at = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether only probes go out."""
+        return self._opened_for is not None
+
+    @property
+    def opened_for(self) -> str | None:
+        """Why it is open: `faults` or `quota`; None when it is closed."""
+        return self._opened_for
+
+    def answered(self, *, is_probe: bool) -> bool:
+        """A call was answered, though it be with a refusal. Whether that closes the circuit.
+
+        Answers to calls that went out before it opened say nothing about now.
+        """
+        if self.is_open and not is_probe:
+            return False
+        was_open, self._opened_for = self.is_open, None
+        self._faults = 0
+        return was_open
+
+    def failed(self, *, is_probe: bool, now: float) -> bool:
+        """A call met a fault of the provider's. Whether that opens the circuit."""
+        if self.is_open:
+            if is_probe:
+                self._pause_seconds = min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * 2)
+                self._probe_at = now + self._pause_seconds
+            return False
+        self._faults += 1
+        return self._faults >= _FAULTS_IN_A_ROW and self._open("faults", _FIRST_PAUSE_SECONDS, now)
+
+    def exhausted(self, *, now: float) -> bool:
+        """A call was told that the account is empty, which it is for all of them. Whether that opens the circuit."""
+        if self._opened_for == "quota":
+            self._probe_at = now + _QUOTA_PAUSE_SECONDS
+            return False
+        return self._open("quota", _QUOTA_PAUSE_SECONDS, now)
+
+    def wait_seconds(self, *, now: float) -> float:
+        """How long until a call may go out; 0 when it may now."""
+        return max(0.0, self._probe_at - now) if self.is_open else 0.0
+
+    def sent(self, *, now: float) -> bool:
+        """A call goes out. Whether it is a probe: then the next one waits for its end."""
+        if self.is_open:
+            self._probe_at = now + _PROBE_PATIENCE_SECONDS
+        return self.is_open
+
+    def given_up(self, *, now: float) -> None:
+        """A probe was cancelled before its end: another one may go out at once."""
+        self._probe_at = min(self._probe_at, now)
+
+    def _open(self, reason: str, pause_seconds: float, now: float) -> bool:
+        was_open, self._opened_for = self.is_open, reason
+        self._pause_seconds = pause_seconds
+        self._probe_at = now + pause_seconds
+        return not was_open

@@ -1,0 +1,6 @@
+class AdaptiveConcurrency:
+    def __init__(self, *, floor: int, ceiling: int) -> None:
+        self.limit = ceiling
+
+    def answered(self, *, seconds: float, output_tokens: int, in_flight: int, now: float) -> None: ...
+    def overloaded(self, *, now: float) -> None: ...

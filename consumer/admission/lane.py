@@ -1,0 +1,74 @@
+"""One model's way out: its queue, and what holds its calls back. Time is passed in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from consumer.admission.circuit import Circuit
+from consumer.admission.gate import Gate
+from consumer.admission.limits import Ask
+from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """A call in a queue. `number` is its place in the order of arrival over all queues."""
+
+    number: int
+    ask: Ask
+    admitted: asyncio.Future[bool]
+    """Done when the call may go out; its result is whether it is a probe."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it waits no more, though it was never admitted."""
+        return self.admitted.cancelled()
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Lane:
+    """The queue of one model. `shared` are the account's quotas, which other lanes draw on too."""
+
+    model: str
+    shared: Sequence[Quota]
+    learned: Sequence[Quota]
+    gate: Gate = field(default_factory=Gate)
+    circuit: Circuit = field(default_factory=Circuit)
+    waiters: deque[Waiter] = field(default_factory=deque)
+    held_back_by: tuple[str, float] | None = None
+    """The constraint for which the queue's head waits, and from when on that has not been charged yet."""
+
+    @property
+    def quotas(self) -> Iterable[Quota]:
+        """All that a call must find room in."""
+        return (*self.shared, *self.learned)
+
+    def head(self) -> Waiter | None:
+        """Who is next, once those who have left are passed over."""
+        while self.waiters and self.waiters[0].has_left:
+            self.waiters.popleft()
+        return self.waiters[0] if self.waiters else None
+
+    def said(self, per_minute: Mapping[str, float], *, now: float) -> None:
+        """The provider has said, with an answer or a refusal, what it allows."""
+        for quota in self.learned:
+            if quota.name in per_minute:
+                quota.said(per_minute[quota.name], now=now)
+
+    def account_wait(self, on_wait: Callable[[str, float], None], *, now: float) -> None:
+        """Charge the time since the last look to the constraint that held the queue back, for all who waited."""
+        if self.held_back_by is not None:
+            constraint, since = self.held_back_by
+            on_wait(constraint, (now - since) * len(self.waiters))
+            self.held_back_by = (constraint, now)
+
+
+def learned_quotas(*, now: float) -> Sequence[Quota]:
+    """What is known of a model's limits from the provider alone: nothing, to begin with."""
+    return [
+        Quota(name=REQUESTS, now=now, learns_pace=True),
+        *(Quota(name=name, now=now) for name in (TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)),
+    ]

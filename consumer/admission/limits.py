@@ -1,0 +1,47 @@
+"""What may be used: by the whole account, and by each model that has limits of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from consumer.contracts import Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinuteLimits:
+    """What the provider allows a minute; None means no limit is known.
+
+    `tokens_per_minute` counts input and output together.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits(MinuteLimits):
+    """The account's limits, shared by all models that `by_model` does not name.
+
+    `max_concurrency` counts the calls of all models; with `min_concurrency` below it, it is found out between the two.
+    """
+
+    max_concurrency: int
+    min_concurrency: int | None = None
+    by_model: Mapping[str, MinuteLimits] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A call that wants to go out.
+
+    `usage` and `cost_usd` are estimates. Who `may_divert` would rather ask another model than wait for one that fails.
+    """
+
+    model: str
+    usage: Usage
+    cost_usd: Decimal = Decimal(0)
+    may_divert: bool = False

@@ -1,0 +1,121 @@
+"""Leave for one call to be out, and what admission is to learn from how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from consumer.admission.lane import Lane
+from consumer.admission.limits import Ask
+from consumer.contracts import Usage
+from consumer.errors import (
+    AttemptFailed,
+    CallTimedOut,
+    DocsluiceError,
+    QuotaExhausted,
+    RateLimited,
+    RecordRejected,
+    ServiceFault,
+)
+
+_NOTHING = Decimal(0)
+
+
+class House(Protocol):
+    """Who gave the permit."""
+
+    def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
+        """Take the difference between what was reserved and what was used; usage None leaves the tokens reserved."""
+        ...
+
+    def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
+        """The provider answers."""
+        ...
+
+    def note_judgement(self, permit: Permit) -> None:
+        """The provider is well: it has refused this very call."""
+        ...
+
+    def note_refusal(self, permit: Permit, *, pause_seconds: float | None) -> None:
+        """The provider answers: too fast."""
+        ...
+
+    def note_empty_account(self, permit: Permit) -> None:
+        """The provider wants to be paid first."""
+        ...
+
+    def note_fault(self, permit: Permit) -> None:
+        """The provider does not answer."""
+        ...
+
+    def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
+        """The provider says what it allows."""
+        ...
+
+    def note_silence(self, permit: Permit) -> None:
+        """Nobody has heard how the call ended: it was given up."""
+        ...
+
+
+class Permit:
+    """One call's. Say how it ended with `answered` or `failed`: the first word counts. Who says none gave it up."""
+
+    def __init__(self, *, ask: Ask, lane: Lane, is_probe: bool, in_flight: int, sent_at: float, house: House) -> None:
+        self.lane = lane
+        self.is_probe = is_probe
+        self.in_flight = in_flight
+        """How many calls were out when it went out, itself included."""
+        self.sent_at = sent_at
+        self.reserved_usage = ask.usage
+        self.reserved_usd = ask.cost_usd
+        self._house = house
+        self._has_ended = False
+
+    def answered(self, usage: Usage | None, *, cost_usd: Decimal = _NOTHING) -> None:
+        """It was answered, and took this much; None from a server that does not say."""
+        if self._ends():
+            self._house.settle(self, usage=usage, cost_usd=cost_usd)
+            self._house.note_answer(self, output_tokens=usage.output_tokens if usage else 0)
+
+    def said(self, limits: Mapping[str, float]) -> None:
+        """The provider has said what it allows a minute, by the names of the quotas."""
+        if limits:
+            self._house.note_limits(self, limits)
+
+    def failed(self, fault: DocsluiceError) -> None:
+        """It failed.
+
+        What a provider refused, it has not counted. A call that timed out keeps what was reserved for it, tokens and
+        dollars, for the provider may well have worked on it.
+        """
+        if not self._ends():
+            return
+        if isinstance(fault, AttemptFailed):
+            self.said(fault.limits)
+        match fault:
+            case RateLimited():
+                self._house.settle(self, usage=Usage(), cost_usd=_NOTHING)
+                self._house.note_refusal(self, pause_seconds=fault.retry_after_seconds)
+            case QuotaExhausted():
+                self._house.settle(self, usage=Usage(), cost_usd=_NOTHING)
+                self._house.note_empty_account(self)
+            case RecordRejected() | ServiceFault():
+                self._house.settle(self, cost_usd=_NOTHING)
+                self._house.note_judgement(self)
+            case CallTimedOut():
+                self._house.settle(self, cost_usd=self.reserved_usd)
+                self._house.note_fault(self)
+            case _:
+                self._house.settle(self, cost_usd=_NOTHING)
+                self._house.note_fault(self)
+
+    def close(self) -> None:
+        """The call is over, whether or not anything was said of it."""
+        if self._ends():
+            self._house.settle(self, cost_usd=self.reserved_usd)
+            self._house.note_silence(self)
+
+    def _ends(self) -> bool:
+        had_ended, self._has_ended = self._has_ended, True
+        return not had_ended

@@ -1,0 +1,106 @@
+"""One limit a minute, from all that is known of it: what was configured, what the provider says, what part is ours.
+
+Pure: time is passed in, in seconds on a clock that never goes back.
+"""
+
+from __future__ import annotations
+
+from consumer.admission.bucket import Bucket
+from consumer.admission.refusals import LearnedPace
+from consumer.contracts import Usage
+
+REQUESTS = "requests"
+INPUT_TOKENS = "input_tokens"
+OUTPUT_TOKENS = "output_tokens"
+TOKENS = "tokens"
+
+
+class Quota:
+    """Units a minute of one kind; no limit at all while none is known.
+
+    `configured` is a person's word; `said` is what the provider says of it, and `pace`, for requests, what refusals
+    have taught where it says nothing. The least of them counts.
+    """
+
+    def __init__(self, *, name: str, now: float, configured: float | None = None, learns_pace: bool = False) -> None:
+        self.name = name
+        self._known = {"configured": configured} if configured is not None else {}
+        self._pace = LearnedPace() if learns_pace else None
+        self._share = 1.0
+        self._bucket: Bucket | None = None
+        self._refresh(now)
+
+    def said(self, per_minute: float, *, now: float) -> None:
+        """The provider has said what it allows the whole account."""
+        if self._known.get("said") != per_minute:
+            self._known["said"] = per_minute
+            self._refresh(now)
+
+    def answered(self, *, now: float) -> None:
+        """A call was answered."""
+        if self._pace:
+            self._pace.answered(now=now)
+            self._refresh(now)
+
+    def refused(self, *, now: float) -> None:
+        """A call was refused for its pace."""
+        if self._pace:
+            self._pace.refused(now=now)
+            self._refresh(now)
+
+    def set_share(self, share: float, *, now: float) -> None:
+        """Which part of the account's limit is ours: above 0, at most 1."""
+        self._share = share
+        self._refresh(now)
+
+    @property
+    def whole(self) -> float | None:
+        """The account's limit a minute, as far as it is known."""
+        return min(self._known.values(), default=None)
+
+    @property
+    def per_minute(self) -> float | None:
+        """What is ours of it now; None for no limit."""
+        return self._bucket.per_minute if self._bucket else None
+
+    def amount(self, usage: Usage) -> int:
+        """How much of this limit a call takes."""
+        match self.name:
+            case "input_tokens":
+                return usage.input_tokens
+            case "output_tokens":
+                return usage.output_tokens
+            case "tokens":
+                return usage.input_tokens + usage.output_tokens
+            case _:
+                return 1
+
+    def wait_seconds(self, amount: float, *, now: float) -> float:
+        """See `Bucket.wait_seconds`."""
+        return self._bucket.wait_seconds(amount, now=now) if self._bucket else 0.0
+
+    def take(self, amount: float, *, now: float) -> None:
+        """See `Bucket.take`."""
+        if self._bucket:
+            self._bucket.take(amount, now=now)
+
+    def give_back(self, amount: float, *, now: float) -> None:
+        """See `Bucket.give_back`."""
+        if self._bucket:
+            self._bucket.give_back(amount, now=now)
+
+    def available(self, *, now: float) -> float | None:
+        """What could be taken at once; None without a limit."""
+        return self._bucket.available(now=now) if self._bucket else None
+
+    def _refresh(self, now: float) -> None:
+        # The pace was learned from refusals of our own calls, so it is all ours, whatever our share of the rest.
+        pace = self._pace.per_minute(now=now) if self._pace else None
+        shared = None if self.whole is None else self.whole * self._share
+        ours = min((limit for limit in (pace, shared) if limit is not None), default=None)
+        if ours is None:
+            self._bucket = None
+        elif self._bucket is None:
+            self._bucket = Bucket(per_minute=ours, now=now)
+        elif ours != self._bucket.per_minute:
+            self._bucket.set_rate(ours, now=now)

@@ -1,0 +1,291 @@
+"""One question to a model, asked until it is answered: choose a model, admit, call, count, judge; and again.
+
+Admission is inside the attempt, so that a document that backs off holds no slot, and every attempt pays for its own
+tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+import structlog
+import tenacity
+
+from consumer.admission.admission import Admission, CircuitOpened
+from consumer.admission.limits import Ask
+from consumer.admission.permit import Permit
+from consumer.contracts import DeadLetterReason, Usage
+from consumer.errors import AttemptFailed, DocsluiceError, RecordRejected
+from consumer.llm.chat import Answer, ChatClient, ChatRequest
+from consumer.llm.estimate import TokenEstimator
+from consumer.llm.pricing import PriceList
+from consumer.spending import Spending
+from consumer.telemetry.logs import Throttle
+from consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
+
+
+class Pulse:
+    """Counts the calls that the provider answered, to tell one document's bad luck from everybody's."""
+
+    def __init__(self) -> None:
+        self.beats = 0
+
+
+class Patience:
+    """How often one question about one document may fail.
+
+    A failure counts against the document only while the provider answers others: in an outage a document waits, for
+    as long as it takes, and never becomes a dead letter.
+    """
+
+    def __init__(self, *, max_attempts: int, pulse: Pulse) -> None:
+        self._left = max_attempts
+        self._pulse = pulse
+        self._beats_seen = pulse.beats
+
+    def failed(self, fault: AttemptFailed, *, is_failing: bool) -> None:
+        """Take note of a failure; `is_failing` when the provider is known to fail everybody."""
+        if fault.blames_document and not is_failing and self._pulse.beats > self._beats_seen:
+            self._left -= 1
+        self._beats_seen = self._pulse.beats
+
+    def is_exhausted(self, _state: tenacity.RetryCallState) -> bool:
+        """Whether to give up; a tenacity stop."""
+        return self._left <= 0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Course:
+    """One question's way through its attempts."""
+
+    request: ChatRequest
+    spending: Spending
+    patience: Patience
+    too_small: dict[str, RecordRejected] = field(default_factory=dict)
+    """Models that have said that the document is too large for them."""
+
+    def models(self) -> list[str]:
+        """Those that may still be asked, first choice first."""
+        return [model for model in self.request.models if model not in self.too_small]
+
+
+class Asker:
+    """Puts questions to models, within what admission lets out."""
+
+    def __init__(
+        self,
+        *,
+        client: ChatClient,
+        admission: Admission,
+        prices: PriceList,
+        metrics: Metrics,
+        max_attempts: int,
+        context_tokens: Mapping[str, int] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._admission = admission
+        self._prices = prices
+        self._metrics = metrics
+        self._max_attempts = max_attempts
+        self._context_tokens = context_tokens or {}
+        self._sleep = sleep
+        self._estimator = TokenEstimator()
+        self._pulse = Pulse()
+        self._complaints = Throttle(seconds=10.0)
+        self._unpriced: set[str] = set()
+
+    async def ask(self, request: ChatRequest, spending: Spending) -> Answer:
+        """Attempt until an answer comes. What it took is added to `spending`, also when it fails.
+
+        Raises:
+            RecordRejected: the document is to blame, or its attempts are used up.
+            ServiceFault: the provider will take no request at all.
+        """
+        patience = Patience(max_attempts=self._max_attempts, pulse=self._pulse)
+        course = _Course(request=request, spending=spending, patience=patience)
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(AttemptFailed),
+            wait=_pause_seconds,
+            stop=patience.is_exhausted,
+            before_sleep=lambda state: self._note_retry(request, state),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return await retrying(self._attempt, course)
+        except AttemptFailed as fault:
+            raise rejected(
+                DeadLetterReason.ATTEMPTS_EXHAUSTED,
+                f"{self._max_attempts} attempts failed while other calls succeeded; the last: {fault}",
+                request,
+            ) from fault
+
+    def expected_cost_usd(self, request: ChatRequest) -> Decimal:
+        """What one call of the first choice is expected to cost."""
+        return self._prices.cost_usd(request.model, self._estimator.estimate(request)) or Decimal(0)
+
+    async def _attempt(self, course: _Course) -> Answer:
+        """One attempt; another model of the chain at once, where the first is failing or too small."""
+        while True:
+            request, ask = self._choose(course)
+            try:
+                async with self._admission.admit(ask) as permit:
+                    return await self._call(request, permit, course)
+            except CircuitOpened:
+                continue
+            except RecordRejected as rejection:
+                if rejection.reason is not DeadLetterReason.TOO_LARGE or course.models() == [request.model]:
+                    raise
+                course.too_small[request.model] = rejection
+
+    def _choose(self, course: _Course) -> tuple[ChatRequest, Ask]:
+        """The first model of the chain that is large enough and well; where none is well, the first to wait for.
+
+        Raises:
+            RecordRejected: the document is too large for all of them.
+        """
+        fitting: list[tuple[ChatRequest, Usage]] = []
+        misfit = ""
+        for model in course.models():
+            request = course.request.to(model)
+            estimate = self._estimator.estimate(request)
+            problem = self._misfit(request, estimate)
+            misfit = misfit or problem or ""
+            if problem is None:
+                fitting.append((request, estimate))
+        if not fitting:
+            raise rejected(DeadLetterReason.TOO_LARGE, f"one call {misfit}", course.request)
+        well = [choice for choice in fitting if self._admission.would_take(choice[0].model)]
+        request, estimate = (well or fitting)[0]
+        ask = Ask(
+            model=request.model,
+            usage=estimate,
+            cost_usd=self._prices.cost_usd(request.model, estimate) or Decimal(0),
+            may_divert=any(other.model != request.model for other, _ in well),
+        )
+        return request, ask
+
+    def _misfit(self, request: ChatRequest, estimate: Usage) -> str | None:
+        """Why a model can never take it; None when it can."""
+        context = self._context_tokens.get(request.model)
+        tokens = estimate.input_tokens + estimate.output_tokens
+        if context is not None and tokens > context:
+            return f"needs about {tokens} tokens, and {request.model} has a context of {context}"
+        return self._admission.fits(Ask(model=request.model, usage=estimate))
+
+    async def _call(self, request: ChatRequest, permit: Permit, course: _Course) -> Answer:
+        course.spending.invested += 1
+        started = time.monotonic()
+        try:
+            answer = await self._client.ask(request)
+        except DocsluiceError as fault:
+            course.spending.invested -= 1
+            self._count_failure(request, fault, course.spending)
+            permit.failed(fault)
+            if isinstance(fault, AttemptFailed):
+                fault.waits_in_queue = self._admission.is_failing(request.model) or not fault.blames_document
+                course.patience.failed(fault, is_failing=self._admission.is_failing(request.model))
+            raise
+        self._metrics.llm_request_duration_seconds.labels(task=request.step, model=request.model).observe(
+            time.monotonic() - started
+        )
+        return self._count_and_judge(request, answer, permit, course.spending)
+
+    def _count_and_judge(self, request: ChatRequest, answer: Answer, permit: Permit, spending: Spending) -> Answer:
+        """Count what was used before anything else: a refusal is paid for as well."""
+        self._pulse.beats += 1
+        if answer.usage is not None:
+            self._estimator.learn(request, answer.usage)
+        permit.said(answer.limits)
+        rejection = _judge(request, answer)
+        outcome = rejection.reason.value if rejection else "ok"
+        cost = self._count_usage(request, answer.usage or Usage(), outcome, spending)
+        permit.answered(answer.usage, cost_usd=cost)
+        if rejection:
+            raise rejection
+        return replace(answer, model=request.model)
+
+    def _count_usage(self, request: ChatRequest, usage: Usage, outcome: str, spending: Spending) -> Decimal:
+        labels = {"task": request.step, "model": request.model}
+        cost = self._prices.cost_usd(request.model, usage)
+        if cost is None and request.model not in self._unpriced:
+            self._unpriced.add(request.model)
+            log.info("price.unknown", model=request.model, remedy="its calls are counted as free; see DOCSLUICE_PRICES")
+        spending.attempts += 1
+        spending.usage += usage
+        spending.cost_usd += cost or Decimal(0)
+        self._metrics.llm_requests_total.labels(**labels, outcome=outcome).inc()
+        self._metrics.llm_cost_usd_total.labels(**labels, outcome=outcome).inc(float(cost or 0))
+        for direction, tokens in (
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("cached_input", usage.cached_tokens),
+        ):
+            self._metrics.llm_tokens_total.labels(**labels, direction=direction).inc(tokens)
+        return cost or Decimal(0)
+
+    def _count_failure(self, request: ChatRequest, fault: DocsluiceError, spending: Spending) -> None:
+        """A call without an answer."""
+        outcome = fault.outcome if isinstance(fault, AttemptFailed) else type(fault).__name__
+        if isinstance(fault, RecordRejected):
+            outcome = fault.reason.value
+            self._pulse.beats += 1  # the provider is well: it has judged this document
+        spending.attempts += 1
+        spending.note_failure()
+        self._metrics.llm_requests_total.labels(task=request.step, model=request.model, outcome=outcome).inc()
+
+    def _note_retry(self, request: ChatRequest, state: tenacity.RetryCallState) -> None:
+        fault = state.outcome.exception() if state.outcome else None
+        if not isinstance(fault, AttemptFailed):
+            return
+        self._metrics.retries_total.labels(task=request.step, reason=fault.outcome).inc()
+        silenced = self._complaints.silenced(fault.outcome)
+        if silenced is not None:
+            log.warning(
+                # Up to the first colon; behind it are the provider's words, and some providers echo the prompt.
+                "provider.failing",
+                outcome=fault.outcome,
+                task=request.step,
+                model=request.model,
+                error=str(fault).partition(":")[0],
+                not_shown=silenced,
+            )
+
+
+def rejected(reason: DeadLetterReason, message: str, request: ChatRequest) -> RecordRejected:
+    """The rejection of a document by a question about it."""
+    return RecordRejected(reason, message, step=request.step, model=request.model)
+
+
+def _pause_seconds(state: tenacity.RetryCallState) -> float:
+    """Exponential back-off with full jitter, and never earlier than the provider asked for.
+
+    None at all where admission holds everybody back until the provider is well again: that is the place to wait, in
+    the order of arrival.
+    """
+    fault = state.outcome.exception() if state.outcome else None
+    if isinstance(fault, AttemptFailed) and fault.waits_in_queue:
+        return 0.0
+    asked = fault.retry_after_seconds if isinstance(fault, AttemptFailed) else None
+    return (asked or 0.0) + _BACKOFF(state)
+
+
+def _judge(request: ChatRequest, answer: Answer) -> RecordRejected | None:
+    """An answer that arrived and yet is none."""
+    if answer.refusal:
+        return rejected(DeadLetterReason.REFUSED, "the model refused to answer", request)
+    if answer.finish_reason == "content_filter":
+        return rejected(DeadLetterReason.CONTENT_FILTERED, "the provider's content filter cut the answer", request)
+    if answer.finish_reason == "length":
+        bound = request.sampling.max_output_tokens or "the model's own bound"
+        return rejected(DeadLetterReason.TRUNCATED, f"the answer was cut at max_output_tokens ({bound})", request)
+    return None
