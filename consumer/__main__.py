@@ -38,8 +38,6 @@ def main(arguments: list[str] | None = None) -> int:
         settings = load_settings({name: value for name, value in parsed.items() if value is not None})
         log_format = settings.log_format or ("console" if sys.stderr.isatty() else "json")
         configure_logs(log_format=log_format, level=settings.log_level)
-        for problem in unknown_variables():
-            log.warning("settings.unknown", problem=problem)
         return asyncio.run(_check(settings) if command == "check" else _run(settings))
     except ConfigurationError as error:
         for problem in error.problems:
@@ -48,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _run(settings: Settings) -> int:
+    for problem in unknown_variables():
+        log.warning("settings.unknown", problem=problem)
     service = Service(settings)
     with _stop_on_signals() as stop:
         try:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
+import urllib.parse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from consumer.errors import DocsluiceError
-from consumer.kafka.connection import missing_topics
+from consumer.errors import BrokerFault, DocsluiceError, ProviderMisconfigured, ProviderUnavailable
+from consumer.kafka.probe import missing_topics
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
 from consumer.llm.steps import steps_of
 from consumer.service import broker_of, client_of, topics_of
-from consumer.settings import Settings
+from consumer.settings import Settings, unknown_variables
 
 _PATIENCE_SECONDS = 10.0
+_HANDSHAKE_SECONDS = 3.0
 _SHOWN_MODELS = 10
+_KAFKA_PORT, _HTTP_PORT = 9092, 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
     say(f"ok       pipeline {file.name} ({mode}): {tasks}")
     if settings.prices:
         say(f"ok       prices {settings.prices}: {', '.join(load_own_prices(settings.prices))}")
+    for problem in unknown_variables():
+        say(f"DOUBTFUL settings: {problem}")
     models = {step.model for step in steps}
     broker = await _tried(
         f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
@@ -53,11 +60,7 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
 
 async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callable[[str], None]) -> bool:
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            found = await attempt()
-    except TimeoutError:
-        say(f"FAILED   {what}: no answer within {_PATIENCE_SECONDS:.0f} seconds")
-        return False
+        found = await attempt()
     except DocsluiceError as problem:
         say(f"FAILED   {what}: {problem}")
         return False
@@ -66,16 +69,32 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callab
 
 
 async def _check_broker(settings: Settings) -> Found:
-    missing = await missing_topics(broker_of(settings), topics_of(settings))
+    try:
+        missing = await missing_topics(broker_of(settings), topics_of(settings), seconds=_PATIENCE_SECONDS)
+    except BrokerFault:
+        servers = [f"//{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")]
+        in_the_clear = not settings.kafka_security_protocol.endswith("SSL")
+        if in_the_clear and await _any_speaks_tls(servers, default_port=_KAFKA_PORT):
+            protocol = "SASL_SSL" if settings.kafka_security_protocol.startswith("SASL") else "SSL or SASL_SSL"
+            raise BrokerFault(f"it speaks TLS; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {protocol}") from None
+        raise
     if missing:
         return Found(f"reached; {', '.join(missing)} missing, run will create them")
     return Found("reached; all topics are there")
 
 
 async def _check_provider(settings: Settings, models: set[str]) -> Found:
+    url = settings.openai_base_url or ""
     client = client_of(settings)
     try:
-        offered = await client.probe()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            offered = await client.probe()
+    except (TimeoutError, DocsluiceError) as problem:
+        if url.startswith("http:") and await _any_speaks_tls([url], default_port=_HTTP_PORT):
+            raise ProviderMisconfigured("it speaks TLS; begin OPENAI_BASE_URL with https://") from None
+        if isinstance(problem, TimeoutError):
+            raise ProviderUnavailable(f"no answer within {_PATIENCE_SECONDS:.0f} seconds") from None
+        raise
     finally:
         await client.close()
     unknown = sorted(models - set(offered))
@@ -84,3 +103,16 @@ async def _check_provider(settings: Settings, models: set[str]) -> Found:
     listed = ", ".join(sorted(offered)[:_SHOWN_MODELS]) or "none"
     missing = ", ".join(unknown)
     return Found(f"reached, but it does not list {missing} (DOCSLUICE_MODEL); it lists {listed}", doubtful=True)
+
+
+async def _any_speaks_tls(urls: list[str], *, default_port: int) -> bool:
+    """Whether one of them would take part in a TLS handshake. Its certificate is not looked at, and nothing is sent."""
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    for parts in map(urllib.parse.urlsplit, urls):
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+                _, writer = await asyncio.open_connection(parts.hostname, parts.port or default_port, ssl=anybody)
+            writer.transport.abort()
+            return True
+    return False

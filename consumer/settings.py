@@ -30,10 +30,19 @@ _ENV_FILE = ".env"
 _AUTO = re.compile(r"(?P<fixed>\d{1,9})|auto:(?P<floor>\d{1,9})\.\.(?P<ceiling>\d{1,9})")
 _MOST_CONCURRENCY = 10_000
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
+_SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
 _LARGEST_PORT = 65_535
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+def _is_host(name: str) -> bool:
+    """Whether a name could be looked up at all; to try it with any other raises what no library translates."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _topic(name: str) -> str:
@@ -230,10 +239,9 @@ class Settings(BaseSettings):
         try:
             parts = urllib.parse.urlsplit(url or "http://unset")
             is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-            (parts.hostname or "").encode("idna")
         except ValueError:
             is_url = False
-        if not is_url or " " in (url or "") or not (url or "").isprintable():
+        if not is_url or not _is_host(parts.hostname or "") or " " in (url or "") or not (url or "").isprintable():
             raise ValueError("must be a URL such as http://localhost:11434/v1")
         if "@" in parts.netloc:
             raise ValueError("must hold no user name or password; the key goes into OPENAI_API_KEY")
@@ -243,7 +251,7 @@ class Settings(BaseSettings):
     @classmethod
     def _addresses(cls, servers: str) -> str:
         found = [_SERVER.fullmatch(server.strip()) for server in servers.split(",")]
-        if not all(found):
+        if not all(server and _is_host(server["host"]) for server in found):
             raise ValueError("must be host:port, or several of them with commas between")
         if not all(0 < int(server["port"] or 1) <= _LARGEST_PORT for server in found if server):
             raise ValueError(f"a port must be 1 to {_LARGEST_PORT}")

@@ -111,13 +111,6 @@ async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: in
         await patiently(lambda: _create_missing(admin, topics, partitions, roomy), doing="look up the topics")
 
 
-async def missing_topics(broker: Broker, topics: Sequence[str]) -> list[str]:
-    """Those of the topics that are not there."""
-    async with _admin(broker) as admin:
-        there = await patiently(admin.list_topics, doing="look up the topics")
-        return sorted(set(topics) - set(there))
-
-
 async def committed_points(
     broker: Broker, group_id: str, partitions: Sequence[TopicPartition]
 ) -> dict[TopicPartition, CommitPoint]:

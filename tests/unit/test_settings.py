@@ -127,6 +127,8 @@ BAD_VALUES = [
     ("KAFKA_BOOTSTRAP_SERVERS", "a:1 b:2", "must be host:port"),
     ("DOCSLUICE_KAFKA_SECURITY_PROTOCOL", "TLS", "must be one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
     ("DOCSLUICE_KAFKA_SASL_MECHANISM", "GSSAPI", "must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+    ("KAFKA_BOOTSTRAP_SERVERS", f"a:1,{'x' * 70}:2", "must be host:port"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "a..b:1", "must be host:port"),
     ("KAFKA_BOOTSTRAP_SERVERS", "a:9092,b:65536", "a port must be 1 to 65535"),
     ("KAFKA_BOOTSTRAP_SERVERS", "a:99999", "a port must be 1 to 65535"),
     ("KAFKA_BOOTSTRAP_SERVERS", "[::1]:0", "a port must be 1 to 65535"),

@@ -1,0 +1,85 @@
+"""`docsluice-consumer check`, where nobody answers: one line for each part, with the cause."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from consumer.__main__ import main
+from consumer.check import check
+from consumer.errors import BrokerFault
+from consumer.kafka.connection import Broker
+from consumer.kafka.probe import missing_topics
+from consumer.settings import load_settings
+
+NOBODY, NOBODY_ELSE = "localhost:1", "127.0.0.1:2"
+REFUSED = "no connection to the provider (connection refused)"
+PIPELINE = "ok       pipeline built-in (fanout): summary, category, keywords"
+
+
+async def _said(**overrides: Any) -> list[str]:
+    lines: list[str] = []
+    settings = {"kafka_bootstrap_servers": NOBODY, "openai_base_url": f"http://{NOBODY_ELSE}/v1", **overrides}
+    with structlog.testing.capture_logs() as logged:
+        assert not await check(load_settings(settings), say=lines.append)
+    assert logged == []
+    return lines
+
+
+async def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
+    """Each part is one line with the cause, and no library says anything in between."""
+    with caplog.at_level(logging.INFO):
+        assert await _said() == [
+            PIPELINE,
+            f"FAILED   broker {NOBODY} (KAFKA_BOOTSTRAP_SERVERS): connection refused",
+            f"FAILED   provider http://{NOBODY_ELSE}/v1 (OPENAI_BASE_URL): {REFUSED}",
+        ]
+    assert [record for record in caplog.records if record.name.startswith("aiokafka")] == []
+
+
+async def test_each_of_several_servers_has_its_cause() -> None:
+    """By its address, in one line all the same."""
+    _, broker, _ = await _said(kafka_bootstrap_servers=f"{NOBODY}, [::1]:1,{NOBODY_ELSE}")
+    assert broker.endswith(
+        f"(KAFKA_BOOTSTRAP_SERVERS): {NOBODY_ELSE}: connection refused; ::1:1: connection refused; "
+        f"{NOBODY}: connection refused"
+    )
+
+
+async def test_the_log_of_the_client_is_as_before(caplog: pytest.LogCaptureFixture) -> None:
+    """It is listened to for as long as the look takes."""
+    caplog.set_level(logging.CRITICAL, "aiokafka")
+    logger = logging.getLogger("aiokafka")
+    before = (logger.level, logger.propagate, logger.handlers[:])
+    with pytest.raises(BrokerFault, match="connection refused"):
+        await missing_topics(Broker(bootstrap_servers=NOBODY), ["t"], seconds=5)
+    assert (logger.level, logger.propagate, logger.handlers) == before
+
+
+async def test_a_certificate_file_that_cannot_be_used(tmp_path: Path) -> None:
+    """It is told as what is wrong with the broker's settings."""
+    missing = str(tmp_path / "none.pem")
+    _, broker, _ = await _said(kafka_security_protocol="SSL", kafka_ssl_cafile=missing)
+    assert "(KAFKA_BOOTSTRAP_SERVERS): DOCSLUICE_KAFKA_SSL_CAFILE" in broker
+
+
+async def test_a_misspelt_variable_is_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like all that was found, and not a line of the log."""
+    monkeypatch.setenv("DOCSLUICE_MODLE", "m")
+    lines = await _said()
+    assert lines[1] == "DOUBTFUL settings: DOCSLUICE_MODLE is no setting; did you mean DOCSLUICE_MODE?"
+
+
+def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a person sees on a terminal is the lines and nothing else; the exit code is 1."""
+    monkeypatch.setattr("consumer.__main__.configure_logs", lambda **_: None)
+    monkeypatch.setenv("DOCSLUICE_MODLE", "m")
+    flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]
+    assert main(["check", *flags]) == 1
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 4
+    assert shown.err == ""
