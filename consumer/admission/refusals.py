@@ -1,26 +1,27 @@
 """What a provider that names no limit turns out to allow. Pure: time is passed in, in seconds.
 
 After a refusal the pace is a little less than the one that was refused. It grows again, the faster the longer nothing
-is refused: a limit that stands is then touched about once a minute, and one that was raised is found within minutes.
+is refused: a limit that stands is then touched once in two minutes, and one that was raised is found within minutes.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-_WINDOW_SECONDS = 10.0
+_WINDOW_SECONDS = 15.0
 _EPISODE_SECONDS = 1.0
 """Calls that were under way together are refused together: that is one lesson, not many."""
 _NEAR_SECONDS = 10.0
 _CUT_NEAR = 0.8
 """While refusals follow one another, the limit is still far below."""
 _CUT = 0.93
-_GROWTH_PER_SECOND = 0.0008
-_CALM_SECONDS = 75.0
+_CUT_LEAST = 0.97
+_GROWTH_PER_SECOND = 0.0005
+_CALM_SECONDS = 120.0
 _MOST_DOUBLINGS = 5
 _LONGEST_CALM_SECONDS = 600.0
 """It has grown a millionfold by then."""
-_LEAST_ANSWERS = 10
+_LEAST_ANSWERS = 5
 """From fewer nothing can be learned of a pace; the gate alone answers then."""
 _LEAST_SHARE = 0.1
 """Of what was first learned: however long everything is refused, the way back is not longer than minutes."""
@@ -33,7 +34,7 @@ class LearnedPace:
         self._answers: deque[float] = deque()
         self._per_minute: float | None = None
         self._least_per_minute = 0.0
-        self._refused_at = float("-inf")
+        self._refused_at = self._cut_at = float("-inf")
 
     def answered(self, *, now: float) -> None:
         """A call was answered."""
@@ -42,22 +43,32 @@ class LearnedPace:
 
     def refused(self, *, now: float) -> None:
         """A call was refused for its pace."""
-        since, self._refused_at = now - self._refused_at, now
-        self._forget(now)
+        calm, self._refused_at = now - self._refused_at, now
         if self._per_minute is None:
-            if len(self._answers) >= _LEAST_ANSWERS:
-                span = max(now - self._answers[0], _EPISODE_SECONDS)
-                self._per_minute = len(self._answers) / span * 60.0
-                self._least_per_minute = self._per_minute * _LEAST_SHARE
-        elif since >= _EPISODE_SECONDS:
-            cut = _CUT_NEAR if since < _NEAR_SECONDS else _CUT
-            self._per_minute = max(self._least_per_minute, self._grown(since) * cut)
-        else:
-            self._per_minute = self._grown(since)
+            self._learn(now)
+            return
+        self._per_minute = self._grown(calm)
+        if now - self._cut_at >= _EPISODE_SECONDS:
+            self._cut_at = now
+            cut = self._per_minute * (_CUT_NEAR if calm < _NEAR_SECONDS else _CUT)
+            # Never far below what was answered all the same: that was allowed.
+            cut = min(max(cut, _CUT * self._answered_per_minute(now)), self._per_minute * _CUT_LEAST)
+            self._per_minute = max(cut, self._least_per_minute)
 
     def per_minute(self, *, now: float) -> float | None:
         """The pace at which calls should go out; None for any."""
         return None if self._per_minute is None else self._grown(now - self._refused_at)
+
+    def _learn(self, now: float) -> None:
+        """Begin with the pace of what was answered lately."""
+        answered = self._answered_per_minute(now)
+        if len(self._answers) >= _LEAST_ANSWERS:
+            self._per_minute, self._least_per_minute, self._cut_at = answered, answered * _LEAST_SHARE, now
+
+    def _answered_per_minute(self, now: float) -> float:
+        self._forget(now)
+        span = now - self._answers[0] if self._answers else 0.0
+        return len(self._answers) / max(span, _EPISODE_SECONDS) * 60.0
 
     def _grown(self, calm: float) -> float:
         """What it has become in so many seconds since the last refusal."""

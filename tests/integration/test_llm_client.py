@@ -630,12 +630,11 @@ async def test_the_key_is_nowhere(status: int) -> None:
 
 
 def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
-    """A pipeline of one step on the real client; a rate limit without a Retry-After is waited for no time at all."""
+    """A pipeline of one step on the real client; what is refused is asked again in the time of a turn."""
     metrics = Metrics()
     admission = Admission(
         limits=Limits(max_concurrency=1), timer=asyncio.get_running_loop(), on_wait=lambda _constraint, _seconds: None
     )
-    admission.close_gate = lambda seconds: None  # type: ignore[method-assign]
     asker = Asker(
         client=client, admission=admission, prices=FakePrices(), metrics=metrics, max_attempts=3, sleep=FakeSleep()
     )

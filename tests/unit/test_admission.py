@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.admission.admission import Admission
-from consumer.admission.limits import Ask, Limits
+from consumer.admission.admission import Admission, CircuitOpened
+from consumer.admission.budget import Budget
+from consumer.admission.limits import Ask, Limits, MinuteLimits
 from consumer.admission.permit import Permit
 from consumer.contracts import Usage
+from consumer.errors import CallTimedOut, DocsluiceError, ProviderUnavailable, QuotaExhausted, RateLimited
 from tests.fakes.timer import ManualTimer, settled
 
 
 class Call:
     """One caller: waits for admission, stays until told to end, and notes when each happened."""
 
-    def __init__(self, desk: Desk, usage: Usage, model: str) -> None:
+    def __init__(self, desk: Desk, ask: Ask) -> None:
         self._desk = desk
-        self.usage = usage
-        self.model = model
+        self.ask = ask
+        self.usage = ask.usage
         self.arrived_at = desk.timer.time()
         self.admitted_at: float | None = None
         self.waited_until: float | None = None
@@ -32,7 +37,7 @@ class Call:
 
     async def _run(self) -> None:
         try:
-            async with self._desk.admission.admit(Ask(model=self.model, usage=self.usage)) as self.permit:
+            async with self._desk.admission.admit(self.ask) as self.permit:
                 self.admitted_at = self.waited_until = self._desk.timer.time()
                 self._desk.admitted.append(self)
                 await self._may_end.wait()
@@ -54,12 +59,20 @@ class Call:
 class Desk:
     """An admission with its timer, its callers, and what it said about waiting."""
 
-    def __init__(self, **limits: float | None) -> None:
+    def __init__(self, **limits: Any) -> None:
+        by_model, budget = limits.pop("by_model", {}), limits.pop("budget", None)
         self.timer = ManualTimer()
         self.waits: dict[str, float] = defaultdict(float)
         concurrency = int(limits.pop("max_concurrency", None) or 1000)
+        account = MinuteLimits(**limits)
+        self.circuits: list[tuple[str, str | None]] = []
         self.admission = Admission(
-            limits=Limits(max_concurrency=concurrency, **limits), timer=self.timer, on_wait=self._note_wait
+            limits=Limits(max_concurrency=concurrency, by_model=by_model, **asdict(account)),
+            timer=self.timer,
+            on_wait=self._note_wait,
+            on_circuit=lambda model, reason: self.circuits.append((model, reason)),
+            budget=budget,
+            clock=self.timer.time,
         )
         self.calls: list[Call] = []
         self.admitted: list[Call] = []
@@ -70,8 +83,9 @@ class Desk:
         if seconds:
             self.waits[constraint] += seconds
 
-    async def call(self, input_tokens: int = 0, output_tokens: int = 0, *, model: str = "m") -> Call:
-        call = Call(self, Usage(input_tokens=input_tokens, output_tokens=output_tokens), model)
+    async def call(self, input_tokens: int = 0, output_tokens: int = 0, *, model: str = "m", **more: Any) -> Call:
+        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        call = Call(self, Ask(model=model, usage=usage, **more))
         self.calls.append(call)
         await settled()
         return call
@@ -550,3 +564,234 @@ async def _check_nothing_leaks(desk: Desk) -> None:
     for constraint, (limit, available) in desk.admission.limits_and_available().items():
         full = limit if constraint == "concurrency" else max(1.0, limit / 60)
         assert available == pytest.approx(full)
+
+
+# Several models
+
+
+async def test_a_model_at_its_limit_holds_up_no_other() -> None:
+    """Each model has a queue of its own, and where it has limits of its own they are nobody else's."""
+    desk = Desk(by_model={"slow": MinuteLimits(requests_per_minute=1)})
+    slow, fast = await desk.call(model="slow"), await desk.call(model="fast")
+    assert (slow.is_inside(), fast.is_inside()) == (False, True)
+    await desk.timer.run(60)
+    assert slow.is_inside()
+    await desk.close()
+
+
+async def test_what_models_share_goes_to_who_came_first() -> None:
+    """A large call to one model is not starved by small ones to another that draw on the same limit."""
+    desk = Desk(tokens_per_minute=600)
+    large = await desk.call(200, model="a")
+    small = [await desk.call(1, model="b") for _ in range(30)]
+    for _ in range(19):
+        await desk.timer.run(1)
+        assert not any(call.is_inside() for call in small)
+    await desk.timer.run(1.01)
+    assert large.is_inside()
+    await desk.timer.run(4)
+    assert all(call.is_inside() for call in small)
+    await desk.close()
+
+
+async def test_slots_go_to_who_came_first() -> None:
+    """Over all models, among those that nothing else holds back."""
+    desk = Desk(max_concurrency=1, by_model={"limited": MinuteLimits(requests_per_minute=1)})
+    first = await desk.call(model="a")
+    limited, second, third = await desk.call(model="limited"), await desk.call(model="b"), await desk.call(model="a")
+    await first.end()
+    assert [call.is_inside() for call in (limited, second, third)] == [False, True, False]
+    await second.end()
+    assert third.is_inside()
+    await desk.timer.run(61)
+    await third.end()
+    assert limited.is_inside()
+    await desk.close()
+
+
+async def test_a_pause_is_for_the_model_that_asked_for_it() -> None:
+    """Others go out."""
+    desk = Desk()
+    first = await desk.call(model="a")
+    assert first.permit is not None
+    first.permit.failed(RateLimited("slow down", retry_after_seconds=5))
+    await first.end()
+    again, other = await desk.call(model="a"), await desk.call(model="b")
+    assert (again.is_inside(), other.is_inside()) == (False, True)
+    await desk.timer.run(5.1)
+    assert again.is_inside()
+    await desk.close()
+
+
+# How calls end
+
+
+async def _fail(desk: Desk, fault: DocsluiceError, times: int, **ask: Any) -> None:
+    for _ in range(times):
+        call = await desk.call(**ask)
+        assert call.permit is not None
+        call.permit.failed(fault)
+        await call.end()
+
+
+async def test_an_outage_lets_out_one_probe_at_a_time() -> None:
+    """Until one is answered; then everybody goes out, a little apart."""
+    desk = Desk(max_concurrency=10)
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    assert desk.circuits == [("m", "faults")]
+    waiting = [await desk.call() for _ in range(8)]
+    for probes in range(1, 6):
+        await desk.timer.run(3.01)
+        (probe,) = (call for call in waiting if call.is_inside())
+        assert desk.admission.held_back_by() == "circuit"
+        assert desk.admission.pause_reason() == "circuit"
+        assert probe.permit is not None
+        if probes < 5:
+            probe.permit.failed(ProviderUnavailable("no"))
+        else:
+            probe.permit.answered(Usage())
+        await probe.end()
+    assert desk.circuits == [("m", "faults"), ("m", None)]
+    assert desk.admission.pause_reason() is None
+    await desk.timer.run(2)
+    assert sum(call.is_inside() for call in waiting) == 3
+    times = [call.admitted_at for call in waiting if call.is_inside()]
+    assert len(set(times)) == 3, "not all in one instant"
+    await desk.close()
+
+
+async def test_an_empty_account_opens_the_circuit_at_once() -> None:
+    """The first call that is told so speaks for all."""
+    desk = Desk()
+    await _fail(desk, QuotaExhausted("empty"), 1)
+    assert desk.circuits == [("m", "quota")]
+    call = await desk.call()
+    await desk.timer.run(9.9)
+    assert not call.is_inside()
+    await desk.timer.run(0.2)
+    assert call.is_inside()
+    await desk.close()
+
+
+async def test_a_probe_that_is_given_up_makes_way_for_another() -> None:
+    """Nobody waits for the answer to a call that was cancelled."""
+    desk = Desk()
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    probe, second = await desk.call(), await desk.call()
+    await desk.timer.run(1)
+    assert (probe.is_inside(), second.is_inside()) == (True, False)
+    await probe.cancel()
+    assert second.is_inside()
+    await desk.close()
+
+
+async def test_who_may_divert_does_not_wait_for_a_model_that_fails() -> None:
+    """Neither who waits already, nor who comes later; a probe is let out all the same."""
+    desk = Desk(max_concurrency=1)
+    stay = [await desk.call() for _ in range(6)]
+    leave = await desk.call(may_divert=True)
+    for call in stay[:5]:
+        assert call.permit is not None
+        call.permit.failed(ProviderUnavailable("no"))
+        await call.end()
+    with pytest.raises(CircuitOpened):
+        await leave.task
+    late = await desk.call(may_divert=True)
+    with pytest.raises(CircuitOpened):
+        await late.task
+    assert not desk.admission.would_take("m")
+    await stay[5].cancel()
+    await desk.timer.run(3)
+    assert desk.admission.would_take("m")
+    probe = await desk.call(may_divert=True)
+    assert probe.is_inside()
+    await desk.close()
+    assert desk.available("concurrency") == 1
+
+
+async def test_what_a_provider_refused_it_has_not_counted() -> None:
+    """The tokens of a call that was refused are given back, the request is not; those of a time-out stay taken."""
+    for fault, left in ((RateLimited("429"), 100), (CallTimedOut("slow"), 0)):
+        desk = Desk(tokens_per_minute=6000)
+        await desk.timer.run(60)
+        call = await desk.call(100)
+        assert call.permit is not None
+        call.permit.failed(fault)
+        assert desk.available("tokens") == pytest.approx(left)
+        await desk.close()
+
+
+async def test_limits_that_the_provider_names_hold() -> None:
+    """They lower what was configured, by the constraint's name, and set what was not."""
+    desk = Desk(requests_per_minute=600)
+    call = await desk.call()
+    await desk.timer.run(1)
+    assert call.permit is not None
+    call.permit.said({"requests": 60.0, "tokens": 1200.0})
+    await call.end()
+    limits = {name: limit for name, (limit, _) in desk.admission.limits_and_available().items()}
+    assert (limits["requests"], limits["tokens"]) == (60, 1200)
+    assert desk.admission.fits(Ask(model="m", usage=Usage(input_tokens=1201))) is not None
+    await desk.close()
+
+
+# Shares and budgets
+
+
+async def test_a_share_is_of_every_limit() -> None:
+    """A quarter of the partitions is a quarter of the requests, tokens, slots and dollars."""
+    desk = Desk(max_concurrency=10, requests_per_minute=60, budget=Budget(usd_per_hour=Decimal(4)))
+    desk.admission.set_share(0.25)
+    await desk.timer.run(60)
+    limits = desk.admission.limits_and_available()
+    assert limits["concurrency"][0] == 2
+    assert limits["requests"][0] == 15
+    call = await desk.call(cost_usd=Decimal(1))
+    assert call.permit is not None
+    call.permit.answered(Usage(), cost_usd=Decimal("0.5"))
+    await call.end()
+    assert desk.admission.budget_spent_ratios() == {"hour": 0.5}
+    desk.admission.set_share(1.0)
+    assert desk.admission.limits_and_available()["concurrency"][0] == 10
+    assert desk.admission.budget_spent_ratios() == {"hour": 0.125}
+    await desk.close()
+
+
+async def test_the_smallest_share_still_lets_one_call_out() -> None:
+    """A thousandth of sixteen slots is one, not none."""
+    desk = Desk(max_concurrency=16)
+    desk.admission.set_share(0.001)
+    assert (await desk.call()).is_inside()
+    await desk.close()
+
+
+async def test_what_never_fits_is_judged_by_the_whole_limit() -> None:
+    """A call of more than our share passes in time; only one of more than the account's minute never can."""
+    desk = Desk(tokens_per_minute=1000)
+    desk.admission.set_share(0.1)
+    assert desk.admission.fits(Ask(model="m", usage=Usage(input_tokens=900))) is None
+    call = await desk.call(900)
+    await desk.timer.run(9 * 60 + 1)
+    assert call.is_inside()
+    await desk.close()
+
+
+async def test_a_spent_budget_pauses_until_the_window_is_over() -> None:
+    """Calls that may still pass it are held; at the roll-over they go out by themselves."""
+    desk = Desk(budget=Budget(usd_per_hour=Decimal(1)))
+    begin = desk.timer.time()
+    for _ in range(2):
+        call = await desk.call(cost_usd=Decimal("0.5"))
+        assert call.permit is not None
+        call.permit.answered(Usage(), cost_usd=Decimal("0.5"))
+        await call.end()
+    held = await desk.call(cost_usd=Decimal("0.01"))
+    assert not held.is_inside()
+    assert desk.admission.pause_reason() == "budget"
+    await desk.timer.run(3600 - begin % 3600 - 1)
+    assert not held.is_inside()
+    await desk.timer.run(2)
+    assert held.is_inside()
+    assert desk.admission.pause_reason() is None
+    assert set(desk.waits) == {"budget"}
+    await desk.close()

@@ -1,0 +1,115 @@
+"""Dollars an hour and a day."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.admission.budget import Budget, Spent
+
+NOON = 12 * 3600.0
+CENTS = st.integers(0, 200).map(lambda cents: Decimal(cents) / 100)
+
+
+def _spend(budget: Budget, usd: str, *, now: float) -> None:
+    budget.reserve(Decimal(usd))
+    budget.settle(Decimal(usd), Decimal(usd), now=now)
+
+
+def test_without_a_cap_everything_passes() -> None:
+    """However much it costs."""
+    budget = Budget()
+    _spend(budget, "1000000", now=NOON)
+    assert budget.wait_seconds(Decimal(1), now=NOON) == 0
+    assert (budget.is_set, budget.spent(now=NOON), budget.spent_ratios(now=NOON)) == (False, [], {})
+
+
+def test_what_is_under_way_counts() -> None:
+    """A call goes out only while what was spent and what is reserved leave room for it."""
+    budget = Budget(usd_per_hour=Decimal(1))
+    budget.reserve(Decimal("0.6"))
+    assert budget.wait_seconds(Decimal("0.4"), now=NOON) == 0
+    assert budget.wait_seconds(Decimal("0.41"), now=NOON) > 0
+    budget.settle(Decimal("0.6"), Decimal("0.1"), now=NOON)
+    assert budget.wait_seconds(Decimal("0.9"), now=NOON) == 0
+
+
+def test_it_waits_for_the_end_of_the_window() -> None:
+    """Of the hour, or of the day: whichever is spent, and the longer of both."""
+    budget = Budget(usd_per_hour=Decimal(1), usd_per_day=Decimal(3))
+    now = NOON + 600
+    for _ in range(3):
+        _spend(budget, "1", now=now)
+        now += 3600
+    assert budget.wait_seconds(Decimal("0.1"), now=now - 3600) == 24 * 3600 - (now - 3600)
+    one = Budget(usd_per_hour=Decimal(1))
+    _spend(one, "1", now=NOON + 600)
+    assert one.wait_seconds(Decimal("0.1"), now=NOON + 600) == 3000
+    assert one.wait_seconds(Decimal("0.1"), now=NOON + 3600) == 0
+
+
+def test_a_cap_below_the_price_of_a_call_stops_nothing_for_ever() -> None:
+    """One call a window goes out, for else nothing ever would and nobody would know why."""
+    budget = Budget(usd_per_hour=Decimal("0.01"))
+    assert budget.wait_seconds(Decimal(1), now=NOON) == 0
+    budget.reserve(Decimal(1))
+    assert budget.wait_seconds(Decimal(1), now=NOON) > 0
+
+
+def test_a_restart_goes_on_in_the_same_window() -> None:
+    """What was spent before is restored; that of a window that is over is forgotten."""
+    before = Budget(usd_per_hour=Decimal(1), usd_per_day=Decimal(100))
+    _spend(before, "1", now=NOON + 10)
+    for now, hour in ((NOON + 20, Decimal(1)), (NOON + 3600, Decimal(0))):
+        after = Budget(usd_per_hour=Decimal(1), usd_per_day=Decimal(100))
+        for spent in before.spent(now=NOON + 10):
+            after.restore(spent)
+        assert after.spent(now=now) == [
+            Spent("hour", now // 3600 * 3600, hour),
+            Spent("day", 0.0, Decimal(1)),
+        ]
+
+
+def test_a_share_is_of_every_cap() -> None:
+    """And the ratio is of our share."""
+    budget = Budget(usd_per_hour=Decimal(4))
+    budget.set_share(0.25)
+    _spend(budget, "0.5", now=NOON)
+    assert budget.spent_ratios(now=NOON) == {"hour": 0.5}
+    assert budget.wait_seconds(Decimal("0.5"), now=NOON) == 0
+    assert budget.wait_seconds(Decimal("0.51"), now=NOON) > 0
+
+
+@given(
+    cap=st.integers(1, 10).map(Decimal),
+    calls=st.lists(st.tuples(CENTS, st.floats(0, 1), st.floats(0, 1000))),
+)
+def test_never_over_the_cap(cap: Decimal, calls: list[tuple[Decimal, float, float]]) -> None:
+    """In any window what is spent is at most the cap, where no call costs more than expected; or that one call."""
+    budget, now = Budget(usd_per_hour=cap), NOON
+    by_window: dict[float, Decimal] = {}
+    largest = Decimal(0)
+    for expected, part, pause in calls:
+        now += pause
+        wait = budget.wait_seconds(expected, now=now)
+        assert wait <= 3600
+        now += wait
+        assert budget.wait_seconds(expected, now=now) == 0, "after its wait it passes"
+        budget.reserve(expected)
+        actual = expected * Decimal(str(round(part, 2)))
+        budget.settle(expected, actual, now=now)
+        window = now // 3600
+        by_window[window] = by_window.get(window, Decimal(0)) + actual
+        largest = max(largest, actual)
+    assert all(spent <= max(cap, largest) for spent in by_window.values())
+
+
+@pytest.mark.parametrize("share", [0.001, 1 / 3, 1.0])
+def test_any_share_is_kept_exactly(share: float) -> None:
+    """Dollars are decimal, also when the share is not."""
+    budget = Budget(usd_per_hour=Decimal(1))
+    budget.set_share(share)
+    assert budget.spent_ratios(now=NOON) == {"hour": 0}

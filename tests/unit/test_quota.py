@@ -1,0 +1,113 @@
+"""One limit a minute, from all that is known of it; and the pace that refusals teach."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumer.admission.gate import Gate
+from consumer.admission.quota import REQUESTS, TOKENS, Quota
+from consumer.admission.refusals import LearnedPace
+from consumer.contracts import Usage
+from deploy.local.rehearsal.limiter import MinuteLimit
+
+
+def test_no_limit_holds_nothing_back() -> None:
+    """Until one is known."""
+    quota = Quota(name=REQUESTS, now=0.0)
+    quota.take(10**9, now=0.0)
+    assert (quota.wait_seconds(10**9, now=0.0), quota.per_minute, quota.available(now=0.0)) == (0, None, None)
+
+
+def test_the_least_that_is_known_counts() -> None:
+    """What the provider says lowers what was configured and never raises it; the share is of the lower one."""
+    quota = Quota(name=TOKENS, configured=600, now=0.0)
+    quota.said(6000, now=0.0)
+    assert (quota.whole, quota.per_minute) == (600, 600)
+    quota.said(300, now=0.0)
+    quota.set_share(0.5, now=0.0)
+    assert (quota.whole, quota.per_minute) == (300, 150)
+    quota.said(900, now=0.0)
+    assert quota.per_minute == 300
+
+
+def test_a_new_rate_keeps_the_debt() -> None:
+    """What was taken is not forgotten when the limit changes, and a burst that was saved up is cut to the new one's."""
+    quota = Quota(name=TOKENS, configured=6000, now=0.0)
+    quota.take(100, now=0.0)
+    quota.set_share(0.5, now=0.0)
+    assert quota.available(now=0.0) == -100
+    full = Quota(name=TOKENS, configured=6000, now=0.0)
+    assert full.available(now=60.0) == 100
+    full.set_share(0.1, now=60.0)
+    assert full.available(now=60.0) == 10
+
+
+def test_each_name_counts_its_own_unit() -> None:
+    """Requests, tokens of either kind, or both together."""
+    usage = Usage(input_tokens=30, output_tokens=4)
+    amounts = {
+        name: Quota(name=name, now=0.0).amount(usage) for name in (REQUESTS, "input_tokens", "output_tokens", TOKENS)
+    }
+    assert amounts == {"requests": 1, "input_tokens": 30, "output_tokens": 4, "tokens": 34}
+
+
+def test_a_few_refusals_teach_nothing() -> None:
+    """Of a provider that has answered next to nothing, no pace is known: the pause that it asks for is all."""
+    pace = LearnedPace()
+    for second in range(4):
+        pace.answered(now=float(second))
+    pace.refused(now=4.0)
+    assert pace.per_minute(now=4.0) is None
+
+
+def test_calls_refused_together_are_one_lesson() -> None:
+    """Thirty that were under way at once do not cut the pace thirty times."""
+    pace = LearnedPace()
+    for tenth in range(100):
+        pace.answered(now=tenth / 10)
+    for _ in range(30):
+        pace.refused(now=10.0)
+    learned = pace.per_minute(now=10.0) or 0
+    assert learned == pytest.approx(600, rel=0.02)
+    pace.refused(now=30.0)
+    assert pace.per_minute(now=30.0) == pytest.approx(learned * 0.93, rel=0.02)
+
+
+def test_a_pace_recovers_within_minutes() -> None:
+    """However long everything was refused, it is never cut below a tenth, and calm brings it back."""
+    pace = LearnedPace()
+    for tenth in range(100):
+        pace.answered(now=tenth / 10)
+    for second in range(10, 600):
+        pace.refused(now=float(second))
+    low = pace.per_minute(now=600.0)
+    assert low == pytest.approx(60, rel=0.05)
+    assert (pace.per_minute(now=600.0 + 900) or 0) > 600
+    assert pace.per_minute(now=1e9) is not None
+
+
+@pytest.mark.parametrize("true_per_minute", [60, 200, 600, 3000])
+@pytest.mark.parametrize("configured", [None, 3.0])
+def test_a_limit_that_nobody_names_is_found(true_per_minute: int, configured: float | None) -> None:
+    """Against a provider that only refuses: after a minute 0.9 of its limit is used, and under 1 % is refused."""
+    limit = MinuteLimit(per_minute=true_per_minute, window_seconds=1.0, now=0.0)
+    asked = configured * true_per_minute if configured else None
+    quotas = [Quota(name=REQUESTS, configured=asked, now=0.0), Quota(name=REQUESTS, now=0.0, learns_pace=True)]
+    gate, now, answered, refused = Gate(), 0.0, 0, 0
+    while now < 600:
+        wait = max(gate.wait_seconds(now=now, crowd=16), *(quota.wait_seconds(1, now=now) for quota in quotas))
+        now += wait if wait > 0 else 0.0
+        gate.passed()
+        for quota in quotas:
+            quota.take(1, now=now)
+        if limit.wait_seconds(now=now) > 0:
+            refused += now > 60
+            gate.close(limit.wait_seconds(now=now), now=now)
+            quotas[1].refused(now=now)
+        else:
+            limit.take(1, now=now)
+            answered += now > 60
+            quotas[1].answered(now=now)
+        now += 0.005  # sixteen at once, eighty milliseconds each
+    assert answered >= 0.9 * true_per_minute * 9
+    assert refused <= 0.01 * (answered + refused)
