@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -58,11 +59,14 @@ class Run:
     consumers: list[Consumer]
     outcomes: Outcomes
     say: Callable[[str], None]
+    logs: Path
     expected_to_run: set[int] = field(default_factory=set)
 
     async def calls(self) -> list[Call]:
-        """The provider's log."""
-        return [Call(**call) for call in await self.provider.calls()]
+        """The provider's log so far, which is kept beside the other logs too."""
+        calls = await self.provider.calls()
+        (self.logs / "calls.json").write_text(json.dumps(calls), encoding="utf-8")
+        return [Call(**call) for call in calls]
 
     async def until_all_ended(self) -> None:
         """Wait for every document's outcome.
@@ -139,6 +143,7 @@ async def running(bench: Bench, setup: Setup, *, name: str = "run") -> AsyncIter
                 consumers=consumers,
                 outcomes=outcomes,
                 say=bench.say,
+                logs=logs,
                 expected_to_run=set(range(len(consumers))),
             )
             bench.say("stopping the consumers")

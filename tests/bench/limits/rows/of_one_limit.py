@@ -157,9 +157,9 @@ def _row(name: str, bound: _Bound) -> Row:
 
 ROWS = (
     _row("requests", _Bound(what=Limited.REQUESTS, per_minute=600, documents_per_second=10)),
-    _row("input-tokens", _Bound(what=Limited.INPUT_TOKENS, per_minute=240_000, documents_per_second=10)),
-    _row("output-tokens", _Bound(what=Limited.OUTPUT_TOKENS, per_minute=60_000, documents_per_second=10)),
-    _row("tokens", _Bound(what=Limited.TOKENS, per_minute=300_000, documents_per_second=10)),
+    _row("input-tokens", _Bound(what=Limited.INPUT_TOKENS, per_minute=240_000, documents_per_second=12)),
+    _row("output-tokens", _Bound(what=Limited.OUTPUT_TOKENS, per_minute=60_000, documents_per_second=17.5)),
+    _row("tokens", _Bound(what=Limited.TOKENS, per_minute=300_000, documents_per_second=12.5)),
     Row(name="concurrency", play=_play_concurrency),
     Row(name="mixed-sizes", play=_play_mixed),
 )
