@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-.PHONY: help setup demo test lint format bench faults lock clean
+.PHONY: help setup demo test lint format bench bench-limits faults lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ format: setup ## Let ruff format and fix what it can
 
 bench: setup ## Measure: utilisation, the local model, exactly once against at least once, memory
 	$(BIN)/python -m tests.bench
+
+bench-limits: setup ## Measure what is used of each limit, through outages too (ARGS="requests tokens --quick")
+	$(BIN)/python -m tests.bench.limits $(ARGS)
 
 faults: setup ## Kill, freeze, cut and restart everything, and account for every document (ARGS="kill9 --documents 200")
 	$(BIN)/python -m tests.acceptance.faults $(ARGS)

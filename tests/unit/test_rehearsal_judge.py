@@ -7,7 +7,7 @@ import pytest
 
 from deploy.local.rehearsal.chat import ChatCall, UnreadableRequestError, read_call
 from deploy.local.rehearsal.faults import Fault
-from deploy.local.rehearsal.judge import Judge, Verdict
+from deploy.local.rehearsal.judge import ALL_MODELS, Judge, Verdict
 from deploy.local.rehearsal.settings import RehearsalSettings
 
 _SCHEMA = {"type": "object", "properties": {"category": {"enum": ["tech", "other"]}}, "required": ["category"]}
@@ -87,7 +87,7 @@ def test_tokens_are_reserved_before_the_call_and_settled_after_it() -> None:
     judge = _judge(tokens_per_minute=6_000, reserved_output_tokens=1_000)
     verdict = judge.decide(_call("one"), now=0)
     assert verdict.usage is not None
-    assert verdict.reserved_tokens > 1_000
+    assert verdict.reserved.tokens > 1_000
     assert _error_code(judge.decide(_call("two"), now=0)) == "rate_limit_exceeded"
     judge.settle(verdict, now=0)
     assert _error_code(judge.decide(_call("two"), now=0)) is None
@@ -105,10 +105,10 @@ def test_a_call_larger_than_a_whole_minute_can_never_pass() -> None:
 
 def test_limit_headers_are_sent_only_where_there_is_a_limit() -> None:
     """As with the servers that send none."""
-    assert _judge().limit_headers(now=0) == {}
+    assert _judge().limit_headers(model="m", now=0) == {}
     judge = _judge(requests_per_minute=600)
     judge.decide(_call(), now=0)
-    assert judge.limit_headers(now=0) == {
+    assert judge.limit_headers(model="m", now=0) == {
         "x-ratelimit-limit-requests": "600",
         "x-ratelimit-remaining-requests": "599",
         "x-ratelimit-reset-requests": "100ms",
@@ -159,9 +159,9 @@ def test_a_long_preamble_is_read_from_the_cache_the_second_time() -> None:
 def test_an_outage_meets_every_call() -> None:
     """Marked or not, until it ends."""
     judge = _judge()
-    judge.outage = Fault.OVERLOADED
+    judge.outages[ALL_MODELS] = Fault.OVERLOADED
     assert judge.decide(_call(), now=0).fault is Fault.OVERLOADED
-    judge.outage = None
+    del judge.outages[ALL_MODELS]
     assert judge.decide(_call(), now=0).fault is None
 
 

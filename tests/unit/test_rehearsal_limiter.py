@@ -88,6 +88,17 @@ def test_a_tiny_limit_still_passes_one_call() -> None:
     assert _passed(limit, calls=5, now=math.nextafter(60.1, 61)) == 1
 
 
+def test_a_changed_limit_holds_from_then_on() -> None:
+    """Lowered, the smaller window holds at once and what was overdrawn is paid off at the new rate."""
+    limit = MinuteLimit(per_minute=600, window_seconds=1, now=0)
+    limit.change(120, now=0)
+    assert _passed(limit, calls=50, now=0) == 2
+    limit.take(8, now=0)
+    assert limit.wait_seconds(now=0) == pytest.approx(4, abs=0.001)
+    limit.change(600, now=0)
+    assert limit.wait_seconds(now=0) == pytest.approx(0.8, abs=0.001)
+
+
 def _passed(limit: MinuteLimit, *, calls: int, now: float) -> int:
     count = 0
     for _ in range(calls):

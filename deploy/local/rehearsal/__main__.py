@@ -5,33 +5,49 @@ import asyncio
 import signal
 
 from deploy.local.rehearsal.faults import Fault, UnknownFaultError, fault_named
+from deploy.local.rehearsal.limits import Limited
 from deploy.local.rehearsal.provider import rehearsal_provider
 from deploy.local.rehearsal.settings import RehearsalSettings
 
 
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    parser = _parser()
+    parser = rehearsal_parser()
     arguments = parser.parse_args()
     try:
-        settings = RehearsalSettings(
-            seed=arguments.seed,
-            median_seconds=arguments.median_seconds,
-            sigma=arguments.sigma,
-            requests_per_minute=arguments.requests_per_minute,
-            tokens_per_minute=arguments.tokens_per_minute,
-            window_seconds=arguments.window_seconds,
-            reserved_output_tokens=arguments.reserved_output_tokens,
-            fault_rates=dict(arguments.fault_rate),
-            context_tokens=arguments.context_tokens,
-            models=tuple(arguments.model),
-            api_key=arguments.api_key,
-            json_schema=not arguments.without_json_schema,
-            json_object=not arguments.without_json_object,
-        )
+        settings = settings_of(arguments)
     except ValueError as problem:
         parser.error(str(problem))
     asyncio.run(_serve(settings, host=arguments.host, port=arguments.port))
+
+
+def settings_of(arguments: argparse.Namespace) -> RehearsalSettings:
+    """What the command line asks for.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+    return RehearsalSettings(
+        seed=arguments.seed,
+        median_seconds=arguments.median_seconds,
+        sigma=arguments.sigma,
+        requests_per_minute=arguments.requests_per_minute,
+        tokens_per_minute=arguments.tokens_per_minute,
+        input_tokens_per_minute=arguments.input_tokens_per_minute,
+        output_tokens_per_minute=arguments.output_tokens_per_minute,
+        limits_by_model=arguments.limits_by_model,
+        limit_headers=not arguments.no_limit_headers,
+        window_seconds=arguments.window_seconds,
+        reserved_output_tokens=arguments.reserved_output_tokens,
+        slow_past=arguments.slow_past,
+        slow_power=arguments.slow_power,
+        fault_rates=dict(arguments.fault_rate),
+        context_tokens=arguments.context_tokens,
+        models=tuple(arguments.model),
+        api_key=arguments.api_key,
+        json_schema=not arguments.without_json_schema,
+        json_object=not arguments.without_json_object,
+    )
 
 
 async def _serve(settings: RehearsalSettings, *, host: str, port: int) -> None:
@@ -43,7 +59,8 @@ async def _serve(settings: RehearsalSettings, *, host: str, port: int) -> None:
         await ended.wait()
 
 
-def _parser() -> argparse.ArgumentParser:
+def rehearsal_parser() -> argparse.ArgumentParser:
+    """The flags, each with the default of `RehearsalSettings`."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local.rehearsal",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -56,17 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=defaults.seed, help="same seed, same latencies and faults")
     parser.add_argument("--median-seconds", type=float, default=defaults.median_seconds, help="median latency")
     parser.add_argument("--sigma", type=float, default=defaults.sigma, help="spread of the lognormal latency")
-    parser.add_argument("--requests-per-minute", type=float, help="None is no limit")
-    parser.add_argument("--tokens-per-minute", type=float, help="None is no limit")
+    parser.add_argument("--slow-past", type=int, help="calls in flight that the server still takes with ease")
     parser.add_argument(
-        "--window-seconds", type=float, default=defaults.window_seconds, help="what may be used in one burst"
+        "--slow-power", type=float, default=defaults.slow_power, help="latency past it times (in flight / N) ** POWER"
     )
-    parser.add_argument(
-        "--reserved-output-tokens",
-        type=int,
-        default=defaults.reserved_output_tokens,
-        help="the most of a request's output bound that is counted before it runs",
-    )
+    _add_limits(parser, defaults)
     parser.add_argument(
         "--fault-rate", type=_fault_rate, action="append", default=[], metavar="FAULT=SHARE", help="e.g. 429=0.01"
     )
@@ -76,6 +87,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--without-json-schema", action="store_true", help="answer 400 to json_schema")
     parser.add_argument("--without-json-object", action="store_true", help="answer 400 to json_object")
     return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser, defaults: RehearsalSettings) -> None:
+    for what in Limited:
+        flag = f"--{what.replace('_', '-')}-per-minute"
+        parser.add_argument(flag, type=float, help="None is no limit")
+    parser.add_argument("--limits-by-model", action="store_true", help="each model has the limits to itself")
+    parser.add_argument(
+        "--no-limit-headers", action="store_true", help="no x-ratelimit headers and no Retry-After, as vLLM"
+    )
+    parser.add_argument(
+        "--window-seconds", type=float, default=defaults.window_seconds, help="what may be used in one burst"
+    )
+    parser.add_argument(
+        "--reserved-output-tokens",
+        type=int,
+        default=defaults.reserved_output_tokens,
+        help="the most of a request's output bound that is counted before it runs",
+    )
 
 
 def _fault_rate(argument: str) -> tuple[Fault, float]:

@@ -1,17 +1,20 @@
 """The rehearsal provider over HTTP: chat completions and models as OpenAI serves them, and a back door for the tester.
 
 The back door:
-    GET    /rehearsal/calls   the call log
-    DELETE /rehearsal/calls   empties it
-    POST   /rehearsal/faults  {"outage": "503", "seconds": 5, "rates": {"429": 0.1}}; every key may be left out.
-                              An outage meets all calls, for so many seconds or until it is ended. "refused" closes the
-                              listening port itself and needs seconds, since nobody could ask for it to be opened again.
-    DELETE /rehearsal/faults  ends the outage and restores the rates the provider was started with
+    GET    /rehearsal/calls   the call log, with the limits that were in force
+    GET    /rehearsal/counts  how many calls there were and how they ended: cheap, for whoever looks on
+    DELETE /rehearsal/calls   empties the log
+    POST   /rehearsal/faults  {"outage": "503", "seconds": 5, "model": "m", "rates": {"429": 0.1}}; every key may be
+                              left out. An outage meets all calls, or those of one model, for so many seconds or until
+                              it is ended; null ends it. "refused" closes the listening port itself and needs seconds,
+                              since nobody could ask for it to be opened again.
+    DELETE /rehearsal/faults  ends all outages and restores the rates the provider was started with
+    POST   /rehearsal/limits  {"requests": 600, "output_tokens": null}: from now on these limits a minute hold; null
+                              lifts one, and what is not named stays
     DELETE /rehearsal/holds   answers every call that is held, and holds none from now on
 """
 
 import asyncio
-import dataclasses
 import json
 import socket
 import struct
@@ -24,6 +27,7 @@ from deploy.local.rehearsal.call_log import Call, CallLog
 from deploy.local.rehearsal.chat import UnreadableRequestError, read_call
 from deploy.local.rehearsal.faults import Fault, UnknownFaultError
 from deploy.local.rehearsal.judge import Judge, Verdict
+from deploy.local.rehearsal.limits import Limited
 from deploy.local.rehearsal.outages import Outages
 from deploy.local.rehearsal.replies import Reply
 from deploy.local.rehearsal.settings import RehearsalSettings
@@ -46,14 +50,17 @@ def rehearsal_app(settings: RehearsalSettings) -> web.Application:
     judge = Judge(settings=settings, now=asyncio.get_running_loop().time())
     app[JUDGE] = judge
     app[CALL_LOG] = CallLog()
+    app[CALL_LOG].note_limits(judge.limits.per_minute)
     app[OUTAGES] = Outages(judge=judge)
     app.router.add_post("/v1/chat/completions", _chat_completions)
     app.router.add_get("/v1/models", _models)
     app.router.add_get("/health", _health)
     app.router.add_get("/rehearsal/calls", _show_calls)
+    app.router.add_get("/rehearsal/counts", _show_counts)
     app.router.add_delete("/rehearsal/calls", _clear_calls)
     app.router.add_post("/rehearsal/faults", _set_faults)
     app.router.add_delete("/rehearsal/faults", _clear_faults)
+    app.router.add_post("/rehearsal/limits", _set_limits)
     app.router.add_delete("/rehearsal/holds", _let_go)
     return app
 
@@ -67,7 +74,7 @@ async def _chat_completions(request: web.Request) -> web.Response:
         try:
             call = read_call(await request.read())
             logged.model, logged.task, logged.document = call.model, call.task, call.document_hash
-            verdict = judge.decide(call, now=loop.time())
+            verdict = judge.decide(call, now=loop.time(), in_flight=logged.in_flight)
         except (UnreadableRequestError, UnknownFaultError) as problem:
             return _respond(replies.error(400, str(problem)), judge, logged)
         _write_down(verdict, logged)
@@ -96,7 +103,9 @@ def _write_down(verdict: Verdict, logged: Call) -> None:
     logged.fault = verdict.fault
     logged.attempt = verdict.attempt
     logged.latency_seconds = verdict.latency_seconds
-    logged.reserved_tokens = verdict.reserved_tokens
+    logged.limited_by = verdict.limited_by
+    logged.reserved_input_tokens = verdict.reserved.input_tokens
+    logged.reserved_output_tokens = verdict.reserved.output_tokens
     if verdict.usage is not None:
         logged.prompt_tokens = verdict.usage.prompt_tokens
         logged.completion_tokens = verdict.usage.completion_tokens
@@ -106,7 +115,7 @@ def _write_down(verdict: Verdict, logged: Call) -> None:
 def _respond(reply: Reply, judge: Judge, logged: Call) -> web.Response:
     logged.status = reply.status
     logged.error_code = reply.error_code
-    headers = reply.headers | judge.limit_headers(now=asyncio.get_running_loop().time())
+    headers = reply.headers | judge.limit_headers(model=logged.model, now=asyncio.get_running_loop().time())
     headers["x-request-id"] = reply.body.get("id", "rehearsal")
     return _json(reply.body, status=reply.status, headers=headers)
 
@@ -131,7 +140,19 @@ async def _health(_request: web.Request) -> web.Response:
 
 async def _show_calls(request: web.Request) -> web.Response:
     log = request.app[CALL_LOG]
-    return _json({"most_in_flight": log.most_in_flight, "calls": [dataclasses.asdict(call) for call in log]})
+    return _json(
+        {
+            "most_in_flight": log.most_in_flight,
+            "limits": [vars(limits) for limits in log.limits],
+            # `asdict` copies deeply, and would keep the calls waiting for seconds while it writes a long log.
+            "calls": [vars(call) for call in log],
+        }
+    )
+
+
+async def _show_counts(request: web.Request) -> web.Response:
+    log = request.app[CALL_LOG]
+    return _json({"calls": len(log), "in_flight": log.in_flight, "statuses": log.statuses})
 
 
 async def _clear_calls(request: web.Request) -> web.Response:
@@ -150,6 +171,19 @@ async def _set_faults(request: web.Request) -> web.Response:
 async def _clear_faults(request: web.Request) -> web.Response:
     request.app[OUTAGES].clear()
     return _json({})
+
+
+async def _set_limits(request: web.Request) -> web.Response:
+    judge, log = request.app[JUDGE], request.app[CALL_LOG]
+    try:
+        ordered = {
+            Limited(name): None if limit is None else float(limit) for name, limit in (await request.json()).items()
+        }
+        judge.limits.change(ordered, now=asyncio.get_running_loop().time())
+    except (ValueError, TypeError, AttributeError) as problem:
+        return _json(replies.error(400, str(problem)).body, status=400)
+    log.note_limits(judge.limits.per_minute)
+    return _json(judge.limits.per_minute)
 
 
 async def _let_go(request: web.Request) -> web.Response:

@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from deploy.local.rehearsal import replies
 from deploy.local.rehearsal.chat import BYTES_PER_TOKEN, ChatCall
 from deploy.local.rehearsal.draws import Draw, draw, lognormal_seconds
 from deploy.local.rehearsal.faults import Fault, drawn_fault, is_marked, marked_fault
-from deploy.local.rehearsal.limiter import MinuteLimit
+from deploy.local.rehearsal.limits import Amounts, Excess, Limited, Limits
+from deploy.local.rehearsal.load import slowdown
 from deploy.local.rehearsal.messages import write_message
 from deploy.local.rehearsal.replies import Reply, Usage
 from deploy.local.rehearsal.settings import RehearsalSettings
@@ -29,30 +30,75 @@ _AT_ONCE = frozenset(
 )
 
 
+ALL_MODELS = None
+"""The key of an outage that meets every model."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What to do with a call: wait `latency_seconds`, then send the reply; without one, hang or break the connection.
 
-    `fault` is None for a good answer and for a limit that was really exceeded.
+    `fault` is None for a good answer and for a limit that was really exceeded; that limit is `limited_by`. `reserved`
+    is what was counted for the call before it runs, nothing where it was refused.
     """
 
+    model: str
     reply: Reply | None
     latency_seconds: float
-    fault: Fault | None
     attempt: int
-    reserved_tokens: int
+    fault: Fault | None = None
+    limited_by: Limited | None = None
+    reserved: Amounts = field(default_factory=Amounts)
     usage: Usage | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """One call before the judge."""
+
+    call: ChatCall
+    attempt: int
+    drawn: Draw
+    latency_seconds: float
+    reserved: Amounts = field(default_factory=Amounts)
+
+    def verdict(
+        self,
+        reply: Reply | None,
+        *,
+        fault: Fault | None = None,
+        limited_by: Limited | None = None,
+        at_once: bool = False,
+        usage: Usage | None = None,
+    ) -> Verdict:
+        return Verdict(
+            model=self.call.model,
+            reply=reply,
+            latency_seconds=0.0 if at_once else self.latency_seconds,
+            attempt=self.attempt,
+            fault=fault,
+            limited_by=limited_by,
+            reserved=self.reserved,
+            usage=usage,
+        )
+
+
 class Judge:
-    """Keeps what a provider knows between calls: the limits, the cache, and how often each request has come."""
+    """Keeps what a provider knows between calls: the limits, the cache, and how often each request has come.
+
+    `outages` holds the fault that every call of a model meets, or under `ALL_MODELS` every call.
+    """
 
     def __init__(self, *, settings: RehearsalSettings, now: float) -> None:
         self.settings = settings
         self.fault_rates = dict(settings.fault_rates)
-        self.outage: Fault | None = None
-        self._requests = self._limit(settings.requests_per_minute, now)
-        self._tokens = self._limit(settings.tokens_per_minute, now)
+        self.outages: dict[str | None, Fault] = {}
+        self.limits = Limits(
+            per_minute=settings.per_minute,
+            window_seconds=settings.window_seconds,
+            by_model=settings.limits_by_model,
+            now=now,
+        )
         self._attempts: Counter[bytes] = Counter()
         self._marked_calls: Counter[tuple[str, str]] = Counter()
         self._cached_preambles: set[bytes] = set()
@@ -62,47 +108,50 @@ class Judge:
         key = self.settings.api_key
         return key is None or authorization == f"Bearer {key}"
 
-    def decide(self, call: ChatCall, *, now: float) -> Verdict:
+    def decide(self, call: ChatCall, *, now: float, in_flight: int = 1) -> Verdict:
         """Decide one call, in the order in which a provider looks at it: validity, limits, and then its own troubles.
+
+        `in_flight` is how many calls are being answered, this one included.
 
         Raises:
             UnknownFaultError: the document holds a marker that names no fault.
         """
-        self._attempts[call.content] += 1
-        attempt = self._attempts[call.content]
-        drawn = draw(seed=self.settings.seed, content=call.content, attempt=attempt)
-        if self.outage is not None:
-            return self._fail(call, self.outage, drawn, attempt)
+        case = self._case(call, in_flight)
+        outage = self.outages.get(ALL_MODELS) or self.outages.get(call.model)
+        if outage is not None:
+            return self._fail(case, outage)
         if invalid := self._invalid(call):
-            return self._at_once(invalid, attempt)
-        reserved = call.prompt_tokens + min(call.max_output_tokens, self.settings.reserved_output_tokens)
-        if limited := self._over_limit(reserved, now):
-            return self._at_once(limited, attempt)
-        fault = self._marked(call) or drawn_fault(self.fault_rates, quantile=drawn.fault_quantile)
-        if fault is not None:
-            return self._fail(call, fault, drawn, attempt, reserved)
-        return self._answer(call, drawn, attempt, reserved)
+            return case.verdict(invalid, at_once=True)
+        reserved = Amounts(
+            input_tokens=call.prompt_tokens,
+            output_tokens=min(call.max_output_tokens, self.settings.reserved_output_tokens),
+        )
+        if excess := self.limits.reserve(reserved, model=call.model, now=now):
+            return case.verdict(self._limited(excess), limited_by=excess.what, at_once=True)
+        case = replace(case, reserved=reserved)
+        fault = self._marked(call) or drawn_fault(self.fault_rates, quantile=case.drawn.fault_quantile)
+        return self._answer(case) if fault is None else self._fail(case, fault)
 
     def settle(self, verdict: Verdict, *, now: float) -> None:
         """After the call: count what it used instead of what was reserved for it."""
-        if self._tokens is not None and verdict.usage is not None:
-            used = verdict.usage.prompt_tokens + verdict.usage.completion_tokens
-            self._tokens.take(used - verdict.reserved_tokens, now=now)
+        if verdict.usage is not None:
+            used = Amounts(input_tokens=verdict.usage.prompt_tokens, output_tokens=verdict.usage.completion_tokens)
+            self.limits.settle(verdict.reserved, used, model=verdict.model, now=now)
 
-    def limit_headers(self, *, now: float) -> dict[str, str]:
-        """The `x-ratelimit-*` headers of a reply; none where there is no limit."""
-        headers = {}
-        for what, limit in (("requests", self._requests), ("tokens", self._tokens)):
-            if limit is not None:
-                headers[f"x-ratelimit-limit-{what}"] = f"{limit.per_minute:.0f}"
-                headers[f"x-ratelimit-remaining-{what}"] = str(limit.remaining(now=now))
-                headers[f"x-ratelimit-reset-{what}"] = replies.duration(limit.reset_seconds(now=now))
-        return headers
+    def limit_headers(self, *, model: str | None, now: float) -> dict[str, str]:
+        """The `x-ratelimit-*` headers of a reply; none where there is no limit, or where they are not to be sent."""
+        return self.limits.headers(model=model, now=now) if self.settings.limit_headers else {}
 
-    def _limit(self, per_minute: float | None, now: float) -> MinuteLimit | None:
-        if per_minute is None:
-            return None
-        return MinuteLimit(per_minute=per_minute, window_seconds=self.settings.window_seconds, now=now)
+    def _case(self, call: ChatCall, in_flight: int) -> _Case:
+        settings = self.settings
+        self._attempts[call.content] += 1
+        attempt = self._attempts[call.content]
+        drawn = draw(seed=settings.seed, content=call.content, attempt=attempt)
+        alone = lognormal_seconds(
+            median_seconds=settings.median_seconds, sigma=settings.sigma, quantile=drawn.latency_quantile
+        )
+        factor = slowdown(in_flight, past=settings.slow_past, power=settings.slow_power)
+        return _Case(call=call, attempt=attempt, drawn=drawn, latency_seconds=alone * factor)
 
     def _invalid(self, call: ChatCall) -> Reply | None:
         settings = self.settings
@@ -117,24 +166,15 @@ class Judge:
             )
         return None
 
-    def _over_limit(self, reserved: int, now: float) -> Reply | None:
-        """Count the call against the minute's limits. One that fails for its tokens has still used up a request."""
-        if self._requests is not None:
-            if wait_seconds := self._requests.wait_seconds(now=now):
-                return self._limited("requests", self._requests, 1, wait_seconds, now)
-            self._requests.take(1, now=now)
-        if self._tokens is not None:
-            if reserved > self._tokens.per_minute:
-                return replies.request_too_large(per_minute=self._tokens.per_minute, requested=reserved)
-            if wait_seconds := self._tokens.wait_seconds(now=now):
-                return self._limited("tokens", self._tokens, reserved, wait_seconds, now)
-            self._tokens.take(reserved, now=now)
-        return None
-
-    def _limited(self, what: str, limit: MinuteLimit, requested: int, wait_seconds: float, now: float) -> Reply:
-        used = limit.per_minute - limit.remaining(now=now)
+    def _limited(self, excess: Excess) -> Reply:
+        if excess.wait_seconds is None:
+            return replies.request_too_large(what=excess.what, per_minute=excess.per_minute, requested=excess.requested)
         return replies.rate_limited(
-            what=what, per_minute=limit.per_minute, used=used, requested=requested, wait_seconds=wait_seconds
+            what=excess.what,
+            per_minute=excess.per_minute,
+            used=excess.used,
+            requested=excess.requested,
+            wait_seconds=excess.wait_seconds if self.settings.limit_headers else None,
         )
 
     def _marked(self, call: ChatCall) -> Fault | None:
@@ -144,36 +184,29 @@ class Judge:
         self._marked_calls[place] += 1
         return marked_fault(call.document, call_number=self._marked_calls[place])
 
-    def _at_once(self, reply: Reply, attempt: int, fault: Fault | None = None) -> Verdict:
-        return Verdict(reply=reply, latency_seconds=0.0, fault=fault, attempt=attempt, reserved_tokens=0)
-
-    def _fail(self, call: ChatCall, fault: Fault, drawn: Draw, attempt: int, reserved: int = 0) -> Verdict:
+    def _fail(self, case: _Case, fault: Fault) -> Verdict:
         if fault in {Fault.HANG, Fault.RESET}:
-            return Verdict(reply=None, latency_seconds=0.0, fault=fault, attempt=attempt, reserved_tokens=reserved)
-        if (reply := self._fault_reply(call, fault)) is None:
-            return self._answer(call, drawn, attempt, reserved, fault)
-        if fault in _AT_ONCE:
-            return self._at_once(reply, attempt, fault)
-        return Verdict(
-            reply=reply,
-            latency_seconds=self._latency_seconds(drawn),
-            fault=fault,
-            attempt=attempt,
-            reserved_tokens=reserved,
-        )
+            return case.verdict(None, fault=fault, at_once=True)
+        if (reply := self._fault_reply(case.call, fault)) is None:
+            return self._answer(case, fault)
+        return case.verdict(reply, fault=fault, at_once=fault in _AT_ONCE)
 
     def _fault_reply(self, call: ChatCall, fault: Fault) -> Reply | None:
         """The error of a fault; None for the faults that spoil an answer."""
-        per_minute = self.settings.requests_per_minute or 0
         match fault:
             case Fault.RATE_LIMITED | Fault.RATE_LIMITED_BARE:
-                wait_seconds = _RETRY_SECONDS if fault is Fault.RATE_LIMITED else None
+                tells = fault is Fault.RATE_LIMITED and self.settings.limit_headers
+                per_minute = self.limits.per_minute.get(Limited.REQUESTS, 0)
                 return replies.rate_limited(
-                    what="requests", per_minute=per_minute, used=per_minute, requested=1, wait_seconds=wait_seconds
+                    what=Limited.REQUESTS,
+                    per_minute=per_minute,
+                    used=per_minute,
+                    requested=1,
+                    wait_seconds=_RETRY_SECONDS if tells else None,
                 )
             case Fault.REQUEST_TOO_LARGE:
                 return replies.request_too_large(
-                    per_minute=self.settings.tokens_per_minute or 0, requested=call.prompt_tokens
+                    per_minute=self.limits.per_minute.get(Limited.TOKENS, 0), requested=call.prompt_tokens
                 )
             case Fault.CONTEXT_LENGTH_EXCEEDED:
                 return replies.context_length_exceeded(
@@ -186,30 +219,17 @@ class Judge:
             case _:
                 return replies.FAULT_REPLIES.get(fault)
 
-    def _answer(self, call: ChatCall, drawn: Draw, attempt: int, reserved: int, fault: Fault | None = None) -> Verdict:
-        message = write_message(call, seed=drawn.answer_seed, fault=fault)
+    def _answer(self, case: _Case, fault: Fault | None = None) -> Verdict:
+        call, seed = case.call, case.drawn.answer_seed
+        message = write_message(call, seed=seed, fault=fault)
         words = message.content or message.refusal or ""
         usage = Usage(
             prompt_tokens=call.prompt_tokens,
             completion_tokens=math.ceil(len(words.encode()) / BYTES_PER_TOKEN),
             cached_tokens=self._cached_tokens(call),
         )
-        reply = replies.completion(
-            request_id=f"{drawn.answer_seed:016x}", model=call.model, message=message, usage=usage
-        )
-        return Verdict(
-            reply=reply,
-            latency_seconds=self._latency_seconds(drawn),
-            fault=fault,
-            attempt=attempt,
-            reserved_tokens=reserved,
-            usage=usage,
-        )
-
-    def _latency_seconds(self, drawn: Draw) -> float:
-        return lognormal_seconds(
-            median_seconds=self.settings.median_seconds, sigma=self.settings.sigma, quantile=drawn.latency_quantile
-        )
+        reply = replies.completion(request_id=f"{seed:016x}", model=call.model, message=message, usage=usage)
+        return case.verdict(reply, fault=fault, usage=usage)
 
     def _cached_tokens(self, call: ChatCall) -> int:
         if call.preamble_tokens < _CACHE_LEAST_TOKENS:

@@ -15,6 +15,7 @@ class MinuteLimit:
     def __init__(self, *, per_minute: float, window_seconds: float, now: float) -> None:
         self.per_minute = per_minute
         self._rate = per_minute / _SECONDS_PER_MINUTE
+        self._window_seconds = window_seconds
         self._window = max(1.0, self._rate * window_seconds)
         self._left = self._window
         self._filled_at = now
@@ -29,6 +30,13 @@ class MinuteLimit:
         """Count a call; a negative amount gives back what was counted too much."""
         self._fill(now)
         self._left = min(self._window, self._left - amount)
+
+    def change(self, per_minute: float, *, now: float) -> None:
+        """From now on so many a minute; what was overdrawn before stays overdrawn."""
+        self._fill(now)
+        self.per_minute = per_minute
+        self._rate = per_minute / _SECONDS_PER_MINUTE
+        self._window = max(1.0, self._rate * self._window_seconds)  # what is left above it, the next look cuts
 
     def remaining(self, *, now: float) -> int:
         """What the provider says is left of the minute: the limit less what was used and is not yet forgotten."""

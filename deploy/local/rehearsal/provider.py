@@ -48,7 +48,7 @@ async def rehearsal_provider(
         await door.open()
         yield RehearsalProvider(base_url=base_url(port), calls=app[CALL_LOG], outages=app[OUTAGES])
     finally:
-        app[OUTAGES].end()
+        app[OUTAGES].clear()
         await door.close()
         await runner.cleanup()
 

@@ -65,7 +65,9 @@ def error(
 
 def rate_limited(*, what: str, per_minute: float, used: float, requested: int, wait_seconds: float | None) -> Reply:
     """A 429 that passes later; without `wait_seconds` it does not say when."""
-    message = f"Rate limit reached on {what} per min: Limit {per_minute:.0f}, Used {used:.0f}, Requested {requested}."
+    message = (
+        f"Rate limit reached on {words(what)} per min: Limit {per_minute:.0f}, Used {used:.0f}, Requested {requested}."
+    )
     headers = {}
     if wait_seconds is not None:
         message += f" Please try again in {duration(wait_seconds)}."
@@ -74,13 +76,13 @@ def rate_limited(*, what: str, per_minute: float, used: float, requested: int, w
     return replace(error(429, message, kind=what, code="rate_limit_exceeded"), headers=headers)
 
 
-def request_too_large(*, per_minute: float, requested: int) -> Reply:
+def request_too_large(*, what: str = "tokens", per_minute: float, requested: int) -> Reply:
     """A 429 that can never pass."""
     return error(
         429,
-        f"Request too large on tokens per min (TPM): Limit {per_minute:.0f}, Requested {requested}. "
+        f"Request too large on {words(what)} per min: Limit {per_minute:.0f}, Requested {requested}. "
         "The input or output tokens must be reduced in order to run successfully.",
-        kind="tokens",
+        kind=what,
         code="rate_limit_exceeded",
     )
 
@@ -113,6 +115,11 @@ def unsupported_format(response_format: str) -> Reply:
         f"Invalid parameter: 'response_format' of type '{response_format}' is not supported with this model.",
         param="response_format",
     )
+
+
+def words(what: str) -> str:
+    """A limit's name as a message says it."""
+    return what.replace("_", " ")
 
 
 def duration(seconds: float) -> str:

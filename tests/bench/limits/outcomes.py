@@ -1,0 +1,62 @@
+"""An onlooker that counts which documents have ended, and how."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from producer.connection import Broker, ClientLog
+from producer.following.reader import Reader, Start
+from tests.bench.parts import TOPICS
+
+_POLL_MS = 100
+_OPEN_SECONDS = 30.0
+
+
+class Outcomes:
+    """The documents that have ended so far, by their keys."""
+
+    def __init__(self) -> None:
+        self.results: set[str] = set()
+        self.dead_letters: set[str] = set()
+        self.last_new_at = time.monotonic()
+        """When a document was last seen to end."""
+
+    @property
+    def count(self) -> int:
+        """How many documents have ended."""
+        return len(self.results | self.dead_letters)
+
+    async def look(self, reader: Reader) -> None:
+        """Count until cancelled."""
+        while True:
+            records = await reader.fetch(timeout_ms=_POLL_MS)
+            if records:
+                self.last_new_at = time.monotonic()
+            for record in records:
+                (self.results if record.topic == TOPICS[1] else self.dead_letters).add(record.key.decode())
+
+
+@contextlib.asynccontextmanager
+async def watching(bootstrap_servers: str) -> AsyncIterator[Outcomes]:
+    """Count for the length of the block."""
+    outcomes = Outcomes()
+    with ClientLog().attached() as client_log:
+        # Not a plain aiokafka consumer: on the embedded broker it would spin, and take a core from what is measured.
+        reader = Reader(
+            broker=Broker(bootstrap_servers=bootstrap_servers),
+            topics=TOPICS[1:],
+            start=Start(from_beginning=True),
+            client_log=client_log,
+            say=lambda _: None,
+        )
+        await reader.open(wait_seconds=_OPEN_SECONDS)
+        looking = asyncio.create_task(outcomes.look(reader), name="outcomes")
+        try:
+            yield outcomes
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+            await reader.close()
