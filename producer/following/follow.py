@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from producer.connection import Broker, ClientLog
+from producer.exits import Exit
 from producer.following.display import console, outcome_text, repeat_text, totals_text, unreadable_text
 from producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 from producer.following.reader import Reader, Start
@@ -13,8 +14,6 @@ from producer.following.tables import Table, json_line, open_table
 from producer.following.tally import Tally
 from producer.stopping import Stop, stop_on_signals
 
-EXIT_SEEN = 0
-EXIT_NOT_SEEN = 1
 _FETCH_MS = 20
 
 
@@ -67,7 +66,7 @@ async def follow(following: Following) -> int:
                 (status if following.as_json else show.out).print(totals_text(tally))
     if stop.exit_code is not None:
         return stop.exit_code
-    return EXIT_SEEN if following.until is None or tally.documents >= following.until else EXIT_NOT_SEEN
+    return Exit.DONE if following.until is None or tally.documents >= following.until else Exit.FAULT
 
 
 async def _follow(reader: Reader, show: "_Show", stop: Stop, *, until: int | None, deadline: float) -> None:
