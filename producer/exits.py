@@ -10,6 +10,7 @@ class Exit(IntEnum):
     DONE = 0
     FAULT = 1
     WRONG_USAGE = 2
+    TIME_UP = 3
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -26,7 +27,8 @@ OF_SEND: Mapping[Exit, str] = {
 }
 OF_FOLLOW: Mapping[Exit, str] = {
     Exit.DONE: "N documents have ended; without --until: the time was up",
-    Exit.FAULT: "the time was up, the broker away or refusing, or the output not to be written",
+    Exit.FAULT: "the broker was away or refused, or the output could not be written",
     Exit.WRONG_USAGE: "wrong usage or settings",
+    Exit.TIME_UP: "the time was up before N documents had ended",
     **_ON_SIGNALS,
 }

@@ -48,6 +48,12 @@ def totals_text(tally: Tally) -> str:
     return f"{', '.join(counts)}\n{' · '.join(spent)}"
 
 
+def time_up_text(tally: Tally, *, until: int | None, seconds: float) -> str:
+    """One line: that it was the time that ended it, and what had come by then."""
+    came = counted(tally.documents, "document") if until is None else f"{tally.documents:,} of {until:,} documents"
+    return f"the time of {seconds:g} s is up: {came} had ended"
+
+
 def _by_reason(tally: Tally) -> str:
     if not tally.reasons:
         return ""

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from producer.connection import Broker, ClientLog
 from producer.exits import Exit
-from producer.following.display import console, outcome_text, repeat_text, totals_text, unreadable_text
+from producer.following.display import (
+    console,
+    outcome_text,
+    repeat_text,
+    time_up_text,
+    totals_text,
+    unreadable_text,
+)
 from producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 from producer.following.reader import Reader, Start
 from producer.following.tables import Table, json_line, open_table
@@ -32,7 +39,7 @@ class Following:
 
 
 async def follow(following: Following) -> int:
-    """Show every outcome until enough documents were seen, the time is up or a signal comes; return the exit code.
+    """Show every outcome until enough documents have ended, the time is up or a signal comes; return the exit code.
 
     Raises:
         WrongUsage: the file to write to cannot be opened.
@@ -66,7 +73,10 @@ async def follow(following: Following) -> int:
                 (status if following.as_json else show.out).print(totals_text(tally))
     if stop.exit_code is not None:
         return stop.exit_code
-    return Exit.DONE if following.until is None or tally.documents >= following.until else Exit.FAULT
+    if tally.documents == following.until:
+        return Exit.DONE
+    status.print(time_up_text(tally, until=following.until, seconds=following.timeout_seconds or 0))
+    return Exit.DONE if following.until is None else Exit.TIME_UP
 
 
 async def _follow(reader: Reader, show: "_Show", stop: Stop, *, until: int | None, deadline: float) -> None:

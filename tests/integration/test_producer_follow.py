@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, SourcePosition, Usage, result_headers
 from producer.connection import Broker as Address
+from producer.exits import Exit
 from producer.topics import create, partitions_of_topics
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
@@ -134,14 +135,36 @@ async def test_from_now_on_passes_over_what_is_there(wire: Wire) -> None:
 
 
 async def test_nothing_within_the_time_since(wire: Wire) -> None:
-    """--since with nothing so young begins at the end, and time being up is exit code 1 when more was expected."""
+    """--since with nothing so young begins at the end."""
     await wire.create_topics()
     async with Writing(wire) as outcomes:
         await outcomes.result(1, days_ago=2)
-    for flags, expected in ((["--until", "1"], 1), ([], 0)):
-        code, out, _ = await run(*following(wire), "--since", "1d", *flags, "--timeout-seconds", "2")
-        assert code == expected
-        assert out.startswith("0 results, 0 dead letters\n")
+    code, out, _ = await run(*following(wire), "--since", "1d", "--timeout-seconds", "2")
+    assert code == Exit.DONE
+    assert out.startswith("0 results, 0 dead letters\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "came"),
+    [(["--until", "3"], Exit.TIME_UP, "0 of 3 documents"), ([], Exit.DONE, "0 documents")],
+)
+async def test_time_that_is_up_is_told(wire: Wire, flags: list[str], code: Exit, came: str) -> None:
+    """The time being up is the last line on standard error; it has an exit code of its own when more was expected."""
+    await wire.create_topics()
+    ended, _, err = await run(*following(wire), "--timeout-seconds", "1.5", *flags)
+    assert ended == code
+    assert err.splitlines()[-1] == f"the time of 1.5 s is up: {came} had ended"
+
+
+async def test_time_that_was_not_needed_is_not_told(wire: Wire) -> None:
+    """With enough documents in time, the time is no matter."""
+    await wire.create_topics()
+    async with Writing(wire) as outcomes:
+        await outcomes.result(1)
+        await outcomes.dead_letter(2)
+    code, _, err = await run(*following(wire), "--from-beginning", "--until", "2", "--timeout-seconds", "600")
+    assert code == Exit.DONE
+    assert "is up" not in err
 
 
 async def test_topics_that_come_later_are_read_from_their_beginning(wire: Wire) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, SourcePosition, Usage
 from producer.faults import WrongUsage
 from producer.following import tally as tally_room
-from producer.following.display import outcome_text, totals_text, unreadable_text
+from producer.following.display import outcome_text, time_up_text, totals_text, unreadable_text
 from producer.following.outcome import Outcome, Unreadable, outcome_of
 from producer.following.tables import json_line, open_table
 from producer.following.tally import Tally
@@ -183,6 +183,15 @@ def test_totals_are_exact() -> None:
         "2 results, 1 dead letter (too_large 1), 1 repeat, 1 unreadable record",
         "tokens: 200 in (20 cached), 40 out · cost: $0.5006 · 4 documents an hour",
     ]
+
+
+def test_what_had_come_when_the_time_was_up() -> None:
+    """Documents count, however they ended, and repeats do not."""
+    tally = Tally()
+    for one in (result_outcome(1), dead_letter(2), dead_letter(2)):
+        tally.add(one)
+    assert time_up_text(tally, until=None, seconds=60) == "the time of 60 s is up: 2 documents had ended"
+    assert time_up_text(tally, until=1_000, seconds=0.5) == "the time of 0.5 s is up: 2 of 1,000 documents had ended"
 
 
 def test_the_rate_is_that_of_the_outcomes_themselves() -> None:
