@@ -181,7 +181,7 @@ def test_totals_are_exact() -> None:
     assert tally.cost_usd == Decimal("0.5006")
     assert totals_text(tally).splitlines() == [
         "2 results, 1 dead letter (too_large 1), 1 repeat, 1 unreadable record",
-        "tokens: 200 in (20 cached), 40 out · cost: $0.5006 · 4 documents an hour",
+        "tokens: 200 in (20 cached), 40 out · cost: $0.5006",
     ]
 
 
@@ -195,12 +195,16 @@ def test_what_had_come_when_the_time_was_up() -> None:
 
 
 def test_the_rate_is_that_of_the_outcomes_themselves() -> None:
-    """Documents an hour come from when they ended, not from how fast an old topic is read."""
+    """Documents an hour come from when they ended, not from how fast an old topic is read, and not from repeats."""
     tally = Tally()
+    for number in range(5, 0, -1):
+        tally.add(result_outcome(number))
+        tally.add(result_outcome(number))
     assert tally.documents_per_hour is None
-    for number in (3, 1, 2):
+    for number in range(10, 5, -1):
         tally.add(result_outcome(number))
     assert tally.documents_per_hour == pytest.approx(60)
+    assert totals_text(tally).endswith(" · 60 documents an hour")
 
 
 def test_memory_of_repeats_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
