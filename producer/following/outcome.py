@@ -1,17 +1,22 @@
 """A record of the result or the dead-letter topic as one small object."""
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, Usage
+from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, Usage, plain_decimal, rfc3339
+from producer.following.originals import document_id_of, event_in, metadata_of
 
-_LARGEST_VALUE_READ_FOR_ID = 1024 * 1024
+IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finished_at", "pipeline_version")
+"""Fields that results and dead letters have, under the same name and of the same type."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LARGEST_TIMESTAMP_MS = 253_402_300_799_999
+"""The end of the year 9999; a producer may write any number."""
 
 
 class FetchedRecord(Protocol):
@@ -30,7 +35,8 @@ class FetchedRecord(Protocol):
 class Outcome:
     """How one document ended. A result has `outputs`, a dead letter has a `reason`.
 
-    `identities` are the names under which a repeat of it is recognised. `fields` is all that is known, as plain JSON.
+    `identities` are the names under which a repeat of it is recognised. `fields` is what is written to a file, as plain
+    JSON: `kind`, what is `IN_BOTH`, and then what only its kind has (docs/producer.md has them all).
     """
 
     document_id: str
@@ -82,6 +88,7 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
 
 def _result(result: DocumentResult) -> Outcome:
     source = result.source
+    published = result.model_dump(mode="json")
     return Outcome(
         document_id=result.document_id,
         outputs=result.outputs,
@@ -89,64 +96,80 @@ def _result(result: DocumentResult) -> Outcome:
         cost_usd=result.cost_usd,
         finished_at=result.finished_at,
         identities=(f"result {result.result_id}", _life(source.topic, source.partition, source.offset, "0")),
-        fields={"outcome": "result", **result.model_dump(mode="json")},
+        fields={"kind": "result", **{name: published[name] for name in IN_BOTH}, **published},
     )
 
 
 def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
-    document_id = _document_id(record)
+    event = event_in(record.value)
+    place = f"{record.topic}[{record.partition}]@{record.offset}"
+    document_id = _text(record.key) or document_id_of(event) or place
     origin = (errors.get("topic"), errors.get("partition"), errors.get("offset"))
     topic, partition, offset = origin if all(origin) else (record.topic, record.partition, record.offset)
-    fields: dict[str, Any] = {"outcome": "dead_letter", "document_id": document_id}
-    fields |= {name: value for name, value in errors.items() if not name.startswith("exception.")}
-    fields |= {"message": errors.get("exception.message", ""), "exception": errors.get("exception.class.name", "")}
+    cost_usd = _decimal(errors.get("cost_usd", ""))
+    finished_at = _moment(errors.get("last_failed_at", ""), record.timestamp)
     return Outcome(
         document_id=document_id,
         reason=errors["reason"],
         stage=errors.get("stage", ""),
         step=errors.get("step", ""),
         message=errors.get("exception.message", ""),
-        cost_usd=_decimal(errors.get("cost_usd", "")),
-        finished_at=_moment(errors.get("last_failed_at", ""), record.timestamp),
+        cost_usd=cost_usd,
+        finished_at=finished_at,
         # A redriven record keeps its first origin: the replay count tells its lives apart.
         identities=(_life(topic, partition, offset, errors.get("replay_count") or "0"),),
-        fields=fields,
+        fields={
+            "kind": "dead_letter",
+            "document_id": document_id,
+            "source": _source(errors),
+            "metadata": metadata_of(event),
+            "attempts": _number(errors.get("attempts")),
+            "cost_usd": plain_decimal(cost_usd),
+            "finished_at": rfc3339(finished_at),
+            "pipeline_version": errors.get("pipeline_version"),
+            "reason": errors["reason"],
+            "stage": errors.get("stage"),
+            "step": errors.get("step"),
+            "message": errors.get("exception.message"),
+            "exception": errors.get("exception.class.name"),
+            "model": errors.get("model"),
+            "group": errors.get("group"),
+            "first_failed_at": errors.get("first_failed_at"),
+            "replay_count": _number(errors.get("replay_count")),
+        },
     )
+
+
+def _source(errors: Mapping[str, str]) -> dict[str, Any]:
+    """Where the record was first read; a part that the headers do not tell is None."""
+    return {
+        "topic": errors.get("topic"),
+        "partition": _number(errors.get("partition")),
+        "offset": _number(errors.get("offset")),
+    }
 
 
 def _life(topic: object, partition: object, offset: object, replay_count: str) -> str:
     return f"record {topic} {partition} {offset} {replay_count}"
 
 
-def _document_id(record: FetchedRecord) -> str:
-    """The key; else the id in the JSON value; else where the record is."""
-    if record.key:
-        return _text(record.key)
-    if record.value and len(record.value) <= _LARGEST_VALUE_READ_FOR_ID:
-        try:
-            value = json.loads(record.value)
-        except (ValueError, RecursionError):
-            value = None
-        if isinstance(value, dict) and isinstance(value.get("document_id"), str):
-            return str(value["document_id"])
-    return f"{record.topic}[{record.partition}]@{record.offset}"
-
-
 def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", errors="replace")
 
 
+def _number(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
 def _decimal(text: str) -> Decimal:
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        return Decimal(0)
-    return amount if amount.is_finite() else Decimal(0)
+    """Dollars as the service writes them; 0 for anything else, such as a number of a million digits."""
+    return Decimal(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,28})?", text) else Decimal(0)
 
 
 def _moment(text: str, timestamp_ms: int) -> datetime:
+    """The text as a time; else the record's own, as far as the calendar goes."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.fromtimestamp(max(timestamp_ms, 0) / 1000, UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return _EPOCH + timedelta(milliseconds=min(max(timestamp_ms, 0), _LARGEST_TIMESTAMP_MS))

@@ -105,7 +105,7 @@ async def test_outcomes_are_shown_counted_and_written(wire: Wire, tmp_path: Path
         out, err = await process.communicate()
         assert process.returncode == 0
     lines = [json.loads(line) for line in out.splitlines()]
-    assert {line["document_id"]: line["outcome"] for line in lines} == {
+    assert {line["document_id"]: line["kind"] for line in lines} == {
         "d1": "result",
         "d2": "dead_letter",
         "d3": "result",
