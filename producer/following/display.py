@@ -25,7 +25,7 @@ def outcome_text(outcome: Outcome) -> Text:
 
 def repeat_text(outcome: Outcome) -> Text:
     """One dim line: seen before."""
-    return Text(f"{printable(outcome.document_id)}  seen before, not counted again", style="dim")
+    return Text(f"{printable(outcome.document_id)}  seen before: dropped", style="dim")
 
 
 def unreadable_text(unreadable: Unreadable) -> Text:
@@ -37,8 +37,9 @@ def totals_text(tally: Tally) -> str:
     """The closing lines."""
     usage = tally.usage
     counts = [counted(tally.results, "result"), counted(tally.dead_letters, "dead letter") + _by_reason(tally)]
-    counts += [counted(tally.repeats, "repeat")] if tally.repeats else []
+    counts += [f"{counted(tally.repeats, 'repeat')} dropped"] if tally.repeats else []
     counts += [counted(tally.unreadable, "unreadable record")] if tally.unreadable else []
+    counts += [f"{tally.of_other_versions:,} of another schema version"] if tally.of_other_versions else []
     spent = [
         f"tokens: {usage.input_tokens:,} in ({usage.cached_tokens:,} cached), {usage.output_tokens:,} out",
         f"cost: {_usd(tally.cost_usd)}",

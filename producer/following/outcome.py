@@ -1,9 +1,10 @@
 """A record of the result or the dead-letter topic as one small object."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -17,6 +18,10 @@ IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finishe
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_TIMESTAMP_MS = 253_402_300_799_999
 """The end of the year 9999; a producer may write any number."""
+_EDGES = (MINYEAR, MAXYEAR)
+"""In these years a time may have no equal in UTC."""
+_LEAST_DIGIT, _LARGEST_DIGIT = -28, 11
+_LARGEST_COUNT = 2**63 - 1
 
 
 class FetchedRecord(Protocol):
@@ -59,14 +64,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A record that is neither result nor dead letter, and why."""
+    """A record that is neither result nor dead letter, and why. `of_another_version`: it says so itself."""
 
     where: str
     problem: str
+    of_another_version: bool = False
 
 
 def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
-    """Read one record. The headers decide which of the two it is, whatever topic it is on."""
+    """Read one record, whatever it holds. The headers decide which of the two it is, whatever topic it is on."""
     errors = {
         name.removeprefix(ERROR_HEADER_PREFIX): _text(value)
         for name, value in record.headers
@@ -78,34 +84,69 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     if record.value is None:
         return Unreadable(where=where, problem="no value, and no dead letter's headers")
     try:
-        return _result(DocumentResult.model_validate_json(record.value))
+        result = DocumentResult.model_validate_json(record.value)
+        problem = _flaw(result)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        field_name = ".".join(str(part) for part in first["loc"])
-        problem = f"{field_name}: {first['msg']}" if field_name else first["msg"]
+        version = _other_version(error)
+        if version is not None:
+            problem = f"of schema version {version}, and this docsluice-producer reads version 1 only"
+            return Unreadable(where=where, problem=problem, of_another_version=True)
+        problem = _first_problem(error)
+    if problem:
         return Unreadable(where=where, problem=f"not a result ({problem}), and no dead letter's headers")
+    return _result(record, result)
 
 
-def _result(result: DocumentResult) -> Outcome:
+def _other_version(error: ValidationError) -> int | None:
+    """The schema version that the record names, when it names another than ours."""
+    named = [one["input"] for one in error.errors() if one["loc"] == ("schema_version",)]
+    return named[0] if named and isinstance(named[0], int) else None
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_input=False)[0]
+    field_name = ".".join(str(part) for part in first["loc"])
+    return f"{field_name}: {first['msg']}" if field_name else first["msg"]
+
+
+def _flaw(result: DocumentResult) -> str:
+    """What is wrong with a result of the right form that the service would not have written; empty when nothing is.
+
+    Such values would come up later, in sums and in files.
+    """
+    if any(moment.tzinfo is None or moment.year in _EDGES for moment in (result.started_at, result.finished_at)):
+        return "a time without a zone, or at the end of all times"
+    if result.cost_usd and not (result.cost_usd > 0 and _LEAST_DIGIT <= result.cost_usd.adjusted() <= _LARGEST_DIGIT):
+        return "cost_usd: no sum of money"
+    if not all(0 <= tokens <= _LARGEST_COUNT for tokens in result.usage.model_dump().values()):
+        return "usage: no number of tokens"
+    if metadata_of({"metadata": result.metadata}) != result.metadata:
+        return "metadata: no finite number"
+    return ""
+
+
+def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
     source = result.source
     published = result.model_dump(mode="json")
+    place = (source.topic, source.partition, source.offset)
+    life = _life(*place, _text(record.key) or result.document_id, result.pipeline_version, "0")
     return Outcome(
         document_id=result.document_id,
         outputs=result.outputs,
         usage=result.usage,
         cost_usd=result.cost_usd,
         finished_at=result.finished_at,
-        identities=(f"result {result.result_id}", _life(source.topic, source.partition, source.offset, "0")),
+        identities=(f"result {result.result_id}", life),
         fields={"kind": "result", **{name: published[name] for name in IN_BOTH}, **published},
     )
 
 
 def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
     event = event_in(record.value)
-    place = f"{record.topic}[{record.partition}]@{record.offset}"
-    document_id = _text(record.key) or document_id_of(event) or place
+    document_id = _text(record.key) or document_id_of(event) or f"{record.topic}[{record.partition}]@{record.offset}"
     origin = (errors.get("topic"), errors.get("partition"), errors.get("offset"))
-    topic, partition, offset = origin if all(origin) else (record.topic, record.partition, record.offset)
+    place = origin if all(origin) else (record.topic, record.partition, record.offset)
+    replay_count = errors.get("replay_count") or "0"
     cost_usd = _decimal(errors.get("cost_usd", ""))
     finished_at = _moment(errors.get("last_failed_at", ""), record.timestamp)
     return Outcome(
@@ -116,8 +157,7 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
         message=errors.get("exception.message", ""),
         cost_usd=cost_usd,
         finished_at=finished_at,
-        # A redriven record keeps its first origin: the replay count tells its lives apart.
-        identities=(_life(topic, partition, offset, errors.get("replay_count") or "0"),),
+        identities=(_life(*place, document_id, errors.get("pipeline_version", ""), replay_count),),
         fields={
             "kind": "dead_letter",
             "document_id": document_id,
@@ -149,8 +189,13 @@ def _source(errors: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _life(topic: object, partition: object, offset: object, replay_count: str) -> str:
-    return f"record {topic} {partition} {offset} {replay_count}"
+def _life(*parts: object) -> str:
+    """One record's one way through one pipeline.
+
+    Its place alone would not do: a redriven record keeps its first (the replay count tells its lives apart), a topic
+    that was made anew has other records in the same places, and one that is read again may be asked something else.
+    """
+    return json.dumps([str(part) for part in parts])
 
 
 def _text(value: bytes | None) -> str:

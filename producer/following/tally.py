@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from consumer.contracts import Usage
-from producer.following.outcome import Outcome
+from producer.following.outcome import Outcome, Unreadable
 from producer.following.pace import Pace
 
 REMEMBERED = 500_000
@@ -19,6 +19,7 @@ class Tally:
     results: int = 0
     repeats: int = 0
     unreadable: int = 0
+    of_other_versions: int = 0
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -54,6 +55,13 @@ class Tally:
         self.cost_usd += outcome.cost_usd
         self._pace.add(outcome.finished_at)
         return True
+
+    def add_unreadable(self, unreadable: Unreadable) -> None:
+        """Count a record that is no outcome, or none that we can read."""
+        if unreadable.of_another_version:
+            self.of_other_versions += 1
+        else:
+            self.unreadable += 1
 
     def _remember(self, identities: tuple[str, ...]) -> None:
         self._seen.update(dict.fromkeys(identities))

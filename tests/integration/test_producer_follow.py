@@ -70,6 +70,10 @@ class Outcomes:
     async def junk(self) -> None:
         await self.client.send_and_wait(self.wire.topics["result"], b"junk")
 
+    async def of_version_2(self) -> None:
+        value = json.dumps(json.loads(result(9).model_dump_json()) | {"schema_version": 2, "news": []}).encode()
+        await self.client.send_and_wait(self.wire.topics["result"], value)
+
 
 class Writing:
     """The outcomes' producer for the length of a block."""
@@ -89,7 +93,7 @@ class Writing:
 
 
 async def test_outcomes_are_shown_counted_and_written(wire: Wire, tmp_path: Path) -> None:
-    """Results and dead letters come once each as JSON lines and as CSV rows; repeats and junk are told beside them."""
+    """Results and dead letters come once each as JSON lines and as CSV rows; what else there is is told beside them."""
     await wire.create_topics()
     path = tmp_path / "out.csv"
     async with (
@@ -100,6 +104,7 @@ async def test_outcomes_are_shown_counted_and_written(wire: Wire, tmp_path: Path
         await outcomes.result(1)
         await outcomes.result(1)
         await outcomes.junk()
+        await outcomes.of_version_2()
         await outcomes.dead_letter(2)
         await outcomes.result(3)
         out, err = await process.communicate()
@@ -110,7 +115,11 @@ async def test_outcomes_are_shown_counted_and_written(wire: Wire, tmp_path: Path
         "d2": "dead_letter",
         "d3": "result",
     }
-    assert "2 results, 1 dead letter (refused 1)" in err.decode()
+    counts = "2 results, 1 dead letter (refused 1), 1 repeat dropped, 1 unreadable record, 1 of another schema version"
+    assert counts in err.decode()
+    assert "d1  seen before" in err.decode()
+    assert f"{wire.topics['result']}[0] offset 2: not a result" in err.decode()
+    assert f"{wire.topics['result']}[0] offset 3: of schema version 2" in err.decode()
     assert "cost: $0.1006" in err.decode()
     with path.open(encoding="utf-8", newline="") as file:
         written = {row["document_id"]: row for row in csv.DictReader(file)}

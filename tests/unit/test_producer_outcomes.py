@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -12,13 +13,24 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.contracts import SourcePosition
-from producer.following.display import outcome_text, unreadable_text
+from producer.following.display import outcome_text, totals_text, unreadable_text
 from producer.following.originals import LARGEST_VALUE_BYTES
-from producer.following.outcome import Unreadable, outcome_of
+from producer.following.outcome import Outcome, Unreadable, outcome_of
 from producer.following.tables import json_line
 from producer.following.tally import Tally
 from producer.printable import printable
-from tests.fakes.outcomes import SECRET_TEXT, Fetched, dead_letter, result_outcome
+from tests.fakes.outcomes import SECRET_TEXT, Fetched, dead_letter, result, result_outcome
+
+JSON_LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.datetimes().map(str)
+    | st.decimals().map(str)
+    | st.sampled_from([10**4_200, "1E+999999", "0001-01-01T00:00:00+23:59", "\ud800"])
+)
 
 
 def test_a_result_is_read() -> None:
@@ -67,7 +79,8 @@ def test_foreign_headers_do_not_break_the_reading(cost_usd: str, last_failed_at:
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"junk", b"{}", b"[]", b"\xff", b'{"document_id": "d", "text": "secret"}']
+    "value",
+    [None, b"", b"junk", b"{}", b"[]", b"[" * 100_000, b"\xff", b'{"document_id": "d", "text": "secret"}'],
 )
 def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None:
     """A record that is neither is named by its place, and its contents are not shown."""
@@ -75,6 +88,61 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
     assert isinstance(found, Unreadable)
     assert found.where == "documents.results[0] offset 7"
     assert "secret" not in unreadable_text(found).plain
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"finished_at": "2026-01-01T12:00:00"}, "a time"),
+        ({"started_at": "0001-01-01T00:00:00+23:59"}, "a time"),
+        ({"finished_at": "9999-12-31T23:59:59-23:59"}, "a time"),
+        ({"cost_usd": "-1"}, "cost_usd"),
+        ({"cost_usd": "NaN"}, "cost_usd"),
+        ({"cost_usd": "1E+999999"}, "cost_usd"),
+        ({"cost_usd": "1E-999999"}, "cost_usd"),
+        ({"usage": {"input_tokens": 10**4_200}}, "usage"),
+        ({"usage": {"output_tokens": -1}}, "usage"),
+        ({"metadata": {"score": math.inf}}, "metadata"),
+        ({"outputs": {"summary": "\ud800"}}, "Invalid JSON"),
+        ({"colour": "red"}, "colour"),
+        ({"schema_version": "two"}, "schema_version"),
+    ],
+)
+def test_a_result_with_impossible_values_is_unreadable(changed: dict[str, Any], problem: str) -> None:
+    """What would break a sum or a file later is refused at once, and named."""
+    fields = json.loads(result().model_dump_json())
+    assert isinstance(outcome_of(Fetched(value=json.dumps(fields).encode())), Outcome)
+    found = outcome_of(Fetched(value=json.dumps(fields | changed).encode()))
+    assert isinstance(found, Unreadable)
+    assert not found.of_another_version
+    assert f"not a result ({problem}" in found.problem
+
+
+@pytest.mark.parametrize("changed", [{}, {"result_id": 5}, {"colour": "red", "agents": []}])
+def test_a_result_of_another_schema_version_is_told_apart(changed: dict[str, Any]) -> None:
+    """Whatever else is different in it, its version is what the person needs to know."""
+    fields = json.loads(result().model_dump_json()) | {"schema_version": 2} | changed
+    found = outcome_of(Fetched(value=json.dumps(fields).encode()))
+    assert isinstance(found, Unreadable)
+    assert found.of_another_version
+    assert "schema version 2" in unreadable_text(found).plain
+
+
+@given(
+    st.recursive(JSON_LEAVES, lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(), some, max_size=3))
+)
+def test_nothing_in_a_result_breaks_the_following(value: Any) -> None:
+    """Whatever stands in one field of a result, it is shown, counted and written, or is unreadable."""
+    fields = json.loads(result().model_dump_json())
+    for name in fields:
+        found = outcome_of(Fetched(value=json.dumps(fields | {name: value}).encode()))
+        tally = Tally()
+        tally.add(result_outcome(2))
+        if isinstance(found, Outcome):
+            tally.add(found)
+            json.loads(json_line(found), parse_constant=pytest.fail)
+            assert outcome_text(found).plain
+        assert totals_text(tally)
 
 
 def test_the_document_s_text_is_shown_nowhere() -> None:

@@ -9,9 +9,10 @@ import pytest
 from consumer.contracts import SourcePosition, Usage
 from producer.following import tally as tally_room
 from producer.following.display import time_up_text, totals_text
+from producer.following.outcome import Unreadable
 from producer.following.tally import Tally
 from producer.printable import counted
-from tests.fakes.outcomes import dead_letter, result_outcome
+from tests.fakes.outcomes import Fetched, dead_letter, outcome, result, result_outcome
 
 
 def test_each_document_counts_once() -> None:
@@ -29,18 +30,48 @@ def test_a_redriven_document_that_fails_again_counts_again() -> None:
     """It keeps its first origin; the replay count tells one life from the next."""
     tally = Tally()
     assert tally.add(dead_letter(2))
+    assert not tally.add(dead_letter(2))
     assert tally.add(dead_letter(2, errors={"replay_count": "1"}))
+
+
+def test_a_record_that_is_asked_something_else_counts_again() -> None:
+    """What another pipeline makes of the same record is another result, and so is what comes of its dead letter."""
+    tally = Tally()
+    assert tally.add(result_outcome(1))
+    assert tally.add(result_outcome(1, result_id="other", pipeline_version="p2"))
+    assert tally.add(dead_letter(2))
+    assert tally.add(dead_letter(2, errors={"pipeline_version": "p2"}))
+    assert tally.add(result_outcome(2, pipeline_version="p3"))
+    assert (tally.documents, tally.repeats) == (5, 0)
+
+
+def test_a_topic_that_was_made_anew_repeats_nothing() -> None:
+    """Other documents in the places of earlier ones are no repeats, however they end."""
+    tally = Tally()
+    assert tally.add(result_outcome(1))
+    assert tally.add(result_outcome(1, document_id="another", result_id="another"))
+    assert tally.add(dead_letter(1, key=b"a third"))
+    assert (tally.documents, tally.repeats) == (3, 0)
+
+
+def test_the_key_names_the_record_of_a_result() -> None:
+    """A result and a dead letter of one record have its key in common, whatever the event calls the document."""
+    tally = Tally()
+    assert tally.add(dead_letter(1, key=b"k"))
+    assert not tally.add(outcome(Fetched(key=b"k", value=result(1).model_dump_json().encode())))
 
 
 def test_totals_are_exact() -> None:
     """Tokens and dollars are summed over results and dead letters without rounding, repeats left out."""
-    tally = Tally(unreadable=1)
+    tally = Tally()
+    for other in (False, True, True):
+        tally.add_unreadable(Unreadable(where="there", problem="odd", of_another_version=other))
     for one in (result_outcome(1), result_outcome(1), result_outcome(2), dead_letter(3)):
         tally.add(one)
     assert tally.usage == Usage(input_tokens=200, output_tokens=40, cached_tokens=20)
     assert tally.cost_usd == Decimal("0.5006")
     assert totals_text(tally).splitlines() == [
-        "2 results, 1 dead letter (too_large 1), 1 repeat, 1 unreadable record",
+        "2 results, 1 dead letter (too_large 1), 1 repeat dropped, 1 unreadable record, 2 of another schema version",
         "tokens: 200 in (20 cached), 40 out · cost: $0.5006",
     ]
 
