@@ -24,7 +24,6 @@ from producer.following.tally import Tally
 _TOPICS = ("documents.results", "documents.dlq")
 _SCRAPE_SECONDS = 1.0
 _PATIENCE_SECONDS = 600.0
-_SECONDS_AN_HOUR = 3600.0
 
 
 class NoProgressError(RuntimeError):
@@ -49,7 +48,6 @@ class Watch:
         Raises:
             NoProgressError: nothing has ended for ten minutes.
         """
-        self._began = time.monotonic()
         limits = _Limits(url=self.metrics_url)
         with ClientLog().attached() as client_log, closing(open_table(self.results)) as table:
             reader = Reader(
@@ -84,15 +82,12 @@ class Watch:
             await limits.refresh()
             live.update(self._view(limits))
 
-    def documents_per_hour(self) -> float:
-        """Since the watch began."""
-        return self.tally.documents / max(0.001, time.monotonic() - self._began) * _SECONDS_AN_HOUR
-
     def _view(self, limits: "_Limits") -> Group:
         tally = self.tally
         figures = Table.grid(padding=(0, 2))
         figures.add_row("done", f"{tally.results} of {self.expected}", "failed", str(tally.dead_letters))
-        figures.add_row("documents an hour", f"{self.documents_per_hour():,.0f}", "cost", f"${tally.cost_usd:.6f}")
+        rate = tally.documents_per_hour
+        figures.add_row("documents an hour", f"{rate:,.0f}" if rate else "…", "cost", f"${tally.cost_usd:.6f}")
         tokens = tally.usage
         figures.add_row(
             "tokens in",

@@ -25,7 +25,7 @@ def outcome_text(outcome: Outcome) -> Text:
 
 def repeat_text(outcome: Outcome) -> Text:
     """One dim line: seen before."""
-    return Text(f"{printable(outcome.document_id)}  seen before, not counted again", style="dim")
+    return Text(f"{printable(outcome.document_id)}  seen before: dropped", style="dim")
 
 
 def unreadable_text(unreadable: Unreadable) -> Text:
@@ -37,8 +37,9 @@ def totals_text(tally: Tally) -> str:
     """The closing lines."""
     usage = tally.usage
     counts = [counted(tally.results, "result"), counted(tally.dead_letters, "dead letter") + _by_reason(tally)]
-    counts += [counted(tally.repeats, "repeat")] if tally.repeats else []
+    counts += [f"{counted(tally.repeats, 'repeat')} dropped"] if tally.repeats else []
     counts += [counted(tally.unreadable, "unreadable record")] if tally.unreadable else []
+    counts += [f"{tally.of_other_versions:,} of another schema version"] if tally.of_other_versions else []
     spent = [
         f"tokens: {usage.input_tokens:,} in ({usage.cached_tokens:,} cached), {usage.output_tokens:,} out",
         f"cost: {_usd(tally.cost_usd)}",
@@ -46,6 +47,12 @@ def totals_text(tally: Tally) -> str:
     rate = tally.documents_per_hour
     spent += [f"{rate:,.0f} documents an hour"] if rate is not None else []
     return f"{', '.join(counts)}\n{' · '.join(spent)}"
+
+
+def time_up_text(tally: Tally, *, until: int | None, seconds: float) -> str:
+    """One line: that it was the time that ended it, and what had come by then."""
+    came = counted(tally.documents, "document") if until is None else f"{tally.documents:,} of {until:,} documents"
+    return f"the time of {seconds:g} s is up: {came} had ended"
 
 
 def _by_reason(tally: Tally) -> str:

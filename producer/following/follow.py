@@ -5,17 +5,26 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from producer.connection import Broker, ClientLog
-from producer.following.display import console, outcome_text, repeat_text, totals_text, unreadable_text
+from producer.exits import Exit
+from producer.following.display import (
+    console,
+    outcome_text,
+    repeat_text,
+    time_up_text,
+    totals_text,
+    unreadable_text,
+)
 from producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 from producer.following.reader import Reader, Start
 from producer.following.tables import Table, json_line, open_table
 from producer.following.tally import Tally
 from producer.stopping import Stop, stop_on_signals
 
-EXIT_SEEN = 0
-EXIT_NOT_SEEN = 1
 _FETCH_MS = 20
+_SHOWN_ON_TERMINAL = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +42,7 @@ class Following:
 
 
 async def follow(following: Following) -> int:
-    """Show every outcome until enough documents were seen, the time is up or a signal comes; return the exit code.
+    """Show every outcome until enough documents have ended, the time is up or a signal comes; return the exit code.
 
     Raises:
         WrongUsage: the file to write to cannot be opened.
@@ -58,7 +67,7 @@ async def follow(following: Following) -> int:
         await reader.open(wait_seconds=wait_seconds)
         topics = " and ".join(following.topics)
         status.print(f"following {topics} on {following.broker.bootstrap_servers} {following.start}; Ctrl-C ends it")
-        show = _Show(tally=tally, table=table, as_json=following.as_json)
+        show = Show(tally=tally, table=table, as_json=following.as_json, status=status)
         with stop_on_signals(lambda: None) as stop:
             try:
                 await _follow(reader, show, stop, until=following.until, deadline=deadline)
@@ -67,10 +76,13 @@ async def follow(following: Following) -> int:
                 (status if following.as_json else show.out).print(totals_text(tally))
     if stop.exit_code is not None:
         return stop.exit_code
-    return EXIT_SEEN if following.until is None or tally.documents >= following.until else EXIT_NOT_SEEN
+    if tally.documents == following.until:
+        return Exit.DONE
+    status.print(time_up_text(tally, until=following.until, seconds=following.timeout_seconds or 0))
+    return Exit.DONE if following.until is None else Exit.TIME_UP
 
 
-async def _follow(reader: Reader, show: "_Show", stop: Stop, *, until: int | None, deadline: float) -> None:
+async def _follow(reader: Reader, show: "Show", stop: Stop, *, until: int | None, deadline: float) -> None:
     clock = asyncio.get_running_loop().time
     while stop.signal is None and clock() < deadline:
         for record in await reader.fetch(timeout_ms=_FETCH_MS):
@@ -79,22 +91,22 @@ async def _follow(reader: Reader, show: "_Show", stop: Stop, *, until: int | Non
                 return
 
 
-class _Show:
+class Show:
     """Counts each record and puts it where the person wants it: terminal, JSON lines, file."""
 
-    def __init__(self, *, tally: Tally, table: Table | None, as_json: bool) -> None:
+    def __init__(self, *, tally: Tally, table: Table | None, as_json: bool, status: Console) -> None:
         self.tally = tally
         self.out = console()
-        self._status = console(stderr=True)
+        self._status = status
         self._table = table
         self._as_json = as_json
 
     def record(self, record: FetchedRecord) -> None:
-        """Show one record. A repeat is noted, and neither written nor counted again."""
+        """Show one record. A repeat is noted, and neither written nor counted as an outcome."""
         outcome = outcome_of(record)
         if isinstance(outcome, Unreadable):
-            self.tally.unreadable += 1
-            self._status.print(unreadable_text(outcome))
+            self.tally.add_unreadable(outcome)
+            self._unreadable(outcome)
             return
         if not self.tally.add(outcome):
             (self._status if self._as_json else self.out).print(repeat_text(outcome))
@@ -105,6 +117,14 @@ class _Show:
             print(json_line(outcome), flush=True)
         else:
             self.out.print(outcome_text(outcome))
+
+    def _unreadable(self, unreadable: Unreadable) -> None:
+        """Name the record. A topic of something else is not to fill a person's terminal."""
+        told = self.tally.unreadable + self.tally.of_other_versions
+        if not self._status.is_terminal or told <= _SHOWN_ON_TERMINAL:
+            self._status.print(unreadable_text(unreadable))
+        elif told == _SHOWN_ON_TERMINAL + 1:
+            self._status.print("more of these are counted, not shown; 2>problems.txt writes all of them there")
 
 
 def _deadline(following: Following) -> float:

@@ -1,17 +1,27 @@
 """A record of the result or the dead-letter topic as one small object."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, Usage
+from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, Usage, plain_decimal, rfc3339
+from producer.following.originals import document_id_of, event_in, metadata_of
 
-_LARGEST_VALUE_READ_FOR_ID = 1024 * 1024
+IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finished_at", "pipeline_version")
+"""Fields that results and dead letters have, under the same name and of the same type."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LARGEST_TIMESTAMP_MS = 253_402_300_799_999
+"""The end of the year 9999; a producer may write any number."""
+_EDGES = (MINYEAR, MAXYEAR)
+"""In these years a time may have no equal in UTC."""
+_LEAST_DIGIT, _LARGEST_DIGIT = -28, 11
+_LARGEST_COUNT = 2**63 - 1
 
 
 class FetchedRecord(Protocol):
@@ -30,7 +40,8 @@ class FetchedRecord(Protocol):
 class Outcome:
     """How one document ended. A result has `outputs`, a dead letter has a `reason`.
 
-    `identities` are the names under which a repeat of it is recognised. `fields` is all that is known, as plain JSON.
+    `identities` are the names under which a repeat of it is recognised. `fields` is what is written to a file, as plain
+    JSON: `kind`, what is `IN_BOTH`, and then what only its kind has (docs/producer.md has them all).
     """
 
     document_id: str
@@ -53,14 +64,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A record that is neither result nor dead letter, and why."""
+    """A record that is neither result nor dead letter, and why. `of_another_version`: it says so itself."""
 
     where: str
     problem: str
+    of_another_version: bool = False
 
 
 def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
-    """Read one record. The headers decide which of the two it is, whatever topic it is on."""
+    """Read one record, whatever it holds. The headers decide which of the two it is, whatever topic it is on."""
     errors = {
         name.removeprefix(ERROR_HEADER_PREFIX): _text(value)
         for name, value in record.headers
@@ -72,81 +84,137 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     if record.value is None:
         return Unreadable(where=where, problem="no value, and no dead letter's headers")
     try:
-        return _result(DocumentResult.model_validate_json(record.value))
+        result = DocumentResult.model_validate_json(record.value)
+        problem = _flaw(result)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        field_name = ".".join(str(part) for part in first["loc"])
-        problem = f"{field_name}: {first['msg']}" if field_name else first["msg"]
+        version = _other_version(error)
+        if version is not None:
+            problem = f"of schema version {version}, and this docsluice-producer reads version 1 only"
+            return Unreadable(where=where, problem=problem, of_another_version=True)
+        problem = _first_problem(error)
+    if problem:
         return Unreadable(where=where, problem=f"not a result ({problem}), and no dead letter's headers")
+    return _result(record, result)
 
 
-def _result(result: DocumentResult) -> Outcome:
+def _other_version(error: ValidationError) -> int | None:
+    """The schema version that the record names, when it names another than ours."""
+    named = [one["input"] for one in error.errors() if one["loc"] == ("schema_version",)]
+    return named[0] if named and isinstance(named[0], int) else None
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_input=False)[0]
+    field_name = ".".join(str(part) for part in first["loc"])
+    return f"{field_name}: {first['msg']}" if field_name else first["msg"]
+
+
+def _flaw(result: DocumentResult) -> str:
+    """What is wrong with a result of the right form that the service would not have written; empty when nothing is.
+
+    Such values would come up later, in sums and in files.
+    """
+    if any(moment.tzinfo is None or moment.year in _EDGES for moment in (result.started_at, result.finished_at)):
+        return "a time without a zone, or at the end of all times"
+    if result.cost_usd and not (result.cost_usd > 0 and _LEAST_DIGIT <= result.cost_usd.adjusted() <= _LARGEST_DIGIT):
+        return "cost_usd: no sum of money"
+    if not all(0 <= tokens <= _LARGEST_COUNT for tokens in result.usage.model_dump().values()):
+        return "usage: no number of tokens"
+    if metadata_of({"metadata": result.metadata}) != result.metadata:
+        return "metadata: no finite number"
+    return ""
+
+
+def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
     source = result.source
+    published = result.model_dump(mode="json")
+    place = (source.topic, source.partition, source.offset)
+    life = _life(*place, _text(record.key) or result.document_id, result.pipeline_version, "0")
     return Outcome(
         document_id=result.document_id,
         outputs=result.outputs,
         usage=result.usage,
         cost_usd=result.cost_usd,
         finished_at=result.finished_at,
-        identities=(f"result {result.result_id}", _life(source.topic, source.partition, source.offset, "0")),
-        fields={"outcome": "result", **result.model_dump(mode="json")},
+        identities=(f"result {result.result_id}", life),
+        fields={"kind": "result", **{name: published[name] for name in IN_BOTH}, **published},
     )
 
 
 def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
-    document_id = _document_id(record)
+    event = event_in(record.value)
+    document_id = _text(record.key) or document_id_of(event) or f"{record.topic}[{record.partition}]@{record.offset}"
     origin = (errors.get("topic"), errors.get("partition"), errors.get("offset"))
-    topic, partition, offset = origin if all(origin) else (record.topic, record.partition, record.offset)
-    fields: dict[str, Any] = {"outcome": "dead_letter", "document_id": document_id}
-    fields |= {name: value for name, value in errors.items() if not name.startswith("exception.")}
-    fields |= {"message": errors.get("exception.message", ""), "exception": errors.get("exception.class.name", "")}
+    place = origin if all(origin) else (record.topic, record.partition, record.offset)
+    replay_count = errors.get("replay_count") or "0"
+    cost_usd = _decimal(errors.get("cost_usd", ""))
+    finished_at = _moment(errors.get("last_failed_at", ""), record.timestamp)
     return Outcome(
         document_id=document_id,
         reason=errors["reason"],
         stage=errors.get("stage", ""),
         step=errors.get("step", ""),
         message=errors.get("exception.message", ""),
-        cost_usd=_decimal(errors.get("cost_usd", "")),
-        finished_at=_moment(errors.get("last_failed_at", ""), record.timestamp),
-        # A redriven record keeps its first origin: the replay count tells its lives apart.
-        identities=(_life(topic, partition, offset, errors.get("replay_count") or "0"),),
-        fields=fields,
+        cost_usd=cost_usd,
+        finished_at=finished_at,
+        identities=(_life(*place, document_id, errors.get("pipeline_version", ""), replay_count),),
+        fields={
+            "kind": "dead_letter",
+            "document_id": document_id,
+            "source": _source(errors),
+            "metadata": metadata_of(event),
+            "attempts": _number(errors.get("attempts")),
+            "cost_usd": plain_decimal(cost_usd),
+            "finished_at": rfc3339(finished_at),
+            "pipeline_version": errors.get("pipeline_version"),
+            "reason": errors["reason"],
+            "stage": errors.get("stage"),
+            "step": errors.get("step"),
+            "message": errors.get("exception.message"),
+            "exception": errors.get("exception.class.name"),
+            "model": errors.get("model"),
+            "group": errors.get("group"),
+            "first_failed_at": errors.get("first_failed_at"),
+            "replay_count": _number(errors.get("replay_count")),
+        },
     )
 
 
-def _life(topic: object, partition: object, offset: object, replay_count: str) -> str:
-    return f"record {topic} {partition} {offset} {replay_count}"
+def _source(errors: Mapping[str, str]) -> dict[str, Any]:
+    """Where the record was first read; a part that the headers do not tell is None."""
+    return {
+        "topic": errors.get("topic"),
+        "partition": _number(errors.get("partition")),
+        "offset": _number(errors.get("offset")),
+    }
 
 
-def _document_id(record: FetchedRecord) -> str:
-    """The key; else the id in the JSON value; else where the record is."""
-    if record.key:
-        return _text(record.key)
-    if record.value and len(record.value) <= _LARGEST_VALUE_READ_FOR_ID:
-        try:
-            value = json.loads(record.value)
-        except (ValueError, RecursionError):
-            value = None
-        if isinstance(value, dict) and isinstance(value.get("document_id"), str):
-            return str(value["document_id"])
-    return f"{record.topic}[{record.partition}]@{record.offset}"
+def _life(*parts: object) -> str:
+    """One record's one way through one pipeline.
+
+    Its place alone would not do: a redriven record keeps its first (the replay count tells its lives apart), a topic
+    that was made anew has other records in the same places, and one that is read again may be asked something else.
+    """
+    return json.dumps([str(part) for part in parts])
 
 
 def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", errors="replace")
 
 
+def _number(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
 def _decimal(text: str) -> Decimal:
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        return Decimal(0)
-    return amount if amount.is_finite() else Decimal(0)
+    """Dollars as the service writes them; 0 for anything else, such as a number of a million digits."""
+    return Decimal(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,28})?", text) else Decimal(0)
 
 
 def _moment(text: str, timestamp_ms: int) -> datetime:
+    """The text as a time; else the record's own, as far as the calendar goes."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.fromtimestamp(max(timestamp_ms, 0) / 1000, UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return _EPOCH + timedelta(milliseconds=min(max(timestamp_ms, 0), _LARGEST_TIMESTAMP_MS))

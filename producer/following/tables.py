@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Literal, Protocol
 
 from producer.faults import NotWritten, WrongUsage
 from producer.following.outcome import Outcome
 
-_BEFORE_OUTPUTS = ("outcome", "document_id")
+_BEFORE_OUTPUTS = ("kind", "document_id")
 _AFTER_OUTPUTS = (
     "reason",
     "stage",
@@ -26,9 +26,9 @@ _AFTER_OUTPUTS = (
     "models",
     "pipeline_version",
     "result_id",
-    "topic",
-    "partition",
-    "offset",
+    "source_topic",
+    "source_partition",
+    "source_offset",
     "excerpt",
     "metadata",
 )
@@ -67,7 +67,7 @@ def open_table(path: Path) -> Table:
 
 
 def json_line(outcome: Outcome) -> str:
-    """All that is known of an outcome, as one line of JSON."""
+    """An outcome's fields as one line of JSON."""
     return json.dumps(outcome.fields, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -76,7 +76,7 @@ class JsonLines:
 
     def __init__(self, *, path: Path) -> None:
         self._path = path
-        self._file = path.open("w", encoding="utf-8")
+        self._file = _opened(path, "w")
 
     def write(self, outcome: Outcome) -> None:
         """Write one and flush it."""
@@ -99,7 +99,7 @@ class CsvTable:
     def __init__(self, *, path: Path) -> None:
         self._path = path
         self._outputs: list[str] = []
-        self._file = path.open("w", encoding="utf-8", newline="")
+        self._file = _opened(path, "w")
         self._write_header(self._file)
 
     def write(self, outcome: Outcome) -> None:
@@ -120,14 +120,11 @@ class CsvTable:
         self._outputs.extend(fresh)
         wider = self._path.with_name(self._path.name + ".part")
         csv.field_size_limit(_LARGEST_CELL)
-        with (
-            self._path.open(encoding="utf-8", newline="") as old,
-            wider.open("w", encoding="utf-8", newline="") as new,
-        ):
+        with _opened(self._path, "r") as old, _opened(wider, "w") as new:
             self._write_header(new)
             self._writer(new).writerows(csv.DictReader(old))
         wider.replace(self._path)
-        self._file = self._path.open("a", encoding="utf-8", newline="")
+        self._file = _opened(self._path, "a")
 
     def _write_header(self, file: IO[str]) -> None:
         self._writer(file).writeheader()
@@ -147,14 +144,19 @@ def cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _opened(path: Path, mode: Literal["r", "w", "a"]) -> IO[str]:
+    # A dead letter may hold half of a surrogate pair, which no UTF-8 can: it is written as the escape that JSON has.
+    return path.open(mode, encoding="utf-8", errors="backslashreplace", newline="")
+
+
 def _row(outcome: Outcome) -> dict[str, str]:
-    fields = {**outcome.fields, **outcome.fields.get("source", {})}
+    fields = {
+        **outcome.fields,
+        **outcome.fields.get("usage", {}),
+        **{f"source_{name}": value for name, value in outcome.fields["source"].items()},
+    }
     row = {name: cell(fields.get(name)) for name in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS)}
-    row |= {_column(name): cell(value) for name, value in outcome.outputs.items()}
-    if not outcome.is_dead_letter:
-        row |= {name: str(tokens) for name, tokens in outcome.usage.model_dump().items()}
-    row["finished_at"] = row["finished_at"] or outcome.fields.get("last_failed_at", "")
-    return row
+    return row | {_column(name): cell(value) for name, value in outcome.outputs.items()}
 
 
 def _column(output: str) -> str:

@@ -2,15 +2,14 @@
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 
 from consumer.contracts import Usage
-from producer.following.outcome import Outcome
+from producer.following.outcome import Outcome, Unreadable
+from producer.following.pace import Pace
 
 REMEMBERED = 500_000
 """Identities kept to recognise a repeat by; it comes soon after the first if at all, and memory must not grow."""
-_SECONDS_AN_HOUR = 3600
 
 
 @dataclass(slots=True, kw_only=True)
@@ -20,11 +19,11 @@ class Tally:
     results: int = 0
     repeats: int = 0
     unreadable: int = 0
+    of_other_versions: int = 0
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
     reasons: Counter[str] = field(default_factory=Counter)
-    _first_at: datetime | None = None
-    _last_at: datetime | None = None
+    _pace: Pace = field(default_factory=Pace)
     _seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     @property
@@ -39,10 +38,8 @@ class Tally:
 
     @property
     def documents_per_hour(self) -> float | None:
-        """From the first to the last by their own clocks, so that it is right for old outcomes too; None below two."""
-        if self._first_at is None or self._last_at is None or self._first_at == self._last_at:
-            return None
-        return (self.documents - 1) / (self._last_at - self._first_at).total_seconds() * _SECONDS_AN_HOUR
+        """The rate of late, see `Pace`; None while there is too little to tell one from."""
+        return self._pace.documents_per_hour
 
     def add(self, outcome: Outcome) -> bool:
         """Count an outcome; false when it is a repeat."""
@@ -56,9 +53,15 @@ class Tally:
             self.results += 1
         self.usage += outcome.usage
         self.cost_usd += outcome.cost_usd
-        self._first_at = min(self._first_at or outcome.finished_at, outcome.finished_at)
-        self._last_at = max(self._last_at or outcome.finished_at, outcome.finished_at)
+        self._pace.add(outcome.finished_at)
         return True
+
+    def add_unreadable(self, unreadable: Unreadable) -> None:
+        """Count a record that is no outcome, or none that we can read."""
+        if unreadable.of_another_version:
+            self.of_other_versions += 1
+        else:
+            self.unreadable += 1
 
     def _remember(self, identities: tuple[str, ...]) -> None:
         self._seen.update(dict.fromkeys(identities))

@@ -10,6 +10,7 @@ from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, patiently
 from producer.documents.reading import read
 from producer.documents.rows import Document, Row
 from producer.documents.sources import Selection
+from producer.exits import Exit
 from producer.faults import BrokerAway, BrokerRefused, ProducerFault
 from producer.printable import counted, printable
 from producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
@@ -18,8 +19,6 @@ from producer.sending.report import Report
 from producer.stopping import stop_on_signals
 from producer.topics import create, partitions_of_topics
 
-EXIT_ALL_SENT = 0
-EXIT_SOME_NOT_SENT = 1
 _SHOWN_IDS = 5
 _NOTICE_SECONDS = 3.0
 _WATCH_SECONDS = 0.5
@@ -73,7 +72,7 @@ def dry_run(sending: Sending) -> int:
         more = ", …" if report.read > len(first_ids) else ""
         print(f"largest: {largest_bytes:,} bytes; ids: {', '.join(map(printable, first_ids))}{more}")
     _print_problems(report)
-    return EXIT_SOME_NOT_SENT if report.problems else EXIT_ALL_SENT
+    return Exit.FAULT if report.problems else Exit.DONE
 
 
 async def send(sending: Sending, destination: Destination) -> int:
@@ -114,7 +113,7 @@ async def send(sending: Sending, destination: Destination) -> int:
     _print_summary(report, topic=sending.topic, sent=delivery.sent, seconds=seconds)
     if stop.exit_code is not None:
         return stop.exit_code
-    return EXIT_SOME_NOT_SENT if fault is not None or report.problems else EXIT_ALL_SENT
+    return Exit.FAULT if fault is not None or report.problems else Exit.DONE
 
 
 async def _find_topic(topic: str, destination: Destination, client_log: ClientLog, report: Report) -> None:

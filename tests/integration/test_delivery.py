@@ -22,7 +22,7 @@ def _places(outcomes: Sequence[Outcome]) -> list[tuple[int, int]]:
     """Where each outcome's record was read."""
     places = []
     for outcome in outcomes:
-        source = outcome.fields.get("source") or outcome.fields
+        source = outcome.fields["source"]
         assert isinstance(source, dict)
         places.append((int(source["partition"]), int(source["offset"])))
     return places

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, SourcePosition, Usage, result_headers
 from producer.connection import Broker as Address
+from producer.exits import Exit
 from producer.topics import create, partitions_of_topics
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
@@ -69,6 +70,10 @@ class Outcomes:
     async def junk(self) -> None:
         await self.client.send_and_wait(self.wire.topics["result"], b"junk")
 
+    async def of_version_2(self) -> None:
+        value = json.dumps(json.loads(result(9).model_dump_json()) | {"schema_version": 2, "news": []}).encode()
+        await self.client.send_and_wait(self.wire.topics["result"], value)
+
 
 class Writing:
     """The outcomes' producer for the length of a block."""
@@ -88,7 +93,7 @@ class Writing:
 
 
 async def test_outcomes_are_shown_counted_and_written(wire: Wire, tmp_path: Path) -> None:
-    """Results and dead letters come once each as JSON lines and as CSV rows; repeats and junk are told beside them."""
+    """Results and dead letters come once each as JSON lines and as CSV rows; what else there is is told beside them."""
     await wire.create_topics()
     path = tmp_path / "out.csv"
     async with (
@@ -99,17 +104,22 @@ async def test_outcomes_are_shown_counted_and_written(wire: Wire, tmp_path: Path
         await outcomes.result(1)
         await outcomes.result(1)
         await outcomes.junk()
+        await outcomes.of_version_2()
         await outcomes.dead_letter(2)
         await outcomes.result(3)
         out, err = await process.communicate()
         assert process.returncode == 0
     lines = [json.loads(line) for line in out.splitlines()]
-    assert {line["document_id"]: line["outcome"] for line in lines} == {
+    assert {line["document_id"]: line["kind"] for line in lines} == {
         "d1": "result",
         "d2": "dead_letter",
         "d3": "result",
     }
-    assert "2 results, 1 dead letter (refused 1)" in err.decode()
+    counts = "2 results, 1 dead letter (refused 1), 1 repeat dropped, 1 unreadable record, 1 of another schema version"
+    assert counts in err.decode()
+    assert "d1  seen before" in err.decode()
+    assert f"{wire.topics['result']}[0] offset 2: not a result" in err.decode()
+    assert f"{wire.topics['result']}[0] offset 3: of schema version 2" in err.decode()
     assert "cost: $0.1006" in err.decode()
     with path.open(encoding="utf-8", newline="") as file:
         written = {row["document_id"]: row for row in csv.DictReader(file)}
@@ -134,14 +144,36 @@ async def test_from_now_on_passes_over_what_is_there(wire: Wire) -> None:
 
 
 async def test_nothing_within_the_time_since(wire: Wire) -> None:
-    """--since with nothing so young begins at the end, and time being up is exit code 1 when more was expected."""
+    """--since with nothing so young begins at the end."""
     await wire.create_topics()
     async with Writing(wire) as outcomes:
         await outcomes.result(1, days_ago=2)
-    for flags, expected in ((["--until", "1"], 1), ([], 0)):
-        code, out, _ = await run(*following(wire), "--since", "1d", *flags, "--timeout-seconds", "2")
-        assert code == expected
-        assert out.startswith("0 results, 0 dead letters\n")
+    code, out, _ = await run(*following(wire), "--since", "1d", "--timeout-seconds", "2")
+    assert code == Exit.DONE
+    assert out.startswith("0 results, 0 dead letters\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "came"),
+    [(["--until", "3"], Exit.TIME_UP, "0 of 3 documents"), ([], Exit.DONE, "0 documents")],
+)
+async def test_time_that_is_up_is_told(wire: Wire, flags: list[str], code: Exit, came: str) -> None:
+    """The time being up is the last line on standard error; it has an exit code of its own when more was expected."""
+    await wire.create_topics()
+    ended, _, err = await run(*following(wire), "--timeout-seconds", "1.5", *flags)
+    assert ended == code
+    assert err.splitlines()[-1] == f"the time of 1.5 s is up: {came} had ended"
+
+
+async def test_time_that_was_not_needed_is_not_told(wire: Wire) -> None:
+    """With enough documents in time, the time is no matter."""
+    await wire.create_topics()
+    async with Writing(wire) as outcomes:
+        await outcomes.result(1)
+        await outcomes.dead_letter(2)
+    code, _, err = await run(*following(wire), "--from-beginning", "--until", "2", "--timeout-seconds", "600")
+    assert code == Exit.DONE
+    assert "is up" not in err
 
 
 async def test_topics_that_come_later_are_read_from_their_beginning(wire: Wire) -> None:

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from producer import exits
 from producer.__main__ import main
+from producer.arguments import parser
+from producer.exits import Exit
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = {"send": exits.OF_SEND, "follow": exits.OF_FOLLOW}
+
+
+def flags(command: str) -> list[argparse.Action]:
+    """Every flag and PATH of a command, but for --help."""
+    subparsers = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return [action for action in subparsers.choices[command]._actions if action.dest != "help"]
+
+
+def shown_help(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
 
 
 def rows(path: Path, *documents: str) -> str:
@@ -23,7 +45,11 @@ def rows(path: Path, *documents: str) -> str:
     ("arguments", "named"),
     [
         ([], "COMMAND"),
+        (["snd"], "'snd'"),
+        (["--verbose"], "COMMAND"),
         (["send"], "PATH"),
+        (["send", "-", "--verbose", "--two\nlines"], "--verbose --two lines"),
+        (["follow", "x"], "x"),
         (["send", "missing.txt"], "missing.txt"),
         (["send", "-", "--format", "xml"], "--format"),
         (["send", "-", "--topic", "no topic"], "'no topic'"),
@@ -47,6 +73,26 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("docsluice-producer: ")
     assert named in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ([], "docsluice-producer"),
+        (["snd"], "docsluice-producer"),
+        (["send", "-", "--verbose"], "docsluice-producer send"),
+        (["send", "-", "--limit", "0"], "docsluice-producer send"),
+        (["send", "-", "--partitions", "3"], "docsluice-producer send"),
+        (["follow", "x"], "docsluice-producer follow"),
+        (["follow", "--since", "1h", "--from-beginning"], "docsluice-producer follow"),
+    ],
+)
+def test_wrong_arguments_are_told_where_the_right_ones_are(
+    arguments: list[str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line ends with the --help of the very command that was meant."""
+    assert main(arguments) == Exit.WRONG_USAGE
+    assert capsys.readouterr().err.endswith(f"; see {command} --help\n")
 
 
 def test_a_bad_setting_is_exit_code_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,10 +161,49 @@ def test_standard_input_is_read_as_it_says() -> None:
         assert b"1 document would be sent" in ended.stdout
 
 
-@pytest.mark.parametrize("command", ["send", "follow"])
-def test_help_is_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """--help explains the flags and the exit codes."""
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_flag_has_a_meaning_and_a_default(command: str) -> None:
+    """Each flag's help is words and, in brackets, what happens without it; a value has a name that says what it is."""
+    assert flags(command)
+    for flag in flags(command):
+        words = flag.help or ""
+        if flag.option_strings:
+            words, _, default = words.partition(" (default: ")
+            assert default.endswith(")"), flag
+        assert len(words.split()) > 2, flag
+        assert flag.nargs == 0 or flag.choices or flag.metavar, flag
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_default_in_the_help_is_the_default(command: str) -> None:
+    """A default that the parser knows is the one that its help shows."""
+    for flag in flags(command):
+        if flag.default not in (None, False):
+            assert "%(default)" in (flag.help or ""), flag
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_has_every_exit_code(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """--help ends with one line for each exit code of the command."""
+    lines = shown_help(command, capsys).partition("exit codes:\n")[2].splitlines()
+    assert [line.split(maxsplit=1) for line in lines] == [
+        [f"{code:d}", text] for code, text in COMMANDS[command].items()
+    ]
+
+
+def test_the_page_has_every_exit_code() -> None:
+    """docs/producer.md has a row for each exit code, in the words of --help."""
+    page = (ROOT / "docs" / "producer.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip().replace("`", "") for cell in row.split("|")]
+        for row in re.findall(r"^\| (\d.*) \|$", page, re.MULTILINE)
+    ]
+    assert rows == [[f"{code:d}", exits.OF_SEND.get(code, "-"), exits.OF_FOLLOW.get(code, "-")] for code in Exit]
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version is the program's name and the installed version, on standard output."""
     with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
+        main(["--version"])
     assert ended.value.code == 0
-    assert "exit code" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"docsluice-producer {importlib.metadata.version('docsluice')}\n"

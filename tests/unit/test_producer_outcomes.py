@@ -1,93 +1,36 @@
-"""Results and dead letters to outcomes, totals, lines and tables."""
+"""Results and dead letters to outcomes, and these to what a person reads."""
 
 from __future__ import annotations
 
-import csv
+import base64
 import json
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+import math
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, SourcePosition, Usage
-from producer.faults import WrongUsage
-from producer.following import tally as tally_room
+from consumer.contracts import SourcePosition
 from producer.following.display import outcome_text, totals_text, unreadable_text
+from producer.following.originals import LARGEST_VALUE_BYTES
 from producer.following.outcome import Outcome, Unreadable, outcome_of
-from producer.following.tables import json_line, open_table
+from producer.following.tables import json_line
 from producer.following.tally import Tally
-from producer.printable import counted, printable
+from producer.printable import printable
+from tests.fakes.outcomes import SECRET_TEXT, Fetched, dead_letter, result, result_outcome
 
-SECRET_TEXT = "the text of the document"
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@dataclass
-class Fetched:
-    value: bytes | None
-    key: bytes | None = None
-    headers: Headers = field(default_factory=tuple)
-    topic: str = "documents.results"
-    partition: int = 0
-    offset: int = 7
-    timestamp: int = 1_767_268_800_000
-
-
-def result(number: int = 1, **changed: Any) -> DocumentResult:
-    fields: dict[str, Any] = {
-        "result_id": f"r{number}",
-        "document_id": f"d{number}",
-        "outputs": {"summary": "Short.", "keywords": ["a", "b"]},
-        "models": {"summary": "m"},
-        "usage": Usage(input_tokens=100, output_tokens=20, cached_tokens=10),
-        "cost_usd": Decimal("0.00030"),
-        "attempts": 2,
-        "started_at": NOON,
-        "finished_at": NOON + timedelta(minutes=number),
-        "pipeline_version": "p1",
-        "mode": "fanout",
-        "source": SourcePosition(topic="documents", partition=0, offset=number),
-        "excerpt": "The text…",
-        "metadata": {"lang": "en"},
-    }
-    return DocumentResult(**fields | changed)
-
-
-def outcome(record: Fetched) -> Outcome:
-    found = outcome_of(record)
-    assert isinstance(found, Outcome), found
-    return found
-
-
-def result_outcome(number: int = 1, **changed: Any) -> Outcome:
-    return outcome(Fetched(value=result(number, **changed).model_dump_json().encode()))
-
-
-def dead_letter(
-    number: int = 1, *, key: bytes | None = None, value: bytes | None = None, errors: dict[str, str] | None = None
-) -> Outcome:
-    said = {
-        "topic": "documents",
-        "partition": "0",
-        "offset": str(number),
-        "reason": "too_large",
-        "stage": "analyze",
-        "step": "summary",
-        "exception.message": "9,000 tokens, and the model takes 8,192",
-        "exception.stacktrace": "Traceback: secret",
-        "cost_usd": "0.5",
-        "attempts": "3",
-        "last_failed_at": "2026-01-01T12:30:00.000Z",
-        "replay_count": "0",
-    }
-    headers = [(ERROR_HEADER_PREFIX + name, text.encode()) for name, text in (said | (errors or {})).items()]
-    value = value or json.dumps({"document_id": f"d{number}", "text": SECRET_TEXT}).encode()
-    return outcome(Fetched(value=value, key=key, headers=headers, topic="documents.dlq"))
+JSON_LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.datetimes().map(str)
+    | st.decimals().map(str)
+    | st.sampled_from([10**4_200, "1E+999999", "0001-01-01T00:00:00+23:59", "\ud800"])
+)
 
 
 def test_a_result_is_read() -> None:
@@ -136,7 +79,8 @@ def test_foreign_headers_do_not_break_the_reading(cost_usd: str, last_failed_at:
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"junk", b"{}", b"[]", b"\xff", b'{"document_id": "d", "text": "secret"}']
+    "value",
+    [None, b"", b"junk", b"{}", b"[]", b"[" * 100_000, b"\xff", b'{"document_id": "d", "text": "secret"}'],
 )
 def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None:
     """A record that is neither is named by its place, and its contents are not shown."""
@@ -146,61 +90,67 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
     assert "secret" not in unreadable_text(found).plain
 
 
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"finished_at": "2026-01-01T12:00:00"}, "a time"),
+        ({"started_at": "0001-01-01T00:00:00+23:59"}, "a time"),
+        ({"finished_at": "9999-12-31T23:59:59-23:59"}, "a time"),
+        ({"cost_usd": "-1"}, "cost_usd"),
+        ({"cost_usd": "NaN"}, "cost_usd"),
+        ({"cost_usd": "1E+999999"}, "cost_usd"),
+        ({"cost_usd": "1E-999999"}, "cost_usd"),
+        ({"usage": {"input_tokens": 10**4_200}}, "usage"),
+        ({"usage": {"output_tokens": -1}}, "usage"),
+        ({"metadata": {"score": math.inf}}, "metadata"),
+        ({"outputs": {"summary": "\ud800"}}, "Invalid JSON"),
+        ({"colour": "red"}, "colour"),
+        ({"schema_version": "two"}, "schema_version"),
+    ],
+)
+def test_a_result_with_impossible_values_is_unreadable(changed: dict[str, Any], problem: str) -> None:
+    """What would break a sum or a file later is refused at once, and named."""
+    fields = json.loads(result().model_dump_json())
+    assert isinstance(outcome_of(Fetched(value=json.dumps(fields).encode())), Outcome)
+    found = outcome_of(Fetched(value=json.dumps(fields | changed).encode()))
+    assert isinstance(found, Unreadable)
+    assert not found.of_another_version
+    assert f"not a result ({problem}" in found.problem
+
+
+@pytest.mark.parametrize("changed", [{}, {"result_id": 5}, {"colour": "red", "agents": []}])
+def test_a_result_of_another_schema_version_is_told_apart(changed: dict[str, Any]) -> None:
+    """Whatever else is different in it, its version is what the person needs to know."""
+    fields = json.loads(result().model_dump_json()) | {"schema_version": 2} | changed
+    found = outcome_of(Fetched(value=json.dumps(fields).encode()))
+    assert isinstance(found, Unreadable)
+    assert found.of_another_version
+    assert "schema version 2" in unreadable_text(found).plain
+
+
+@given(
+    st.recursive(JSON_LEAVES, lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(), some, max_size=3))
+)
+def test_nothing_in_a_result_breaks_the_following(value: Any) -> None:
+    """Whatever stands in one field of a result, it is shown, counted and written, or is unreadable."""
+    fields = json.loads(result().model_dump_json())
+    for name in fields:
+        found = outcome_of(Fetched(value=json.dumps(fields | {name: value}).encode()))
+        tally = Tally()
+        tally.add(result_outcome(2))
+        if isinstance(found, Outcome):
+            tally.add(found)
+            json.loads(json_line(found), parse_constant=pytest.fail)
+            assert outcome_text(found).plain
+        assert totals_text(tally)
+
+
 def test_the_document_s_text_is_shown_nowhere() -> None:
     """Neither the lines nor the JSON of a dead letter hold the document or the stack trace."""
     for shown in (outcome_text(dead_letter()).plain, json_line(dead_letter())):
         assert SECRET_TEXT not in shown
         assert "Traceback" not in shown
         assert "too_large" in shown
-
-
-def test_each_document_counts_once() -> None:
-    """A result that comes again, or the result of a record that was a dead letter before, is a repeat."""
-    tally = Tally()
-    assert tally.add(result_outcome(1))
-    assert not tally.add(result_outcome(1, source=SourcePosition(topic="documents", partition=3, offset=99)))
-    assert tally.add(dead_letter(2))
-    assert not tally.add(dead_letter(2))
-    assert not tally.add(result_outcome(2))
-    assert (tally.results, tally.dead_letters, tally.repeats, tally.documents) == (1, 1, 3, 2)
-
-
-def test_a_redriven_document_that_fails_again_counts_again() -> None:
-    """It keeps its first origin; the replay count tells one life from the next."""
-    tally = Tally()
-    assert tally.add(dead_letter(2))
-    assert tally.add(dead_letter(2, errors={"replay_count": "1"}))
-
-
-def test_totals_are_exact() -> None:
-    """Tokens and dollars are summed over results and dead letters without rounding, repeats left out."""
-    tally = Tally(unreadable=1)
-    for one in (result_outcome(1), result_outcome(1), result_outcome(2), dead_letter(3)):
-        tally.add(one)
-    assert tally.usage == Usage(input_tokens=200, output_tokens=40, cached_tokens=20)
-    assert tally.cost_usd == Decimal("0.5006")
-    assert totals_text(tally).splitlines() == [
-        "2 results, 1 dead letter (too_large 1), 1 repeat, 1 unreadable record",
-        "tokens: 200 in (20 cached), 40 out · cost: $0.5006 · 4 documents an hour",
-    ]
-
-
-def test_the_rate_is_that_of_the_outcomes_themselves() -> None:
-    """Documents an hour come from when they ended, not from how fast an old topic is read."""
-    tally = Tally()
-    assert tally.documents_per_hour is None
-    for number in (3, 1, 2):
-        tally.add(result_outcome(number))
-    assert tally.documents_per_hour == pytest.approx(60)
-
-
-def test_memory_of_repeats_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only so many identities are remembered: following for months does not grow."""
-    monkeypatch.setattr(tally_room, "REMEMBERED", 4)
-    tally = Tally()
-    assert all(tally.add(result_outcome(number)) for number in (1, 2, 3))
-    assert not tally.add(result_outcome(3))
-    assert tally.add(result_outcome(1))
 
 
 def test_a_result_is_shown_with_whatever_outputs_it_has() -> None:
@@ -223,45 +173,56 @@ def test_nothing_printed_moves_the_cursor(text: str) -> None:
     shown.encode()
 
 
-def test_numbers_and_nouns() -> None:
-    """One document, two documents."""
-    assert [counted(number, "row") for number in (0, 1, 1_200)] == ["0 rows", "1 row", "1,200 rows"]
+@pytest.mark.parametrize("last_failed_at", ["soon", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+@pytest.mark.parametrize(
+    ("timestamp", "finished_at"),
+    [
+        (-1, "1970-01-01T00:00:00.000Z"),
+        (1_767_268_800_000, "2026-01-01T12:00:00.000Z"),
+        (2**62, "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_a_time_that_is_none_is_the_record_s(last_failed_at: str, timestamp: int, finished_at: str) -> None:
+    """A time beyond the calendar is not taken, neither from a header nor from a record."""
+    assert (
+        dead_letter(errors={"last_failed_at": last_failed_at}, timestamp=timestamp).fields["finished_at"] == finished_at
+    )
 
 
-def test_a_csv_grows_a_column_for_a_new_output(tmp_path: Path) -> None:
-    """Outputs become columns as they come, earlier rows stay, and a name that is taken is told apart."""
-    path = tmp_path / "out.csv"
-    table = open_table(path)
-    table.write(dead_letter(1))
-    table.write(result_outcome(2, outputs={"summary": 'a "b", c\nd', "keywords": ["x", "y"]}))
-    table.write(result_outcome(3, outputs={"summary": "e", "reason": "because"}))
-    with path.open(encoding="utf-8", newline="") as file:  # before it is closed: each row is flushed as it comes
-        first, second, third = csv.DictReader(file)
-    table.close()
-    assert (first["outcome"], first["reason"], first["summary"]) == ("dead_letter", "too_large", "")
-    assert (first["topic"], first["offset"], first["finished_at"]) == ("documents", "1", "2026-01-01T12:30:00.000Z")
-    assert (second["summary"], second["keywords"], second["outputs.reason"]) == ('a "b", c\nd', "x; y", "")
-    assert (second["input_tokens"], second["cost_usd"], second["offset"]) == ("100", "0.0003", "2")
-    assert (third["outputs.reason"], third["reason"], third["metadata"]) == ("because", "", '{"lang": "en"}')
-    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+EVENT = {"document_id": "inside", "text": SECRET_TEXT, "metadata": {"lang": "vi", "page": 3, "new": True, "score": 0.5}}
 
 
-def test_json_lines_hold_the_whole_result(tmp_path: Path) -> None:
-    """Each line is the result as it was published, and what kind of outcome it is; an old file is replaced."""
-    path = tmp_path / "out.jsonl"
-    path.write_text("old\n", encoding="utf-8")
-    table = open_table(path)
-    table.write(result_outcome(1))
-    table.write(dead_letter(2))
-    one, two = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    table.close()
-    assert one.pop("outcome") == "result"
-    assert DocumentResult.model_validate(one) == result(1)
-    assert (two["outcome"], two["document_id"], two["reason"]) == ("dead_letter", "d2", "too_large")
+@pytest.mark.parametrize(
+    "value",
+    [
+        EVENT,
+        {"specversion": "1.0", "id": "x", "data": EVENT},
+        {"specversion": "1.0", "id": "x", "data_base64": base64.b64encode(json.dumps(EVENT).encode()).decode()},
+    ],
+)
+def test_a_dead_letter_has_the_metadata_of_its_event(value: dict[str, Any]) -> None:
+    """Id and metadata are found in plain events and in both forms of a structured CloudEvent."""
+    found = dead_letter(value=json.dumps(value).encode())
+    assert found.document_id == "inside"
+    assert found.fields["metadata"] == EVENT["metadata"]
 
 
-@pytest.mark.parametrize("name", ["out.xlsx", "missing/out.csv"])
-def test_a_table_that_cannot_be_opened_is_wrong_usage(tmp_path: Path, name: str) -> None:
-    """An unknown suffix and a missing folder are told before anything is read."""
-    with pytest.raises(WrongUsage, match="--to"):
-        open_table(tmp_path / name)
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"junk",
+        b"[1]",
+        b"[" * 100_000,
+        b'{"metadata": ["lang"]}',
+        b'{"metadata": {"a": [1], "b": {}, "c": null, "d": NaN, "e": 1e999}}',
+        b'{"specversion": "1.0", "data": 5}',
+        b'{"specversion": "1.0", "data_base64": "A"}',
+        b'{"specversion": "1.0", "data_base64": "W10="}',
+        b'{"metadata": {"lang": "vi"}, "text": "' + b"x" * LARGEST_VALUE_BYTES + b'"}',
+    ],
+    ids=lambda value: value[:40].decode(),
+)
+def test_a_dead_letter_may_have_no_metadata(value: bytes) -> None:
+    """What is no event, no plain metadata or too large to look into leaves the metadata empty."""
+    assert dead_letter(value=value or b" ").fields["metadata"] == {}

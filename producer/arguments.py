@@ -1,0 +1,201 @@
+"""The command line: every flag with its meaning and its default."""
+
+import argparse
+import importlib.metadata
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import NoReturn
+
+from producer import exits
+from producer.documents.sources import Format
+from producer.exits import Exit
+from producer.faults import WrongUsage
+from producer.printable import printable
+
+PROGRAM = "docsluice-producer"
+DEFAULT_PARTITIONS = 6
+_DEFAULT_WAIT_SECONDS = 30.0
+_DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments by name; `command` is the command that they are for.
+
+    Raises:
+        WrongUsage: they make no sense; the message is one line that says where to look.
+        SystemExit: after --help and --version there is nothing to do.
+    """
+    arguments, unknown = parser().parse_known_args(argv)
+    if unknown:
+        raise wrong(arguments.command, f"unknown arguments: {printable(' '.join(unknown))}")
+    return arguments
+
+
+def wrong(command: str, message: str) -> WrongUsage:
+    """A mistake in the arguments of a command, with a word on where to look."""
+    return WrongUsage(f"{message}; see {PROGRAM} {command} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line as a whole."""
+    whole = _Parser(prog=PROGRAM, description="Send documents to a topic, and follow what becomes of them.")
+    version = f"{PROGRAM} {importlib.metadata.version('docsluice')}"
+    whole.add_argument("--version", action="version", version=version, help="show the version and exit")
+    commands = whole.add_subparsers(title="commands", required=True, dest="command", metavar="COMMAND")
+    _add_send(commands)
+    _add_follow(commands)
+    return whole
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise WrongUsage(f"{message}; see {self.prog} --help")
+
+
+def _add_send(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = commands.add_parser(
+        "send",
+        help="send documents to the input topic",
+        description="Send every document of the PATHs. A bad row is reported with file and line, and the rest is sent.",
+        epilog=_exit_codes(exits.OF_SEND),
+        formatter_class=_Formatter,
+    )
+    _add_documents(command)
+    add = command.add_argument_group("the topic").add_argument
+    add("--topic", metavar="NAME", help="send to this topic (default: DOCSLUICE_INPUT_TOPIC, or documents)")
+    add("--create-topic", action="store_true", help="make the topic if it is not there (default: end with an error)")
+    add(
+        "--partitions",
+        type=_positive,
+        metavar="N",
+        help=f"with --create-topic: make it with N partitions (default: {DEFAULT_PARTITIONS})",
+    )
+    _add_connection(command)
+
+
+def _add_documents(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("the documents")
+    group.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a folder (its .txt and .md are read), a .txt, .md, .jsonl, .ndjson or .csv file, or - for standard input",
+    )
+    add = group.add_argument
+    add(
+        "--format",
+        type=Format,
+        choices=list(Format),
+        help="read files with other suffixes, and standard input, as this"
+        " (default: jsonl for standard input; another suffix is an error)",
+    )
+    add("--id-field", default="document_id", metavar="NAME", help="take the id from this column (default: %(default)s)")
+    add("--text-field", default="text", metavar="NAME", help="take the text from this column (default: %(default)s)")
+    add("--limit", type=_positive, metavar="N", help="send no more than N documents (default: all)")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="check every row and say what would be sent, without a broker (default: send)",
+    )
+
+
+def _add_follow(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = commands.add_parser(
+        "follow",
+        help="show results and dead letters as they come",
+        description="Show results and dead letters as they come. Reads committed records only, and without a consumer"
+        " group: it takes nothing from anybody.",
+        epilog=_exit_codes(exits.OF_FOLLOW),
+        formatter_class=_Formatter,
+    )
+    bounds = command.add_argument_group("from when, until when")
+    start = bounds.add_mutually_exclusive_group()
+    start.add_argument("--from-beginning", action="store_true", help="begin with the oldest (default: from now on)")
+    start.add_argument(
+        "--since", type=_duration, metavar="AGE", help="begin so long ago: 30s, 10m, 2h, 1d (default: from now on)"
+    )
+    add = bounds.add_argument
+    add("--until", type=_positive, metavar="N", help="end once N documents have ended, well or not (default: never)")
+    add("--timeout-seconds", type=_seconds, metavar="S", help="end after S seconds in any case (default: never)")
+    add = command.add_argument_group("the output").add_argument
+    add(
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="also write each outcome to FILE.jsonl or FILE.csv, replacing the file (default: none)",
+    )
+    add(
+        "--json",
+        action="store_true",
+        help="print the lines that a .jsonl would hold, and everything else on standard error"
+        " (default: text for a person)",
+    )
+    add = command.add_argument_group("the topics").add_argument
+    add(
+        "--result-topic",
+        metavar="NAME",
+        help="read results here (default: DOCSLUICE_RESULT_TOPIC, or documents.results)",
+    )
+    add(
+        "--dead-letter-topic",
+        metavar="NAME",
+        help="read dead letters here (default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq)",
+    )
+    _add_connection(command)
+
+
+def _add_connection(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("the broker (password and TLS: DOCSLUICE_KAFKA_…, see docs/settings.md)")
+    add = group.add_argument
+    add(
+        "--bootstrap-servers",
+        metavar="HOST:PORT",
+        help="ask here for the brokers, several with commas between"
+        " (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
+    )
+    add(
+        "--wait-seconds",
+        type=_seconds,
+        default=_DEFAULT_WAIT_SECONDS,
+        metavar="S",
+        help="wait so long for a broker that is away (default: %(default)g)",
+    )
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the exit codes apart, and wraps what comes before them as ever."""
+
+    def add_text(self, text: str | None) -> None:
+        if text and not text.startswith(_EXIT_CODES):
+            text = "\n".join(self._split_lines(text, self._width))
+        super().add_text(text)
+
+
+_EXIT_CODES = "exit codes:"
+
+
+def _exit_codes(meanings: Mapping[Exit, str]) -> str:
+    return "\n".join([_EXIT_CODES, *(f"  {code:<4d}{meaning}" for code, meaning in meanings.items())])
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return float(text)
+
+
+def _duration(text: str) -> timedelta:
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 30s, 10m, 2h or 1d")
+    return timedelta(**{_DURATION_UNITS[found[2]]: int(found[1])})

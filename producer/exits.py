@@ -1,0 +1,34 @@
+"""What the exit codes mean. `--help` and docs/producer.md say the same."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Each code that the program ends with."""
+
+    DONE = 0
+    FAULT = 1
+    WRONG_USAGE = 2
+    TIME_UP = 3
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+_ON_SIGNALS = {
+    Exit.INTERRUPTED: "Ctrl-C (SIGINT)",
+    Exit.TERMINATED: "SIGTERM",
+}
+OF_SEND: Mapping[Exit, str] = {
+    Exit.DONE: "every document is in the topic (with --dry-run: could be)",
+    Exit.FAULT: "some rows were bad or not taken, or the broker was away or refused",
+    Exit.WRONG_USAGE: "wrong usage or settings",
+    **_ON_SIGNALS,
+}
+OF_FOLLOW: Mapping[Exit, str] = {
+    Exit.DONE: "N documents have ended; without --until: the time was up",
+    Exit.FAULT: "the broker was away or refused, or the output could not be written",
+    Exit.WRONG_USAGE: "wrong usage or settings",
+    Exit.TIME_UP: "the time was up before N documents had ended",
+    **_ON_SIGNALS,
+}

@@ -1,0 +1,149 @@
+"""Outcomes to lines of JSON and to CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from consumer.contracts import DocumentResult
+from producer.faults import WrongUsage
+from producer.following.outcome import IN_BOTH
+from producer.following.tables import json_line, open_table
+from tests.fakes.outcomes import dead_letter, result, result_outcome
+
+
+def test_a_csv_grows_a_column_for_a_new_output(tmp_path: Path) -> None:
+    """Outputs become columns as they come, earlier rows stay, and a name that is taken is told apart."""
+    path = tmp_path / "out.csv"
+    table = open_table(path)
+    table.write(dead_letter(1))
+    table.write(result_outcome(2, outputs={"summary": 'a "b", c\nd', "keywords": ["x", "y"]}))
+    table.write(result_outcome(3, outputs={"summary": "e", "reason": "because"}))
+    with path.open(encoding="utf-8", newline="") as file:  # before it is closed: each row is flushed as it comes
+        first, second, third = csv.DictReader(file)
+    table.close()
+    assert (first["kind"], first["reason"], first["summary"]) == ("dead_letter", "too_large", "")
+    assert (second["summary"], second["keywords"], second["outputs.reason"]) == ('a "b", c\nd', "x; y", "")
+    assert (second["input_tokens"], second["cost_usd"], second["kind"]) == ("100", "0.0003", "result")
+    assert (third["outputs.reason"], third["reason"], third["metadata"]) == ("because", "", '{"lang": "en"}')
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_csv_has_the_same_columns_for_results_and_dead_letters(tmp_path: Path) -> None:
+    """Where a document was read, its metadata, and what it cost are in one column, however it ended."""
+    path = tmp_path / "out.csv"
+    with closing(open_table(path)) as table:
+        table.write(dead_letter(1))
+        table.write(result_outcome(1, cost_usd=Decimal("0.5"), attempts=3, metadata={"lang": "vi"}))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert (row["source_topic"], row["source_partition"], row["source_offset"]) == ("documents", "0", "1")
+        assert (row["metadata"], row["cost_usd"], row["attempts"]) == ('{"lang": "vi"}', "0.5", "3")
+    assert [row["finished_at"] for row in rows] == ["2026-01-01T12:30:00.000Z", "2026-01-01T12:01:00.000Z"]
+
+
+def test_json_lines_are_replaced_and_flushed(tmp_path: Path) -> None:
+    """An old file is replaced, and each line is there before the next one comes."""
+    path = tmp_path / "out.jsonl"
+    path.write_text("old\n", encoding="utf-8")
+    with closing(open_table(path)) as table:
+        for number in (1, 2):
+            table.write(result_outcome(number))
+            ids = [json.loads(line)["document_id"] for line in path.read_text(encoding="utf-8").splitlines()]
+            assert ids == [f"d{one}" for one in range(1, number + 1)]
+
+
+def test_a_result_s_line_is_the_result_as_it_was_published() -> None:
+    """But for `kind`, a line holds what is in the topic, and nothing else."""
+    line = json.loads(json_line(result_outcome(1)))
+    assert line.pop("kind") == "result"
+    assert DocumentResult.model_validate(line) == result(1)
+
+
+def test_a_dead_letter_s_line_is_like_a_result_s() -> None:
+    """What both kinds have is under the same names, in the same order and of the same types."""
+    lines = [json.loads(json_line(one)) for one in (result_outcome(1), dead_letter(1))]
+    for name in ("kind", *IN_BOTH):
+        assert {type(line[name]) for line in lines} == {type(lines[0][name])}, name
+    for line in lines:
+        assert list(line)[: 1 + len(IN_BOTH)] == ["kind", *IN_BOTH]
+        assert line["source"] == {"topic": "documents", "partition": 0, "offset": 1}
+
+
+def test_a_dead_letter_s_line_says_what_went_wrong() -> None:
+    """The headers by name, numbers as numbers; the text and the stack trace are left out."""
+    line = json.loads(json_line(dead_letter(1, errors={"exception.class.name": "x.Y", "model": "m", "group": "g"})))
+    assert line == {
+        "kind": "dead_letter",
+        "document_id": "d1",
+        "source": {"topic": "documents", "partition": 0, "offset": 1},
+        "metadata": {"lang": "vi"},
+        "attempts": 3,
+        "cost_usd": "0.5",
+        "finished_at": "2026-01-01T12:30:00.000Z",
+        "pipeline_version": "p1",
+        "reason": "too_large",
+        "stage": "analyze",
+        "step": "summary",
+        "message": "9,000 tokens, and the model takes 8,192",
+        "exception": "x.Y",
+        "model": "m",
+        "group": "g",
+        "first_failed_at": None,
+        "replay_count": 0,
+    }
+
+
+def test_headers_that_make_no_sense_are_null() -> None:
+    """A line keeps its types whatever a header holds."""
+    odd = {
+        "partition": "first",
+        "offset": "-1",
+        "attempts": "",
+        "replay_count": "9" * 5_000,
+        "cost_usd": "1E+999999999",
+    }
+    line = json.loads(json_line(dead_letter(1, errors=odd)))
+    assert line["source"] == {"topic": "documents", "partition": None, "offset": None}
+    assert (line["attempts"], line["replay_count"], line["cost_usd"]) == (None, None, "0")
+
+
+def test_the_page_has_every_field_and_every_column(tmp_path: Path) -> None:
+    """docs/producer.md names what a line and a row have, and whether results, dead letters or both have it."""
+    page = (Path(__file__).parents[2] / "docs" / "producer.md").read_text(encoding="utf-8")
+    table = page.partition("| in a line |")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:4]] for row in table.splitlines()[2:]]
+    named = [(field, kind) for fields, _, kind in rows for field in re.findall(r"`(\w+)`", fields)]
+    for kind, outcome in (("result", result_outcome()), ("dead letter", dead_letter())):
+        written = json.loads(json_line(outcome))
+        assert sorted(written) == sorted(field for field, of in named if of in (kind, "both"))
+    columns = [column for _, cell, _ in rows for column in re.findall(r"`(\w+)`", cell)]
+    with closing(open_table(tmp_path / "out.csv")):
+        header = (tmp_path / "out.csv").read_text(encoding="utf-8").strip().split(",")
+    assert sorted(header) == sorted(columns)
+
+
+def test_half_of_a_surrogate_pair_can_be_written(tmp_path: Path) -> None:
+    """JSON can spell what UTF-8 cannot hold: files keep it as JSON spells it."""
+    found = dead_letter(value=b'{"document_id": "\\ud800", "metadata": {"\\udfff": "\\ud800"}}')
+    for name in ("out.jsonl", "out.csv"):
+        with closing(open_table(tmp_path / name)) as table:
+            table.write(found)
+            table.write(result_outcome(2))
+    first, _ = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(first)["document_id"] == "\ud800"
+    assert "\\ud800" in (tmp_path / "out.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "missing/out.csv"])
+def test_a_table_that_cannot_be_opened_is_wrong_usage(tmp_path: Path, name: str) -> None:
+    """An unknown suffix and a missing folder are told before anything is read."""
+    with pytest.raises(WrongUsage, match="--to"):
+        open_table(tmp_path / name)
