@@ -169,6 +169,7 @@ class Asker:
         ask = Ask(
             model=request.model,
             usage=estimate,
+            output_bound=request.sampling.max_output_tokens,
             cost_usd=self._prices.cost_usd(request.model, estimate) or Decimal(0),
             may_divert=any(other.model != request.model for other, _ in well),
         )

@@ -88,11 +88,10 @@ class Admission:
             CircuitOpened: the model fails, and the call may divert.
         """
         lane = self._lane(ask.model)
-        is_probe = await self._wait_for_turn(lane, ask)
+        waiter = await self._wait_for_turn(lane, ask)
         permit = Permit(
-            ask=ask,
+            waiter=waiter,
             lane=lane,
-            is_probe=is_probe,
             in_flight=self._in_flight,
             sent_at=self._timer.time(),
             house=self,
@@ -175,7 +174,7 @@ class Admission:
         """How many calls may be out at once: our share of them."""
         return max(1, int(self._concurrency.limit * self._share))
 
-    async def _wait_for_turn(self, lane: Lane, ask: Ask) -> bool:
+    async def _wait_for_turn(self, lane: Lane, ask: Ask) -> Waiter:
         if ask.may_divert and not self.would_take(ask.model):
             raise CircuitOpened
         waiter = Waiter(next(self._arrivals), ask, asyncio.get_running_loop().create_future())
@@ -183,10 +182,11 @@ class Admission:
         lane.waiters.append(waiter)
         self._admit_ready()
         try:
-            return await waiter.admitted
+            await waiter.admitted
         except asyncio.CancelledError:
             self._withdraw(lane, waiter)
             raise
+        return waiter
 
     def _withdraw(self, lane: Lane, waiter: Waiter) -> None:
         """A cancelled waiter leaves nothing taken, even when it was admitted just before it was cancelled."""
@@ -196,8 +196,8 @@ class Admission:
                 lane.waiters.remove(waiter)
         elif waiter.admitted.exception() is None:
             self._in_flight -= 1
-            for quota in lane.quotas:
-                quota.give_back(quota.amount(waiter.ask.usage), now=self._timer.time())
+            for quota, taken in waiter.taken.items():
+                quota.give_back(taken, now=self._timer.time())
             self._budget.settle(waiter.ask.cost_usd, Decimal(0), now=self._clock())
             if waiter.admitted.result():
                 lane.circuit.given_up(now=self._timer.time())
@@ -205,12 +205,10 @@ class Admission:
 
     def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
         """See `House.settle`."""
-        now, lane = self._timer.time(), permit.lane
         if usage is not None:
-            for quota in lane.quotas:
+            for quota, taken in permit.taken.items():
                 if quota.name != REQUESTS:
-                    used = quota.amount(usage) - quota.amount(permit.reserved_usage)
-                    quota.give_back(-used, now=now)
+                    quota.give_back(taken - quota.amount(usage), now=self._timer.time())
         self._budget.settle(permit.reserved_usd, cost_usd, now=self._clock())
         self._admit_ready()
 
@@ -316,7 +314,7 @@ class Admission:
         for quota in lane.quotas:
             if quota in claimed and quota.per_minute is not None:
                 return quota.name, None  # whoever has claimed it will have an alarm, or an event, of his own
-            waits[quota.name] = max(waits.get(quota.name, 0.0), quota.wait_seconds(quota.amount(ask.usage), now=now))
+            waits[quota.name] = max(waits.get(quota.name, 0.0), quota.wait_seconds(quota.reservation(ask), now=now))
         longest = max(waits, key=waits.__getitem__)
         if waits[longest] > 0:
             return longest, waits[longest]
@@ -325,7 +323,8 @@ class Admission:
     def _let_out(self, lane: Lane) -> None:
         now, waiter = self._timer.time(), lane.waiters.popleft()
         for quota in lane.quotas:
-            quota.take(quota.amount(waiter.ask.usage), now=now)
+            waiter.taken[quota] = quota.reservation(waiter.ask)
+            quota.take(waiter.taken[quota], now=now)
         self._budget.reserve(waiter.ask.cost_usd)
         lane.gate.passed()
         lane.held_back_by = None

@@ -25,6 +25,11 @@ class Bucket:
         self._level = 0.0
         self._filled_at = now
 
+    @property
+    def burst(self) -> float:
+        """What may pass at once."""
+        return self._burst
+
     def set_rate(self, per_minute: float, *, now: float) -> None:
         """Go on at another rate. A burst that was saved up for at the old one is cut to the new one's."""
         self._fill(now)

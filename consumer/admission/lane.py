@@ -21,6 +21,8 @@ class Waiter:
     ask: Ask
     admitted: asyncio.Future[bool]
     """Done when the call may go out; its result is whether it is a probe."""
+    taken: dict[Quota, float] = field(default_factory=dict)
+    """What was reserved for it, once it may go out."""
 
     @property
     def has_left(self) -> bool:

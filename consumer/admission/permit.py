@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Protocol
 
-from consumer.admission.lane import Lane
-from consumer.admission.limits import Ask
+from consumer.admission.lane import Lane, Waiter
 from consumer.contracts import Usage
 from consumer.errors import (
     AttemptFailed,
@@ -61,14 +60,14 @@ class House(Protocol):
 class Permit:
     """One call's. Say how it ended with `answered` or `failed`: the first word counts. Who says none gave it up."""
 
-    def __init__(self, *, ask: Ask, lane: Lane, is_probe: bool, in_flight: int, sent_at: float, house: House) -> None:
+    def __init__(self, *, waiter: Waiter, lane: Lane, in_flight: int, sent_at: float, house: House) -> None:
         self.lane = lane
-        self.is_probe = is_probe
+        self.is_probe = waiter.admitted.result()
         self.in_flight = in_flight
         """How many calls were out when it went out, itself included."""
         self.sent_at = sent_at
-        self.reserved_usage = ask.usage
-        self.reserved_usd = ask.cost_usd
+        self.taken = waiter.taken
+        self.reserved_usd = waiter.ask.cost_usd
         self._house = house
         self._has_ended = False
 

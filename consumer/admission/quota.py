@@ -6,6 +6,7 @@ Pure: time is passed in, in seconds on a clock that never goes back.
 from __future__ import annotations
 
 from consumer.admission.bucket import Bucket
+from consumer.admission.limits import Ask
 from consumer.admission.refusals import LearnedPace
 from consumer.contracts import Usage
 
@@ -13,6 +14,8 @@ REQUESTS = "requests"
 INPUT_TOKENS = "input_tokens"
 OUTPUT_TOKENS = "output_tokens"
 TOKENS = "tokens"
+_BOUND_SHARE = 0.25
+"""Of a burst. More would be given back in heaps that the bucket cannot hold, and so be lost."""
 
 
 class Quota:
@@ -74,6 +77,18 @@ class Quota:
                 return usage.input_tokens + usage.output_tokens
             case _:
                 return 1
+
+    def reservation(self, ask: Ask) -> float:
+        """How much of this limit to take for a call before it goes out.
+
+        Providers count an answer's bound before the call runs, and what it really was only after it: calls that go out
+        faster than others come back would be refused, though all of them together use less than is allowed. So the
+        bound is reserved too, as far as that is little beside what may pass at once.
+        """
+        output = ask.usage.output_tokens
+        if ask.output_bound is not None and self._bucket is not None:
+            output = max(output, int(min(ask.output_bound, self._bucket.burst * _BOUND_SHARE)))
+        return self.amount(Usage(input_tokens=ask.usage.input_tokens, output_tokens=output))
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
         """See `Bucket.wait_seconds`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.admission.gate import Gate
+from consumer.admission.limits import Ask
 from consumer.admission.quota import REQUESTS, TOKENS, Quota
 from consumer.admission.refusals import LearnedPace
 from consumer.contracts import Usage
@@ -111,3 +112,12 @@ def test_a_limit_that_nobody_names_is_found(true_per_minute: int, configured: fl
         now += 0.005  # sixteen at once, eighty milliseconds each
     assert answered >= 0.9 * true_per_minute * 9
     assert refused <= 0.01 * (answered + refused)
+
+
+def test_an_answers_bound_is_reserved_where_it_is_small() -> None:
+    """Providers count it before the call runs; but no more than a quarter of a burst, and no less than is expected."""
+    tokens, plenty = Quota(name=TOKENS, configured=60_000, now=0.0), Quota(name=REQUESTS, configured=60_000, now=0.0)
+    usage = Usage(input_tokens=300, output_tokens=50)
+    for bound, reserved in ((None, 350), (20, 350), (200, 500), (4096, 550)):
+        assert tokens.reservation(Ask(model="m", usage=usage, output_bound=bound)) == reserved
+    assert plenty.reservation(Ask(model="m", usage=usage, output_bound=4096)) == 1
