@@ -13,6 +13,7 @@ import pytest
 from consumer.contracts import DocumentEvent
 from deploy.local.broker import Broker
 from producer.connection import Broker as Address
+from producer.exits import Exit
 from producer.topics import partitions_of_topics
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
@@ -64,6 +65,15 @@ async def test_a_bad_row_stops_no_other(wire: Wire) -> None:
     assert [line.partition(": ")[0] for line in err.splitlines()] == ["stdin:2", "stdin:4"]
     assert "2 bad rows not sent" in out
     assert await sent_ids(wire, 3) == ["a", "b", "c"]
+
+
+async def test_repeated_ids_are_sent_and_told(wire: Wire) -> None:
+    """Documents with the same id are all sent, in order, and the summary says that there are such."""
+    await wire.create_topics()
+    code, out, err = await run("send", "-", *to(wire), stdin=rows("a", "b", "a", "a"))
+    assert (code, err) == (Exit.DONE, "")
+    assert out.splitlines()[-1].startswith("2 documents have the id of an earlier one, for instance a: ")
+    assert await sent_ids(wire, 4) == ["a", "b", "a", "a"]
 
 
 async def test_too_large_rows_are_told_and_the_rest_arrives_in_order(wire: Wire) -> None:
