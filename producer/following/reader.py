@@ -14,7 +14,8 @@ from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, expl
 from producer.faults import BrokerRefused
 from producer.topics import partitions_of_topics
 
-_LOOK_AGAIN_SECONDS = 2.0
+_LOOK_SOON_SECONDS = 2.0
+_LOOK_SECONDS = 30.0
 _REST_SECONDS = 0.2
 _STOP_SECONDS = 5.0
 
@@ -35,19 +36,23 @@ class Start:
 class Reader:
     """Every committed record of some topics, from `start` on.
 
-    A topic that is not there yet is looked for again, and read from its beginning once it is.
+    A topic that is not there yet is looked for again and again, and read from its beginning once it is; so is a
+    partition that a topic is given later. A broker that goes away is waited for, and both its ends are told.
     """
 
     def __init__(self, *, broker: Broker, topics: Sequence[str], start: Start, client_log: ClientLog, say: Say) -> None:
         self._broker = broker
-        self._missing = list(dict.fromkeys(topics))
+        self._topics = tuple(dict.fromkeys(topics))
         self._start = start
         self._client_log = client_log
         self._say = say
+        self._loop = asyncio.get_running_loop()
         self._consumer: AIOKafkaConsumer | None = None
         self._positions: dict[TopicPartition, int] = {}
-        self._look_again_at = 0.0
-        self._told_away = False
+        self._look: asyncio.Task[None] | None = None
+        self._looked_at = 0.0
+        self._is_away = False
+        self._failed_at = 0.0
 
     async def open(self, *, wait_seconds: float) -> None:
         """Connect, and settle on where to begin.
@@ -63,8 +68,10 @@ class Reader:
             wait_seconds=wait_seconds,
             say=self._say,
         )
-        if self._missing:
-            self._say(f"not there yet, and looked for again: {', '.join(self._missing)}")
+        self._client_log.forget()
+        self._looked_at = self._loop.time()
+        if self._missing():
+            self._say(f"not there yet, and looked for again: {', '.join(self._missing())}")
 
     async def fetch(self, *, timeout_ms: int) -> list[Any]:
         """The next records, oldest first; none when none came in time. A broker that is away is waited for.
@@ -72,7 +79,8 @@ class Reader:
         Raises:
             BrokerRefused: it does not let us read.
         """
-        await self._look_for_missing()
+        self._note_failures()
+        self._look_again()
         if self._consumer is None or not self._positions:
             await asyncio.sleep(timeout_ms / 1000)
             return []
@@ -82,7 +90,6 @@ class Reader:
             raise BrokerRefused(f"{self._broker.bootstrap_servers}: {explained(error)}") from error
         for partition, records in fetched.items():
             self._positions[partition] = records[-1].offset + 1
-        self._tell_if_away(heard=bool(fetched))
         if not fetched:
             await self._rest()
         return sorted((record for records in fetched.values() for record in records), key=lambda one: one.timestamp)
@@ -97,6 +104,10 @@ class Reader:
 
     async def close(self) -> None:
         """Disconnect."""
+        look, self._look = self._look, None
+        if look is not None:
+            look.cancel()
+            await asyncio.wait([look])
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             with suppress(TimeoutError):
@@ -118,38 +129,55 @@ class Reader:
             raise
         self._consumer = consumer
 
-    async def _look_for_missing(self) -> None:
-        loop = asyncio.get_running_loop()
-        if not self._missing or self._consumer is None or loop.time() < self._look_again_at:
-            return
-        self._look_again_at = loop.time() + _LOOK_AGAIN_SECONDS
-        # While the broker is away there is nothing to find; the next look is soon enough. Whatever is in a topic that
-        # was not there when we began is news.
+    def _missing(self) -> list[str]:
+        there = {partition.topic for partition in self._positions}
+        return [topic for topic in self._topics if topic not in there]
+
+    def _look_again(self) -> None:
+        """Begin another look at the topics when it is time, beside the reading: a broker may take long to answer."""
+        if self._look is not None:
+            if not self._look.done():
+                return
+            self._look.result()
+            self._look = None
+        pause_seconds = _LOOK_SOON_SECONDS if self._missing() or self._is_away else _LOOK_SECONDS
+        if self._consumer is not None and self._loop.time() - self._looked_at >= pause_seconds:
+            self._looked_at = self._loop.time()
+            self._look = asyncio.create_task(self._look_around(self._consumer), name="look-for-partitions")
+
+    async def _look_around(self, consumer: AIOKafkaConsumer) -> None:
+        # While the broker is away there is nothing to find; the next look is soon enough.
         with suppress(KafkaError, OSError):
-            await self._take_up(self._consumer, Start(from_beginning=True))
+            # Whatever is in a partition that was not there when we began is news.
+            await self._take_up(consumer, Start(from_beginning=True))
+            # One broker of several may answer us while the client still knocks at another.
+            if self._is_away and self._loop.time() - self._failed_at >= _LOOK_SOON_SECONDS:
+                self._is_away = False
+                self._say(f"the broker at {self._broker.bootstrap_servers} is back")
 
     async def _take_up(self, consumer: AIOKafkaConsumer, start: Start) -> None:
-        """Go on with those of the missing topics that are there by now."""
+        """Go on with the partitions that we do not read yet beside those that we do."""
         topics = await partitions_of_topics(self._broker)
-        there = [topic for topic in self._missing if topics.get(topic)]
-        if not there:
+        there = [TopicPartition(topic, partition) for topic in self._topics for partition in topics.get(topic, ())]
+        fresh = [partition for partition in there if partition not in self._positions]
+        if not fresh:
             return
-        fresh = [TopicPartition(topic, partition) for topic in there for partition in topics[topic]]
-        self._positions |= await _first_offsets(consumer, fresh, start)
-        self._missing = [topic for topic in self._missing if topic not in there]
-        # An assignment replaces the one before it, positions and all.
+        first = await _first_offsets(consumer, fresh, start)
+        # No other task may come between these: an assignment replaces the one before it, positions and all.
+        self._positions.update(first)
         consumer.assign(list(self._positions))
         for partition, offset in self._positions.items():
             consumer.seek(partition, offset)
 
-    def _tell_if_away(self, *, heard: bool) -> None:
+    def _note_failures(self) -> None:
         """Say once that the broker has gone; the client goes on trying by itself."""
         failure = self._client_log.last
+        if failure is None:
+            return
         self._client_log.forget()
-        if heard:
-            self._told_away = False
-        elif failure is not None and not self._told_away:
-            self._told_away = True
+        self._failed_at = self._loop.time()
+        if not self._is_away:
+            self._is_away = True
             self._say(f"lost the broker at {self._broker.bootstrap_servers} ({explained(failure)}): waiting for it")
 
 

@@ -18,6 +18,7 @@ from rich.progress import (
 
 from producer.documents.rows import BadRow, Document, Note, Place, Row
 from producer.printable import printable
+from producer.sending.repeated import RepeatedIds
 
 _SHOWN_ON_TERMINAL = 50
 _REFRESH_SECONDS = 0.1
@@ -33,6 +34,7 @@ class Report:
         self.read = 0
         self.bad = 0
         self.refused = 0
+        self.repeated = RepeatedIds()
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._progress = Progress(
             SpinnerColumn(),
@@ -73,6 +75,7 @@ class Report:
         match row:
             case Document():
                 self.read += 1
+                self.repeated.add(row.document_id)
                 self._read_bytes += row.input_bytes
                 return row
             case BadRow():

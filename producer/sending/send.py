@@ -22,6 +22,7 @@ from producer.topics import create, partitions_of_topics
 _SHOWN_IDS = 5
 _NOTICE_SECONDS = 3.0
 _WATCH_SECONDS = 0.5
+_LEAST_SECONDS_FOR_A_RATE = 1.0
 _LEAST_PATIENCE_SECONDS = 5.0
 """However short the wait for a connection, an acknowledgement gets as long as this."""
 
@@ -71,7 +72,7 @@ def dry_run(sending: Sending) -> int:
     if first_ids:
         more = ", …" if report.read > len(first_ids) else ""
         print(f"largest: {largest_bytes:,} bytes; ids: {', '.join(map(printable, first_ids))}{more}")
-    _print_problems(report)
+    _print_remarks(report)
     return Exit.FAULT if report.problems else Exit.DONE
 
 
@@ -214,9 +215,9 @@ def _refusal(report: Report) -> Callable[[Document, int], None]:
 
 
 def _print_summary(report: Report, *, topic: str, sent: int, seconds: float) -> None:
-    rate = f" ({sent / seconds:,.0f} documents a second)" if sent and seconds else ""
+    rate = f" ({sent / seconds:,.0f} documents a second)" if sent and seconds >= _LEAST_SECONDS_FOR_A_RATE else ""
     print(f"sent {counted(sent, 'document')} to {topic} in {seconds:.1f} s{rate}")
-    _print_problems(report)
+    _print_remarks(report)
     unacknowledged = report.read - report.refused - sent
     if unacknowledged:
         print(
@@ -224,6 +225,8 @@ def _print_summary(report: Report, *, topic: str, sent: int, seconds: float) -> 
         )
 
 
-def _print_problems(report: Report) -> None:
+def _print_remarks(report: Report) -> None:
     if report.problems:
         print(f"{counted(report.problems, 'bad row')} not sent")
+    if report.repeated.summary:
+        print(report.repeated.summary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,15 @@ def wire(request: pytest.FixtureRequest) -> Wire:
     """Both brokers in turn: one consumer's work must be the same on either."""
     broker: Broker = request.getfixturevalue(request.param)
     return Wire(bootstrap_servers=broker.bootstrap_servers)
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    """A broker that a test may stop."""
+    if request.param == "kafka" and (reason := why_not()):
+        (pytest.fail if required.KAFKA else pytest.skip)(reason)
+    with (apache_kafka if request.param == "kafka" else embedded_broker)(data_dir=tmp_path / "broker") as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import signal
@@ -13,11 +14,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, SourcePosition, Usage, result_headers
+from deploy.local.broker import Broker
 from producer.connection import Broker as Address
+from producer.connection import ClientLog
 from producer.exits import Exit
+from producer.following import reader as reader_room
+from producer.following.reader import Reader, Start
 from producer.topics import create, partitions_of_topics
 from tests.integration.producer_process import producer, run, said
-from tests.integration.wire import Wire
+from tests.integration.wire import WATCHDOG_SECONDS, Wire
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -207,6 +212,54 @@ async def test_a_topic_that_comes_later_repeats_nothing_of_the_other(wire: Wire)
         out, _ = await process.communicate()
         assert process.returncode == 0
     assert out.decode().splitlines()[-2] == "1 result, 1 dead letter (refused 1)"
+
+
+async def test_a_partition_that_comes_later_is_read(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A topic that gets more partitions while we follow it is read whole, and nothing of it twice."""
+    monkeypatch.setattr(reader_room, "_LOOK_SECONDS", 0.0)
+    await wire.create_topics()
+    found: list[tuple[int, bytes]] = []
+    said: list[str] = []
+    async with Writing(wire) as outcomes:
+        with ClientLog().attached() as client_log:
+            reader = Reader(
+                broker=Address(bootstrap_servers=wire.bootstrap_servers),
+                topics=[wire.topics["result"]],
+                start=Start(),
+                client_log=client_log,
+                say=said.append,
+            )
+            await reader.open(wait_seconds=30)
+            async with asyncio.timeout(WATCHDOG_SECONDS):
+                await outcomes.client.send_and_wait(wire.topics["result"], b"old", partition=0)
+                await wire.add_partitions("result", total=2)
+                async with Writing(wire) as later:
+                    await later.client.send_and_wait(wire.topics["result"], b"new", partition=1)
+                while len(found) < 2:
+                    found += [(one.partition, one.value) for one in await reader.fetch(timeout_ms=20)]
+            await reader.close()
+    assert sorted(found) == [(0, b"old"), (1, b"new")]
+
+
+async def test_a_broker_that_comes_back_is_read_on(own_broker: Broker) -> None:
+    """The broker stops and starts again: both are told, and what comes after is shown, and nothing twice."""
+    wire = Wire(bootstrap_servers=own_broker.bootstrap_servers)
+    await wire.create_topics()
+    async with producer(*following(wire), "--from-beginning", "--until", "2") as process:
+        assert process.stdout is not None
+        async with Writing(wire) as outcomes:
+            await outcomes.result(1)
+        assert (await process.stdout.readline()).startswith(b"d1 ")
+        await asyncio.to_thread(own_broker.stop)
+        await said(process, f"lost the broker at {wire.bootstrap_servers}")
+        await asyncio.to_thread(own_broker.start)
+        await said(process, f"the broker at {wire.bootstrap_servers} is back")
+        async with Writing(wire) as outcomes:
+            await outcomes.dead_letter(2)
+        out, err = await process.communicate()
+        assert process.returncode == Exit.DONE
+    assert out.decode().splitlines()[-2] == "1 result, 1 dead letter (refused 1)"
+    assert b"lost" not in err
 
 
 async def test_only_what_was_committed_is_shown(wire: Wire) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from consumer.contracts import DocumentEvent
-from deploy.local.broker import Broker, embedded_broker
-from deploy.local.kafka import apache_kafka, why_not
+from deploy.local.broker import Broker
 from producer.connection import Broker as Address
+from producer.exits import Exit
 from producer.topics import partitions_of_topics
-from tests import required
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
 
@@ -66,6 +65,15 @@ async def test_a_bad_row_stops_no_other(wire: Wire) -> None:
     assert [line.partition(": ")[0] for line in err.splitlines()] == ["stdin:2", "stdin:4"]
     assert "2 bad rows not sent" in out
     assert await sent_ids(wire, 3) == ["a", "b", "c"]
+
+
+async def test_repeated_ids_are_sent_and_told(wire: Wire) -> None:
+    """Documents with the same id are all sent, in order, and the summary says that there are such."""
+    await wire.create_topics()
+    code, out, err = await run("send", "-", *to(wire), stdin=rows("a", "b", "a", "a"))
+    assert (code, err) == (Exit.DONE, "")
+    assert out.splitlines()[-1].startswith("2 documents have the id of an earlier one, for instance a: ")
+    assert await sent_ids(wire, 4) == ["a", "b", "a", "a"]
 
 
 async def test_too_large_rows_are_told_and_the_rest_arrives_in_order(wire: Wire) -> None:
@@ -137,15 +145,6 @@ async def test_a_signal_loses_nothing_that_was_counted(wire: Wire, tmp_path: Pat
         assert await process.wait() == 143
         count = int((await process.stdout.read()).split()[1].replace(b",", b""))
     assert await sent_ids(wire, count) == ids[:count]
-
-
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
-    """A broker that a test may stop."""
-    if request.param == "kafka" and (reason := why_not()):
-        (pytest.fail if required.KAFKA else pytest.skip)(reason)
-    with (apache_kafka if request.param == "kafka" else embedded_broker)(data_dir=tmp_path / "broker") as broker:
-        yield broker
 
 
 async def test_a_broker_that_comes_back_gets_everything(own_broker: Broker) -> None:

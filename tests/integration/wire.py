@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.structs import OffsetAndMetadata
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -67,6 +67,15 @@ class Wire:
                     for role, topic in self.topics.items()
                 ]
             )
+        finally:
+            await admin.close()
+
+    async def add_partitions(self, role: str, *, total: int) -> None:
+        """Give a topic more partitions."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.create_partitions({self.topics[role]: NewPartitions(total_count=total)})
         finally:
             await admin.close()
 

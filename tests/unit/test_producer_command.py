@@ -141,6 +141,16 @@ def test_a_limit_counts_documents(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "ids: a, b\n1 bad row not sent" in capsys.readouterr().out
 
 
+def test_repeated_ids_are_told_and_no_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary counts documents with the id of an earlier one, over all files; the exit code stays 0."""
+    paths = [rows(tmp_path / "a.jsonl", "a", "b", "a"), rows(tmp_path / "b.jsonl", "c", "a")]
+    assert main(["send", "--dry-run", *paths]) == Exit.DONE
+    shown = capsys.readouterr()
+    assert "5 documents would be sent" in shown.out
+    assert shown.out.splitlines()[-1].startswith("2 documents have the id of an earlier one, for instance a: ")
+    assert shown.err == ""
+
+
 def test_files_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder's other files are not passed over in silence."""
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")
