@@ -106,14 +106,15 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         try:
             # Nothing is read until it is known from where; a fetch for a new assignment cannot have been sent yet.
             self.consumer.pause(*assigned)
+            # At once: work in hand goes on meanwhile, and others have begun on what is no longer our share.
+            if (share := self._share()) is not None:
+                self._on_share(share)
             async with self._committing:
                 self._rebalancing = False
                 kept = await self._take_stock(list(assigned))
         except Exception as error:  # noqa: BLE001 - see above
             self._stop_because(error)
         self._metrics.rebalances_total.inc()
-        if (share := self._share()) is not None:
-            self._on_share(share)
         self._note_rebalance(time.monotonic())
         log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
         for topic in self.consumer.subscription():
