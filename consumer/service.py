@@ -38,7 +38,7 @@ from consumer.settings import Settings
 from consumer.store.ledger import Ledger
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
-from consumer.telemetry.pace import Pace
+from consumer.telemetry.pace import Pace, useful_replicas
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,7 @@ Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
+_DIRECTIONS = ("input", "output")
 _CIRCUIT_REMEDIES = {
     "faults": "call after call has failed; one is tried every few seconds until one is answered, and documents wait",
     "quota": "the account is empty: pay, or raise its limit; one call is tried every ten seconds, and documents wait",
@@ -235,6 +236,7 @@ class Service:
             self._metrics.circuit_open.labels(model=model).set(is_open)
         for window, ratio in self._admission.budget_spent_ratios().items():
             self._metrics.budget_spent_ratio.labels(window=window).set(ratio)
+        self._metrics.useful_replicas.set(self._useful_replicas(self._source, self._admission))
         self._pace.note(
             now=time.monotonic(),
             documents=self._metrics.total("documents_total"),
@@ -243,6 +245,16 @@ class Service:
         backlog, per_second = self._metrics.total("backlog_documents"), self._pace.documents_per_second()
         self._metrics.backlog_eta_seconds.set(backlog / per_second if per_second else float("nan"))
         self._metrics.backlog_cost_usd.set(backlog * self._pace.cost_usd_per_document())
+
+    def _useful_replicas(self, source: Source, admission: Admission) -> float:
+        calls, seconds = self._metrics.duration("llm_request_duration_seconds")
+        if not calls:
+            return float("nan")
+        tokens = {direction: self._metrics.total("llm_tokens_total", direction=direction) for direction in _DIRECTIONS}
+        in_flight = admission.useful_in_flight(
+            input_tokens=tokens["input"] / calls, output_tokens=tokens["output"] / calls, seconds=seconds / calls
+        )
+        return useful_replicas(partitions=source.partition_count, calls_in_flight=in_flight)
 
     def _say_started(self) -> None:
         log.info(

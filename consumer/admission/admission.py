@@ -148,6 +148,14 @@ class Admission:
                 found[quota.name] = (quota.per_minute, available)
         return found
 
+    def useful_in_flight(self, *, input_tokens: float, output_tokens: float, seconds: float) -> float:
+        """How many calls of this size and length the whole account's limits let be in flight at once."""
+        sizes = {REQUESTS: 1.0, INPUT_TOKENS: input_tokens, OUTPUT_TOKENS: output_tokens}
+        sizes[TOKENS] = input_tokens + output_tokens
+        quotas = [*self._shared, *(quota for lane in self._lanes.values() for quota in lane.learned)]
+        per_minute = [quota.whole / sizes[quota.name] for quota in quotas if quota.whole and sizes[quota.name]]
+        return min(float(self._concurrency.limit), min(per_minute, default=float("inf")) / 60.0 * seconds)
+
     def budget_spent_ratios(self) -> dict[str, float]:
         """By window, the part of the budget that is spent."""
         return self._budget.spent_ratios(now=self._clock())

@@ -158,10 +158,15 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             if not life.paused:
                 self.resume(life)
 
+    def partition_count(self) -> int:
+        """How many partitions the topic has."""
+        if self.consumer is None:
+            return 0
+        return sum(len(self.consumer.partitions_for_topic(topic) or ()) for topic in self.consumer.subscription())
+
     def _share(self) -> float | None:
         """Which part of the topic's partitions is ours; None while none is."""
-        everyones = sum(len(self.consumer.partitions_for_topic(topic) or ()) for topic in self.consumer.subscription())
-        ours = len(self.consumer.assignment())
+        everyones, ours = self.partition_count(), len(self.consumer.assignment())
         return ours / everyones if ours and everyones else None
 
     def _note_rebalance(self, now: float) -> None:

@@ -187,6 +187,11 @@ class Source:
         except TimeoutError:
             log.warning("group.left_without_a_word", reason="the broker did not answer")
 
+    @property
+    def partition_count(self) -> int:
+        """How many partitions the input topic has, whosoever they are."""
+        return self._assignment.partition_count()
+
     def report(self) -> None:
         """Bring the gauges up to date."""
         backlog = 0

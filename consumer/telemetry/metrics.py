@@ -335,13 +335,20 @@ class Metrics:
         for outcome in outcomes:
             self.commits_total.labels(outcome=outcome)
 
-    def total(self, name: str) -> float:
-        """The sum of a counter's or gauge's values over all its labels."""
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of a counter's or gauge's values over all its labels, or over those that match."""
+        return self._sum(name, PREFIX + name, labels)
+
+    def duration(self, name: str) -> tuple[float, float]:
+        """How often a histogram was observed, and the sum of what was."""
+        return self._sum(name, f"{PREFIX}{name}_count", {}), self._sum(name, f"{PREFIX}{name}_sum", {})
+
+    def _sum(self, name: str, sample_name: str, labels: Mapping[str, str]) -> float:
         return sum(
             float(sample.value)
             for family in getattr(self, name).collect()
             for sample in family.samples
-            if sample.name == PREFIX + name
+            if sample.name == sample_name and labels.items() <= sample.labels.items()
         )
 
     def forget_partition(self, topic: str, partition: int) -> None:

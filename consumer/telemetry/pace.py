@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 _WINDOW_SECONDS = 120.0
@@ -34,3 +35,8 @@ class Pace:
             return 0.0, 0.0, 0.0
         first, last = self._samples[0], self._samples[-1]
         return last[0] - first[0], last[1] - first[1], last[2] - first[2]
+
+
+def useful_replicas(*, partitions: int, calls_in_flight: float) -> int:
+    """How many replicas have something to do: one needs a partition, and on average a call in flight."""
+    return max(1, min(partitions, math.ceil(calls_in_flight)))

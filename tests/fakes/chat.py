@@ -21,7 +21,7 @@ class FakeChatClient:
     """A `ChatClient` that answers from `reply`; `hold()` keeps the calls in flight until `release()`."""
 
     def __init__(self, reply: Replies | None = None) -> None:
-        self._reply = reply or right
+        self.reply = reply or right
         self._may_go = asyncio.Event()
         self._may_go.set()
         self.requests: list[ChatRequest] = []
@@ -38,7 +38,7 @@ class FakeChatClient:
             await self._may_go.wait()
         finally:
             self.in_flight -= 1
-        reply = self._reply(request)
+        reply = self.reply(request)
         if isinstance(reply, Exception):
             raise reply
         return reply

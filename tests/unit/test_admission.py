@@ -795,3 +795,21 @@ async def test_a_spent_budget_pauses_until_the_window_is_over() -> None:
     assert desk.admission.pause_reason() is None
     assert set(desk.waits) == {"budget"}
     await desk.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "in_flight"),
+    [
+        ({"max_concurrency": 16}, 16),
+        ({"max_concurrency": 16, "requests_per_minute": 60}, 2),
+        ({"max_concurrency": 1, "requests_per_minute": 60}, 1),
+        ({"tokens_per_minute": 6000}, 2),
+        ({"output_tokens_per_minute": 60}, 0.1),
+    ],
+)
+async def test_how_many_calls_the_limits_let_be_in_flight(limits: dict[str, Any], in_flight: float) -> None:
+    """The rate that is allowed, times how long a call takes; of the whole account, whatever our share."""
+    desk = Desk(**limits)
+    desk.admission.set_share(0.5)
+    found = desk.admission.useful_in_flight(input_tokens=80, output_tokens=20, seconds=2.0)
+    assert found == pytest.approx(in_flight)

@@ -28,6 +28,7 @@ from consumer.errors import (
     ServiceFault,
 )
 from consumer.llm.chat import Answer, ChatRequest
+from consumer.llm.steps import Step
 from consumer.spending import Spending
 from consumer.telemetry.metrics import PREFIX, Metrics
 from tests.fakes.chat import USAGE, FakeChatClient, Replies, Reply, by_step, in_turn, right, say
@@ -658,3 +659,123 @@ async def test_a_long_outage_is_told_once_in_a_while() -> None:
         ("provider.failing", "timeout"),
     ]
     assert SECRET_TEXT not in str(logs)
+
+
+# Chains of models
+
+
+def _chain(*models: str) -> tuple[Step, ...]:
+    return steps({"name": "summary", "prompt": "P", "output": {"type": "text", "sentences": 2}, "model": list(models)})
+
+
+def _failing(*models: str, fault: Exception | None = None) -> Replies:
+    def reply(request: ChatRequest) -> Reply:
+        return (fault or ProviderUnavailable("no")) if request.model in models else right(request)
+
+    return reply
+
+
+def _asked(lab: Lab) -> list[str]:
+    return [request.model for request in lab.client.requests]
+
+
+async def test_the_first_choice_is_asked_while_it_is_well() -> None:
+    """The others cost nothing until they are needed; the result names who answered."""
+    lab, spending = Lab(steps=_chain("first", "second")), Spending()
+    await lab.analyze(spending=spending)
+    assert _asked(lab) == ["first"]
+    assert spending.models == {"summary": "first"}
+
+
+async def test_the_second_choice_is_asked_while_the_first_fails() -> None:
+    """From the fifth fault in a row on, and the document that met it goes on at once; later ones do not even try."""
+    lab = Lab(_failing("first"), steps=_chain("first", "second"))
+    spending = Spending()
+    assert await lab.analyze(spending=spending) == {"summary": OUTPUTS["summary"]}
+    assert _asked(lab) == ["first"] * 5 + ["second"]
+    assert spending.models == {"summary": "second"}
+    await lab.analyze("another")
+    assert _asked(lab)[6:] == ["second"]
+
+
+async def test_a_first_choice_that_is_well_again_is_found_out() -> None:
+    """A document is its probe now and then, and when it is answered all go back."""
+    lab = Lab(_failing("first"), steps=_chain("first", "second"))
+    await lab.analyze()
+    lab.client.reply = right
+    lab.timer.advance(5)
+    await lab.analyze("another")
+    await lab.analyze("a third")
+    assert _asked(lab)[6:] == ["first", "first"]
+
+
+async def test_with_all_failing_the_first_choice_is_waited_for() -> None:
+    """Nothing is lost, and nobody runs in circles."""
+    lab = Lab(_failing("first", "second"), steps=_chain("first", "second"))
+    task = asyncio.create_task(lab.analyze())
+    await settled(2000)
+    lab.client.reply = right
+    assert await task == {"summary": OUTPUTS["summary"]}
+
+
+async def test_a_document_too_large_for_the_first_choice() -> None:
+    """Where its context is known no call is wasted; where the provider has to say it, one is."""
+    known = Lab(steps=_chain("small", "large"), context_tokens={"small": 10})
+    await known.analyze()
+    assert _asked(known) == ["large"]
+    fault = RecordRejected(DeadLetterReason.TOO_LARGE, "context length")
+    told = Lab(_failing("small", fault=fault), steps=_chain("small", "large"))
+    await told.analyze()
+    assert _asked(told) == ["small", "large"]
+
+
+async def test_a_document_too_large_for_all() -> None:
+    """It is rejected for it, without a call where the contexts are known."""
+    known = Lab(steps=_chain("small", "smaller"), context_tokens={"small": 10, "smaller": 5})
+    rejection = await known.rejection()
+    assert rejection.reason is DeadLetterReason.TOO_LARGE
+    assert "small has a context of 10" in str(rejection)
+    assert _asked(known) == []
+    fault = RecordRejected(DeadLetterReason.TOO_LARGE, "context length")
+    told = Lab(_failing("small", "smaller", fault=fault), steps=_chain("small", "smaller"))
+    assert (await told.rejection()).reason is DeadLetterReason.TOO_LARGE
+    assert _asked(told) == ["small", "smaller"]
+
+
+async def test_other_rejections_are_not_shopped_around() -> None:
+    """A refusal is an answer."""
+    fault = RecordRejected(DeadLetterReason.REJECTED, "no")
+    lab = Lab(_failing("first", fault=fault), steps=_chain("first", "second"))
+    assert (await lab.rejection()).reason is DeadLetterReason.REJECTED
+    assert _asked(lab) == ["first"]
+
+
+# Money and tiers
+
+
+async def test_a_document_that_would_cost_too_much_is_never_asked_about() -> None:
+    """All its calls together are held against the bound; one cheap enough passes."""
+    lab = Lab(max_cost_usd=Decimal("0.000001"))
+    rejection = await lab.rejection()
+    assert rejection.reason is DeadLetterReason.TOO_LARGE
+    assert "DOCSLUICE_MAX_COST_USD_PER_DOCUMENT" in str(rejection)
+    assert lab.client.requests == []
+    assert await Lab(max_cost_usd=Decimal(1)).analyze() == OUTPUTS
+
+
+@pytest.mark.parametrize(
+    ("tier", "priority", "asked"),
+    [
+        (None, "low", None),
+        ("flex", None, "flex"),
+        ("flex", "high", "default"),
+        ("default", "low", "flex"),
+        ("auto", "normal", "auto"),
+        ("auto", 3, "auto"),
+    ],
+)
+async def test_the_tier_that_is_asked_for(tier: str | None, priority: object, asked: str | None) -> None:
+    """The setting's; a document may say that it is in no hurry, or that it is; without the setting none is."""
+    lab = Lab(service_tier=tier)
+    await lab.analyzer.analyze("text", Spending(), priority=priority)
+    assert {request.service_tier for request in lab.client.requests} == {asked}

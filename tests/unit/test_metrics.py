@@ -153,3 +153,16 @@ def test_a_partition_that_left_shows_no_lag() -> None:
     metrics.forget_partition("documents", 5)
     left = {dict(labels)["partition"] for name, labels in _samples(metrics) if "partition_" in name}
     assert left == {"1"}
+
+
+def test_totals_of_some_labels_and_of_histograms() -> None:
+    """What the service works out of its own metrics."""
+    metrics = Metrics()
+    metrics.llm_tokens_total.labels(task="a", model="m", direction="input").inc(5)
+    metrics.llm_tokens_total.labels(task="b", model="m", direction="input").inc(7)
+    metrics.llm_tokens_total.labels(task="b", model="m", direction="output").inc(1)
+    metrics.llm_request_duration_seconds.labels(task="a", model="m").observe(2)
+    metrics.llm_request_duration_seconds.labels(task="b", model="m").observe(4)
+    assert metrics.total("llm_tokens_total") == 13
+    assert metrics.total("llm_tokens_total", direction="input") == 12
+    assert metrics.duration("llm_request_duration_seconds") == (2, 6)

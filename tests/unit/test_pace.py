@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.telemetry.pace import Pace
+from consumer.telemetry.pace import Pace, useful_replicas
 
 
 def test_nothing_is_known_at_first() -> None:
@@ -64,3 +64,11 @@ def test_a_pace_is_never_negative(steps: list[tuple[float, int, float]]) -> None
         assert pace.cost_usd_per_document() >= 0
         inside = [sample for sample in pace._samples if now - sample[0] <= 120]
         assert len(pace._samples) <= len(inside) + 2
+
+
+@pytest.mark.parametrize(
+    ("partitions", "calls_in_flight", "useful"), [(12, 100.0, 12), (12, 3.2, 4), (12, 0.1, 1), (0, 5.0, 1), (3, 3.0, 3)]
+)
+def test_a_replica_needs_a_partition_and_a_call(partitions: int, calls_in_flight: float, useful: int) -> None:
+    """Whichever there are fewer of; the first replica is always useful."""
+    assert useful_replicas(partitions=partitions, calls_in_flight=calls_in_flight) == useful
