@@ -65,11 +65,13 @@ class AttemptFailed(DocsluiceError):
 
     `outcome` is the metric label; `retry_after_seconds` is the provider's own word on when, if it gave one, and
     `limits` on what it allows a minute; `blames_document` tells whether the attempt may count against the document at
-    all, and `waits_in_queue` whether admission is the place to wait until it is tried again.
+    all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
+    the server has too much to do.
     """
 
     outcome = "failed"
     blames_document = True
+    is_overload = False
     waits_in_queue = False
 
     def __init__(
@@ -85,6 +87,7 @@ class RateLimited(AttemptFailed):
 
     outcome = "rate_limited"
     blames_document = False
+    is_overload = True
 
 
 class QuotaExhausted(AttemptFailed):
@@ -98,6 +101,7 @@ class CallTimedOut(AttemptFailed):
     """No answer within the request timeout. The provider may have counted the tokens all the same."""
 
     outcome = "timeout"
+    is_overload = True
 
 
 class ProviderUnavailable(AttemptFailed):

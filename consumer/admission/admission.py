@@ -243,6 +243,10 @@ class Admission:
         permit.lane.gate.close(_DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds, now=now)
         for quota in permit.lane.learned:
             quota.refused(now=now)
+
+    def note_overload(self, permit: Permit) -> None:
+        """See `House.note_overload`."""
+        now = self._timer.time()
         self._concurrency.overloaded(seconds=now - permit.sent_at, now=now)
 
     def note_empty_account(self, permit: Permit) -> None:
@@ -252,9 +256,7 @@ class Admission:
 
     def note_fault(self, permit: Permit) -> None:
         """See `House.note_fault`."""
-        now = self._timer.time()
-        self._concurrency.overloaded(seconds=now - permit.sent_at, now=now)
-        if permit.lane.circuit.failed(is_probe=permit.is_probe, now=now):
+        if permit.lane.circuit.failed(is_probe=permit.is_probe, now=self._timer.time()):
             self._opened(permit.lane)
 
     def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:

@@ -40,6 +40,10 @@ class House(Protocol):
         """The provider answers: too fast."""
         ...
 
+    def note_overload(self, permit: Permit) -> None:
+        """The provider has too much to do."""
+        ...
+
     def note_empty_account(self, permit: Permit) -> None:
         """The provider wants to be paid first."""
         ...
@@ -92,6 +96,8 @@ class Permit:
             return
         if isinstance(fault, AttemptFailed):
             self.said(fault.limits)
+            if fault.is_overload:
+                self._house.note_overload(self)
         match fault:
             case RateLimited():
                 self._house.settle(self, usage=Usage(), cost_usd=_NOTHING)

@@ -37,6 +37,7 @@ _PAYMENT_REQUIRED = 402
 _PAYLOAD_TOO_LARGE = 413
 _TOO_MANY_REQUESTS = 429
 _PASSING = frozenset({408, 409, 425})  # timeout, conflict, too early
+_OVERLOADED = frozenset({503, 529})
 _CLIENT_ERRORS = 400
 _SERVER_ERRORS = 500
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
@@ -95,7 +96,9 @@ def _translate_status(
             return RecordRejected(DeadLetterReason.TOO_LARGE, said, step=step, model=model)
         return RateLimited(said, retry_after_seconds=retry_after)
     if status in _PASSING or status >= _SERVER_ERRORS:
-        return ProviderUnavailable(said, retry_after_seconds=retry_after)
+        fault = ProviderUnavailable(said, retry_after_seconds=retry_after)
+        fault.is_overload = status in _OVERLOADED
+        return fault
     if status in _EVERY_CALL or status < _CLIENT_ERRORS:
         # Without the provider's words: this is logged, and some providers echo the prompt.
         known = _EVERY_CALL if model else {**_EVERY_CALL, 404: _NO_LIST}

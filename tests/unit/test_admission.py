@@ -63,11 +63,11 @@ class Desk:
         by_model, budget = limits.pop("by_model", {}), limits.pop("budget", None)
         self.timer = ManualTimer()
         self.waits: dict[str, float] = defaultdict(float)
-        concurrency = int(limits.pop("max_concurrency", None) or 1000)
+        concurrency, least = int(limits.pop("max_concurrency", None) or 1000), limits.pop("min_concurrency", None)
         account = MinuteLimits(**limits)
         self.circuits: list[tuple[str, str | None]] = []
         self.admission = Admission(
-            limits=Limits(max_concurrency=concurrency, by_model=by_model, **asdict(account)),
+            limits=Limits(max_concurrency=concurrency, min_concurrency=least, by_model=by_model, **asdict(account)),
             timer=self.timer,
             on_wait=self._note_wait,
             on_circuit=lambda model, reason: self.circuits.append((model, reason)),
@@ -813,3 +813,27 @@ async def test_how_many_calls_the_limits_let_be_in_flight(limits: dict[str, Any]
     desk.admission.set_share(0.5)
     found = desk.admission.useful_in_flight(input_tokens=80, output_tokens=20, seconds=2.0)
     assert found == pytest.approx(in_flight)
+
+
+async def test_concurrency_is_found_out_between_its_bounds() -> None:
+    """It begins at the lower one, grows while that pays, and gives way to a server that has too much to do."""
+    desk = Desk(max_concurrency=64, min_concurrency=4)
+    assert desk.available("concurrency") == 4
+    calls: list[Call] = []
+    for _ in range(40):
+        while desk.admission.held_back_by() is None:
+            calls.append(await desk.call())
+        await desk.timer.run(1)
+        for call in [call for call in calls if call.is_inside()]:
+            assert call.permit is not None
+            call.permit.answered(Usage(output_tokens=50))
+            await call.end()
+    grown = desk.admission.max_in_flight
+    assert grown > 16
+    await desk.timer.run(1)
+    for call in [call for call in calls if call.is_inside()]:
+        assert call.permit is not None
+        call.permit.failed(CallTimedOut("too much"))
+        await call.end()
+    assert desk.admission.max_in_flight < grown
+    await desk.close()
