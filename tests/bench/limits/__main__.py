@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import shutil
 import subprocess
@@ -30,8 +31,8 @@ def main() -> int:
     """Run the chosen rows, or all of them, and return the exit code."""
     arguments = _parser().parse_args()
     _leave_settings_behind()
-    shutil.rmtree(_LOGS, ignore_errors=True)
-    _LOGS.mkdir(parents=True)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)  # topics that were just made have no leader yet
+    _LOGS.mkdir(parents=True, exist_ok=True)
     os.chdir(_LOGS)  # away from any .env
     screen = Screen()
     with screen.open():
@@ -44,6 +45,8 @@ def _played(name: str, *, quick: bool, screen: Screen) -> bool:
     """Play a row, show it, and tell whether it has met its targets."""
     screen.begin(name)
     bench = Bench(quick=quick, folder=_LOGS / name, say=screen.say)
+    shutil.rmtree(bench.folder, ignore_errors=True)
+    bench.folder.mkdir()
     try:
         result = asyncio.run(ROWS[name].play(bench))
     except _FAILURES as problem:

@@ -119,7 +119,7 @@ async def running(bench: Bench, setup: Setup, *, name: str = "run") -> AsyncIter
         ChildFailedError: one of the programs did not come up.
     """
     logs = bench.folder / name
-    logs.mkdir(parents=True)
+    logs.mkdir()
     with contextlib.ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bench.say("starting the broker")

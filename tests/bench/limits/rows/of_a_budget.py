@@ -35,7 +35,6 @@ class _Course:
 
 async def _play(bench: Bench) -> Result:
     prices = bench.folder / "prices.yaml"
-    bench.folder.mkdir(parents=True, exist_ok=True)
     prices.write_text(
         "gpt-4o-mini:\n"
         f"  input_usd_per_million_tokens: {_PRICE.read}\n"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from deploy.local.rehearsal.call_log import Call
+from deploy.local.rehearsal.limits import Limited
 from tests.bench.limits import audit
 from tests.bench.limits.audit import Span
 from tests.bench.limits.documents import documents
@@ -16,6 +18,7 @@ from tests.bench.limits.run import Run, Setup, running
 _PER_MINUTE = 2_400
 _MODEL = "gpt-4o-mini"
 _MOST_SECONDS_TO_RECOVER = 5.0
+_NEARLY = 0.9
 _NOTICED_SECONDS = 2.0
 _SAMPLE_SECONDS = 0.5
 _BEFORE_SECONDS = 8.0
@@ -40,14 +43,17 @@ async def _play_outage(bench: Bench, outage: str) -> Result:
         await run.until_all_ended()
         calls = await run.calls()
     during = Span(begin=began, end=began + seconds)
-    recovered = _recovered(calls, during)
-    met = recovered is not None and recovered <= _MOST_SECONDS_TO_RECOVER
+    recovery = _recovery(calls, during)
+    in_time = recovery.seconds is not None and recovery.seconds <= _MOST_SECONDS_TO_RECOVER
     return _result(
         run,
         calls,
         allowed=f"nothing for {seconds:.0f} s ({outage})",
         during=during,
-        more=misses((met, f"full rate only {_said(recovered)} after the end")),
+        more=misses(
+            (in_time, f"full rate only {_said(recovery.seconds)} after the end"),
+            (recovery.after >= _NEARLY * recovery.before, f"used {recovery.after:.3f} afterwards"),
+        ),
     )
 
 
@@ -83,11 +89,26 @@ async def _shows_an_open_circuit(run: Run) -> bool:
     return False
 
 
-def _recovered(calls: Sequence[Call], during: Span) -> float | None:
-    """Seconds from the end of the outage until the rate was nearly what it had been before."""
+@dataclass(frozen=True, kw_only=True)
+class _Recovery:
+    """Seconds from the outage's end until the rate was nearly what it had been, and the limit's used shares."""
+
+    seconds: float | None
+    before: float
+    after: float
+
+
+def _recovery(calls: Sequence[Call], during: Span) -> _Recovery:
+    """One second can be full by the burst that was saved up; whether it stays so shows in the share from then on."""
     before = Span(begin=min(call.started_at for call in calls) + 1, end=during.begin)
     rate = len(audit.answered(audit.begun_in(calls, before))) / before.seconds
-    return audit.seconds_to_recover(calls, ended_at=during.end, rate=rate)
+    later = [call for call in calls if call.started_at > during.end]
+    after = audit.steady_span(later, ramp_seconds=_MOST_SECONDS_TO_RECOVER)
+    return _Recovery(
+        seconds=audit.seconds_to_recover(calls, ended_at=during.end, rate=rate),
+        before=audit.used_share(calls, before, what=Limited.REQUESTS, per_minute=_PER_MINUTE),
+        after=audit.used_share(calls, after, what=Limited.REQUESTS, per_minute=_PER_MINUTE),
+    )
 
 
 def _said(seconds: float | None) -> str:
@@ -97,15 +118,16 @@ def _said(seconds: float | None) -> str:
 def _result(run: Run, calls: Sequence[Call], *, allowed: str, during: Span, more: tuple[str, ...]) -> Result:
     probes = audit.begun_in(calls, during)
     late = [call for call in probes if call.started_at > during.begin + _NOTICED_SECONDS]
+    recovery = _recovery(calls, during)
     dead_letters = len(run.outcomes.dead_letters)
     return Result(
         allowed=allowed,
-        used=None,
+        used=recovery.after,
         refused=len(audit.refused(calls)),
         ended=run.outcomes.count,
         dead_letters=dead_letters,
         figures=f"calls meanwhile {len(probes)}, {len(late)} of them after its first {_NOTICED_SECONDS:.0f} s; "
-        f"full rate after {_said(_recovered(calls, during))}",
+        f"used before {recovery.before:.3f}, full rate again after {_said(recovery.seconds)}",
         misses=(*misses((not dead_letters, f"{dead_letters} dead letters")), *more),
     )
 
