@@ -328,6 +328,14 @@ def test_what_may_be_tried_again_says_when(status: int) -> None:
     assert fault.retry_after_seconds == 7
 
 
+@pytest.mark.parametrize(("status", "is_overload"), [(429, True), (503, True), (529, True), (500, False), (502, False)])
+def test_a_server_with_too_much_to_do_is_told_from_one_that_fails(status: int, is_overload: bool) -> None:  # noqa: FBT001
+    """Fewer calls at once would help the first, and not the second."""
+    fault = _translate(_status_error(status, _said()))
+    assert isinstance(fault, AttemptFailed)
+    assert fault.is_overload is is_overload
+
+
 @pytest.mark.parametrize(
     ("error", "meaning"),
     [
