@@ -153,6 +153,8 @@ def running_consumer(folder: Path) -> Iterator[Run]:
             "DOCSLUICE_HTTP_PORT": str(consumer.port),
             # Low enough that calls wait for each and that partitions are paused.
             "DOCSLUICE_MAX_CONCURRENCY": "3",
+            "DOCSLUICE_BUDGET_USD_PER_HOUR": "1000",
+            "DOCSLUICE_STATE_DIR": str(folder / "state"),
             "DOCSLUICE_REQUESTS_PER_MINUTE": "2400",
             "DOCSLUICE_INPUT_TOKENS_PER_MINUTE": "1000000",
             "DOCSLUICE_OUTPUT_TOKENS_PER_MINUTE": "1000000",
