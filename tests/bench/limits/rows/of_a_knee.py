@@ -20,6 +20,7 @@ _ENOUGH = 0.9
 
 async def _play(bench: Bench, *, power: float) -> Result:
     found: dict[str, float] = {}
+    in_flight: dict[str, float] = {}
     refused = ended = dead_letters = 0
     for concurrency in (_AUTO, *_SWEEP):
         ramp = bench.seconds(40, 20) if concurrency == _AUTO else bench.ramp_seconds
@@ -37,7 +38,9 @@ async def _play(bench: Bench, *, power: float) -> Result:
             await run.pass_seconds(ramp + seconds, what=f"concurrency {concurrency}")
             end = time.time()
             calls = await run.calls()
-        found[concurrency] = audit.answers_per_second(calls, Span(begin=end - seconds, end=end))
+        span = Span(begin=end - seconds, end=end)
+        found[concurrency] = audit.answers_per_second(calls, span)
+        in_flight[concurrency] = audit.occupied_share(calls, span, slots=1)
         refused += len(audit.refused(calls))
         ended += run.outcomes.count
         dead_letters += len(run.outcomes.dead_letters)
@@ -49,7 +52,8 @@ async def _play(bench: Bench, *, power: float) -> Result:
         refused=refused,
         ended=ended,
         dead_letters=dead_letters,
-        figures=f"a second: auto {found[_AUTO]:.1f}; " + ", ".join(f"{each}: {found[each]:.1f}" for each in _SWEEP),
+        figures=f"a second: auto {found[_AUTO]:.1f}, with {in_flight[_AUTO]:.0f} at once; "
+        + ", ".join(f"{each}: {found[each]:.1f}" for each in _SWEEP),
         misses=misses(
             (share >= _ENOUGH, f"{share:.2f} of the best, which is {best}"),
             (not dead_letters, f"{dead_letters} dead letters"),
