@@ -11,12 +11,13 @@ class Bucket:
     """Lets through `per_minute` units a minute, after a burst of at most `burst_seconds` worth of them.
 
     Providers enforce a minute's limit in windows of about a second, so a bucket that started full would overshoot
-    in its first minute: this one starts empty. A request larger than the burst waits, before it goes out, until the
-    bucket has filled up for it; so in any span of time what was taken is never more than rate times span plus one
-    burst, or plus that one request.
+    in its first minute: this one starts empty. And a burst of a whole window would fill it, so that a call which is a
+    few milliseconds faster on its way than the one before it is refused: half of it is enough. A request larger than
+    the burst waits, before it goes out, until the bucket has filled up for it; so in any span of time what was taken is
+    never more than rate times span plus one burst, or plus that one request.
     """
 
-    def __init__(self, *, per_minute: float, now: float, burst_seconds: float = 1.0) -> None:
+    def __init__(self, *, per_minute: float, now: float, burst_seconds: float = 0.5) -> None:
         self.per_minute = per_minute
         self._burst_seconds = burst_seconds
         self._rate = per_minute / SECONDS_PER_MINUTE

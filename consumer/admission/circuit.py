@@ -9,8 +9,8 @@ from __future__ import annotations
 
 _FAULTS_IN_A_ROW = 5
 _FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 3.0
-"""So that work is back to its full rate within seconds of an outage's end, at a price of twenty calls a minute."""
+_LONGEST_PAUSE_SECONDS = 2.0
+"""So that work is back to its full rate within seconds of an outage's end, at a price of thirty calls a minute."""
 _QUOTA_PAUSE_SECONDS = 10.0
 _PROBE_PATIENCE_SECONDS = 10.0
 """A probe that hangs must not hide for a whole request timeout that the provider is back: then another one goes out."""

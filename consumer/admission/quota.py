@@ -14,7 +14,7 @@ REQUESTS = "requests"
 INPUT_TOKENS = "input_tokens"
 OUTPUT_TOKENS = "output_tokens"
 TOKENS = "tokens"
-_BOUND_SHARE = 0.25
+_BOUND_SHARE = 0.5
 """Of a burst. More would be given back in heaps that the bucket cannot hold, and so be lost."""
 
 

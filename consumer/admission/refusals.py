@@ -34,7 +34,7 @@ class LearnedPace:
         self._answers: deque[float] = deque()
         self._per_minute: float | None = None
         self._least_per_minute = 0.0
-        self._refused_at = self._cut_at = float("-inf")
+        self._refused_at = self._first_refused_at = self._cut_at = float("-inf")
 
     def answered(self, *, now: float) -> None:
         """A call was answered."""
@@ -42,10 +42,13 @@ class LearnedPace:
         self._forget(now)
 
     def refused(self, *, now: float) -> None:
-        """A call was refused for its pace."""
+        """A call was refused for its pace. One refusal by itself teaches nothing: it may be jitter, or a neighbour."""
         calm, self._refused_at = now - self._refused_at, now
         if self._per_minute is None:
-            self._learn(now)
+            if _EPISODE_SECONDS <= now - self._first_refused_at <= _NEAR_SECONDS:
+                self._learn(now)
+            elif calm > _NEAR_SECONDS:
+                self._first_refused_at = now
             return
         self._per_minute = self._grown(calm)
         if now - self._cut_at >= _EPISODE_SECONDS:

@@ -613,7 +613,7 @@ async def test_estimates_learn_from_what_is_reported() -> None:
     lab.timer.advance(60)
     task = asyncio.create_task(lab.analyzer.analyze(SECRET_TEXT, Spending()))
     await settled()
-    assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(1000 - 110)
+    assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(500 - 110)
     assert lab.timer.time() == before + 60
     lab.client.release()
     await task

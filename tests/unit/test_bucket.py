@@ -60,9 +60,9 @@ def test_it_starts_empty() -> None:
 
 
 def test_it_holds_one_burst_at_most() -> None:
-    """However long nothing was asked, at most a second's worth goes out at once."""
+    """However long nothing was asked, at most half a second's worth goes out at once."""
     bucket = Bucket(per_minute=600, now=0.0)
-    assert bucket.available(now=3600.0) == 10
+    assert bucket.available(now=3600.0) == 5
 
 
 def test_a_slow_bucket_holds_at_least_one_request() -> None:

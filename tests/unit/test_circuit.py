@@ -27,7 +27,7 @@ def test_it_opens_on_faults_in_a_row() -> None:
 
 
 def test_while_it_is_open_probes_go_out_one_by_one() -> None:
-    """Each later than the one before, up to every three seconds."""
+    """Each later than the one before, up to every two seconds."""
     circuit, now, pauses = _opened(), 0.0, []
     for _ in range(6):
         pauses.append(circuit.wait_seconds(now=now))
@@ -35,7 +35,7 @@ def test_while_it_is_open_probes_go_out_one_by_one() -> None:
         assert circuit.sent(now=now)
         assert circuit.wait_seconds(now=now) > 5, "until this one has ended"
         assert not circuit.failed(is_probe=True, now=now)
-    assert pauses == [0.5, 1.0, 2.0, 3.0, 3.0, 3.0]
+    assert pauses == [0.5, 1.0, 2.0, 2.0, 2.0, 2.0]
 
 
 def test_a_probe_that_is_answered_closes_it() -> None:
