@@ -10,6 +10,7 @@ from aiohttp import web
 
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
+from deploy.local.broker import Broker
 from producer.exits import Exit
 from producer.limits import lookout as lookout_room
 from producer.limits.finding import Finding
@@ -55,33 +56,44 @@ async def replica() -> AsyncIterator[Replica]:
     await one.close()
 
 
-async def strange(_request: web.Request) -> web.StreamResponse:
-    """Answers in a way of its own, by the path."""
-    kind = _request.match_info["kind"]
-    if kind == "page":
-        return web.Response(text="<html>", content_type="text/html")
-    if kind == "silent":
-        await asyncio.sleep(WATCHDOG_SECONDS)
-    if kind == "bytes":
-        return web.Response(body=b"docsluice_backlog_documents \xff\n")
-    response = web.StreamResponse()
-    await response.prepare(_request)
-    while kind == "endless":
-        await response.write(b"#" * 65_536)
-    raise ConnectionResetError
+@pytest.fixture
+def wire(embedded: Broker) -> Wire:
+    """One broker will do: it is the metrics that matter here."""
+    return Wire(bootstrap_servers=embedded.bootstrap_servers)
 
 
 @pytest.fixture
 async def stranger() -> AsyncIterator[str]:
-    """The base URL of a server that is no consumer."""
+    """The base URL of a server that is no consumer, and answers in a way of its own, by the path."""
+    over = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        kind = request.match_info["kind"]
+        if kind == "page":
+            return web.Response(text="<html>", content_type="text/html")
+        if kind == "bytes":
+            return web.Response(body=b"docsluice_backlog_documents \xff\n")
+        if kind == "silent":
+            await over.wait()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while kind == "endless":
+            await response.write(b"#" * 65_536)
+        raise ConnectionResetError
+
     app = web.Application()
-    app.add_routes([web.get("/{kind}", strange)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
+    app.add_routes([web.get("/{kind}", answer)])
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    over.set()
     await runner.cleanup()
+
+
+PAUSE_SECONDS = 0.05
+"""Long enough for the looking to end between two looks, and not with a connection half made."""
 
 
 async def looks(count: int, *urls: str) -> list[Finding]:
@@ -94,7 +106,7 @@ async def looks(count: int, *urls: str) -> list[Finding]:
         if len(found) >= count:
             enough.set()
 
-    async with asyncio.timeout(WATCHDOG_SECONDS), Lookout(urls=urls, tell=tell, pause_seconds=0).looking():
+    async with asyncio.timeout(WATCHDOG_SECONDS), Lookout(urls=urls, tell=tell, pause_seconds=PAUSE_SECONDS).looking():
         await enough.wait()
     return found[:count]
 
@@ -134,7 +146,7 @@ async def test_nobody_there_is_told_beside_the_others(replica: Replica) -> None:
     away = NOBODY.replace("localhost", "user:secret@localhost")
     _, second = await looks(2, away, replica.url)
     assert second.sentence.startswith("limited by tokens")
-    assert second.sentence.endswith("localhost:1 does not answer (connection refused): not counted")
+    assert second.sentence.endswith(" · localhost:1 does not answer (connection refused): not counted")
 
 
 async def test_a_name_that_is_not_known_is_told() -> None:
@@ -152,27 +164,42 @@ async def test_without_urls_nothing_is_looked_at() -> None:
     assert found == []
 
 
-async def test_follow_says_what_limits(wire: Wire) -> None:
-    """`follow` says on standard error what limits, when a consumer goes away, and when it is back, and is not ended."""
-    await wire.create_topics()
-    topics = ["--result-topic", wire.topics["result"], "--dead-letter-topic", wire.topics["dead_letter"]]
+async def test_a_replica_that_is_back_is_compared_anew() -> None:
+    """Once a replica that was away answers twice, what limits it is told again."""
     replica = Replica()
     port = await replica.start()
-    urls = ["--metrics-url", replica.url, "--metrics-url", NOBODY]
-    arguments = ["follow", *topics, "--bootstrap-servers", wire.bootstrap_servers, *urls]
-    async with producer(*arguments) as process:
-        line = await said(process, "limited by tokens (75% of the waiting)")
-        assert line.endswith("localhost:1 does not answer (connection refused): not counted\n")
+    told: asyncio.Queue[str] = asyncio.Queue()
+    lookout = Lookout(
+        urls=[replica.url], tell=lambda finding: told.put_nowait(finding.sentence), pause_seconds=PAUSE_SECONDS
+    )
+
+    async def until(words: str) -> None:
+        while words not in await told.get():
+            pass
+
+    async with asyncio.timeout(WATCHDOG_SECONDS), lookout.looking():
+        await until("limited by tokens (75% of the waiting)")
         await replica.close()
-        await said(process, f"127.0.0.1:{port} does not answer (connection refused)")
+        await until("does not answer (connection refused)")
         replica = Replica()
         await replica.start(port)
-        await said(process, "limited by tokens (75% of the waiting)")
+        await until("what limits is known at the next look")
+        await until("limited by tokens (75% of the waiting)")
+    await replica.close()
+
+
+async def test_follow_says_what_limits(wire: Wire, replica: Replica) -> None:
+    """`follow` says on standard error what limits and which replica is away, and ends as ever."""
+    await wire.create_topics()
+    topics = ["--result-topic", wire.topics["result"], "--dead-letter-topic", wire.topics["dead_letter"]]
+    urls = ["--metrics-url", replica.url, "--metrics-url", NOBODY]
+    async with producer("follow", *topics, "--bootstrap-servers", wire.bootstrap_servers, *urls) as process:
+        line = await said(process, "limited by tokens (75% of the waiting)")
+        assert line.endswith("localhost:1 does not answer (connection refused): not counted\n")
         process.terminate()
         out, _ = await process.communicate()
     assert process.returncode == Exit.TERMINATED
     assert out.startswith(b"0 results, 0 dead letters\n")
-    await replica.close()
 
 
 async def test_follow_says_nothing_of_limits_unasked(wire: Wire) -> None:
