@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from aiokafka import AIOKafkaProducer
 
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
@@ -15,6 +20,8 @@ from producer.exits import Exit
 from producer.limits import lookout as lookout_room
 from producer.limits.finding import Finding
 from producer.limits.lookout import Lookout
+from tests.fakes.outcomes import result
+from tests.fakes.screen import screen
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import WATCHDOG_SECONDS, Wire
 
@@ -200,6 +207,75 @@ async def test_follow_says_what_limits(wire: Wire, replica: Replica) -> None:
         out, _ = await process.communicate()
     assert process.returncode == Exit.TERMINATED
     assert out.startswith(b"0 results, 0 dead letters\n")
+
+
+class Terminal:
+    """A program on a terminal, and what was written there."""
+
+    def __init__(self) -> None:
+        self.written = ""
+        self._read = 0
+        self._ours, self.theirs = pty.openpty()
+
+    async def until(self, words: str | None) -> None:
+        """Wait for these words behind the last that were waited for; None waits for the end."""
+        while words is None or (found := self.written.find(words, self._read)) < 0:
+            try:
+                came = await asyncio.to_thread(os.read, self._ours, 65_536)
+            except OSError:  # what Linux calls the end of a terminal
+                came = b""
+            if not came:
+                assert words is None, self.written
+                return
+            self.written += came.decode(errors="replace")
+        self._read = found + len(words)
+
+    def let_go(self) -> None:
+        """Only the program holds the other end now."""
+        os.close(self.theirs)
+
+    def close(self) -> None:
+        os.close(self._ours)
+
+
+async def test_the_line_stays_below_the_outcomes(wire: Wire, replica: Replica) -> None:
+    """On a terminal the line stands under each outcome as it comes, and nothing is left of it in the end."""
+    await wire.create_topics()
+    arguments = ["--result-topic", wire.topics["result"], "--dead-letter-topic", wire.topics["dead_letter"]]
+    arguments += ["--bootstrap-servers", wire.bootstrap_servers, "--metrics-url", replica.url, "--until", "2"]
+    first, second = result(1), result(2)
+    terminal = Terminal()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "producer", "follow", *arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=terminal.theirs,
+        stderr=terminal.theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "60"},
+    )
+    terminal.let_go()
+    client = AIOKafkaProducer(bootstrap_servers=wire.bootstrap_servers)
+    await client.start()
+    try:
+        async with asyncio.timeout(WATCHDOG_SECONDS):
+            await terminal.until("nothing left to do")
+            await client.send_and_wait(wire.topics["result"], first.model_dump_json().encode())
+            await terminal.until(first.document_id)
+            await terminal.until("nothing left to do")
+            meanwhile = screen(terminal.written)
+            await client.send_and_wait(wire.topics["result"], second.model_dump_json().encode())
+            await terminal.until(None)
+            assert await process.wait() == Exit.DONE
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await client.stop()
+        terminal.close()
+    assert len([line for line in meanwhile if line.startswith(f"{first.document_id}  ")]) == 1
+    assert meanwhile[-1].endswith("nothing left to do")
+    ended = screen(terminal.written)
+    assert ended[-2] == "2 results, 0 dead letters"
+    assert not any("left to do" in line or "next look" in line or "limited by" in line for line in ended)
 
 
 async def test_follow_says_nothing_of_limits_unasked(wire: Wire) -> None:
