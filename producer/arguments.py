@@ -122,6 +122,22 @@ def _add_follow(commands: "argparse._SubParsersAction[_Parser]") -> None:
     add = bounds.add_argument
     add("--until", type=_positive, metavar="N", help="end once N documents have ended, well or not (default: never)")
     add("--timeout-seconds", type=_seconds, metavar="S", help="end after S seconds in any case (default: never)")
+    _add_output(command)
+    add = command.add_argument_group("the topics").add_argument
+    add(
+        "--result-topic",
+        metavar="NAME",
+        help="read results here (default: DOCSLUICE_RESULT_TOPIC, or documents.results)",
+    )
+    add(
+        "--dead-letter-topic",
+        metavar="NAME",
+        help="read dead letters here (default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq)",
+    )
+    _add_connection(command)
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
     add = command.add_argument_group("the output").add_argument
     add(
         "--to",
@@ -143,18 +159,6 @@ def _add_follow(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="also say what limits the consumers now, from the metrics of a replica; once for each of them"
         " (default: none)",
     )
-    add = command.add_argument_group("the topics").add_argument
-    add(
-        "--result-topic",
-        metavar="NAME",
-        help="read results here (default: DOCSLUICE_RESULT_TOPIC, or documents.results)",
-    )
-    add(
-        "--dead-letter-topic",
-        metavar="NAME",
-        help="read dead letters here (default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq)",
-    )
-    _add_connection(command)
 
 
 def _add_connection(command: argparse.ArgumentParser) -> None:

@@ -43,6 +43,9 @@ class Following:
     as_json: bool = False
     metrics_urls: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return f"{' and '.join(self.topics)} on {self.broker.bootstrap_servers} {self.start}"
+
 
 async def follow(following: Following) -> int:
     """Show every outcome until enough documents have ended, the time is up or a signal comes; return the exit code.
@@ -68,8 +71,7 @@ async def follow(following: Following) -> int:
             say=foot.say,
         )
         await reader.open(wait_seconds=wait_seconds)
-        topics = " and ".join(following.topics)
-        status.print(f"following {topics} on {following.broker.bootstrap_servers} {following.start}; Ctrl-C ends it")
+        status.print(f"following {following}; Ctrl-C ends it")
         show = Show(tally=tally, table=table, as_json=following.as_json, status=status)
         lookout = Lookout(urls=following.metrics_urls, tell=foot.show)
         with stop_on_signals(lambda: None) as stop:
