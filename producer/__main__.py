@@ -75,6 +75,7 @@ def _follow(arguments: argparse.Namespace, environment: Mapping[str, str], broke
         timeout_seconds=arguments.timeout_seconds,
         to=arguments.to,
         as_json=arguments.json,
+        metrics_urls=tuple(arguments.metrics_url or ()),
     )
     return asyncio.run(follow(following))
 

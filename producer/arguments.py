@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from producer import exits
 from producer.documents.sources import Format
@@ -121,6 +122,22 @@ def _add_follow(commands: "argparse._SubParsersAction[_Parser]") -> None:
     add = bounds.add_argument
     add("--until", type=_positive, metavar="N", help="end once N documents have ended, well or not (default: never)")
     add("--timeout-seconds", type=_seconds, metavar="S", help="end after S seconds in any case (default: never)")
+    _add_output(command)
+    add = command.add_argument_group("the topics").add_argument
+    add(
+        "--result-topic",
+        metavar="NAME",
+        help="read results here (default: DOCSLUICE_RESULT_TOPIC, or documents.results)",
+    )
+    add(
+        "--dead-letter-topic",
+        metavar="NAME",
+        help="read dead letters here (default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq)",
+    )
+    _add_connection(command)
+
+
+def _add_output(command: argparse.ArgumentParser) -> None:
     add = command.add_argument_group("the output").add_argument
     add(
         "--to",
@@ -134,18 +151,14 @@ def _add_follow(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="print the lines that a .jsonl would hold, and everything else on standard error"
         " (default: text for a person)",
     )
-    add = command.add_argument_group("the topics").add_argument
     add(
-        "--result-topic",
-        metavar="NAME",
-        help="read results here (default: DOCSLUICE_RESULT_TOPIC, or documents.results)",
+        "--metrics-url",
+        type=_url,
+        action="append",
+        metavar="URL",
+        help="also say what limits the consumers now, from the metrics of a replica; once for each of them"
+        " (default: none)",
     )
-    add(
-        "--dead-letter-topic",
-        metavar="NAME",
-        help="read dead letters here (default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq)",
-    )
-    _add_connection(command)
 
 
 def _add_connection(command: argparse.ArgumentParser) -> None:
@@ -192,6 +205,17 @@ def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return float(text)
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of brackets, or of a port
+        fits = False
+    if not fits or not re.fullmatch(r"[!-~]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no URL such as http://localhost:9464/metrics")
+    return text
 
 
 def _duration(text: str) -> timedelta:

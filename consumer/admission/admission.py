@@ -137,6 +137,7 @@ class Admission:
 
     def limits_and_available(self) -> dict[str, tuple[float, float]]:
         """For each constraint, its limit and what is left of it now, of several quotas the tightest."""
+        self._account_waits()  # who looks wants to know of those who still wait, too
         now, limit = self._timer.time(), self.max_in_flight
         found: dict[str, tuple[float, float]] = {CONCURRENCY: (float(limit), float(limit - self._in_flight))}
         quotas = [*self._shared, *(quota for lane in self._lanes.values() for quota in lane.quotas)]
@@ -225,8 +226,10 @@ class Admission:
         now = self._timer.time()
         for quota in permit.lane.learned:
             quota.answered(now=now)
+        # What the server feels is everybody's: ours, and as much again for each like share of the others.
+        everyones = max(1, round(permit.in_flight / self._share))
         self._concurrency.answered(
-            seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=permit.in_flight, now=now
+            seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=everyones, now=now
         )
         self.note_judgement(permit)
 

@@ -6,8 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -20,9 +18,11 @@ from producer.following.reader import Reader, Start
 from producer.following.tables import Table as OutcomeTable
 from producer.following.tables import cell, open_table
 from producer.following.tally import Tally
+from producer.limits.finding import Finding
+from producer.limits.lookout import Lookout
 
 _TOPICS = ("documents.results", "documents.dlq")
-_SCRAPE_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 600.0
 
 
@@ -41,6 +41,7 @@ class Watch:
     expected: int
     outcomes: list[Outcome] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
+    limits: str = ""
 
     async def until_done(self, check_alive: Callable[[], None]) -> None:
         """Return when every document has ended. `check_alive` raises when that can no longer happen.
@@ -48,7 +49,7 @@ class Watch:
         Raises:
             NoProgressError: nothing has ended for ten minutes.
         """
-        limits = _Limits(url=self.metrics_url)
+        lookout = Lookout(urls=[self.metrics_url], tell=self._note_limits, pause_seconds=_LOOK_SECONDS)
         with ClientLog().attached() as client_log, closing(open_table(self.results)) as table:
             reader = Reader(
                 broker=Broker(bootstrap_servers=self.bootstrap_servers),
@@ -59,14 +60,13 @@ class Watch:
             )
             await reader.open(wait_seconds=30)
             try:
-                with Live(console=self.console, refresh_per_second=4, transient=True) as live:
-                    await self._follow(reader, table, live, limits, check_alive)
+                async with lookout.looking():
+                    with Live(console=self.console, refresh_per_second=4, transient=True) as live:
+                        await self._follow(reader, table, live, check_alive)
             finally:
                 await reader.close()
 
-    async def _follow(
-        self, reader: Reader, table: OutcomeTable, live: Live, limits: "_Limits", check_alive: Callable[[], None]
-    ) -> None:
+    async def _follow(self, reader: Reader, table: OutcomeTable, live: Live, check_alive: Callable[[], None]) -> None:
         progressed = time.monotonic()
         while self.tally.documents < self.expected:
             check_alive()
@@ -79,10 +79,12 @@ class Watch:
                     live.console.print(_line(outcome))
             if time.monotonic() - progressed > _PATIENCE_SECONDS:
                 raise NoProgressError(f"no document has ended for {_PATIENCE_SECONDS:.0f} seconds")
-            await limits.refresh()
-            live.update(self._view(limits))
+            live.update(self._view())
 
-    def _view(self, limits: "_Limits") -> Group:
+    def _note_limits(self, finding: Finding) -> None:
+        self.limits = finding.sentence
+
+    def _view(self) -> Group:
         tally = self.tally
         figures = Table.grid(padding=(0, 2))
         figures.add_row("done", f"{tally.results} of {self.expected}", "failed", str(tally.dead_letters))
@@ -95,8 +97,7 @@ class Watch:
             "out",
             f"{tokens.output_tokens:,}",
         )
-        figures.add_row("limited by", limits.sentence, "", "")
-        return Group(ProgressBar(total=self.expected, completed=tally.documents), figures)
+        return Group(ProgressBar(total=self.expected, completed=tally.documents), figures, Text(self.limits))
 
 
 def _line(outcome: Outcome) -> Text:
@@ -104,38 +105,3 @@ def _line(outcome: Outcome) -> Text:
         return Text(f"✗ {outcome.document_id}: {outcome.reason} ({outcome.message})", style="red")
     answers = " · ".join(cell(value) for name, value in outcome.outputs.items() if name != "summary" and cell(value))
     return Text(f"✓ {outcome.document_id}: {answers}")
-
-
-class _Limits:
-    """What holds the consumer back, from its own metrics."""
-
-    def __init__(self, *, url: str) -> None:
-        self._url = url
-        self._waited: dict[str, float] = {}
-        self._scraped_at = 0.0
-        self.sentence = "…"
-
-    async def refresh(self) -> None:
-        """Look again, at most once a second."""
-        if time.monotonic() - self._scraped_at < _SCRAPE_SECONDS:
-            return
-        self._scraped_at = time.monotonic()
-        try:
-            async with aiohttp.ClientSession() as session, session.get(self._url) as response:
-                text = await response.text()
-        except (TimeoutError, aiohttp.ClientError):
-            return
-        waited: dict[str, float] = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == "docsluice_admission_wait_seconds_total":
-                    waited[sample.labels["constraint"]] = sample.value
-        self.sentence = self._judge(waited)
-        self._waited = waited
-
-    def _judge(self, waited: dict[str, float]) -> str:
-        grown = {name: value - self._waited.get(name, 0.0) for name, value in waited.items()}
-        longest = max(grown, key=grown.__getitem__, default=None)
-        if longest is None or grown[longest] <= 0:
-            return "nothing: every document has its call out"
-        return f"{longest} (calls waited {grown[longest]:.0f} s for it in the last second)"

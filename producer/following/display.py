@@ -13,9 +13,9 @@ from producer.printable import counted, printable
 _MESSAGE_CHARACTERS = 300
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that prints foreign text as it is: no markup, no emoji codes, no cut lines."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+def console(*, stderr: bool = False, soft_wrap: bool = True) -> Console:
+    """A console that prints foreign text as it is: no markup, no emoji codes, and with `soft_wrap` no cut lines."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
 
 
 def outcome_text(outcome: Outcome) -> Text:

@@ -17,10 +17,12 @@ from producer.following.display import (
     totals_text,
     unreadable_text,
 )
+from producer.following.foot import Foot
 from producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 from producer.following.reader import Reader, Start
 from producer.following.tables import Table, json_line, open_table
 from producer.following.tally import Tally
+from producer.limits.lookout import Lookout
 from producer.stopping import Stop, stop_on_signals
 
 _FETCH_MS = 20
@@ -39,6 +41,10 @@ class Following:
     timeout_seconds: float | None = None
     to: Path | None = None
     as_json: bool = False
+    metrics_urls: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.topics)} on {self.broker.bootstrap_servers} {self.start}"
 
 
 async def follow(following: Following) -> int:
@@ -52,7 +58,7 @@ async def follow(following: Following) -> int:
     """
     status = console(stderr=True)
     wait_seconds = min(following.wait_seconds, following.timeout_seconds or following.wait_seconds)
-    tally = Tally()
+    tally, foot = Tally(), Foot(status=status, screen=console(stderr=True, soft_wrap=False))
     with ExitStack() as stack:
         table = stack.enter_context(closing(open_table(following.to))) if following.to else None
         client_log = stack.enter_context(ClientLog().attached())
@@ -62,15 +68,17 @@ async def follow(following: Following) -> int:
             topics=following.topics,
             start=following.start,
             client_log=client_log,
-            say=status.print,
+            say=foot.say,
         )
         await reader.open(wait_seconds=wait_seconds)
-        topics = " and ".join(following.topics)
-        status.print(f"following {topics} on {following.broker.bootstrap_servers} {following.start}; Ctrl-C ends it")
+        status.print(f"following {following}; Ctrl-C ends it")
         show = Show(tally=tally, table=table, as_json=following.as_json, status=status)
+        lookout = Lookout(urls=following.metrics_urls, tell=foot.show)
         with stop_on_signals(lambda: None) as stop:
             try:
-                await _follow(reader, show, stop, until=following.until, deadline=deadline)
+                with foot.standing():
+                    async with lookout.looking():
+                        await _follow(reader, show, foot, stop, until=following.until, deadline=deadline)
             finally:
                 await reader.close()
                 (status if following.as_json else show.out).print(totals_text(tally))
@@ -82,13 +90,17 @@ async def follow(following: Following) -> int:
     return Exit.DONE if following.until is None else Exit.TIME_UP
 
 
-async def _follow(reader: Reader, show: "Show", stop: Stop, *, until: int | None, deadline: float) -> None:
+async def _follow(reader: Reader, show: "Show", foot: Foot, stop: Stop, *, until: int | None, deadline: float) -> None:
     clock = asyncio.get_running_loop().time
     while stop.signal is None and clock() < deadline:
-        for record in await reader.fetch(timeout_ms=_FETCH_MS):
-            show.record(record)
-            if show.tally.documents == until:
-                return
+        records = await reader.fetch(timeout_ms=_FETCH_MS)
+        if not records:
+            continue
+        with foot.aside():
+            for record in records:
+                show.record(record)
+                if show.tally.documents == until:
+                    return
 
 
 class Show:

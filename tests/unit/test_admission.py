@@ -815,12 +815,14 @@ async def test_how_many_calls_the_limits_let_be_in_flight(limits: dict[str, Any]
     assert found == pytest.approx(in_flight)
 
 
-async def test_concurrency_is_found_out_between_its_bounds() -> None:
+@pytest.mark.parametrize("share", [1.0, 0.25])
+async def test_concurrency_is_found_out_between_its_bounds(share: float) -> None:
     """It begins at the lower one, grows while that pays, and gives way to a server that has too much to do."""
     desk = Desk(max_concurrency=64, min_concurrency=4)
-    assert desk.available("concurrency") == 4
+    desk.admission.set_share(share)
+    assert desk.available("concurrency") == 4 * share
     calls: list[Call] = []
-    for _ in range(40):
+    for _ in range(160):
         while desk.admission.held_back_by() is None:
             calls.append(await desk.call())
         await desk.timer.run(1)
@@ -829,11 +831,22 @@ async def test_concurrency_is_found_out_between_its_bounds() -> None:
             call.permit.answered(Usage(output_tokens=50))
             await call.end()
     grown = desk.admission.max_in_flight
-    assert grown > 16
+    assert grown > 16 * share
     await desk.timer.run(1)
     for call in [call for call in calls if call.is_inside()]:
         assert call.permit is not None
         call.permit.failed(CallTimedOut("too much"))
         await call.end()
     assert desk.admission.max_in_flight < grown
+    await desk.close()
+
+
+async def test_who_still_waits_is_charged_when_somebody_looks() -> None:
+    """A long pause in which nothing happens is seen while it lasts."""
+    desk = Desk()
+    desk.refuse(60)
+    await desk.call()
+    await desk.timer.run(20)
+    desk.admission.limits_and_available()
+    assert desk.waits == pytest.approx({"gate": 20})
     await desk.close()

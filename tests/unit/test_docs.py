@@ -12,6 +12,7 @@ from consumer.contracts import DeadLetterReason
 from consumer.llm.pipeline_file import Task
 from consumer.misfits import misfits
 from consumer.settings import Settings, variable_of
+from consumer.telemetry.metrics import CONSTRAINTS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -74,6 +75,14 @@ def test_every_reason_has_its_remedy() -> None:
     assert set(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE)) >= {
         reason.value for reason in DeadLetterReason
     }
+
+
+def test_every_constraint_has_its_remedy() -> None:
+    """docs/operations.md has a row for each thing that can limit."""
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    table = text.partition("## What limits it?")[2].partition("\n## ")[0]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(CONSTRAINTS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

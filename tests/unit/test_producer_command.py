@@ -63,6 +63,21 @@ def rows(path: Path, *documents: str) -> str:
         (["follow", "--until", "-1"], "--until"),
         (["follow", "--to", "out.xlsx"], "--to"),
         (["follow", "--result-topic", "a/b"], "'a/b'"),
+        *(
+            (["follow", "--metrics-url", url], f"--metrics-url: {url!r}")
+            for url in (
+                "",
+                "localhost:9464/metrics",
+                "ftp://localhost/metrics",
+                "http:///metrics",
+                "http://localhost:x/metrics",
+                "http://localhost:0/metrics",
+                "http://localhost:65536/metrics",
+                "http://[::1/metrics",
+                "http://local host/metrics",
+                "http://localhost/\nmetrics",
+            )
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(

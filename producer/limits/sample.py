@@ -1,0 +1,66 @@
+"""What one replica's `/metrics` says about limits and backlog. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample as Series
+
+_PREFIX = "docsluice_"
+_WAITED = _PREFIX + "admission_wait_seconds_total"
+_PAUSED = _PREFIX + "consumption_paused"
+_DOCUMENTS = _PREFIX + "backlog_documents"
+_ETA = _PREFIX + "backlog_eta_seconds"
+_COST = _PREFIX + "backlog_cost_usd"
+_BEYOND_SENSE = 1e15
+"""No number of documents, seconds or dollars; nor is what is no number at all less than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One look at one replica.
+
+    `waited_seconds` is by constraint, since the replica began. `paused_for` are the reasons for which it reads nothing.
+    The backlog is that of its own partitions; `eta_seconds` is None while it has no pace, and then `cost_usd` says
+    nothing either.
+    """
+
+    waited_seconds: Mapping[str, float]
+    paused_for: frozenset[str] = frozenset()
+    backlog_documents: float = 0.0
+    eta_seconds: float | None = None
+    cost_usd: float = 0.0
+
+
+def sample_of(exposition: str) -> Sample | None:
+    """Read a page in Prometheus' text format; None when it is not that of a consumer."""
+    waited: dict[str, float] = {}
+    paused: set[str] = set()
+    backlog: dict[str, float] = {}
+    try:
+        for series in _series(exposition):
+            if series.name == _WAITED and abs(series.value) < _BEYOND_SENSE:
+                waited[series.labels.get("constraint", "")] = series.value
+            elif series.name == _PAUSED and series.value:
+                paused.add(series.labels.get("reason", ""))
+            elif abs(series.value) < _BEYOND_SENSE and not series.labels:
+                backlog[series.name] = series.value
+    except (ValueError, LookupError):
+        return None
+    if _DOCUMENTS not in backlog:
+        return None
+    return Sample(
+        waited_seconds=waited,
+        paused_for=frozenset(paused),
+        backlog_documents=backlog[_DOCUMENTS],
+        eta_seconds=backlog.get(_ETA),
+        cost_usd=backlog.get(_COST, 0.0),
+    )
+
+
+def _series(exposition: str) -> Iterator[Series]:
+    """Ours only: whatever else is on the page need not even be in the format."""
+    names = (_WAITED, _PAUSED, _DOCUMENTS, _ETA, _COST)
+    lines = (line for line in exposition.splitlines() if line.startswith(names))
+    for family in text_string_to_metric_families("\n".join(lines) + "\n"):
+        yield from family.samples
