@@ -11,12 +11,14 @@ from tests.fakes.timer import ManualTimer
 
 
 class FakeAccount:
-    """See `shared_limits.lua`, of which this is the same in Python. `granted` is (time, key, units) of each grant."""
+    """See `shared_limits.lua`, of which this is the same in Python. `granted` and `returned` are the sums by key."""
 
     def __init__(self, timer: ManualTimer) -> None:
         self.timer = timer
         self.leases: dict[str, tuple[float, float]] = {}
         self.level: dict[str, float] = defaultdict(float)
+        self.granted: dict[str, float] = defaultdict(float)
+        self.returned: dict[str, float] = defaultdict(float)
         self.queues: dict[str, dict[str, float]] = defaultdict(dict)
         self.filled_at: dict[str, float] = {}
 
@@ -35,6 +37,8 @@ class FakeAccount:
         before = sum(queue[other] for other in others[: others.index(member) if member in queue else None])
         amount = max(0.0, min(asked.wanted, level - before)) if not before or level - before >= asked.needed else 0.0
         self.level[key] = level - amount
+        self.granted[key] += amount
+        self.returned[key] += asked.returned
         lacking = asked.needed - amount
         if lacking <= 1e-6:
             queue.pop(member, None)
@@ -44,12 +48,16 @@ class FakeAccount:
 
 
 class FakeGrantor:
-    """One replica's way to the account. `is_away` cuts it off; `asked` is what was asked last."""
+    """One replica's way to the account. `is_away` cuts it off, with `is_deaf` only the answers are lost.
+
+    `asked` is what was asked last.
+    """
 
     def __init__(self, account: FakeAccount, member: str) -> None:
         self._account = account
         self._member = member
         self.is_away = False
+        self.is_deaf = False
         self.is_closed = False
         self.exchanges = 0
         self.asked: Mapping[str, Asked] = {}
@@ -60,7 +68,10 @@ class FakeGrantor:
         self.exchanges += 1
         self.asked = asked
         self._account.leases[self._member] = (share, self._account.timer.time() + LEASE_SECONDS)
-        return {key: self._account.exchange(self._member, key, of_one) for key, of_one in asked.items()}
+        granted = {key: self._account.exchange(self._member, key, of_one) for key, of_one in asked.items()}
+        if self.is_deaf:
+            raise LimitsAway("no answer")
+        return granted
 
     async def close(self) -> None:
         self.is_closed = True

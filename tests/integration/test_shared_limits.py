@@ -106,14 +106,14 @@ async def test_a_debt_is_everybodys(members: Members) -> None:
 
 async def test_only_the_first_in_the_queue_is_granted_less_than_it_needs(members: Members) -> None:
     """It saves up; who comes later gets what is left beyond the needs of those before, and all that it needs of it."""
-    await members.ask("a", returned=0.25)
-    assert await members.ask("a", wanted=10, needed=1) == 0.25
-    assert await members.ask("b", wanted=10, needed=0.5, returned=0.5) == 0, "a still needs 0.75"
-    assert await members.ask("c", wanted=10, needed=0.25, returned=0.5) == 0, "b is before it"
-    assert await members.ask("a", wanted=0.75, needed=0.75) == 0.75
+    await members.ask("a", returned=0.75)
+    assert await members.ask("a", wanted=10, needed=1) == 0.75
+    assert await members.ask("b", wanted=10, needed=0.5, returned=0.5) == 0, "half of it is a's"
+    assert await members.ask("c", wanted=10, needed=0.25) == 0, "b is before it"
+    assert await members.ask("a", wanted=0.25, needed=0.25) == 0.25
     assert await members.ask("c", wanted=10, needed=0.25) == 0, "b needs more than is left"
     assert await members.ask("b", wanted=0.5, needed=0.5, returned=0.5) == 0.5
-    assert await members.ask("c", wanted=10, needed=0.25, returned=0.5) == 0.75
+    assert await members.ask("c", wanted=10, needed=0.25) == 0.25
 
 
 async def test_who_wants_nothing_any_more_has_left_the_queue(members: Members) -> None:

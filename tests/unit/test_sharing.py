@@ -215,9 +215,10 @@ async def test_nothing_is_asked_for_who_could_not_go_anyhow() -> None:
     await site.run(0.3)
     assert first.permit is not None
     first.permit.failed(RateLimited("slow down", retry_after_seconds=10))
+    granted = site.account.granted["requests/account"]
     held = await site.replicas[0].call()
     await site.run(9)
-    assert site.replicas[0].grantor.asked == {}
+    assert site.account.granted["requests/account"] == granted
     await site.run(1.2)
     assert held.is_inside()
     await site.close()
@@ -261,6 +262,20 @@ async def test_each_limit_is_one_of_its_own() -> None:
         "tokens/said/any",
     }
     assert len(replica.admitted) == 3
+    await site.close()
+
+
+async def test_what_the_provider_says_is_shared_too() -> None:
+    """All of it is for whoever has work; the pace that refusals teach is each replica's own."""
+    site = await _started(shares=[0.01, 0.99], max_concurrency=100_000)
+    first = await site.replicas[0].call()
+    assert first.permit is not None
+    first.permit.said({"requests": 600.0})
+    await first.end()
+    for _ in range(200):
+        await site.replicas[0].call()
+    await site.run(10)
+    assert 97 <= len(site.admitted) - 1 <= 100
     await site.close()
 
 
@@ -335,6 +350,22 @@ async def test_a_debt_is_not_forgotten_when_redis_goes() -> None:
     assert not later.is_inside()
     await site.run(3)
     assert later.is_inside()
+    await site.close()
+
+
+async def test_what_may_have_been_counted_is_not_returned_again() -> None:
+    """When only the answer was lost, a second return would make units out of nothing."""
+    site = await _started(tokens_per_minute=6000)
+    replica = site.replicas[0]
+    call = await replica.call(60)
+    await site.run(0.7)
+    assert call.permit is not None
+    replica.grantor.is_deaf = True
+    call.permit.answered(Usage())
+    await site.run(0.3)
+    replica.grantor.is_deaf = False
+    await site.run(2)
+    assert site.account.returned["tokens/account"] == pytest.approx(60)
     await site.close()
 
 
