@@ -14,8 +14,9 @@ from consumer.kafka.probe import missing_topics
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
 from consumer.llm.steps import steps_of
-from consumer.service import broker_of, client_of, topics_of
+from consumer.service import broker_of, client_of, shared_limits_of, topics_of
 from consumer.settings import Settings, unknown_variables
+from consumer.store.shared_limits import LimitsAway
 
 _PATIENCE_SECONDS = 10.0
 _HANDSHAKE_SECONDS = 3.0
@@ -55,7 +56,8 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
         lambda: _check_provider(settings, models),
         say,
     )
-    return broker and provider
+    shared_limits = await _check_shared_limits(settings, say)
+    return broker and provider and shared_limits
 
 
 async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callable[[str], None]) -> bool:
@@ -65,6 +67,21 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callab
         say(f"FAILED   {what}: {problem}")
         return False
     say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} {what}: {found.sentence}")
+    return True
+
+
+async def _check_shared_limits(settings: Settings, say: Callable[[str], None]) -> bool:
+    shared = shared_limits_of(settings)
+    if shared is None:
+        return True
+    try:
+        await shared.exchange({}, share=0.0)
+    except LimitsAway as away:
+        say(f"FAILED   shared limits (DOCSLUICE_SHARED_LIMITS_URL): {away}")
+        return False
+    finally:
+        await shared.close()
+    say("ok       shared limits (DOCSLUICE_SHARED_LIMITS_URL): reached")
     return True
 
 

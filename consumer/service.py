@@ -9,13 +9,14 @@ import importlib.metadata
 import os
 import socket
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
 import structlog
 
 from consumer.admission.admission import Admission
 from consumer.admission.budget import Budget
+from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Limits, MinuteLimits
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
@@ -35,7 +36,9 @@ from consumer.llm.pricing import Prices, load_own_prices
 from consumer.llm.steps import steps_of
 from consumer.pipeline import Identity, Pipeline
 from consumer.settings import Settings
+from consumer.sharing import LimitSharing
 from consumer.store.ledger import Ledger
+from consumer.store.shared_limits import SharedLimits, account_of
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
 from consumer.telemetry.pace import Pace, useful_replicas
@@ -121,7 +124,7 @@ class Service:
         )
         await _unless(stop, topics)
         outbox, committer = await _unless(stop, self._delivery(broker, cleanup))
-        admission = await self._admission_of(cleanup)
+        admission, set_share = await self._admission_of(cleanup)
         pipeline = self._pipeline_of(client, outbox, admission)
         source = Source(
             broker=broker,
@@ -130,7 +133,7 @@ class Service:
             committer=committer,
             metrics=self._metrics,
             why_hold=admission.pause_reason,
-            on_share=admission.set_share,
+            on_share=set_share,
         )
         self._admission = admission
         cleanup.push_async_callback(source.close)
@@ -166,7 +169,8 @@ class Service:
         except (OSError, ValueError) as error:
             raise ConfigurationError([_why_not_listening(error, host=host, port=port)]) from error
 
-    async def _admission_of(self, cleanup: contextlib.AsyncExitStack) -> Admission:
+    async def _admission_of(self, cleanup: contextlib.AsyncExitStack) -> tuple[Admission, Callable[[float], None]]:
+        """Admission, and whom to tell which share of its limits is ours."""
         settings, waits = self._settings, self._metrics.admission_wait_seconds_total
         budget = Budget(usd_per_hour=settings.budget_usd_per_hour, usd_per_day=settings.budget_usd_per_day)
         if budget.is_set:
@@ -175,15 +179,23 @@ class Service:
             keeper = BudgetKeeper(budget=budget, ledger=ledger)
             cleanup.push_async_callback(keeper.close)
             await keeper.start()
+        change = asyncio.Event()
         admission = Admission(
             limits=_limits(settings, self._file),
             timer=asyncio.get_running_loop(),
             on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
             on_circuit=_say_circuit,
+            on_change=change.set,
             budget=budget,
         )
         self._metrics.expect_waits(admission.constraints)
-        return admission
+        shared = shared_limits_of(settings)
+        if shared is None:
+            return admission, admission.set_share
+        sharing = LimitSharing(admission=admission, grantor=shared, clock=asyncio.get_running_loop(), change=change)
+        cleanup.push_async_callback(sharing.close)
+        await sharing.start()
+        return admission, sharing.set_share
 
     def _pipeline_of(self, client: OpenAIChatClient, outbox: Outbox, admission: Admission) -> Pipeline:
         settings = self._settings
@@ -295,6 +307,18 @@ def client_of(settings: Settings) -> OpenAIChatClient:
         base_url=settings.openai_base_url,
         request_timeout_seconds=settings.request_timeout_seconds,
         max_connections=settings.concurrency.ceiling,
+    )
+
+
+def shared_limits_of(settings: Settings) -> SharedLimits | None:
+    """Where all replicas count their limits together, if anywhere."""
+    if settings.shared_limits_url is None:
+        return None
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+    return SharedLimits(
+        url=settings.shared_limits_url.get_secret_value(),
+        account=account_of(base_url=settings.openai_base_url, api_key=key),
+        burst_seconds=BURST_SECONDS,
     )
 
 

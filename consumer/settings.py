@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import re
 import urllib.parse
@@ -32,6 +33,7 @@ _MOST_CONCURRENCY = 10_000
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
 _LARGEST_PORT = 65_535
+_REDIS_PATH = re.compile(r"/?|/\d{1,4}")
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
@@ -172,6 +174,11 @@ class Settings(BaseSettings):
     output_tokens_per_minute: float | None = Field(
         None, gt=0, description="limit on output tokens, instead of the combined one"
     )
+    shared_limits_url: SecretStr | None = Field(
+        None,
+        description="Redis in which all replicas count the limits a minute together, as redis://host:6379/0 or with "
+        "rediss; without it each takes the share of them that its partitions are of all",
+    )
     budget_usd_per_hour: Dollars | None = Field(
         None, description="dollars that may be spent in an hour (UTC), over all replicas; then it waits for the next"
     )
@@ -246,6 +253,22 @@ class Settings(BaseSettings):
         if "@" in parts.netloc:
             raise ValueError("must hold no user name or password; the key goes into OPENAI_API_KEY")
         return url or None
+
+    @field_validator("shared_limits_url")
+    @classmethod
+    def _shareable(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or not url.get_secret_value():
+            return None
+        try:
+            parts = urllib.parse.urlsplit(url.get_secret_value())
+            is_url = parts.scheme in {"redis", "rediss"} and parts.port != 0 and _is_host(parts.hostname or " ")
+        except ValueError:
+            is_url = False
+        if not is_url or not parts.hostname or not _REDIS_PATH.fullmatch(parts.path):
+            raise ValueError("must be a URL such as redis://host:6379/0 or rediss://:password@host:6379/0")
+        if importlib.util.find_spec("redis") is None:
+            raise ValueError("needs the package redis: pip install 'docsluice[redis]'")
+        return url
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod

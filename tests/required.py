@@ -5,4 +5,5 @@ from __future__ import annotations
 import os
 
 KAFKA = os.environ.get("DOCSLUICE_REQUIRE_KAFKA") == "1"
+REDIS = os.environ.get("DOCSLUICE_REQUIRE_REDIS") == "1"
 PROMETHEUS = os.environ.get("DOCSLUICE_REQUIRE_PROMETHEUS") == "1"

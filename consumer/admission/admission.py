@@ -11,14 +11,16 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from decimal import Decimal
 from typing import Protocol
 
 from consumer.admission.budget import Budget
+from consumer.admission.claims import Claims
 from consumer.admission.concurrency import AdaptiveConcurrency
-from consumer.admission.lane import Lane, Waiter, learned_quotas
-from consumer.admission.limits import Ask, Limits, MinuteLimits
+from consumer.admission.lane import Lane, Waiter
+from consumer.admission.lanes import Lanes
+from consumer.admission.limits import Ask, Limits
 from consumer.admission.permit import Permit
 from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
 from consumer.contracts import Usage
@@ -51,7 +53,8 @@ class Admission:
     """Admits calls within `limits` and `budget`, and hears from their permits how they ended.
 
     `on_wait(constraint, seconds)` hears how long each constraint held calls back; `on_circuit(model, reason)` when a
-    model's circuit opens, and with None when it closes. `clock` is the time of day, by which the budget's windows go.
+    model's circuit opens, and with None when it closes; `on_change()` whenever there may be something to claim.
+    `clock` is the time of day, by which the budget's windows go.
     """
 
     def __init__(
@@ -61,21 +64,23 @@ class Admission:
         timer: Timer,
         on_wait: Callable[[str, float], None],
         on_circuit: Callable[[str, str | None], None] = lambda _model, _reason: None,
+        on_change: Callable[[], None] = lambda: None,
         budget: Budget | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timer = timer
         self._on_wait = on_wait
         self._on_circuit = on_circuit
+        self._on_change = on_change
         self._clock = clock
         self._concurrency = AdaptiveConcurrency(
             floor=limits.min_concurrency or limits.max_concurrency, ceiling=limits.max_concurrency
         )
         self._budget = budget or Budget()
-        self._by_model = limits.by_model
-        self._shared = _quotas(limits, now=timer.time())
+        self._lanes = Lanes(limits=limits, now=timer.time())
+        self.claims = Claims(lanes=self._lanes, own_wait=self._own_wait)
+        """Of limits that all replicas share. Whoever brings `granted` calls `look` then."""
         self._share = 1.0
-        self._lanes: dict[str, Lane] = {}
         self._arrivals = itertools.count()
         self._in_flight = 0
         self._alarm: asyncio.TimerHandle | None = None
@@ -122,17 +127,26 @@ class Admission:
 
     def pause_reason(self) -> str | None:
         """Why nothing more should be read for now: `circuit` or `budget`, for as long as calls wait for it; or None."""
-        held = {lane.held_back_by[0] for lane in self._lanes.values() if lane.held_back_by}
+        held = {lane.held_back_by[0] for lane in self._lanes if lane.held_back_by}
         return next((reason for reason in (BUDGET, CIRCUIT) if reason in held), None)
 
     def set_share(self, share: float) -> None:
         """Which part of every limit is ours, when several replicas share an account."""
         self._share = share
-        for quota in {id(quota): quota for lane in self._lanes.values() for quota in lane.quotas}.values():
-            quota.set_share(share, now=self._timer.time())
-        for quota in self._shared:
-            quota.set_share(share, now=self._timer.time())
+        self._lanes.set_share(share, now=self._timer.time())
         self._budget.set_share(share)
+        self._admit_ready()
+
+    def set_shared(self, is_shared: bool) -> None:  # noqa: FBT001 - it is the whole message
+        """Whether the limits a minute are counted for all replicas in one place, and granted from there.
+
+        If so, somebody has to ask for the `claims`. If not, our share of them is ours alone.
+        """
+        self._lanes.set_shared(is_shared, now=self._timer.time())
+        self._admit_ready()
+
+    def look(self) -> None:
+        """Something was granted: let out whom there is room for."""
         self._admit_ready()
 
     def limits_and_available(self) -> dict[str, tuple[float, float]]:
@@ -140,8 +154,7 @@ class Admission:
         self._account_waits()  # who looks wants to know of those who still wait, too
         now, limit = self._timer.time(), self.max_in_flight
         found: dict[str, tuple[float, float]] = {CONCURRENCY: (float(limit), float(limit - self._in_flight))}
-        quotas = [*self._shared, *(quota for lane in self._lanes.values() for quota in lane.quotas)]
-        for quota in quotas:
+        for quota in self._lanes.quotas():
             available = quota.available(now=now)
             if quota.per_minute is None or available is None:
                 continue
@@ -153,7 +166,7 @@ class Admission:
         """How many calls of this size and length the whole account's limits let be in flight at once."""
         sizes = {REQUESTS: 1.0, INPUT_TOKENS: input_tokens, OUTPUT_TOKENS: output_tokens}
         sizes[TOKENS] = input_tokens + output_tokens
-        quotas = [*self._shared, *(quota for lane in self._lanes.values() for quota in lane.learned)]
+        quotas = [*self._lanes.account, *(quota for lane in self._lanes for quota in lane.learned)]
         per_minute = [quota.whole / sizes[quota.name] for quota in quotas if quota.whole and sizes[quota.name]]
         return min(float(self._concurrency.limit), min(per_minute, default=float("inf")) / 60.0 * seconds)
 
@@ -163,18 +176,18 @@ class Admission:
 
     def circuits(self) -> dict[str, bool]:
         """By model, whether its circuit is open."""
-        return {model: lane.circuit.is_open for model, lane in self._lanes.items()}
+        return {lane.model: lane.circuit.is_open for lane in self._lanes}
 
     @property
     def constraints(self) -> tuple[str, ...]:
         """What may hold calls back, as far as that is known beforehand."""
-        configured = [quota.name for quota in self._shared]
+        configured = [quota.name for quota in self._lanes.account]
         budget = [BUDGET] if self._budget.is_set else []
         return tuple(dict.fromkeys([CONCURRENCY, REQUESTS, *configured, GATE, CIRCUIT, *budget]))
 
     def held_back_by(self) -> str | None:
         """The constraint for which the head of a queue waits now, if any: of the one that has waited longest."""
-        held = [lane for lane in self._lanes.values() if lane.held_back_by and lane.waiters]
+        held = [lane for lane in self._lanes if lane.held_back_by and lane.waiters]
         first = min(held, key=lambda lane: lane.waiters[0].number, default=None)
         return first.held_back_by[0] if first and first.held_back_by else None
 
@@ -293,12 +306,13 @@ class Admission:
             self._let_out(ready)
         if seconds is not None:
             self._alarm = self._timer.call_later(seconds, self._admit_ready)
+        self._on_change()
 
     def _look(self) -> tuple[Lane | None, float | None]:
         """The lane whose head may go out now; else None, and in how many seconds it is worth looking again."""
         now = self._timer.time()
         heads = []
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.held_back_by = None
             if waiter := lane.head():
                 heads.append((waiter, lane))
@@ -319,19 +333,30 @@ class Admission:
 
         What is shared belongs first to those who came earlier: it is `claimed`.
         """
+        for quota in lane.quotas:
+            if quota in claimed and quota.per_minute is not None:
+                return quota.name, None  # whoever has claimed it will have an alarm, or an event, of his own
+        waits = self._own_waits(lane, ask, now)
+        longest = max(waits, key=waits.__getitem__)
+        if waits[longest] > 0:
+            return longest, waits[longest]
+        for quota in lane.quotas:
+            if quota.wait_seconds(quota.reservation(ask), now=now) > 0:
+                return quota.name, None  # until it is granted
+        return (CONCURRENCY, None) if self._in_flight >= self.max_in_flight else (None, None)
+
+    def _own_waits(self, lane: Lane, ask: Ask, now: float) -> dict[str, float]:
+        """By constraint, for how many seconds it will hold this call back; without those that others decide."""
         waits = {
             GATE: lane.gate.wait_seconds(now=now, crowd=self.max_in_flight),
             CIRCUIT: lane.circuit.wait_seconds(now=now),
             BUDGET: self._budget.wait_seconds(ask.cost_usd, now=self._clock()),
         }
         for quota in lane.quotas:
-            if quota in claimed and quota.per_minute is not None:
-                return quota.name, None  # whoever has claimed it will have an alarm, or an event, of his own
-            waits[quota.name] = max(waits.get(quota.name, 0.0), quota.wait_seconds(quota.reservation(ask), now=now))
-        longest = max(waits, key=waits.__getitem__)
-        if waits[longest] > 0:
-            return longest, waits[longest]
-        return (CONCURRENCY, None) if self._in_flight >= self.max_in_flight else (None, None)
+            if quota.holding is None:
+                seconds = quota.wait_seconds(quota.reservation(ask), now=now)
+                waits[quota.name] = max(waits.get(quota.name, 0.0), seconds)
+        return waits
 
     def _let_out(self, lane: Lane) -> None:
         now, waiter = self._timer.time(), lane.waiters.popleft()
@@ -346,29 +371,11 @@ class Admission:
 
     def _account_waits(self) -> None:
         now = self._timer.time()
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.account_wait(self._on_wait, now=now)
 
+    def _own_wait(self, lane: Lane, waiter: Waiter, now: float) -> float:
+        return max(self._own_waits(lane, waiter.ask, now).values())
+
     def _lane(self, model: str) -> Lane:
-        if model not in self._lanes:
-            now = self._timer.time()
-            own = self._by_model.get(model)
-            lane = Lane(
-                model=model,
-                shared=self._shared if own is None else _quotas(own, now=now),
-                learned=learned_quotas(now=now),
-            )
-            for quota in lane.quotas:
-                quota.set_share(self._share, now=now)
-            self._lanes[model] = lane
-        return self._lanes[model]
-
-
-def _quotas(limits: MinuteLimits, *, now: float) -> Sequence[Quota]:
-    per_minute: Mapping[str, float | None] = {
-        REQUESTS: limits.requests_per_minute,
-        TOKENS: limits.tokens_per_minute,
-        INPUT_TOKENS: limits.input_tokens_per_minute,
-        OUTPUT_TOKENS: limits.output_tokens_per_minute,
-    }
-    return [Quota(name=name, configured=limit, now=now) for name, limit in per_minute.items() if limit is not None]
+        return self._lanes.of(model, now=self._timer.time())

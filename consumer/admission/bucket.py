@@ -65,6 +65,10 @@ class Bucket:
         self._fill(now)
         return self._level
 
+    def owed(self, *, now: float) -> float:
+        """How deep in debt it is; 0 when it is not."""
+        return max(0.0, -self.available(now=now))
+
     def _fill(self, now: float) -> None:
         self._level = min(self._depth, self._level + self._rate * (now - self._filled_at))
         self._filled_at = now

@@ -57,7 +57,7 @@ class Lane:
     def said(self, per_minute: Mapping[str, float], *, now: float) -> None:
         """The provider has said, with an answer or a refusal, what it allows."""
         for quota in self.learned:
-            if quota.name in per_minute:
+            if quota.name in per_minute and not quota.learns_pace:
                 quota.said(per_minute[quota.name], now=now)
 
     def account_wait(self, on_wait: Callable[[str, float], None], *, now: float) -> None:
@@ -68,9 +68,10 @@ class Lane:
             self.held_back_by = (constraint, now)
 
 
-def learned_quotas(*, now: float) -> Sequence[Quota]:
+def learned_quotas(*, model: str, now: float) -> Sequence[Quota]:
     """What is known of a model's limits from the provider alone: nothing, to begin with."""
-    return [
-        Quota(name=REQUESTS, now=now, learns_pace=True),
-        *(Quota(name=name, now=now) for name in (TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)),
+    said = [
+        Quota(name=name, now=now, key=f"{name}/said/{model}")
+        for name in (REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)
     ]
+    return [Quota(name=REQUESTS, now=now, learns_pace=True), *said]

@@ -6,6 +6,7 @@ Pure: time is passed in, in seconds on a clock that never goes back.
 from __future__ import annotations
 
 from consumer.admission.bucket import Bucket
+from consumer.admission.holding import Holding
 from consumer.admission.limits import Ask
 from consumer.admission.refusals import LearnedPace
 from consumer.contracts import Usage
@@ -22,16 +23,32 @@ class Quota:
     """Units a minute of one kind; no limit at all while none is known.
 
     `configured` is a person's word; `said` is what the provider says of it, and `pace`, for requests, what refusals
-    have taught where it says nothing. The least of them counts.
+    have taught where it says nothing. The least of them counts. `key` is what replicas call it that share it; without
+    one it is never shared but by its parts.
     """
 
-    def __init__(self, *, name: str, now: float, configured: float | None = None, learns_pace: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        now: float,
+        configured: float | None = None,
+        learns_pace: bool = False,
+        key: str | None = None,
+    ) -> None:
         self.name = name
+        self.key = key
         self._known = {"configured": configured} if configured is not None else {}
         self._pace = LearnedPace() if learns_pace else None
         self._share = 1.0
-        self._bucket: Bucket | None = None
+        self._is_shared = False
+        self._bucket: Bucket | Holding | None = None
         self._refresh(now)
+
+    @property
+    def learns_pace(self) -> bool:
+        """Whether it is told of refusals, not of limits that the provider names."""
+        return self._pace is not None
 
     def said(self, per_minute: float, *, now: float) -> None:
         """The provider has said what it allows the whole account."""
@@ -55,6 +72,16 @@ class Quota:
         """Which part of the account's limit is ours: above 0, at most 1."""
         self._share = share
         self._refresh(now)
+
+    def set_shared(self, is_shared: bool, *, now: float) -> None:  # noqa: FBT001 - it is the whole message
+        """Whether all of the limit is granted from where it is counted for all replicas, or our share is ours alone."""
+        self._is_shared = is_shared
+        self._refresh(now)
+
+    @property
+    def holding(self) -> Holding | None:
+        """What is in hand of it, where it is shared."""
+        return self._bucket if isinstance(self._bucket, Holding) else None
 
     @property
     def whole(self) -> float | None:
@@ -91,7 +118,7 @@ class Quota:
         return self.amount(Usage(input_tokens=ask.usage.input_tokens, output_tokens=output))
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
-        """See `Bucket.wait_seconds`."""
+        """See `Bucket.wait_seconds` and `Holding.wait_seconds`."""
         return self._bucket.wait_seconds(amount, now=now) if self._bucket else 0.0
 
     def take(self, amount: float, *, now: float) -> None:
@@ -111,11 +138,18 @@ class Quota:
     def _refresh(self, now: float) -> None:
         # The pace was learned from refusals of our own calls, so it is all ours, whatever our share of the rest.
         pace = self._pace.per_minute(now=now) if self._pace else None
-        shared = None if self.whole is None else self.whole * self._share
+        holds = self._is_shared and self.key is not None
+        shared = None if self.whole is None else self.whole * (1.0 if holds else self._share)
         ours = min((limit for limit in (pace, shared) if limit is not None), default=None)
         if ours is None:
             self._bucket = None
-        elif self._bucket is None:
-            self._bucket = Bucket(per_minute=ours, now=now)
+        elif self._bucket is None or holds != isinstance(self._bucket, Holding):
+            self._begin(ours, now, holds=holds)
         elif ours != self._bucket.per_minute:
             self._bucket.set_rate(ours, now=now)
+
+    def _begin(self, per_minute: float, now: float, *, holds: bool) -> None:
+        """With nothing in hand, but with what was owed."""
+        owed = self._bucket.owed(now=now) if self._bucket else 0.0
+        self._bucket = Holding(per_minute=per_minute) if holds else Bucket(per_minute=per_minute, now=now)
+        self._bucket.give_back(-owed, now=now)

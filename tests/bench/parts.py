@@ -7,7 +7,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +21,17 @@ from producer.following.reader import Reader, Start
 TOPICS = ("documents", "documents.results", "documents.dlq")
 
 
-async def send(bootstrap_servers: str, documents: Mapping[str, str], *, partitions: int = 4) -> None:
-    """Create the topics and put the documents (id to text) on the input topic."""
+async def send(
+    bootstrap_servers: str,
+    documents: Mapping[str, str],
+    *,
+    partitions: int = 4,
+    place: Callable[[int], int | None] = lambda _number: None,
+) -> None:
+    """Create the topics and put the documents (id to text) on the input topic.
+
+    `place` names the partition of the document with that number; without one it is found by the document's id.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
     await admin.create_topics([NewTopic(name=t, num_partitions=partitions, replication_factor=1) for t in TOPICS])
@@ -30,7 +39,12 @@ async def send(bootstrap_servers: str, documents: Mapping[str, str], *, partitio
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)
     await producer.start()
     events = [(key, json.dumps({"document_id": key, "text": text}).encode()) for key, text in documents.items()]
-    await asyncio.gather(*[await producer.send(TOPICS[0], value=value, key=key.encode()) for key, value in events])
+    await asyncio.gather(
+        *[
+            await producer.send(TOPICS[0], value=value, key=key.encode(), partition=place(number))
+            for number, (key, value) in enumerate(events)
+        ]
+    )
     await producer.stop()
 
 

@@ -11,6 +11,7 @@ from deploy.local.broker import Broker, embedded_broker
 from deploy.local.kafka import apache_kafka, why_not
 from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
 from tests import required
+from tests.integration.redis_server import RedisServer, redis_server, why_no_redis
 from tests.integration.wire import Wire
 
 
@@ -51,6 +52,15 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broke
 def kafka_wire(kafka: Broker) -> Wire:
     """Apache Kafka, for what needs several members or the topic's own limits."""
     return Wire(bootstrap_servers=kafka.bootstrap_servers)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of our own, empty, that a test may stop."""
+    if reason := why_no_redis():
+        (pytest.fail if required.REDIS else pytest.skip)(reason)
+    with redis_server(folder=tmp_path) as server:
+        yield server
 
 
 @pytest.fixture

@@ -61,7 +61,8 @@ class Desk:
 
     def __init__(self, **limits: Any) -> None:
         by_model, budget = limits.pop("by_model", {}), limits.pop("budget", None)
-        self.timer = ManualTimer()
+        self.timer: ManualTimer = limits.pop("timer", None) or ManualTimer()
+        self.change = asyncio.Event()
         self.waits: dict[str, float] = defaultdict(float)
         concurrency, least = int(limits.pop("max_concurrency", None) or 1000), limits.pop("min_concurrency", None)
         account = MinuteLimits(**limits)
@@ -71,6 +72,7 @@ class Desk:
             timer=self.timer,
             on_wait=self._note_wait,
             on_circuit=lambda model, reason: self.circuits.append((model, reason)),
+            on_change=self.change.set,
             budget=budget,
             clock=self.timer.time,
         )

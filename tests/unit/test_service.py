@@ -71,7 +71,8 @@ async def test_the_counters_that_exist_before_anything_happens() -> None:
     built = Service(settings)
     client = service.client_of(settings)
     async with contextlib.AsyncExitStack() as cleanup:
-        built._pipeline_of(client, FakeOutbox(), await built._admission_of(cleanup))
+        admission, _ = await built._admission_of(cleanup)
+        built._pipeline_of(client, FakeOutbox(), admission)
     await client.close()
     lines = built._metrics.exposition().decode().splitlines()
     labels = {line.rpartition(" ")[0] for line in lines}

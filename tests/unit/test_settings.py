@@ -94,6 +94,7 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
         "max_cost_usd_per_document": ("0.001", Decimal("0.001")),
         "service_tier": ("flex", "flex"),
         "state_dir": ("s", Path("s")),
+        "shared_limits_url": ("rediss://:p@r:1/2", SecretStr("rediss://:p@r:1/2")),
     }
     annotation = Settings.model_fields[field].annotation
     number = ("7", 7) if "int" in str(annotation) or "float" in str(annotation) else (f"some-{field}", f"some-{field}")
@@ -153,6 +154,12 @@ BAD_VALUES = [
     ("DOCSLUICE_TOKENS_PER_MINUTE", "nan", "must be a finite number"),
     ("DOCSLUICE_INPUT_TOKENS_PER_MINUTE", "x", "must be a number"),
     ("DOCSLUICE_OUTPUT_TOKENS_PER_MINUTE", "0", "must be greater than 0"),
+    ("DOCSLUICE_SHARED_LIMITS_URL", "host:6379", "must be a URL such as redis://host:6379/0"),
+    ("DOCSLUICE_SHARED_LIMITS_URL", "http://host:6379", "must be a URL such as redis://host:6379/0"),
+    ("DOCSLUICE_SHARED_LIMITS_URL", "redis://", "must be a URL such as redis://host:6379/0"),
+    ("DOCSLUICE_SHARED_LIMITS_URL", "redis://host:99999/0", "must be a URL such as redis://host:6379/0"),
+    ("DOCSLUICE_SHARED_LIMITS_URL", "redis://host:6379/zero", "must be a URL such as redis://host:6379/0"),
+    ("DOCSLUICE_SHARED_LIMITS_URL", "redis://[bad", "must be a URL such as redis://host:6379/0"),
     ("DOCSLUICE_REQUEST_TIMEOUT_SECONDS", "0", "must be greater than 0"),
     ("DOCSLUICE_MAX_ATTEMPTS", "0", "must be at least 1"),
     ("DOCSLUICE_MAX_OPEN_RECORDS_PER_PARTITION", "0", "must be at least 1"),
@@ -230,6 +237,22 @@ def test_credentials_that_would_not_be_sent(protocol: str, wanted: str, given: d
     """Whoever sets them believes that they are used; the line says what to set."""
     assert _problems(given | {"kafka_security_protocol": protocol}) == [
         f"{named}: not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
+    ]
+
+
+@pytest.mark.parametrize("url", ["redis://host", "redis://user:hunter2-secret@host:6379/0", "rediss://host/?timeout=1"])
+def test_where_limits_are_shared_is_a_secret(url: str) -> None:
+    """It may hold a password, so it is shown nowhere."""
+    settings = load_settings({"shared_limits_url": url})
+    assert settings.shared_limits_url == SecretStr(url)
+    assert url not in repr(settings)
+
+
+def test_sharing_limits_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is told before anything starts."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert _problems({"shared_limits_url": "redis://host"}) == [
+        "DOCSLUICE_SHARED_LIMITS_URL: needs the package redis: pip install 'docsluice[redis]'"
     ]
 
 

@@ -9,6 +9,7 @@ from tests.bench.limits.rows import (
     of_one_limit,
     of_outages,
     of_replicas,
+    of_shared_limits,
 )
 
 ROWS = {
@@ -18,6 +19,7 @@ ROWS = {
         *of_a_stricter_provider.ROWS,
         *of_outages.ROWS,
         *of_replicas.ROWS,
+        *of_shared_limits.ROWS,
         *of_a_budget.ROWS,
         *of_a_knee.ROWS,
     )

@@ -38,6 +38,7 @@ class Setup:
         provider: arguments of the rehearsal provider.
         settings: of all consumers, over those that every run has.
         documents: id to text, all on the topic before a consumer starts.
+        place: the partition for the document with that number; None finds it by the document's id.
         module: what is run in place of `consumer`.
     """
 
@@ -45,6 +46,7 @@ class Setup:
     settings: Mapping[str, str]
     documents: Mapping[str, str]
     partitions: int = 4
+    place: Callable[[int], int | None] = lambda _number: None
     replicas: int = 1
     module: str = "consumer"
 
@@ -129,7 +131,7 @@ async def running(bench: Bench, setup: Setup, *, name: str = "run") -> AsyncIter
             rehearsal_process(log_path=logs / "provider.log", arguments=list(setup.provider))
         )
         bench.say(f"sending {len(setup.documents)} documents")
-        await send(broker.bootstrap_servers, setup.documents, partitions=setup.partitions)
+        await send(broker.bootstrap_servers, setup.documents, partitions=setup.partitions, place=setup.place)
         consumers = _consumers(setup, logs, place, broker.bootstrap_servers, base_url)
         for consumer in consumers:
             stack.callback(consumer.child.kill)

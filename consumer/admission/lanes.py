@@ -1,0 +1,68 @@
+"""The queues of all models, and every limit a minute that there is. Time is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from consumer.admission.lane import Lane, learned_quotas
+from consumer.admission.limits import Limits, MinuteLimits
+from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
+
+
+class Lanes:
+    """A lane for each model that was asked for. `account` are the quotas of all models without limits of their own."""
+
+    def __init__(self, *, limits: Limits, now: float) -> None:
+        self.account = _quotas(limits, whose="account", now=now)
+        self._by_model = limits.by_model
+        self._lanes: dict[str, Lane] = {}
+        self._share = 1.0
+        self._is_shared = False
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
+
+    def of(self, model: str, *, now: float) -> Lane:
+        """A model's lane."""
+        if model not in self._lanes:
+            own = self._by_model.get(model)
+            lane = Lane(
+                model=model,
+                shared=self.account if own is None else _quotas(own, whose=f"model/{model}", now=now),
+                learned=learned_quotas(model=model, now=now),
+            )
+            for quota in lane.quotas:
+                quota.set_share(self._share, now=now)
+                quota.set_shared(self._is_shared, now=now)
+            self._lanes[model] = lane
+        return self._lanes[model]
+
+    def quotas(self) -> Iterable[Quota]:
+        """All that there are, each once."""
+        return dict.fromkeys([*self.account, *(quota for lane in self for quota in lane.quotas)])
+
+    def set_share(self, share: float, *, now: float) -> None:
+        """See `Quota.set_share`."""
+        self._share = share
+        for quota in self.quotas():
+            quota.set_share(share, now=now)
+
+    def set_shared(self, is_shared: bool, *, now: float) -> None:  # noqa: FBT001 - it is the whole message
+        """See `Quota.set_shared`."""
+        self._is_shared = is_shared
+        for quota in self.quotas():
+            quota.set_shared(is_shared, now=now)
+
+
+def _quotas(limits: MinuteLimits, *, whose: str, now: float) -> Sequence[Quota]:
+    per_minute: Mapping[str, float | None] = {
+        REQUESTS: limits.requests_per_minute,
+        TOKENS: limits.tokens_per_minute,
+        INPUT_TOKENS: limits.input_tokens_per_minute,
+        OUTPUT_TOKENS: limits.output_tokens_per_minute,
+    }
+    return [
+        Quota(name=name, configured=limit, key=f"{name}/{whose}", now=now)
+        for name, limit in per_minute.items()
+        if limit is not None
+    ]

@@ -1,0 +1,116 @@
+"""The limits a minute of one account, counted in Redis for all of its replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from consumer.reach import in_words
+
+LEASE_SECONDS = 3.0
+"""For so long after it was last heard of, a replica's share is everybody's."""
+_PATIENCE_SECONDS = 1.0
+_PREFIX = "docsluice"
+_OPENAI = "https://api.openai.com/v1"
+_SCRIPT = Path(__file__).with_suffix(".lua")
+
+
+class LimitsAway(Exception):
+    """Redis does not answer as it should; the message says why. What was sent may have been counted or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Of one limit: what it is for all, and how many units are wanted, needed at the least, and returned."""
+
+    per_minute: float
+    wanted: float
+    needed: float
+    returned: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """So many units, and when to ask again for what is still needed; 0 when nothing is."""
+
+    amount: float
+    wait_seconds: float
+
+
+def account_of(*, base_url: str | None, api_key: str | None) -> str:
+    """What names an account to all who use it, and tells nobody the key."""
+    secret = f"{(base_url or _OPENAI).rstrip('/')}\n{api_key or ''}"
+    return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+
+class SharedLimits:
+    """One replica's way to the limits of an account. Buckets hold at most `burst_seconds` of a limit.
+
+    Needs the package `redis`. The URL may hold a password; nothing that is raised here tells it.
+    """
+
+    def __init__(self, *, url: str, account: str, burst_seconds: float) -> None:
+        from redis.asyncio import Redis  # noqa: PLC0415 - an extra, which only those need who share limits
+        from redis.asyncio.retry import Retry  # noqa: PLC0415
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+
+        self._redis = Redis.from_url(
+            url,
+            decode_responses=True,
+            protocol=2,
+            socket_connect_timeout=_PATIENCE_SECONDS,
+            socket_timeout=_PATIENCE_SECONDS,
+            retry=Retry(NoBackoff(), 0),  # what was given back would be counted twice
+        )
+        self._script = self._redis.register_script(_SCRIPT.read_text(encoding="utf-8"))
+        self._account = f"{_PREFIX}:{{{account}}}"  # braces: a cluster keeps what has one account together
+        self._member = uuid.uuid4().hex
+        self._burst_seconds = burst_seconds
+
+    async def exchange(self, asked: Mapping[str, Asked], *, share: float) -> Mapping[str, Granted]:
+        """Bring in our share of the limits anew, give back what is returned, and take what there is of what is wanted.
+
+        Raises:
+            LimitsAway: there is no knowing what was done of it.
+        """
+        keys = [f"{self._account}:members"]
+        arguments: list[str | float] = [self._member, share, LEASE_SECONDS, self._burst_seconds]
+        for name, of_one in asked.items():
+            keys += [f"{self._account}:{name}", f"{self._account}:{name}:queue"]
+            arguments += [of_one.per_minute, of_one.wanted, of_one.needed, of_one.returned]
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                answers = await self._script(keys=keys, args=arguments)
+            pairs = zip(answers[::2], answers[1::2], strict=True)
+            return {
+                name: Granted(amount=float(amount), wait_seconds=float(seconds))
+                for name, (amount, seconds) in zip(asked, pairs, strict=True)
+            }
+        except Exception as error:  # noqa: BLE001 - whatever comes of it is Redis' fault, or that of the way to it
+            raise LimitsAway(_why(error)) from None
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._redis.aclose()
+
+
+def _why(error: Exception) -> str:
+    """In a few words, without addresses and passwords."""
+    from redis.exceptions import AuthenticationError, ResponseError  # noqa: PLC0415 - see above
+
+    cause = error.__cause__ or error.__context__
+    match error:
+        case AuthenticationError():
+            return "it does not take the user name and password"
+        case ResponseError():
+            return str(error)
+        case TimeoutError():
+            return "no answer"
+        case _ if isinstance(cause, OSError):
+            return in_words(cause)
+        case _:
+            return type(error).__name__
