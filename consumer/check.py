@@ -14,7 +14,7 @@ from consumer.kafka.probe import missing_topics
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
 from consumer.llm.steps import steps_of
-from consumer.service import broker_of, client_of, shared_limits_of, topics_of
+from consumer.parts import broker_of, client_of, shared_limits_of, topics_of
 from consumer.settings import Settings, unknown_variables
 from consumer.store.shared_limits import LimitsAway
 

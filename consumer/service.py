@@ -16,32 +16,29 @@ import structlog
 
 from consumer.admission.admission import Admission
 from consumer.admission.budget import Budget
-from consumer.admission.holding import BURST_SECONDS
-from consumer.admission.limits import Limits, MinuteLimits
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
 from consumer.budgeting import BudgetKeeper
 from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.errors import ConfigurationError
-from consumer.kafka.backpressure import OpenLimits
+from consumer.gauges import Gauges
 from consumer.kafka.commits import Committer, GroupCommitter
 from consumer.kafka.connection import Broker, ensure_topics
 from consumer.kafka.outbox import AtLeastOnceOutbox
 from consumer.kafka.records import Outbox
-from consumer.kafka.source import Source, Subscription
+from consumer.kafka.source import Source
 from consumer.kafka.transactions import ExactlyOnceOutbox
 from consumer.llm.client import OpenAIChatClient
-from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
+from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import Prices, load_own_prices
 from consumer.llm.steps import steps_of
+from consumer.parts import broker_of, client_of, limits_of, shared_limits_of, subscription_of, topics_of
 from consumer.pipeline import Identity, Pipeline
 from consumer.settings import Settings
 from consumer.sharing import LimitSharing
 from consumer.store.ledger import Ledger
-from consumer.store.shared_limits import SharedLimits, account_of
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
-from consumer.telemetry.pace import Pace, useful_replicas
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +46,6 @@ Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
-_DIRECTIONS = ("input", "output")
 _CIRCUIT_REMEDIES = {
     "faults": "call after call has failed; one is tried every few seconds until one is answered, and documents wait",
     "quota": "the account is empty: pay, or raise its limit; one call is tried every ten seconds, and documents wait",
@@ -84,7 +80,7 @@ class Service:
         self._metrics.expect_dead_letters(
             of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
         )
-        self._pace = Pace()
+        self._gauges = Gauges(self._metrics)
         self._admission: Admission | None = None
         self._source: Source | None = None
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
@@ -128,7 +124,7 @@ class Service:
         pipeline = self._pipeline_of(client, outbox, admission)
         source = Source(
             broker=broker,
-            subscription=_subscription(settings),
+            subscription=subscription_of(settings),
             process=pipeline.process,
             committer=committer,
             metrics=self._metrics,
@@ -181,7 +177,7 @@ class Service:
             await keeper.start()
         change = asyncio.Event()
         admission = Admission(
-            limits=_limits(settings, self._file),
+            limits=limits_of(settings, self._file),
             timer=asyncio.get_running_loop(),
             on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
             on_circuit=_say_circuit,
@@ -238,35 +234,8 @@ class Service:
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
-        if self._source is None or self._admission is None:
-            return
-        self._source.report()
-        for constraint, (limit, available) in self._admission.limits_and_available().items():
-            self._metrics.admission_limit.labels(constraint=constraint).set(limit)
-            self._metrics.admission_available.labels(constraint=constraint).set(available)
-        for model, is_open in self._admission.circuits().items():
-            self._metrics.circuit_open.labels(model=model).set(is_open)
-        for window, ratio in self._admission.budget_spent_ratios().items():
-            self._metrics.budget_spent_ratio.labels(window=window).set(ratio)
-        self._metrics.useful_replicas.set(self._useful_replicas(self._source, self._admission))
-        self._pace.note(
-            now=time.monotonic(),
-            documents=self._metrics.total("documents_total"),
-            cost_usd=self._metrics.total("llm_cost_usd_total"),
-        )
-        backlog, per_second = self._metrics.total("backlog_documents"), self._pace.documents_per_second()
-        self._metrics.backlog_eta_seconds.set(backlog / per_second if per_second else float("nan"))
-        self._metrics.backlog_cost_usd.set(backlog * self._pace.cost_usd_per_document())
-
-    def _useful_replicas(self, source: Source, admission: Admission) -> float:
-        calls, seconds = self._metrics.duration("llm_request_duration_seconds")
-        if not calls:
-            return float("nan")
-        tokens = {direction: self._metrics.total("llm_tokens_total", direction=direction) for direction in _DIRECTIONS}
-        in_flight = admission.useful_in_flight(
-            input_tokens=tokens["input"] / calls, output_tokens=tokens["output"] / calls, seconds=seconds / calls
-        )
-        return useful_replicas(partitions=source.partition_count, calls_in_flight=in_flight)
+        if self._source is not None and self._admission is not None:
+            self._gauges.refresh(self._source, self._admission)
 
     def _say_started(self) -> None:
         log.info(
@@ -283,80 +252,6 @@ class Service:
             models=sorted({model for step in self._steps for model in step.models}),
             http_port=self.http_port,
         )
-
-
-def broker_of(settings: Settings) -> Broker:
-    """How to reach the broker."""
-    password = settings.kafka_sasl_password
-    return Broker(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        security_protocol=settings.kafka_security_protocol,
-        sasl_mechanism=settings.kafka_sasl_mechanism,
-        sasl_username=settings.kafka_sasl_username,
-        sasl_password=password.get_secret_value() if password else None,
-        ssl_cafile=settings.kafka_ssl_cafile,
-        ssl_certfile=settings.kafka_ssl_certfile,
-        ssl_keyfile=settings.kafka_ssl_keyfile,
-    )
-
-
-def client_of(settings: Settings) -> OpenAIChatClient:
-    """The model client."""
-    return OpenAIChatClient(
-        api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
-        base_url=settings.openai_base_url,
-        request_timeout_seconds=settings.request_timeout_seconds,
-        max_connections=settings.concurrency.ceiling,
-    )
-
-
-def shared_limits_of(settings: Settings) -> SharedLimits | None:
-    """Where all replicas count their limits together, if anywhere."""
-    if settings.shared_limits_url is None:
-        return None
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
-    return SharedLimits(
-        url=settings.shared_limits_url.get_secret_value(),
-        account=account_of(base_url=settings.openai_base_url, api_key=key),
-        burst_seconds=BURST_SECONDS,
-    )
-
-
-def topics_of(settings: Settings) -> list[str]:
-    """Every topic that the service reads or writes."""
-    return [settings.input_topic, settings.result_topic, settings.dead_letter_topic]
-
-
-def _subscription(settings: Settings) -> Subscription:
-    return Subscription(
-        topic=settings.input_topic,
-        group_id=settings.group_id,
-        group_instance_id=settings.group_instance_id,
-        ordering=settings.ordering,
-        open_limits=OpenLimits(
-            records_per_partition=settings.max_open_records_per_partition,
-            records=settings.max_open_records,
-            bytes=settings.max_open_bytes,
-        ),
-        commit_interval_seconds=settings.commit_interval_seconds,
-        drain_seconds=settings.drain_seconds,
-    )
-
-
-def _limits(settings: Settings, file: PipelineFile) -> Limits:
-    return Limits(
-        min_concurrency=settings.concurrency.floor,
-        max_concurrency=settings.concurrency.ceiling,
-        requests_per_minute=settings.requests_per_minute,
-        tokens_per_minute=settings.tokens_per_minute,
-        input_tokens_per_minute=settings.input_tokens_per_minute,
-        output_tokens_per_minute=settings.output_tokens_per_minute,
-        by_model={
-            model: MinuteLimits(**own.model_dump(exclude={"context_tokens"}))
-            for model, own in file.models.items()
-            if own.limits_minutes
-        },
-    )
 
 
 def _say_circuit(model: str, reason: str | None) -> None:

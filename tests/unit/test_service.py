@@ -13,6 +13,7 @@ import pytest
 from consumer import service
 from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.errors import ConfigurationError
+from consumer.parts import client_of
 from consumer.service import Service
 from consumer.settings import load_settings
 from tests.fakes.outbox import FakeOutbox
@@ -69,7 +70,7 @@ async def test_the_counters_that_exist_before_anything_happens() -> None:
     """Each dead letter of a step names one of the pipeline's, and each wait a limit that is set."""
     settings = load_settings({"openai_base_url": "http://unused", "requests_per_minute": 60})
     built = Service(settings)
-    client = service.client_of(settings)
+    client = client_of(settings)
     async with contextlib.AsyncExitStack() as cleanup:
         admission, _ = await built._admission_of(cleanup)
         built._pipeline_of(client, FakeOutbox(), admission)
