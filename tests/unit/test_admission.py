@@ -852,3 +852,18 @@ async def test_who_still_waits_is_charged_when_somebody_looks() -> None:
     desk.admission.limits_and_available()
     assert desk.waits == pytest.approx({"gate": 20})
     await desk.close()
+
+
+async def test_a_probe_cancelled_just_as_it_was_let_out_makes_way_too() -> None:
+    """It never ran, and nobody will hear of it."""
+    desk = Desk()
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    probe, second = await desk.call(), await desk.call()
+    alarm = desk.timer.next_alarm()
+    assert alarm is not None
+    desk.timer.advance_to(alarm)
+    probe.task.cancel()
+    await settled()
+    assert probe.admitted_at is None
+    assert second.is_inside()
+    await desk.close()
