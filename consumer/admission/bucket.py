@@ -12,9 +12,11 @@ class Bucket:
 
     Providers enforce a minute's limit in windows of about a second, so a bucket that started full would overshoot
     in its first minute: this one starts empty. And a burst of a whole window would fill it, so that a call which is a
-    few milliseconds faster on its way than the one before it is refused: half of it is enough. A request larger than
-    the burst waits, before it goes out, until the bucket has filled up for it; so in any span of time what was taken is
-    never more than rate times span plus one burst, or plus that one request.
+    few milliseconds faster on its way than the one before it is refused: half of it is enough.
+
+    A request larger than the burst goes out when the bucket is full, and puts it into debt; those behind it wait until
+    that is paid. So do providers: what is larger than their window could never pass otherwise. So in any span of time
+    what was taken is never more than rate times span plus one burst, or plus the last request.
     """
 
     def __init__(self, *, per_minute: float, now: float, burst_seconds: float = 0.5) -> None:
@@ -22,7 +24,6 @@ class Bucket:
         self._burst_seconds = burst_seconds
         self._rate = per_minute / SECONDS_PER_MINUTE
         self._burst = max(1.0, self._rate * burst_seconds)
-        self._depth = self._burst
         self._level = 0.0
         self._filled_at = now
 
@@ -36,29 +37,24 @@ class Bucket:
         self._fill(now)
         self.per_minute = per_minute
         self._rate = per_minute / SECONDS_PER_MINUTE
-        burst = max(1.0, self._rate * self._burst_seconds)
-        if self._depth == self._burst:
-            self._depth = burst
-        self._burst = burst
-        self._level = min(self._level, self._depth)
+        self._burst = max(1.0, self._rate * self._burst_seconds)
+        self._level = min(self._level, self._burst)
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
-        """How long until `amount` may be taken; 0 when it may be now. Whoever asks is taken to be next in the queue."""
+        """How long until `amount` may be taken; 0 when it may be now."""
         self._fill(now)
-        self._depth = max(self._burst, amount)
-        seconds = (amount - self._level) / self._rate
+        seconds = (min(amount, self._burst) - self._level) / self._rate
         return seconds if seconds > _ROUNDING_SECONDS else 0.0
 
     def take(self, amount: float, *, now: float) -> None:
         """Take it, into debt if need be."""
         self._fill(now)
         self._level -= amount
-        self._depth = self._burst
 
     def give_back(self, amount: float, *, now: float) -> None:
         """Return what was reserved and not used; a negative amount takes the difference."""
         self._fill(now)
-        self._level = min(self._depth, self._level + amount)
+        self._level = min(self._burst, self._level + amount)
 
     def available(self, *, now: float) -> float:
         """What could be taken at once; negative while in debt."""
@@ -66,9 +62,9 @@ class Bucket:
         return self._level
 
     def owed(self, *, now: float) -> float:
-        """How deep in debt it is; 0 when it is not."""
+        """What was taken beyond what there was."""
         return max(0.0, -self.available(now=now))
 
     def _fill(self, now: float) -> None:
-        self._level = min(self._depth, self._level + self._rate * (now - self._filled_at))
+        self._level = min(self._burst, self._level + self._rate * (now - self._filled_at))
         self._filled_at = now

@@ -48,8 +48,8 @@ class Grant:
 class Holding:
     """Stands in for a `Bucket` where a limit is shared: what is not in hand is waited for, nobody knows how long.
 
-    Grants add up, so that a request of any size is met in time; what they were saved up for and then was not taken goes
-    back.
+    Grants add up, so that a request of any size is met in time: one larger than a burst goes out for a whole burst, and
+    its debt is told to the one place. What they were saved up for and then was not taken goes back.
     """
 
     def __init__(self, *, per_minute: float) -> None:
@@ -75,7 +75,8 @@ class Holding:
         self.per_minute = per_minute
 
     def wait_seconds(self, amount: float, *, now: float) -> float:  # noqa: ARG002 - as a bucket has it
-        """0 when so much is in hand, else infinity. Whoever asks is taken to be next in the queue."""
+        """0 when so much is in hand, or a whole burst for more; else infinity. Whoever asks is next in the queue."""
+        amount = min(amount, self.burst)
         self._put_back(self._level - max(self.stock, amount))
         return 0.0 if amount - self._level <= _ROUNDING * max(1.0, amount) else math.inf
 
@@ -103,7 +104,8 @@ class Holding:
 
         What it says to return counts as told once `granted` follows.
         """
-        first, target = (queue[0], max(queue[0], min(sum(queue), self.stock))) if queue else (0.0, 0.0)
+        first = min(queue[0], self.burst) if queue else 0.0
+        target = max(first, min(sum(queue), self.stock))
         self._put_back(self._level - max(self.stock, target))
         self._put_back_idle(target, now)
         wanted = max(0.0, target - self._level)

@@ -25,15 +25,29 @@ def test_nothing_passes_before_it_is_granted() -> None:
 
 def test_grants_add_up_for_a_large_request() -> None:
     """What has come is not asked for again, and all of it goes out at once."""
-    holding = Holding(per_minute=600)
+    holding = Holding(per_minute=60_000)
     for has, lacks in ((0, 300), (120, 180), (240, 60)):
         assert holding.wait_seconds(300, now=0.0) == math.inf
         claim = holding.claim([300, 5], now=0.0)
-        assert claim == Claim(per_minute=600, wanted=lacks, needed=lacks, returned=0), has
+        assert claim == Claim(per_minute=60_000, wanted=lacks, needed=lacks, returned=0), has
         _granted(holding, min(120, lacks), wait_seconds=1.0)
     assert holding.wait_seconds(300, now=0.0) == 0
     holding.take(300, now=0.0)
     assert holding.available(now=0.0) == 0
+
+
+def test_a_request_larger_than_a_burst_goes_out_for_one() -> None:
+    """The rest is a debt, which the next claim tells."""
+    holding = Holding(per_minute=600)
+    claim = holding.claim([300], now=0.0)
+    assert claim is not None
+    assert claim.needed == holding.burst == 7
+    _granted(holding, 7)
+    assert holding.wait_seconds(300, now=0.0) == 0
+    holding.take(300, now=0.0)
+    told = holding.claim([], now=0.0)
+    assert told is not None
+    assert told.returned == -293
 
 
 def test_it_asks_for_what_the_queue_will_take_soon() -> None:
