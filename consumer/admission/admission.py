@@ -29,6 +29,7 @@ CONCURRENCY = "concurrency"
 GATE = "gate"
 CIRCUIT = "circuit"
 BUDGET = "budget"
+_OWN = frozenset({GATE, CIRCUIT, BUDGET})
 _DEFAULT_PAUSE_SECONDS = 1.0
 """After a refusal that does not say how long to wait."""
 
@@ -323,7 +324,8 @@ class Admission:
             if constraint is None:
                 return lane, None
             lane.held_back_by = (constraint, now)
-            claimed.update(lane.shared)
+            if constraint not in _OWN:  # a model that is paused keeps no limit from others
+                claimed.update(lane.shared)
             if seconds is not None:
                 soonest = seconds if soonest is None else min(soonest, seconds)
         return None, soonest

@@ -618,6 +618,18 @@ async def test_a_pause_is_for_the_model_that_asked_for_it() -> None:
     await desk.close()
 
 
+async def test_a_model_that_is_paused_keeps_no_shared_limit_from_others() -> None:
+    """It has come first, and yet it could not go."""
+    desk = Desk(requests_per_minute=600)
+    desk.refuse(60)
+    paused = await desk.call(model="m")
+    others = [await desk.call(model="b") for _ in range(5)]
+    await desk.timer.run(1)
+    assert not paused.is_inside()
+    assert all(call.is_inside() for call in others)
+    await desk.close()
+
+
 # How calls end
 
 

@@ -387,7 +387,10 @@ COURSE = st.lists(
 @settings(max_examples=60)
 @given(course=COURSE, per_minute=st.sampled_from([60, 600, 6000]))
 async def test_all_together_never_exceed_the_limit(course: list[tuple[str, int, int]], per_minute: int) -> None:
-    """In any span, in any course of events, replicas cut off or not: the rate times the span, and one burst."""
+    """In any span, in any course of events, replicas cut off or not: the rate times the span, and one burst.
+
+    Who is cut off leaves the debt of a large call to the others, and so adds it once more.
+    """
     site = await _started(replicas=3, tokens_per_minute=per_minute)
     for event, number, more in course:
         replica = site.replicas[number]
@@ -407,11 +410,13 @@ async def test_all_together_never_exceed_the_limit(course: list[tuple[str, int, 
                 replica.grantor.is_away = event == "cut off"
             case "wait":
                 await site.run(more / 100)
-    _check_spans(site.admitted, rate=per_minute / 60, replicas=3)
+    largest = max((call.ask.usage.input_tokens for call in site.admitted), default=0)
+    was_cut_off = any(event == "cut off" for event, _, _ in course)
+    _check_spans(site.admitted, rate=per_minute / 60, replicas=3, slack=3 * largest if was_cut_off else 0)
     await site.close()
 
 
-def _check_spans(calls: list[Call], *, rate: float, replicas: int) -> None:
+def _check_spans(calls: list[Call], *, rate: float, replicas: int, slack: float) -> None:
     """A burst of the account's, what each may have in hand or in a bucket of its own, and the last call of each."""
     burst = max(1.0, rate * BURST_SECONDS) + replicas * max(1.0, rate * STOCK_SECONDS)
     for first, begin in enumerate(calls):
@@ -420,4 +425,4 @@ def _check_spans(calls: list[Call], *, rate: float, replicas: int) -> None:
             used += call.usage.input_tokens
             last[id(call.desk)] = call.ask.usage.input_tokens
             span = (call.admitted_at or 0.0) - (begin.admitted_at or 0.0)
-            assert used <= rate * (span + 2 * TICK_SECONDS) + burst + max(burst, sum(last.values()))
+            assert used <= rate * (span + 2 * TICK_SECONDS) + burst + max(burst, sum(last.values())) + slack
