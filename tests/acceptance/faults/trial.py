@@ -30,7 +30,7 @@ from tests.acceptance.faults.watch import watching
 Mode = Literal["at_least_once", "exactly_once"]
 
 _LATENCY = ("--median-seconds", "0.15", "--sigma", "0.5")
-_CONCURRENCY = 6
+_CONCURRENCY = 6  # of each replica; the setting is of all together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ async def _stage(trial: Trial, ground: Ground, provider: Provider) -> AsyncItera
         "OPENAI_BASE_URL": provider.base_url,
         "DOCSLUICE_DELIVERY": trial.mode,
         "DOCSLUICE_MODE": "fused",
-        "DOCSLUICE_MAX_CONCURRENCY": str(_CONCURRENCY),
+        "DOCSLUICE_MAX_CONCURRENCY": str(_CONCURRENCY * scenario.replicas),
         "DOCSLUICE_LOG_FORMAT": "json",
         **names.settings(),
         **scenario.settings,
