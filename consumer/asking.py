@@ -130,8 +130,8 @@ class Asker:
             ) from fault
 
     def expected_cost_usd(self, request: ChatRequest) -> Decimal:
-        """What one call of the first choice is expected to cost."""
-        return self._prices.cost_usd(request.model, self._estimator.estimate(request)) or Decimal(0)
+        """What one call of the first choice is expected to cost, as far as that is known from calls before it."""
+        return self._prices.cost_usd(request.model, self._estimator.least(request)) or Decimal(0)
 
     async def _attempt(self, course: _Course) -> Answer:
         """One attempt; another model of the chain at once, where the first is failing or too small."""

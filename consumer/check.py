@@ -13,9 +13,10 @@ from consumer.errors import BrokerFault, DocsluiceError, ProviderMisconfigured, 
 from consumer.kafka.probe import missing_topics
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
-from consumer.llm.steps import steps_of
+from consumer.llm.steps import models_without_a_task, steps_of
 from consumer.parts import broker_of, client_of, shared_limits_of, topics_of
 from consumer.settings import Settings, unknown_variables
+from consumer.store.ledger import Ledger
 from consumer.store.shared_limits import LimitsAway
 
 _PATIENCE_SECONDS = 10.0
@@ -45,8 +46,10 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
     say(f"ok       pipeline {file.name} ({mode}): {tasks}")
     if settings.prices:
         say(f"ok       prices {settings.prices}: {', '.join(load_own_prices(settings.prices))}")
-    for problem in unknown_variables():
+    for problem in (*unknown_variables(), *models_without_a_task(file, steps)):
         say(f"DOUBTFUL settings: {problem}")
+    say(f"ok       limits {_limits(settings)}")
+    _check_state(settings, say)
     models = {step.model for step in steps}
     broker = await _tried(
         f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
@@ -58,6 +61,32 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
     )
     shared_limits = await _check_shared_limits(settings, say)
     return broker and provider and shared_limits
+
+
+def _limits(settings: Settings) -> str:
+    """Those that are set, in words."""
+    named = {
+        "requests a minute": settings.requests_per_minute,
+        "tokens a minute": settings.tokens_per_minute,
+        "input tokens a minute": settings.input_tokens_per_minute,
+        "output tokens a minute": settings.output_tokens_per_minute,
+        "dollars an hour": settings.budget_usd_per_hour,
+        "dollars a day": settings.budget_usd_per_day,
+    }
+    parts = [f"{value:,} {what}" for what, value in named.items() if value is not None]
+    return ", ".join([f"{settings.max_concurrency} calls at once", *(parts or ["no others"])])
+
+
+def _check_state(settings: Settings, say: Callable[[str], None]) -> None:
+    """Try the folder that a budget needs.
+
+    Raises:
+        ConfigurationError: it cannot be written to.
+    """
+    if settings.budget_usd_per_hour is None and settings.budget_usd_per_day is None:
+        return
+    Ledger(folder=settings.state_dir.expanduser(), member="check").close()
+    say(f"ok       state {settings.state_dir} (DOCSLUICE_STATE_DIR)")
 
 
 async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callable[[str], None]) -> bool:

@@ -31,7 +31,7 @@ from consumer.kafka.transactions import ExactlyOnceOutbox
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import Prices, load_own_prices
-from consumer.llm.steps import steps_of
+from consumer.llm.steps import models_without_a_task, steps_of
 from consumer.parts import broker_of, client_of, limits_of, shared_limits_of, subscription_of, topics_of
 from consumer.pipeline import Identity, Pipeline
 from consumer.settings import Settings
@@ -47,8 +47,10 @@ Done = TypeVar("Done")
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
 _CIRCUIT_REMEDIES = {
-    "faults": "call after call has failed; one is tried every few seconds until one is answered, and documents wait",
-    "quota": "the account is empty: pay, or raise its limit; one call is tried every ten seconds, and documents wait",
+    "faults": "call after call has failed; one is tried every few seconds until one is answered; documents "
+    "wait, or go to the next model of their task",
+    "quota": "the account is empty: pay, or raise its limit; one call is tried every ten seconds; documents "
+    "wait, or go to the next model of their task",
 }
 _PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
 _HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
@@ -74,6 +76,8 @@ class Service:
         self._prices = Prices(own=load_own_prices(settings.prices) if settings.prices else None)
         self._metrics = Metrics()
         self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
+        for problem in models_without_a_task(self._file, self._steps):
+            log.warning("pipeline.unused_limits", problem=problem)
         for step in self._steps:
             for model in step.models:
                 self._metrics.expect_task(task=step.name, model=model)

@@ -30,6 +30,9 @@ PREFIX = "DOCSLUICE_"
 _ENV_FILE = ".env"
 _AUTO = re.compile(r"(?P<fixed>\d{1,9})|auto:(?P<floor>\d{1,9})\.\.(?P<ceiling>\d{1,9})")
 _MOST_CONCURRENCY = 10_000
+_CONCURRENCY_RULE = (
+    f"must be a whole number from 1 to {_MOST_CONCURRENCY:,}, or a range in which to find it, such as auto:4..128"
+)
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
 _LARGEST_PORT = 65_535
@@ -68,10 +71,10 @@ def _concurrency(text: str) -> Concurrency:
     """`16`, or `auto:4..128`."""
     numbers = _AUTO.fullmatch(text)
     if numbers is None:
-        raise ValueError("must be a whole number, or a range in which to find it, such as auto:4..128")
+        raise ValueError(_CONCURRENCY_RULE)
     found = Concurrency(int(numbers["floor"] or numbers["fixed"]), int(numbers["ceiling"] or numbers["fixed"]))
     if not 1 <= found.floor <= found.ceiling <= _MOST_CONCURRENCY:
-        raise ValueError(f"must be from 1 to {_MOST_CONCURRENCY:,}, and a range must begin with the smaller number")
+        raise ValueError(_CONCURRENCY_RULE)
     return found
 
 

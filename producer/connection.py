@@ -31,6 +31,7 @@ from producer.printable import printable
 REQUEST_TIMEOUT_MS = 10_000
 """One request. A broker that accepts connections and says nothing can take us so far past the end of our patience."""
 _RETRY_SECONDS = 0.5
+_CREDENTIALS = ("SASL_USERNAME", "SASL_PASSWORD")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _SECURITY = "DOCSLUICE_KAFKA_"
@@ -97,6 +98,11 @@ def _security(environment: Mapping[str, str]) -> dict[str, Any]:
     security: dict[str, Any] = {"security_protocol": protocol}
     if protocol.startswith("SASL_"):
         security |= _sasl(environment)
+    elif unsent := [name for name in _CREDENTIALS if environment.get(_SECURITY + name)]:
+        raise WrongUsage(
+            f"{_SECURITY}{unsent[0]} would not be sent with {_SECURITY}SECURITY_PROTOCOL={protocol}:"
+            " set that to SASL_SSL, or to SASL_PLAINTEXT in a closed network"
+        )
     if protocol.endswith("SSL"):
         security["ssl_context"] = _ssl_context(environment)
     return security
@@ -106,9 +112,9 @@ def _sasl(environment: Mapping[str, str]) -> dict[str, str]:
     mechanism = environment.get(_SECURITY + "SASL_MECHANISM", "PLAIN").upper()
     if mechanism not in _MECHANISMS:
         raise WrongUsage(f"{_SECURITY}SASL_MECHANISM must be one of {', '.join(_MECHANISMS)}, not {mechanism!r}")
-    missing = [name for name in ("SASL_USERNAME", "SASL_PASSWORD") if _SECURITY + name not in environment]
+    missing = [_SECURITY + name for name in _CREDENTIALS if _SECURITY + name not in environment]
     if missing:
-        raise WrongUsage(f"{_SECURITY}{missing[0]} is not set, and SASL needs it")
+        raise WrongUsage(f"{', '.join(missing)} not set, and SASL needs it")
     return {
         "sasl_mechanism": mechanism,
         "sasl_plain_username": environment[_SECURITY + "SASL_USERNAME"],

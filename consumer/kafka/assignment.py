@@ -117,6 +117,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._metrics.rebalances_total.inc()
         self._note_rebalance(time.monotonic())
         log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
+        if not list(assigned) and self.partition_count():
+            log.warning("partitions.none", remedy="others of the group have all of them, and this one nothing to do")
         for topic in self.consumer.subscription():
             if not self.consumer.partitions_for_topic(topic):
                 log.error(

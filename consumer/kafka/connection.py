@@ -81,7 +81,10 @@ async def started(make: Callable[[], Any], *, doing: str) -> Any:
         try:
             await client.start()
         except BaseException:
-            await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+            # Its end may wait for the very answer that its start has waited for.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
             raise
         return client
 

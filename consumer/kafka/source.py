@@ -314,7 +314,10 @@ class Source:
 
     def _balance(self) -> None:
         """Pause everything while there is a reason to hold; resume what was paused, once there is room."""
-        self._held_for = self._why_hold()
+        reason = self._why_hold()
+        if reason != self._held_for:
+            log.warning("consumption.paused" if reason else "consumption.resumed", reason=reason or self._held_for)
+        self._held_for = reason
         self._assignment.held = self._held_for is not None
         if self._assignment.held:
             self._assignment.pause(life for life in self._assignment.partitions if not life.paused)

@@ -46,6 +46,12 @@ class TokenEstimator:
         expected = outputs.expected if outputs and outputs.expected is not None else min(bound, _OUTPUT_TOKENS)
         return Usage(input_tokens=max(1, round(request.input_bytes / ratio)), output_tokens=max(1, expected))
 
+    def least(self, request: ChatRequest) -> Usage:
+        """The same as far as it is known: before the first answer of a step nothing is known of its output."""
+        estimate = self.estimate(request)
+        outputs = self._outputs.get((request.step, request.model))
+        return estimate if outputs else Usage(input_tokens=estimate.input_tokens)
+
     def learn(self, request: ChatRequest, usage: Usage) -> None:
         """Take the provider's own count of a call into account."""
         if usage.input_tokens > 0:

@@ -72,11 +72,11 @@ class Task(_Part):
 class ModelLimits(_Part):
     """What one model allows, where that is not what the account allows; None means not known."""
 
-    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    input_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    output_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    context_tokens: int | None = Field(default=None, gt=0)
+    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
+    tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
+    input_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
+    output_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
+    context_tokens: int | None = Field(default=None, gt=0, strict=True)
 
     @property
     def limits_minutes(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,16 @@ class Step:
         if not isinstance(fields, dict):
             raise InvalidAnswer("it is not a JSON object")
         return {task.name: _read(task, fields) for task in self.tasks}
+
+
+def models_without_a_task(pipeline: PipelineFile, steps: Iterable[Step]) -> list[str]:
+    """A sentence for each model that the file has limits for and that no task asks, most likely a misspelt one."""
+    asked = {model for step in steps for model in step.models}
+    return [
+        f"{pipeline.name}: models.{model} is no model of any task; they are {', '.join(sorted(asked))}"
+        for model in pipeline.models
+        if model not in asked
+    ]
 
 
 def steps_of(pipeline: PipelineFile, *, mode: str, default_model: str) -> tuple[Step, ...]:

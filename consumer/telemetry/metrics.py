@@ -193,7 +193,7 @@ CATALOGUE = (
         Gauge,
         {"window": ANY},
         meaning="The part of this replica's share of the budget that is spent, in the present hour and day (UTC).",
-        remedy="At 1 nothing more goes out until the window is over; raise DOCSLUICE_BUDGET_USD_PER_HOUR or _PER_DAY.",
+        remedy="Near 1 nothing more goes out until it is over; raise DOCSLUICE_BUDGET_USD_PER_HOUR or _PER_DAY.",
     ),
     Metric(
         "useful_replicas",
@@ -247,7 +247,8 @@ CATALOGUE = (
     Metric(
         "backlog_eta_seconds",
         Gauge,
-        meaning="Seconds until the backlog is done at the present pace; not a number while nothing ends.",
+        meaning="Seconds until the backlog is done at the pace of the last minutes; not a number while that is not "
+        "known, or reading is paused for the provider or the budget.",
         remedy="Too long: raise what limits you; see admission_wait_seconds_total.",
     ),
     Metric(

@@ -755,12 +755,19 @@ async def test_other_rejections_are_not_shopped_around() -> None:
 
 async def test_a_document_that_would_cost_too_much_is_never_asked_about() -> None:
     """All its calls together are held against the bound; one cheap enough passes."""
-    lab = Lab(max_cost_usd=Decimal("0.000001"))
+    lab = Lab(max_cost_usd=Decimal("0.00000001"))
     rejection = await lab.rejection()
     assert rejection.reason is DeadLetterReason.TOO_LARGE
     assert "DOCSLUICE_MAX_COST_USD_PER_DOCUMENT" in str(rejection)
     assert lab.client.requests == []
     assert await Lab(max_cost_usd=Decimal(1)).analyze() == OUTPUTS
+
+
+async def test_what_an_answer_costs_is_known_from_answers() -> None:
+    """Before the first one only the document is counted, or a first guess would turn a whole topic away."""
+    lab = Lab(steps=steps()[:1], max_cost_usd=Decimal("0.00005"))
+    assert await lab.analyze("short") == {"summary": OUTPUTS["summary"]}
+    assert (await lab.rejection()).reason is DeadLetterReason.TOO_LARGE
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,9 @@ def test_a_group_that_does_not_come_to_rest(times: range, said: int) -> None:
     assert [entry["event"] for entry in logs] == ["group.unsettled"] * said
 
 
-@pytest.mark.parametrize(("partitions", "said"), [({0, 1}, []), (None, ["topic.gone"])])
+@pytest.mark.parametrize(("partitions", "said"), [({0, 1}, ["partitions.none"]), (None, ["topic.gone"])])
 async def test_a_topic_that_is_gone_is_said(partitions: set[int] | None, said: list[str]) -> None:
-    """A member without partitions is none to worry about; a topic without them is."""
+    """A member without partitions has nothing to do, which is said; a topic without them is something else."""
     with capture_logs() as logs:
         await _assignment(partitions).on_partitions_assigned([])
     assert [entry["event"] for entry in logs] == ["partitions.assigned", *said]

@@ -11,7 +11,7 @@ import structlog
 
 from consumer.__main__ import main
 from consumer.check import check
-from consumer.errors import BrokerFault
+from consumer.errors import BrokerFault, ConfigurationError
 from consumer.kafka.connection import Broker
 from consumer.kafka.probe import missing_topics
 from consumer.settings import load_settings
@@ -19,6 +19,7 @@ from consumer.settings import load_settings
 NOBODY, NOBODY_ELSE = "localhost:1", "127.0.0.1:2"
 REFUSED = "no connection to the provider (connection refused)"
 PIPELINE = "ok       pipeline built-in (fanout): summary, category, keywords"
+LIMITS = "ok       limits 16 calls at once, no others"
 
 
 async def _said(**overrides: Any) -> list[str]:
@@ -35,6 +36,7 @@ async def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert await _said() == [
             PIPELINE,
+            LIMITS,
             f"FAILED   broker {NOBODY} (KAFKA_BOOTSTRAP_SERVERS): connection refused",
             f"FAILED   provider http://{NOBODY_ELSE}/v1 (OPENAI_BASE_URL): {REFUSED}",
         ]
@@ -43,7 +45,7 @@ async def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_each_of_several_servers_has_its_cause() -> None:
     """By its address, in one line all the same."""
-    _, broker, _ = await _said(kafka_bootstrap_servers=f"{NOBODY}, [::1]:1,{NOBODY_ELSE}")
+    *_, broker, _ = await _said(kafka_bootstrap_servers=f"{NOBODY}, [::1]:1,{NOBODY_ELSE}")
     assert broker.endswith(
         f"(KAFKA_BOOTSTRAP_SERVERS): {NOBODY_ELSE}: connection refused; ::1:1: connection refused; "
         f"{NOBODY}: connection refused"
@@ -63,7 +65,7 @@ async def test_the_log_of_the_client_is_as_before(caplog: pytest.LogCaptureFixtu
 async def test_a_certificate_file_that_cannot_be_used(tmp_path: Path) -> None:
     """It is told as what is wrong with the broker's settings."""
     missing = str(tmp_path / "none.pem")
-    _, broker, _ = await _said(kafka_security_protocol="SSL", kafka_ssl_cafile=missing)
+    *_, broker, _ = await _said(kafka_security_protocol="SSL", kafka_ssl_cafile=missing)
     assert "(KAFKA_BOOTSTRAP_SERVERS): DOCSLUICE_KAFKA_SSL_CAFILE" in broker
 
 
@@ -81,5 +83,28 @@ def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]
     assert main(["check", *flags]) == 1
     shown = capsys.readouterr()
-    assert len(shown.out.splitlines()) == 4
+    assert len(shown.out.splitlines()) == 5
     assert shown.err == ""
+
+
+async def test_limits_and_the_state_folder_are_shown(tmp_path: Path) -> None:
+    """What is set, in words; and that the folder which a budget needs can be written to."""
+    _, limits, state, *_ = await _said(
+        max_concurrency="auto:2..8", tokens_per_minute=90_000, budget_usd_per_day="2.50", state_dir=tmp_path / "s"
+    )
+    assert limits == "ok       limits auto:2..8 calls at once, 90,000.0 tokens a minute, 2.50 dollars a day"
+    assert state == f"ok       state {tmp_path / 's'} (DOCSLUICE_STATE_DIR)"
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ConfigurationError, match="DOCSLUICE_STATE_DIR"):
+        await _said(budget_usd_per_day="1", state_dir=tmp_path / "file" / "s")
+
+
+async def test_limits_of_a_model_that_nobody_asks_are_doubtful(tmp_path: Path) -> None:
+    """They are most likely a misspelt model's, and would never be kept to."""
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "name: p\nmodels: {gpt-4o-mni: {requests_per_minute: 5}}\n"
+        "tasks: [{name: a, prompt: P, output: {type: text}, model: gpt-4o-mini}]\n"
+    )
+    lines = await _said(pipeline=file)
+    assert lines[1] == "DOUBTFUL settings: p: models.gpt-4o-mni is no model of any task; they are gpt-4o-mini"

@@ -145,7 +145,7 @@ BAD_VALUES = [
     ("DOCSLUICE_ORDERING", "random", "must be one of unordered, key, partition"),
     ("DOCSLUICE_MODEL", " ", "must not be empty"),
     ("DOCSLUICE_MODE", "fussed", "must be one of fanout, fused"),
-    ("DOCSLUICE_MAX_CONCURRENCY", "0", "must be from 1 to 10,000"),
+    ("DOCSLUICE_MAX_CONCURRENCY", "0", "must be a whole number from 1 to 10,000"),
     ("DOCSLUICE_MAX_CONCURRENCY", "many", "must be a whole number"),
     ("DOCSLUICE_MAX_CONCURRENCY", "1.5", "must be a whole number"),
     ("DOCSLUICE_REQUESTS_PER_MINUTE", "0", "must be greater than 0"),
