@@ -29,6 +29,8 @@ from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
+_LONGEST_ASKED_SECONDS = 30.0
+"""Whatever a failing server asks for: it may be well again long before, and the document holds back the commit."""
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
 
 
@@ -171,7 +173,7 @@ class Asker:
             usage=estimate,
             output_bound=request.sampling.max_output_tokens,
             cost_usd=self._prices.cost_usd(request.model, estimate) or Decimal(0),
-            may_divert=any(other.model != request.model for other, _ in well),
+            alternatives=tuple(other.model for other, _ in fitting if other.model != request.model),
         )
         return request, ask
 
@@ -277,7 +279,7 @@ def _pause_seconds(state: tenacity.RetryCallState) -> float:
     if isinstance(fault, AttemptFailed) and fault.waits_in_queue:
         return 0.0
     asked = fault.retry_after_seconds if isinstance(fault, AttemptFailed) else None
-    return (asked or 0.0) + _BACKOFF(state)
+    return min(asked or 0.0, _LONGEST_ASKED_SECONDS) + _BACKOFF(state)
 
 
 def _judge(request: ChatRequest, answer: Answer) -> RecordRejected | None:

@@ -155,7 +155,8 @@ class Service:
         """Finish what has been begun; what has not is read again by whoever comes next."""
         released = pipeline.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
-        unfinished = await source.drain(seconds=self._settings.drain_seconds)
+        give_up = self._admission.give_up_if_still if self._admission else lambda: None
+        unfinished = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
         log.info("service.drained", unfinished=len(unfinished), records=unfinished[:_NAMED_RECORDS])
         if source.fault.done():
             source.fault.result()
@@ -185,6 +186,7 @@ class Service:
             timer=asyncio.get_running_loop(),
             on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
             on_circuit=_say_circuit,
+            on_gate=_say_gate,
             on_change=change.set,
             budget=budget,
         )
@@ -263,6 +265,10 @@ def _say_circuit(model: str, reason: str | None) -> None:
         log.warning("circuit.closed", model=model)
     else:
         log.error("circuit.opened", model=model, reason=reason, remedy=_CIRCUIT_REMEDIES[reason])
+
+
+def _say_gate(model: str, seconds: float) -> None:
+    log.warning("gate.closed", model=model, seconds=round(seconds), remedy="the provider has asked for a long pause")
 
 
 def installed_version() -> str:

@@ -96,9 +96,13 @@ class LimitSharing:
         try:
             if self._is_away or not self._is_shared:
                 await self._come_back()
-            return await self._exchange(share=self._share)
+            seconds = await self._exchange(share=self._share)
         except LimitsAway as away:
             return self._wait_for_return(str(away))
+        if self._is_away:
+            self._is_away = False
+            log.warning("limits.back")
+        return seconds
 
     async def _go_on(self) -> None:
         while True:
@@ -125,11 +129,11 @@ class LimitSharing:
     def _wait_for_return(self, reason: str) -> float:
         """Our share is our own again only when the grantor cannot have heard of us for the length of a lease."""
         now = self._clock.time()
-        if self._is_shared and not self._is_away:
+        if self._is_shared:
             self._admission.claims.unanswered()
-            self._alone_at = now + LEASE_SECONDS
         if not self._is_away:
             self._is_away = True
+            self._alone_at = now + LEASE_SECONDS
             log.warning("limits.away", error=reason, remedy=_REMEDY)
         if self._is_shared and now >= self._alone_at:
             self._is_shared = False
@@ -137,12 +141,10 @@ class LimitSharing:
         return min(_RETRY_SECONDS, self._alone_at - now) if self._is_shared else _RETRY_SECONDS
 
     async def _come_back(self) -> None:
-        """Try it with a share of nothing, which is no loss when nobody answers; then bring in our own."""
-        await self._grantor.exchange({}, share=0.0)
+        """Try it with a share and claims of nothing, which is no loss when nobody answers; then bring in our own."""
+        nothing = {key: Asked(**asdict(claim)) for key, claim in self._admission.claims.nothing().items()}
+        await self._grantor.exchange(nothing, share=0.0)
         if not self._is_shared:
             self._is_shared = True
             self._admission.set_shared(True)
-        if self._is_away:
-            self._is_away = False
-            log.warning("limits.back")
         self._told_share = 0.0

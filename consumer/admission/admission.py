@@ -30,6 +30,11 @@ GATE = "gate"
 CIRCUIT = "circuit"
 BUDGET = "budget"
 _OWN = frozenset({GATE, CIRCUIT, BUDGET})
+_TOLD_SECONDS = 10.0
+_LONGEST_ALARM_SECONDS = 60.0
+"""The budget's windows go by the time of day, which may jump: it is looked at once a minute."""
+_PAUSE_AT_WAITERS = 8
+"""So many must wait at an open circuit before nothing more is read: of fewer, none may be the one that closes it."""
 _DEFAULT_PAUSE_SECONDS = 1.0
 """After a refusal that does not say how long to wait."""
 
@@ -47,15 +52,15 @@ class Timer(Protocol):
 
 
 class CircuitOpened(Exception):
-    """To a call that may divert: the model it waits for fails."""
+    """To a call that has an alternative: the model it waits for fails, and the other one does not."""
 
 
 class Admission:
     """Admits calls within `limits` and `budget`, and hears from their permits how they ended.
 
     `on_wait(constraint, seconds)` hears how long each constraint held calls back; `on_circuit(model, reason)` when a
-    model's circuit opens, and with None when it closes; `on_change()` whenever there may be something to claim.
-    `clock` is the time of day, by which the budget's windows go.
+    model's circuit opens, and with None when it closes; `on_gate(model, seconds)` of a long pause; `on_change()`
+    whenever there may be something to claim. `clock` is the time of day, by which the budget's windows go.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Admission:
         timer: Timer,
         on_wait: Callable[[str, float], None],
         on_circuit: Callable[[str, str | None], None] = lambda _model, _reason: None,
+        on_gate: Callable[[str, float], None] = lambda _model, _seconds: None,
         on_change: Callable[[], None] = lambda: None,
         budget: Budget | None = None,
         clock: Callable[[], float] = time.time,
@@ -72,6 +78,7 @@ class Admission:
         self._timer = timer
         self._on_wait = on_wait
         self._on_circuit = on_circuit
+        self._on_gate = on_gate
         self._on_change = on_change
         self._clock = clock
         self._concurrency = AdaptiveConcurrency(
@@ -91,7 +98,7 @@ class Admission:
         """Wait for a place in the queue's order, and hold one of the concurrent slots while inside.
 
         Raises:
-            CircuitOpened: the model fails, and the call may divert.
+            CircuitOpened: the model fails, and an alternative does not.
         """
         lane = self._lane(ask.model)
         waiter = await self._wait_for_turn(lane, ask)
@@ -110,12 +117,15 @@ class Admission:
             self._admit_ready()
 
     def fits(self, ask: Ask) -> str | None:
-        """None when such a call can ever pass, else a sentence: more than a whole minute's limit never can."""
+        """None when such a call can ever pass, else a sentence: more than a whole minute's limit never can.
+
+        Only by what a person has set: a provider's word is kept to, but turns no document away.
+        """
         lane = self._lane(ask.model)
         for quota in lane.quotas:
             amount = quota.amount(ask.usage)
-            if quota.name != REQUESTS and quota.whole is not None and amount > quota.whole:
-                return f"needs about {amount} {quota.name}, and the limit is {quota.whole:.0f} a minute"
+            if quota.name != REQUESTS and quota.configured is not None and amount > quota.configured:
+                return f"needs about {amount} {quota.name}, and the limit is {quota.configured:.0f} a minute"
         return None
 
     def is_failing(self, model: str) -> bool:
@@ -124,12 +134,30 @@ class Admission:
 
     def would_take(self, model: str) -> bool:
         """Whether a call to a model could go out but for the limits: it is well, or is to be tried whether it is."""
-        return self._lane(model).circuit.wait_seconds(now=self._timer.time()) == 0
+        lane, now = self._lane(model), self._timer.time()
+        if lane.circuit.is_open:
+            return lane.circuit.wait_seconds(now=now) == 0 and lane.head() is None
+        return lane.gate.wait_seconds(now=now, crowd=self.max_in_flight) < _TOLD_SECONDS
 
     def pause_reason(self) -> str | None:
         """Why nothing more should be read for now: `circuit` or `budget`, for as long as calls wait for it; or None."""
-        held = {lane.held_back_by[0] for lane in self._lanes if lane.held_back_by}
-        return next((reason for reason in (BUDGET, CIRCUIT) if reason in held), None)
+        waiting = [lane for lane in self._lanes if lane.held_back_by and lane.waiters]
+        if any(lane.held_back_by and lane.held_back_by[0] == BUDGET for lane in waiting):
+            return BUDGET
+        waiters = sum(len(lane.waiters) for lane in waiting)
+        is_well = any(not lane.circuit.is_open for lane in self._lanes)
+        return CIRCUIT if not is_well and waiters >= max(_PAUSE_AT_WAITERS, self.max_in_flight) else None
+
+    def give_up_if_still(self) -> None:
+        """Let go of all who wait, when no call is under way and nothing but the end of a pause would let one out.
+
+        For a drain: whoever waits for a provider that is down, or for a budget, would only use up its time.
+        """
+        waiting = [lane for lane in self._lanes if lane.waiters]
+        if self._in_flight or not all(lane.held_back_by and lane.held_back_by[0] in _OWN for lane in waiting):
+            return
+        for waiter in [waiter for lane in waiting for waiter in lane.waiters]:
+            waiter.admitted.cancel()
 
     def set_share(self, share: float) -> None:
         """Which part of every limit is ours, when several replicas share an account."""
@@ -198,8 +226,6 @@ class Admission:
         return max(1, int(self._concurrency.limit * self._share))
 
     async def _wait_for_turn(self, lane: Lane, ask: Ask) -> Waiter:
-        if ask.may_divert and not self.would_take(ask.model):
-            raise CircuitOpened
         waiter = Waiter(next(self._arrivals), ask, asyncio.get_running_loop().create_future())
         self._account_waits()
         lane.waiters.append(waiter)
@@ -245,6 +271,7 @@ class Admission:
         self._concurrency.answered(
             seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=everyones, now=now
         )
+        permit.lane.gate.answered()
         self.note_judgement(permit)
 
     def note_judgement(self, permit: Permit) -> None:
@@ -252,12 +279,18 @@ class Admission:
         if permit.lane.circuit.answered(is_probe=permit.is_probe):
             permit.lane.gate.open(now=self._timer.time())
             self._on_circuit(permit.lane.model, None)
+            for lane in self._lanes:
+                if lane.circuit.is_open:
+                    self._divert(lane)
 
     def note_refusal(self, permit: Permit, *, pause_seconds: float | None) -> None:
         """See `House.note_refusal`."""
         now = self._timer.time()
         self.note_judgement(permit)
-        permit.lane.gate.close(_DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds, now=now)
+        asked = _DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds
+        closed_for = permit.lane.gate.close(asked, now=now)
+        if closed_for >= _TOLD_SECONDS:
+            self._on_gate(permit.lane.model, closed_for)
         for quota in permit.lane.learned:
             quota.refused(now=now)
 
@@ -286,13 +319,17 @@ class Admission:
             permit.lane.circuit.given_up(now=self._timer.time())
 
     def _opened(self, lane: Lane) -> None:
-        """Tell, and let those go elsewhere who can."""
         self._on_circuit(lane.model, lane.circuit.opened_for)
+        self._divert(lane)
+
+    def _divert(self, lane: Lane) -> None:
+        """Let those choose again who wait for a model that fails, and have another one that does not."""
         self._account_waits()
-        for waiter in [waiter for waiter in lane.waiters if waiter.ask.may_divert]:
-            lane.waiters.remove(waiter)
-            if not waiter.has_left:
-                waiter.admitted.set_exception(CircuitOpened())
+        for waiter in list(lane.waiters):
+            if any(self.would_take(model) for model in waiter.ask.alternatives):
+                lane.waiters.remove(waiter)
+                if not waiter.has_left:
+                    waiter.admitted.set_exception(CircuitOpened())
 
     def _admit_ready(self) -> None:
         """Admit as many as there is room for, then set the alarm for the next one."""
@@ -306,7 +343,7 @@ class Admission:
                 break
             self._let_out(ready)
         if seconds is not None:
-            self._alarm = self._timer.call_later(seconds, self._admit_ready)
+            self._alarm = self._timer.call_later(min(seconds, _LONGEST_ALARM_SECONDS), self._admit_ready)
         self._on_change()
 
     def _look(self) -> tuple[Lane | None, float | None]:
@@ -369,15 +406,20 @@ class Admission:
         lane.gate.passed()
         lane.held_back_by = None
         self._in_flight += 1
-        waiter.admitted.set_result(lane.circuit.sent(now=now))
+        is_probe = lane.circuit.sent(now=now)
+        waiter.admitted.set_result(is_probe)
+        if is_probe:
+            self._divert(lane)
 
     def _account_waits(self) -> None:
         now = self._timer.time()
         for lane in self._lanes:
             lane.account_wait(self._on_wait, now=now)
 
-    def _own_wait(self, lane: Lane, waiter: Waiter, now: float) -> float:
-        return max(self._own_waits(lane, waiter.ask, now).values())
+    def _own_wait(self, lane: Lane, waiter: Waiter, now: float) -> tuple[float, bool]:
+        waits = self._own_waits(lane, waiter.ask, now)
+        longest = max(waits, key=waits.__getitem__)
+        return waits[longest], longest in _OWN
 
     def _lane(self, model: str) -> Lane:
         return self._lanes.of(model, now=self._timer.time())

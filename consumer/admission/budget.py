@@ -31,7 +31,8 @@ class _Window:
         """Begin the window that `now` is in: windows are aligned to the epoch, so hours and days are those of UTC."""
         begin = now // self.seconds * self.seconds
         if begin > self.began_at:
-            self.began_at, self.spent_usd = begin, _NOTHING
+            self.spent_usd = _NOTHING
+        self.began_at = begin  # of a clock that was ahead and went back, what was spent stays
 
 
 class Budget:

@@ -13,11 +13,12 @@ from consumer.admission.quota import Quota
 class Claims:
     """Those of all lanes, by the keys of their quotas.
 
-    `own_wait` says how many seconds a call has to wait for what is no other replica's affair. Nothing is asked for one
-    that has to wait for longer than about the time that it takes to ask again.
+    `own_wait` says how many seconds a call has to wait for what is no other replica's affair, and whether that is a
+    pause of its model or of the budget. Nothing is asked for one that has to wait for longer than about the time that
+    it takes to ask again.
     """
 
-    def __init__(self, *, lanes: Lanes, own_wait: Callable[[Lane, Waiter, float], float]) -> None:
+    def __init__(self, *, lanes: Lanes, own_wait: Callable[[Lane, Waiter, float], tuple[float, bool]]) -> None:
         self._lanes = lanes
         self._own_wait = own_wait
         self._is_over = False
@@ -27,6 +28,14 @@ class Claims:
         queues = {} if self._is_over else self._queues(now)
         found = {key: holding.claim(queues.get(key, ()), now=now) for key, holding in self._holdings().items()}
         return {key: claim for key, claim in found.items() if claim is not None}
+
+    def nothing(self) -> Mapping[str, Claim]:
+        """A claim of nothing on each limit: whoever answers it would answer others."""
+        return {
+            quota.key: Claim(per_minute=quota.whole, wanted=0.0, needed=0.0, returned=0.0)
+            for quota in self._lanes.quotas()
+            if quota.key and quota.whole is not None
+        }
 
     def granted(self, grants: Mapping[str, Grant]) -> None:
         """The answer to them."""
@@ -54,7 +63,10 @@ class Claims:
         heads = [(head, lane) for lane in self._lanes if (head := lane.head())]
         held: set[Quota] = set()
         for head, lane in sorted(heads, key=lambda found: found[0].number):
-            if held.intersection(lane.quotas) or self._own_wait(lane, head, now) > STOCK_SECONDS:
+            seconds, is_paused = self._own_wait(lane, head, now)
+            if is_paused and seconds > STOCK_SECONDS:
+                continue  # its model or the budget is; no limit is kept from others for it
+            if held.intersection(lane.quotas) or seconds > STOCK_SECONDS:
                 held.update(lane.shared)  # whoever came first has the first claim to them: they would only lie about
             else:
                 _line_up(lane, {quota: queues[quota] for quota in lane.quotas if quota in queues})

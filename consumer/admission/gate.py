@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+_LEAST_PAUSE_SECONDS = 0.25
+_LONGEST_LEAST_SECONDS = 15.0
+_LONGEST_PAUSE_SECONDS = 60.0
+"""To ask once a minute costs nothing, and to believe a nonsensical word would cost the day."""
+
 
 class Gate:
     """Closed for as long as was asked, and then opened slowly.
 
     All who have waited meanwhile would otherwise go out in the same instant, and be refused again. The first `crowd`
-    calls after an opening are spread evenly over `opening_seconds`.
+    calls after an opening are spread evenly over `opening_seconds`. While nothing but refusals comes back, the least
+    pause doubles each time.
     """
 
     def __init__(self, *, opening_seconds: float = 2.0) -> None:
         self._opening_seconds = opening_seconds
         self._opens_at = float("-inf")
         self._passed = 0
+        self._refusals_in_a_row = 0
 
-    def close(self, seconds: float, *, now: float) -> None:
-        """Let nobody out for so long, unless that is known already."""
-        if now + seconds > self._opens_at:
-            self._opens_at = now + seconds
+    def close(self, seconds: float, *, now: float) -> float:
+        """Let nobody out for about so long, unless that is known already. For how long it is closed now."""
+        if now >= self._opens_at:
+            self._refusals_in_a_row += 1
+        least = min(_LONGEST_LEAST_SECONDS, _LEAST_PAUSE_SECONDS * 2 ** min(10, self._refusals_in_a_row - 1))
+        opens_at = now + min(max(seconds, least), _LONGEST_PAUSE_SECONDS)
+        if opens_at > self._opens_at:
+            self._opens_at = opens_at
             self._passed = 0
+        return self._opens_at - now
+
+    def answered(self) -> None:
+        """A call was answered: the next refusal is the first of its kind."""
+        self._refusals_in_a_row = 0
 
     def open(self, *, now: float) -> None:
         """Open now, slowly."""

@@ -39,11 +39,11 @@ class Ask:
     """A call that wants to go out.
 
     `usage` and `cost_usd` are estimates; `output_bound` is the most tokens that the answer may have, where that is set.
-    Who `may_divert` would rather ask another model than wait for one that fails.
+    `alternatives` are models that may be asked instead of one that fails.
     """
 
     model: str
     usage: Usage
     output_bound: int | None = None
     cost_usd: Decimal = Decimal(0)
-    may_divert: bool = False
+    alternatives: tuple[str, ...] = ()

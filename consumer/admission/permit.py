@@ -98,22 +98,23 @@ class Permit:
             self.said(fault.limits)
             if fault.is_overload:
                 self._house.note_overload(self)
+        # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
+        usage, cost_usd = None, _NOTHING
         match fault:
             case RateLimited():
-                self._house.settle(self, usage=Usage(), cost_usd=_NOTHING)
                 self._house.note_refusal(self, pause_seconds=fault.retry_after_seconds)
+                usage = Usage()
             case QuotaExhausted():
-                self._house.settle(self, usage=Usage(), cost_usd=_NOTHING)
                 self._house.note_empty_account(self)
+                usage = Usage()
             case RecordRejected() | ServiceFault():
-                self._house.settle(self, cost_usd=_NOTHING)
                 self._house.note_judgement(self)
             case CallTimedOut():
-                self._house.settle(self, cost_usd=self.reserved_usd)
                 self._house.note_fault(self)
+                cost_usd = self.reserved_usd
             case _:
-                self._house.settle(self, cost_usd=_NOTHING)
                 self._house.note_fault(self)
+        self._house.settle(self, usage=usage, cost_usd=cost_usd)
 
     def close(self) -> None:
         """The call is over, whether or not anything was said of it."""

@@ -84,6 +84,11 @@ class Quota:
         return self._bucket if isinstance(self._bucket, Holding) else None
 
     @property
+    def configured(self) -> float | None:
+        """The limit that a person has set."""
+        return self._known.get("configured")
+
+    @property
     def whole(self) -> float | None:
         """The account's limit a minute, as far as it is known."""
         return min(self._known.values(), default=None)

@@ -40,6 +40,7 @@ _REST_SECONDS = 0.2
 _POLL_GRACE_SECONDS = 2.0
 _JOINING_NOTICE_SECONDS = 5.0
 _LEAVE_SECONDS = 5.0
+_DRAIN_LOOK_SECONDS = 0.25
 _COMMIT_SECONDS = 60.0
 _STUCK_SECONDS = 300.0
 _SESSION_TIMEOUT_MS = 15_000
@@ -151,23 +152,24 @@ class Source:
             self._balance()
             self._say_stuck()
 
-    async def drain(self, *, seconds: float) -> list[str]:
+    async def drain(self, *, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> list[str]:
         """Open no more records, give the open ones so long to end, and let go of the rest; returns which those are.
 
-        They stay open, so nothing above them is committed and they are read again.
+        They stay open, so nothing above them is committed and they are read again. `meanwhile` is called now and then.
         """
         self._assignment.draining = True
         self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
         for life in self._assignment.partitions:
             life.lanes.release_waiting()
         tasks = self._assignment.partitions.tasks()
-        unfinished: set[asyncio.Task[bool]] = set()
-        if tasks:
-            _, unfinished = await asyncio.wait(tasks, timeout=seconds)
-        for task in unfinished:
+        deadline, left = time.monotonic() + seconds, tasks
+        while left and (remaining := deadline - time.monotonic()) > 0:
+            _, left = await asyncio.wait(left, timeout=min(remaining, _DRAIN_LOOK_SECONDS))
+            meanwhile()
+        for task in left:
             task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
-        return sorted(task.get_name() for task in unfinished)
+        await asyncio.gather(*left, return_exceptions=True)
+        return sorted(task.get_name() for task in tasks if task.cancelled())
 
     async def close(self) -> None:
         """Let go of all work, commit what has ended, and leave the group."""

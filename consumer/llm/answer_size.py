@@ -17,9 +17,12 @@ async def bound_answer(response: httpx2.Response) -> None:
 
     Reading on raises `httpx2.RemoteProtocolError`.
     """
-    is_packed = response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    most_bytes = _MOST_BYTES if encoding in {"", "identity"} else _MOST_COMPRESSED_BYTES
+    if "," in encoding:
+        most_bytes = 0  # packed twice it may unfold a millionfold
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - an async client has no other
-    response.stream = _Bounded(response.stream, _MOST_COMPRESSED_BYTES if is_packed else _MOST_BYTES)
+    response.stream = _Bounded(response.stream, most_bytes)
 
 
 class _Bounded(httpx2.AsyncByteStream):

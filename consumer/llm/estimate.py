@@ -11,6 +11,9 @@ from consumer.llm.chat import ChatRequest
 _BYTES_PER_TOKEN = 4.0
 _OUTPUT_TOKENS = 256
 _LEARNING_RATE = 0.1
+_LEAST_BYTES_PER_TOKEN, _MOST_BYTES_PER_TOKEN = 0.5, 16.0
+"""No text is beyond these; a provider's count that is, is not to turn documents away."""
+_MOST_OUTPUT_TOKENS = 100_000
 _REMEMBERED_OUTPUTS = 200
 _PERCENTILE = 0.9
 
@@ -56,6 +59,8 @@ class TokenEstimator:
         """Take the provider's own count of a call into account."""
         if usage.input_tokens > 0:
             seen = request.input_bytes / usage.input_tokens
+            seen = min(max(seen, _LEAST_BYTES_PER_TOKEN), _MOST_BYTES_PER_TOKEN)
             known = self._bytes_per_token.get(request.model, seen)
             self._bytes_per_token[request.model] = known + _LEARNING_RATE * (seen - known)
-        self._outputs.setdefault((request.step, request.model), _Outputs()).learn(usage.output_tokens)
+        bound = request.sampling.max_output_tokens or _MOST_OUTPUT_TOKENS
+        self._outputs.setdefault((request.step, request.model), _Outputs()).learn(min(usage.output_tokens, bound))

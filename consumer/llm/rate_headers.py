@@ -13,6 +13,7 @@ _SUFFIXES = {
 }
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_LONGEST_DURATION = 32
 _TOLERANCE = 0.25
 """Providers round what is left down, and the time until it is back to milliseconds."""
 
@@ -32,7 +33,7 @@ class SaidLimits:
         said = {}
         for suffix, name in _SUFFIXES.items():
             limit = _number(headers.get(f"x-ratelimit-limit-{suffix}"))
-            if limit is None or limit <= 0:
+            if limit is None or limit < 1:
                 continue
             remaining = _number(headers.get(f"x-ratelimit-remaining-{suffix}"))
             if self._known.get(name) != limit and _is_of_a_minute(
@@ -47,6 +48,8 @@ class SaidLimits:
 def duration_seconds(text: str | None) -> float | None:
     """`20ms`, `6m0s`, or plain seconds; None for anything else."""
     text = (text or "").strip().lower()
+    if len(text) > _LONGEST_DURATION:
+        return None
     if (seconds := _number(text)) is not None:
         return seconds
     parts = _DURATION.findall(text)

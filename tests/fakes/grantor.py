@@ -50,7 +50,7 @@ class FakeAccount:
 class FakeGrantor:
     """One replica's way to the account. `is_away` cuts it off, with `is_deaf` only the answers are lost.
 
-    `asked` is what was asked last.
+    `refuses_buckets` is a server that answers as long as nothing is asked of it. `asked` is what was asked last.
     """
 
     def __init__(self, account: FakeAccount, member: str) -> None:
@@ -58,12 +58,13 @@ class FakeGrantor:
         self._member = member
         self.is_away = False
         self.is_deaf = False
+        self.refuses_buckets = False
         self.is_closed = False
         self.exchanges = 0
         self.asked: Mapping[str, Asked] = {}
 
     async def exchange(self, asked: Mapping[str, Asked], *, share: float) -> Mapping[str, Granted]:
-        if self.is_away:
+        if self.is_away or (self.refuses_buckets and asked):
             raise LimitsAway("connection refused")
         self.exchanges += 1
         self.asked = asked

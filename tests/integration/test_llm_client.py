@@ -412,6 +412,10 @@ async def test_a_connection_that_breaks(answer: bytes) -> None:
     [
         pytest.param(HEAD + b"\r\n" + b" " * 17_000_000, id="plain"),
         pytest.param(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(300_000_000), 1), id="packed"),
+        pytest.param(
+            HEAD + b"Content-Encoding: gzip, gzip\r\n\r\n" + gzip.compress(gzip.compress(bytes(10_000_000))),
+            id="packed twice",
+        ),
     ],
 )
 async def test_an_answer_that_is_too_large_is_not_held(answer: bytes) -> None:

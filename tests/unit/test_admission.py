@@ -633,6 +633,12 @@ async def test_a_model_that_is_paused_keeps_no_shared_limit_from_others() -> Non
 # How calls end
 
 
+async def _ends_with(call: Call, fault: DocsluiceError) -> None:
+    assert call.permit is not None
+    call.permit.failed(fault)
+    await call.end()
+
+
 async def _fail(desk: Desk, fault: DocsluiceError, times: int, **ask: Any) -> None:
     for _ in range(times):
         call = await desk.call(**ask)
@@ -646,7 +652,7 @@ async def test_an_outage_lets_out_one_probe_at_a_time() -> None:
     desk = Desk(max_concurrency=10)
     await _fail(desk, ProviderUnavailable("no"), 5)
     assert desk.circuits == [("m", "faults")]
-    waiting = [await desk.call() for _ in range(8)]
+    waiting = [await desk.call() for _ in range(16)]
     for probes in range(1, 6):
         await desk.timer.run(3.01)
         (probe,) = (call for call in waiting if call.is_inside())
@@ -661,9 +667,9 @@ async def test_an_outage_lets_out_one_probe_at_a_time() -> None:
     assert desk.circuits == [("m", "faults"), ("m", None)]
     assert desk.admission.pause_reason() is None
     await desk.timer.run(2)
-    assert sum(call.is_inside() for call in waiting) == 3
+    assert sum(call.is_inside() for call in waiting) == 10
     times = [call.admitted_at for call in waiting if call.is_inside()]
-    assert len(set(times)) == 3, "not all in one instant"
+    assert len(set(times)) == 10, "not all in one instant"
     await desk.close()
 
 
@@ -692,28 +698,90 @@ async def test_a_probe_that_is_given_up_makes_way_for_another() -> None:
     await desk.close()
 
 
-async def test_who_may_divert_does_not_wait_for_a_model_that_fails() -> None:
-    """Neither who waits already, nor who comes later; a probe is let out all the same."""
+async def test_who_has_an_alternative_does_not_wait_for_a_model_that_fails() -> None:
+    """As soon as the circuit opens, for an alternative that is well; others wait."""
     desk = Desk(max_concurrency=1)
     stay = [await desk.call() for _ in range(6)]
-    leave = await desk.call(may_divert=True)
+    leave, stuck = await desk.call(alternatives=("b",)), await desk.call(alternatives=("m",))
     for call in stay[:5]:
-        assert call.permit is not None
-        call.permit.failed(ProviderUnavailable("no"))
-        await call.end()
+        await _ends_with(call, ProviderUnavailable("no"))
     with pytest.raises(CircuitOpened):
         await leave.task
-    late = await desk.call(may_divert=True)
-    with pytest.raises(CircuitOpened):
-        await late.task
+    assert not stuck.task.done()
     assert not desk.admission.would_take("m")
-    await stay[5].cancel()
-    await desk.timer.run(3)
-    assert desk.admission.would_take("m")
-    probe = await desk.call(may_divert=True)
-    assert probe.is_inside()
+    assert desk.admission.would_take("b")
     await desk.close()
     assert desk.available("concurrency") == 1
+
+
+async def test_one_document_at_a_time_is_kept_for_a_probe() -> None:
+    """Who comes next is not to stand behind it; and who stands there may choose again when it has gone out."""
+    desk = Desk(max_concurrency=1)
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    busy = await desk.call(model="b")
+    await desk.timer.run(1)
+    assert desk.admission.would_take("m")
+    probe = await desk.call(alternatives=("b",))
+    assert not desk.admission.would_take("m"), "one waits there already"
+    behind = await desk.call(alternatives=("b",))
+    await busy.end()
+    assert probe.is_inside()
+    with pytest.raises(CircuitOpened):
+        await behind.task
+    await desk.close()
+
+
+async def test_an_alternative_that_is_well_again_is_chosen_again() -> None:
+    """Those who waited at the first choice while both failed go to the second as soon as it answers."""
+    desk = Desk(max_concurrency=2)
+    for model in ("a", "b"):
+        await _fail(desk, ProviderUnavailable("no"), 5, model=model)
+    waiting = [await desk.call(model="a", alternatives=("b",)) for _ in range(5)]
+    probe = await desk.call(model="b")
+    await desk.timer.run(1)
+    assert probe.is_inside()
+    assert probe.permit is not None
+    probe.permit.answered(Usage())
+    await probe.end()
+    await settled()
+    assert sum(isinstance(call.task.exception(), CircuitOpened) for call in waiting if call.task.done()) >= 4
+    await desk.close()
+
+
+async def test_a_failing_model_beside_one_that_is_well_stops_no_reading() -> None:
+    """Nor do a few documents at an open circuit: the one that closes it may still have to be read."""
+    desk = Desk(max_concurrency=2)
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    for _ in range(7):
+        await desk.call()
+    assert desk.admission.pause_reason() is None
+    await desk.call()
+    assert desk.admission.pause_reason() == "circuit"
+    await desk.call(model="b")
+    assert desk.admission.pause_reason() is None
+    await desk.close()
+
+
+async def test_a_drain_lets_go_of_who_waits_for_a_pause_to_end() -> None:
+    """As soon as no call is under way; with one under way, or for a limit, it waits."""
+    desk = Desk(max_concurrency=2)
+    inside = await desk.call()
+    desk.refuse(30)
+    waiting = await desk.call()
+    desk.admission.give_up_if_still()
+    await settled()
+    assert not waiting.task.done()
+    await inside.end()
+    desk.admission.give_up_if_still()
+    await settled()
+    assert waiting.task.cancelled()
+    assert desk.available("concurrency") == 2
+    limited = Desk(requests_per_minute=6)
+    slow = await limited.call()
+    limited.admission.give_up_if_still()
+    await settled()
+    assert not slow.task.done()
+    await limited.close()
 
 
 async def test_what_a_provider_refused_it_has_not_counted() -> None:
@@ -738,7 +806,7 @@ async def test_limits_that_the_provider_names_hold() -> None:
     await call.end()
     limits = {name: limit for name, (limit, _) in desk.admission.limits_and_available().items()}
     assert (limits["requests"], limits["tokens"]) == (60, 1200)
-    assert desk.admission.fits(Ask(model="m", usage=Usage(input_tokens=1201))) is not None
+    assert desk.admission.fits(Ask(model="m", usage=Usage(input_tokens=1201))) is None, "a word turns nobody away"
     await desk.close()
 
 
@@ -870,5 +938,21 @@ async def test_a_probe_cancelled_just_as_it_was_let_out_makes_way_too() -> None:
     probe.task.cancel()
     await settled()
     assert probe.admitted_at is None
+    assert second.is_inside()
+    await desk.close()
+
+
+async def test_nobody_goes_out_into_a_refusal() -> None:
+    """What comes free by it is given on only after the gate has closed."""
+    desk = Desk(max_concurrency=1, tokens_per_minute=600)
+    first, second = await desk.call(5), await desk.call(5)
+    await desk.timer.run(0.5)
+    assert first.permit is not None
+    first.permit.failed(RateLimited("429", retry_after_seconds=5))
+    await first.end()
+    assert not second.is_inside()
+    await desk.timer.run(4.9)
+    assert not second.is_inside()
+    await desk.timer.run(0.2)
     assert second.is_inside()
     await desk.close()

@@ -113,3 +113,13 @@ def test_any_share_is_kept_exactly(share: float) -> None:
     budget = Budget(usd_per_hour=Decimal(1))
     budget.set_share(share)
     assert budget.spent_ratios(now=NOON) == {"hour": 0}
+
+
+def test_a_clock_that_was_ahead_stops_nothing_for_long() -> None:
+    """What was spent stays spent, and the window ends with the hour that it really is."""
+    budget = Budget(usd_per_hour=Decimal(1))
+    _spend(budget, "1", now=NOON + 365 * 86_400)
+    assert budget.wait_seconds(Decimal("0.1"), now=NOON + 600) == 3000
+    again = Budget(usd_per_hour=Decimal(1))
+    again.restore(Spent("hour", NOON + 365 * 86_400, Decimal(1)))
+    assert again.wait_seconds(Decimal("0.1"), now=NOON + 600) == 3000

@@ -39,3 +39,20 @@ def test_the_longest_pause_holds() -> None:
     assert gate.wait_seconds(now=0.0, crowd=1) == 10
     gate.close(20.0, now=1.0)
     assert gate.wait_seconds(now=1.0, crowd=1) == 20
+
+
+def test_a_provider_that_only_refuses_is_asked_ever_less() -> None:
+    """Whatever it says: a word of no time at all would be a busy loop. Refusals that come together are one."""
+    gate, now, pauses = Gate(), 0.0, []
+    for _ in range(10):
+        pauses.append(gate.close(0.0, now=now))
+        gate.close(0.0, now=now)
+        now += pauses[-1]
+    assert pauses == [0.25, 0.5, 1, 2, 4, 8, 15, 15, 15, 15]
+    gate.answered()
+    assert gate.close(0.0, now=now) == 0.25
+
+
+def test_a_minute_is_kept_to_at_most() -> None:
+    """Of whatever was asked: then one call tries."""
+    assert Gate().close(3600.0, now=0.0) == 60

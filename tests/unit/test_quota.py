@@ -125,6 +125,7 @@ def test_a_limit_that_nobody_names_is_found(true_per_minute: int, configured: fl
         else:
             limit.take(1, now=now)
             answered += now > 60
+            gate.answered()
             quotas[1].answered(now=now)
         now += 0.005  # sixteen at once, eighty milliseconds each
     assert answered >= 0.9 * true_per_minute * 9

@@ -35,6 +35,7 @@ def _headers(what: str, limit: object, remaining: object, reset: str) -> dict[st
         ("inf", None),
         ("nan", None),
         ("2026-01-01T00:00:00Z", None),
+        ("1" * 8_000 + "s", None),
     ],
 )
 def test_durations(text: str | None, seconds: float | None) -> None:
@@ -69,7 +70,7 @@ def test_once_believed_it_is_remembered() -> None:
     assert said.read(_headers("requests", 900, 900, "0s")) == {}
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "many", "", "nan", "inf"])
+@pytest.mark.parametrize("limit", ["0", "0.5", "-1", "many", "", "nan", "inf"])
 def test_a_limit_that_is_none(limit: str) -> None:
     """Zero and less mean unknown, and rubbish means nothing."""
     assert SaidLimits().read(_headers("requests", limit, 0, "1s")) == {}

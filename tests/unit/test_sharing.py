@@ -10,6 +10,7 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from consumer.admission.budget import Budget
 from consumer.admission.holding import BURST_SECONDS, STOCK_SECONDS
@@ -426,3 +427,19 @@ def _check_spans(calls: list[Call], *, rate: float, replicas: int, slack: float)
             last[id(call.desk)] = call.ask.usage.input_tokens
             span = (call.admitted_at or 0.0) - (begin.admitted_at or 0.0)
             assert used <= rate * (span + 2 * TICK_SECONDS) + burst + max(burst, sum(last.values())) + slack
+
+
+async def test_a_grantor_that_answers_by_halves_is_away() -> None:
+    """That it can be reached is not enough: until it grants something, each keeps to its share, and it is said once."""
+    site = await _started(replicas=1, tokens_per_minute=600)
+    (replica,) = site.replicas
+    replica.grantor.refuses_buckets = True
+    with capture_logs() as logs:
+        calls = [await replica.call(10) for _ in range(30)]
+        await site.run(30)
+        assert [entry["event"] for entry in logs] == ["limits.away"]
+        assert sum(call.admitted_at is not None for call in calls) > 15
+        replica.grantor.refuses_buckets = False
+        await site.run(2)
+    assert [entry["event"] for entry in logs] == ["limits.away", "limits.back"]
+    await site.close()
