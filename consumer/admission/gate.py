@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _LEAST_PAUSE_SECONDS = 0.25
 _LONGEST_LEAST_SECONDS = 15.0
+_NEWS_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 """To ask once a minute costs nothing, and to believe a nonsensical word would cost the day."""
 
@@ -23,15 +24,16 @@ class Gate:
         self._refusals_in_a_row = 0
 
     def close(self, seconds: float, *, now: float) -> float:
-        """Let nobody out for about so long, unless that is known already. For how long it is closed now."""
+        """Let nobody out for about so long. For how many seconds it is closed now, or 0 if that was known already."""
         if now >= self._opens_at:
             self._refusals_in_a_row += 1
         least = min(_LONGEST_LEAST_SECONDS, _LEAST_PAUSE_SECONDS * 2 ** min(10, self._refusals_in_a_row - 1))
         opens_at = now + min(max(seconds, least), _LONGEST_PAUSE_SECONDS)
+        was_known = opens_at <= self._opens_at + _NEWS_SECONDS
         if opens_at > self._opens_at:
             self._opens_at = opens_at
             self._passed = 0
-        return self._opens_at - now
+        return 0.0 if was_known else opens_at - now
 
     def answered(self) -> None:
         """A call was answered: the next refusal is the first of its kind."""

@@ -45,12 +45,14 @@ def test_a_provider_that_only_refuses_is_asked_ever_less() -> None:
     """Whatever it says: a word of no time at all would be a busy loop. Refusals that come together are one."""
     gate, now, pauses = Gate(), 0.0, []
     for _ in range(10):
-        pauses.append(gate.close(0.0, now=now))
         gate.close(0.0, now=now)
+        pauses.append(gate.wait_seconds(now=now, crowd=1))
+        assert gate.close(0.0, now=now) == 0, "that is known"
         now += pauses[-1]
     assert pauses == [0.25, 0.5, 1, 2, 4, 8, 15, 15, 15, 15]
     gate.answered()
-    assert gate.close(0.0, now=now) == 0.25
+    gate.close(0.0, now=now)
+    assert gate.wait_seconds(now=now, crowd=1) == 0.25
 
 
 def test_a_minute_is_kept_to_at_most() -> None:
