@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Protocol
 
@@ -20,23 +20,20 @@ from consumer.admission.claims import Claims
 from consumer.admission.concurrency import AdaptiveConcurrency
 from consumer.admission.lane import Lane, Waiter
 from consumer.admission.lanes import Lanes
+from consumer.admission.lessons import LONG_PAUSE_SECONDS, Consequences, Lessons
 from consumer.admission.limits import Ask, Limits
 from consumer.admission.permit import Permit
 from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
-from consumer.contracts import Usage
 
 CONCURRENCY = "concurrency"
 GATE = "gate"
 CIRCUIT = "circuit"
 BUDGET = "budget"
 _OWN = frozenset({GATE, CIRCUIT, BUDGET})
-_TOLD_SECONDS = 10.0
 _LONGEST_ALARM_SECONDS = 60.0
 """The budget's windows go by the time of day, which may jump: it is looked at once a minute."""
 _PAUSE_AT_WAITERS = 8
 """So many must wait at an open circuit before nothing more is read: of fewer, none may be the one that closes it."""
-_DEFAULT_PAUSE_SECONDS = 1.0
-"""After a refusal that does not say how long to wait."""
 
 
 class Timer(Protocol):
@@ -77,8 +74,6 @@ class Admission:
     ) -> None:
         self._timer = timer
         self._on_wait = on_wait
-        self._on_circuit = on_circuit
-        self._on_gate = on_gate
         self._on_change = on_change
         self._clock = clock
         self._concurrency = AdaptiveConcurrency(
@@ -88,7 +83,16 @@ class Admission:
         self._lanes = Lanes(limits=limits, now=timer.time())
         self.claims = Claims(lanes=self._lanes, own_wait=self._own_wait)
         """Of limits that all replicas share. Whoever brings `granted` calls `look` then."""
-        self._share = 1.0
+        self._lessons = Lessons(
+            lanes=self._lanes,
+            budget=self._budget,
+            concurrency=self._concurrency,
+            consequences=Consequences(
+                settled=self._admit_ready, divert=self._divert, on_circuit=on_circuit, on_gate=on_gate
+            ),
+            now=timer.time,
+            clock=clock,
+        )
         self._arrivals = itertools.count()
         self._in_flight = 0
         self._alarm: asyncio.TimerHandle | None = None
@@ -107,7 +111,7 @@ class Admission:
             lane=lane,
             in_flight=self._in_flight,
             sent_at=self._timer.time(),
-            house=self,
+            house=self._lessons,
         )
         try:
             yield permit
@@ -137,7 +141,7 @@ class Admission:
         lane, now = self._lane(model), self._timer.time()
         if lane.circuit.is_open:
             return lane.circuit.wait_seconds(now=now) == 0 and lane.head() is None
-        return lane.gate.wait_seconds(now=now, crowd=self.max_in_flight) < _TOLD_SECONDS
+        return lane.gate.wait_seconds(now=now, crowd=self.max_in_flight) < LONG_PAUSE_SECONDS
 
     def pause_reason(self) -> str | None:
         """Why nothing more should be read for now: `circuit` or `budget`, for as long as calls wait for it; or None."""
@@ -161,7 +165,7 @@ class Admission:
 
     def set_share(self, share: float) -> None:
         """Which part of every limit is ours, when several replicas share an account."""
-        self._share = share
+        self._lessons.share = share
         self._lanes.set_share(share, now=self._timer.time())
         self._budget.set_share(share)
         self._admit_ready()
@@ -223,7 +227,7 @@ class Admission:
     @property
     def max_in_flight(self) -> int:
         """How many calls may be out at once: our share of them."""
-        return max(1, int(self._concurrency.limit * self._share))
+        return max(1, int(self._concurrency.limit * self._lessons.share))
 
     async def _wait_for_turn(self, lane: Lane, ask: Ask) -> Waiter:
         waiter = Waiter(next(self._arrivals), ask, asyncio.get_running_loop().create_future())
@@ -251,76 +255,6 @@ class Admission:
             if waiter.admitted.result():
                 lane.circuit.given_up(now=self._timer.time())
         self._admit_ready()
-
-    def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
-        """See `House.settle`."""
-        if usage is not None:
-            for quota, taken in permit.taken.items():
-                if quota.name != REQUESTS:
-                    quota.give_back(taken - quota.amount(usage), now=self._timer.time())
-        self._budget.settle(permit.reserved_usd, cost_usd, now=self._clock())
-        self._admit_ready()
-
-    def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
-        """See `House.note_answer`."""
-        now = self._timer.time()
-        for quota in permit.lane.learned:
-            quota.answered(now=now)
-        # What the server feels is everybody's: ours, and as much again for each like share of the others.
-        everyones = max(1, round(permit.in_flight / self._share))
-        self._concurrency.answered(
-            seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=everyones, now=now
-        )
-        permit.lane.gate.answered()
-        self.note_judgement(permit)
-
-    def note_judgement(self, permit: Permit) -> None:
-        """See `House.note_judgement`."""
-        if permit.lane.circuit.answered(is_probe=permit.is_probe):
-            permit.lane.gate.open(now=self._timer.time())
-            self._on_circuit(permit.lane.model, None)
-            for lane in self._lanes:
-                if lane.circuit.is_open:
-                    self._divert(lane)
-
-    def note_refusal(self, permit: Permit, *, pause_seconds: float | None) -> None:
-        """See `House.note_refusal`."""
-        now = self._timer.time()
-        self.note_judgement(permit)
-        asked = _DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds
-        closed_for = permit.lane.gate.close(asked, now=now)
-        if closed_for >= _TOLD_SECONDS:
-            self._on_gate(permit.lane.model, closed_for)
-        for quota in permit.lane.learned:
-            quota.refused(now=now)
-
-    def note_overload(self, permit: Permit) -> None:
-        """See `House.note_overload`."""
-        now = self._timer.time()
-        self._concurrency.overloaded(seconds=now - permit.sent_at, now=now)
-
-    def note_empty_account(self, permit: Permit) -> None:
-        """See `House.note_empty_account`."""
-        if permit.lane.circuit.exhausted(now=self._timer.time()):
-            self._opened(permit.lane)
-
-    def note_fault(self, permit: Permit) -> None:
-        """See `House.note_fault`."""
-        if permit.lane.circuit.failed(is_probe=permit.is_probe, now=self._timer.time()):
-            self._opened(permit.lane)
-
-    def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
-        """See `House.note_limits`."""
-        permit.lane.said(limits, now=self._timer.time())
-
-    def note_silence(self, permit: Permit) -> None:
-        """See `House.note_silence`."""
-        if permit.is_probe:
-            permit.lane.circuit.given_up(now=self._timer.time())
-
-    def _opened(self, lane: Lane) -> None:
-        self._on_circuit(lane.model, lane.circuit.opened_for)
-        self._divert(lane)
 
     def _divert(self, lane: Lane) -> None:
         """Let those choose again who wait for a model that fails, and have another one that does not."""

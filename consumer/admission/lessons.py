@@ -1,0 +1,131 @@
+"""What is learned from how calls end, and for whom it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from consumer.admission.budget import Budget
+from consumer.admission.concurrency import AdaptiveConcurrency
+from consumer.admission.lane import Lane
+from consumer.admission.lanes import Lanes
+from consumer.admission.permit import Permit
+from consumer.admission.quota import REQUESTS
+from consumer.contracts import Usage
+
+LONG_PAUSE_SECONDS = 10.0
+_DEFAULT_PAUSE_SECONDS = 1.0
+"""After a refusal that does not say how long to wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consequences:
+    """What others do about it.
+
+    Attributes:
+        settled: something came free.
+        divert: those who wait in a lane may choose another model.
+        on_circuit: a model's circuit has opened for a reason, or, with None, has closed.
+        on_gate: a model's gate is closed for so many seconds.
+    """
+
+    settled: Callable[[], None]
+    divert: Callable[[Lane], None]
+    on_circuit: Callable[[str, str | None], None]
+    on_gate: Callable[[str, float], None]
+
+
+class Lessons:
+    """The `House` of permits: takes note in lanes, budget and concurrency.
+
+    `now` is the queue's clock, `clock` the time of day. `share` is the part of the account that is ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        lanes: Lanes,
+        budget: Budget,
+        concurrency: AdaptiveConcurrency,
+        consequences: Consequences,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self.share = 1.0
+        self._lanes = lanes
+        self._budget = budget
+        self._concurrency = concurrency
+        self._consequences = consequences
+        self._now = now
+        self._clock = clock
+
+    def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
+        """See `House.settle`."""
+        if usage is not None:
+            for quota, taken in permit.taken.items():
+                if quota.name != REQUESTS:
+                    quota.give_back(taken - quota.amount(usage), now=self._now())
+        self._budget.settle(permit.reserved_usd, cost_usd, now=self._clock())
+        self._consequences.settled()
+
+    def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
+        """See `House.note_answer`."""
+        now = self._now()
+        for quota in permit.lane.learned:
+            quota.answered(now=now)
+        # What the server feels is everybody's: ours, and as much again for each like share of the others.
+        everyones = max(1, round(permit.in_flight / self.share))
+        self._concurrency.answered(
+            seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=everyones, now=now
+        )
+        permit.lane.gate.answered()
+        self.note_judgement(permit)
+
+    def note_judgement(self, permit: Permit) -> None:
+        """See `House.note_judgement`."""
+        if permit.lane.circuit.answered(is_probe=permit.is_probe):
+            permit.lane.gate.open(now=self._now())
+            self._consequences.on_circuit(permit.lane.model, None)
+            for lane in self._lanes:
+                if lane.circuit.is_open:
+                    self._consequences.divert(lane)
+
+    def note_refusal(self, permit: Permit, *, pause_seconds: float | None) -> None:
+        """See `House.note_refusal`."""
+        now = self._now()
+        self.note_judgement(permit)
+        asked = _DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds
+        closed_for = permit.lane.gate.close(asked, now=now)
+        if closed_for >= LONG_PAUSE_SECONDS:
+            self._consequences.on_gate(permit.lane.model, closed_for)
+        for quota in permit.lane.learned:
+            quota.refused(now=now)
+
+    def note_overload(self, permit: Permit) -> None:
+        """See `House.note_overload`."""
+        now = self._now()
+        self._concurrency.overloaded(seconds=now - permit.sent_at, now=now)
+
+    def note_empty_account(self, permit: Permit) -> None:
+        """See `House.note_empty_account`."""
+        if permit.lane.circuit.exhausted(now=self._now()):
+            self._opened(permit.lane)
+
+    def note_fault(self, permit: Permit) -> None:
+        """See `House.note_fault`."""
+        if permit.lane.circuit.failed(is_probe=permit.is_probe, now=self._now()):
+            self._opened(permit.lane)
+
+    def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
+        """See `House.note_limits`."""
+        permit.lane.said(limits, now=self._now())
+
+    def note_silence(self, permit: Permit) -> None:
+        """See `House.note_silence`."""
+        if permit.is_probe:
+            permit.lane.circuit.given_up(now=self._now())
+
+    def _opened(self, lane: Lane) -> None:
+        self._consequences.on_circuit(lane.model, lane.circuit.opened_for)
+        self._consequences.divert(lane)
