@@ -32,7 +32,7 @@ async def _said(**overrides: Any) -> tuple[str, str]:
     with structlog.testing.capture_logs() as logged:
         await check(load_settings(defaults | overrides), say=lines.append)
     assert logged == []
-    _, broker, provider = lines
+    *_, broker, provider = lines
     return broker.partition(" (KAFKA_BOOTSTRAP_SERVERS): ")[2], provider.partition(" (OPENAI_BASE_URL): ")[2]
 
 
