@@ -100,6 +100,7 @@ class DocumentResult(_Contract):
     models: dict[str, str]
     usage: Usage
     cost_usd: Usd
+    saved_usd: Usd = Decimal(0)
     attempts: int
     started_at: Moment
     finished_at: Moment

@@ -1,0 +1,65 @@
+"""What a store of steps keeps, and what every kind of it does: look up what was paid for, and keep what has been."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from consumer.contracts import OutputValue, Usage, Usd
+
+
+class PaidStep(BaseModel):
+    """One step's answer, validated, and what it took to get: failed attempts and repairs included."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    form: Literal[1] = 1
+    """Of this entry. One of another release's form is not read; the step is then asked again."""
+    outputs: dict[str, OutputValue]
+    models: dict[str, str]
+    """By task, the model that answered."""
+    usage: Usage
+    cost_usd: Usd
+
+    def written(self) -> bytes:
+        """As a store keeps it."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def read(cls, written: bytes) -> PaidStep | None:
+        """What a store has kept; None when it is not of our form."""
+        try:
+            return cls.model_validate_json(written)
+        except ValidationError:
+            return None
+
+
+class StoreAway(Exception):
+    """The store does not answer as it should; the message says why in a few words, without addresses and secrets."""
+
+
+class StepStore(Protocol):
+    """Answers by the fingerprint of what was asked (64 hexadecimal digits). Safe for use by many tasks at once."""
+
+    async def get(self, fingerprint: str) -> PaidStep | None:
+        """What is kept under it, unless it is too old.
+
+        Raises:
+            StoreAway: there is no knowing.
+        """
+        ...
+
+    async def put(self, fingerprint: str, step: PaidStep) -> None:
+        """Keep it, in place of what was there. Returns when a `kill -9` of this process can no longer lose it.
+
+        It is kept too when nobody waits for it any more.
+
+        Raises:
+            StoreAway: it may be kept or not.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what is being written, and close the connection or the file."""
+        ...
