@@ -26,6 +26,15 @@ def test_markers_follow_one_another() -> None:
     assert _fates(text, 4) == [Fault.RATE_LIMITED, Fault.CONTEXT_LENGTH_EXCEEDED, Fault.HANG, None]
 
 
+def test_a_marker_may_be_for_one_task() -> None:
+    """The others are answered."""
+    text = "[[rehearse:refusalx1@keywords]] [[rehearse:500x1]]"
+    assert marked_fault(text, call_number=1, task="keywords") is Fault.REFUSAL
+    assert marked_fault(text, call_number=2, task="keywords") is Fault.INTERNAL_ERROR
+    assert marked_fault(text, call_number=1, task="summary") is Fault.INTERNAL_ERROR
+    assert marked_fault(text, call_number=2, task="summary") is None
+
+
 @pytest.mark.parametrize("fault", list(Fault))
 def test_every_fault_has_a_marker(fault: Fault) -> None:
     """Counted or not, also where the name holds an x or digits."""

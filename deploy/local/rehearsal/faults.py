@@ -2,7 +2,7 @@
 
 A document that holds `[[rehearse:refusal]]` is refused each time; with `[[rehearse:500x2]]` its first two calls fail
 and the third passes. Several markers follow one another: `[[rehearse:500x2]] [[rehearse:hang]]`. Calls are counted for
-each text and task apart.
+each text and task apart; `[[rehearse:refusal@keywords]]` is a marker for the calls of one task alone.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from itertools import chain, repeat
 
-_MARKER = re.compile(r"\[\[rehearse:([a-z0-9_]+?)(?:x(\d+))?\]\]")
+_MARKER = re.compile(r"\[\[rehearse:([a-z0-9_]+?)(?:x(\d+))?(?:@([a-z0-9_]+))?\]\]")
 
 
 class Fault(StrEnum):
@@ -63,15 +63,16 @@ def fault_named(name: str) -> Fault:
         raise UnknownFaultError(name) from None
 
 
-def marked_fault(text: str, *, call_number: int) -> Fault | None:
-    """The fault that the markers in `text` ask for on its `call_number`-th call, counted from 1.
+def marked_fault(text: str, *, call_number: int, task: str = "") -> Fault | None:
+    """The fault that the markers in `text` ask for on its `call_number`-th call of a task, counted from 1.
 
     Raises:
         UnknownFaultError: a marker names no fault.
     """
     script: Iterator[Fault] = chain.from_iterable(
         repeat(fault_named(name), int(times)) if times else repeat(fault_named(name))
-        for name, times in _MARKER.findall(text)
+        for name, times, of_task in _MARKER.findall(text)
+        if of_task in {"", task}
     )
     return next((fault for number, fault in enumerate(script, start=1) if number == call_number), None)
 

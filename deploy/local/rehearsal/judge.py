@@ -182,7 +182,7 @@ class Judge:
             return None
         place = (call.document_hash, call.task)
         self._marked_calls[place] += 1
-        return marked_fault(call.document, call_number=self._marked_calls[place])
+        return marked_fault(call.document, call_number=self._marked_calls[place], task=call.task)
 
     def _fail(self, case: _Case, fault: Fault) -> Verdict:
         if fault in {Fault.HANG, Fault.RESET}:
