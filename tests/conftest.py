@@ -1,14 +1,18 @@
-"""Keeps a person's own settings out of the tests, and the clock out of those that hypothesis draws."""
+"""Keeps a person's own settings out of the tests, and the clock out of what hypothesis draws; one of each broker."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-import tests.required  # noqa: F401 - read before the environment is cleared
+from deploy.local.broker import Broker, embedded_broker
+from deploy.local.kafka import apache_kafka, why_not
+from tests import required  # read before the environment is cleared
+from tests.integration.wire import Wire
 
 # Nothing is asserted about time, not even that an example takes less than 200 ms.
 hypothesis.settings.register_profile("docsluice", deadline=None)
@@ -21,3 +25,26 @@ def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         if name.startswith(("DOCSLUICE_", "OPENAI_", "KAFKA_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)  # and away from any .env
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with embedded_broker(data_dir=tmp_path_factory.mktemp("embedded")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    reason = why_not()
+    if reason and required.KAFKA:
+        pytest.fail(f"DOCSLUICE_REQUIRE_KAFKA=1, but: {reason}")
+    if reason:
+        pytest.skip(reason)
+    with apache_kafka(data_dir=tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_wire(kafka: Broker) -> Wire:
+    """Apache Kafka, for what needs several members or the topic's own limits."""
+    return Wire(bootstrap_servers=kafka.bootstrap_servers)

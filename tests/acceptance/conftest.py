@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deploy.local.broker import Broker, embedded_broker
+from deploy.local.broker import Broker
 from tests.integration.wire import Wire
-
-
-@pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with embedded_broker(data_dir=tmp_path_factory.mktemp("embedded")) as broker:
-        yield broker
 
 
 @pytest.fixture

@@ -15,23 +15,6 @@ from tests.integration.redis_server import RedisServer, redis_server, why_no_red
 from tests.integration.wire import Wire
 
 
-@pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with embedded_broker(data_dir=tmp_path_factory.mktemp("embedded")) as broker:
-        yield broker
-
-
-@pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    reason = why_not()
-    if reason and required.KAFKA:
-        pytest.fail(f"DOCSLUICE_REQUIRE_KAFKA=1, but: {reason}")
-    if reason:
-        pytest.skip(reason)
-    with apache_kafka(data_dir=tmp_path_factory.mktemp("kafka")) as broker:
-        yield broker
-
-
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
 def wire(request: pytest.FixtureRequest) -> Wire:
     """Both brokers in turn: one consumer's work must be the same on either."""
@@ -46,12 +29,6 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broke
         (pytest.fail if required.KAFKA else pytest.skip)(reason)
     with (apache_kafka if request.param == "kafka" else embedded_broker)(data_dir=tmp_path / "broker") as broker:
         yield broker
-
-
-@pytest.fixture
-def kafka_wire(kafka: Broker) -> Wire:
-    """Apache Kafka, for what needs several members or the topic's own limits."""
-    return Wire(bootstrap_servers=kafka.bootstrap_servers)
 
 
 @pytest.fixture
