@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 PROGRAM = "docsluice-consumer"
 DRAINED, FAULT, BAD_SETTINGS = 0, 1, 2
 _NO_COMMAND = "the first argument must be run or check, with the flags behind it"
-_SECRETS = frozenset({"openai_api_key", "kafka_sasl_password", "shared_limits_url"})
+_SECRETS = frozenset({"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"})
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,18 +1,34 @@
-"""What the model is asked about one document: its steps side by side, each with one repair."""
+"""What the model is asked about one document: its steps side by side, none of them twice, long documents in parts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from consumer.asking import Asker, rejected
 from consumer.contracts import DeadLetterReason, OutputValue
-from consumer.errors import InvalidAnswer, RecordRejected, ServiceFault
-from consumer.llm.chat import ChatRequest
+from consumer.errors import RecordRejected, ServiceFault
+from consumer.llm.long_documents import head_of, parts_of, together
 from consumer.llm.steps import Step
+from consumer.remembering import Memory
 from consumer.spending import Spending
-from consumer.telemetry.metrics import Metrics
+from consumer.store.steps import PaidStep
+from consumer.triage import Triage
+
+_MOST_PARTS = 64
+_LEAST_BYTES = 64
+"""A part that is still too large at this size is so for another reason than its length."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Question:
+    """What goes with every call for one step of one document. `parts_left` bounds how often it may be cut."""
+
+    tier: str | None
+    parts_left: int = _MOST_PARTS
 
 
 class Analyzer:
@@ -23,42 +39,42 @@ class Analyzer:
         *,
         steps: Sequence[Step],
         asker: Asker,
-        metrics: Metrics,
+        triage: Triage,
+        memory: Memory,
         max_cost_usd: Decimal | None = None,
         service_tier: str | None = None,
     ) -> None:
         self._steps = steps
         self._asker = asker
-        self._metrics = metrics
+        self._triage = triage
+        self._memory = memory
         self._max_cost_usd = max_cost_usd
         self._tier = service_tier
 
     async def analyze(self, text: str, spending: Spending, *, priority: object = None) -> dict[str, OutputValue]:
         """Return one output a task. What it took is added to `spending` as it is spent, also when it fails.
 
-        When one step is rejected the others are still heard out, for their tokens are already being paid.
+        When one step is rejected the others are still heard out, for their tokens are already being paid, and what
+        they answer is kept.
 
         Raises:
             RecordRejected: the first step's rejection, in the pipeline's order.
             ServiceFault: at once, whatever the other steps do.
         """
-        requests = [step.request(text, service_tier=self._service_tier(priority)) for step in self._steps]
-        self._refuse_what_is_too_dear(requests)
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._answer_or_rejection(step, request, spending), name=f"step:{step.name}")
-                    for step, request in zip(self._steps, requests, strict=True)
-                ]
-        except ExceptionGroup as faults:
-            fault = next((f for f in faults.exceptions if isinstance(f, ServiceFault)), faults.exceptions[0])
-            raise fault from fault.__cause__  # and not from the group, which knows nothing more
+        await self._refuse_what_is_too_dear(text)
+        tier = self._service_tier(priority)
+        answers = await _side_by_side(
+            {
+                f"step:{step.name}": partial(self._paid, step, text, spending, _Question(tier=tier))
+                for step in self._steps
+            }
+        )
         outputs: dict[str, OutputValue] = {}
-        for task in tasks:
-            answered = task.result()
-            if isinstance(answered, RecordRejected):
-                raise answered
-            outputs |= answered
+        for paid in answers:
+            outputs |= paid.outputs
+            spending.models |= paid.models
+            if paid.long is not None:
+                spending.long |= dict.fromkeys(paid.outputs, paid.long)
         return outputs
 
     def _service_tier(self, priority: object) -> str | None:
@@ -67,39 +83,109 @@ class Analyzer:
             return None
         return {"low": "flex", "high": "default"}.get(str(priority).lower(), self._tier)
 
-    def _refuse_what_is_too_dear(self, requests: Sequence[ChatRequest]) -> None:
+    async def _refuse_what_is_too_dear(self, text: str) -> None:
         if self._max_cost_usd is None:
             return
-        expected = sum((self._asker.expected_cost_usd(request) for request in requests), Decimal(0))
-        if expected > self._max_cost_usd:
+        unpaid = [step for step in self._steps if not await self._memory.knows(step.fingerprint(text))]
+        costs = [self._asker.expected_cost_usd(step.request(text)) for step in unpaid]
+        self._refuse_beyond_the_most(sum(costs, Decimal(0)))
+
+    def _refuse_beyond_the_most(self, expected_usd: Decimal) -> None:
+        if self._max_cost_usd is not None and expected_usd > self._max_cost_usd:
             raise RecordRejected(
                 DeadLetterReason.TOO_LARGE,
-                f"its calls would cost about {expected:.6f} dollars, and a document may cost {self._max_cost_usd}"
+                f"its calls would cost about {expected_usd:.6f} dollars, and a document may cost {self._max_cost_usd}"
                 " (DOCSLUICE_MAX_COST_USD_PER_DOCUMENT)",
             )
 
-    async def _answer_or_rejection(
-        self, step: Step, request: ChatRequest, spending: Spending
-    ) -> dict[str, OutputValue] | RecordRejected:
+    async def _paid(self, step: Step, text: str, spending: Spending, question: _Question) -> PaidStep:
+        """A step's answer about a text, from memory if it is there, else asked for and kept."""
+
+        async def ask() -> PaidStep:
+            part = spending.part()
+            answered = await self._asked(step, text, part, question)
+            taken = {"usage": part.usage + part.saved_usage, "cost_usd": part.cost_usd + part.saved_usd}
+            return answered.model_copy(update=taken)
+
+        paid, is_new = await self._memory.answer(step.fingerprint(text), ask)
+        if not is_new:
+            spending.count_saved(usage=paid.usage, cost_usd=paid.cost_usd)
+        return paid
+
+    async def _asked(self, step: Step, text: str, spending: Spending, question: _Question) -> PaidStep:
+        """Ask about the text as a whole; where it is too large, about less of it at a time."""
+        request = step.request(text, service_tier=question.tier)
         try:
-            return await self._answer(step, request, spending)
+            said = await self._triage.answer(step, request, spending)
+        except RecordRejected as rejection:
+            most_bytes = self._room_for(step, text)
+            if rejection.reason is not DeadLetterReason.TOO_LARGE or step.long == "reject" or most_bytes < _LEAST_BYTES:
+                raise
+            if step.long == "split":
+                return await self._asked_in_parts(step, text, most_bytes, spending, question)
+            paid = await self._paid(step, head_of(text, most_bytes=most_bytes), spending, question)
+            return paid.model_copy(update={"long": "head"})
+        return PaidStep(outputs=said.outputs, models=dict.fromkeys(said.outputs, said.model))
+
+    def _room_for(self, step: Step, text: str) -> int:
+        """How large a text may be for one call; half of this one, where that is not known or was wrong."""
+        size, request = len(text.encode()), step.request(text)
+        room = self._asker.room_bytes(request)
+        most_bytes = size if room is None else room - (request.input_bytes - size)
+        return most_bytes if most_bytes < size else size // 2
+
+    async def _asked_in_parts(
+        self, step: Step, text: str, most_bytes: int, spending: Spending, question: _Question
+    ) -> PaidStep:
+        """Ask about each part; prose is then condensed by asking the same about what was said of the parts."""
+        parts = [part for part in parts_of(text, most_bytes=most_bytes) if part.strip()]
+        question.parts_left -= len(parts)
+        if question.parts_left < 0:
+            raise _too_large(step, f"it would take more than {_MOST_PARTS} parts")
+        requests = [step.request(part) for part in parts]
+        self._refuse_beyond_the_most(sum(map(self._asker.expected_cost_usd, requests), Decimal(0)))
+        paid = await _side_by_side(
+            {
+                f"part:{step.name}:{number}": partial(self._paid, step, part, spending, question)
+                for number, part in enumerate(parts)
+            }
+        )
+        outputs = {task.name: together(task, [one.outputs[task.name] for one in paid]) for task in step.tasks}
+        models = {name: model for one in paid for name, model in one.models.items()}
+        condensing = step.condensing
+        if condensing is not None:
+            prose = "\n\n".join(outputs[task.name] for task in condensing.tasks)
+            if len(prose) >= len(text):
+                raise _too_large(step, "what was said of its parts is no shorter than the document itself")
+            condensed = await self._paid(condensing, prose, spending, question)
+            outputs |= condensed.outputs
+            models |= condensed.models
+        return PaidStep(outputs=outputs, models=models, long="split")
+
+
+def _too_large(step: Step, message: str) -> RecordRejected:
+    return rejected(DeadLetterReason.TOO_LARGE, message, step.request(""))
+
+
+async def _side_by_side(work: dict[str, Callable[[], Awaitable[PaidStep]]]) -> list[PaidStep]:
+    """All of it, by name and in its order, to the end: a rejection is raised only when the others are done."""
+
+    async def to_the_end(one: Callable[[], Awaitable[PaidStep]]) -> PaidStep | RecordRejected:
+        try:
+            return await one()
         except RecordRejected as rejection:
             return rejection
 
-    async def _answer(self, step: Step, request: ChatRequest, spending: Spending) -> dict[str, OutputValue]:
-        """Ask, and ask once more where the answer is not what the step wants."""
-        answer = await self._asker.ask(request, spending)
-        try:
-            outputs = step.read(answer)
-        except InvalidAnswer as problem:
-            spending.note_failure()
-            self._metrics.retries_total.labels(task=step.name, reason="invalid_answer").inc()
-            answer = await self._asker.ask(step.repair(request, answer, problem), spending)
-            try:
-                outputs = step.read(answer)
-            except InvalidAnswer as still:
-                raise rejected(
-                    DeadLetterReason.INVALID_ANSWER, f"the answer is still not valid after a repair: {still}", request
-                ) from still
-        spending.models |= dict.fromkeys(outputs, answer.model)
-        return outputs
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(to_the_end(one), name=name) for name, one in work.items()]
+    except ExceptionGroup as faults:
+        fault = next((f for f in faults.exceptions if isinstance(f, ServiceFault)), faults.exceptions[0])
+        raise fault from fault.__cause__  # and not from the group, which knows nothing more
+    answers: list[PaidStep] = []
+    for task in tasks:
+        ended = task.result()
+        if isinstance(ended, RecordRejected):
+            raise ended
+        answers.append(ended)
+    return answers

@@ -7,6 +7,7 @@ tokens.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 _LONGEST_ASKED_SECONDS = 30.0
 """Whatever a failing server asks for: it may be well again long before, and the document holds back the commit."""
+_BYTES_A_TOKEN = 3
+"""So little that most texts fit with it: English has four and more, code and most other languages about three."""
+_ROOM_FOR_AN_ANSWER_TOKENS = 256
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
 
 
@@ -73,6 +77,8 @@ class _Course:
     patience: Patience
     too_small: dict[str, RecordRejected] = field(default_factory=dict)
     """Models that have said that the document is too large for them."""
+    asked: str = ""
+    """The model that was asked last."""
 
     def models(self) -> list[str]:
         """Those that may still be asked, first choice first."""
@@ -128,12 +134,30 @@ class Asker:
             raise rejected(
                 DeadLetterReason.ATTEMPTS_EXHAUSTED,
                 f"{self._max_attempts} attempts failed while other calls succeeded; the last: {fault}",
-                request,
+                request.to(course.asked),
             ) from fault
 
     def expected_cost_usd(self, request: ChatRequest) -> Decimal:
         """What one call of the first choice is expected to cost, as far as that is known from calls before it."""
         return self._prices.cost_usd(request.model, self._estimator.least(request)) or Decimal(0)
+
+    def room_bytes(self, request: ChatRequest) -> int | None:
+        """How much input the roomiest model of the chain takes in such a call, as far as its limits are known.
+
+        The same from call to call, and so by no estimate: what is cut to it is to be cut in the same places again.
+        """
+        usage = Usage(output_tokens=request.sampling.max_output_tokens or _ROOM_FOR_AN_ANSWER_TOKENS)
+        rooms = []
+        for model in request.models:
+            context = self._context_tokens.get(model, math.inf)
+            rooms.append(
+                min(
+                    self._admission.most_input_tokens(Ask(model=model, usage=usage)),
+                    context - usage.output_tokens,
+                )
+            )
+        most = max(rooms)
+        return None if most == math.inf else max(0, int(most * _BYTES_A_TOKEN))
 
     async def _attempt(self, course: _Course) -> Answer:
         """One attempt; another model of the chain at once, where the first is failing or too small."""
@@ -186,12 +210,13 @@ class Asker:
         return self._admission.fits(Ask(model=request.model, usage=estimate))
 
     async def _call(self, request: ChatRequest, permit: Permit, course: _Course) -> Answer:
-        course.spending.invested += 1
+        course.asked = request.model
+        course.spending.invest(1)
         started = time.monotonic()
         try:
             answer = await self._client.ask(request)
         except DocsluiceError as fault:
-            course.spending.invested -= 1
+            course.spending.invest(-1)
             self._count_failure(request, fault, course.spending)
             permit.failed(fault)
             if isinstance(fault, AttemptFailed):
@@ -223,9 +248,7 @@ class Asker:
         if cost is None and request.model not in self._unpriced:
             self._unpriced.add(request.model)
             log.info("price.unknown", model=request.model, remedy="its calls are counted as free; see DOCSLUICE_PRICES")
-        spending.attempts += 1
-        spending.usage += usage
-        spending.cost_usd += cost or Decimal(0)
+        spending.count_call(usage=usage, cost_usd=cost or Decimal(0))
         self._metrics.llm_requests_total.labels(**labels, outcome=outcome).inc()
         self._metrics.llm_cost_usd_total.labels(**labels, outcome=outcome).inc(float(cost or 0))
         for direction, tokens in (
@@ -242,7 +265,7 @@ class Asker:
         if isinstance(fault, RecordRejected):
             outcome = fault.reason.value
             self._pulse.beats += 1  # the provider is well: it has judged this document
-        spending.attempts += 1
+        spending.count_call(usage=Usage(), cost_usd=Decimal(0))
         spending.note_failure()
         self._metrics.llm_requests_total.labels(task=request.step, model=request.model, outcome=outcome).inc()
 

@@ -14,10 +14,11 @@ from consumer.kafka.probe import missing_topics
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, client_of, shared_limits_of, topics_of
+from consumer.parts import broker_of, client_of, shared_limits_of, steps_store_of, topics_of
 from consumer.settings import Settings, unknown_variables
 from consumer.store.ledger import Ledger
 from consumer.store.shared_limits import LimitsAway
+from consumer.store.steps import StoreAway
 
 _PATIENCE_SECONDS = 10.0
 _HANDSHAKE_SECONDS = 3.0
@@ -50,6 +51,7 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
         say(f"DOUBTFUL settings: {problem}")
     say(f"ok       limits {_limits(settings)}")
     _check_state(settings, say)
+    store = await _check_store(settings, say)
     models = {step.model for step in steps}
     broker = await _tried(
         f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
@@ -60,7 +62,7 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
         say,
     )
     shared_limits = await _check_shared_limits(settings, say)
-    return broker and provider and shared_limits
+    return broker and provider and store and shared_limits
 
 
 def _limits(settings: Settings) -> str:
@@ -96,6 +98,23 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callab
         say(f"FAILED   {what}: {problem}")
         return False
     say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} {what}: {found.sentence}")
+    return True
+
+
+async def _check_store(settings: Settings, say: Callable[[str], None]) -> bool:
+    """Look for an answer that nobody has asked for."""
+    store = steps_store_of(settings)
+    try:
+        await store.get("0" * 64)
+    except StoreAway as away:
+        if not settings.store_optional:
+            say(f"FAILED   store (DOCSLUICE_STORE_URL): {away}")
+            return False
+        say(f"DOUBTFUL store (DOCSLUICE_STORE_URL): {away}; run goes on without it (DOCSLUICE_STORE_OPTIONAL)")
+        return True
+    finally:
+        await store.close()
+    say("ok       store (DOCSLUICE_STORE_URL): reached")
     return True
 
 

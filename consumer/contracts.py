@@ -21,6 +21,9 @@ Scalar: TypeAlias = str | int | float | bool
 OutputValue: TypeAlias = Any
 """One task's answer: a string (text, choice), a list of strings (list), or whatever JSON its own schema allows."""
 
+Long: TypeAlias = Literal["split", "head"]
+"""What was done about a document too large for one call: asked in parts, or only its beginning."""
+
 EXCERPT_CHARACTERS = 100
 RESULT_TYPE = "docsluice.document.analyzed.v1"
 REPLAY_COUNT_HEADER = "__docsluice.errors.replay_count"
@@ -102,6 +105,7 @@ class DocumentResult(_Contract):
     cost_usd: Usd
     saved_usd: Usd = Decimal(0)
     attempts: int
+    long: dict[str, Long] = Field(default_factory=dict)
     started_at: Moment
     finished_at: Moment
     pipeline_version: str

@@ -10,7 +10,11 @@ from consumer.kafka.source import Subscription
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.pipeline_file import PipelineFile
 from consumer.settings import Settings
+from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
+from consumer.store.steps import StepStore
+
+_SECONDS_A_DAY = 86_400
 
 
 def broker_of(settings: Settings) -> Broker:
@@ -47,6 +51,16 @@ def shared_limits_of(settings: Settings) -> SharedLimits | None:
         url=settings.shared_limits_url.get_secret_value(),
         account=account_of(base_url=settings.openai_base_url, api_key=key),
         burst_seconds=BURST_SECONDS,
+    )
+
+
+def steps_store_of(settings: Settings) -> StepStore:
+    """Where answers are kept that were paid for."""
+    return open_steps(
+        settings.store_url.get_secret_value() if settings.store_url else None,
+        state_dir=settings.state_dir.expanduser(),
+        max_bytes=settings.store_max_bytes,
+        max_age_seconds=settings.store_max_age_days * _SECONDS_A_DAY,
     )
 
 

@@ -101,12 +101,13 @@ class Pipeline:
         started_at = datetime.now(UTC)
         event = decode(key=record.key, value=value, headers=record.headers)
         outputs = await self._analyzer.analyze(event.text, spending, priority=event.metadata.get("priority"))
+        spending.invest(1)  # it is at its end, and a drain lets it out, though it may have come all from the store
         result = self._result(record, event, outputs, spending, started_at)
         await self._outbox.publish(self._result_message(record, result), ending=record)
         self._metrics.documents_total.labels(outcome="result").inc()
 
     async def _publish_dead_letter(self, record: Record, error: Exception, spending: Spending) -> None:
-        spending.invested += 1  # it is at its end, call or no call, and a drain lets it out
+        spending.invest(1)  # it is at its end, call or no call, and a drain lets it out
         failed_at = datetime.now(UTC)
         failure = Failure(
             error=error,
@@ -145,7 +146,9 @@ class Pipeline:
             models=spending.models,
             usage=spending.usage,
             cost_usd=spending.cost_usd,
+            saved_usd=spending.saved_usd,
             attempts=spending.attempts,
+            long=spending.long,
             started_at=started_at,
             finished_at=datetime.now(UTC),
             pipeline_version=version,

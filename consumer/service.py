@@ -32,13 +32,16 @@ from consumer.llm.client import OpenAIChatClient
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import Prices, load_own_prices
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, client_of, limits_of, shared_limits_of, subscription_of, topics_of
+from consumer.parts import broker_of, client_of, limits_of, shared_limits_of, steps_store_of, subscription_of, topics_of
 from consumer.pipeline import Identity, Pipeline
+from consumer.remembering import Memory
 from consumer.settings import Settings
 from consumer.sharing import LimitSharing
 from consumer.store.ledger import Ledger
+from consumer.store.patient_steps import PatientSteps
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
+from consumer.triage import Triage
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +90,7 @@ class Service:
         self._gauges = Gauges(self._metrics)
         self._admission: Admission | None = None
         self._source: Source | None = None
+        self._store = PatientSteps(store=steps_store_of(settings), is_optional=settings.store_optional)
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
 
@@ -116,6 +120,7 @@ class Service:
         await self._serve_health(cleanup)
         client = client_of(settings)
         cleanup.push_async_callback(client.close)
+        cleanup.push_async_callback(self._store.close)
         topics = ensure_topics(
             broker,
             topics_of(settings),
@@ -212,7 +217,8 @@ class Service:
         analyzer = Analyzer(
             steps=self._steps,
             asker=asker,
-            metrics=self._metrics,
+            triage=Triage(asker=asker, metrics=self._metrics),
+            memory=Memory(store=self._store, provider=settings.openai_base_url or "", metrics=self._metrics),
             max_cost_usd=settings.max_cost_usd_per_document,
             service_tier=settings.service_tier,
         )
@@ -236,6 +242,8 @@ class Service:
 
     def why_not_ready(self) -> str | None:
         """See `telemetry.health.Health`."""
+        if self._not_ready is None and self._store.why_away and not self._settings.store_optional:
+            return f"the store of steps (DOCSLUICE_STORE_URL) is away: {self._store.why_away}; documents wait for it"
         return self._not_ready
 
     def refresh(self) -> None:

@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 
 from consumer.errors import ConfigurationError
 from consumer.misfits import Misfit, misfits
+from consumer.store.opening import checked_steps_url
 
 PREFIX = "DOCSLUICE_"
 _ENV_FILE = ".env"
@@ -217,8 +218,22 @@ class Settings(BaseSettings):
     )
 
     state_dir: Path = Field(
-        Path(".docsluice"), description="folder for what must survive a restart: what was spent of a budget"
+        Path(".docsluice"),
+        description="folder for what must survive a restart: what was spent of a budget, and the store",
     )
+    store_url: SecretStr | None = Field(
+        None,
+        description="store of answers, so that none is paid for twice: sqlite:///FILE, redis://HOST:PORT/0, memory:// "
+        "or none://; without it a file in the state folder, for all processes of this machine",
+    )
+    store_optional: bool = Field(
+        default=False,
+        description="true: go on without the store while it is away, and pay again; false: documents wait for it",
+    )
+    store_max_bytes: int = Field(
+        1024**3, ge=1024**2, description="size of the store, where it is a file or memory; then the oldest answers go"
+    )
+    store_max_age_days: float = Field(30.0, gt=0, le=36_500, description="for so long an answer is kept")
     http_host: str = Field(
         "0.0.0.0",  # noqa: S104 - Prometheus scrapes from elsewhere
         description="address on which the HTTP port is opened",
@@ -271,6 +286,14 @@ class Settings(BaseSettings):
             raise ValueError("must be a URL such as redis://host:6379/0 or rediss://:password@host:6379/0")
         if importlib.util.find_spec("redis") is None:
             raise ValueError("needs the package redis: pip install 'docsluice[redis]'")
+        return url
+
+    @field_validator("store_url")
+    @classmethod
+    def _openable(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or not url.get_secret_value():
+            return None
+        checked_steps_url(url.get_secret_value())
         return url
 
     @field_validator("kafka_bootstrap_servers")

@@ -1,27 +1,63 @@
-"""What one document has taken so far."""
+"""What one document, or one step of it, has taken so far."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from consumer.contracts import Usage
+from consumer.contracts import Long, Usage
 
 
 @dataclass(slots=True)
 class Spending:
-    """Failed attempts included."""
+    """Failed attempts included. What is noted of a `part` is noted of the whole, too."""
 
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
     attempts: int = 0
     first_failed_at: datetime | None = None
+    saved_usage: Usage = field(default_factory=Usage)
+    """What answers had taken that were paid for before."""
+    saved_usd: Decimal = Decimal(0)
     models: dict[str, str] = field(default_factory=dict)
     """By task, the model whose answer was taken."""
+    long: dict[str, Long] = field(default_factory=dict)
+    """By task, what was done about a document too large for one call."""
     invested: int = 0
     """Calls under way or answered: what would be wasted by stopping now. A document that only backs off has none."""
+    whole: Spending | None = None
+
+    def part(self) -> Spending:
+        """For a step of this document, or a part of this step."""
+        return Spending(whole=self)
+
+    def invest(self, calls: int) -> None:
+        """Note that so many more are under way, or fewer."""
+        for one in self._wholes():
+            one.invested += calls
+
+    def count_call(self, *, usage: Usage, cost_usd: Decimal) -> None:
+        """Add one call, whatever came of it."""
+        for one in self._wholes():
+            one.attempts += 1
+            one.usage += usage
+            one.cost_usd += cost_usd
+
+    def count_saved(self, *, usage: Usage, cost_usd: Decimal) -> None:
+        """Add an answer that was paid for before."""
+        for one in self._wholes():
+            one.saved_usage += usage
+            one.saved_usd += cost_usd
 
     def note_failure(self) -> None:
         """Remember when the first thing went wrong."""
-        self.first_failed_at = self.first_failed_at or datetime.now(UTC)
+        for one in self._wholes():
+            one.first_failed_at = one.first_failed_at or datetime.now(UTC)
+
+    def _wholes(self) -> Iterator[Spending]:
+        one: Spending | None = self
+        while one is not None:
+            yield one
+            one = one.whole

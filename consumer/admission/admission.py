@@ -132,6 +132,15 @@ class Admission:
                 return f"needs about {amount} {quota.name}, and the limit is {quota.configured:.0f} a minute"
         return None
 
+    def most_input_tokens(self, ask: Ask) -> float:
+        """The largest input with which such a call could ever pass, by what a person has set; infinite without that."""
+        most = float("inf")
+        for quota in self._lane(ask.model).quotas:
+            if quota.configured is not None and quota.name in {TOKENS, INPUT_TOKENS}:
+                output_tokens = ask.usage.output_tokens if quota.name == TOKENS else 0
+                most = min(most, quota.configured - output_tokens)
+        return most
+
     def is_failing(self, model: str) -> bool:
         """Whether a model's circuit is open."""
         return self._lane(model).circuit.is_open

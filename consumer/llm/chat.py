@@ -52,6 +52,20 @@ class ChatRequest:
         """The same request, to this model alone."""
         return replace(self, model=model, fallbacks=())
 
+    def without(self, model: str | None) -> ChatRequest | None:
+        """The same request to the other models of the chain; None when there is no other."""
+        others = tuple(other for other in self.models if other != model)
+        if not others or others == self.models:
+            return None
+        return replace(self, model=others[0], fallbacks=others[1:])
+
+    def roomier(self, times: int) -> ChatRequest | None:
+        """The same request, with that many times the room for its answer; None when the room has no bound of ours."""
+        bound = self.sampling.max_output_tokens
+        if bound is None:
+            return None
+        return replace(self, sampling=replace(self.sampling, max_output_tokens=bound * times))
+
     @property
     def input_bytes(self) -> int:
         """UTF-8 size of what the model will read, from which tokens are estimated."""

@@ -52,11 +52,19 @@ class Task(_Part):
     output: Output
     model: Annotated[list[NotBlank], BeforeValidator(_as_list), Field(min_length=1)] | None = None
     """The first choice, and what is asked where that one fails or is too small."""
+    long: Literal["reject", "head", "split"] = "reject"
+    """What becomes of a document too large for one call: a dead letter, or asked about its beginning, or in parts."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+
+    @model_validator(mode="after")
+    def _splittable(self) -> Self:
+        if self.long == "split" and self.output.type == "json":
+            raise ValueError("long: split is for text, choice and list, whose answers can be put together; use head")
+        return self
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -119,7 +127,11 @@ class PipelineFile(_Part):
     def version(self, *, mode: str, default_model: str) -> str:
         """A hash of all that shapes an answer: the same version means the same questions to the same models."""
         model = default_model if any(task.model is None for task in self.tasks) else None
-        shape = {"file": self.model_dump(mode="json", exclude={"name", "mode", "models"}), "mode": mode, "model": model}
+        file = self.model_dump(mode="json", exclude={"name", "mode", "models"})
+        for task in file["tasks"]:
+            if task["long"] == "reject":  # as it was before there was a choice
+                del task["long"]
+        shape = {"file": file, "mode": mode, "model": model}
         # The keys are not sorted: a model writes its answer in the order of the schema's properties.
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
 

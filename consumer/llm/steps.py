@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from consumer.contracts import OutputValue
 from consumer.errors import ConfigurationError, InvalidAnswer
@@ -28,11 +30,35 @@ class Step:
     preamble: tuple[Message, ...]
     schema: dict[str, Any]
     sampling: Sampling
+    long: Literal["reject", "head", "split"]
+    """What becomes of a document too large for one call."""
+    prose: Step | None
+    """Asks only those of the tasks that answer in prose, where some do and some do not."""
 
     @property
     def model(self) -> str:
         """The first choice."""
         return self.models[0]
+
+    @property
+    def condensing(self) -> Step | None:
+        """Asks for prose about what was said of a document's parts; None where no task answers in prose."""
+        is_prose = all(task.output.type == "text" for task in self.tasks)
+        return self if is_prose else self.prose
+
+    def fingerprint(self, text: str) -> str:
+        """The same for the same question about the same text: where it was answered, it need not be asked again."""
+        asked = {
+            "models": self.models,
+            "preamble": [(message.role, message.content) for message in self.preamble],
+            # The keys are not sorted: a model writes its answer in the order of the schema's properties.
+            "schema": self.schema,
+            "outputs": [task.output.model_dump(mode="json") for task in self.tasks],
+            "sampling": dataclasses.asdict(self.sampling),
+            "long": self.long,
+            "text": text,
+        }
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     def request(self, text: str, *, service_tier: str | None = None) -> ChatRequest:
         """Ask about one document."""
@@ -91,6 +117,7 @@ def steps_of(pipeline: PipelineFile, *, mode: str, default_model: str) -> tuple[
 
 def _fused_step(pipeline: PipelineFile, default_model: str) -> Step:
     wanted = {field: {getattr(task, field) for task in pipeline.tasks} for field in _SAMPLING_FIELDS}
+    wanted["long"] = {task.long for task in pipeline.tasks}
     wanted["model"] = {task.models or (default_model,) for task in pipeline.tasks}
     problems = [
         f"{pipeline.name}: fused mode asks all tasks in one call, but they differ in {field}; "
@@ -106,6 +133,7 @@ def _fused_step(pipeline: PipelineFile, default_model: str) -> Step:
 def _step(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_model: str) -> Step:
     first = tasks[0]
     bounds = [task.max_output_tokens for task in tasks]
+    prose = tuple(task for task in tasks if task.output.type == "text")
     return Step(
         name=name,
         models=first.models or (default_model,),
@@ -116,6 +144,8 @@ def _step(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_mo
             max_output_tokens=None if None in bounds else sum(bound or 0 for bound in bounds),
             **{field: getattr(first, field) for field in _SAMPLING_FIELDS},
         ),
+        long=first.long,
+        prose=_step(name, prose, pipeline, default_model) if prose and prose != tasks else None,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from consumer.contracts import OutputValue, Usage, Usd
+from consumer.contracts import Long, OutputValue, Usage, Usd
 
 
 class PaidStep(BaseModel):
@@ -19,8 +20,10 @@ class PaidStep(BaseModel):
     outputs: dict[str, OutputValue]
     models: dict[str, str]
     """By task, the model that answered."""
-    usage: Usage
-    cost_usd: Usd
+    long: Long | None = None
+    """What was done about a document too large for one call."""
+    usage: Usage = Usage()
+    cost_usd: Usd = Decimal(0)
 
     def written(self) -> bytes:
         """As a store keeps it."""

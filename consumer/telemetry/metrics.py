@@ -160,6 +160,20 @@ CATALOGUE = (
         remedy="Near 0: this constraint is in force. Always near the limit with a backlog: something else is.",
     ),
     Metric(
+        "store_lookups_total",
+        Counter,
+        {"result": ("hit", "miss")},
+        meaning="Answers looked for in the store before they are asked for; hit: it was paid for before, or is just "
+        "being paid for by another document of the same text.",
+        remedy="No hits after a restart or a redrive: DOCSLUICE_STORE_URL names another store than before.",
+    ),
+    Metric(
+        "saved_usd_total",
+        Counter,
+        meaning="Dollars that answers had cost which were not asked for again.",
+        remedy="0 with hits: the model has no price.",
+    ),
+    Metric(
         "retries_total",
         Counter,
         {"task": ANY, "reason": ANY},
@@ -281,6 +295,8 @@ class Metrics:
     admission_wait_seconds_total: Counter
     admission_limit: Gauge
     admission_available: Gauge
+    store_lookups_total: Counter
+    saved_usd_total: Counter
     retries_total: Counter
     dead_letters_total: Counter
     consumption_paused: Gauge

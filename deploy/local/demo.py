@@ -124,6 +124,7 @@ def _consumer(bootstrap_servers: str, provider: Provider, port: int, arguments: 
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
         "DOCSLUICE_HTTP_HOST": "127.0.0.1",
         "DOCSLUICE_HTTP_PORT": str(port),
+        "DOCSLUICE_STATE_DIR": str(_RUN_DIR / "state"),
         "DOCSLUICE_DRAIN_SECONDS": "5",  # whoever interrupts the demo does not want its answers any more
         **provider.settings,
         **({"DOCSLUICE_MODE": arguments.mode} if arguments.mode else {}),

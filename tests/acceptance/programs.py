@@ -26,6 +26,7 @@ def environment(wire: Wire, base_url: str, **more: str) -> dict[str, str]:
         "DOCSLUICE_COMMIT_INTERVAL_SECONDS": "0.1",
         "DOCSLUICE_HTTP_HOST": "127.0.0.1",
         "DOCSLUICE_HTTP_PORT": str(free_port()),
+        "DOCSLUICE_STORE_URL": "memory://",
         **more,
     }
 

@@ -79,6 +79,7 @@ def consumer_process(bootstrap_servers: str, settings: Mapping[str, str], *, log
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
         "DOCSLUICE_HTTP_HOST": "127.0.0.1",
         "DOCSLUICE_HTTP_PORT": str(port),
+        "DOCSLUICE_STATE_DIR": str(log_path.parent / "state"),
         **settings,
     }
     with child_process(

@@ -33,7 +33,10 @@ from consumer.errors import (
 from consumer.llm.chat import ChatClient, ChatRequest, Message, Sampling
 from consumer.llm.client import OpenAIChatClient
 from consumer.pipeline import Identity, Pipeline
+from consumer.remembering import Memory
+from consumer.store.memory_steps import NoSteps
 from consumer.telemetry.metrics import Metrics
+from consumer.triage import Triage
 from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract
 from tests.fakes.outbox import FakeOutbox
 from tests.fakes.prices import FakePrices
@@ -642,7 +645,12 @@ def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
     asker = Asker(
         client=client, admission=admission, prices=FakePrices(), metrics=metrics, max_attempts=3, sleep=FakeSleep()
     )
-    analyzer = Analyzer(steps=steps(mode="fused"), asker=asker, metrics=metrics)
+    analyzer = Analyzer(
+        steps=steps(mode="fused"),
+        asker=asker,
+        triage=Triage(asker=asker, metrics=metrics),
+        memory=Memory(store=NoSteps(), provider="", metrics=metrics),
+    )
     identity = Identity(
         group_id="g", result_topic="results", dead_letter_topic="dead", pipeline_version="v", mode="fused"
     )

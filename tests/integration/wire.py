@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -48,6 +49,7 @@ class Wire:
             "commit_interval_seconds": 0.05,
             "http_host": "127.0.0.1",
             "http_port": 0,
+            "store_url": "memory://",
         }
         return load_settings(defaults | overrides)
 
@@ -169,6 +171,27 @@ class Wire:
             await admin.close()
         return {p: point for p, point in offsets.items() if p.topic == self.topics["input"] and point.offset >= 0}
 
+    async def reset_offsets(self, *, partitions: int) -> None:
+        """Set the group back to the beginning of the input topic, as soon as the broker lets us: no member may live."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers, group_id=f"{self.name}.group", enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            beginning = {TopicPartition(self.topics["input"], number): 0 for number in range(partitions)}
+            consumer.assign(list(beginning))
+
+            async def is_reset() -> bool:
+                with contextlib.suppress(KafkaError):
+                    await consumer.commit(beginning)
+                    return True
+                await asyncio.sleep(1.0)
+                return False
+
+            await until(is_reset, what="the broker takes the offsets")
+        finally:
+            await consumer.stop()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
@@ -179,9 +202,9 @@ class Record:
     headers: Sequence[tuple[str, bytes]] = ()
 
 
-def document(document_id: str, text: str = "A short text about nothing much.", **metadata: Any) -> Record:
-    """A valid event as plain JSON."""
-    event = {"document_id": document_id, "text": text, "metadata": metadata}
+def document(document_id: str, text: str = "", **metadata: Any) -> Record:
+    """A valid event as plain JSON. Without a text it has one of its own, for the same one is asked about once only."""
+    event = {"document_id": document_id, "text": text or f"A short text about {document_id}.", "metadata": metadata}
     return Record(value=json.dumps(event).encode(), key=document_id.encode())
 
 

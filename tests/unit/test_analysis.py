@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import structlog
 import tenacity
-from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.admission.admission import Admission
 from consumer.admission.limits import Limits
-from consumer.analysis import Analyzer
-from consumer.asking import Asker, _pause_seconds
+from consumer.asking import _pause_seconds
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
     AttemptFailed,
@@ -30,80 +26,16 @@ from consumer.errors import (
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.steps import Step
 from consumer.spending import Spending
-from consumer.telemetry.metrics import PREFIX, Metrics
-from tests.fakes.chat import USAGE, FakeChatClient, Replies, Reply, by_step, in_turn, right, say
-from tests.fakes.prices import MODEL, FakePrices
+from tests.fakes.chat import USAGE, Replies, Reply, by_step, in_turn, right, say
+from tests.fakes.lab import Lab
+from tests.fakes.prices import MODEL
 from tests.fakes.samples import SECRET_TEXT, steps
-from tests.fakes.timer import FakeSleep, ManualTimer, settled
+from tests.fakes.timer import settled
 
 OUTPUTS = {"summary": "words 0 words 1", "category": "tech"}
 COST = Decimal("0.0002")
 """What one answer of `USAGE` costs."""
 NONSENSE = say("nonsense")
-LABELS = ("task", "model", "reason", "outcome", "direction")
-Sleep = Callable[[float], Awaitable[None]]
-
-
-class Lab:
-    """An analyzer with everything round it faked. Sleeping takes no time, but moves the clock."""
-
-    def __init__(self, reply: Replies | None = None, *, sleep: Sleep | None = None, **changes: Any) -> None:
-        self.timer = ManualTimer()
-        self.client = FakeChatClient(reply)
-        self.sleep = FakeSleep(on_sleep=self.timer.advance)
-        self.metrics = Metrics()
-        self.waits: list[tuple[str, float]] = []
-        self.admission = Admission(
-            limits=changes.pop("limits", Limits(max_concurrency=10)),
-            timer=self.timer,
-            on_wait=lambda constraint, seconds: self.waits.append((constraint, seconds)),
-        )
-        asker = Asker(
-            client=self.client,
-            admission=self.admission,
-            prices=FakePrices(),
-            metrics=self.metrics,
-            max_attempts=changes.pop("max_attempts", 3),
-            context_tokens=changes.pop("context_tokens", None),
-            sleep=sleep or self.sleep,
-        )
-        self.analyzer = Analyzer(
-            steps=changes.pop("steps", steps()),
-            asker=asker,
-            metrics=self.metrics,
-            max_cost_usd=changes.pop("max_cost_usd", None),
-            service_tier=changes.pop("service_tier", None),
-        )
-        assert not changes
-
-    async def analyze(self, text: str = SECRET_TEXT, spending: Spending | None = None) -> dict[str, Any]:
-        """Analyze, and let time pass whenever everybody waits for it."""
-        task = asyncio.create_task(self.analyzer.analyze(text, spending or Spending()))
-        idle = 0
-        while not task.done() and idle < 100:
-            await settled()
-            alarm = self.timer.next_alarm()
-            if alarm is not None:
-                self.timer.advance_to(alarm)
-            idle = idle + 1 if alarm is None else 0
-        return await task
-
-    async def rejection(self, spending: Spending | None = None) -> RecordRejected:
-        with pytest.raises(RecordRejected) as caught:
-            await self.analyze(spending=spending)
-        return caught.value
-
-    def samples(self, name: str) -> dict[tuple[str, ...], float]:
-        """A metric's values by those of its labels, without the zeros."""
-        return {
-            tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
-            for family in text_string_to_metric_families(self.metrics.exposition().decode())
-            for sample in family.samples
-            if sample.name == PREFIX + name and sample.value
-        }
-
-    def free_slots(self) -> float:
-        return self.admission.limits_and_available()["concurrency"][1]
 
 
 # What is asked
@@ -390,10 +322,26 @@ async def test_an_answer_that_is_none_is_paid_for(answer: Answer, reason: DeadLe
     assert lab.samples("llm_cost_usd_total")["category", MODEL, reason] == pytest.approx(float(COST))
 
 
-async def test_a_truncated_answer_names_the_bound() -> None:
-    """The setting that must be raised."""
+_CUT = JUDGED[2][0]
+
+
+async def test_a_cut_answer_is_asked_for_with_more_room_once() -> None:
+    """Four times the bound; what is cut there too names it, for that is the setting that must be raised."""
     bounded = steps({"name": "k", "prompt": "P", "output": {"type": "text"}, "max_output_tokens": 77})
-    assert "max_output_tokens (77)" in str(await Lab(in_turn(JUDGED[2][0]), steps=bounded).rejection())
+    lab = Lab(in_turn(_CUT), steps=bounded)
+    assert await lab.analyze() == {"k": "words"}
+    assert [request.sampling.max_output_tokens for request in lab.client.requests] == [77, 308]
+    assert lab.samples("retries_total") == {("k", "truncated"): 1}
+    still = Lab(in_turn(_CUT, _CUT), steps=bounded)
+    assert "max_output_tokens (308)" in str(await still.rejection())
+    assert len(still.client.requests) == 2
+
+
+async def test_a_cut_answer_without_a_bound_of_ours_is_not_asked_for_again() -> None:
+    """It is the model's own bound, and would be the same."""
+    lab = Lab(in_turn(_CUT), steps=steps()[:1])
+    assert (await lab.rejection()).reason is DeadLetterReason.TRUNCATED
+    assert len(lab.client.requests) == 1
 
 
 async def test_what_the_provider_rejects_is_not_tried_again() -> None:
@@ -742,12 +690,32 @@ async def test_a_document_too_large_for_all() -> None:
     assert _asked(told) == ["small", "smaller"]
 
 
-async def test_other_rejections_are_not_shopped_around() -> None:
-    """A refusal is an answer."""
-    fault = RecordRejected(DeadLetterReason.REJECTED, "no")
-    lab = Lab(_failing("first", fault=fault), steps=_chain("first", "second"))
-    assert (await lab.rejection()).reason is DeadLetterReason.REJECTED
-    assert _asked(lab) == ["first"]
+_BAD_ANSWERS = [
+    (RecordRejected(DeadLetterReason.REJECTED, "no", model="first"), 1),
+    (JUDGED[0][0], 1),
+    (JUDGED[1][0], 1),
+    (_CUT, 1),
+    (NONSENSE, 2),  # its repair is asked of it too
+]
+
+
+@pytest.mark.parametrize(("bad", "calls"), _BAD_ANSWERS)
+async def test_what_one_model_cannot_answer_the_next_may(bad: Reply, calls: int) -> None:
+    """Before a document is given up, every model of the chain is asked."""
+    lab = Lab(lambda request: bad if request.model == "first" else right(request), steps=_chain("first", "second"))
+    spending = Spending()
+    assert await lab.analyze(spending=spending) == {"summary": OUTPUTS["summary"]}
+    assert _asked(lab) == ["first"] * calls + ["second"]
+    assert spending.models == {"summary": "second"}
+    assert spending.first_failed_at is not None
+
+
+async def test_what_no_model_can_answer_is_told_by_the_last() -> None:
+    """Each once, and then it is the document's fault."""
+    lab = Lab(lambda _: say("", refusal="no"), steps=_chain("first", "second", "third"))
+    rejection = await lab.rejection()
+    assert (rejection.reason, rejection.model) == (DeadLetterReason.REFUSED, "third")
+    assert _asked(lab) == ["first", "second", "third"]
 
 
 # Money and tiers

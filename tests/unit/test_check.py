@@ -20,11 +20,13 @@ NOBODY, NOBODY_ELSE = "localhost:1", "127.0.0.1:2"
 REFUSED = "no connection to the provider (connection refused)"
 PIPELINE = "ok       pipeline built-in (fanout): summary, category, keywords"
 LIMITS = "ok       limits 16 calls at once, no others"
+STORE = "ok       store (DOCSLUICE_STORE_URL): reached"
 
 
 async def _said(**overrides: Any) -> list[str]:
     lines: list[str] = []
-    settings = {"kafka_bootstrap_servers": NOBODY, "openai_base_url": f"http://{NOBODY_ELSE}/v1", **overrides}
+    settings = {"kafka_bootstrap_servers": NOBODY, "openai_base_url": f"http://{NOBODY_ELSE}/v1"}
+    settings |= {"store_url": "memory://", **overrides}
     with structlog.testing.capture_logs() as logged:
         assert not await check(load_settings(settings), say=lines.append)
     assert logged == []
@@ -37,6 +39,7 @@ async def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
         assert await _said() == [
             PIPELINE,
             LIMITS,
+            STORE,
             f"FAILED   broker {NOBODY} (KAFKA_BOOTSTRAP_SERVERS): connection refused",
             f"FAILED   provider http://{NOBODY_ELSE}/v1 (OPENAI_BASE_URL): {REFUSED}",
         ]
@@ -80,10 +83,11 @@ def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     """What a person sees on a terminal is the lines and nothing else; the exit code is 1."""
     monkeypatch.setattr("consumer.__main__.configure_logs", lambda **_: None)
     monkeypatch.setenv("DOCSLUICE_MODLE", "m")
+    monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
     flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]
     assert main(["check", *flags]) == 1
     shown = capsys.readouterr()
-    assert len(shown.out.splitlines()) == 5
+    assert len(shown.out.splitlines()) == 6
     assert shown.err == ""
 
 

@@ -9,7 +9,7 @@ import pytest
 from consumer.__main__ import main
 from consumer.settings import Settings, variable_of
 
-SECRETS = {"openai_api_key", "kafka_sasl_password", "shared_limits_url"}
+SECRETS = {"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"}
 
 
 def _shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

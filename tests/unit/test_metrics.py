@@ -124,7 +124,7 @@ def test_no_label_can_hold_a_document() -> None:
     """Labels are of few values: none is an id, a key or a text."""
     labels = {label for metric in CATALOGUE for label in metric.labels}
     bounded = {"outcome", "task", "model", "direction", "constraint", "reason", "step", "topic", "partition", "window"}
-    assert labels <= bounded | {"version", "pipeline_version"}
+    assert labels <= bounded | {"result", "version", "pipeline_version"}
     assert ANY == ()
 
 

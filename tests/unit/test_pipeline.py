@@ -37,7 +37,10 @@ from consumer.errors import (
 from consumer.kafka.records import Outgoing, Record
 from consumer.llm.chat import ChatRequest
 from consumer.pipeline import Identity, Pipeline
+from consumer.remembering import Memory
+from consumer.store.memory_steps import NoSteps
 from consumer.telemetry.metrics import PREFIX, Metrics
+from consumer.triage import Triage
 from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, say
 from tests.fakes.outbox import FakeOutbox
 from tests.fakes.prices import MODEL, FakePrices
@@ -73,7 +76,12 @@ class Line:
             max_attempts=3,
             sleep=FakeSleep(on_sleep=timer.advance),
         )
-        analyzer = Analyzer(steps=steps(mode=mode), asker=asker, metrics=self.metrics)
+        analyzer = Analyzer(
+            steps=steps(mode=mode),
+            asker=asker,
+            triage=Triage(asker=asker, metrics=self.metrics),
+            memory=Memory(store=NoSteps(), provider="", metrics=self.metrics),
+        )
         identity = Identity(
             group_id="docsluice",
             result_topic=RESULTS,
@@ -143,6 +151,8 @@ async def test_a_document_becomes_a_result() -> None:
         "models": {"summary": MODEL, "category": MODEL},
         "usage": {"input_tokens": 200, "output_tokens": 20, "cached_tokens": 80},
         "cost_usd": Decimal("0.0004"),
+        "saved_usd": Decimal(0),
+        "long": {},
         "attempts": 2,
         "pipeline_version": "v1",
         "mode": "fanout",
@@ -386,7 +396,8 @@ async def test_a_drain_lets_go_of_exactly_those_not_begun() -> None:
     """What has a call in flight is paid for and goes on to its end; what waits for its first is read again."""
     line = Line(max_concurrency=2, mode="fused")
     line.client.hold()
-    tasks = [asyncio.create_task(line.pipeline.process(document(document_id=f"d{n}", offset=n))) for n in range(5)]
+    documents = [document(f"Text {n}.", document_id=f"d{n}", offset=n) for n in range(5)]
+    tasks = [asyncio.create_task(line.pipeline.process(one)) for one in documents]
     await settled()
     assert line.pipeline.release_waiting() == 3
     await settled()

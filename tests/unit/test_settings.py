@@ -55,6 +55,9 @@ def test_the_defaults() -> None:
         "commit_interval_seconds": 0.5,
         "drain_seconds": 30.0,
         "state_dir": Path(".docsluice"),
+        "store_optional": False,
+        "store_max_bytes": 1073741824,
+        "store_max_age_days": 30.0,
         "http_host": "0.0.0.0",  # noqa: S104 - the default that is documented
         "http_port": 9464,
         "log_level": "INFO",
@@ -94,6 +97,9 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
         "max_cost_usd_per_document": ("0.001", Decimal("0.001")),
         "service_tier": ("flex", "flex"),
         "state_dir": ("s", Path("s")),
+        "store_url": ("sqlite:///s.sqlite3", SecretStr("sqlite:///s.sqlite3")),
+        "store_optional": ("true", True),
+        "store_max_bytes": ("7000000", 7_000_000),
         "shared_limits_url": ("rediss://:p@r:1/2", SecretStr("rediss://:p@r:1/2")),
     }
     annotation = Settings.model_fields[field].annotation

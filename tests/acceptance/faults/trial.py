@@ -124,6 +124,7 @@ async def _stage(trial: Trial, ground: Ground, provider: Provider) -> AsyncItera
         "DOCSLUICE_MODE": "fused",
         "DOCSLUICE_MAX_CONCURRENCY": str(_CONCURRENCY * scenario.replicas),
         "DOCSLUICE_LOG_FORMAT": "json",
+        "DOCSLUICE_STATE_DIR": str(trial.log_dir / "state"),
         **names.settings(),
         **scenario.settings,
         **trial.settings,

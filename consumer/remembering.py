@@ -1,0 +1,89 @@
+"""Nothing is asked twice: what was paid for is remembered, and what is being asked now is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from consumer.contracts import DeadLetterReason
+from consumer.errors import RecordRejected
+from consumer.store.steps import PaidStep, StepStore
+from consumer.telemetry.metrics import Metrics
+
+Outcome: TypeAlias = PaidStep | RecordRejected | None
+"""How a question that was under way has ended; None when whoever asked has let go of it."""
+
+
+class Memory:
+    """Answers by the fingerprint of what was asked: of earlier runs from the store, of this moment from each other.
+
+    `provider` tells those of one server from those of another: a model's name may be the same on both, and a rehearsal
+    must never answer for the real one.
+    """
+
+    def __init__(self, *, store: StepStore, provider: str, metrics: Metrics) -> None:
+        self._store = store
+        self._provider = provider
+        self._metrics = metrics
+        self._under_way: dict[str, asyncio.Future[Outcome]] = {}
+
+    async def knows(self, fingerprint: str) -> bool:
+        """Whether an answer is paid for, or is about to be by somebody else."""
+        key = self._key(fingerprint)
+        return key in self._under_way or await self._store.get(key) is not None
+
+    async def answer(self, fingerprint: str, ask: Callable[[], Awaitable[PaidStep]]) -> tuple[PaidStep, bool]:
+        """The answer, and whether it was paid for just now by this very call. What `ask` gives is kept.
+
+        Raises:
+            RecordRejected: the same question was rejected, to whoever asked it.
+            StoreGone: the store was away for too long.
+            Exception: what `ask` raises.
+        """
+        key = self._key(fingerprint)
+        while (under_way := self._under_way.get(key)) is not None:
+            match await asyncio.shield(under_way):
+                case PaidStep() as paid:
+                    self._count_hit(paid)
+                    return paid, False
+                case RecordRejected() as rejection:
+                    raise _again(rejection) from rejection
+        mine = self._under_way[key] = asyncio.get_running_loop().create_future()
+        outcome: Outcome = None
+        try:
+            outcome, is_new = await self._answer(key, ask)
+        except RecordRejected as rejection:
+            if rejection.reason is not DeadLetterReason.ATTEMPTS_EXHAUSTED:  # which says nothing of the document
+                outcome = rejection
+            raise
+        else:
+            return outcome, is_new
+        finally:
+            del self._under_way[key]
+            mine.set_result(outcome)
+
+    async def _answer(self, key: str, ask: Callable[[], Awaitable[PaidStep]]) -> tuple[PaidStep, bool]:
+        known = await self._store.get(key)
+        if known is not None:
+            self._count_hit(known)
+            return known, False
+        self._metrics.store_lookups_total.labels(result="miss").inc()
+        paid = await ask()
+        await self._store.put(key, paid)
+        return paid, True
+
+    def _key(self, fingerprint: str) -> str:
+        return hashlib.sha256(f"{self._provider}\n{fingerprint}".encode()).hexdigest()
+
+    def _count_hit(self, paid: PaidStep) -> None:
+        self._metrics.store_lookups_total.labels(result="hit").inc()
+        self._metrics.saved_usd_total.inc(float(paid.cost_usd))
+
+
+def _again(rejection: RecordRejected) -> RecordRejected:
+    """The same one once more: an exception that is raised by many tasks would gather the traces of all of them."""
+    return RecordRejected(
+        rejection.reason, str(rejection), stage=rejection.stage, step=rejection.step, model=rejection.model
+    )

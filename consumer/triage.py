@@ -1,0 +1,92 @@
+"""One step about one text, with every remedy there is for an answer that is none, before it is given up.
+
+cut at its bound ─► once more with a larger one ─┐
+not what was asked for ─► one repair ────────────┼─► the next model of the chain ─► rejected
+refused, filtered, too often failed ─────────────┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from consumer.asking import Asker, rejected
+from consumer.contracts import DeadLetterReason, OutputValue
+from consumer.errors import InvalidAnswer, RecordRejected
+from consumer.llm.chat import Answer, ChatRequest
+from consumer.llm.steps import Step
+from consumer.spending import Spending
+from consumer.telemetry.metrics import Metrics
+
+_ROOMIER = 4
+"""So many times the bound, for an answer that was cut: one that runs on and on is paid for up to it."""
+_ANOTHER_MODEL_MAY = frozenset(DeadLetterReason) - {
+    DeadLetterReason.TOO_LARGE,  # all of them were looked at
+    DeadLetterReason.UNDECODABLE,
+    DeadLetterReason.INVALID_EVENT,
+    DeadLetterReason.UNEXPECTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A valid answer, by task, and the model that gave it."""
+
+    outputs: dict[str, OutputValue]
+    model: str
+
+
+class Triage:
+    """Puts a step's request, and what may mend it."""
+
+    def __init__(self, *, asker: Asker, metrics: Metrics) -> None:
+        self._asker = asker
+        self._metrics = metrics
+
+    async def answer(self, step: Step, request: ChatRequest, spending: Spending) -> Said:
+        """Ask until there is an answer that the step can read.
+
+        Raises:
+            RecordRejected: no model of the chain gives one.
+            ServiceFault: the provider will take no request at all.
+        """
+        while True:
+            try:
+                return await self._read(step, request, spending)
+            except RecordRejected as rejection:
+                others = request.without(rejection.model)
+                if others is None or rejection.reason not in _ANOTHER_MODEL_MAY:
+                    raise
+                self._note_retry(step, rejection.reason, spending)
+                request = others
+
+    async def _read(self, step: Step, request: ChatRequest, spending: Spending) -> Said:
+        """Ask, and ask once more where the answer is not what the step wants."""
+        answer = await self._whole(step, request, spending)
+        try:
+            return Said(step.read(answer), answer.model)
+        except InvalidAnswer as problem:
+            self._note_retry(step, DeadLetterReason.INVALID_ANSWER, spending)
+            answer = await self._whole(step, step.repair(request, answer, problem), spending)
+        try:
+            return Said(step.read(answer), answer.model)
+        except InvalidAnswer as still:
+            raise rejected(
+                DeadLetterReason.INVALID_ANSWER,
+                f"the answer is still not valid after a repair: {still}",
+                request.to(answer.model),
+            ) from still
+
+    async def _whole(self, step: Step, request: ChatRequest, spending: Spending) -> Answer:
+        """Ask, and ask once more where the answer was cut."""
+        try:
+            return await self._asker.ask(request, spending)
+        except RecordRejected as rejection:
+            roomier = request.roomier(_ROOMIER)
+            if rejection.reason is not DeadLetterReason.TRUNCATED or roomier is None:
+                raise
+            self._note_retry(step, rejection.reason, spending)
+            return await self._asker.ask(roomier, spending)
+
+    def _note_retry(self, step: Step, reason: DeadLetterReason, spending: Spending) -> None:
+        spending.note_failure()
+        self._metrics.retries_total.labels(task=step.name, reason=reason.value).inc()

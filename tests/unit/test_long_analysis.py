@@ -1,0 +1,166 @@
+"""Documents too large for one call, with a model that has a small context."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from consumer.admission.limits import Limits
+from consumer.contracts import DeadLetterReason, Usage
+from consumer.errors import RecordRejected
+from consumer.llm.chat import ChatRequest
+from consumer.llm.steps import Step
+from consumer.spending import Spending
+from consumer.store.memory_steps import MemorySteps
+from tests.fakes.chat import Reply, example_of, say
+from tests.fakes.lab import Lab
+from tests.fakes.prices import MODEL
+from tests.fakes.samples import steps
+
+PARAGRAPHS = [f"Paragraph {number}: " + "all of it is about the same thing. " * 8 for number in range(12)]
+TEXT = "\n\n".join(PARAGRAPHS)
+SUMMARY = {"name": "summary", "prompt": "P", "output": {"type": "text"}}
+CATEGORY = {"name": "category", "prompt": "C", "output": {"type": "choice", "labels": ["tech", "other"]}}
+TOKENS_A_BYTE = 4
+
+
+def _long(long: str, *tasks: dict[str, Any], mode: str = "fanout") -> tuple[Step, ...]:
+    return steps(*({**task, "long": long} for task in tasks or (SUMMARY,)), mode=mode)
+
+
+def _with_context(tokens: int) -> Any:
+    """A model of such a context that says of what it has read where it began and where it ended."""
+
+    def reply(request: ChatRequest) -> Reply:
+        if request.input_bytes / TOKENS_A_BYTE > tokens:
+            return RecordRejected(DeadLetterReason.TOO_LARGE, "context length", step=request.step, model=request.model)
+        text = request.messages[-1].content
+        answer = example_of(request.schema)
+        if "summary" in answer:
+            answer["summary"] = f"{text[:12]}…{text[-12:]}"
+        usage = Usage(input_tokens=request.input_bytes // TOKENS_A_BYTE, output_tokens=10)
+        return say(json.dumps(answer), usage=usage)
+
+    return reply
+
+
+def _read(lab: Lab) -> list[str]:
+    return [request.messages[-1].content for request in lab.client.requests]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_split_asks_about_every_part_and_condenses(*, known: bool) -> None:
+    """Whether the model's context is known beforehand, or the provider has to say that it is too large."""
+    lab = Lab(_with_context(400), steps=_long("split"), context_tokens={MODEL: 400} if known else None)
+    spending = Spending()
+    outputs = await lab.analyze(TEXT, spending)
+    parts = [text for text in _read(lab) if "…" not in text and len(text) < len(TEXT) / 2]
+    assert all(paragraph.strip() in "".join(parts) for paragraph in PARAGRAPHS)
+    assert _read(lab)[-1].startswith("Paragraph 0:")  # what was said of the first part…
+    assert _read(lab)[-1].endswith(TEXT[-12:].strip())  # …and of the last
+    assert outputs["summary"].startswith("Paragraph 0")
+    assert spending.long == {"summary": "split"}
+    assert (TEXT in _read(lab)) is not known  # no call is wasted on what is known not to fit
+
+
+async def test_choices_and_lists_are_put_together_without_a_call() -> None:
+    """Only prose is condensed; in one call for all, by asking for the prose alone."""
+    fused = _long("split", SUMMARY, CATEGORY, mode="fused")
+    lab = Lab(_with_context(400), steps=fused, context_tokens={MODEL: 400})
+    outputs = await lab.analyze(TEXT)
+    assert outputs["category"] == "tech"
+    *parts, last = lab.client.requests
+    assert all(set(request.schema["properties"]) == {"summary", "category"} for request in parts)
+    assert set(last.schema["properties"]) == {"summary"}
+
+
+async def test_head_asks_about_the_beginning() -> None:
+    """As much of it as fits; and the result says so."""
+    lab, spending = Lab(_with_context(700), steps=_long("head"), context_tokens={MODEL: 700}), Spending()
+    outputs = await lab.analyze(TEXT, spending)
+    assert [TEXT.startswith(text) for text in _read(lab)] == [True]
+    assert outputs["summary"].startswith("Paragraph 0")
+    assert spending.long == {"summary": "head"}
+    assert len(_read(lab)[0].encode()) > 1_000
+
+
+async def test_reject_is_the_default() -> None:
+    """A document that nobody has said how to cut is not cut."""
+    lab = Lab(_with_context(400), steps=steps(SUMMARY), context_tokens={MODEL: 400})
+    with pytest.raises(RecordRejected) as caught:
+        await lab.analyze(TEXT)
+    assert caught.value.reason is DeadLetterReason.TOO_LARGE
+
+
+async def test_a_minutes_limit_is_a_size_too() -> None:
+    """A text larger than a whole minute's tokens is cut to what a call may have."""
+    limits = Limits(max_concurrency=10, input_tokens_per_minute=400)
+    lab = Lab(_with_context(10**6), steps=_long("split"), limits=limits)
+    assert (await lab.analyze(TEXT))["summary"]
+    assert len(_read(lab)) > 2
+
+
+async def test_a_part_that_fails_rejects_the_document_and_the_others_are_kept() -> None:
+    """A redrive pays for that part alone."""
+    store = MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
+    context = _with_context(400)
+
+    def reply(request: ChatRequest) -> Reply:
+        is_it = "Paragraph 11" in request.messages[-1].content and is_bad
+        return say("", refusal="no") if is_it else context(request)
+
+    is_bad = True
+    lab = Lab(reply, steps=_long("split"), context_tokens={MODEL: 400}, store=store)
+    assert (await _rejection(lab)).reason is DeadLetterReason.REFUSED
+    is_bad, first = False, len(lab.client.requests)
+    spending = Spending()
+    await lab.analyze(TEXT, spending)
+    assert len(lab.client.requests) == first + 2  # that part, and what was said of all
+    assert spending.saved_usd > 0
+
+
+async def test_the_same_document_is_cut_in_the_same_places() -> None:
+    """However much was learned about tokens meanwhile: another way to cut it would be paid for anew."""
+    lab = Lab(_with_context(400), steps=_long("split"), context_tokens={MODEL: 400})
+    await lab.analyze(TEXT)
+    first = set(_read(lab))
+    lab.client.requests.clear()
+    await lab.analyze(TEXT)
+    assert set(_read(lab)) == first
+
+
+async def test_too_many_parts_are_too_large() -> None:
+    """Somebody pays for each of them."""
+    lab = Lab(_with_context(320), steps=_long("split"), context_tokens={MODEL: 320})
+    assert "more than 64 parts" in str(await _rejection(lab, TEXT * 10))
+    assert lab.client.requests == []
+
+
+async def test_parts_that_would_cost_too_much_are_not_asked_about() -> None:
+    """The bound on a document's cost is on all of its parts together."""
+    lab = Lab(
+        _with_context(400), steps=_long("split"), context_tokens={MODEL: 400}, max_cost_usd=Decimal("0.000000001")
+    )
+    assert "DOCSLUICE_MAX_COST_USD_PER_DOCUMENT" in str(await _rejection(lab))
+    assert lab.client.requests == []
+
+
+async def test_a_model_that_only_repeats_is_not_asked_for_ever() -> None:
+    """What was said of the parts must be shorter than they are."""
+
+    def echo(request: ChatRequest) -> Reply:
+        fits = request.input_bytes / TOKENS_A_BYTE <= 400
+        answer = say(json.dumps({"summary": request.messages[-1].content}))
+        return answer if fits else RecordRejected(DeadLetterReason.TOO_LARGE, "context", model=request.model)
+
+    lab = Lab(echo, steps=_long("split"), context_tokens={MODEL: 400})
+    assert "no shorter" in str(await _rejection(lab))
+
+
+async def _rejection(lab: Lab, text: str = TEXT) -> RecordRejected:
+    with pytest.raises(RecordRejected) as caught:
+        await lab.analyze(text)
+    return caught.value

@@ -1,0 +1,86 @@
+"""Where documents are cut, and how the answers about their parts become one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.llm.long_documents import head_of, parts_of, together
+from consumer.llm.pipeline_file import Task
+
+TEXTS = st.text(alphabet=st.sampled_from("ab. \n\u3002é漢😀"), max_size=400)
+
+
+@given(TEXTS, st.integers(4, 60))
+def test_the_parts_are_the_text(text: str, most_bytes: int) -> None:
+    """Nothing is lost, nothing is twice, none is too large, and none is empty."""
+    parts = parts_of(text, most_bytes=most_bytes)
+    assert "".join(parts) == text
+    assert all(len(part.encode()) <= most_bytes for part in parts)
+    assert all(parts) or parts == [""]
+
+
+@given(TEXTS, st.integers(4, 60))
+def test_a_head_is_a_beginning(text: str, most_bytes: int) -> None:
+    """Of the size allowed, and of all of it where that fits."""
+    head = head_of(text, most_bytes=most_bytes)
+    assert text.startswith(head)
+    assert len(head.encode()) <= most_bytes
+    assert head == text or head
+
+
+@given(st.integers(40, 4000), st.integers(40, 400))
+def test_no_more_parts_than_needed_but_a_few(words: int, most_bytes: int) -> None:
+    """Each part is paid for: seams cost a third more of them at the most, and one."""
+    text = "word " * words
+    assert len(parts_of(text, most_bytes=most_bytes)) <= len(text) / most_bytes * 4 / 3 + 2
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("One. Two.\nThree three.\n\nFour. Five five five.\nSix.", "One. Two.\nThree three.\n\n"),
+        ("One two three.\nFour five. Six seven eight", "One two three.\n"),
+        ("One two three four. Five six seven eight", "One two three four. "),
+        ("one two three four five six seven eight", "one two three four "),
+        ("第一句话在这里。第二句话在这里。", "第一句话在这里。"),
+        ("x" * 40, "x" * 20),
+    ],
+)
+def test_a_text_is_cut_where_it_hurts_least(text: str, first: str) -> None:
+    """Between paragraphs; else lines, sentences, words; else anywhere."""
+    assert parts_of(text, most_bytes=len(text.encode()) * 2 // 3)[0] == first
+
+
+def _task(**output: object) -> Task:
+    return Task.model_validate({"name": "t", "prompt": "P", "output": output})
+
+
+def test_the_choice_most_often_made_is_the_choice() -> None:
+    """Of equally frequent ones the first in the document."""
+    task = _task(type="choice", labels=["a", "b", "c"])
+    assert together(task, ["c", "b", "a", "b"]) == "b"
+    assert together(task, ["c", "b"]) == "c"
+
+
+def test_items_named_for_most_parts_come_first() -> None:
+    """Whatever their case; then what a part named first; no more than were asked for."""
+    task = _task(type="list", items=3)
+    assert together(task, [["Kafka", "cats", "x"], ["dogs", "kafka", "y"], ["bees", "z", "KAFKA"]]) == [
+        "Kafka",
+        "dogs",
+        "bees",
+    ]
+
+
+def test_prose_is_put_below_prose() -> None:
+    """In the document's order, to be condensed."""
+    assert together(_task(type="text"), ["One.", "Two."]) == "One.\n\nTwo."
+
+
+def test_other_answers_cannot_be_put_together() -> None:
+    """A pipeline file that asks for it is refused; this is the last line."""
+    task = _task(type="json", schema={"type": "object"})
+    with pytest.raises(TypeError, match="json"):
+        together(task, [{}, {}])

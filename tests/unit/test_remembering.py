@@ -1,0 +1,201 @@
+"""What is asked once only, and who pays."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from consumer.contracts import DeadLetterReason
+from consumer.errors import CallTimedOut, ProviderMisconfigured, RecordRejected
+from consumer.remembering import Memory
+from consumer.spending import Spending
+from consumer.store.memory_steps import MemorySteps
+from consumer.store.steps import PaidStep
+from consumer.telemetry.metrics import Metrics
+from tests.fakes.chat import USAGE, by_step, say
+from tests.fakes.lab import Lab
+from tests.fakes.samples import steps
+from tests.fakes.timer import settled
+
+COST = Decimal("0.0002")
+NOTHING = Decimal(0)
+
+
+def _store() -> MemorySteps:
+    return MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
+
+
+async def test_what_was_paid_for_is_not_asked_again() -> None:
+    """The second time it costs nothing, and says what it has saved."""
+    lab, first, second = Lab(store=_store()), Spending(), Spending()
+    outputs = await lab.analyze("text", first)
+    assert await lab.analyze("text", second) == outputs
+    assert len(lab.client.requests) == 2
+    assert (first.cost_usd, first.saved_usd) == (2 * COST, NOTHING)
+    assert (second.cost_usd, second.attempts, second.saved_usd) == (NOTHING, 0, 2 * COST)
+    assert second.saved_usage == USAGE + USAGE
+    assert second.models == first.models
+    assert lab.samples("store_lookups_total") == {("miss",): 2, ("hit",): 2}
+    assert lab.metrics.total("saved_usd_total") == pytest.approx(float(2 * COST))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "Other."},
+        {"output": {"type": "text", "sentences": 3}},
+        {"output": {"type": "text", "sentences": 2, "max_characters": 900}},
+        {"model": "another"},
+        {"model": ["test-model", "another"]},
+        {"temperature": 0.5},
+        {"max_output_tokens": 99},
+        {"long": "head"},
+    ],
+)
+def test_another_question_has_another_fingerprint(change: dict[str, Any]) -> None:
+    """Whatever shapes an answer is part of it."""
+    task = {"name": "summary", "prompt": "Summarize.", "output": {"type": "text", "sentences": 2}}
+    (one,), (other,) = steps(task), steps({**task, **change})
+    assert one.fingerprint("text") != other.fingerprint("text")
+    assert one.fingerprint("text") != one.fingerprint("text.")
+
+
+def test_a_fingerprint_is_of_the_question_alone() -> None:
+    """Another task, another order of tasks or another file's name change nothing about a step."""
+    task = {"name": "summary", "prompt": "Summarize.", "output": {"type": "text", "sentences": 2}}
+    other = {"name": "category", "prompt": "Classify.", "output": {"type": "choice", "labels": ["tech", "other"]}}
+    assert steps(task)[0].fingerprint("text") == steps(other, task)[1].fingerprint("text")
+
+
+def test_how_a_list_is_read_is_part_of_its_fingerprint() -> None:
+    """Of eight candidates five or four may be kept, and the schema is the same."""
+    lists = [{"name": "k", "prompt": "P", "output": {"type": "list", "items": n, "candidates": 8}} for n in (4, 5)]
+    assert len({steps(task)[0].fingerprint("text") for task in lists}) == 2
+
+
+async def test_another_providers_answers_are_not_ours() -> None:
+    """A rehearsal must never answer for the real thing."""
+    store = _store()
+    paid = PaidStep(outputs={"a": "b"}, models={"a": "m"})
+
+    async def ask() -> PaidStep:
+        return paid
+
+    rehearsal = Memory(store=store, provider="http://localhost:8080/v1", metrics=Metrics())
+    real = Memory(store=store, provider="", metrics=Metrics())
+    await rehearsal.answer("f", ask)
+    assert await rehearsal.knows("f")
+    assert not await real.knows("f")
+
+
+async def test_the_same_text_in_flight_twice_is_asked_once() -> None:
+    """The second waits for the first, and saves what that one pays."""
+    lab, spendings = Lab(), [Spending(), Spending(), Spending()]
+    lab.client.hold()
+    tasks = [asyncio.create_task(lab.analyzer.analyze("text", spending)) for spending in spendings]
+    await settled()
+    assert lab.client.in_flight == 2
+    lab.client.release()
+    first, *others = await asyncio.gather(*tasks)
+    assert others == [first, first]
+    assert [spending.cost_usd for spending in spendings] == [2 * COST, 0, 0]
+    assert [spending.saved_usd for spending in spendings] == [0, 2 * COST, 2 * COST]
+
+
+async def test_when_whoever_asks_lets_go_the_next_one_asks() -> None:
+    """A record that is cancelled leaves nobody waiting for it."""
+    lab = Lab()
+    lab.client.hold()
+    first, second = (asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2))
+    await settled()
+    first.cancel()
+    await settled()
+    assert lab.client.in_flight == 2
+    lab.client.release()
+    assert await second
+    assert first.cancelled()
+
+
+async def test_one_who_waits_may_let_go() -> None:
+    """And the one who asks notices nothing."""
+    lab = Lab()
+    lab.client.hold()
+    first, second = (asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2))
+    await settled()
+    second.cancel()
+    await settled()
+    lab.client.release()
+    assert await first
+    assert len(lab.client.requests) == 2
+
+
+async def test_a_rejection_is_shared() -> None:
+    """The same question about the same text would be refused to the other one too."""
+    lab = Lab(by_step({"category": [say("", refusal="no")] * 9}), steps=steps()[1:])
+    lab.client.hold()
+    tasks = [asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(3)]
+    await settled()
+    lab.client.release()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [end.reason for end in ends if isinstance(end, RecordRejected)] == [DeadLetterReason.REFUSED] * 3
+    assert len({id(end) for end in ends}) == 3
+    assert len(lab.client.requests) == 1
+
+
+async def test_used_up_attempts_are_not_shared() -> None:
+    """They say nothing about the text."""
+    lab = Lab(by_step({"category": [CallTimedOut("slow")]}), steps=steps()[1:], max_attempts=1)
+    await lab.analyze("another")
+    memory, asked = lab.memory, 0
+    gate = asyncio.Event()
+
+    async def ask() -> PaidStep:
+        nonlocal asked
+        asked += 1
+        await gate.wait()
+        raise RecordRejected(DeadLetterReason.ATTEMPTS_EXHAUSTED, "no luck")
+
+    tasks = [asyncio.create_task(memory.answer("f", ask)) for _ in range(2)]
+    await settled()
+    gate.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert asked == 2
+
+
+async def test_a_fault_of_the_world_is_everybodys_own() -> None:
+    """Nobody waits for ever for an answer that will not come."""
+    lab = Lab(by_step({"category": [ProviderMisconfigured("bad key")] * 9}), steps=steps()[1:])
+    tasks = [asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2)]
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [ProviderMisconfigured] * 2
+
+
+async def test_the_steps_that_succeeded_are_kept() -> None:
+    """A document of which one step failed pays for that one alone, when it comes again."""
+    lab = Lab(by_step({"category": [say("", refusal="no")]}), store=_store())
+    await lab.rejection()
+    again = Spending()
+    await lab.analyze(spending=again)
+    assert len(lab.client.asked("summary")) == 1
+    assert len(lab.client.asked("category")) == 2
+    assert (again.cost_usd, again.saved_usd) == (COST, COST)
+
+
+async def test_what_a_repair_has_cost_is_saved_too() -> None:
+    """All that it took to get the answer."""
+    lab, again = Lab(by_step({"category": [say("nonsense")]}), steps=steps()[1:], store=_store()), Spending()
+    await lab.analyze("text")
+    await lab.analyze("text", again)
+    assert again.saved_usd == 2 * COST
+
+
+async def test_what_is_paid_for_does_not_count_towards_the_bound_on_cost() -> None:
+    """A redrive of the missing step may cost more than the bound leaves for all."""
+    store = _store()
+    await Lab(store=store).analyze("text")
+    lab = Lab(store=store, max_cost_usd=Decimal("0.000000001"))
+    assert await lab.analyze("text")
+    assert lab.client.requests == []
