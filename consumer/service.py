@@ -18,8 +18,10 @@ from consumer.admission.admission import Admission
 from consumer.admission.budget import Budget
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
+from consumer.brake import Brake
 from consumer.budgeting import BudgetKeeper
 from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
+from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.errors import ConfigurationError
 from consumer.gauges import Gauges
 from consumer.kafka.commits import Committer, GroupCommitter
@@ -85,6 +87,11 @@ class Service:
             of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
         )
         self._gauges = Gauges(self._metrics)
+        self._brake = Brake(
+            limit=DeadLetterLimit(
+                max_ratio=settings.dead_letter_max_ratio, max_consecutive=settings.dead_letter_max_consecutive
+            )
+        )
         self._admission: Admission | None = None
         self._source: Source | None = None
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
@@ -132,7 +139,7 @@ class Service:
             process=pipeline.process,
             committer=committer,
             metrics=self._metrics,
-            why_hold=admission.pause_reason,
+            why_hold=lambda: self._brake.why_hold() or admission.pause_reason(),
             on_share=set_share,
         )
         self._admission = admission
@@ -223,7 +230,7 @@ class Service:
             pipeline_version=self._pipeline_version,
             mode=self._mode,
         )
-        return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=self._metrics)
+        return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=self._metrics, brake=self._brake)
 
     def why_not_live(self) -> str | None:
         """See `telemetry.health.Health`."""
@@ -236,7 +243,11 @@ class Service:
 
     def why_not_ready(self) -> str | None:
         """See `telemetry.health.Health`."""
-        return self._not_ready
+        return self._not_ready or self._brake.why_not_ready()
+
+    def go_on(self) -> None:
+        """A person wants it to go on, though so many documents have become dead letters."""
+        self._brake.go_on()
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
