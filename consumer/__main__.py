@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import structlog
@@ -49,7 +49,7 @@ async def _run(settings: Settings) -> int:
     for problem in unknown_variables():
         log.warning("settings.unknown", problem=problem)
     service = Service(settings)
-    with _stop_on_signals() as stop:
+    with _signals(go_on=service.go_on) as stop:
         try:
             await service.run(stop)
         except ServiceFault as fault:
@@ -68,8 +68,11 @@ async def _check(settings: Settings) -> int:
 
 
 @contextlib.contextmanager
-def _stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set. The first asks for a drain; the second ends the process at once."""
+def _signals(*, go_on: Callable[[], None]) -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set. The first asks for a drain; the second ends the process at once.
+
+    SIGUSR1 calls `go_on`.
+    """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     signals = (signal.SIGTERM, signal.SIGINT)
 
@@ -81,11 +84,13 @@ def _stop_on_signals() -> Iterator[asyncio.Event]:
 
     for number in signals:
         loop.add_signal_handler(number, asked_to_stop)
+    loop.add_signal_handler(signal.SIGUSR1, go_on)
     try:
         yield stop
     finally:
-        for number in signals:
+        for number in (*signals, signal.SIGUSR1):
             loop.remove_signal_handler(number)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # unhandled it would end the process, and with a bad exit code
 
 
 class _Parser(argparse.ArgumentParser):

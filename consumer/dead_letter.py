@@ -56,6 +56,11 @@ class Failure:
         """The step that failed; empty when none did."""
         return (self.error.step or "") if isinstance(self.error, RecordRejected) else ""
 
+    @property
+    def cause(self) -> str:
+        """Reason and step in a word: `refused/summary`."""
+        return f"{self.reason.value}/{self.step}" if self.step else self.reason.value
+
 
 def dead_letter(record: Record, failure: Failure, *, topic: str) -> Outgoing:
     """The dead letter of a record.

@@ -30,7 +30,7 @@ class Gauges:
             cost_usd=self._metrics.total("llm_cost_usd_total"),
         )
         backlog, per_second = self._metrics.total("backlog_documents"), self._pace.documents_per_second()
-        is_known = per_second and admission.pause_reason() is None
+        is_known = per_second and source.held_for is None
         self._metrics.backlog_eta_seconds.set(backlog / per_second if is_known else _UNKNOWN)
         self._metrics.backlog_cost_usd.set(backlog * self._pace.cost_usd_per_document())
 

@@ -4,6 +4,7 @@
 
 `process` returns when the record has ended: its outcome is acknowledged by the broker. Whoever called it then closes
 the record's offset. It raises only `ServiceFault` (or is cancelled); the record then stays open and is read again.
+While the brake is on, no document is begun and no dead letter published.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Literal
 import structlog
 
 from consumer.analysis import Analyzer
+from consumer.brake import Brake
 from consumer.contracts import (
     DocumentEvent,
     DocumentResult,
@@ -54,12 +56,17 @@ class Identity:
 class Pipeline:
     """Takes records to their end."""
 
-    def __init__(self, *, analyzer: Analyzer, outbox: Outbox, identity: Identity, metrics: Metrics) -> None:
+    def __init__(
+        self, *, analyzer: Analyzer, outbox: Outbox, identity: Identity, metrics: Metrics, brake: Brake
+    ) -> None:
         self._analyzer = analyzer
         self._outbox = outbox
         self._identity = identity
         self._metrics = metrics
+        self._brake = brake
+        brake.on_reached = self._send_back
         self._at_work: dict[asyncio.Task[object], Spending] = {}
+        self._sent_back: set[asyncio.Task[object]] = set()
 
     async def process(self, record: Record) -> None:
         """See the module's docstring."""
@@ -69,7 +76,7 @@ class Pipeline:
         started = time.monotonic()
         with self._spending() as spending, self._metrics.documents_in_flight.track_inprogress():
             try:
-                await self._publish_result(record, record.value, spending)
+                await self._when_let(record, record.value, spending)
             except ServiceFault:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug met on one record must not stop the others
@@ -77,33 +84,63 @@ class Pipeline:
         self._metrics.document_duration_seconds.observe(time.monotonic() - started)
 
     def release_waiting(self) -> int:
-        """Let go of the records with no call under way or answered, and return how many.
+        """Let go of the records with no call under way or answered, or held by the brake, and return how many.
 
         For a drain: the others are paid for already, and it ends as soon as their calls do.
         """
-        waiting = [task for task, spending in self._at_work.items() if not spending.invested]
+        self._brake.leave()
+        waiting = [task for task, spending in self._at_work.items() if not spending.invested or self._brake.holds(task)]
         for task in waiting:
             task.cancel()
         return len(waiting)
 
+    async def _when_let(self, record: Record, value: bytes, spending: Spending) -> None:
+        """Begin when the brake is off; and again from the beginning, where it was put on before anything was paid."""
+        while True:
+            try:
+                await self._brake.wait_to_begin()
+                return await self._publish_result(record, value, spending)
+            except asyncio.CancelledError:
+                if not self._is_only_sent_back():
+                    raise
+
+    def _send_back(self) -> None:
+        """Have the documents that no call was made for wait at the door, as if they had not been begun."""
+        for task, spending in self._at_work.items():
+            if not spending.invested and task not in self._sent_back:
+                self._sent_back.add(task)
+                task.cancel()
+
+    def _is_only_sent_back(self) -> bool:
+        """Whether the running task was cancelled by `_send_back`, and not to be ended as well."""
+        task = _this_task()
+        if task not in self._sent_back:
+            return False
+        self._sent_back.discard(task)
+        return task.uncancel() == 0
+
     @contextlib.contextmanager
     def _spending(self) -> Iterator[Spending]:
-        task, spending = asyncio.current_task(), Spending()
-        if task is None:
-            raise RuntimeError("a record is processed in a task of its own")
+        task, spending = _this_task(), Spending()
         self._at_work[task] = spending
         try:
             yield spending
         finally:
             del self._at_work[task]
+            self._sent_back.discard(task)
 
     async def _publish_result(self, record: Record, value: bytes, spending: Spending) -> None:
         started_at = datetime.now(UTC)
         event = decode(key=record.key, value=value, headers=record.headers)
         outputs = await self._analyzer.analyze(event.text, spending, priority=event.metadata.get("priority"))
-        spending.invest(1)  # it is at its end, and a drain lets it out, though it may have come all from the store
+        spending.invest(1)  # it is at its end, all from the store or not, and begun anew it would be published twice
         result = self._result(record, event, outputs, spending, started_at)
-        await self._outbox.publish(self._result_message(record, result), ending=record)
+        counted = self._brake.result()
+        try:
+            await self._outbox.publish(self._result_message(record, result), ending=record)
+        except RecordRejected:
+            self._brake.withdraw(counted)
+            raise
         self._metrics.documents_total.labels(outcome="result").inc()
 
     async def _publish_dead_letter(self, record: Record, error: Exception, spending: Spending) -> None:
@@ -118,6 +155,7 @@ class Pipeline:
             group_id=self._identity.group_id,
             pipeline_version=self._identity.pipeline_version,
         )
+        await self._brake.wait_to_publish(failure.cause)
         topic = self._identity.dead_letter_topic
         try:
             await self._outbox.publish(dead_letter(record, failure, topic=topic), ending=record)
@@ -166,6 +204,13 @@ class Pipeline:
             value=result.model_dump_json().encode(),
             headers=[*result_headers(result, group_id=self._identity.group_id), *trace],
         )
+
+
+def _this_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a record is processed in a task of its own")
+    return task
 
 
 def _log_dead_letter(record: Record, failure: Failure) -> None:

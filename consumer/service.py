@@ -18,8 +18,10 @@ from consumer.admission.admission import Admission
 from consumer.admission.budget import Budget
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
+from consumer.brake import Brake
 from consumer.budgeting import BudgetKeeper
 from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
+from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.errors import ConfigurationError
 from consumer.gauges import Gauges
 from consumer.kafka.commits import Committer, GroupCommitter
@@ -88,6 +90,11 @@ class Service:
             of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
         )
         self._gauges = Gauges(self._metrics)
+        self._brake = Brake(
+            limit=DeadLetterLimit(
+                max_ratio=settings.dead_letter_max_ratio, max_consecutive=settings.dead_letter_max_consecutive
+            )
+        )
         self._admission: Admission | None = None
         self._source: Source | None = None
         self._store = PatientSteps(store=steps_store_of(settings), is_optional=settings.store_optional)
@@ -137,7 +144,7 @@ class Service:
             process=pipeline.process,
             committer=committer,
             metrics=self._metrics,
-            why_hold=admission.pause_reason,
+            why_hold=lambda: self._brake.why_hold() or admission.pause_reason(),
             on_share=set_share,
         )
         self._admission = admission
@@ -229,7 +236,7 @@ class Service:
             pipeline_version=self._pipeline_version,
             mode=self._mode,
         )
-        return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=self._metrics)
+        return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=self._metrics, brake=self._brake)
 
     def why_not_live(self) -> str | None:
         """See `telemetry.health.Health`."""
@@ -242,9 +249,16 @@ class Service:
 
     def why_not_ready(self) -> str | None:
         """See `telemetry.health.Health`."""
-        if self._not_ready is None and self._store.why_away and not self._settings.store_optional:
-            return f"the store of steps (DOCSLUICE_STORE_URL) is away: {self._store.why_away}; documents wait for it"
-        return self._not_ready
+        return self._not_ready or self._brake.why_not_ready() or self._why_no_store()
+
+    def go_on(self) -> None:
+        """A person wants it to go on, though so many documents have become dead letters."""
+        self._brake.go_on()
+
+    def _why_no_store(self) -> str | None:
+        if self._store.why_away is None or self._settings.store_optional:
+            return None
+        return f"the store of steps (DOCSLUICE_STORE_URL) is away: {self._store.why_away}; documents wait for it"
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""

@@ -200,6 +200,17 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(5, ge=1, description="failures of one step of a document while others succeed")
 
+    dead_letter_max_ratio: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="reading stops when so many of the last 200 documents became dead letters, judged once 100 have "
+        "ended; 1: never",
+    )
+    dead_letter_max_consecutive: int = Field(
+        100, ge=0, description="the same when so many documents in a row became dead letters; 0: never"
+    )
+
     max_open_records_per_partition: int = Field(
         256, ge=1, description="records read and not yet ended; the partition is paused at that many"
     )

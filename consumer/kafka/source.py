@@ -190,6 +190,11 @@ class Source:
             log.warning("group.left_without_a_word", reason="the broker did not answer")
 
     @property
+    def held_for(self) -> str | None:
+        """Why nothing is read for now, whatever room there is; None where there is no such reason."""
+        return self._held_for
+
+    @property
     def partition_count(self) -> int:
         """How many partitions the input topic has, whosoever they are."""
         return self._assignment.partition_count()

@@ -44,7 +44,7 @@ CONSTRAINTS = (
 )
 """What can hold a call back."""
 
-PAUSE_REASONS = ("backpressure", "circuit", "budget")
+PAUSE_REASONS = ("backpressure", "circuit", "budget", "dead_letter_limit")
 """Why partitions are not being read."""
 
 TYPE_NAMES: dict[type, str] = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
@@ -193,7 +193,8 @@ CATALOGUE = (
         {"reason": PAUSE_REASONS},
         meaning="1 while some partition is not being read, by reason; backpressure: enough of its records are open.",
         remedy="backpressure is normal with a backlog. circuit: the provider fails, or the account is empty. budget: "
-        "it is spent until the hour or the day is over. Reading then resumes by itself.",
+        "it is spent until the hour or the day is over. Reading then resumes by itself. dead_letter_limit: too many "
+        "documents fail, and a person must decide; see docs/dead-letters.md.",
     ),
     Metric(
         "circuit_open",
@@ -262,7 +263,7 @@ CATALOGUE = (
         "backlog_eta_seconds",
         Gauge,
         meaning="Seconds until the backlog is done at the pace of the last minutes; not a number while that is not "
-        "known, or reading is paused for the provider or the budget.",
+        "known, or reading is paused for anything but backpressure.",
         remedy="Too long: raise what limits you; see admission_wait_seconds_total.",
     ),
     Metric(

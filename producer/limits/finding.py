@@ -16,10 +16,11 @@ WORDS = {
     "gate": "the provider asked for a pause",
     "circuit": "the provider fails or the account is empty, and one call is tried every few seconds",
     "budget": "it is spent until the hour or the day is over",
+    "dead_letter_limit": "too many documents become dead letters, and a person must decide",
 }
-"""Each constraint explained."""
+"""Each constraint and each pause explained."""
 
-PAUSES = ("budget", "circuit")
+PAUSES = ("dead_letter_limit", "budget", "circuit")
 """Reasons for which nothing is read that are a limit. With `backpressure` enough has been read: that is none."""
 
 Look = Mapping[str, Sample | str]

@@ -20,7 +20,9 @@ from consumer.admission.admission import Admission
 from consumer.admission.limits import Limits
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
+from consumer.brake import Brake
 from consumer.contracts import DeadLetterReason, Usage
+from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.errors import (
     AttemptFailed,
     CallTimedOut,
@@ -654,4 +656,5 @@ def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
     identity = Identity(
         group_id="g", result_topic="results", dead_letter_topic="dead", pipeline_version="v", mode="fused"
     )
-    return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=metrics)
+    brake = Brake(limit=DeadLetterLimit(max_ratio=1, max_consecutive=0))
+    return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=metrics, brake=brake)

@@ -17,6 +17,7 @@ from consumer.admission.admission import Admission
 from consumer.admission.limits import Limits
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
+from consumer.brake import Brake
 from consumer.contracts import (
     ERROR_HEADER_PREFIX,
     REASONS_OF_RECORDS,
@@ -26,6 +27,7 @@ from consumer.contracts import (
     Headers,
     result_id,
 )
+from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.errors import (
     BrokerFault,
     ProviderMisconfigured,
@@ -60,6 +62,8 @@ class Line:
         outbox: FakeOutbox | None = None,
         mode: str = "fanout",
         max_concurrency: int = 10,
+        max_dead_letters: int = 0,
+        max_ratio: float = 1.0,
     ) -> None:
         self.client = FakeChatClient(reply)
         self.outbox = outbox or FakeOutbox()
@@ -89,7 +93,10 @@ class Line:
             pipeline_version="v1",
             mode="fused" if mode == "fused" else "fanout",
         )
-        self.pipeline = Pipeline(analyzer=analyzer, outbox=self.outbox, identity=identity, metrics=self.metrics)
+        self.brake = Brake(limit=DeadLetterLimit(max_ratio=max_ratio, max_consecutive=max_dead_letters))
+        self.pipeline = Pipeline(
+            analyzer=analyzer, outbox=self.outbox, identity=identity, metrics=self.metrics, brake=self.brake
+        )
         names = [step.name for step in steps(mode=mode)]
         self.metrics.expect_dead_letters(of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=names)
         self.expected = self._dead_letter_series()

@@ -17,6 +17,7 @@ from consumer.parts import client_of
 from consumer.service import Service
 from consumer.settings import load_settings
 from tests.fakes.outbox import FakeOutbox
+from tests.fakes.timer import settled
 
 HOST_IS_WRONG = "DOCSLUICE_HTTP_HOST: {} is no address of this machine; choose one that is, or 0.0.0.0 for all"
 
@@ -64,6 +65,35 @@ def test_what_is_neither_is_told_with_its_cause() -> None:
     """In the system's words."""
     problem = service._why_not_listening(OSError(errno.EMFILE, "x"), host="h", port=1)
     assert problem.endswith(f"cannot listen on h:1 ({os.strerror(errno.EMFILE)})")
+
+
+async def test_a_limit_on_dead_letters_makes_it_not_ready() -> None:
+    """As the settings have it; and going on makes it ready again."""
+    built = Service(load_settings({"openai_base_url": "http://unused", "dead_letter_max_consecutive": 2}))
+    built._not_ready = None
+    await built._brake.wait_to_publish("undecodable")
+    assert built.why_not_ready() is None
+    held = asyncio.create_task(built._brake.wait_to_publish("undecodable"))
+    await settled()
+    assert "2 dead letters in a row" in (built.why_not_ready() or "")
+    built.go_on()
+    await held
+    assert built.why_not_ready() is None
+
+
+async def test_a_limit_on_their_share_is_as_the_settings_have_it() -> None:
+    """A quarter, once a hundred documents have ended."""
+    brake = Service(load_settings({"openai_base_url": "http://unused", "dead_letter_max_ratio": 0.25}))._brake
+    for number in range(99):
+        if number % 4 == 0:
+            await brake.wait_to_publish("undecodable")
+        else:
+            brake.result()
+    held = asyncio.create_task(brake.wait_to_publish("undecodable"))
+    await settled()
+    assert brake.why_hold()
+    brake.go_on()
+    await held
 
 
 async def test_the_counters_that_exist_before_anything_happens() -> None:

@@ -49,6 +49,8 @@ def test_the_defaults() -> None:
         "max_concurrency": "16",
         "request_timeout_seconds": 60.0,
         "max_attempts": 5,
+        "dead_letter_max_ratio": 0.5,
+        "dead_letter_max_consecutive": 100,
         "max_open_records_per_partition": 256,
         "max_open_records": 2048,
         "max_open_bytes": 134217728,
@@ -100,6 +102,7 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
         "store_url": ("sqlite:///s.sqlite3", SecretStr("sqlite:///s.sqlite3")),
         "store_optional": ("true", True),
         "store_max_bytes": ("7000000", 7_000_000),
+        "dead_letter_max_ratio": ("0.25", 0.25),
         "shared_limits_url": ("rediss://:p@r:1/2", SecretStr("rediss://:p@r:1/2")),
     }
     annotation = Settings.model_fields[field].annotation
@@ -168,6 +171,9 @@ BAD_VALUES = [
     ("DOCSLUICE_SHARED_LIMITS_URL", "redis://[bad", "must be a URL such as redis://host:6379/0"),
     ("DOCSLUICE_REQUEST_TIMEOUT_SECONDS", "0", "must be greater than 0"),
     ("DOCSLUICE_MAX_ATTEMPTS", "0", "must be at least 1"),
+    ("DOCSLUICE_DEAD_LETTER_MAX_RATIO", "0", "must be greater than 0"),
+    ("DOCSLUICE_DEAD_LETTER_MAX_RATIO", "50", "must be at most 1"),
+    ("DOCSLUICE_DEAD_LETTER_MAX_CONSECUTIVE", "-1", "must be at least 0"),
     ("DOCSLUICE_MAX_OPEN_RECORDS_PER_PARTITION", "0", "must be at least 1"),
     ("DOCSLUICE_COMMIT_INTERVAL_SECONDS", "0", "must be greater than 0"),
     ("DOCSLUICE_DRAIN_SECONDS", "-1", "must be at least 0"),
