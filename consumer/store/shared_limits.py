@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumer.reach import in_words
+from consumer.store.redis_words import why
 
 LEASE_SECONDS = 3.0
 """For so long after it was last heard of, a replica's share is everybody's."""
@@ -91,26 +91,8 @@ class SharedLimits:
                 for name, (amount, seconds) in zip(asked, pairs, strict=True)
             }
         except Exception as error:  # noqa: BLE001 - whatever comes of it is Redis' fault, or that of the way to it
-            raise LimitsAway(_why(error)) from None
+            raise LimitsAway(why(error)) from None
 
     async def close(self) -> None:
         """Close the connection."""
         await self._redis.aclose()
-
-
-def _why(error: Exception) -> str:
-    """In a few words, without addresses and passwords."""
-    from redis.exceptions import AuthenticationError, ResponseError  # noqa: PLC0415 - see above
-
-    cause = error.__cause__ or error.__context__
-    match error:
-        case AuthenticationError():
-            return "it does not take the user name and password"
-        case ResponseError():
-            return str(error)
-        case TimeoutError():
-            return "no answer"
-        case _ if isinstance(cause, OSError):
-            return in_words(cause)
-        case _:
-            return type(error).__name__
