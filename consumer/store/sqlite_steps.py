@@ -1,0 +1,85 @@
+"""Steps kept in one SQLite file by all processes of a machine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from consumer.store.batching import Asked, Batches, Served
+from consumer.store.step_file import StepFile
+from consumer.store.steps import PaidStep, StoreAway
+
+
+class SqliteSteps:
+    """A `StepStore` on the file at `path`, which is created when first used, with its folder.
+
+    One thread does all of it, for SQLite blocks. A batch is one hop to the thread, and its puts are one transaction:
+    under load both cost next to nothing for each step.
+
+    A damaged file is set aside as `.damaged` and begun anew; that is said once, and what it held counts as unknown.
+    """
+
+    def __init__(
+        self, *, path: Path, max_bytes: int, max_age_seconds: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._file = StepFile(path=path, max_bytes=max_bytes, max_age_seconds=max_age_seconds, clock=clock)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="steps")
+        self._batches = Batches(serve=self._serve)
+        self._is_closed = False
+
+    async def get(self, fingerprint: str) -> PaidStep | None:
+        """See `StepStore`."""
+        written = await self._batches.ask(fingerprint)
+        return None if written is None else PaidStep.read(written)
+
+    async def put(self, fingerprint: str, step: PaidStep) -> None:
+        """See `StepStore`. A step of more than `max_bytes` is not kept."""
+        await self._batches.ask(fingerprint, step.written())
+
+    async def close(self) -> None:
+        """Write what has been put, and close the file."""
+        await self._batches.close()
+        if self._is_closed:
+            return
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._file.close)
+        self._is_closed = True
+        self._thread.shutdown()
+
+    def _serve(self, batch: Sequence[Asked]) -> asyncio.Future[Served]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._served, batch)
+
+    def _served(self, batch: Sequence[Asked]) -> Served:
+        """In the thread. What is put comes first, and is found by who asks for it in the same batch."""
+        put = self._put([(asked.fingerprint, asked.written) for asked in batch if asked.written is not None])
+        got = self._got([asked.fingerprint for asked in batch if asked.written is None])
+        is_away = put is not None or isinstance(got, StoreAway)
+        return Served(
+            answers=[
+                put if asked.written is not None else got if isinstance(got, StoreAway) else got.get(asked.fingerprint)
+                for asked in batch
+            ],
+            is_more=not is_away and self._trim(),
+        )
+
+    def _put(self, entries: Sequence[tuple[str, bytes]]) -> StoreAway | None:
+        try:
+            if entries:
+                self._file.put(entries)
+        except StoreAway as away:
+            return away
+        return None
+
+    def _got(self, fingerprints: Sequence[str]) -> Mapping[str, bytes] | StoreAway:
+        try:
+            return self._file.get(fingerprints) if fingerprints else {}
+        except StoreAway as away:
+            return away
+
+    def _trim(self) -> bool:
+        try:
+            return self._file.trim()
+        except StoreAway:
+            return False  # it is tried again with the next batch, and who asks then hears of it
