@@ -1,0 +1,85 @@
+"""The store of steps that a URL names."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import urllib.parse
+from pathlib import Path
+
+from consumer.store.memory_steps import MemorySteps, NoSteps
+from consumer.store.redis_steps import RedisSteps
+from consumer.store.sqlite_steps import SqliteSteps
+from consumer.store.steps import StepStore
+
+FILE = "steps.sqlite3"
+"""In the state folder, where no URL names another place."""
+
+_RULE = "must be a URL such as sqlite:////var/lib/docsluice/steps.sqlite3, redis://host:6379/0, memory:// or none://"
+_REDIS_PATH = re.compile(r"/?|/\d{1,4}")
+
+
+def checked_steps_url(url: str) -> str:
+    """The URL itself, when a store can be opened by it.
+
+    Raises:
+        ValueError: a sentence that says what it must be, or what is not installed. It does not tell the URL.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        # Spelt as redis-py wants it, which knows no other than small letters.
+        is_url = url.startswith(f"{parts.scheme}://") and url.isprintable() and _names_a_store(parts)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValueError(_RULE)
+    if parts.scheme in {"redis", "rediss"} and importlib.util.find_spec("redis") is None:
+        raise ValueError("needs the package redis: pip install 'docsluice[redis]'")
+    return url
+
+
+def open_steps(url: str | None, *, state_dir: Path, max_bytes: int, max_age_seconds: float) -> StepStore:
+    """The store at a URL that has been checked; without one, the file `FILE` in `state_dir`.
+
+    Nothing is opened or connected before it is first used. How much Redis keeps is for Redis to say.
+    """
+    parts = urllib.parse.urlsplit(url or "sqlite:")
+    match parts.scheme:
+        case "redis" | "rediss":
+            return RedisSteps(url=url or "", max_age_seconds=max_age_seconds)
+        case "memory":
+            return MemorySteps(max_bytes=max_bytes, max_age_seconds=max_age_seconds)
+        case "none":
+            return NoSteps()
+        case _:
+            path = Path(_file_of(parts)) if url else state_dir / FILE
+            return SqliteSteps(path=path, max_bytes=max_bytes, max_age_seconds=max_age_seconds)
+
+
+def _names_a_store(parts: urllib.parse.SplitResult) -> bool:
+    match parts.scheme:
+        case "redis" | "rediss":
+            return parts.port != 0 and _is_host(parts.hostname) and bool(_REDIS_PATH.fullmatch(parts.path))
+        case "sqlite":
+            return not (parts.netloc or parts.query or parts.fragment) and _is_file(_file_of(parts))
+        case "memory" | "none":
+            return not any(parts[1:])
+        case _:
+            return False
+
+
+def _file_of(parts: urllib.parse.SplitResult) -> str:
+    """With three slashes from where the process runs, with four from the root."""
+    return urllib.parse.unquote(parts.path.removeprefix("/"))
+
+
+def _is_file(name: str) -> bool:
+    return name.isprintable() and not name.endswith("/") and Path(name).name not in {"", ".."}
+
+
+def _is_host(name: str | None) -> bool:
+    """Whether it could be looked up at all; to try it with any other raises what no library translates."""
+    try:
+        return bool(name) and bool((name or "").encode("idna"))
+    except UnicodeError:
+        return False
