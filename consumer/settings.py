@@ -6,7 +6,6 @@ import difflib
 import importlib.util
 import os
 import re
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
+from consumer.addresses import checked_base_url, checked_servers, is_redis
 from consumer.errors import ConfigurationError
 from consumer.misfits import Misfit, misfits
 from consumer.store.opening import checked_steps_url
@@ -35,20 +35,9 @@ _CONCURRENCY_RULE = (
     f"must be a whole number from 1 to {_MOST_CONCURRENCY:,}, or a range in which to find it, such as auto:4..128"
 )
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-_SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
 _LARGEST_PORT = 65_535
-_REDIS_PATH = re.compile(r"/?|/\d{1,4}")
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-
-
-def _is_host(name: str) -> bool:
-    """Whether a name could be looked up at all; to try it with any other raises what no library translates."""
-    try:
-        name.encode("idna")
-    except UnicodeError:
-        return False
-    return True
 
 
 def _topic(name: str) -> str:
@@ -272,28 +261,14 @@ class Settings(BaseSettings):
     @field_validator("openai_base_url")
     @classmethod
     def _reachable(cls, url: str | None) -> str | None:
-        try:
-            parts = urllib.parse.urlsplit(url or "http://unset")
-            is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            is_url = False
-        if not is_url or not _is_host(parts.hostname or "") or " " in (url or "") or not (url or "").isprintable():
-            raise ValueError("must be a URL such as http://localhost:11434/v1")
-        if "@" in parts.netloc:
-            raise ValueError("must hold no user name or password; the key goes into OPENAI_API_KEY")
-        return url or None
+        return checked_base_url(url) if url else None
 
     @field_validator("shared_limits_url")
     @classmethod
     def _shareable(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None or not url.get_secret_value():
             return None
-        try:
-            parts = urllib.parse.urlsplit(url.get_secret_value())
-            is_url = parts.scheme in {"redis", "rediss"} and parts.port != 0 and _is_host(parts.hostname or " ")
-        except ValueError:
-            is_url = False
-        if not is_url or not parts.hostname or not _REDIS_PATH.fullmatch(parts.path):
+        if not is_redis(url.get_secret_value()):
             raise ValueError("must be a URL such as redis://host:6379/0 or rediss://:password@host:6379/0")
         if importlib.util.find_spec("redis") is None:
             raise ValueError("needs the package redis: pip install 'docsluice[redis]'")
@@ -310,12 +285,7 @@ class Settings(BaseSettings):
     @field_validator("kafka_bootstrap_servers")
     @classmethod
     def _addresses(cls, servers: str) -> str:
-        found = [_SERVER.fullmatch(server.strip()) for server in servers.split(",")]
-        if not all(server and _is_host(server["host"]) for server in found):
-            raise ValueError("must be host:port, or several of them with commas between")
-        if not all(0 < int(server["port"] or 1) <= _LARGEST_PORT for server in found if server):
-            raise ValueError(f"a port must be 1 to {_LARGEST_PORT}")
-        return servers
+        return checked_servers(servers)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

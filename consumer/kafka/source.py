@@ -28,7 +28,8 @@ from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.patience import patiently
 from consumer.kafka.records import Record
-from consumer.telemetry.metrics import PAUSE_REASONS, Metrics
+from consumer.telemetry.catalogue import PAUSE_REASONS
+from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

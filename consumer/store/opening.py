@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import urllib.parse
 from pathlib import Path
 
+from consumer.addresses import is_redis
 from consumer.store.memory_steps import MemorySteps, NoSteps
 from consumer.store.redis_steps import RedisSteps
 from consumer.store.sqlite_steps import SqliteSteps
@@ -16,7 +16,6 @@ FILE = "steps.sqlite3"
 """In the state folder, where no URL names another place."""
 
 _RULE = "must be a URL such as sqlite:////var/lib/docsluice/steps.sqlite3, redis://host:6379/0, memory:// or none://"
-_REDIS_PATH = re.compile(r"/?|/\d{1,4}")
 
 
 def checked_steps_url(url: str) -> str:
@@ -27,7 +26,6 @@ def checked_steps_url(url: str) -> str:
     """
     try:
         parts = urllib.parse.urlsplit(url)
-        # Spelt as redis-py wants it, which knows no other than small letters.
         is_url = url.startswith(f"{parts.scheme}://") and url.isprintable() and _names_a_store(parts)
     except ValueError:
         is_url = False
@@ -59,7 +57,7 @@ def open_steps(url: str | None, *, state_dir: Path, max_bytes: int, max_age_seco
 def _names_a_store(parts: urllib.parse.SplitResult) -> bool:
     match parts.scheme:
         case "redis" | "rediss":
-            return parts.port != 0 and _is_host(parts.hostname) and bool(_REDIS_PATH.fullmatch(parts.path))
+            return is_redis(parts.geturl())
         case "sqlite":
             return not (parts.netloc or parts.query or parts.fragment) and _is_file(_file_of(parts))
         case "memory" | "none":
@@ -75,11 +73,3 @@ def _file_of(parts: urllib.parse.SplitResult) -> str:
 
 def _is_file(name: str) -> bool:
     return name.isprintable() and not name.endswith("/") and Path(name).name not in {"", ".."}
-
-
-def _is_host(name: str | None) -> bool:
-    """Whether it could be looked up at all; to try it with any other raises what no library translates."""
-    try:
-        return bool(name) and bool((name or "").encode("idna"))
-    except UnicodeError:
-        return False

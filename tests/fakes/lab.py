@@ -17,7 +17,8 @@ from consumer.errors import RecordRejected
 from consumer.remembering import Memory
 from consumer.spending import Spending
 from consumer.store.memory_steps import NoSteps
-from consumer.telemetry.metrics import PREFIX, Metrics
+from consumer.telemetry.catalogue import PREFIX
+from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
 from tests.fakes.chat import FakeChatClient, Replies
 from tests.fakes.prices import FakePrices

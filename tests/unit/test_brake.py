@@ -24,7 +24,7 @@ REFUSED = say("", refusal="no")
 
 
 def _docs(count: int, text: str = "A text.") -> list[Record]:
-    return [document(text, document_id=f"d{n}", offset=n) for n in range(count)]
+    return [document(f"{text} {n}", document_id=f"d{n}", offset=n) for n in range(count)]
 
 
 def _by_text(request: ChatRequest) -> Reply:
@@ -115,7 +115,7 @@ async def test_a_document_with_one_step_done_goes_on() -> None:
 async def test_let_go_on_everything_ends_once() -> None:
     """What is held is published, what waited is begun, and each has one outcome."""
     line = Line(_by_text, max_dead_letters=2, max_concurrency=2, mode="fused")
-    bad = [document("bad", document_id=f"bad{n}") for n in range(3)]
+    bad = [document(f"bad {n}", document_id=f"bad{n}") for n in range(3)]
     tasks = await _started(line, bad)
     tasks += await _started(line, _docs(6))
     assert len(line.outbox.published) == 1

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from consumer.settings import Settings, variable_of
-from consumer.telemetry.metrics import CATALOGUE, PREFIX
+from consumer.telemetry.catalogue import CATALOGUE, PREFIX
 from tests import required
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from consumer.contracts import DeadLetterReason
 from consumer.llm.pipeline_file import Task
 from consumer.misfits import misfits
 from consumer.settings import Settings, variable_of
-from consumer.telemetry.metrics import CONSTRAINTS
+from consumer.telemetry.catalogue import CONSTRAINTS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -13,7 +13,8 @@ from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS, DeadLetterR
 from consumer.kafka.commits import GroupCommitter
 from consumer.kafka.connection import Broker
 from consumer.kafka.transactions import ExactlyOnceOutbox
-from consumer.telemetry.metrics import ANY, CATALOGUE, PREFIX, Metrics, reference
+from consumer.telemetry.catalogue import ANY, CATALOGUE, PREFIX, reference
+from consumer.telemetry.metrics import Metrics
 
 
 def _samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -38,7 +39,7 @@ def test_every_row_says_what_it_means_and_what_to_do() -> None:
 
 
 def test_documentation_is_the_catalogue() -> None:
-    """docs/metrics.md is what `python -m consumer.telemetry.metrics` writes."""
+    """docs/metrics.md is what `python -m consumer.telemetry.catalogue` writes."""
     page = Path(__file__).parents[2] / "docs" / "metrics.md"
     assert page.read_text() == reference()
 

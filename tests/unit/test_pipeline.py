@@ -41,7 +41,8 @@ from consumer.llm.chat import ChatRequest
 from consumer.pipeline import Identity, Pipeline
 from consumer.remembering import Memory
 from consumer.store.memory_steps import NoSteps
-from consumer.telemetry.metrics import PREFIX, Metrics
+from consumer.telemetry.catalogue import PREFIX
+from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
 from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, say
 from tests.fakes.outbox import FakeOutbox

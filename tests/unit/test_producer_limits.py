@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.telemetry.metrics import CONSTRAINTS, PAUSE_REASONS, Metrics
+from consumer.telemetry.catalogue import CONSTRAINTS, PAUSE_REASONS
+from consumer.telemetry.metrics import Metrics
 from producer.limits.finding import PAUSES, WORDS, Finding, Look, finding
 from producer.limits.sample import Sample, sample_of
 

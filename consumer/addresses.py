@@ -1,0 +1,60 @@
+"""Whether what a person wrote is an address at all: of brokers, of a model's server, of Redis. Pure."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+
+_SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
+_LARGEST_PORT = 65_535
+_REDIS_PATH = re.compile(r"/?|/\d{1,4}")
+
+
+def is_host(name: str | None) -> bool:
+    """Whether a name could be looked up at all; to try it with any other raises what no library translates."""
+    try:
+        return bool(name) and bool((name or "").encode("idna"))
+    except UnicodeError:
+        return False
+
+
+def checked_servers(servers: str) -> str:
+    """Brokers, as `host:port` with commas between; a port may be left out.
+
+    Raises:
+        ValueError: a sentence that says what it must be.
+    """
+    found = [_SERVER.fullmatch(server.strip()) for server in servers.split(",")]
+    if not all(server and is_host(server["host"]) for server in found):
+        raise ValueError("must be host:port, or several of them with commas between")
+    if not all(0 < int(server["port"] or 1) <= _LARGEST_PORT for server in found if server):
+        raise ValueError(f"a port must be 1 to {_LARGEST_PORT}")
+    return servers
+
+
+def checked_base_url(url: str) -> str:
+    """A model's server.
+
+    Raises:
+        ValueError: as above.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_url = parts.scheme in {"http", "https"} and is_host(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or " " in url or not url.isprintable():
+        raise ValueError("must be a URL such as http://localhost:11434/v1")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user name or password; the key goes into OPENAI_API_KEY")
+    return url
+
+
+def is_redis(url: str) -> bool:
+    """Whether it is the URL of a Redis. It is spelt as redis-py wants it, which knows no other than small letters."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        is_url = url.startswith(("redis://", "rediss://")) and parts.port != 0 and is_host(parts.hostname)
+    except ValueError:
+        return False
+    return is_url and url.isprintable() and bool(_REDIS_PATH.fullmatch(parts.path))
