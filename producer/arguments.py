@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from producer import exits
+from producer.dead_letters.arguments import add_dead_letters
 from producer.documents.sources import Format
 from producer.faults import WrongUsage
 from producer.flags import Formatter, Parser, add_connection, duration, exit_codes, positive, seconds, url
@@ -16,7 +17,7 @@ DEFAULT_PARTITIONS = 6
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments by name; `command` is the command that they are for.
+    """The arguments by name; `command` is the command that they are for, `action` the command of a command.
 
     Raises:
         WrongUsage: they make no sense; the message is one line that says where to look.
@@ -24,7 +25,8 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     arguments, unknown = parser().parse_known_args(argv)
     if unknown:
-        raise wrong(arguments.command, f"unknown arguments: {printable(' '.join(unknown))}")
+        command = " ".join([arguments.command, *filter(None, [getattr(arguments, "action", None)])])
+        raise wrong(command, f"unknown arguments: {printable(' '.join(unknown))}")
     return arguments
 
 
@@ -41,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(title="commands", required=True, dest="command", metavar="COMMAND")
     _add_send(commands)
     _add_follow(commands)
+    add_dead_letters(commands)
     return whole
 
 
