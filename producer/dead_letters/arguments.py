@@ -17,7 +17,7 @@ _COMMANDS = {
     ),
     "redrive": (
         "send them to the input topic again",
-        "Send dead letters to the input topic again. Each is marked in the same transaction, so that none is sent twice.",
+        "Send dead letters to the input topic again. Each is marked in the same transaction, so none is sent twice.",
     ),
     "export": (
         "write them to a file, to be mended",

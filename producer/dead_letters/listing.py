@@ -91,7 +91,7 @@ class _Rows:
         widths = [width for _, width in self._columns]
         line = "  ".join(printable(cell).ljust(width) for cell, width in zip(cells, widths, strict=True))
         room = max(_LEAST_MESSAGE_CHARACTERS, self._out.width - len(line) - 2) if self._out.is_terminal else None
-        self._out.print(f"{line}  {_beginning(printable(message), room or _MESSAGE_CHARACTERS)}".rstrip())
+        print(f"{line}  {_beginning(printable(message), room or _MESSAGE_CHARACTERS)}".rstrip())
 
 
 def _beginning(text: str, characters: int) -> str:
