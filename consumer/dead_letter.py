@@ -23,6 +23,7 @@ STACKTRACE_BYTES = 8 * 1024
 MESSAGE_BYTES = 1024
 """A message may quote an answer or name a record's fields; a dead letter must not outgrow its topic by it."""
 _PLAIN_DECIMAL = re.compile(rb"\d{1,12}(\.\d{1,28})?")
+_COUNT = re.compile(rb"[0-9]{1,9}")
 _ORIGIN_BYTES = 300
 """No value of ours is longer; what is was written by somebody else, and must not make the dead letter too large."""
 _ORIGIN = ("topic", "partition", "offset", "timestamp", "first_failed_at", "replay_count")
@@ -73,7 +74,7 @@ def dead_letter(record: Record, failure: Failure, *, topic: str) -> Outgoing:
         for name, value in record.headers
         if name.startswith(ERROR_HEADER_PREFIX)
     }
-    fields = {**_described(failure), **_origin(record, failure), **_kept(earlier)}
+    fields = {**_described(failure), **_origin(record, failure), **_kept(earlier), **_counted(earlier)}
     fields["cost_usd"] = plain_decimal(failure.cost_usd + _earlier_cost(earlier))
     own = [(name, value) for name, value in record.headers if not _is_ours(name)]
     added = [(ERROR_HEADER_PREFIX + name, value.encode("utf-8", errors="replace")) for name, value in fields.items()]
@@ -98,6 +99,17 @@ def _kept(earlier: dict[str, bytes]) -> dict[str, str]:
         for name in _ORIGIN
         if name in earlier and len(earlier[name]) <= _ORIGIN_BYTES
     }
+
+
+def _counted(earlier: dict[str, bytes]) -> dict[str, str]:
+    """The replay count of a dead letter that came back as it was, `reason` and all: one more.
+
+    Our own redrive takes the reason away and counts; another tool copies what it finds, and knows no count of ours.
+    """
+    if "reason" not in earlier:
+        return {}
+    written = earlier.get("replay_count", b"")
+    return {"replay_count": str(int(written) + 1 if _COUNT.fullmatch(written) else 1)}
 
 
 def _described(failure: Failure) -> dict[str, str]:

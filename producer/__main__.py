@@ -1,4 +1,4 @@
-"""`docsluice-producer`: the other end of the topics. Documents in (send), outcomes out (follow)."""
+"""`docsluice-producer`: the other end of the topics. Documents in (send), outcomes out (follow), and again in."""
 
 import argparse
 import asyncio
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from producer.arguments import DEFAULT_PARTITIONS, PROGRAM, parsed, wrong
 from producer.connection import Broker, broker_from, settings
+from producer.dead_letters.command import dead_letters
 from producer.documents.sources import select
 from producer.exits import Exit
 from producer.faults import ProducerFault, WrongUsage
@@ -29,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parsed(argv)
         environment = settings(Path.cwd())
         broker = broker_from(environment, bootstrap_servers=arguments.bootstrap_servers)
-        run = _send if arguments.command == "send" else _follow
-        return run(arguments, environment, broker)
+        return _COMMANDS[arguments.command](arguments, environment, broker)
     except ProducerFault as fault:
         print(f"{PROGRAM}: {fault}", file=sys.stderr)
         return Exit.WRONG_USAGE if isinstance(fault, WrongUsage) else Exit.FAULT
@@ -78,6 +78,9 @@ def _follow(arguments: argparse.Namespace, environment: Mapping[str, str], broke
         metrics_urls=tuple(arguments.metrics_url or ()),
     )
     return asyncio.run(follow(following))
+
+
+_COMMANDS = {"send": _send, "follow": _follow, "dead-letters": dead_letters}
 
 
 if __name__ == "__main__":

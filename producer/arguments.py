@@ -2,27 +2,22 @@
 
 import argparse
 import importlib.metadata
-import re
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
-from urllib.parse import urlsplit
 
 from producer import exits
+from producer.dead_letters.arguments import add_dead_letters
 from producer.documents.sources import Format
-from producer.exits import Exit
 from producer.faults import WrongUsage
+from producer.flags import Formatter, Parser, add_connection, duration, exit_codes, positive, seconds, url
 from producer.printable import printable
 
 PROGRAM = "docsluice-producer"
 DEFAULT_PARTITIONS = 6
-_DEFAULT_WAIT_SECONDS = 30.0
-_DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments by name; `command` is the command that they are for.
+    """The arguments by name; `command` is the command that they are for, `action` the command of a command.
 
     Raises:
         WrongUsage: they make no sense; the message is one line that says where to look.
@@ -30,7 +25,8 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     arguments, unknown = parser().parse_known_args(argv)
     if unknown:
-        raise wrong(arguments.command, f"unknown arguments: {printable(' '.join(unknown))}")
+        command = " ".join([arguments.command, *filter(None, [getattr(arguments, "action", None)])])
+        raise wrong(command, f"unknown arguments: {printable(' '.join(unknown))}")
     return arguments
 
 
@@ -41,29 +37,23 @@ def wrong(command: str, message: str) -> WrongUsage:
 
 def parser() -> argparse.ArgumentParser:
     """The command line as a whole."""
-    whole = _Parser(prog=PROGRAM, description="Send documents to a topic, and follow what becomes of them.")
+    whole = Parser(prog=PROGRAM, description="Send documents to a topic, and follow what becomes of them.")
     version = f"{PROGRAM} {importlib.metadata.version('docsluice')}"
     whole.add_argument("--version", action="version", version=version, help="show the version and exit")
     commands = whole.add_subparsers(title="commands", required=True, dest="command", metavar="COMMAND")
     _add_send(commands)
     _add_follow(commands)
+    add_dead_letters(commands)
     return whole
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise WrongUsage(f"{message}; see {self.prog} --help")
-
-
-def _add_send(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_send(commands: "argparse._SubParsersAction[Parser]") -> None:
     command = commands.add_parser(
         "send",
         help="send documents to the input topic",
         description="Send every document of the PATHs. A bad row is reported with file and line, and the rest is sent.",
-        epilog=_exit_codes(exits.OF_SEND),
-        formatter_class=_Formatter,
+        epilog=exit_codes(exits.OF_SEND),
+        formatter_class=Formatter,
     )
     _add_documents(command)
     add = command.add_argument_group("the topic").add_argument
@@ -71,11 +61,11 @@ def _add_send(commands: "argparse._SubParsersAction[_Parser]") -> None:
     add("--create-topic", action="store_true", help="make the topic if it is not there (default: end with an error)")
     add(
         "--partitions",
-        type=_positive,
+        type=positive,
         metavar="N",
         help=f"with --create-topic: make it with N partitions (default: {DEFAULT_PARTITIONS})",
     )
-    _add_connection(command)
+    add_connection(command)
 
 
 def _add_documents(command: argparse.ArgumentParser) -> None:
@@ -96,7 +86,7 @@ def _add_documents(command: argparse.ArgumentParser) -> None:
     )
     add("--id-field", default="document_id", metavar="NAME", help="take the id from this column (default: %(default)s)")
     add("--text-field", default="text", metavar="NAME", help="take the text from this column (default: %(default)s)")
-    add("--limit", type=_positive, metavar="N", help="send no more than N documents (default: all)")
+    add("--limit", type=positive, metavar="N", help="send no more than N documents (default: all)")
     add(
         "--dry-run",
         action="store_true",
@@ -104,24 +94,24 @@ def _add_documents(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_follow(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_follow(commands: "argparse._SubParsersAction[Parser]") -> None:
     command = commands.add_parser(
         "follow",
         help="show results and dead letters as they come",
         description="Show results and dead letters as they come. Reads committed records only, and without a consumer"
         " group: it takes nothing from anybody.",
-        epilog=_exit_codes(exits.OF_FOLLOW),
-        formatter_class=_Formatter,
+        epilog=exit_codes(exits.OF_FOLLOW),
+        formatter_class=Formatter,
     )
     bounds = command.add_argument_group("from when, until when")
     start = bounds.add_mutually_exclusive_group()
     start.add_argument("--from-beginning", action="store_true", help="begin with the oldest (default: from now on)")
     start.add_argument(
-        "--since", type=_duration, metavar="AGE", help="begin so long ago: 30s, 10m, 2h, 1d (default: from now on)"
+        "--since", type=duration, metavar="AGE", help="begin so long ago: 30s, 10m, 2h, 1d (default: from now on)"
     )
     add = bounds.add_argument
-    add("--until", type=_positive, metavar="N", help="end once N documents have ended, well or not (default: never)")
-    add("--timeout-seconds", type=_seconds, metavar="S", help="end after S seconds in any case (default: never)")
+    add("--until", type=positive, metavar="N", help="end once N documents have ended, well or not (default: never)")
+    add("--timeout-seconds", type=seconds, metavar="S", help="end after S seconds in any case (default: never)")
     _add_output(command)
     add = command.add_argument_group("the topics").add_argument
     add(
@@ -134,7 +124,7 @@ def _add_follow(commands: "argparse._SubParsersAction[_Parser]") -> None:
         metavar="NAME",
         help="read dead letters here (default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq)",
     )
-    _add_connection(command)
+    add_connection(command)
 
 
 def _add_output(command: argparse.ArgumentParser) -> None:
@@ -153,73 +143,9 @@ def _add_output(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--metrics-url",
-        type=_url,
+        type=url,
         action="append",
         metavar="URL",
         help="also say what limits the consumers now, from the metrics of a replica; once for each of them"
         " (default: none)",
     )
-
-
-def _add_connection(command: argparse.ArgumentParser) -> None:
-    group = command.add_argument_group("the broker (password and TLS: DOCSLUICE_KAFKA_…, see docs/settings.md)")
-    add = group.add_argument
-    add(
-        "--bootstrap-servers",
-        metavar="HOST:PORT",
-        help="ask here for the brokers, several with commas between"
-        " (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
-    )
-    add(
-        "--wait-seconds",
-        type=_seconds,
-        default=_DEFAULT_WAIT_SECONDS,
-        metavar="S",
-        help="wait so long for a broker that is away (default: %(default)g)",
-    )
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the exit codes apart, and wraps what comes before them as ever."""
-
-    def add_text(self, text: str | None) -> None:
-        if text and not text.startswith(_EXIT_CODES):
-            text = "\n".join(self._split_lines(text, self._width))
-        super().add_text(text)
-
-
-_EXIT_CODES = "exit codes:"
-
-
-def _exit_codes(meanings: Mapping[Exit, str]) -> str:
-    return "\n".join([_EXIT_CODES, *(f"  {code:<4d}{meaning}" for code, meaning in meanings.items())])
-
-
-def _positive(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return float(text)
-
-
-def _url(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # of brackets, or of a port
-        fits = False
-    if not fits or not re.fullmatch(r"[!-~]+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no URL such as http://localhost:9464/metrics")
-    return text
-
-
-def _duration(text: str) -> timedelta:
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 30s, 10m, 2h or 1d")
-    return timedelta(**{_DURATION_UNITS[found[2]]: int(found[1])})

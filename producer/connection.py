@@ -209,6 +209,17 @@ async def patiently(
         await asyncio.sleep(min(_RETRY_SECONDS, max(0.0, deadline - loop.time())))
 
 
+async def stopped(client: Any, *, seconds: float) -> None:
+    """Stop an aiokafka consumer, waiting `seconds` at most.
+
+    While a broker is away, its own stop may end with the cancellation of one of its tasks, as if it were ours.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    await asyncio.wait([stopping], timeout=seconds)
+    if not stopping.cancel() and not stopping.cancelled():
+        stopping.exception()
+
+
 def _absence(broker: Broker, cause: BaseException, client_log: ClientLog) -> str:
     why = explained(cause)
     if client_log.node_unreachable:

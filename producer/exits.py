@@ -32,3 +32,10 @@ OF_FOLLOW: Mapping[Exit, str] = {
     Exit.TIME_UP: "the time was up before N documents had ended",
     **_ON_SIGNALS,
 }
+OF_DEAD_LETTERS: Mapping[Exit, str] = {
+    Exit.DONE: "done, or there was nothing to do",
+    Exit.FAULT: "no such dead letter, a no to the question, some were not taken, another redrive or drop took over,"
+    " the broker was away or refused, or the output could not be written",
+    Exit.WRONG_USAGE: "wrong usage or settings; drop without a terminal and without --yes",
+    **_ON_SIGNALS,
+}

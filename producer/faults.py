@@ -4,7 +4,8 @@
     ├── WrongUsage        arguments or settings that cannot work: exit 2
     ├── BrokerAway        the broker did not answer in the time we were told to wait: exit 1
     ├── BrokerRefused     it answered, and will not serve us: credentials, permissions, a missing topic: exit 1
-    └── NotWritten        the file that outcomes are written to takes no more: exit 1
+    ├── NotWritten        the file that outcomes are written to takes no more: exit 1
+    └── TakenOver         another redrive or drop of the same dead letters has begun: exit 1
 
 A row's own fault is none of these: it is reported as a `BadRow` and the rest is sent.
 """
@@ -28,3 +29,7 @@ class BrokerRefused(ProducerFault):
 
 class NotWritten(ProducerFault):
     """What was seen could not be written down."""
+
+
+class TakenOver(ProducerFault):
+    """Somebody else has begun the same work, and goes on with it."""

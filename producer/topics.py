@@ -1,7 +1,7 @@
 """Which topics there are, and making one. Never by asking for a topic by name: many brokers make what is asked for."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -32,15 +32,22 @@ async def partitions_of_topics(broker: Broker) -> dict[str, list[int]]:
     return {topic["topic"]: sorted(part["partition"] for part in topic["partitions"]) for topic in described}
 
 
-async def create(broker: Broker, topic: str, *, partitions: int) -> None:
+async def create(broker: Broker, topic: str, *, partitions: int, configs: Mapping[str, str] | None = None) -> None:
     """Make a topic with as many replicas as the cluster allows, three at most. One that is there already is left alone.
+
+    `configs` are settings of the topic that are to differ from the broker's.
 
     Raises:
         BrokerRefused: the broker will not make it.
     """
     async with _admin(broker) as admin:
         brokers = len((await admin.describe_cluster())["brokers"])
-        new = NewTopic(topic, num_partitions=partitions, replication_factor=min(_WANTED_REPLICAS, brokers))
+        new = NewTopic(
+            topic,
+            num_partitions=partitions,
+            replication_factor=min(_WANTED_REPLICAS, brokers),
+            topic_configs=dict(configs or {}),
+        )
         response = await admin.create_topics([new])
     for _, code, message in response.topic_errors:
         error = for_code(code)

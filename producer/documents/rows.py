@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from consumer.contracts import DocumentEvent
 
 _EVENT_FIELDS = frozenset(DocumentEvent.model_fields)
+_EXPORTED_FIELDS = frozenset({"kind", "place", "state", "headers"})
+"""Together they are in the lines of `dead-letters export`, and hardly in anything else."""
 _JSON_NAMES: dict[type, str] = {
     type(None): "null",
     bool: "a boolean",
@@ -75,11 +77,14 @@ def event_fields(row: Mapping[str, Any], *, id_field: str, text_field: str) -> t
     """Pick the event out of a row; the second value names the columns that fit nowhere.
 
     A row that already is an event is taken as it is. Of any other, the columns beside id and text become metadata
-    where they hold one plain value (a null counts as absent); a `metadata` object is kept and added to.
+    where they hold one plain value (a null counts as absent); a `metadata` object is kept and added to. Of an exported
+    dead letter, what went wrong with the document is left behind.
 
     Raises:
         Unfit: id or text is missing or of the wrong kind.
     """
+    if row.keys() >= _EXPORTED_FIELDS and row["kind"] == "dead_letter":
+        row = {name: row[name] for name in row if name in {*_EVENT_FIELDS, id_field, text_field}}
     if _is_event(row):
         return dict(row), []
     document_id = row.get(id_field)

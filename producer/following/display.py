@@ -1,14 +1,12 @@
 """Outcomes and totals as a person reads them."""
 
-from decimal import Decimal
-
 from rich.console import Console
 from rich.text import Text
 
 from producer.following.outcome import Outcome, Unreadable
 from producer.following.tables import cell
 from producer.following.tally import Tally
-from producer.printable import counted, printable
+from producer.printable import counted, printable, usd
 
 _MESSAGE_CHARACTERS = 300
 
@@ -42,7 +40,7 @@ def totals_text(tally: Tally) -> str:
     counts += [f"{tally.of_other_versions:,} of another schema version"] if tally.of_other_versions else []
     spent = [
         f"tokens: {usage.input_tokens:,} in ({usage.cached_tokens:,} cached), {usage.output_tokens:,} out",
-        f"cost: {_usd(tally.cost_usd)}",
+        f"cost: {usd(tally.cost_usd)}",
     ]
     rate = tally.documents_per_hour
     spent += [f"{rate:,.0f} documents an hour"] if rate is not None else []
@@ -61,17 +59,13 @@ def _by_reason(tally: Tally) -> str:
     return f" ({', '.join(f'{printable(reason)} {count:,}' for reason, count in tally.reasons.most_common())})"
 
 
-def _usd(amount: Decimal) -> str:
-    return f"${amount.normalize():f}" if amount else "$0"
-
-
 def _result(outcome: Outcome) -> Text:
     usage = outcome.usage
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     text = Text()
     text.append(printable(outcome.document_id), style="bold")
     text.append(
-        f"  {usage.input_tokens:,}{cached} → {usage.output_tokens:,} tokens  {_usd(outcome.cost_usd)}", style="dim"
+        f"  {usage.input_tokens:,}{cached} → {usage.output_tokens:,} tokens  {usd(outcome.cost_usd)}", style="dim"
     )
     for name, value in outcome.outputs.items():
         text.append(f"\n  {printable(name)}: ", style="cyan")

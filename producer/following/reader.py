@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, explained, patiently
+from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, explained, patiently, stopped
 from producer.faults import BrokerRefused
 from producer.topics import partitions_of_topics
 
@@ -110,8 +110,7 @@ class Reader:
             await asyncio.wait([look])
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(consumer.stop(), _STOP_SECONDS)
+            await stopped(consumer, seconds=_STOP_SECONDS)
 
     async def _connect(self) -> None:
         consumer = AIOKafkaConsumer(

@@ -262,6 +262,22 @@ async def test_a_broker_that_comes_back_is_read_on(own_broker: Broker) -> None:
     assert b"lost" not in err
 
 
+@pytest.mark.parametrize("own_broker", ["embedded"], indirect=True)
+async def test_a_signal_ends_it_while_the_broker_is_away(own_broker: Broker) -> None:
+    """The totals come last all the same, and the exit code is that of the signal."""
+    wire = Wire(bootstrap_servers=own_broker.bootstrap_servers)
+    await wire.create_topics()
+    async with producer(*following(wire)) as process:
+        await said(process, "following")
+        await asyncio.to_thread(own_broker.stop)
+        await said(process, f"lost the broker at {wire.bootstrap_servers}")
+        process.send_signal(signal.SIGTERM)
+        out, err = await process.communicate()
+        assert process.returncode == Exit.TERMINATED
+    assert out.startswith(b"0 results, 0 dead letters\n")
+    assert err == b""
+
+
 async def test_only_what_was_committed_is_shown(wire: Wire) -> None:
     """Outcomes of an aborted transaction are not shown, those of a committed one are."""
     await wire.create_topics()

@@ -15,6 +15,7 @@ from consumer.contracts import ERROR_HEADER_PREFIX, ORIGINAL_TOPIC_HEADER, DeadL
 from consumer.dead_letter import MESSAGE_BYTES, STACKTRACE_BYTES, Failure, dead_letter
 from consumer.errors import RecordRejected
 from consumer.kafka.records import Outgoing, Record
+from producer.dead_letters.redriving import redriven_headers
 from tests.fakes.samples import record
 
 FAILED_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -52,9 +53,8 @@ def _errors(outgoing: Outgoing) -> dict[str, str]:
 
 
 def _redriven(outgoing: Outgoing, *, replay_count: int = 1, **changes: Any) -> Record:
-    """What the source reads when somebody has sent a dead letter back to the input topic."""
-    name = ERROR_HEADER_PREFIX + "replay_count"
-    headers = [(n, str(replay_count).encode() if n == name else value) for n, value in outgoing.headers]
+    """What the source reads when our own redrive has sent a dead letter back to the input topic."""
+    headers = redriven_headers(outgoing.headers, replays=replay_count)
     return record(outgoing.value, key=outgoing.key, headers=headers, **changes)
 
 
@@ -162,6 +162,26 @@ def test_a_redriven_record_keeps_its_first_origin() -> None:
     assert after["pipeline_version"] == "v2"
     assert [header for header in again.headers if header[0] == "own"] == [("own", b"1"), ("own", b"2")]
     assert [value for name, value in again.headers if name == ORIGINAL_TOPIC_HEADER] == [b"documents"]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "written"),
+    [(b"0", "1"), (b"6", "7"), (None, "1"), (b"", "1"), (b"-1", "1"), (b"many", "1"), (b"9" * 400, "1")],
+)
+def test_a_dead_letter_that_another_tool_sent_back_is_counted_here(earlier: bytes | None, written: str) -> None:
+    """Such a tool copies the record as it is, reason and all: without a count, its lives could not be told apart."""
+    headers = [(ERROR_HEADER_PREFIX + "reason", b"refused"), (ERROR_HEADER_PREFIX + "topic", b"elsewhere")]
+    headers += [] if earlier is None else [(ERROR_HEADER_PREFIX + "replay_count", earlier)]
+    errors = _errors(_dead_letter(record(b"v", headers=headers)))
+    assert (errors["replay_count"], errors["topic"]) == (written, "elsewhere")
+
+
+def test_a_dead_letter_copied_again_and_again_counts_on() -> None:
+    """Three times through another tool are three replays."""
+    outgoing = _dead_letter(record(b"v"))
+    for _ in range(3):
+        outgoing = _dead_letter(record(outgoing.value, key=outgoing.key, headers=outgoing.headers))
+    assert _errors(outgoing)["replay_count"] == "3"
 
 
 def test_the_previous_failures_headers_are_gone() -> None:

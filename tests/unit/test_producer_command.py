@@ -217,13 +217,14 @@ def test_the_help_has_every_exit_code(command: str, capsys: pytest.CaptureFixtur
 
 
 def test_the_page_has_every_exit_code() -> None:
-    """docs/producer.md has a row for each exit code, in the words of --help."""
+    """docs/producer.md has a row for each exit code, in the words of --help, with a column for each command."""
     page = (ROOT / "docs" / "producer.md").read_text(encoding="utf-8")
     rows = [
         [cell.strip().replace("`", "") for cell in row.split("|")]
         for row in re.findall(r"^\| (\d.*) \|$", page, re.MULTILINE)
     ]
-    assert rows == [[f"{code:d}", exits.OF_SEND.get(code, "-"), exits.OF_FOLLOW.get(code, "-")] for code in Exit]
+    commands = (exits.OF_SEND, exits.OF_FOLLOW, exits.OF_DEAD_LETTERS)
+    assert rows == [[f"{code:d}", *(meanings.get(code, "-") for meanings in commands)] for code in Exit]
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

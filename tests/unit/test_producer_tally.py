@@ -34,6 +34,15 @@ def test_a_redriven_document_that_fails_again_counts_again() -> None:
     assert tally.add(dead_letter(2, errors={"replay_count": "1"}))
 
 
+def test_a_redriven_document_that_does_well_counts_again() -> None:
+    """Its result names the place to which it was sent again, so it is taken for no repeat of the dead letter."""
+    tally = Tally()
+    assert tally.add(dead_letter(2))
+    assert tally.add(result_outcome(2, source=SourcePosition(topic="documents", partition=0, offset=50)))
+    assert not tally.add(result_outcome(2, source=SourcePosition(topic="documents", partition=0, offset=50)))
+    assert (tally.dead_letters, tally.results, tally.repeats) == (1, 1, 1)
+
+
 def test_a_record_that_is_asked_something_else_counts_again() -> None:
     """What another pipeline makes of the same record is another result, and so is what comes of its dead letter."""
     tally = Tally()

@@ -1,0 +1,59 @@
+"""Dead letters counted by reason and step, and the table of that. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from consumer.contracts import rfc3339
+from producer.dead_letters.letter import Letter
+from producer.printable import counted, printable, usd
+
+_HEAD = ("reason", "step", "count", "newest", "spent")
+NONE = "-"
+
+
+@dataclass(slots=True)
+class _Count:
+    count: int = 0
+    newest: datetime | None = None
+    cost_usd: Decimal = Decimal(0)
+
+
+class Counts:
+    """How many, when the newest failed, and what was spent on them."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, str], _Count] = {}
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(one.count for one in self._of.values())
+
+    def add(self, letter: Letter) -> None:
+        """Count one."""
+        outcome = letter.outcome
+        one = self._of.setdefault((outcome.reason, outcome.step), _Count())
+        one.count += 1
+        one.cost_usd += outcome.cost_usd
+        one.newest = max(one.newest or outcome.finished_at, outcome.finished_at)
+
+    @property
+    def lines(self) -> list[str]:
+        """The table, the most frequent first; a line of the sum at its end."""
+        rows = [
+            (printable(reason), printable(step) or NONE, f"{one.count:,}", _moment(one.newest), usd(one.cost_usd))
+            for (reason, step), one in sorted(self._of.items(), key=lambda item: (-item[1].count, item[0]))
+        ]
+        spent = sum((one.cost_usd for one in self._of.values()), Decimal(0))
+        total = f"{counted(self.total, 'dead letter')}, {usd(spent)} spent on {'it' if self.total == 1 else 'them'}"
+        return [*_aligned([_HEAD, *rows]), total] if rows else [total]
+
+
+def _moment(moment: datetime | None) -> str:
+    return rfc3339(moment) if moment else NONE
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,65 @@
+"""The document in a dead letter, as far as there is one: what a person reads, mends and sends again. Pure."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from consumer.contracts import DocumentEvent, Headers
+from producer.dead_letters.letter import Letter
+from producer.following.originals import document_id_of, event_in
+
+_TEXT_TYPE = "text/plain"
+
+
+def exported(letter: Letter) -> dict[str, Any]:
+    """What `export` writes of a dead letter: its fields, its headers, and its document or its value.
+
+    A document is at the top level (`document_id`, `text`, `metadata`), so that it can be mended and sent. What is none
+    has its `value` instead, or `value_base64` where that is no text; what is nearly one has both.
+    """
+    record = letter.record
+    fields = {**letter.fields, "headers": header_texts(record.headers)}
+    event = event_of(letter)
+    if isinstance(event.get("text"), str):
+        fields["text"] = event["text"]
+        fields["document_id"] = document_id_of(event) or fields["document_id"]
+    if record.value is not None and not _is_valid(event):
+        fields |= _value(record.value)
+    return fields
+
+
+def event_of(letter: Letter) -> Mapping[str, Any]:
+    """The event that the value is, wraps, or (as text/plain) is the text of; empty when it is none."""
+    record = letter.record
+    if header_texts(record.headers).get("content-type", "").strip().lower().startswith(_TEXT_TYPE):
+        text = text_of(record.value)
+        return {} if text is None else {"document_id": letter.outcome.document_id, "text": text}
+    return event_in(record.value)
+
+
+def text_of(value: bytes | None) -> str | None:
+    """The value as text; None when it is none, or no UTF-8."""
+    try:
+        return value.decode() if value is not None else None
+    except UnicodeDecodeError:
+        return None
+
+
+def header_texts(headers: Headers) -> dict[str, str]:
+    """Each header's last value as text."""
+    return {name: (value or b"").decode("utf-8", errors="replace") for name, value in headers}
+
+
+def _value(value: bytes) -> dict[str, str]:
+    text = text_of(value)
+    return {"value_base64": base64.b64encode(value).decode()} if text is None else {"value": text}
+
+
+def _is_valid(event: Mapping[str, Any]) -> bool:
+    try:
+        DocumentEvent.model_validate(dict(event)).model_dump_json()
+    except (ValidationError, ValueError):
+        return False
+    return True

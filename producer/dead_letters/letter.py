@@ -1,0 +1,75 @@
+"""A dead letter as the commands see it: the record, what its headers say, and what was done about it. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from consumer.contracts import ERROR_HEADER_PREFIX
+from producer.dead_letters.marks import Place, State
+from producer.following.outcome import FetchedRecord, Outcome
+
+_WRITTEN_COST = re.compile(r"[0-9]{1,12}(\.[0-9]{1,28})?")
+_LIFE = ("topic", "partition", "offset", "timestamp", "group", "pipeline_version", "replay_count")
+"""What is the same in a dead letter that came twice, and in no other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One dead letter."""
+
+    record: FetchedRecord
+    outcome: Outcome
+    state: State
+
+    @property
+    def place(self) -> Place:
+        """Where it is in the dead-letter topic."""
+        return Place(self.record.partition, self.record.offset)
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """What `list --json` writes: what `follow --json` does, then `place` and `state`."""
+        return {**self.outcome.fields, "place": str(self.place), "state": self.state.value}
+
+    @property
+    def origin_topic(self) -> str | None:
+        """The topic in which the record was first read."""
+        topic: str | None = self.outcome.fields["source"]["topic"]
+        return topic
+
+    @property
+    def origin_partition(self) -> int | None:
+        """The partition of that topic."""
+        partition: int | None = self.outcome.fields["source"]["partition"]
+        return partition
+
+    @property
+    def replays(self) -> int:
+        """How often it was sent again; 0 when its headers do not tell."""
+        return self.outcome.fields["replay_count"] or 0
+
+    @property
+    def cost_of_a_run(self) -> Decimal | None:
+        """US dollars that one of its runs has cost on average; None when its headers do not tell."""
+        if not _WRITTEN_COST.fullmatch(errors_of(self.record).get("cost_usd", "")):
+            return None
+        return self.outcome.cost_usd / (self.replays + 1)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The same for a dead letter that came twice, as it may with at-least-once delivery."""
+        errors = errors_of(self.record)
+        if not (errors.get("topic") and errors.get("offset")):
+            return (str(self.place),)
+        return tuple(errors.get(name, "") for name in _LIFE)
+
+
+def errors_of(record: FetchedRecord) -> dict[str, str]:
+    """The error headers by their names without the prefix; the last of a name counts."""
+    return {
+        name.removeprefix(ERROR_HEADER_PREFIX): (value or b"").decode("utf-8", errors="replace")
+        for name, value in record.headers
+        if name.startswith(ERROR_HEADER_PREFIX)
+    }

@@ -1,0 +1,124 @@
+"""What was done about dead letters: a mark for each that was redriven or dropped. Pure.
+
+Kafka can delete no single record, so what has been handled is written down beside the topic, in a topic of marks.
+"""
+
+import json
+import re
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from consumer.contracts import rfc3339
+
+_PLACE = re.compile(r"([0-9]{1,9})@([0-9]{1,18})")
+_KEY = re.compile(rb"([0-9]{1,9})@([0-9]{1,18})@(-?[0-9]{1,18})")
+
+
+class State(StrEnum):
+    """What has become of a dead letter. The order is that of the codes that `Marks` keeps."""
+
+    OPEN = "open"
+    REDRIVEN = "redriven"
+    DROPPED = "dropped"
+
+
+_STATES = tuple(State)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a dead letter is in its topic; written `partition@offset`."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}@{self.offset}"
+
+
+def place_in(text: str) -> Place | None:
+    """The place that a text names; None when it is none."""
+    found = _PLACE.fullmatch(text)
+    return Place(int(found[1]), int(found[2])) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What was done about one dead letter.
+
+    Its time is part of its name: in a topic that was made anew, other records have the same places.
+    """
+
+    place: Place
+    timestamp_ms: int
+    state: State
+
+    @property
+    def key(self) -> bytes:
+        """The key of the mark's record: one for each dead letter, so that compaction keeps them all."""
+        return f"{self.place}@{self.timestamp_ms}".encode()
+
+    def value(self, *, at: datetime) -> bytes:
+        """The value of the mark's record."""
+        return json.dumps({"state": self.state, "at": rfc3339(at)}).encode()
+
+
+class _Keyed(Protocol):
+    key: bytes | None
+    value: bytes | None
+
+
+def mark_of(record: _Keyed) -> Mark | None:
+    """The mark that a record of the topic of marks is; None for anything else that somebody may have put there."""
+    found = _KEY.fullmatch(record.key or b"")
+    if found is None:
+        return None
+    try:
+        state = State(json.loads(record.value or b"")["state"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return Mark(Place(int(found[1]), int(found[2])), int(found[3]), state)
+
+
+@dataclass(slots=True)
+class _Column:
+    """The marks of one partition, in the order of their offsets: 17 bytes for each."""
+
+    offsets: "array[int]" = field(default_factory=lambda: array("q"))
+    timestamps_ms: "array[int]" = field(default_factory=lambda: array("q"))
+    states: "array[int]" = field(default_factory=lambda: array("b"))
+
+
+class Marks:
+    """All marks of a dead-letter topic, small enough for millions of them."""
+
+    def __init__(self) -> None:
+        self._columns: dict[int, _Column] = {}
+
+    def __len__(self) -> int:
+        return sum(len(column.offsets) for column in self._columns.values())
+
+    def add(self, mark: Mark) -> None:
+        """Take a mark in; the later one of the same place counts."""
+        column = self._columns.setdefault(mark.place.partition, _Column())
+        index = bisect_left(column.offsets, mark.place.offset)
+        if column.offsets[index : index + 1] != array("q", [mark.place.offset]):
+            column.offsets.insert(index, mark.place.offset)
+            column.timestamps_ms.insert(index, 0)
+            column.states.insert(index, 0)
+        column.timestamps_ms[index] = mark.timestamp_ms
+        column.states[index] = _STATES.index(mark.state)
+
+    def state_of(self, place: Place, timestamp_ms: int) -> State:
+        """What was done about the dead letter at a place that was written at that time."""
+        column = self._columns.get(place.partition)
+        if column is None:
+            return State.OPEN
+        index = bisect_left(column.offsets, place.offset)
+        if index == len(column.offsets) or column.offsets[index] != place.offset:
+            return State.OPEN
+        return _STATES[column.states[index]] if column.timestamps_ms[index] == timestamp_ms else State.OPEN

@@ -1,0 +1,141 @@
+"""Which dead letters are meant, and what they come to."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from producer.dead_letters.counts import Counts
+from producer.dead_letters.marks import Mark, Marks, Place, State
+from producer.dead_letters.selection import Selection, Wanted
+from tests.fakes.dead_letters import fetched, letter
+from tests.fakes.outcomes import Fetched, result
+
+
+def selection(**wanted: Any) -> Selection:
+    return Selection(wanted=Wanted(**wanted), say=lambda _: None)
+
+
+def taken(chosen: Selection, *records: Fetched, marks: Marks | None = None) -> list[int]:
+    found = [chosen.take(record, marks or Marks()) for record in records]
+    return [one.record.offset for one in found if one is not None]
+
+
+def marked(record: Fetched, state: State, *, timestamp_ms: int | None = None) -> Marks:
+    marks = Marks()
+    time = record.timestamp if timestamp_ms is None else timestamp_ms
+    marks.add(Mark(Place(record.partition, record.offset), time, state))
+    return marks
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offsets"),
+    [
+        ({}, [1, 2, 3]),
+        ({"reasons": frozenset({"refused"})}, [2]),
+        ({"reasons": frozenset({"refused", "undecodable"})}, [2, 3]),
+        ({"steps": frozenset({"summary"})}, [1, 2]),
+        ({"steps": frozenset({"keywords"})}, []),
+        ({"document_id": "d3"}, [3]),
+        ({"reasons": frozenset({"refused"}), "document_id": "d3"}, []),
+    ],
+)
+def test_filters_narrow_the_choice(wanted: dict[str, Any], offsets: list[int]) -> None:
+    """A dead letter passes when each filter that was given lets it pass."""
+    records = [fetched(1), fetched(2, reason="refused"), fetched(3, reason="undecodable", step=None)]
+    assert taken(selection(**wanted), *records) == offsets
+
+
+@pytest.mark.parametrize("state", [State.REDRIVEN, State.DROPPED])
+def test_what_is_handled_is_passed_over(state: State) -> None:
+    """It is counted, and taken when asked for, with its state."""
+    record = fetched(1)
+    chosen = selection()
+    assert taken(chosen, record, marks=marked(record, state)) == []
+    assert chosen.remarks == ["1 handled already"]
+    found = selection(handled_too=True).take(record, marked(record, state))
+    assert found is not None
+    assert found.fields["state"] == state.value
+
+
+def test_a_topic_made_anew_has_no_marks() -> None:
+    """The mark of another record in the same place says nothing of this one."""
+    record = fetched(1)
+    assert taken(selection(), record, marks=marked(record, State.DROPPED, timestamp_ms=5)) == [1]
+
+
+def test_a_dead_letter_that_came_twice_is_taken_once() -> None:
+    """At-least-once delivery may write one twice; the second is no other document, even when the first is handled."""
+    first, again = fetched(1), fetched(1)
+    again.offset = 2
+    chosen = selection()
+    assert taken(chosen, first, again) == [1]
+    assert chosen.remarks == ["1 repeat of others"]
+    assert taken(selection(), first, again, marks=marked(first, State.REDRIVEN)) == []
+
+
+@pytest.mark.parametrize(
+    "changed", [{"replay_count": "1"}, {"timestamp": "5"}, {"group": "other"}, {"pipeline_version": "p2"}]
+)
+def test_another_life_is_no_repeat(changed: dict[str, Any]) -> None:
+    """What was redriven and failed again is another dead letter, and so is one of another group or pipeline."""
+    again = fetched(1, **changed)
+    again.offset = 2
+    assert taken(selection(), fetched(1), again) == [1, 2]
+
+
+def test_dead_letters_without_an_origin_are_all_different() -> None:
+    """Where the headers do not tell where it came from, nothing is taken for a repeat."""
+    records = [fetched(number, topic=None, partition=None, offset=None) for number in (1, 2)]
+    assert taken(selection(), *records) == [1, 2]
+
+
+def test_what_is_no_dead_letter_is_named_and_counted() -> None:
+    """By its place, for the first ten of them."""
+    said: list[str] = []
+    chosen = Selection(wanted=Wanted(), say=said.append)
+    junk = Fetched(value=b"\x1b[2Jjunk", topic="documents.dlq")
+    of_result = Fetched(value=result().model_dump_json().encode(), topic="documents.dlq")
+    assert taken(chosen, *[junk] * 20, of_result) == []
+    assert chosen.remarks == ["21 records no dead letter"]
+    assert len(said) == 10
+    assert said[0].startswith("0@7: no dead letter: ")
+
+
+def test_counts_are_by_reason_and_step() -> None:
+    """The most frequent first, with the time of the newest and what was spent; a sum at the end."""
+    counts = Counts()
+    for one in (
+        letter(fetched(1, last_failed_at="2026-01-02T00:00:00Z")),
+        letter(fetched(2)),
+        letter(fetched(3, reason="undecodable", step=None, cost_usd="0")),
+    ):
+        counts.add(one)
+    head, first, second, total = counts.lines
+    assert head.split() == ["reason", "step", "count", "newest", "spent"]
+    assert first.split() == ["invalid_answer", "summary", "2", "2026-01-02T00:00:00.000Z", "$1"]
+    assert second.split() == ["undecodable", "-", "1", "2026-01-01T12:30:00.000Z", "$0"]
+    assert total == "3 dead letters, $1 spent on them"
+
+
+def test_no_counts_are_one_line() -> None:
+    """An empty table has no head."""
+    assert Counts().lines == ["0 dead letters, $0 spent on them"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "cost"),
+    [
+        ({}, Decimal("0.5")),
+        ({"replay_count": "1"}, Decimal("0.25")),
+        ({"replay_count": "many"}, Decimal("0.5")),
+        ({"cost_usd": "0"}, Decimal(0)),
+        ({"cost_usd": None}, None),
+        ({"cost_usd": "NaN"}, None),
+    ],
+)
+def test_a_run_has_cost_its_share(changed: dict[str, Any], cost: Decimal | None) -> None:
+    """The cost header is of all runs together; without one that can be read the cost is not known."""
+    assert letter(fetched(1, **changed)).cost_of_a_run == cost
