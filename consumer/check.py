@@ -44,7 +44,8 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
     mode = settings.mode or file.mode
     steps = steps_of(file, mode=mode, default_model=settings.model)
     tasks = ", ".join(task.name for task in file.tasks)
-    say(f"ok       pipeline {file.name} ({mode}): {tasks}")
+    version = file.version(mode=mode, default_model=settings.model)
+    say(f"ok       pipeline {file.name} ({mode}), version {version}: {tasks}")
     if settings.prices:
         say(f"ok       prices {settings.prices}: {', '.join(load_own_prices(settings.prices))}")
     for problem in (*unknown_variables(), *models_without_a_task(file, steps)):

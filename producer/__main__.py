@@ -13,10 +13,12 @@ from producer.connection import Broker, broker_from, settings
 from producer.dead_letters.command import dead_letters
 from producer.documents.sources import select
 from producer.exits import Exit
-from producer.faults import ProducerFault, WrongUsage
+from producer.faults import ProducerFault, Stopped, WrongUsage
 from producer.following.follow import Following, follow
 from producer.following.reader import Start
+from producer.sending.results import IfChanged
 from producer.sending.send import Destination, Sending, dry_run, send
+from producer.sending.version import metrics_urls
 from producer.topics import checked_name
 
 
@@ -33,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _COMMANDS[arguments.command](arguments, environment, broker)
     except ProducerFault as fault:
         print(f"{PROGRAM}: {fault}", file=sys.stderr)
+        if isinstance(fault, Stopped):
+            return fault.exit_code
         return Exit.WRONG_USAGE if isinstance(fault, WrongUsage) else Exit.FAULT
     except (KeyboardInterrupt, asyncio.CancelledError):
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
@@ -52,6 +56,7 @@ def _send(arguments: argparse.Namespace, environment: Mapping[str, str], broker:
         text_field=arguments.text_field,
         topic=checked_name(arguments.topic or environment.get("DOCSLUICE_INPUT_TOPIC", "documents")),
         limit=arguments.limit,
+        if_changed=_if_changed(arguments, environment, broker),
     )
     if arguments.dry_run:
         return dry_run(sending)
@@ -61,6 +66,21 @@ def _send(arguments: argparse.Namespace, environment: Mapping[str, str], broker:
         create_partitions=(arguments.partitions or DEFAULT_PARTITIONS) if arguments.create_topic else None,
     )
     return asyncio.run(send(sending, destination))
+
+
+def _if_changed(arguments: argparse.Namespace, environment: Mapping[str, str], broker: Broker) -> IfChanged | None:
+    if not arguments.if_changed:
+        for flag in ("pipeline_version", "metrics_url", "result_topic"):
+            if getattr(arguments, flag):
+                raise wrong("send", f"--{flag.replace('_', '-')} is for --if-changed: say that too")
+        return None
+    result_topic = arguments.result_topic or environment.get("DOCSLUICE_RESULT_TOPIC", "documents.results")
+    return IfChanged(
+        broker=broker,
+        result_topic=checked_name(result_topic),
+        wait_seconds=arguments.wait_seconds,
+        version=arguments.pipeline_version or metrics_urls(environment, given=arguments.metrics_url),
+    )
 
 
 def _follow(arguments: argparse.Namespace, environment: Mapping[str, str], broker: Broker) -> int:

@@ -10,6 +10,7 @@ from producer.dead_letters.arguments import add_dead_letters
 from producer.documents.sources import Format
 from producer.faults import WrongUsage
 from producer.flags import Formatter, Parser, add_connection, duration, exit_codes, positive, seconds, url
+from producer.limits.sample import PIPELINE_VERSION
 from producer.printable import printable
 
 PROGRAM = "docsluice-producer"
@@ -65,6 +66,7 @@ def _add_send(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="N",
         help=f"with --create-topic: make it with N partitions (default: {DEFAULT_PARTITIONS})",
     )
+    _add_if_changed(command)
     add_connection(command)
 
 
@@ -90,7 +92,38 @@ def _add_documents(command: argparse.ArgumentParser) -> None:
     add(
         "--dry-run",
         action="store_true",
-        help="check every row and say what would be sent, without a broker (default: send)",
+        help="check every row and say what would be sent; only --if-changed needs a broker for it (default: send)",
+    )
+
+
+def _add_if_changed(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("only what has no result yet")
+    group.add_argument(
+        "--if-changed",
+        action="store_true",
+        help="pass over documents that have a result: of the same id and text, under the pipeline version that the"
+        " consumers run; reads the whole result topic first (default: send all)",
+    )
+    version = group.add_mutually_exclusive_group()
+    version.add_argument(
+        "--pipeline-version",
+        type=_pipeline_version,
+        metavar="V",
+        help="with --if-changed: count results of this version, which docsluice-consumer check shows"
+        " (default: ask a consumer)",
+    )
+    version.add_argument(
+        "--metrics-url",
+        type=url,
+        action="append",
+        metavar="URL",
+        help="with --if-changed: ask this consumer for its version; once for each replica"
+        " (default: the one on this machine, at DOCSLUICE_HTTP_PORT or 9464)",
+    )
+    group.add_argument(
+        "--result-topic",
+        metavar="NAME",
+        help="with --if-changed: the results are here (default: DOCSLUICE_RESULT_TOPIC, or documents.results)",
     )
 
 
@@ -149,3 +182,10 @@ def _add_output(command: argparse.ArgumentParser) -> None:
         help="also say what limits the consumers now, from the metrics of a replica; once for each of them"
         " (default: none)",
     )
+
+
+def _pipeline_version(text: str) -> str:
+    # Under a misspelt version nothing is done, and all would be sent and paid for again.
+    if not PIPELINE_VERSION.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no pipeline version: 12 digits and letters from a to f")
+    return text

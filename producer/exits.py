@@ -21,7 +21,7 @@ _ON_SIGNALS = {
 }
 OF_SEND: Mapping[Exit, str] = {
     Exit.DONE: "every document is in the topic (with --dry-run: could be)",
-    Exit.FAULT: "some rows were bad or not taken, or the broker was away or refused",
+    Exit.FAULT: "some rows were bad or not taken, the broker was away or refused, or no consumer told its version",
     Exit.WRONG_USAGE: "wrong usage or settings",
     **_ON_SIGNALS,
 }

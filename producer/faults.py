@@ -5,7 +5,9 @@
     ├── BrokerAway        the broker did not answer in the time we were told to wait: exit 1
     ├── BrokerRefused     it answered, and will not serve us: credentials, permissions, a missing topic: exit 1
     ├── NotWritten        the file that outcomes are written to takes no more: exit 1
-    └── TakenOver         another redrive or drop of the same dead letters has begun: exit 1
+    ├── TakenOver         another redrive or drop of the same dead letters has begun: exit 1
+    ├── VersionUnknown    no consumer told us the pipeline version that it runs, or several told several: exit 1
+    └── Stopped           a signal came before there was anything to sum up: exit 128 and its number
 
 A row's own fault is none of these: it is reported as a `BadRow` and the rest is sent.
 """
@@ -33,3 +35,15 @@ class NotWritten(ProducerFault):
 
 class TakenOver(ProducerFault):
     """Somebody else has begun the same work, and goes on with it."""
+
+
+class VersionUnknown(ProducerFault):
+    """Which pipeline version the consumers run cannot be told."""
+
+
+class Stopped(ProducerFault):
+    """A signal came before there was anything to sum up."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -49,7 +49,7 @@ class Lookout:
 
     async def _keep_looking(self) -> None:
         before: Look = {}
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_SECONDS)) as session:
+        async with asking() as session:
             while True:
                 now = await self._look(session)
                 self._tell(finding(before, now))
@@ -57,20 +57,26 @@ class Lookout:
                 await asyncio.sleep(self._pause_seconds)
 
     async def _look(self, session: aiohttp.ClientSession) -> Look:
-        answers = await asyncio.gather(*(_ask(session, url) for url in self._urls))
+        answers = await asyncio.gather(*(ask(session, url) for url in self._urls))
         return dict(zip(self._urls, answers, strict=True))
 
 
-async def _ask(session: aiohttp.ClientSession, url: str) -> Sample | str:
+def asking() -> aiohttp.ClientSession:
+    """A session that asks no one for long."""
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_SECONDS))
+
+
+async def ask(session: aiohttp.ClientSession, url: str) -> Sample | str:
+    """One look at one replica, or in words why there is none."""
     try:
         async with session.get(url) as response:
             if response.status != HTTPStatus.OK:
-                return f"{_named(url)} answers {response.status}"
+                return f"{named(url)} answers {response.status}"
             page = await _page(response)
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return f"{_named(url)} does not answer ({_why(error)})"
+        return f"{named(url)} does not answer ({_why(error)})"
     sample = sample_of(page.decode(errors="replace"))
-    return f"{_named(url)} answers, and not as a consumer" if sample is None else sample
+    return f"{named(url)} answers, and not as a consumer" if sample is None else sample
 
 
 async def _page(response: aiohttp.ClientResponse) -> bytes:
@@ -82,7 +88,7 @@ async def _page(response: aiohttp.ClientResponse) -> bytes:
     return bytes(page)
 
 
-def _named(url: str) -> str:
+def named(url: str) -> str:
     """An endpoint's place, without a password."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2] + ("" if parts.path == "/metrics" else parts.path)

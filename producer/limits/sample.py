@@ -1,17 +1,20 @@
 """What one replica's `/metrics` says about limits and backlog. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample as Series
 
+PIPELINE_VERSION = re.compile(r"[0-9a-f]{12}")
 _PREFIX = "docsluice_"
 _WAITED = _PREFIX + "admission_wait_seconds_total"
 _PAUSED = _PREFIX + "consumption_paused"
 _DOCUMENTS = _PREFIX + "backlog_documents"
 _ETA = _PREFIX + "backlog_eta_seconds"
 _COST = _PREFIX + "backlog_cost_usd"
+_BUILD = _PREFIX + "build_info"
 _BEYOND_SENSE = 1e15
 """No number of documents, seconds or dollars; nor is what is no number at all less than this."""
 
@@ -22,7 +25,7 @@ class Sample:
 
     `waited_seconds` is by constraint, since the replica began. `paused_for` are the reasons for which it reads nothing.
     The backlog is that of its own partitions; `eta_seconds` is None while it has no pace, and then `cost_usd` says
-    nothing either.
+    nothing either. `pipeline_version` is empty where it names none.
     """
 
     waited_seconds: Mapping[str, float]
@@ -30,6 +33,7 @@ class Sample:
     backlog_documents: float = 0.0
     eta_seconds: float | None = None
     cost_usd: float = 0.0
+    pipeline_version: str = ""
 
 
 def sample_of(exposition: str) -> Sample | None:
@@ -37,12 +41,15 @@ def sample_of(exposition: str) -> Sample | None:
     waited: dict[str, float] = {}
     paused: set[str] = set()
     backlog: dict[str, float] = {}
+    version = ""
     try:
         for series in _series(exposition):
             if series.name == _WAITED and abs(series.value) < _BEYOND_SENSE:
                 waited[series.labels.get("constraint", "")] = series.value
             elif series.name == _PAUSED and series.value:
                 paused.add(series.labels.get("reason", ""))
+            elif series.name == _BUILD and PIPELINE_VERSION.fullmatch(series.labels.get("pipeline_version", "")):
+                version = series.labels["pipeline_version"]
             elif abs(series.value) < _BEYOND_SENSE and not series.labels:
                 backlog[series.name] = series.value
     except (ValueError, LookupError):
@@ -55,12 +62,13 @@ def sample_of(exposition: str) -> Sample | None:
         backlog_documents=backlog[_DOCUMENTS],
         eta_seconds=backlog.get(_ETA),
         cost_usd=backlog.get(_COST, 0.0),
+        pipeline_version=version,
     )
 
 
 def _series(exposition: str) -> Iterator[Series]:
     """Ours only: whatever else is on the page need not even be in the format."""
-    names = (_WAITED, _PAUSED, _DOCUMENTS, _ETA, _COST)
+    names = (_WAITED, _PAUSED, _DOCUMENTS, _ETA, _COST, _BUILD)
     lines = (line for line in exposition.splitlines() if line.startswith(names))
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
         yield from family.samples

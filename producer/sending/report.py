@@ -1,6 +1,7 @@
 """What the person who sends gets to see: a progress bar, each problem as it is found, and a summary."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -19,15 +20,18 @@ from rich.progress import (
 from producer.documents.rows import BadRow, Document, Note, Place, Row
 from producer.printable import printable
 from producer.sending.repeated import RepeatedIds
+from producer.sending.unchanged import Unchanged
 
 _SHOWN_ON_TERMINAL = 50
 _REFRESH_SECONDS = 0.1
+_POST_SECONDS = 10.0
 
 
 class Report:
     """Counts and shows. The bar and the problems go to standard error, the summary to standard output.
 
-    A terminal shows the first 50 bad rows and counts the rest; a file or a pipe gets every one of them.
+    A terminal shows the first 50 bad rows and counts the rest; a file or a pipe gets every one of them. Documents that
+    `unchanged` passes over are counted there, and not as `read`.
     """
 
     def __init__(self, *, total_bytes: int | None) -> None:
@@ -35,6 +39,7 @@ class Report:
         self.bad = 0
         self.refused = 0
         self.repeated = RepeatedIds()
+        self.unchanged: Unchanged | None = None
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._progress = Progress(
             SpinnerColumn(),
@@ -51,6 +56,7 @@ class Report:
         self._bar = self._progress.add_task("reading", total=total_bytes)
         self._read_bytes = 0
         self._shown_at = 0.0
+        self._posted_at = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -71,12 +77,14 @@ class Report:
         self._console.print(printable(line))
 
     def sift(self, row: Row) -> Document | None:
-        """Pass on a document, counted; show anything else."""
+        """Pass on a document that is to be sent, counted; show anything else."""
         match row:
             case Document():
+                self._read_bytes += row.input_bytes
+                if self.unchanged is not None and self.unchanged.passes_over(row):
+                    return None
                 self.read += 1
                 self.repeated.add(row.document_id)
-                self._read_bytes += row.input_bytes
                 return row
             case BadRow():
                 self.bad += 1
@@ -97,6 +105,16 @@ class Report:
         if now - self._shown_at >= _REFRESH_SECONDS:
             self._shown_at = now
             self._progress.update(self._bar, completed=self._read_bytes, description=text)
+
+    def keep_posted(self, text: Callable[[], str]) -> None:
+        """Show how far it has come with what is done before: in the bar or, where none is, in a line now and then."""
+        now = time.monotonic()
+        if self._console.is_terminal:
+            if now - self._shown_at >= _REFRESH_SECONDS:
+                self.advance(text())
+        elif now - self._posted_at >= _POST_SECONDS:
+            self._posted_at = now
+            self.say(text())
 
     def _problem(self, place: Place, problem: str) -> None:
         if not self._console.is_terminal or self.problems <= _SHOWN_ON_TERMINAL:

@@ -16,6 +16,7 @@ from producer.printable import counted, printable
 from producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
 from producer.sending.feed import Feed
 from producer.sending.report import Report
+from producer.sending.results import IfChanged, unchanged
 from producer.stopping import stop_on_signals
 from producer.topics import create, partitions_of_topics
 
@@ -29,13 +30,17 @@ _LEAST_PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """What to send to which topic. `limit` counts documents; None is no limit."""
+    """What to send to which topic. `limit` counts documents that are sent; None is no limit.
+
+    With `if_changed`, those that have a result are passed over.
+    """
 
     selection: Selection
     id_field: str
     text_field: str
     topic: str
     limit: int | None = None
+    if_changed: IfChanged | None = None
 
     def rows(self) -> Iterator[Row]:
         """Every row of every source, in order."""
@@ -53,10 +58,16 @@ class Destination:
 
 
 def dry_run(sending: Sending) -> int:
-    """Check every row without a broker, say what would be sent, and return the exit code."""
+    """Check every row, say what would be sent, and return the exit code. Only `if_changed` needs a broker.
+
+    Raises:
+        ProducerFault: what is done cannot be told, see `unchanged`.
+    """
     first_ids: list[str] = []
     value_bytes = largest_bytes = 0
     with _report(sending) as report:
+        if sending.if_changed is not None:
+            asyncio.run(_find_out_what_is_done(sending.if_changed, report))
         for row in sending.rows():
             document = report.sift(row)
             report.advance(f"{report.read:,} valid")
@@ -82,9 +93,13 @@ async def send(sending: Sending, destination: Destination) -> int:
     Raises:
         BrokerAway: no broker was there to begin with.
         BrokerRefused: it would not serve us from the beginning; or the topic is missing.
+        VersionUnknown: it is not known which pipeline's results count.
+        Stopped: a signal came while the results were read.
     """
     with ClientLog().attached() as client_log, _report(sending) as report:
         await _find_topic(sending.topic, destination, client_log, report)
+        if sending.if_changed is not None:
+            report.unchanged = await unchanged(sending.if_changed, client_log=client_log, report=report)
         delivery = Delivery(broker=destination.broker, topic=sending.topic, refused=_refusal(report))
         await patiently(
             lambda: asyncio.wait_for(delivery.start(), REQUEST_TIMEOUT_MS / 1000),
@@ -139,6 +154,11 @@ async def _find_topic(topic: str, destination: Destination, client_log: ClientLo
         report.say(f"made the topic {topic} with {destination.create_partitions} partitions")
 
     await patiently(look, broker=broker, client_log=client_log, wait_seconds=destination.wait_seconds, say=report.say)
+
+
+async def _find_out_what_is_done(if_changed: IfChanged, report: Report) -> None:
+    with ClientLog().attached() as client_log:
+        report.unchanged = await unchanged(if_changed, client_log=client_log, report=report)
 
 
 async def _deliver(
@@ -226,6 +246,8 @@ def _print_summary(report: Report, *, topic: str, sent: int, seconds: float) -> 
 
 
 def _print_remarks(report: Report) -> None:
+    if report.unchanged is not None:
+        print("\n".join(report.unchanged.summary))
     if report.problems:
         print(f"{counted(report.problems, 'bad row')} not sent")
     if report.repeated.summary:

@@ -14,11 +14,14 @@ from consumer.check import check
 from consumer.errors import BrokerFault, ConfigurationError
 from consumer.kafka.connection import Broker
 from consumer.kafka.probe import missing_topics
+from consumer.llm.pipeline_file import load_pipeline_file
+from consumer.service import Service
 from consumer.settings import load_settings
 
 NOBODY, NOBODY_ELSE = "localhost:1", "127.0.0.1:2"
 REFUSED = "no connection to the provider (connection refused)"
-PIPELINE = "ok       pipeline built-in (fanout): summary, category, keywords"
+VERSION = load_pipeline_file(None).version(mode="fanout", default_model="gpt-4o-mini")
+PIPELINE = f"ok       pipeline built-in (fanout), version {VERSION}: summary, category, keywords"
 LIMITS = "ok       limits 16 calls at once, no others"
 STORE = "ok       store (DOCSLUICE_STORE_URL): reached"
 
@@ -44,6 +47,14 @@ async def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
             f"FAILED   provider http://{NOBODY_ELSE}/v1 (OPENAI_BASE_URL): {REFUSED}",
         ]
     assert [record for record in caplog.records if record.name.startswith("aiokafka")] == []
+
+
+async def test_the_version_is_that_of_what_would_run() -> None:
+    """With the mode and the model of the settings, as the service works it out."""
+    line, *_ = await _said(mode="fused", model="other")
+    service = Service(load_settings({"mode": "fused", "model": "other", "openai_base_url": f"http://{NOBODY}/v1"}))
+    assert service._pipeline_version in line
+    assert service._pipeline_version != VERSION
 
 
 async def test_each_of_several_servers_has_its_cause() -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from consumer.settings import Settings
 from producer import exits
 from producer.__main__ import main
 from producer.arguments import parser
 from producer.exits import Exit
+from producer.sending.version import DEFAULT_PORT
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {"send": exits.OF_SEND, "follow": exits.OF_FOLLOW}
@@ -63,6 +65,15 @@ def rows(path: Path, *documents: str) -> str:
         (["follow", "--until", "-1"], "--until"),
         (["follow", "--to", "out.xlsx"], "--to"),
         (["follow", "--result-topic", "a/b"], "'a/b'"),
+        (["send", "-", "--pipeline-version", "0123456789ab"], "--pipeline-version is for --if-changed"),
+        (["send", "-", "--metrics-url", "http://h/metrics"], "--metrics-url is for --if-changed"),
+        (["send", "-", "--result-topic", "r"], "--result-topic is for --if-changed"),
+        (["send", "-", "--if-changed", "--result-topic", "a/b"], "'a/b'"),
+        (["send", "-", "--if-changed", "--pipeline-version", "v1"], "'v1'"),
+        (
+            ["send", "-", "--if-changed", "--metrics-url", "http://h/", "--pipeline-version", "0123456789ab"],
+            "--pipeline-version",
+        ),
         *(
             (["follow", "--metrics-url", url], f"--metrics-url: {url!r}")
             for url in (
@@ -115,6 +126,24 @@ def test_a_bad_setting_is_exit_code_2(capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.setenv("DOCSLUICE_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")
     assert main(["send", "-"]) == 2
     assert "DOCSLUICE_KAFKA_SASL_USERNAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "x", "99999999"])
+def test_a_port_where_no_consumer_can_be_asked(
+    port: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is wrong only when it is needed, and the ways around it are said."""
+    monkeypatch.setenv("DOCSLUICE_HTTP_PORT", port)
+    assert main(["send", "-", "--if-changed"]) == Exit.WRONG_USAGE
+    assert "--pipeline-version V" in capsys.readouterr().err
+    version = ["--if-changed", "--pipeline-version", "0123456789ab"]
+    away = ["--bootstrap-servers", "localhost:1", "--wait-seconds", "0"]
+    assert main(["send", "-", *version, *away]) == Exit.FAULT
+
+
+def test_the_port_of_a_consumer_is_its_default() -> None:
+    """Where no setting names another."""
+    assert Settings.model_fields["http_port"].default == int(DEFAULT_PORT)
 
 
 def test_no_broker_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

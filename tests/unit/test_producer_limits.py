@@ -59,6 +59,16 @@ def test_a_sample_is_what_the_consumer_exposes() -> None:
     )
 
 
+@pytest.mark.parametrize(("version", "found"), [("0123456789ab", "0123456789ab"), ("v1", ""), ("", "")])
+def test_the_version_is_what_the_consumer_runs(version: str, found: str) -> None:
+    """It is in the labels of the consumer's own page; what is no version is none."""
+    metrics = Metrics()
+    metrics.build_info.labels(version="0.1.0", pipeline_version=version).set(1)
+    sample = sample_of(metrics.exposition().decode())
+    assert sample is not None
+    assert sample.pipeline_version == found
+
+
 def test_no_pace_is_no_time() -> None:
     """While nothing ends, the consumer says that the time is not a number, and there is none."""
     metrics = Metrics()
