@@ -16,7 +16,7 @@ from consumer.dead_letter_limit import DeadLetterLimit, Ended, Reached
 log = structlog.get_logger(__name__)
 
 PAUSE_REASON = "dead_letter_limit"
-_REMEDY = "mend the cause and restart, which loses and repeats nothing; or send SIGUSR1 to go on anyway"
+_REMEDY = "mend the cause and restart, and what is held is read again; or send SIGUSR1 to go on anyway"
 
 
 class Brake:
