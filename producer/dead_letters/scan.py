@@ -17,6 +17,7 @@ from producer.faults import BrokerAway, BrokerRefused
 
 _FETCH_MS = 500
 _RECORDS = 1_000
+_FETCH_BYTES = 8 * 1024 * 1024
 _NOTICE_SECONDS = 3.0
 
 
@@ -105,6 +106,7 @@ class Scan:
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # of what retention has deleted under us, the nearest that is left
             isolation_level="read_committed",
+            fetch_max_bytes=_FETCH_BYTES,
             **self._link.broker.arguments(),
         )
         try:
