@@ -198,6 +198,7 @@ class Asker:
             output_bound=request.sampling.max_output_tokens,
             cost_usd=self._prices.cost_usd(request.model, estimate) or Decimal(0),
             alternatives=tuple(other.model for other, _ in fitting if other.model != request.model),
+            place=course.spending.keep_place(self._admission.take_place),
         )
         return request, ask
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,11 +27,20 @@ class Spending:
     """By task, what was done about a document too large for one call."""
     invested: int = 0
     """Calls under way or answered: what would be wasted by stopping now. A document that only backs off has none."""
+    place: int | None = None
+    """In the order of arrival, once it was taken: of the document, and so of all its parts."""
     whole: Spending | None = None
 
     def part(self) -> Spending:
         """For a step of this document, or a part of this step."""
         return Spending(whole=self)
+
+    def keep_place(self, take: Callable[[], int]) -> int:
+        """The document's place in the order of arrival; `take` gives it one."""
+        *_, document = self._wholes()
+        if document.place is None:
+            document.place = take()
+        return document.place
 
     def invest(self, calls: int) -> None:
         """Note that so many more are under way, or fewer."""

@@ -1,4 +1,4 @@
-"""When a call may go out: a queue for each model, first come first served, and one timer; nothing polls.
+"""When a call may go out: a queue for each model, in the order in which documents came, and one timer; nothing polls.
 
 The head of a queue waits until every constraint has room for it. A large request is therefore never starved by
 small ones behind it, at the price that they wait with it. Between queues, too, whoever came first has the first
@@ -96,6 +96,10 @@ class Admission:
         self._arrivals = itertools.count()
         self._in_flight = 0
         self._alarm: asyncio.TimerHandle | None = None
+
+    def take_place(self) -> int:
+        """The next place in the order of arrival, over all queues."""
+        return next(self._arrivals)
 
     @contextlib.asynccontextmanager
     async def admit(self, ask: Ask) -> AsyncIterator[Permit]:
@@ -239,9 +243,10 @@ class Admission:
         return max(1, int(self._concurrency.limit * self._lessons.share))
 
     async def _wait_for_turn(self, lane: Lane, ask: Ask) -> Waiter:
-        waiter = Waiter(next(self._arrivals), ask, asyncio.get_running_loop().create_future())
+        place = self.take_place() if ask.place is None else ask.place
+        waiter = Waiter(place, ask, asyncio.get_running_loop().create_future())
         self._account_waits()
-        lane.waiters.append(waiter)
+        lane.enqueue(waiter)
         self._admit_ready()
         try:
             await waiter.admitted

@@ -15,7 +15,7 @@ from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKE
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """A call in a queue. `number` is its place in the order of arrival over all queues."""
+    """A call in a queue. `number` is its place in the order of arrival over all queues; calls may share one."""
 
     number: int
     ask: Ask
@@ -47,6 +47,15 @@ class Lane:
     def quotas(self) -> Iterable[Quota]:
         """All that a call must find room in."""
         return (*self.shared, *self.learned)
+
+    def enqueue(self, waiter: Waiter) -> None:
+        """Behind all whose place is not after its own."""
+        behind = 0
+        for other in reversed(self.waiters):
+            if other.number <= waiter.number:
+                break
+            behind += 1
+        self.waiters.insert(len(self.waiters) - behind, waiter)
 
     def head(self) -> Waiter | None:
         """Who is next, once those who have left are passed over."""

@@ -39,7 +39,8 @@ class Ask:
     """A call that wants to go out.
 
     `usage` and `cost_usd` are estimates; `output_bound` is the most tokens that the answer may have, where that is set.
-    `alternatives` are models that may be asked instead of one that fails.
+    `alternatives` are models that may be asked instead of one that fails. `place` is one that was taken before: calls
+    of one document keep the place of its first one, so that what was begun is finished before more is begun.
     """
 
     model: str
@@ -47,3 +48,4 @@ class Ask:
     output_bound: int | None = None
     cost_usd: Decimal = Decimal(0)
     alternatives: tuple[str, ...] = ()
+    place: int | None = None

@@ -162,6 +162,32 @@ async def test_first_come_first_served() -> None:
     await desk.close()
 
 
+async def test_later_calls_of_a_document_keep_its_place() -> None:
+    """They go before documents that came later, and among one another as they came."""
+    desk = Desk(max_concurrency=1)
+    places = [desk.admission.take_place() for _ in range(3)]
+    under_way = await desk.call(place=places[0])
+    third, second = await desk.call(place=places[2]), await desk.call(place=places[1])
+    others = [await desk.call(place=places[1]), await desk.call(), await desk.call(place=places[0])]
+    for call in (under_way, others[2], second, others[0], third, others[1]):
+        assert call.is_inside()
+        await call.end()
+    await desk.close()
+
+
+@given(st.lists(st.integers(0, 5), max_size=20))
+async def test_queues_are_in_the_order_of_places(places: list[int]) -> None:
+    """Whatever the order in which calls come; those of one place as they came."""
+    desk = Desk(max_concurrency=1)
+    under_way = await desk.call(place=-1)
+    calls = [await desk.call(place=place) for place in places]
+    await under_way.end()
+    for _ in calls:
+        await desk.admitted[-1].end()
+    assert desk.admitted[1:] == sorted(calls, key=lambda call: call.ask.place or 0)
+    await desk.close()
+
+
 async def test_a_large_request_is_not_starved_by_a_stream_of_small_ones() -> None:
     """It gets out in its turn, however many small ones keep coming."""
     desk = Desk(tokens_per_minute=600)

@@ -281,6 +281,15 @@ async def test_an_invalid_answer_is_asked_again_once() -> None:
     assert lab.samples("retries_total") == {("category", "invalid_answer"): 1}
 
 
+async def test_a_repair_goes_before_the_documents_behind() -> None:
+    """What was begun is finished first: a pipeline that no answer meets shows before all have paid."""
+    lab = Lab(in_turn(NONSENSE), steps=steps()[:1], limits=Limits(max_concurrency=1))
+    tasks = [asyncio.create_task(lab.analyzer.analyze(text, Spending())) for text in ("one", "two", "three")]
+    await asyncio.gather(*tasks)
+    # The second had its turn when the first call ended; the repair came a moment later.
+    assert [request.messages[1].content for request in lab.client.requests] == ["one", "two", "one", "three"]
+
+
 async def test_an_answer_that_stays_invalid_rejects_the_document() -> None:
     """After the one repair, paid for in full."""
     lab = Lab(by_step({"category": [NONSENSE, say('{"category": "sports"}')]}))
@@ -528,7 +537,7 @@ async def test_a_server_that_reports_no_usage_costs_nothing() -> None:
     )
     spending = Spending()
     await lab.analyze(spending=spending)
-    assert spending == Spending(attempts=1, invested=1, models={"summary": MODEL})
+    assert spending == Spending(attempts=1, invested=1, models={"summary": MODEL}, place=0)
     assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(0, abs=1)
 
 
