@@ -31,7 +31,7 @@ class RedisSteps:
             protocol=2,
             socket_connect_timeout=_PATIENCE_SECONDS,
             socket_timeout=_PATIENCE_SECONDS,
-            retry=Retry(NoBackoff(), 1),  # the server may have closed an idle connection; to put twice is no harm
+            retry=Retry(NoBackoff(), 0),  # who asks decides whether to ask again
         )
         self._seconds = max(1, math.ceil(max_age_seconds))
         self._batches = Batches(serve=self._serve)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from consumer.store.sqlite_steps import SqliteSteps
@@ -24,17 +25,22 @@ def step_of(number: int) -> PaidStep:
 
 
 async def write(path: Path, acknowledged: Path, numbers: range) -> None:
-    """Put them, until all are put or this process is killed."""
+    """Put them, and again for each line of standard input; until that ends, or this process is killed."""
     store = SqliteSteps(path=path, max_bytes=MOST_BYTES, max_age_seconds=DAY)
     handle = os.open(acknowledged, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-    waiting = iter(numbers)
 
-    async def put_some() -> None:
+    async def put_some(waiting: Iterator[int]) -> None:
         for number in waiting:
             await store.put(fingerprint(number), step_of(number))
             os.write(handle, b"%d\n" % number)  # at once with the system, as what a kill leaves behind
 
-    await asyncio.gather(*(put_some() for _ in range(_SIDE_BY_SIDE)))
+    is_wanted = True
+    while is_wanted:
+        waiting = iter(numbers)
+        await asyncio.gather(*(put_some(waiting) for _ in range(_SIDE_BY_SIDE)))
+        sys.stdout.write("all put\n")
+        sys.stdout.flush()
+        is_wanted = bool(await asyncio.to_thread(sys.stdin.readline))
     await store.close()
     os.close(handle)
 
