@@ -11,7 +11,7 @@ from functools import partial
 from consumer.asking import Asker, rejected
 from consumer.contracts import DeadLetterReason, OutputValue
 from consumer.errors import RecordRejected, ServiceFault
-from consumer.llm.long_documents import head_of, parts_of, together
+from consumer.llm.long_documents import head_of, parts_of, runs, together
 from consumer.llm.steps import Step
 from consumer.remembering import Memory
 from consumer.spending import Spending
@@ -137,7 +137,7 @@ class Analyzer:
     async def _asked_in_parts(
         self, step: Step, text: str, most_bytes: int, spending: Spending, question: _Question
     ) -> PaidStep:
-        """Ask about each part; prose is then condensed by asking the same about what was said of the parts."""
+        """Ask about each part, and put together what was said of them."""
         parts = [part for part in parts_of(text, most_bytes=most_bytes) if part.strip()]
         question.parts_left -= len(parts)
         if question.parts_left < 0:
@@ -152,15 +152,28 @@ class Analyzer:
         )
         outputs = {task.name: together(task, [one.outputs[task.name] for one in paid]) for task in step.tasks}
         models = {name: model for one in paid for name, model in one.models.items()}
-        condensing = step.condensing
-        if condensing is not None:
-            prose = "\n\n".join(outputs[task.name] for task in condensing.tasks)
-            if len(prose) >= len(text):
-                raise _too_large(step, "what was said of its parts is no shorter than the document itself")
-            condensed = await self._paid(condensing, prose, spending, question)
-            outputs |= condensed.outputs
-            models |= condensed.models
+        prose = [task.name for task in step.tasks if task.output.type == "text"]
+        if prose and len(paid) > 1:
+            said = ["\n\n".join(one.outputs[name] for name in prose) for one in paid]
+            condensed = await self._condensed(step, said, len(text), spending, question)
+            outputs |= {name: " ".join(one.outputs[name] for one in condensed) for name in prose}
+            models |= condensed[0].models
         return PaidStep(outputs=outputs, models=models, long="split")
+
+    async def _condensed(
+        self, step: Step, said: Sequence[str], characters: int, spending: Spending, question: _Question
+    ) -> list[PaidStep]:
+        """Ask the same about what was said of the parts: of all of it, or of each half apart."""
+        condensing = step.condensing or (step,)
+        texts = ["\n\n".join(run) for run in runs(said, len(condensing))]
+        if max(map(len, texts)) >= characters:
+            raise _too_large(step, "what was said of its parts is no shorter than the document itself")
+        return await _side_by_side(
+            {
+                f"condense:{step.name}:{number}": partial(self._paid, half, text, spending, question)
+                for number, (half, text) in enumerate(zip(condensing, texts, strict=True))
+            }
+        )
 
 
 def _too_large(step: Step, message: str) -> RecordRejected:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
+from typing import TypeVar
 
 from consumer.contracts import OutputValue
 from consumer.llm.outputs import ChoiceOutput, ListOutput, TextOutput
 from consumer.llm.pipeline_file import Task
 
+T = TypeVar("T")
 _SEAMS = (
     re.compile(r"\n\s*\n\s*"),
     re.compile(r"\n"),
@@ -58,6 +61,39 @@ def together(task: Task, answers: Sequence[OutputValue]) -> OutputValue:
             return "\n\n".join(answers)
         case _:
             raise TypeError(f"{task.output.type} answers cannot be put together")
+
+
+def halved(task: Task) -> tuple[Task, Task] | None:
+    """A task that asks for prose, for each half of a document; None where there is only one sentence to ask for.
+
+    Each half has half of the sentences and characters, or the first one more.
+    """
+    assert isinstance(task.output, TextOutput)  # noqa: S101 - only prose is halved
+    sentences, characters = task.output.sentences, task.output.max_characters
+    if sentences == 1 or characters == 1:
+        return None
+    first = TextOutput(
+        type="text",
+        sentences=sentences and -(-sentences // 2),
+        max_characters=characters and -(-characters // 2),
+    )
+    second = TextOutput(
+        type="text", sentences=sentences and sentences // 2, max_characters=characters and characters // 2
+    )
+    return task.model_copy(update={"output": first}), task.model_copy(update={"output": second})
+
+
+def shown(task: Task, answer: OutputValue) -> OutputValue:
+    """An example's answer as this task would have it: of half a task, half of it."""
+    sentences = task.output.sentences if isinstance(task.output, TextOutput) else None
+    return answer[:sentences] if isinstance(answer, list) else answer
+
+
+def runs(parts: Sequence[T], count: int) -> list[Sequence[T]]:
+    """So many runs of neighbours of about the same length, or fewer where there are fewer parts."""
+    count = min(count, len(parts))
+    bounds = [round(number * len(parts) / count) for number in range(count + 1)]
+    return [parts[begin:end] for begin, end in itertools.pairwise(bounds)]
 
 
 def _beginning(text: str, wanted_bytes: float, most_bytes: int) -> str:

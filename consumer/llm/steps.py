@@ -12,6 +12,7 @@ from typing import Any, Literal
 from consumer.contracts import OutputValue
 from consumer.errors import ConfigurationError, InvalidAnswer
 from consumer.llm.chat import Answer, ChatRequest, Message, Sampling
+from consumer.llm.long_documents import halved, shown
 from consumer.llm.pipeline_file import Example, PipelineFile, Task
 
 FUSED = "fused"
@@ -32,19 +33,13 @@ class Step:
     sampling: Sampling
     long: Literal["reject", "head", "split"]
     """What becomes of a document too large for one call."""
-    prose: Step | None
-    """Asks only those of the tasks that answer in prose, where some do and some do not."""
+    condensing: tuple[Step, ...] = ()
+    """What is asked about what was said of the parts of a document that was split; see `_condensing`."""
 
     @property
     def model(self) -> str:
         """The first choice."""
         return self.models[0]
-
-    @property
-    def condensing(self) -> Step | None:
-        """Asks for prose about what was said of a document's parts; None where no task answers in prose."""
-        is_prose = all(task.output.type == "text" for task in self.tasks)
-        return self if is_prose else self.prose
 
     def fingerprint(self, text: str) -> str:
         """The same for the same question about the same text: where it was answered, it need not be asked again."""
@@ -112,7 +107,7 @@ def steps_of(pipeline: PipelineFile, *, mode: str, default_model: str) -> tuple[
     """
     if mode == FUSED and len(pipeline.tasks) > 1:
         return (_fused_step(pipeline, default_model),)
-    return tuple(_step(task.name, (task,), pipeline, default_model) for task in pipeline.tasks)
+    return tuple(_step_that_splits(task.name, (task,), pipeline, default_model) for task in pipeline.tasks)
 
 
 def _fused_step(pipeline: PipelineFile, default_model: str) -> Step:
@@ -127,13 +122,31 @@ def _fused_step(pipeline: PipelineFile, default_model: str) -> Step:
     ]
     if problems:
         raise ConfigurationError(problems)
-    return _step(FUSED, tuple(pipeline.tasks), pipeline, default_model)
+    return _step_that_splits(FUSED, tuple(pipeline.tasks), pipeline, default_model)
+
+
+def _step_that_splits(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_model: str) -> Step:
+    step = _step(name, tasks, pipeline, default_model)
+    return dataclasses.replace(step, condensing=_condensing(step, pipeline, default_model))
+
+
+def _condensing(step: Step, pipeline: PipelineFile, default_model: str) -> tuple[Step, ...]:
+    """The tasks that answer in prose, for each half of a document apart; as they are where one asks for one sentence.
+
+    A model that is asked about all of it at once may well speak of its beginning or its end alone.
+    """
+    prose = [task for task in step.tasks if task.output.type == "text"]
+    halves = [halved(task) for task in prose]
+    if not prose or step.long != "split":
+        return ()
+    if None in halves:
+        return (_step(step.name, tuple(prose), pipeline, default_model),)
+    return tuple(_step(step.name, tasks, pipeline, default_model) for tasks in zip(*filter(None, halves), strict=True))
 
 
 def _step(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_model: str) -> Step:
     first = tasks[0]
     bounds = [task.max_output_tokens for task in tasks]
-    prose = tuple(task for task in tasks if task.output.type == "text")
     return Step(
         name=name,
         models=first.models or (default_model,),
@@ -145,7 +158,6 @@ def _step(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_mo
             **{field: getattr(first, field) for field in _SAMPLING_FIELDS},
         ),
         long=first.long,
-        prose=_step(name, prose, pipeline, default_model) if prose and prose != tasks else None,
     )
 
 
@@ -159,7 +171,7 @@ def _turns(tasks: tuple[Task, ...], examples: list[Example]) -> list[Message]:
     turns: list[Message] = []
     for example in examples:
         if all(task.name in example.answers for task in tasks):
-            answer = {task.name: example.answers[task.name] for task in tasks}
+            answer = {task.name: shown(task, example.answers[task.name]) for task in tasks}
             turns += [Message("user", example.document.strip()), Message("assistant", _compact(answer))]
     return turns
 

@@ -1,4 +1,4 @@
-"""`make bench`: prints one table. Choose with `python -m tests.bench utilisation local-model delivery memory`."""
+"""`make bench`: prints one table. Choose from utilisation, local-model, long-document, delivery and memory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import delivery, local_model, memory, utilisation
+from tests.bench import delivery, local_model, long_document, memory, utilisation
 
 
 def main() -> None:
     """Run the chosen benchmarks, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", nargs="*", default=["utilisation", "local-model", "delivery", "memory"])
+    parser.add_argument(
+        "what", nargs="*", default=["utilisation", "local-model", "long-document", "delivery", "memory"]
+    )
     parser.add_argument(
         "--documents", type=int, help="fewer than 1,000 (utilisation), 100 (local-model), 3,000 (delivery)"
     )
@@ -32,6 +34,11 @@ def main() -> None:
         table.add_row(name, "documents", f"{made.results} results, {made.dead_letters} dead letters")
         table.add_row(name, "documents an hour", f"{made.documents_per_hour:,.0f}")
         table.add_row(name, "output tokens a second", f"{made.output_tokens / made.seconds:.0f}")
+    if "long-document" in arguments.what:
+        done = long_document.measure()
+        name = f"{done.pages} pages, context of 8,192 tokens"
+        table.add_row(name, "calls in seconds", f"{done.result['attempts']} in {done.seconds:.0f}")
+        table.add_row(name, "summary", done.result["outputs"]["summary"])
     if "delivery" in arguments.what:
         cost = delivery.measure(documents=arguments.documents or 3000)
         name = "exactly once, Apache Kafka"

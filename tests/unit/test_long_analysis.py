@@ -40,7 +40,8 @@ def _with_context(tokens: int) -> Any:
         text = request.messages[-1].content
         answer = example_of(request.schema)
         if "summary" in answer:
-            answer["summary"] = f"{text[:12]}…{text[-12:]}"
+            said = f"{text[:12]}…{text[-12:]}"
+            answer["summary"] = [said for _ in answer["summary"]] if isinstance(answer["summary"], list) else said
         usage = Usage(input_tokens=request.input_bytes // TOKENS_A_BYTE, output_tokens=10)
         return say(json.dumps(answer), usage=usage)
 
@@ -59,9 +60,11 @@ async def test_split_asks_about_every_part_and_condenses(*, known: bool) -> None
     outputs = await lab.analyze(TEXT, spending)
     parts = [text for text in _read(lab) if "…" not in text and len(text) < len(TEXT) / 2]
     assert all(paragraph.strip() in "".join(parts) for paragraph in PARAGRAPHS)
-    assert _read(lab)[-1].startswith("Paragraph 0:")  # what was said of the first part…
-    assert _read(lab)[-1].endswith(TEXT[-12:].strip())  # …and of the last
+    *_, first, second = _read(lab)
+    assert first.startswith("Paragraph 0:")  # what was said of the first parts…
+    assert second.endswith(TEXT[-12:].strip())  # …and of the last ones
     assert outputs["summary"].startswith("Paragraph 0")
+    assert outputs["summary"].endswith(TEXT[-12:].strip())
     assert spending.long == {"summary": "split"}
     assert (TEXT in _read(lab)) is not known  # no call is wasted on what is known not to fit
 
@@ -72,9 +75,20 @@ async def test_choices_and_lists_are_put_together_without_a_call() -> None:
     lab = Lab(_with_context(400), steps=fused, context_tokens={MODEL: 400})
     outputs = await lab.analyze(TEXT)
     assert outputs["category"] == "tech"
-    *parts, last = lab.client.requests
+    *parts, first, second = lab.client.requests
     assert all(set(request.schema["properties"]) == {"summary", "category"} for request in parts)
-    assert set(last.schema["properties"]) == {"summary"}
+    assert [set(request.schema["properties"]) for request in (first, second)] == [{"summary"}] * 2
+
+
+@pytest.mark.parametrize(("sentences", "asked"), [(3, [2, 1]), (2, [1, 1]), (1, [1])])
+async def test_the_sentences_of_a_summary_are_shared_by_both_halves(sentences: int, asked: list[int]) -> None:
+    """So that the end is spoken of as well as the beginning; one alone is of the whole."""
+    task = {"name": "summary", "prompt": "P", "output": {"type": "text", "sentences": sentences}}
+    lab = Lab(_with_context(400), steps=_long("split", task), context_tokens={MODEL: 400})
+    await lab.analyze(TEXT)
+    last = lab.client.requests[-len(asked) :]
+    assert [request.schema["properties"]["summary"]["minItems"] for request in last] == asked
+    assert lab.client.requests[0].schema["properties"]["summary"]["minItems"] == sentences
 
 
 async def test_head_asks_about_the_beginning() -> None:
@@ -118,7 +132,7 @@ async def test_a_part_that_fails_rejects_the_document_and_the_others_are_kept() 
     is_bad, first = False, len(lab.client.requests)
     spending = Spending()
     await lab.analyze(TEXT, spending)
-    assert len(lab.client.requests) == first + 2  # that part, and what was said of all
+    assert len(lab.client.requests) == first + 3  # that part, and what was said of either half
     assert spending.saved_usd > 0
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.llm.long_documents import head_of, parts_of, together
+from consumer.llm.long_documents import halved, head_of, parts_of, runs, shown, together
 from consumer.llm.pipeline_file import Task
 
 TEXTS = st.text(alphabet=st.sampled_from("ab. \n\u3002é漢😀"), max_size=400)
@@ -84,3 +84,43 @@ def test_other_answers_cannot_be_put_together() -> None:
     task = _task(type="json", schema={"type": "object"})
     with pytest.raises(TypeError, match="json"):
         together(task, [{}, {}])
+
+
+@pytest.mark.parametrize(
+    ("output", "first", "second"),
+    [
+        ({"sentences": 3}, {"sentences": 2}, {"sentences": 1}),
+        (
+            {"sentences": 2, "max_characters": 401},
+            {"sentences": 1, "max_characters": 201},
+            {"sentences": 1, "max_characters": 200},
+        ),
+        ({}, {}, {}),
+    ],
+)
+def test_a_task_is_halved(output: dict[str, int], first: dict[str, int], second: dict[str, int]) -> None:
+    """Together the halves have as many sentences and characters as the whole."""
+    halves = halved(_task(type="text", **output))
+    assert halves == (_task(type="text", **first), _task(type="text", **second))
+
+
+def test_a_single_sentence_is_not_halved() -> None:
+    """It is asked about the whole."""
+    assert halved(_task(type="text", sentences=1)) is None
+
+
+def test_of_half_a_task_half_an_example_is_shown() -> None:
+    """Else the examples would contradict the schema."""
+    halves = halved(_task(type="text", sentences=3))
+    assert halves is not None
+    assert [shown(half, ["a", "b", "c"]) for half in halves] == [["a", "b"], ["a"]]
+    assert shown(_task(type="text"), "prose") == "prose"
+
+
+@given(st.lists(st.integers(), min_size=1, max_size=20), st.integers(1, 5))
+def test_runs_are_of_neighbours(parts: list[int], count: int) -> None:
+    """Nothing is left out, none is empty, and they are about equally long."""
+    found = runs(parts, count)
+    assert [part for run in found for part in run] == parts
+    assert len(found) == min(count, len(parts))
+    assert max(map(len, found)) - min(map(len, found)) <= 1
