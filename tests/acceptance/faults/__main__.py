@@ -28,7 +28,7 @@ from tests.acceptance.faults.trial import Mode, Outcome, Trial, run
 _WIDTH = 150  # where nobody says how wide the screen is
 _LOGS = ROOT / ".docsluice" / "faults"
 _COLUMNS = (
-    *("scenario", "mode", "documents", "results", "dead letters", "lost", "repeated", "calls", "paid again"),
+    *("scenario", "mode", "documents", "results", "dead letters", "lost", "repeated", "calls", "cut off", "paid again"),
     *("resumed after s", "crashes", ""),
 )
 
@@ -81,12 +81,12 @@ def _trials(arguments: argparse.Namespace, logs: Path) -> list[Trial]:
 def _row(trial: Trial, outcome: Outcome) -> list[str]:
     found = outcome.account
     resumed = "-" if outcome.resume_seconds is None else f"{outcome.resume_seconds:.1f}"
-    figures = (found.documents, found.results, found.dead_letters, len(found.lost), found.repeated, found.calls)
+    endings = (found.documents, found.results, found.dead_letters, len(found.lost), found.repeated)
+    calls = (found.calls, found.cut_off, found.paid_again)
     return [
         trial.scenario.name,
         trial.mode,
-        *(f"{figure:,}" for figure in figures),
-        f"{found.paid_again:,}",
+        *(f"{figure:,}" for figure in (*endings, *calls)),
         resumed,
         str(outcome.crashes),
         "FAILED" if outcome.failures else "ok",

@@ -56,6 +56,7 @@ class Account:
         strangers: outcomes of documents that are not on the input topic.
         uncommitted: documents at or above the committed offset, though they have ended.
         calls: what the provider was asked, faults included.
+        cut_off: calls that a client broke off; of one that is killed, those that are in flight then.
         paid_again: calls that were answered, or broken off by the client, beyond one for each document and step.
     """
 
@@ -67,6 +68,7 @@ class Account:
     strangers: int
     uncommitted: int
     calls: int
+    cut_off: int
     paid_again: int
 
 
@@ -126,6 +128,7 @@ def account(
         strangers=len(times.keys() - places),
         uncommitted=sum(place.offset >= committed.get(place.partition, 0) for place in places & times.keys()),
         calls=len(calls),
+        cut_off=sum(_is_cut_off(call) for call in calls),
         paid_again=_paid_again(documents, calls, steps),
     )
 
@@ -139,4 +142,8 @@ def _paid_again(documents: Sequence[Document], calls: Sequence[Mapping[str, Any]
 
 def _is_paid(call: Mapping[str, Any]) -> bool:
     """Answered; or given up by the client while a good answer was on its way, for which a provider charges too."""
-    return bool(call["status"] == 200 or (call["status"] == 0 and call["fault"] in {None, "hold"}))
+    return call["status"] == 200 or _is_cut_off(call)
+
+
+def _is_cut_off(call: Mapping[str, Any]) -> bool:
+    return bool(call["status"] == 0 and call["fault"] in {None, "hold"})
