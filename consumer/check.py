@@ -17,6 +17,7 @@ from consumer.llm.steps import models_without_a_task, steps_of
 from consumer.parts import broker_of, client_of, shared_limits_of, steps_store_of, topics_of
 from consumer.settings import Settings, unknown_variables
 from consumer.store.ledger import Ledger
+from consumer.store.opening import place_of_steps
 from consumer.store.shared_limits import LimitsAway
 from consumer.store.steps import StoreAway
 
@@ -105,17 +106,19 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callab
 async def _check_store(settings: Settings, say: Callable[[str], None]) -> bool:
     """Look for an answer that nobody has asked for."""
     store = steps_store_of(settings)
+    url = settings.store_url.get_secret_value() if settings.store_url else None
+    what = f"store {place_of_steps(url, state_dir=settings.state_dir)} (DOCSLUICE_STORE_URL)"
     try:
         await store.get("0" * 64)
     except StoreAway as away:
         if not settings.store_optional:
-            say(f"FAILED   store (DOCSLUICE_STORE_URL): {away}")
+            say(f"FAILED   {what}: {away}")
             return False
-        say(f"DOUBTFUL store (DOCSLUICE_STORE_URL): {away}; run goes on without it (DOCSLUICE_STORE_OPTIONAL)")
+        say(f"DOUBTFUL {what}: {away}; run goes on without it (DOCSLUICE_STORE_OPTIONAL)")
         return True
     finally:
         await store.close()
-    say("ok       store (DOCSLUICE_STORE_URL): reached")
+    say(f"ok       {what}: reached")
     return True
 
 

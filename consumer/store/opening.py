@@ -54,6 +54,18 @@ def open_steps(url: str | None, *, state_dir: Path, max_bytes: int, max_age_seco
             return SqliteSteps(path=path, max_bytes=max_bytes, max_age_seconds=max_age_seconds)
 
 
+def place_of_steps(url: str | None, *, state_dir: Path) -> str:
+    """Which store that is, for a person: without user names and passwords."""
+    parts = urllib.parse.urlsplit(url or "sqlite:")
+    match parts.scheme:
+        case "redis" | "rediss":
+            return f"Redis at {parts.hostname}"
+        case "memory" | "none":
+            return parts.scheme
+        case _:
+            return _file_of(parts) if url else str(state_dir / FILE)
+
+
 def _names_a_store(parts: urllib.parse.SplitResult) -> bool:
     match parts.scheme:
         case "redis" | "rediss":

@@ -23,7 +23,7 @@ REFUSED = "no connection to the provider (connection refused)"
 VERSION = load_pipeline_file(None).version(mode="fanout", default_model="gpt-4o-mini")
 PIPELINE = f"ok       pipeline built-in (fanout), version {VERSION}: summary, category, keywords"
 LIMITS = "ok       limits 16 calls at once, no others"
-STORE = "ok       store (DOCSLUICE_STORE_URL): reached"
+STORE = "ok       store memory (DOCSLUICE_STORE_URL): reached"
 
 
 async def _said(**overrides: Any) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from consumer.store.memory_steps import MemorySteps, NoSteps
-from consumer.store.opening import checked_steps_url, open_steps
+from consumer.store.opening import checked_steps_url, open_steps, place_of_steps
 from consumer.store.redis_steps import RedisSteps
 from consumer.store.sqlite_steps import SqliteSteps
 from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
@@ -110,3 +110,19 @@ def test_what_redis_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             checked_steps_url(url)
     for url in ("memory://", "sqlite:///x"):
         assert checked_steps_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        (None, "state/steps.sqlite3"),
+        ("sqlite:///a/b.sqlite3", "a/b.sqlite3"),
+        ("sqlite:////a/b.sqlite3", "/a/b.sqlite3"),
+        ("rediss://me:secret@redis.example:6379/0", "Redis at redis.example"),
+        ("memory://", "memory"),
+        ("none://", "none"),
+    ],
+)
+def test_a_store_is_named_without_its_secrets(url: str | None, place: str) -> None:
+    """For whoever wonders which one is used."""
+    assert place_of_steps(url, state_dir=Path("state")) == place
