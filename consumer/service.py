@@ -220,6 +220,7 @@ class Service:
             metrics=self._metrics,
             max_attempts=settings.max_attempts,
             context_tokens={m: own.context_tokens for m, own in self._file.models.items() if own.context_tokens},
+            until_it_is_of_use=self._store.nobody_waits_to_put,
         )
         analyzer = Analyzer(
             steps=self._steps,
