@@ -165,6 +165,7 @@ class Service:
 
     async def _drain(self, source: Source, pipeline: Pipeline) -> None:
         """Finish what has been begun; what has not is read again by whoever comes next."""
+        self._store.leave()
         released = pipeline.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
         give_up = self._admission.give_up_if_still if self._admission else lambda: None

@@ -54,6 +54,7 @@ class PatientSteps:
         self._away: dict[_Doing, str] = {}
         self._waiting: Counter[_Doing] = Counter()
         self._passed_by_until: dict[_Doing, float] = {}
+        self._is_leaving = False
 
     @property
     def why_away(self) -> str | None:
@@ -72,6 +73,10 @@ class PatientSteps:
         """Return when that is so: what is paid for meanwhile could not be kept either, and would be lost with it."""
         while self._waiting[_Doing.WRITE]:
             await self._sleep(_RETRY_SECONDS)
+
+    def leave(self) -> None:
+        """From now on nobody waits to put: cut off while waiting, a document would lose its answers, too."""
+        self._is_leaving = True
 
     async def close(self) -> None:
         """See `StepStore.close`."""
@@ -98,8 +103,10 @@ class PatientSteps:
             self._pass_by(doing)
             return None
 
-    async def _waited_for(self, doing: _Doing, attempt: Callable[[], Awaitable[T]], *, until: float) -> T:
+    async def _waited_for(self, doing: _Doing, attempt: Callable[[], Awaitable[T]], *, until: float) -> T | None:
         while self._clock() < until:
+            if self._is_leaving and doing is _Doing.WRITE:
+                return None
             await self._sleep(_RETRY_SECONDS)
             with contextlib.suppress(StoreAway):
                 return await self._tried(doing, attempt)

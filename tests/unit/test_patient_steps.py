@@ -160,3 +160,17 @@ async def test_a_store_that_nobody_waits_for_is_not_said_to_be_away() -> None:
     get.cancel()
     await settled()
     assert patient.why_away is None
+
+
+async def test_in_a_drain_an_answer_that_cannot_be_kept_is_published_all_the_same() -> None:
+    """Its document ends with it, and needs it no more."""
+    store, pause = Full(), Pause()
+    patient, _ = _patient(store, sleep=pause)
+    lab = Lab(store=patient, steps=steps()[:1])
+    answered = asyncio.create_task(lab.analyzer.analyze("text", Spending()))
+    await settled()
+    assert not answered.done()
+    patient.leave()
+    pause.is_over.set()
+    assert await answered
+    assert await lab.analyze("another")
