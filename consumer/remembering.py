@@ -53,26 +53,22 @@ class Memory:
         mine = self._under_way[key] = asyncio.get_running_loop().create_future()
         outcome: Outcome = None
         try:
-            outcome, is_new = await self._answer(key, ask)
+            outcome = known = await self._store.get(key)
+            if known is not None:
+                self._count_hit(known)
+                return known, False
+            self._metrics.store_lookups_total.labels(result="miss").inc()
+            outcome = paid = await ask()
+            await self._store.put(key, paid)  # where this is given up, it is paid for all the same
         except RecordRejected as rejection:
             if rejection.reason is not DeadLetterReason.ATTEMPTS_EXHAUSTED:  # which says nothing of the document
                 outcome = rejection
             raise
         else:
-            return outcome, is_new
+            return paid, True
         finally:
             del self._under_way[key]
             mine.set_result(outcome)
-
-    async def _answer(self, key: str, ask: Callable[[], Awaitable[PaidStep]]) -> tuple[PaidStep, bool]:
-        known = await self._store.get(key)
-        if known is not None:
-            self._count_hit(known)
-            return known, False
-        self._metrics.store_lookups_total.labels(result="miss").inc()
-        paid = await ask()
-        await self._store.put(key, paid)
-        return paid, True
 
     def _key(self, fingerprint: str) -> str:
         return hashlib.sha256(f"{self._provider}\n{fingerprint}".encode()).hexdigest()

@@ -24,6 +24,13 @@ COST = Decimal("0.0002")
 NOTHING = Decimal(0)
 
 
+class _Slow(MemorySteps):
+    """A store that is never done with putting."""
+
+    async def put(self, fingerprint: str, step: PaidStep) -> None:
+        await asyncio.Event().wait()
+
+
 def _store() -> MemorySteps:
     return MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
 
@@ -117,6 +124,19 @@ async def test_when_whoever_asks_lets_go_the_next_one_asks() -> None:
     lab.client.release()
     assert await second
     assert first.cancelled()
+
+
+async def test_an_answer_is_everybodys_before_it_is_kept() -> None:
+    """Whoever has paid for it may be cancelled while the store takes its time, and nobody pays again."""
+    lab = Lab(store=_Slow(max_bytes=10**6, max_age_seconds=10**6), steps=steps()[:1])
+    first, second = (asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2))
+    await settled()
+    first.cancel()
+    await settled()
+    assert first.cancelled()
+    assert second.done()
+    assert await second
+    assert len(lab.client.requests) == 1
 
 
 async def test_one_who_waits_may_let_go() -> None:
