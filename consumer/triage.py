@@ -51,15 +51,17 @@ class Triage:
             RecordRejected: no model of the chain gives one.
             ServiceFault: the provider will take no request at all.
         """
+        rejection: RecordRejected | None = None
         while True:
             try:
-                return await self._read(step, request, spending)
-            except RecordRejected as rejection:
-                others = request.without(rejection.model)
-                if others is None or rejection.reason not in _ANOTHER_MODEL_MAY:
+                with _unless_too_large(rejection):
+                    return await self._read(step, request, spending)
+            except RecordRejected as latest:
+                others = request.without(latest.model)
+                if others is None or latest.reason not in _ANOTHER_MODEL_MAY:
                     raise
-                self._note_retry(step, rejection.reason, spending)
-                request = others
+                self._note_retry(step, latest.reason, spending)
+                request, rejection = others, latest
 
     async def _read(self, step: Step, request: ChatRequest, spending: Spending) -> Said:
         """Ask, and ask once more where the answer is not what the step wants."""
@@ -102,11 +104,11 @@ class Triage:
 
 
 @contextlib.contextmanager
-def _unless_too_large(mended: RecordRejected) -> Iterator[None]:
+def _unless_too_large(mended: RecordRejected | None) -> Iterator[None]:
     """A remedy that no model has room for leaves what it was to mend, and says nothing of the document's own size."""
     try:
         yield
     except RecordRejected as rejection:
-        if rejection.reason is not DeadLetterReason.TOO_LARGE:
+        if mended is None or rejection.reason is not DeadLetterReason.TOO_LARGE:
             raise
         raise mended from rejection

@@ -725,6 +725,15 @@ async def test_a_remedy_that_is_too_large_makes_no_document_so(answer: Answer, r
     assert len(alone.client.requests) == 2
 
 
+@pytest.mark.parametrize("chain", [("small", "large"), ("large", "small")])
+async def test_a_document_that_one_model_has_read_is_not_too_large(chain: tuple[str, str]) -> None:
+    """Whatever that one had to say of it is the reason, and not that the other one has no room."""
+    lab = Lab(lambda _: JUDGED[0][0], steps=_chain(*chain), context_tokens={"small": 10})
+    rejection = await lab.rejection()
+    assert (rejection.reason, rejection.model) == (DeadLetterReason.REFUSED, "large")
+    assert _asked(lab) == ["large"]
+
+
 _BAD_ANSWERS = [
     (RecordRejected(DeadLetterReason.REJECTED, "no", model="first"), 1),
     (JUDGED[0][0], 1),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consumer.contracts import DeadLetterReason
-from consumer.errors import CallTimedOut, ProviderMisconfigured, RecordRejected
+from consumer.errors import ProviderMisconfigured, RecordRejected
 from consumer.remembering import Memory
 from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps
@@ -165,23 +165,22 @@ async def test_a_rejection_is_shared() -> None:
     assert len(lab.client.requests) == 1
 
 
-async def test_used_up_attempts_are_not_shared() -> None:
-    """They say nothing about the text."""
-    lab = Lab(by_step({"category": [CallTimedOut("slow")]}), steps=steps()[1:], max_attempts=1)
-    await lab.analyze("another")
-    memory, asked = lab.memory, 0
-    gate = asyncio.Event()
+async def test_used_up_attempts_are_shared_the_second_time() -> None:
+    """Once says nothing about the text; and those who wait are not to try it one after the other without end."""
+    memory, asked, gate = Lab().memory, 0, asyncio.Event()
 
     async def ask() -> PaidStep:
         nonlocal asked
         asked += 1
         await gate.wait()
+        await settled()
         raise RecordRejected(DeadLetterReason.ATTEMPTS_EXHAUSTED, "no luck")
 
-    tasks = [asyncio.create_task(memory.answer("f", ask)) for _ in range(2)]
+    tasks = [asyncio.create_task(memory.answer("f", ask)) for _ in range(5)]
     await settled()
     gate.set()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [RecordRejected] * 5
     assert asked == 2
 
 
