@@ -1,190 +1,229 @@
-"""A topic read once, to the end that it has when we begin: committed records only, and without a consumer group."""
+"""A topic read by an onlooker to the end that it has when asked: committed records only, in pieces of bounded size."""
 
 import asyncio
+import heapq
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, explained, patiently
+from producer.connection import explained, stopped
 from producer.faults import BrokerAway, BrokerRefused
-from producer.topics import partitions_of_topics
+from producer.link import STOP_SECONDS, Link
 
 _FETCH_MS = 100
+_RECORDS = 1_000
+_FETCH_BYTES = 8 * 1024 * 1024
 _EMPTY_ANSWERS = 5
-_NOTICE_SECONDS = 3.0
-_LEAST_PATIENCE_SECONDS = 5.0
-"""However short the wait for a connection, an answer gets as long as this."""
 _POSITION_SECONDS = 1.0
-_STOP_SECONDS = 5.0
+_NOTICE_SECONDS = 3.0
 
 Offsets = Mapping[TopicPartition, int]
 
 
-@asynccontextmanager
-async def scanning(
-    topic: str, *, broker: Broker, client_log: ClientLog, wait_seconds: float, say: Say
-) -> AsyncIterator["Scan"]:
-    """Connect, and settle on the end to read to; disconnect with the block.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """A part of a topic: from `first` to before `end`, by partition."""
 
-    Raises:
-        BrokerAway: no broker was there in `wait_seconds`.
-        BrokerRefused: it will not serve us.
-    """
-    consumer, first, ends = await patiently(
-        lambda: asyncio.wait_for(_opened(topic, broker), 2 * REQUEST_TIMEOUT_MS / 1000),
-        broker=broker,
-        client_log=client_log,
-        wait_seconds=wait_seconds,
-        say=say,
-    )
-    patience_seconds = max(wait_seconds, _LEAST_PATIENCE_SECONDS)
-    where = f"{topic} on {broker.bootstrap_servers}"
-    try:
-        yield Scan(consumer=consumer, first=first, ends=ends, where=where, patience_seconds=patience_seconds, say=say)
-    finally:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(consumer.stop(), _STOP_SECONDS)
+    first: Offsets
+    end: Offsets
 
+    @property
+    def offsets(self) -> int:
+        """How many offsets it has; there are as many records at most."""
+        return sum(max(0, end - self.first[partition]) for partition, end in self.end.items())
 
-async def _opened(topic: str, broker: Broker) -> tuple[AIOKafkaConsumer, Offsets, Offsets]:
-    """A consumer at the beginning of the topic, and the offsets of beginning and end; none where there is no topic."""
-    consumer = AIOKafkaConsumer(
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",  # of what retention has deleted under us, the nearest that is left
-        isolation_level="read_committed",
-        fetch_max_wait_ms=_FETCH_MS,
-        **broker.arguments(),
-    )
-    try:
-        await consumer.start()
-        partitions = [TopicPartition(topic, one) for one in (await partitions_of_topics(broker)).get(topic, ())]
-        if not partitions:
-            return consumer, {}, {}
-        first = dict(await consumer.beginning_offsets(partitions))
-        ends = dict(await consumer.end_offsets(partitions))
-        consumer.assign(partitions)
-        for partition, offset in first.items():
-            consumer.seek(partition, offset)
-    except BaseException:
-        await consumer.stop()
-        raise
-    return consumer, first, ends
+    def at(self, partition: TopicPartition, offset: int) -> "Stretch":
+        """The part of it that is one offset; empty when that is not in it."""
+        if not self.first.get(partition, 0) <= offset < self.end.get(partition, 0):
+            return Stretch(first={}, end={})
+        return Stretch(first={partition: offset}, end={partition: offset + 1})
 
 
 class Scan:
-    """An asynchronous iterator over the records, to be gone through once; of each partition, they come in order.
+    """Reads committed records of one topic, without a consumer group.
 
-    An end is an offset, and what is before it need not be a record that we get to see: it may be the mark that ends a
-    transaction, belong to one that is open or was aborted, or have been removed by compaction. So a partition is at its
-    end, too, once the broker has answered several times in a row that it has nothing.
+    `passed` counts the offsets that the last reading has left behind.
     """
 
-    def __init__(
-        self,
-        *,
-        consumer: AIOKafkaConsumer,
-        first: Offsets,
-        ends: Offsets,
-        where: str,
-        patience_seconds: float,
-        say: Say,
+    def __init__(self, *, link: Link, topic: str, partitions: Sequence[int]) -> None:
+        self.passed = 0
+        self._link = link
+        self._topic = topic
+        self._partitions = [TopicPartition(topic, partition) for partition in partitions]
+        self._consumer: Any = None
+
+    async def __aenter__(self) -> Self:
+        self._consumer = await self._link.patiently(self._connected)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.is_there = bool(ends)
-        self._consumer = consumer
-        self._first = first
-        self._ends = ends
-        self._where = where
-        self._patience_seconds = patience_seconds
-        self._say = say
-        self._positions: dict[TopicPartition, int] = dict(first)
-        self._open = {partition for partition, end in ends.items() if first[partition] < end}
-        self._loop = asyncio.get_running_loop()
-        self._heard_at = self._loop.time()
-        self._is_told = False
-        self._answered_at: dict[TopicPartition, int] = {}
-        self._empty_answers: Counter[TopicPartition] = Counter()
+        await stopped(self._consumer, seconds=STOP_SECONDS)
 
-    @property
-    def total(self) -> int:
-        """How many offsets there are to read; there are as many records at most."""
-        return sum(end - self._first[partition] for partition, end in self._ends.items())
+    async def stretch(self, *, since: timedelta | None = None) -> Stretch:
+        """The topic from its beginning, or from so long ago, to the end of what is committed now."""
+        return await self._link.patiently(lambda: self._bounds(since))
 
-    @property
-    def done(self) -> int:
-        """How many of them have been read."""
-        return sum(min(self._positions[one], end) - self._first[one] for one, end in self._ends.items())
+    async def pieces(
+        self, stretch: Stretch, *, stopped: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[list[Any]]:
+        """The records of a stretch, in order within their partitions, until its end or until `stopped`.
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        """The records as aiokafka has them.
+        What is before an end need not be a record that we get to see: it may be the mark that ends a transaction,
+        belong to one that was aborted, or have been removed by compaction. So a partition is at its end once our
+        position is, or once the broker has said several times in a row that it has nothing more before that end.
 
         Raises:
-            BrokerAway: the broker went away, and was waited for in vain.
+            BrokerAway: no answer came for as long as we were told to wait.
             BrokerRefused: it does not let us read.
         """
-        while self._open:
-            try:
-                fetched = await self._consumer.getmany(timeout_ms=_FETCH_MS)
-            except KafkaError as error:
-                raise BrokerRefused(f"{self._where} cannot be read: {explained(error)}") from error
-            for partition, records in fetched.items():
-                for record in records:
-                    if record.offset < self._ends[partition]:
-                        yield record
-            await self._take_stock()
+        self.passed = 0
+        left = {one: stretch.first[one] for one, end in stretch.end.items() if stretch.first[one] < end}
+        if left:
+            self._go_to(left)
+        silence, emptiness = _Silence(self._link, self._topic), _Emptiness(self._consumer, stretch.end)
+        while left and not stopped():
+            records = await self._fetched()
+            positions = await self._positions(left)
+            if positions != left:
+                emptiness.forget()
+                silence.broken()
+            elif emptiness.is_told_again(left):
+                silence.broken()
+            else:
+                silence.goes_on()
+            self._leave_behind(left, positions | {one: stretch.end[one] for one in emptiness.sure}, stretch.end)
+            within = [one for one in records if one.offset < stretch.end[TopicPartition(one.topic, one.partition)]]
+            if within:
+                yield within
+                silence.broken()  # however long our caller took
 
-    async def _take_stock(self) -> None:
-        has_moved = False
-        for partition in tuple(self._open):
-            position = await self._position(partition)
-            if position != self._positions[partition]:
-                has_moved = True
-                self._positions[partition] = position
-            if position >= self._ends[partition]:
-                self._end(partition)
-        if has_moved:
-            # An answer has room for so many bytes. While one partition fills it, the others' emptiness says nothing.
-            self._empty_answers.clear()
-            self._heard()
-        else:
-            self._note_silence()
-
-    async def _position(self, partition: TopicPartition) -> int:
+    async def _connected(self) -> Any:
+        consumer = AIOKafkaConsumer(
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # of what retention has deleted under us, the nearest that is left
+            isolation_level="read_committed",
+            fetch_max_wait_ms=_FETCH_MS,
+            fetch_max_bytes=_FETCH_BYTES,
+            **self._link.broker.arguments(),
+        )
         try:
-            # Not `wait_for`, which before Python 3.12 may swallow that we are cancelled.
-            async with asyncio.timeout(_POSITION_SECONDS):
-                position: int = await self._consumer.position(partition)
-        except TimeoutError:
-            # The record there is no more, and which is the first one now is still being asked.
-            return self._positions[partition]
-        return position
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
 
-    def _note_silence(self) -> None:
-        for partition in tuple(self._open):
+    async def _bounds(self, since: timedelta | None) -> Stretch:
+        if not self._partitions:
+            return Stretch(first={}, end={})
+        end = dict(await self._consumer.end_offsets(self._partitions))
+        first = dict(await self._consumer.beginning_offsets(self._partitions))
+        if since is not None:
+            since_ms = int((datetime.now(UTC) - since).timestamp() * 1000)
+            found = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, since_ms))
+            # A partition with nothing so young has no such offset.
+            first = {one: found[one].offset if found.get(one) else end[one] for one in self._partitions}
+        return Stretch(first=first, end=end)
+
+    def _go_to(self, positions: Offsets) -> None:
+        self._consumer.assign(list(positions))
+        for partition, offset in positions.items():
+            self._consumer.seek(partition, offset)
+
+    async def _fetched(self) -> list[Any]:
+        """The next records: those of a partition in their order, and the oldest first as far as that allows."""
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=_FETCH_MS, max_records=_RECORDS)
+        except KafkaError as error:
+            where = f"{self._topic} on {self._link.broker.bootstrap_servers}"
+            raise BrokerRefused(f"{where} cannot be read: {explained(error)}") from error
+        return list(heapq.merge(*fetched.values(), key=lambda one: one.timestamp))
+
+    async def _positions(self, left: Offsets) -> dict[TopicPartition, int]:
+        positions = dict(left)
+        deadline = asyncio.get_running_loop().time() + _POSITION_SECONDS
+        for partition in left:
+            # Where retention has deleted what we were to read, the broker is still being asked what is first now. Not
+            # `wait_for`, which before Python 3.12 may swallow that we are cancelled.
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    positions[partition] = await self._consumer.position(partition)
+        return positions
+
+    def _leave_behind(self, left: dict[TopicPartition, int], positions: Offsets, ends: Offsets) -> None:
+        for partition, before in tuple(left.items()):
+            position = left[partition] = min(positions[partition], ends[partition])
+            self.passed += position - before
+            if position == ends[partition]:
+                del left[partition]
+                self._consumer.pause(partition)
+
+
+class _Emptiness:
+    """Counts the answers in a row in which the broker has nothing, of partitions whose records it has to their end.
+
+    `sure` are the partitions of which that has been said often enough.
+    """
+
+    def __init__(self, consumer: Any, ends: Offsets) -> None:
+        self._consumer = consumer
+        self._ends = ends
+        self._answered_at: dict[TopicPartition, int] = {}
+        self._answers: Counter[TopicPartition] = Counter()
+
+    @property
+    def sure(self) -> list[TopicPartition]:
+        return [partition for partition, count in self._answers.items() if count >= _EMPTY_ANSWERS]
+
+    def forget(self) -> None:
+        """Begin anew: an answer has room for so many bytes, and while one partition fills it, nothing says nothing."""
+        self._answers.clear()
+
+    def is_told_again(self, left: Offsets) -> bool:
+        """Count the answers that have come since, and tell whether there are any."""
+        told = False
+        for partition in left:
             answered_at = self._consumer.last_poll_timestamp(partition)
-            if answered_at is not None and answered_at != self._answered_at.get(partition):
-                self._answered_at[partition] = answered_at
-                self._heard()
-                self._empty_answers[partition] += 1
-                if self._empty_answers[partition] == _EMPTY_ANSWERS:
-                    self._end(partition)
-        quiet_seconds = self._loop.time() - self._heard_at
-        if quiet_seconds > self._patience_seconds:
-            raise BrokerAway(f"{self._where}: no answer for {self._patience_seconds:g} s")
-        if quiet_seconds > _NOTICE_SECONDS and not self._is_told:
-            self._is_told = True
-            self._say(
-                f"{self._where}: no answer for {quiet_seconds:.0f} s, waiting for up to {self._patience_seconds:g} s"
-            )
+            if answered_at is None or answered_at == self._answered_at.get(partition):
+                continue
+            self._answered_at[partition] = answered_at
+            stable_to = self._consumer.last_stable_offset(partition)
+            # A replica that has just begun to lead may not know for a moment how much is committed.
+            if stable_to is None or stable_to >= self._ends[partition]:
+                self._answers[partition] += 1
+                told = True
+        return told
 
-    def _heard(self) -> None:
-        self._heard_at = self._loop.time()
-        self._is_told = False
 
-    def _end(self, partition: TopicPartition) -> None:
-        self._open.discard(partition)
-        self._consumer.pause(partition)
+class _Silence:
+    """Says once that the broker is silent, and ends the waiting when it stays so."""
+
+    def __init__(self, link: Link, topic: str) -> None:
+        self._link = link
+        self._whose = f"from {link.broker.bootstrap_servers} about {topic}"
+        self.broken()
+
+    def broken(self) -> None:
+        self._since = monotonic()
+        self._told = False
+        self._link.client_log.forget()
+
+    def goes_on(self) -> None:
+        link, quiet_seconds = self._link, monotonic() - self._since
+        why = f" ({explained(link.client_log.last)})" if link.client_log.last else ""
+        if quiet_seconds > link.patience_seconds:
+            raise BrokerAway(f"no answer {self._whose} for {link.patience_seconds:g} s{why}")
+        if quiet_seconds > _NOTICE_SECONDS and not self._told:
+            self._told = True
+            link.say(f"no answer {self._whose}{why}: waiting for up to {link.patience_seconds:g} s")

@@ -2,21 +2,18 @@
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack
 
-from producer.dead_letters.batches import Batches
 from producer.dead_letters.counts import Counts
-from producer.dead_letters.journal import Entry, Journal
+from producer.dead_letters.handling import handling
+from producer.dead_letters.journal import Entry
+from producer.dead_letters.letter import Letter
 from producer.dead_letters.marks import Mark, State
-from producer.dead_letters.progress import Progression
-from producer.dead_letters.question import Letters, Question, letters_for_looking
-from producer.dead_letters.scan import Scan, Stretch
+from producer.dead_letters.question import Question, letters_for_looking
 from producer.dead_letters.selection import Selection
 from producer.exits import Exit
-from producer.faults import ProducerFault
 from producer.following.display import console
 from producer.printable import counted
-from producer.stopping import stop_on_signals
+from producer.scanning import Stretch
 
 _IN_A_TRANSACTION = 1_000
 
@@ -59,35 +56,15 @@ async def _counted(question: Question) -> tuple[Counts, Stretch]:
 
 async def _mark(question: Question, stretch: Stretch) -> int:
     """Mark what is meant in the very stretch that was counted: what has come since was not asked about."""
-    status, out = console(stderr=True), console()
-    stopping, chosen, fault = asyncio.Event(), 0, None
-    async with AsyncExitStack() as stack:
-        link = stack.enter_context(question.link(status.print))
-        topics = await link.topics(dead_letter_topic=question.topic)
-        journal = await stack.enter_async_context(Journal(link=link, dead_letter_topic=question.topic))
-        scan = await stack.enter_async_context(Scan(link=link, topic=question.topic, partitions=topics[question.topic]))
-        selection = Selection(wanted=question.wanted, say=lambda _: None)
-        letters = Letters(scan=scan, stretch=stretch, states=journal, selection=selection)
-        batches = Batches(write=journal.write, most=_IN_A_TRANSACTION, per_second=None, stopping=stopping)
-        stop = stack.enter_context(stop_on_signals(stopping.set))
-        progression = stack.enter_context(Progression(status=status, offsets=stretch.offsets))
-        try:
-            async for letter in letters.until(stopping.is_set):
-                chosen += 1
-                await batches.add(Entry(mark=Mark(letter.place, letter.record.timestamp, State.DROPPED)))
-                progression.advance(f"{journal.written:,} dropped", passed=scan.passed)
-                if chosen == question.limit:
-                    break
-            await batches.flush()
-        except ProducerFault as error:
-            fault = error
-        except asyncio.CancelledError:
-            if stop.signal is None:
-                raise
-    if fault is not None:
-        status.print(f"stopped: {fault}")
-    out.print(
-        f"dropped {counted(journal.written, 'dead letter')} of {question.topic}: marked, and not shown or redriven any"
-        " more; their bytes go with the topic's retention"
+    selection = Selection(wanted=question.wanted, say=lambda _: None)
+    async with handling(question, selection, status=console(stderr=True), stretch=stretch) as handled:
+        await handled.each(_entry, write=handled.journal.write, most=_IN_A_TRANSACTION, done="dropped")
+    console().print(
+        f"dropped {counted(handled.journal.written, 'dead letter')} of {question.topic}: marked, and not shown or"
+        " redriven any more; their bytes go with the topic's retention"
     )
-    return stop.exit_code or (Exit.DONE if fault is None else Exit.FAULT)
+    return handled.exit_code
+
+
+def _entry(letter: Letter) -> Entry:
+    return Entry(mark=Mark(letter.place, letter.record.timestamp, State.DROPPED))

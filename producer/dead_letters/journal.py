@@ -30,10 +30,10 @@ from aiokafka.errors import (
 )
 
 from producer.connection import explained
-from producer.dead_letters.link import STOP_SECONDS, Link
 from producer.dead_letters.marks import Mark, Marks, Place, State, mark_of
-from producer.dead_letters.scan import Scan, Stretch
 from producer.faults import BrokerAway, BrokerRefused, TakenOver
+from producer.link import STOP_SECONDS, Link
+from producer.scanning import Scan, Stretch
 from producer.topics import create
 
 _SUFFIX = ".handled"

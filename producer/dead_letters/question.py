@@ -10,10 +10,10 @@ from aiokafka import TopicPartition
 from producer.connection import Broker, ClientLog, Say
 from producer.dead_letters.journal import marks_as_they_are
 from producer.dead_letters.letter import Letter
-from producer.dead_letters.link import Link
 from producer.dead_letters.marks import Place
-from producer.dead_letters.scan import Scan, Stretch
 from producer.dead_letters.selection import Selection, States, Wanted
+from producer.link import Link
+from producer.scanning import Scan, Stretch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ from typing import Any
 from consumer.contracts import RESULT_TYPE
 from producer.connection import Broker, ClientLog
 from producer.faults import Stopped
+from producer.link import Link
 from producer.printable import counted
-from producer.scanning import Scan, scanning
+from producer.scanning import Scan
 from producer.sending.report import Report
 from producer.sending.unchanged import Unchanged
 from producer.sending.version import running_version
@@ -58,36 +59,34 @@ async def _look(if_changed: IfChanged, client_log: ClientLog, report: Report) ->
         version = await running_version(version, say=report.say)
     found = Unchanged(pipeline_version=version)
     topic = if_changed.result_topic
-    async with scanning(
-        topic,
-        broker=if_changed.broker,
-        client_log=client_log,
-        wait_seconds=if_changed.wait_seconds,
-        say=report.say,
-    ) as scan:
-        if not scan.is_there:
-            report.say(f"there is no topic {topic}: nothing is done yet")
-            return found
+    link = Link(broker=if_changed.broker, wait_seconds=if_changed.wait_seconds, client_log=client_log, say=report.say)
+    partitions = (await link.topics()).get(topic)
+    if partitions is None:
+        report.say(f"there is no topic {topic}: nothing is done yet")
+        return found
+    async with Scan(link=link, topic=topic, partitions=partitions) as scan:
         await _remember(scan, found, report, topic=topic)
     return found
 
 
 async def _remember(scan: Scan, found: Unchanged, report: Report, *, topic: str) -> None:
-    about = counted(scan.total, "record")
-    if scan.total:
+    stretch = await scan.stretch()
+    about = counted(stretch.offsets, "record")
+    if stretch.offsets:
         report.say(f"reading {topic} for what is done, {about} at most")
     version = found.pipeline_version.encode()
     others = 0
-    async for record in scan:
-        report.keep_posted(lambda: f"{scan.done:,} of {about} read")
-        identity = _result_id(record)
-        if identity is None:
-            continue
-        # The id alone says nothing of the version. What is remembered of another one only takes room.
-        if version not in record.value:
-            others += 1
-            continue
-        found.results.add(identity)
+    async for records in scan.pieces(stretch):
+        report.keep_posted(lambda: f"{scan.passed:,} of {about} read")
+        for record in records:
+            identity = _result_id(record)
+            if identity is None:
+                continue
+            # The id alone says nothing of the version. What is remembered of another one only takes room.
+            if version not in record.value:
+                others += 1
+                continue
+            found.results.add(identity)
         if found.results.is_full:
             report.say(f"{len(found.results):,} results are remembered and no more: documents of the others are sent")
             return

@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaProducer
 
 from producer.connection import Broker as Address
 from producer.connection import ClientLog
-from producer.dead_letters.link import Link
 from producer.dead_letters.question import Question, letters_for_looking
 from producer.dead_letters.selection import Wanted
 from producer.exits import Exit
+from producer.link import Link
 from producer.topics import partitions_of_topics
 from tests.integration.dead_letter_topic import fill, listed, ran
 from tests.integration.producer_process import run

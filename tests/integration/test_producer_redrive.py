@@ -20,9 +20,9 @@ from producer.connection import Broker as Address
 from producer.connection import ClientLog
 from producer.dead_letters import journal as journal_room
 from producer.dead_letters.journal import Entry, Journal, Outgoing
-from producer.dead_letters.link import Link
 from producer.dead_letters.marks import Mark, Place, State
 from producer.exits import Exit
+from producer.link import Link
 from tests.fakes.dead_letters import event
 from tests.integration.dead_letter_topic import fill, listed, on, ran, redriven, replays
 from tests.integration.producer_process import producer, said

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.structs import OffsetAndTimestamp
 
+from producer import scanning
+from producer.connection import Broker, ClientLog
 from producer.faults import BrokerAway, BrokerRefused
-from producer.scanning import Scan
+from producer.link import Link
+from producer.scanning import Scan, Stretch
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
 Round = dict[TopicPartition, tuple[list[int], int]]
@@ -20,7 +25,13 @@ Round = dict[TopicPartition, tuple[list[int], int]]
 
 @dataclass
 class Record:
+    topic: str
+    partition: int
     offset: int
+
+    @property
+    def timestamp(self) -> int:
+        return 10 * self.offset + self.partition
 
 
 class Client:
@@ -32,18 +43,33 @@ class Client:
     def __init__(self, *rounds: Round, falls_silent: bool = False) -> None:
         self.now = 0.0
         self.empty_answers = 0
+        self.assigned: list[TopicPartition] = []
         self.paused: list[TopicPartition] = []
         self.error: Exception | None = None
+        self.stable_to: int | None = 1_000
+        self.lost: TopicPartition | None = None
         self._rounds = deque(rounds)
         self._falls_silent = falls_silent
         self._positions: Counter[TopicPartition] = Counter()
         self._answers: Counter[TopicPartition] = Counter()
 
     def time(self) -> float:
-        """The loop's clock."""
+        """The clock."""
         return self.now
 
-    async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        await asyncio.sleep(0)
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned = partitions
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._positions[partition] = offset
+
+    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Record]]:
         await asyncio.sleep(0)
         self.now += 1
         if self.error is not None:
@@ -56,48 +82,72 @@ class Client:
         found = self._rounds.popleft()
         self._answers.update((P0, P1))
         self._positions.update({partition: at - self._positions[partition] for partition, (_, at) in found.items()})
-        return {partition: [Record(one) for one in offsets] for partition, (offsets, _) in found.items() if offsets}
+        return {
+            one: [Record(one.topic, one.partition, offset) for offset in offsets]
+            for one, (offsets, _) in found.items()
+            if offsets
+        }
 
     async def position(self, partition: TopicPartition) -> int:
+        if partition == self.lost:
+            await asyncio.Event().wait()
         return self._positions[partition]
 
     def last_poll_timestamp(self, partition: TopicPartition) -> int | None:
         return self._answers[partition] or None
 
+    def last_stable_offset(self, partition: TopicPartition) -> int | None:
+        return self.stable_to
+
     def pause(self, partition: TopicPartition) -> None:
         self.paused.append(partition)
 
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 2)
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 9)
+
+    async def offsets_for_times(
+        self, timestamps: dict[TopicPartition, int]
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        return {one: OffsetAndTimestamp(5, 0) if one == P0 else None for one in timestamps}
+
 
 class Reading:
-    """A scan of that client."""
+    """A scan of that client, from the beginning to these ends."""
 
     def __init__(
-        self, client: Client, ends: dict[TopicPartition, int], monkeypatch: pytest.MonkeyPatch, patience: float = 30.0
+        self, client: Client, ends: dict[TopicPartition, int], monkeypatch: pytest.MonkeyPatch, wait: float = 30.0
     ) -> None:
+        monkeypatch.setattr(scanning, "AIOKafkaConsumer", lambda **_: client)
+        monkeypatch.setattr(scanning, "monotonic", client.time)
         self.said: list[str] = []
-        self.scan = Scan(
-            consumer=client,
-            first=dict.fromkeys(ends, 0),
-            ends=ends,
-            where="t on b:1",
-            patience_seconds=patience,
-            say=self.said.append,
+        self.log = ClientLog()
+        link = Link(
+            broker=Broker(bootstrap_servers="b:1"), wait_seconds=wait, client_log=self.log, say=self.said.append
         )
-        monkeypatch.setattr(self.scan, "_loop", client)
-        self.scan._heard_at = client.now
+        self.stretch = Stretch(first=dict.fromkeys(ends, 0), end=ends)
+        self.scan = Scan(link=link, topic="t", partitions=[0, 1])
 
-    async def offsets(self) -> list[int]:
-        async with asyncio.timeout(30):
-            return [record.offset async for record in self.scan]
+    async def offsets(self, stretch: Stretch | None = None) -> list[int]:
+        async with asyncio.timeout(30), self.scan:
+            return [one.offset async for piece in self.scan.pieces(stretch or self.stretch) for one in piece]
 
 
 async def test_it_ends_where_the_topic_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without waiting for more, and without what has come since."""
     client = Client({P0: ([0, 1], 2)}, {P0: ([2, 3, 4], 5), P1: ([0], 1)})
     reading = Reading(client, {P0: 4, P1: 1}, monkeypatch)
-    assert await reading.offsets() == [0, 1, 2, 3, 0]
+    assert sorted(await reading.offsets()) == [0, 0, 1, 2, 3]
     assert client.empty_answers == 0
-    assert (reading.scan.done, reading.scan.total) == (5, 5)
+    assert (reading.scan.passed, reading.stretch.offsets) == (5, 5)
+
+
+async def test_the_oldest_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what one look brings, over all partitions."""
+    client = Client({P1: ([0, 2], 3), P0: ([0, 1, 3], 4)})
+    assert await Reading(client, {P0: 4, P1: 3}, monkeypatch).offsets() == [0, 0, 1, 2, 3]
 
 
 async def test_marks_of_transactions_count_as_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,11 +157,16 @@ async def test_marks_of_transactions_count_as_read(monkeypatch: pytest.MonkeyPat
     assert client.empty_answers == 0
 
 
-async def test_what_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stable_to", [9, 1_000, None])
+async def test_what_never_comes_is_not_waited_for(stable_to: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that answers again and again with nothing has nothing before that end."""
     client = Client({P0: ([0], 1)})
-    assert await Reading(client, {P0: 9, P1: 3}, monkeypatch).offsets() == [0]
+    client.stable_to = stable_to
+    reading = Reading(client, {P0: 9, P1: 3}, monkeypatch)
+    assert await reading.offsets() == [0]
     assert sorted(client.paused) == [P0, P1]
+    assert reading.scan.passed == 12
+    assert reading.said == []
 
 
 async def test_a_partition_is_not_given_up_while_another_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,23 +176,84 @@ async def test_a_partition_is_not_given_up_while_another_is_read(monkeypatch: py
     assert await Reading(client, {P0: 21, P1: 1}, monkeypatch).offsets() == [*range(20), 0]
 
 
+async def test_a_partition_is_not_given_up_before_all_of_it_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that has just begun to lead may not know for a moment that it is, and has nothing until it does."""
+    client = Client({P0: ([0], 1)}, *[{}] * 8, {P0: ([1], 2)})
+    client.stable_to = 1
+    assert await Reading(client, {P0: 2}, monkeypatch).offsets() == [0, 1]
+    client = Client({P0: ([0], 1)})
+    client.stable_to = 1
+    with pytest.raises(BrokerAway):
+        await Reading(client, {P0: 2}, monkeypatch).offsets()
+
+
 async def test_nothing_in_a_topic_is_nothing_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broker is not even asked, whether the topic is empty or is not there."""
+    """The broker is not even asked."""
     client = Client()
     assert await Reading(client, {P0: 0}, monkeypatch).offsets() == []
     assert await Reading(client, {}, monkeypatch).offsets() == []
-    assert client.now == 0
-    assert Reading(client, {P0: 0}, monkeypatch).scan.is_there
-    assert not Reading(client, {}, monkeypatch).scan.is_there
+    assert (client.now, client.assigned) == (0, [])
 
 
-async def test_a_broker_that_says_nothing_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is waited for, which is told once, and given up: what was not read must not count as not there."""
-    reading = Reading(Client({P0: ([0], 1)}, falls_silent=True), {P0: 2}, monkeypatch, patience=10)
-    with pytest.raises(BrokerAway, match="t on b:1: no answer for 10 s"):
+async def test_a_stretch_is_all_or_what_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the end that there is; a partition with nothing so young has nothing in it."""
+    async with Reading(Client(), {}, monkeypatch).scan as scan:
+        everything = await scan.stretch()
+        young = await scan.stretch(since=timedelta(hours=1))
+    assert everything == Stretch(first={P0: 2, P1: 2}, end={P0: 9, P1: 9})
+    assert (young.first, young.end, young.offsets) == ({P0: 5, P1: 9}, {P0: 9, P1: 9}, 4)
+
+
+async def test_a_single_place_is_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a place that is not in the stretch is nothing to read."""
+    client = Client({P0: ([3, 4], 5)})
+    reading = Reading(client, {P0: 9, P1: 9}, monkeypatch)
+    assert await reading.offsets(reading.stretch.at(P0, 3)) == [3]
+    assert client.assigned == [P0]
+    assert {reading.stretch.at(*one).offsets for one in ((P0, 9), (TopicPartition("t", 7), 0))} == {0}
+
+
+async def test_who_asks_to_stop_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether records come or not."""
+    client = Client({P0: ([0], 1)}, {P0: ([1], 2)}, falls_silent=True)
+    reading = Reading(client, {P0: 9}, monkeypatch)
+    async with reading.scan:
+        pieces = reading.scan.pieces(reading.stretch, stopped=lambda: client.now == 2)
+        assert [one.offset async for piece in pieces for one in piece] == [0, 1]
+
+
+@pytest.mark.parametrize("why", [None, OSError("gone")])
+async def test_a_broker_that_says_nothing_is_no_end(why: OSError | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, told once with the reason, and given up: what was not read must not count as not there."""
+    reading = Reading(Client({P0: ([0], 1)}, falls_silent=True), {P0: 2}, monkeypatch, wait=10)
+    monkeypatch.setattr(reading.log, "forget", lambda: None)
+    reading.log.last = why
+    known = " (gone)" if why else ""
+    with pytest.raises(BrokerAway) as caught:
         await reading.offsets()
-    assert len(reading.said) == 1
-    assert reading.said[0].startswith("t on b:1: no answer for ")
+    assert str(caught.value) == f"no answer from b:1 about t for 10 s{known}"
+    assert reading.said == [f"no answer from b:1 about t{known}: waiting for up to 10 s"]
+
+
+async def test_time_that_the_records_take_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long one works on a piece, the broker gets its time after it."""
+    client = Client({P0: ([0], 1)}, {}, {}, {P0: ([1], 2)}, falls_silent=True)
+    reading = Reading(client, {P0: 2}, monkeypatch, wait=5)
+    async with reading.scan:
+        async for _ in reading.scan.pieces(reading.stretch):
+            client.now += 1_000
+    assert reading.said == []
+
+
+async def test_a_place_that_retention_took_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker is asked what is first there now, the records of another partition are counted as read."""
+    monkeypatch.setattr(scanning, "_POSITION_SECONDS", 0.0)
+    client = Client({P1: ([0], 1)}, {P1: ([1], 2)}, falls_silent=True)
+    client.lost = P0
+    reading = Reading(client, {P0: 3, P1: 2}, monkeypatch)
+    with pytest.raises(BrokerAway):
+        await reading.offsets()
+    assert (reading.scan.passed, client.paused) == (2, [P1])
 
 
 async def test_a_refusal_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

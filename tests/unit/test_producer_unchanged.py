@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.contracts import result_headers, result_id
 from producer.documents.rows import Document, Place, document
+from producer.scanning import Stretch
 from producer.sending import remembered, results
 from producer.sending.remembered import RememberedIds
 from producer.sending.report import Report
@@ -104,19 +106,22 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Topic:
-    """What a scan of the result topic brings."""
+    """What a scan of the result topic brings, each in a piece of its own."""
 
     def __init__(self, *document_ids: str) -> None:
-        self.total = len(document_ids)
-        self.done = 0
+        self.passed = 0
         self._document_ids = document_ids
 
-    async def __aiter__(self) -> AsyncIterator[Fetched]:
+    async def stretch(self) -> Stretch:
+        place = TopicPartition("t", 0)
+        return Stretch(first={place: 0}, end={place: len(self._document_ids)})
+
+    async def pieces(self, stretch: Stretch) -> AsyncIterator[list[Fetched]]:
         for name in self._document_ids:
-            self.done += 1
+            self.passed += 1
             identity = result_id(document_id=name, text="text", pipeline_version=VERSION)
             one = result(document_id=name, result_id=identity, pipeline_version=VERSION)
-            yield Fetched(value=one.model_dump_json().encode(), headers=result_headers(one, group_id="g"))
+            yield [Fetched(value=one.model_dump_json().encode(), headers=result_headers(one, group_id="g"))]
 
 
 async def test_more_results_than_are_remembered(
@@ -126,7 +131,7 @@ async def test_more_results_than_are_remembered(
     monkeypatch.setattr(remembered, "REMEMBERED", 2)
     found, topic = with_results(), Topic("a", "a", "b", "c", "d")
     await results._remember(topic, found, Report(total_bytes=None), topic="t")  # type: ignore[arg-type]
-    assert topic.done == 3
+    assert topic.passed == 3
     assert [found.passes_over(sendable(name)) for name in "abc"] == [True, True, False]
     assert capsys.readouterr().err.splitlines() == [
         "reading t for what is done, 5 records at most",

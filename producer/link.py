@@ -1,4 +1,4 @@
-"""The broker as the commands about dead letters need it: reached with patience, its topics known."""
+"""The broker as those who read topics need it: reached with patience, its topics known."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
