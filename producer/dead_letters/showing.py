@@ -57,9 +57,10 @@ def _lines(letter: Letter, topic: str, *, bounded: bool) -> Iterator[str]:
     where = " ".join(filter(None, ("at", outcome.stage, outcome.step))) if outcome.stage else ""
     yield printable(f"{outcome.reason} {where}: {outcome.message}")
     calls = outcome.fields["attempts"]
+    spoken = f"{NONE} calls" if calls is None else counted(calls, "call")
     yield (
-        f"failed {outcome.finished_at:%Y-%m-%d %H:%M:%S} UTC after {NONE if calls is None else calls} calls,"
-        f" {usd(outcome.cost_usd)}; sent again {counted(letter.replays, 'time')} before"
+        f"failed {outcome.finished_at:%Y-%m-%d %H:%M:%S} UTC after {spoken} in its last run;"
+        f" {usd(outcome.cost_usd)} in all of its runs, sent again {counted(letter.replays, 'time')}"
     )
     yield ""
     yield "headers"

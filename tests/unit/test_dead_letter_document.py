@@ -111,7 +111,7 @@ def test_a_dead_letter_is_shown_whole() -> None:
     """What happened, each header, the trace with its indentation, and the text."""
     text = shown(fetched(1, own=[("own", b"mine")], value=event("d1", "Line one.\n  Line two.")))
     assert text.startswith("d1  0@1 of documents.dlq, open\ninvalid_answer at analyze summary: not what")
-    assert "after 3 calls, $0.5; sent again 0 times before" in text
+    assert "after 3 calls in its last run; $0.5 in all of its runs, sent again 0 times" in text
     assert "  own: mine\n" in text
     assert "\n    File x\n" in text
     assert text.endswith("\n  Line one.\n    Line two.")

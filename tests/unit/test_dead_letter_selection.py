@@ -120,6 +120,20 @@ def test_counts_are_by_reason_and_step() -> None:
     assert total == "3 dead letters, $1 spent on them"
 
 
+def test_what_a_redriven_one_has_cost_is_counted_in_its_next_life() -> None:
+    """Cost goes along when a record is sent again, so that it would be counted twice; the sum says what it is of."""
+    counts = Counts()
+    for one in (
+        letter(fetched(1), state=State.REDRIVEN),
+        letter(fetched(1, replay_count="1", cost_usd="0.75")),
+        letter(fetched(2), state=State.DROPPED),
+    ):
+        counts.add(one)
+    _, row, total = counts.lines
+    assert row.split() == ["invalid_answer", "summary", "3", "2026-01-01T12:30:00.000Z", "$1.25"]
+    assert total == "3 dead letters, $1.25 spent on those that are not redriven"
+
+
 def test_no_counts_are_one_line() -> None:
     """An empty table has no head."""
     assert Counts().lines == ["0 dead letters, $0 spent on them"]
