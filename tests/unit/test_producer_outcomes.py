@@ -100,6 +100,8 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
         ({"cost_usd": "NaN"}, "cost_usd"),
         ({"cost_usd": "1E+999999"}, "cost_usd"),
         ({"cost_usd": "1E-999999"}, "cost_usd"),
+        ({"saved_usd": "-1"}, "saved_usd"),
+        ({"saved_usd": "1E+999999"}, "saved_usd"),
         ({"usage": {"input_tokens": 10**4_200}}, "usage"),
         ({"usage": {"output_tokens": -1}}, "usage"),
         ({"metadata": {"score": math.inf}}, "metadata"),
@@ -162,6 +164,29 @@ def test_a_result_is_shown_with_whatever_outputs_it_has() -> None:
         "  tags: x; y",
         '  parts: {"a": 1}',
     ]
+
+
+@pytest.mark.parametrize(
+    ("long", "said"),
+    [
+        ({}, ""),
+        ({"summary": "split", "keywords": "split"}, "  split"),
+        ({"summary": "head", "keywords": "head"}, "  head only"),
+        ({"keywords": "split"}, "  split (keywords)"),
+        ({"summary": "head", "keywords": "split"}, "  split (keywords)  head only (summary)"),
+    ],
+)
+def test_a_result_says_what_was_done_about_a_long_document(long: dict[str, str], said: str) -> None:
+    """An answer of parts, or of the beginning, is told as such; tasks are named unless it is all of them."""
+    assert outcome_text(result_outcome(long=long)).plain.splitlines()[0] == (
+        f"d1  100 (10 cached) → 20 tokens  $0.0003{said}"
+    )
+
+
+def test_a_result_says_what_was_saved() -> None:
+    """What answers that were paid for before had cost stands behind what this one has."""
+    first = outcome_text(result_outcome(saved_usd=Decimal("0.00140"), long={"summary": "head"})).plain.splitlines()[0]
+    assert first.endswith("  $0.0003  saved $0.0014  head only (summary)")
 
 
 @given(st.text())
