@@ -13,7 +13,7 @@ _COMMANDS = {
     "list": ("list them, a line for each", "List dead letters, and count them by reason and step."),
     "show": (
         "show all of one",
-        "Show one dead letter: what happened, its headers, the stack trace and the document.",
+        "Show one dead letter: what happened, the document and the headers. The newest, where there are several.",
     ),
     "redrive": (
         "send them to the input topic again",
@@ -92,7 +92,14 @@ def _add_list(command: argparse.ArgumentParser) -> None:
 
 
 def _add_show(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", metavar="ID", help="a document's id, or a place: partition@offset")
+    add = command.add_argument
+    add(
+        "name",
+        metavar="ID",
+        help="a document's id; or a place of the dead-letter topic, PARTITION@OFFSET; or the place where it was first"
+        " read, TOPIC/PARTITION@OFFSET, as the service's log has it",
+    )
+    add("--trace", action="store_true", help="also show the stack trace (default: only of the reason unexpected)")
 
 
 def _add_redrive(command: argparse.ArgumentParser) -> None:

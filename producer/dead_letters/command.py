@@ -43,7 +43,7 @@ def dead_letters(arguments: argparse.Namespace, environment: Mapping[str, str], 
         case "list":
             return asyncio.run(list_letters(question, as_json=arguments.json))
         case "show":
-            return asyncio.run(show(question, arguments.name))
+            return asyncio.run(show(question, arguments.name, with_trace=arguments.trace))
         case "export":
             return asyncio.run(export(question, to=_path(arguments.to)))
         case "drop":

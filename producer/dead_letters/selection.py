@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from producer.dead_letters.letter import Letter
+from producer.dead_letters.letter import Letter, Source
 from producer.dead_letters.marks import Place, State
 from producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 from producer.printable import counted, printable
@@ -24,11 +24,15 @@ class States(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a dead letter must be like. An empty set, or None, asks for nothing."""
+    """What a dead letter must be like. An empty set, or None, asks for nothing.
+
+    With a `source` beside a `document_id`, one that was first read there is as good as one of that document.
+    """
 
     reasons: frozenset[str] = frozenset()
     steps: frozenset[str] = frozenset()
     document_id: str | None = None
+    source: Source | None = None
     handled_too: bool = False
 
     def fits(self, letter: Letter) -> bool:
@@ -37,8 +41,11 @@ class Wanted:
         return (
             (not self.reasons or outcome.reason in self.reasons)
             and (not self.steps or outcome.step in self.steps)
-            and (self.document_id is None or outcome.document_id == self.document_id)
+            and (self.document_id is None or outcome.document_id == self.document_id or self._is_source_of(letter))
         )
+
+    def _is_source_of(self, letter: Letter) -> bool:
+        return self.source is not None and letter.is_from(self.source)
 
     @property
     def is_narrow(self) -> bool:

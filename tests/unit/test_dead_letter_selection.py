@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from producer.dead_letters.counts import Counts
+from producer.dead_letters.letter import Source, source_in
 from producer.dead_letters.marks import Mark, Marks, Place, State
 from producer.dead_letters.selection import Selection, Wanted
 from tests.fakes.dead_letters import fetched, letter
@@ -40,12 +41,32 @@ def marked(record: Fetched, state: State, *, timestamp_ms: int | None = None) ->
         ({"steps": frozenset({"keywords"})}, []),
         ({"document_id": "d3"}, [3]),
         ({"reasons": frozenset({"refused"}), "document_id": "d3"}, []),
+        ({"document_id": "documents/0@2", "source": Source("documents", 0, 2)}, [2]),
+        ({"document_id": "d1", "source": Source("documents", 0, 2)}, [1, 2]),
+        ({"document_id": "mails/0@2", "source": Source("mails", 0, 2)}, []),
     ],
 )
 def test_filters_narrow_the_choice(wanted: dict[str, Any], offsets: list[int]) -> None:
     """A dead letter passes when each filter that was given lets it pass."""
     records = [fetched(1), fetched(2, reason="refused"), fetched(3, reason="undecodable", step=None)]
     assert taken(selection(**wanted), *records) == offsets
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("documents/0@150", Source("documents", 0, 150)),
+        ("a.b-c_d/12@9000000000", Source("a.b-c_d", 12, 9_000_000_000)),
+        ("0@150", None),
+        ("a/b/0@150", None),
+        ("documents/0@", None),
+        ("mail/17", None),
+    ],
+)
+def test_a_source_place_is_told_from_an_id(text: str, source: Source | None) -> None:
+    """It is `topic/partition@offset`, as the service's log names a record."""
+    assert source_in(text) == source
+    assert source is None or str(source) == text
 
 
 @pytest.mark.parametrize("state", [State.REDRIVEN, State.DROPPED])
