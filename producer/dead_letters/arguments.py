@@ -125,9 +125,9 @@ def _add_redrive(command: argparse.ArgumentParser) -> None:
     bound.add_argument(
         "--max-replays",
         type=positive,
-        default=MOST_REPLAYS,
         metavar="N",
-        help="pass over what was sent again N times already (default: %(default)s)",
+        # No default here: argparse would not see that the very number of it was said beside --force.
+        help=f"pass over what was sent again N times already (default: {MOST_REPLAYS})",
     )
     bound.add_argument("--force", action="store_true", help="pass over none for that (default: pass over)")
 
@@ -147,7 +147,8 @@ def _add_drop(command: argparse.ArgumentParser) -> None:
     add(
         "--everything",
         action="store_true",
-        help="drop all of them; needed without --reason, --step, --since or --id (default: an error)",
+        help="drop all of them; needed without --reason, --step, --since or --id, and wrong beside them"
+        " (default: an error)",
     )
 
 

@@ -71,7 +71,9 @@ class Selection:
         """The dead letter that a record is; None when it is none, or not a wanted one."""
         outcome = outcome_of(record)
         if isinstance(outcome, Unreadable) or not outcome.is_dead_letter:
-            self._pass_over(record, outcome.problem if isinstance(outcome, Unreadable) else "a result")
+            self._pass_over(
+                record, "no header of it gives a reason" if isinstance(outcome, Unreadable) else "it is a result"
+            )
             return None
         state = states.state_of(Place(record.partition, record.offset), record.timestamp)
         letter = Letter(record=record, outcome=outcome, state=state)
@@ -88,9 +90,11 @@ class Selection:
     @property
     def remarks(self) -> list[str]:
         """What was passed over, a line for each kind."""
-        lines = [f"{self.handled:,} handled already"] if self.handled else []
+        handled = f"{self.handled:,} handled already (redriven or dropped; list --all shows them)"
+        others = "record is no dead letter" if self.unreadable == 1 else "records are no dead letters"
+        lines = [handled] if self.handled else []
         lines += [f"{counted(self.repeats, 'repeat')} of others"] if self.repeats else []
-        lines += [f"{counted(self.unreadable, 'record')} no dead letter"] if self.unreadable else []
+        lines += [f"{self.unreadable:,} {others}"] if self.unreadable else []
         return lines
 
     def _is_new(self, letter: Letter) -> bool:

@@ -106,9 +106,18 @@ def _other_version(error: ValidationError) -> int | None:
 
 
 def _first_problem(error: ValidationError) -> str:
+    """What keeps a record from being a result, in a person's words and not in the validator's."""
     first = error.errors(include_input=False)[0]
     field_name = ".".join(str(part) for part in first["loc"])
-    return f"{field_name}: {first['msg']}" if field_name else first["msg"]
+    match first["type"]:
+        case "json_invalid":
+            return "it is no JSON"
+        case "missing":
+            return f"it has no {field_name}"
+        case "extra_forbidden":
+            return f"it has a field {field_name}, which no result has"
+        case _:
+            return f"{field_name} is not as a result has it" if field_name else "it is no JSON object"
 
 
 def _flaw(result: DocumentResult) -> str:

@@ -75,7 +75,7 @@ def test_what_is_handled_is_passed_over(state: State) -> None:
     record = fetched(1)
     chosen = selection()
     assert taken(chosen, record, marks=marked(record, state)) == []
-    assert chosen.remarks == ["1 handled already"]
+    assert chosen.remarks == ["1 handled already (redriven or dropped; list --all shows them)"]
     found = selection(handled_too=True).take(record, marked(record, state))
     assert found is not None
     assert found.fields["state"] == state.value
@@ -120,9 +120,17 @@ def test_what_is_no_dead_letter_is_named_and_counted() -> None:
     junk = Fetched(value=b"\x1b[2Jjunk", topic="documents.dlq")
     of_result = Fetched(value=result().model_dump_json().encode(), topic="documents.dlq")
     assert taken(chosen, *[junk] * 20, of_result) == []
-    assert chosen.remarks == ["21 records no dead letter"]
-    assert len(said) == 10
-    assert said[0].startswith("0@7: no dead letter: ")
+    assert chosen.remarks == ["21 records are no dead letters"]
+    assert said == ["0@7: no dead letter: no header of it gives a reason"] * 10
+
+
+def test_a_result_among_dead_letters_is_named_as_such() -> None:
+    """Somebody has given two topics one name."""
+    said: list[str] = []
+    chosen = Selection(wanted=Wanted(), say=said.append)
+    assert taken(chosen, Fetched(value=result().model_dump_json().encode(), topic="documents.dlq")) == []
+    assert said == ["0@7: no dead letter: it is a result"]
+    assert chosen.remarks == ["1 record is no dead letter"]
 
 
 def test_counts_are_by_reason_and_step() -> None:

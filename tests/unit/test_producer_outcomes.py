@@ -91,6 +91,29 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
 
 
 @pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (b"junk", "it is no JSON"),
+        (b"\xff", "it is no JSON"),
+        (b"[1]", "it is no JSON object"),
+        (b"5", "it is no JSON object"),
+        (b'{"document_id": "d", "text": "secret"}', "it has no result_id"),
+        (result().model_dump_json(exclude={"usage", "source"}).encode(), "it has no usage"),
+        (
+            result().model_copy(update={"attempts": "many"}).model_dump_json(warnings=False).encode(),
+            "attempts is not as a result has it",
+        ),
+        (b'{"usage": {"input_tokens": []}}', "it has no result_id"),
+    ],
+)
+def test_what_is_no_result_is_said_in_plain_words(value: bytes, problem: str) -> None:
+    """Not in the validator's own, which speak of input and of models."""
+    found = outcome_of(Fetched(value=value))
+    assert isinstance(found, Unreadable)
+    assert found.problem.startswith(f"not a result ({problem}")
+
+
+@pytest.mark.parametrize(
     ("changed", "problem"),
     [
         ({"finished_at": "2026-01-01T12:00:00"}, "a time"),
@@ -105,9 +128,9 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
         ({"usage": {"input_tokens": 10**4_200}}, "usage"),
         ({"usage": {"output_tokens": -1}}, "usage"),
         ({"metadata": {"score": math.inf}}, "metadata"),
-        ({"outputs": {"summary": "\ud800"}}, "Invalid JSON"),
-        ({"colour": "red"}, "colour"),
-        ({"schema_version": "two"}, "schema_version"),
+        ({"outputs": {"summary": "\ud800"}}, "it is no JSON"),
+        ({"colour": "red"}, "it has a field colour, which no result has"),
+        ({"schema_version": "two"}, "schema_version is not as a result has it"),
     ],
 )
 def test_a_result_with_impossible_values_is_unreadable(changed: dict[str, Any], problem: str) -> None:
