@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from producer.connection import explained, stopped
 from producer.faults import BrokerAway, BrokerRefused
 from producer.link import STOP_SECONDS, Link
+from producer.printable import counted
 
 _FETCH_MS = 100
 _RECORDS = 1_000
@@ -70,8 +71,19 @@ class Scan:
         await stopped(self._consumer, seconds=STOP_SECONDS)
 
     async def stretch(self, *, since: timedelta | None = None) -> Stretch:
-        """The topic from its beginning, or from so long ago, to the end of what is committed now."""
-        return await self._link.patiently(lambda: self._bounds(since))
+        """The topic from its beginning, or from so long ago, to the end of what is committed now.
+
+        What is there and cannot be read yet is told of: else it would look as if there were no more.
+        """
+        there = await self._link.patiently(self._all_ends)
+        stretch = await self._link.patiently(lambda: self._bounds(since))
+        withheld = sum(max(0, end - stretch.end[partition]) for partition, end in there.items())
+        if withheld:
+            self._link.say(
+                f"not looked at, for a transaction before it has not ended: up to {counted(withheld, 'record')} of"
+                f" {self._topic}; run this again in a minute"
+            )
+        return stretch
 
     async def pieces(
         self, stretch: Stretch, *, stopped: Callable[[], bool] = lambda: False
@@ -123,6 +135,15 @@ class Scan:
             await consumer.stop()
             raise
         return consumer
+
+    async def _all_ends(self) -> Offsets:
+        """Where the topic ends for who reads what is not committed, too."""
+        consumer = AIOKafkaConsumer(group_id=None, isolation_level="read_uncommitted", **self._link.broker.arguments())
+        try:
+            await consumer.start()
+            return dict(await consumer.end_offsets(self._partitions)) if self._partitions else {}
+        finally:
+            await consumer.stop()
 
     async def _bounds(self, since: timedelta | None) -> Stretch:
         if not self._partitions:

@@ -63,7 +63,9 @@ async def test_what_is_not_committed_is_not_read(wire: Wire) -> None:
             await client.send_and_wait(wire.topics["dead_letter"], b"x", headers=[("__docsluice.errors.reason", b"x")])
             if ends:
                 await client.abort_transaction()
-        assert [line["document_id"] for line in await listed(wire, "--wait-seconds", "5")] == ["d1"]
+        code, out, err = await ran(wire, "list", "--json", "--wait-seconds", "5")
+        assert (code, json.loads(out)["document_id"]) == (Exit.DONE, "d1")
+        assert f"a transaction before it has not ended: up to 1 record of {wire.topics['dead_letter']}" in err
     finally:
         await client.abort_transaction()
         await client.stop()
