@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -61,7 +61,7 @@ class Analyzer:
             RecordRejected: the first step's rejection, in the pipeline's order.
             ServiceFault: at once, whatever the other steps do.
         """
-        await self._refuse_what_is_too_dear(text)
+        await self._refuse_what_is_too_dear((step, text) for step in self._steps)
         tier = self._service_tier(priority)
         answers = await _side_by_side(
             {
@@ -83,20 +83,24 @@ class Analyzer:
             return None
         return {"low": "flex", "high": "default"}.get(str(priority).lower(), self._tier)
 
-    async def _refuse_what_is_too_dear(self, text: str) -> None:
+    async def _refuse_what_is_too_dear(self, questions: Iterable[tuple[Step, str]]) -> None:
+        """Of what is to be asked, what is paid for already costs nothing."""
         if self._max_cost_usd is None:
             return
-        unpaid = [step for step in self._steps if not await self._memory.knows(step.fingerprint(text))]
-        costs = [self._asker.expected_cost_usd(step.request(text)) for step in unpaid]
-        self._refuse_beyond_the_most(sum(costs, Decimal(0)))
-
-    def _refuse_beyond_the_most(self, expected_usd: Decimal) -> None:
-        if self._max_cost_usd is not None and expected_usd > self._max_cost_usd:
+        unpaid = [(step, text) for step, text in questions if not await self._memory.knows(step.fingerprint(text))]
+        requests = [step.request(self._at_most(step, text)) for step, text in unpaid]
+        expected_usd = sum(map(self._asker.expected_cost_usd, requests), Decimal(0))
+        if expected_usd > self._max_cost_usd:
             raise RecordRejected(
                 DeadLetterReason.TOO_LARGE,
                 f"its calls would cost about {expected_usd:.6f} dollars, and a document may cost {self._max_cost_usd}"
                 " (DOCSLUICE_MAX_COST_USD_PER_DOCUMENT)",
             )
+
+    def _at_most(self, step: Step, text: str) -> str:
+        """As much of a text as will be asked about, as far as that is known: where a head will do, what fits."""
+        room = self._known_room_for(step, text)
+        return text if step.long != "head" or room is None else _head(text, max(room, _LEAST_BYTES))
 
     async def _paid(self, step: Step, text: str, spending: Spending, question: _Question) -> PaidStep:
         """A step's answer about a text, from memory if it is there, else asked for and kept."""
@@ -123,16 +127,20 @@ class Analyzer:
                 raise
             if step.long == "split":
                 return await self._asked_in_parts(step, text, most_bytes, spending, question)
-            paid = await self._paid(step, head_of(text, most_bytes=most_bytes), spending, question)
+            paid = await self._paid(step, _head(text, most_bytes), spending, question)
             return paid.model_copy(update={"long": "head"})
         return PaidStep(outputs=said.outputs, models=dict.fromkeys(said.outputs, said.model))
 
     def _room_for(self, step: Step, text: str) -> int:
         """How large a text may be for one call; half of this one, where that is not known or was wrong."""
-        size, request = len(text.encode()), step.request(text)
+        size, room = len(text.encode()), self._known_room_for(step, text)
+        return room if room is not None and room < size else size // 2
+
+    def _known_room_for(self, step: Step, text: str) -> int | None:
+        """What the limits that are known leave for a text, beside what is put round it."""
+        request = step.request(text)
         room = self._asker.room_bytes(request)
-        most_bytes = size if room is None else room - (request.input_bytes - size)
-        return most_bytes if most_bytes < size else size // 2
+        return None if room is None else room - (request.input_bytes - len(text.encode()))
 
     async def _asked_in_parts(
         self, step: Step, text: str, most_bytes: int, spending: Spending, question: _Question
@@ -142,8 +150,7 @@ class Analyzer:
         question.parts_left -= len(parts)
         if question.parts_left < 0:
             raise _too_large(step, f"it would take more than {_MOST_PARTS} parts")
-        requests = [step.request(part) for part in parts]
-        self._refuse_beyond_the_most(sum(map(self._asker.expected_cost_usd, requests), Decimal(0)))
+        await self._refuse_what_is_too_dear((step, part) for part in parts)
         paid = await _side_by_side(
             {
                 f"part:{step.name}:{number}": partial(self._paid, step, part, spending, question)
@@ -174,6 +181,11 @@ class Analyzer:
                 for number, (half, text) in enumerate(zip(condensing, texts, strict=True))
             }
         )
+
+
+def _head(text: str, most_bytes: int) -> str:
+    """The beginning of a text, without the blanks before it, which alone would say nothing."""
+    return head_of(text.lstrip(), most_bytes=most_bytes)
 
 
 def _too_large(step: Step, message: str) -> RecordRejected:

@@ -38,6 +38,10 @@ _ROOM_FOR_AN_ANSWER_TOKENS = 256
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
 
 
+async def _at_once() -> None:
+    """Hold nobody."""
+
+
 class Pulse:
     """Counts the calls that the provider answered, to tell one document's bad luck from everybody's."""
 
@@ -86,7 +90,10 @@ class _Course:
 
 
 class Asker:
-    """Puts questions to models, within what admission lets out."""
+    """Puts questions to models, within what admission lets out.
+
+    `until_it_is_of_use` is awaited before each call: an answer that cannot be kept would be paid for in vain.
+    """
 
     def __init__(
         self,
@@ -97,6 +104,7 @@ class Asker:
         metrics: Metrics,
         max_attempts: int,
         context_tokens: Mapping[str, int] | None = None,
+        until_it_is_of_use: Callable[[], Awaitable[None]] = _at_once,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
@@ -105,6 +113,7 @@ class Asker:
         self._metrics = metrics
         self._max_attempts = max_attempts
         self._context_tokens = context_tokens or {}
+        self._until_it_is_of_use = until_it_is_of_use
         self._sleep = sleep
         self._estimator = TokenEstimator()
         self._pulse = Pulse()
@@ -165,6 +174,7 @@ class Asker:
             request, ask = self._choose(course)
             try:
                 async with self._admission.admit(ask) as permit:
+                    await self._hold(permit)
                     return await self._call(request, permit, course)
             except CircuitOpened:
                 continue
@@ -172,6 +182,14 @@ class Asker:
                 if rejection.reason is not DeadLetterReason.TOO_LARGE or course.models() == [request.model]:
                     raise
                 course.too_small[request.model] = rejection
+
+    async def _hold(self, permit: Permit) -> None:
+        """Behind admission, for those who were queued there already when answers came to be of no use."""
+        try:
+            await self._until_it_is_of_use()
+        except asyncio.CancelledError:
+            permit.unused()
+            raise
 
     def _choose(self, course: _Course) -> tuple[ChatRequest, Ask]:
         """The first model of the chain that is large enough and well; where none is well, the first to wait for.

@@ -103,6 +103,7 @@ class Pipeline:
             except asyncio.CancelledError:
                 if not self._is_only_sent_back():
                     raise
+                spending.begin_again()
 
     def _send_back(self) -> None:
         """Have the documents that no call was made for wait at the door, as if they had not been begun."""

@@ -38,41 +38,39 @@ class Memory:
         """The answer, and whether it was paid for just now by this very call. What `ask` gives is kept.
 
         Raises:
-            RecordRejected: the same question was rejected, to whoever asked it.
+            RecordRejected: the same question was rejected, to whoever asked it. Used-up attempts may be bad luck, and
+                are believed the second time: were each to use up its own, they would take hours one after the other.
             StoreGone: the store was away for too long.
             Exception: what `ask` raises.
         """
-        key = self._key(fingerprint)
+        key, was_used_up = self._key(fingerprint), False
         while (under_way := self._under_way.get(key)) is not None:
             match await asyncio.shield(under_way):
                 case PaidStep() as paid:
                     self._count_hit(paid)
                     return paid, False
+                case RecordRejected(reason=DeadLetterReason.ATTEMPTS_EXHAUSTED) if not was_used_up:
+                    was_used_up = True
                 case RecordRejected() as rejection:
                     raise _again(rejection) from rejection
         mine = self._under_way[key] = asyncio.get_running_loop().create_future()
         outcome: Outcome = None
         try:
-            outcome, is_new = await self._answer(key, ask)
+            outcome = known = await self._store.get(key)
+            if known is not None:
+                self._count_hit(known)
+                return known, False
+            self._metrics.store_lookups_total.labels(result="miss").inc()
+            outcome = paid = await ask()
+            await self._store.put(key, paid)  # where this is given up, it is paid for all the same
         except RecordRejected as rejection:
-            if rejection.reason is not DeadLetterReason.ATTEMPTS_EXHAUSTED:  # which says nothing of the document
-                outcome = rejection
+            outcome = rejection
             raise
         else:
-            return outcome, is_new
+            return paid, True
         finally:
             del self._under_way[key]
             mine.set_result(outcome)
-
-    async def _answer(self, key: str, ask: Callable[[], Awaitable[PaidStep]]) -> tuple[PaidStep, bool]:
-        known = await self._store.get(key)
-        if known is not None:
-            self._count_hit(known)
-            return known, False
-        self._metrics.store_lookups_total.labels(result="miss").inc()
-        paid = await ask()
-        await self._store.put(key, paid)
-        return paid, True
 
     def _key(self, fingerprint: str) -> str:
         return hashlib.sha256(f"{self._provider}\n{fingerprint}".encode()).hexdigest()

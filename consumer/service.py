@@ -165,6 +165,7 @@ class Service:
 
     async def _drain(self, source: Source, pipeline: Pipeline) -> None:
         """Finish what has been begun; what has not is read again by whoever comes next."""
+        self._store.leave()
         released = pipeline.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
         give_up = self._admission.give_up_if_still if self._admission else lambda: None
@@ -220,6 +221,7 @@ class Service:
             metrics=self._metrics,
             max_attempts=settings.max_attempts,
             context_tokens={m: own.context_tokens for m, own in self._file.models.items() if own.context_tokens},
+            until_it_is_of_use=self._store.nobody_waits_to_put,
         )
         analyzer = Analyzer(
             steps=self._steps,

@@ -60,6 +60,10 @@ class Spending:
             one.saved_usage += usage
             one.saved_usd += cost_usd
 
+    def begin_again(self) -> None:
+        """What was found in the store will be found there again; what was tried and spent stays."""
+        self.saved_usage, self.saved_usd = Usage(), Decimal(0)
+
     def note_failure(self) -> None:
         """Remember when the first thing went wrong."""
         for one in self._wholes():

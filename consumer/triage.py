@@ -7,6 +7,8 @@ refused, filtered, too often failed ─────────────┘
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from consumer.asking import Asker, rejected
@@ -49,15 +51,17 @@ class Triage:
             RecordRejected: no model of the chain gives one.
             ServiceFault: the provider will take no request at all.
         """
+        rejection: RecordRejected | None = None
         while True:
             try:
-                return await self._read(step, request, spending)
-            except RecordRejected as rejection:
-                others = request.without(rejection.model)
-                if others is None or rejection.reason not in _ANOTHER_MODEL_MAY:
+                with _unless_too_large(rejection):
+                    return await self._read(step, request, spending)
+            except RecordRejected as latest:
+                others = request.without(latest.model)
+                if others is None or latest.reason not in _ANOTHER_MODEL_MAY:
                     raise
-                self._note_retry(step, rejection.reason, spending)
-                request = others
+                self._note_retry(step, latest.reason, spending)
+                request, rejection = others, latest
 
     async def _read(self, step: Step, request: ChatRequest, spending: Spending) -> Said:
         """Ask, and ask once more where the answer is not what the step wants."""
@@ -66,7 +70,13 @@ class Triage:
             return Said(step.read(answer), answer.model)
         except InvalidAnswer as problem:
             self._note_retry(step, DeadLetterReason.INVALID_ANSWER, spending)
-            answer = await self._whole(step, step.repair(request, answer, problem), spending)
+            invalid = rejected(
+                DeadLetterReason.INVALID_ANSWER,
+                f"the answer is not valid, and a call with what is wrong with it would be too large: {problem}",
+                request.to(answer.model),
+            )
+            with _unless_too_large(invalid):
+                answer = await self._whole(step, step.repair(request, answer, problem), spending)
         try:
             return Said(step.read(answer), answer.model)
         except InvalidAnswer as still:
@@ -85,8 +95,20 @@ class Triage:
             if rejection.reason is not DeadLetterReason.TRUNCATED or roomier is None:
                 raise
             self._note_retry(step, rejection.reason, spending)
-            return await self._asker.ask(roomier, spending)
+            with _unless_too_large(rejection):
+                return await self._asker.ask(roomier, spending)
 
     def _note_retry(self, step: Step, reason: DeadLetterReason, spending: Spending) -> None:
         spending.note_failure()
         self._metrics.retries_total.labels(task=step.name, reason=reason.value).inc()
+
+
+@contextlib.contextmanager
+def _unless_too_large(mended: RecordRejected | None) -> Iterator[None]:
+    """A remedy that no model has room for leaves what it was to mend, and says nothing of the document's own size."""
+    try:
+        yield
+    except RecordRejected as rejection:
+        if mended is None or rejection.reason is not DeadLetterReason.TOO_LARGE:
+            raise
+        raise mended from rejection

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import re
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ _REFUSALS = (
 )
 _AWAY = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, OSError)
 _LOGGED = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError)
+
+_ELSEWHERE = "; KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names another"
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -189,23 +192,25 @@ async def patiently(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_seconds
-    told = False
+    told: str | None = None
     while True:
         client_log.forget()
         try:
             return await attempt()
         except (KafkaError, OSError) as error:
             cause = client_log.last if isinstance(error, _LOGGED) and client_log.last else error
-            problem = _absence(broker, cause, client_log)
+            problem, why, hint = _absence(broker, cause, client_log)
             if isinstance(cause, _REFUSALS):
                 raise BrokerRefused(f"{broker.bootstrap_servers} refuses us: {explained(cause)}") from error
             if not isinstance(error, _AWAY) and not getattr(error, "retriable", False):
                 raise BrokerRefused(f"{broker.bootstrap_servers}: {explained(cause)}") from error
         if loop.time() >= deadline:
-            raise BrokerAway(problem)
-        if not told:
-            say(f"{problem} (trying for {wait_seconds:g} s)")
-            told = True
+            if told is None:
+                raise BrokerAway(f"{problem}: {why}{hint}")
+            raise BrokerAway(f"{problem} for {wait_seconds:g} s" + ("" if why == told else f": {why}"))
+        if told is None:
+            say(f"{problem}: {why}{hint} (trying for {wait_seconds:g} s)")
+            told = why
         await asyncio.sleep(min(_RETRY_SECONDS, max(0.0, deadline - loop.time())))
 
 
@@ -220,14 +225,15 @@ async def stopped(client: Any, *, seconds: float) -> None:
         stopping.exception()
 
 
-def _absence(broker: Broker, cause: BaseException, client_log: ClientLog) -> str:
+def _absence(broker: Broker, cause: BaseException, client_log: ClientLog) -> tuple[str, str, str]:
+    """What is missing, why, and where to look."""
     why = explained(cause)
     if client_log.node_unreachable:
-        return f"{broker.bootstrap_servers} answers, but the address that it advertises to clients does not: {why}"
+        return f"{broker.bootstrap_servers} answers, but the address that it advertises to clients does not", why, ""
     if isinstance(cause, ConnectionResetError | KafkaConnectionError):
         # What TLS against a listener in the clear looks like, and the other way round.
-        why = f"the connection is closed at once; is {_SECURITY}SECURITY_PROTOCOL right?"
-    return f"no broker at {broker.bootstrap_servers}: {why}"
+        why = f"the connection is closed at once (is {_SECURITY}SECURITY_PROTOCOL right?)"
+    return f"no broker at {broker.bootstrap_servers}", why, _ELSEWHERE
 
 
 def explained(error: BaseException) -> str:
@@ -238,4 +244,15 @@ def explained(error: BaseException) -> str:
         return f"it does not know this {_SECURITY}SASL_MECHANISM"
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+        return _in_words(error)
     return printable(str(error)) or type(error).__name__
+
+
+def _in_words(error: OSError) -> str:
+    """What the numbers mean: a name may have several addresses, and asyncio then joins what it met at each."""
+    if isinstance(error, socket.gaierror):
+        return "no lookup of names works" if error.errno == socket.EAI_AGAIN else "its name is not known"
+    numbers = [error.errno] if error.errno else map(int, re.findall(r"\[Errno (\d+)\]", str(error)))
+    causes = dict.fromkeys(os.strerror(number).lower() for number in numbers)
+    return ", ".join(causes) or printable(str(error)) or type(error).__name__

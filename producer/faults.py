@@ -34,7 +34,7 @@ class NotWritten(ProducerFault):
 
 
 class TakenOver(ProducerFault):
-    """Somebody else has begun the same work, and goes on with it."""
+    """Somebody else has begun to write about the same dead letters."""
 
 
 class VersionUnknown(ProducerFault):

@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from producer.exits import Exit
@@ -16,7 +16,11 @@ _EXIT_CODES = "exit codes:"
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Takes flags by their whole names, and says what is wrong in one line."""
+
+    def __init__(self, **arguments: Any) -> None:
+        # A flag that is taken for another one sends, or drops, what was not meant.
+        super().__init__(**{**arguments, "allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         """End with that line."""

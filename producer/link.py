@@ -50,5 +50,7 @@ class Link:
         for flag, topic in needed.items():
             if topic not in there:
                 servers = self.broker.bootstrap_servers
-                raise BrokerRefused(f"there is no topic {topic} on {servers}: --{flag.replace('_', '-')} names another")
+                made = "the service makes it when it first runs; " if flag == "dead_letter_topic" else ""
+                another = f"--{flag.replace('_', '-')} names another"
+                raise BrokerRefused(f"there is no topic {topic} on {servers}: {made}{another}")
         return there

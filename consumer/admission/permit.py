@@ -116,6 +116,12 @@ class Permit:
                 self._house.note_fault(self)
         self._house.settle(self, usage=usage, cost_usd=cost_usd)
 
+    def unused(self) -> None:
+        """The call was never made."""
+        if self._ends():
+            self._house.settle(self, usage=Usage(), cost_usd=_NOTHING)
+            self._house.note_silence(self)
+
     def close(self) -> None:
         """The call is over, whether or not anything was said of it."""
         if self._ends():

@@ -81,7 +81,8 @@ class Step:
         """
         try:
             fields = json.loads(_without_fence(answer.text), parse_constant=_refuse_constant)
-            json.dumps(fields, ensure_ascii=False).encode()  # half an emoji is JSON, and could never be sent anywhere
+            # Half an emoji and 1e999 are JSON, and could never be sent anywhere.
+            json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError) as error:
             raise InvalidAnswer("it is not JSON") from error
         if not isinstance(fields, dict):

@@ -13,7 +13,7 @@ _COMMANDS = {
     "list": ("list them, a line for each", "List dead letters, and count them by reason and step."),
     "show": (
         "show all of one",
-        "Show one dead letter: what happened, its headers, the stack trace and the document.",
+        "Show one dead letter: what happened, the document and the headers. The newest, where there are several.",
     ),
     "redrive": (
         "send them to the input topic again",
@@ -92,7 +92,14 @@ def _add_list(command: argparse.ArgumentParser) -> None:
 
 
 def _add_show(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", metavar="ID", help="a document's id, or a place: partition@offset")
+    add = command.add_argument
+    add(
+        "name",
+        metavar="ID",
+        help="a document's id; or a place of the dead-letter topic, PARTITION@OFFSET; or the place where it was first"
+        " read, TOPIC/PARTITION@OFFSET, as the service's log has it",
+    )
+    add("--trace", action="store_true", help="also show the stack trace (default: only of the reason unexpected)")
 
 
 def _add_redrive(command: argparse.ArgumentParser) -> None:
@@ -118,9 +125,9 @@ def _add_redrive(command: argparse.ArgumentParser) -> None:
     bound.add_argument(
         "--max-replays",
         type=positive,
-        default=MOST_REPLAYS,
         metavar="N",
-        help="pass over what was sent again N times already (default: %(default)s)",
+        # No default here: argparse would not see that the very number of it was said beside --force.
+        help=f"pass over what was sent again N times already (default: {MOST_REPLAYS})",
     )
     bound.add_argument("--force", action="store_true", help="pass over none for that (default: pass over)")
 
@@ -140,7 +147,8 @@ def _add_drop(command: argparse.ArgumentParser) -> None:
     add(
         "--everything",
         action="store_true",
-        help="drop all of them; needed without --reason, --step, --since or --id (default: an error)",
+        help="drop all of them; needed without --reason, --step, --since or --id, and wrong beside them"
+        " (default: an error)",
     )
 
 

@@ -14,6 +14,7 @@ from producer.dead_letters.export import export
 from producer.dead_letters.listing import list_letters
 from producer.dead_letters.question import Question
 from producer.dead_letters.redrive import Redrive, dry_run, redrive
+from producer.dead_letters.redriving import MOST_REPLAYS
 from producer.dead_letters.selection import Wanted
 from producer.dead_letters.showing import show
 from producer.topics import checked_name
@@ -43,7 +44,7 @@ def dead_letters(arguments: argparse.Namespace, environment: Mapping[str, str], 
         case "list":
             return asyncio.run(list_letters(question, as_json=arguments.json))
         case "show":
-            return asyncio.run(show(question, arguments.name))
+            return asyncio.run(show(question, arguments.name, with_trace=arguments.trace))
         case "export":
             return asyncio.run(export(question, to=_path(arguments.to)))
         case "drop":
@@ -58,13 +59,16 @@ def _redrive(question: Question, arguments: argparse.Namespace, environment: Map
         question=question,
         topic=topic,
         per_second=arguments.per_second,
-        most_replays=None if arguments.force else arguments.max_replays,
+        most_replays=None if arguments.force else arguments.max_replays or MOST_REPLAYS,
     )
     return asyncio.run((dry_run if arguments.dry_run else redrive)(asked))
 
 
 def _drop(question: Question, arguments: argparse.Namespace) -> int:
-    if not (question.wanted.is_narrow or question.since or arguments.everything):
+    is_narrow = question.wanted.is_narrow or question.since is not None
+    if is_narrow and arguments.everything:
+        raise wrong(f"{COMMAND} drop", "choose one: --everything, or --reason, --step, --since and --id")
+    if not (is_narrow or arguments.everything):
         raise wrong(f"{COMMAND} drop", "say which: --reason, --step, --since, --id, or --everything")
     if not (arguments.yes or sys.stdin.isatty()):
         raise wrong(f"{COMMAND} drop", "without a terminal to ask at, --yes must be said")

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from consumer.contracts import rfc3339
 from producer.dead_letters.letter import Letter
+from producer.dead_letters.marks import State
 from producer.printable import counted, printable, usd
 
 _HEAD = ("reason", "step", "count", "newest", "spent")
@@ -20,10 +21,15 @@ class _Count:
 
 
 class Counts:
-    """How many, when the newest failed, and what was spent on them."""
+    """How many, when the newest failed, and what was spent on them.
+
+    The dollars are of those that are not redriven: what was spent on these goes along with the record, and is counted
+    where it ends the next time.
+    """
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, str], _Count] = {}
+        self._redriven = 0
 
     @property
     def total(self) -> int:
@@ -35,7 +41,10 @@ class Counts:
         outcome = letter.outcome
         one = self._of.setdefault((outcome.reason, outcome.step), _Count())
         one.count += 1
-        one.cost_usd += outcome.cost_usd
+        if letter.state is State.REDRIVEN:
+            self._redriven += 1
+        else:
+            one.cost_usd += outcome.cost_usd
         one.newest = max(one.newest or outcome.finished_at, outcome.finished_at)
 
     @property
@@ -46,7 +55,9 @@ class Counts:
             for (reason, step), one in sorted(self._of.items(), key=lambda item: (-item[1].count, item[0]))
         ]
         spent = sum((one.cost_usd for one in self._of.values()), Decimal(0))
-        total = f"{counted(self.total, 'dead letter')}, {usd(spent)} spent on {'it' if self.total == 1 else 'them'}"
+        them = "it" if self.total == 1 else "them"
+        whom = "those that are not redriven" if self._redriven else them
+        total = f"{counted(self.total, 'dead letter')}, {usd(spent)} spent on {whom}"
         return [*_aligned([_HEAD, *rows]), total] if rows else [total]
 
 

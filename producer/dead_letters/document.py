@@ -6,25 +6,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from consumer.contracts import DocumentEvent, Headers
+from consumer.contracts import ERROR_HEADER_PREFIX, DocumentEvent, Headers
 from producer.dead_letters.letter import Letter
 from producer.following.originals import document_id_of, event_in
 
+TRACE = "exception.stacktrace"
 _TEXT_TYPE = "text/plain"
 
 
 def exported(letter: Letter) -> dict[str, Any]:
-    """What `export` writes of a dead letter: its fields, its headers, and its document or its value.
+    """What `export` writes of a dead letter: its document, its fields, its headers but for the trace, or its value.
 
-    A document is at the top level (`document_id`, `text`, `metadata`), so that it can be mended and sent. What is none
-    has its `value` instead, or `value_base64` where that is no text; what is nearly one has both.
+    A document is at the top level and comes first (`document_id`, `text`, `metadata`), so that it can be mended and
+    sent. What is none has its `value` instead, or `value_base64` where that is no text; what is nearly one has both.
     """
-    record = letter.record
-    fields = {**letter.fields, "headers": header_texts(record.headers)}
-    event = event_of(letter)
+    record, event = letter.record, event_of(letter)
+    document = {name: letter.fields[name] for name in ("document_id", "metadata")}
     if isinstance(event.get("text"), str):
-        fields["text"] = event["text"]
-        fields["document_id"] = document_id_of(event) or fields["document_id"]
+        document_id = document_id_of(event) or letter.outcome.document_id
+        document = {"document_id": document_id, "text": event["text"], "metadata": letter.fields["metadata"]}
+    fields = {**document, **letter.fields, **document, "headers": texts_without_trace(record.headers)}
     if record.value is not None and not _is_valid(event):
         fields |= _value(record.value)
     return fields
@@ -50,6 +51,11 @@ def text_of(value: bytes | None) -> str | None:
 def header_texts(headers: Headers) -> dict[str, str]:
     """Each header's last value as text."""
     return {name: (value or b"").decode("utf-8", errors="replace") for name, value in headers}
+
+
+def texts_without_trace(headers: Headers) -> dict[str, str]:
+    """Each header's last value as text, but for the service's stack trace."""
+    return {name: text for name, text in header_texts(headers).items() if name != ERROR_HEADER_PREFIX + TRACE}
 
 
 def _value(value: bytes) -> dict[str, str]:

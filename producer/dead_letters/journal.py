@@ -246,8 +246,8 @@ class Journal:
 
     def _taken_over(self) -> TakenOver:
         return TakenOver(
-            f"another redrive or drop of {self._dead_letter_topic} has begun and goes on with the rest;"
-            " what this one has done is marked"
+            f"another redrive or drop of {self._dead_letter_topic} has begun, so this one ends:"
+            " what it has done is marked, and what neither has done stays open"
         )
 
 

@@ -13,6 +13,25 @@ from producer.following.outcome import FetchedRecord, Outcome
 _WRITTEN_COST = re.compile(r"[0-9]{1,12}(\.[0-9]{1,28})?")
 _LIFE = ("topic", "partition", "offset", "timestamp", "group", "pipeline_version", "replay_count")
 """What is the same in a dead letter that came twice, and in no other."""
+_SOURCE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})@([0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a record was first read; written `topic/partition@offset`, as the service's log has it."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}@{self.offset}"
+
+
+def source_in(text: str) -> Source | None:
+    """The place of a source topic that a text names; None when it is none."""
+    found = _SOURCE.fullmatch(text)
+    return Source(found[1], int(found[2]), int(found[3])) if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +63,11 @@ class Letter:
         """The partition of that topic."""
         partition: int | None = self.outcome.fields["source"]["partition"]
         return partition
+
+    def is_from(self, source: Source) -> bool:
+        """Whether the record was first read there."""
+        said = self.outcome.fields["source"]
+        return (said["topic"], said["partition"], said["offset"]) == (source.topic, source.partition, source.offset)
 
     @property
     def replays(self) -> int:

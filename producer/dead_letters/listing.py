@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
 from producer.dead_letters.counts import NONE, Counts
@@ -16,15 +17,16 @@ from producer.stopping import stop_on_signals
 
 _MESSAGE_CHARACTERS = 80
 _LEAST_MESSAGE_CHARACTERS = 12
+_PLACE = "place"
 _COLUMNS = (
     ("when (UTC)", 19),
-    ("reason", 17),
+    ("reason", 18),
     ("step", 10),
     ("document", 20),
-    ("place", 8),
+    (_PLACE, 10),
     ("calls", 5),
     ("replays", 7),
-    ("cost", 9),
+    ("cost", 11),
 )
 
 
@@ -35,7 +37,7 @@ async def list_letters(question: Question, *, as_json: bool) -> int:
         BrokerAway, BrokerRefused: as `letters_for_looking`.
     """
     status, out = console(stderr=True), console()
-    rows = _Rows(out, with_state=question.wanted.handled_too)
+    rows = Rows(out=out, with_state=question.wanted.handled_too)
     counts = Counts()
     with question.link(status.print) as link:
         async with letters_for_looking(question, link) as letters:
@@ -61,41 +63,47 @@ def json_text(fields: Mapping[str, Any]) -> str:
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
-class _Rows:
-    """The lines for a person, under a line of their names. A message is cut at the terminal's edge."""
+class Rows:
+    """The lines for a person, under a line of their names. Cells are cut to their columns, a message at the edge."""
 
-    def __init__(self, out: Console, *, with_state: bool) -> None:
+    def __init__(self, *, out: Console, with_state: bool) -> None:
         self._out = out
-        self._columns = (*_COLUMNS, ("state", 8)) if with_state else _COLUMNS
+        self._widths = dict((*_COLUMNS, ("state", 8)) if with_state else _COLUMNS)
         self._told = False
 
     def show(self, letter: Letter) -> None:
+        """Print one, after the line of the names if it is the first."""
         if not self._told:
             self._told = True
-            self._print([name for name, _ in self._columns], "message")
-        outcome = letter.outcome
+            self._print(list(self._widths), "message")
+        outcome, place = letter.outcome, str(letter.place)
+        # Half a place would be none. No column can be measured before its last line is there, so it widens on the way.
+        self._widths[_PLACE] = max(self._widths[_PLACE], len(place))
         cells = [
             f"{outcome.finished_at:%Y-%m-%d %H:%M:%S}",
             outcome.reason,
             outcome.step or NONE,
             outcome.document_id,
-            str(letter.place),
+            place,
             _number(outcome.fields["attempts"]),
             str(letter.replays),
             usd(outcome.cost_usd),
             letter.state.value,
         ]
-        self._print(cells[: len(self._columns)], outcome.message)
+        self._print(cells[: len(self._widths)], outcome.message)
 
     def _print(self, cells: list[str], message: str) -> None:
-        widths = [width for _, width in self._columns]
-        line = "  ".join(printable(cell).ljust(width) for cell, width in zip(cells, widths, strict=True))
-        room = max(_LEAST_MESSAGE_CHARACTERS, self._out.width - len(line) - 2) if self._out.is_terminal else None
-        print(f"{line}  {_beginning(printable(message), room or _MESSAGE_CHARACTERS)}".rstrip())
+        widths = self._widths.values()
+        fitted = [_beginning(printable(cell), width) for cell, width in zip(cells, widths, strict=True)]
+        line = "  ".join(set_cell_size(cell, width) for cell, width in zip(fitted, widths, strict=True))
+        room = max(_LEAST_MESSAGE_CHARACTERS, self._out.width - cell_len(line) - 2)
+        shown = _beginning(printable(message), room if self._out.is_terminal else _MESSAGE_CHARACTERS)
+        print(f"{line}  {shown}".rstrip(), file=self._out.file)
 
 
-def _beginning(text: str, characters: int) -> str:
-    return text if len(text) <= characters else text[: characters - 1] + "…"
+def _beginning(text: str, cells: int) -> str:
+    """The text, cut to so many cells of a screen; a character may take two of them."""
+    return text if cell_len(text) <= cells else set_cell_size(text, cells - 1) + "…"
 
 
 def _number(number: int | None) -> str:

@@ -39,11 +39,13 @@ async def dry_run(asked: Redrive) -> int:
     """Say what would be sent and what it may cost, write nothing, and return the exit code.
 
     Raises:
-        BrokerAway, BrokerRefused: as `letters_for_looking`.
+        BrokerAway, BrokerRefused: the broker, or one of the topics, is not there.
     """
     status, out = console(stderr=True), console()
     counts, forecast, sorting = Counts(), Forecast(), asked.sorting()
     with asked.question.link(status.print) as link:
+        # What the real one would end with is to be known from this.
+        await link.topics(dead_letter_topic=asked.question.topic, topic=asked.topic)
         async with letters_for_looking(asked.question, link) as letters:
             with stop_on_signals(lambda: None) as stop:
                 async for letter in letters.until(lambda: stop.signal is not None):

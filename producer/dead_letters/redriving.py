@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, auto
 
-from consumer.contracts import ERROR_HEADER_PREFIX, ORIGINAL_TOPIC_HEADER, REPLAY_COUNT_HEADER, Headers
+from consumer.contracts import (
+    ERROR_HEADER_PREFIX,
+    ORIGINAL_TOPIC_HEADER,
+    REPLAY_COUNT_HEADER,
+    DeadLetterReason,
+    Headers,
+)
 from producer.dead_letters.letter import Letter
 from producer.printable import counted, printable, usd
 
@@ -16,6 +22,9 @@ _KEPT = frozenset(
     ERROR_HEADER_PREFIX + name for name in ("topic", "partition", "offset", "timestamp", "first_failed_at", "cost_usd")
 )
 """The origin, which the service keeps when the record fails again, and what it has cost, to which the service adds."""
+
+_OF_THE_RECORD = (DeadLetterReason.UNDECODABLE, DeadLetterReason.INVALID_EVENT)
+"""What is wrong is in the record itself, whoever is asked."""
 
 
 class Verdict(Enum):
@@ -91,10 +100,12 @@ class Forecast:
     cost_usd: Decimal = Decimal(0)
     known: int = 0
     unknown: int = 0
+    unmended: int = 0
 
     def add(self, letter: Letter) -> None:
         """Count a letter that would be sent."""
         cost = letter.cost_of_a_run
+        self.unmended += letter.outcome.reason in _OF_THE_RECORD
         if cost is None:
             self.unknown += 1
         else:
@@ -104,6 +115,17 @@ class Forecast:
     @property
     def sentences(self) -> Sequence[str]:
         """The forecast in words."""
+        return [*self._cost, *self._unmended]
+
+    @property
+    def _unmended(self) -> list[str]:
+        if not self.unmended:
+            return []
+        them = f"{self.unmended:,} of them {'is' if self.unmended == 1 else 'are'} {' or '.join(_OF_THE_RECORD)}"
+        return [f"{them}: sent again unmended they fail again; export, mend and send them instead"]
+
+    @property
+    def _cost(self) -> list[str]:
         if not self.known:
             return ["what it will cost is not known: no header tells what it has cost"] if self.unknown else []
         cost = (

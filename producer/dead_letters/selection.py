@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from producer.dead_letters.letter import Letter
+from producer.dead_letters.letter import Letter, Source
 from producer.dead_letters.marks import Place, State
 from producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 from producer.printable import counted, printable
@@ -24,11 +24,15 @@ class States(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a dead letter must be like. An empty set, or None, asks for nothing."""
+    """What a dead letter must be like. An empty set, or None, asks for nothing.
+
+    With a `source` beside a `document_id`, one that was first read there is as good as one of that document.
+    """
 
     reasons: frozenset[str] = frozenset()
     steps: frozenset[str] = frozenset()
     document_id: str | None = None
+    source: Source | None = None
     handled_too: bool = False
 
     def fits(self, letter: Letter) -> bool:
@@ -37,8 +41,11 @@ class Wanted:
         return (
             (not self.reasons or outcome.reason in self.reasons)
             and (not self.steps or outcome.step in self.steps)
-            and (self.document_id is None or outcome.document_id == self.document_id)
+            and (self.document_id is None or outcome.document_id == self.document_id or self._is_source_of(letter))
         )
+
+    def _is_source_of(self, letter: Letter) -> bool:
+        return self.source is not None and letter.is_from(self.source)
 
     @property
     def is_narrow(self) -> bool:
@@ -64,7 +71,9 @@ class Selection:
         """The dead letter that a record is; None when it is none, or not a wanted one."""
         outcome = outcome_of(record)
         if isinstance(outcome, Unreadable) or not outcome.is_dead_letter:
-            self._pass_over(record, outcome.problem if isinstance(outcome, Unreadable) else "a result")
+            self._pass_over(
+                record, "no header of it gives a reason" if isinstance(outcome, Unreadable) else "it is a result"
+            )
             return None
         state = states.state_of(Place(record.partition, record.offset), record.timestamp)
         letter = Letter(record=record, outcome=outcome, state=state)
@@ -81,9 +90,11 @@ class Selection:
     @property
     def remarks(self) -> list[str]:
         """What was passed over, a line for each kind."""
-        lines = [f"{self.handled:,} handled already"] if self.handled else []
+        handled = f"{self.handled:,} handled already (redriven or dropped; list --all shows them)"
+        others = "record is no dead letter" if self.unreadable == 1 else "records are no dead letters"
+        lines = [handled] if self.handled else []
         lines += [f"{counted(self.repeats, 'repeat')} of others"] if self.repeats else []
-        lines += [f"{counted(self.unreadable, 'record')} no dead letter"] if self.unreadable else []
+        lines += [f"{self.unreadable:,} {others}"] if self.unreadable else []
         return lines
 
     def _is_new(self, letter: Letter) -> bool:

@@ -1,14 +1,18 @@
 """Outcomes and totals as a person reads them."""
 
+from collections.abc import Iterator, Mapping
+
 from rich.console import Console
 from rich.text import Text
 
+from consumer.contracts import Long
 from producer.following.outcome import Outcome, Unreadable
 from producer.following.tables import cell
 from producer.following.tally import Tally
 from producer.printable import counted, printable, usd
 
 _MESSAGE_CHARACTERS = 300
+_OF_LONG: Mapping[Long, str] = {"split": "split", "head": "head only"}
 
 
 def console(*, stderr: bool = False, soft_wrap: bool = True) -> Console:
@@ -42,6 +46,7 @@ def totals_text(tally: Tally) -> str:
         f"tokens: {usage.input_tokens:,} in ({usage.cached_tokens:,} cached), {usage.output_tokens:,} out",
         f"cost: {usd(tally.cost_usd)}",
     ]
+    spent += [f"saved: {usd(tally.saved_usd)}"] if tally.saved_usd else []
     rate = tally.documents_per_hour
     spent += [f"{rate:,.0f} documents an hour"] if rate is not None else []
     return f"{', '.join(counts)}\n{' · '.join(spent)}"
@@ -64,13 +69,21 @@ def _result(outcome: Outcome) -> Text:
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     text = Text()
     text.append(printable(outcome.document_id), style="bold")
-    text.append(
-        f"  {usage.input_tokens:,}{cached} → {usage.output_tokens:,} tokens  {usd(outcome.cost_usd)}", style="dim"
-    )
+    told = [f"{usage.input_tokens:,}{cached} → {usage.output_tokens:,} tokens", usd(outcome.cost_usd)]
+    told += [f"saved {usd(outcome.saved_usd)}"] if outcome.saved_usd else []
+    text.append("".join(f"  {one}" for one in [*told, *_of_long(outcome)]), style="dim")
     for name, value in outcome.outputs.items():
         text.append(f"\n  {printable(name)}: ", style="cyan")
         text.append(printable(cell(value)))
     return text
+
+
+def _of_long(outcome: Outcome) -> Iterator[str]:
+    """What was done about a document too large for one call, with the tasks unless it was all of them."""
+    for how, words in _OF_LONG.items():
+        tasks = [task for task in outcome.long if outcome.long[task] == how]
+        if tasks:
+            yield words if outcome.outputs.keys() <= set(tasks) else f"{words} ({printable(', '.join(tasks))})"
 
 
 def _dead_letter(outcome: Outcome) -> Text:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, Usage, plain_decimal, rfc3339
+from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, Long, Usage, plain_decimal, rfc3339
 from producer.following.originals import document_id_of, event_in, metadata_of
 
 IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finished_at", "pipeline_version")
@@ -52,6 +52,8 @@ class Outcome:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
+    saved_usd: Decimal = Decimal(0)
+    long: Mapping[str, Long] = field(default_factory=dict)
     finished_at: datetime
     identities: tuple[str, ...]
     fields: Mapping[str, Any]
@@ -104,9 +106,18 @@ def _other_version(error: ValidationError) -> int | None:
 
 
 def _first_problem(error: ValidationError) -> str:
+    """What keeps a record from being a result, in a person's words and not in the validator's."""
     first = error.errors(include_input=False)[0]
     field_name = ".".join(str(part) for part in first["loc"])
-    return f"{field_name}: {first['msg']}" if field_name else first["msg"]
+    match first["type"]:
+        case "json_invalid":
+            return "it is no JSON"
+        case "missing":
+            return f"it has no {field_name}"
+        case "extra_forbidden":
+            return f"it has a field {field_name}, which no result has"
+        case _:
+            return f"{field_name} is not as a result has it" if field_name else "it is no JSON object"
 
 
 def _flaw(result: DocumentResult) -> str:
@@ -116,8 +127,9 @@ def _flaw(result: DocumentResult) -> str:
     """
     if any(moment.tzinfo is None or moment.year in _EDGES for moment in (result.started_at, result.finished_at)):
         return "a time without a zone, or at the end of all times"
-    if result.cost_usd and not (result.cost_usd > 0 and _LEAST_DIGIT <= result.cost_usd.adjusted() <= _LARGEST_DIGIT):
-        return "cost_usd: no sum of money"
+    for name, amount in (("cost_usd", result.cost_usd), ("saved_usd", result.saved_usd)):
+        if amount and not (amount > 0 and _LEAST_DIGIT <= amount.adjusted() <= _LARGEST_DIGIT):
+            return f"{name}: no sum of money"
     if not all(0 <= tokens <= _LARGEST_COUNT for tokens in result.usage.model_dump().values()):
         return "usage: no number of tokens"
     if metadata_of({"metadata": result.metadata}) != result.metadata:
@@ -135,6 +147,8 @@ def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
         outputs=result.outputs,
         usage=result.usage,
         cost_usd=result.cost_usd,
+        saved_usd=result.saved_usd,
+        long=result.long,
         finished_at=result.finished_at,
         identities=(f"result {result.result_id}", life),
         fields={"kind": "result", **{name: published[name] for name in IN_BOTH}, **published},

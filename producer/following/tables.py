@@ -20,10 +20,12 @@ _AFTER_OUTPUTS = (
     "output_tokens",
     "cached_tokens",
     "cost_usd",
+    "saved_usd",
     "attempts",
     "finished_at",
     "mode",
     "models",
+    "long",
     "pipeline_version",
     "result_id",
     "source_topic",
@@ -154,6 +156,7 @@ def _row(outcome: Outcome) -> dict[str, str]:
         **outcome.fields,
         **outcome.fields.get("usage", {}),
         **{f"source_{name}": value for name, value in outcome.fields["source"].items()},
+        "long": [f"{task}: {how}" for task, how in outcome.long.items()],
     }
     row = {name: cell(fields.get(name)) for name in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS)}
     return row | {_column(name): cell(value) for name, value in outcome.outputs.items()}

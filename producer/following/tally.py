@@ -22,6 +22,7 @@ class Tally:
     of_other_versions: int = 0
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
+    saved_usd: Decimal = Decimal(0)
     reasons: Counter[str] = field(default_factory=Counter)
     _pace: Pace = field(default_factory=Pace)
     _seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -53,6 +54,7 @@ class Tally:
             self.results += 1
         self.usage += outcome.usage
         self.cost_usd += outcome.cost_usd
+        self.saved_usd += outcome.saved_usd
         self._pace.add(outcome.finished_at)
         return True
 

@@ -50,6 +50,7 @@ class Lab:
             metrics=self.metrics,
             max_attempts=changes.pop("max_attempts", 3),
             context_tokens=changes.pop("context_tokens", None),
+            **({"until_it_is_of_use": changes.pop("until_it_is_of_use")} if "until_it_is_of_use" in changes else {}),
             sleep=sleep or self.sleep,
         )
         self.memory = Memory(store=changes.pop("store", NoSteps()), provider="", metrics=self.metrics)

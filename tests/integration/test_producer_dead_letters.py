@@ -74,7 +74,7 @@ async def test_an_empty_topic_and_a_missing_one(wire: Wire) -> None:
     code, _, err = await ran(wire, "list")
     assert code == Exit.FAULT
     assert err.startswith(f"docsluice-producer: there is no topic {wire.topics['dead_letter']} on ")
-    assert "--dead-letter-topic names another" in err
+    assert err.endswith(": the service makes it when it first runs; --dead-letter-topic names another\n")
     await wire.create_topics()
     for command in (["list"], ["redrive"], ["export", "--to", "-"], ["drop", "--everything", "--yes"]):
         code, _, _ = await ran(wire, *command)
@@ -106,11 +106,26 @@ async def test_one_is_shown_by_id_or_place(wire: Wire) -> None:
     code, out, err = await ran(wire, "show", "0@1")
     assert (code, err) == (Exit.DONE, "")
     assert out.startswith("d2  0@1 of ")
-    for name in ("d3", "0@3", "7@0"):
+    code, out, err = await ran(wire, "show", f"{wire.topics['input']}/0@1")
+    assert (code, out.splitlines()[0]) == (Exit.DONE, f"d1  0@2 of {wire.topics['dead_letter']}, open")
+    assert err == "earlier ones of this document: 0@0 (open)\n"
+    for name in ("d3", "0@3", "7@0", f"{wire.topics['input']}/0@3", "documents/0@1"):
         code, out, err = await ran(wire, "show", name)
         assert (code, out) == (Exit.FAULT, "")
         assert err.startswith("there is no dead letter ")
         assert name in err
+
+
+async def test_one_that_a_filter_leaves_out_is_named(wire: Wire) -> None:
+    """Who asks for one under another reason or step is told under which it is."""
+    await wire.create_topics()
+    await fill(wire, [1])
+    for flag in (["--reason", "refused"], ["--step", "keywords"]):
+        code, out, err = await ran(wire, "show", "d1", *flag)
+        assert (code, out) == (Exit.FAULT, "")
+        assert err.endswith("; there is one of reason invalid_answer, step summary: 0@0\n")
+    code, out, _ = await ran(wire, "show", "d1", "--reason", "invalid_answer", "--step", "summary")
+    assert (code, out.splitlines()[0]) == (Exit.DONE, f"d1  0@0 of {wire.topics['dead_letter']}, open")
 
 
 async def test_an_export_is_sent_again(wire: Wire, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from producer.exits import Exit
 from producer.link import Link
 from tests.fakes.dead_letters import event
 from tests.integration.dead_letter_topic import fill, listed, on, ran, redriven, replays
-from tests.integration.producer_process import producer, said
+from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Record, Wire, serving
 
 
@@ -54,7 +54,10 @@ async def test_records_go_back_as_they_were(wire: Wire) -> None:
         assert replays(one) == b"1"
     assert {line["state"] for line in await listed(wire, "--all")} == {"redriven"}
     code, out, _ = await ran(wire, "redrive")
-    assert out.splitlines() == [f"redriven 0 dead letters to {wire.topics['input']}", "250 handled already"]
+    assert out.splitlines() == [
+        f"redriven 0 dead letters to {wire.topics['input']}",
+        "250 handled already (redriven or dropped; list --all shows them)",
+    ]
     assert await wire.count("input") == 250
 
 
@@ -91,6 +94,17 @@ async def test_a_dry_run_writes_nothing(wire: Wire) -> None:
     assert "1 dead letter passed over: first read in mails (--topic mails sends them there)" in out
     assert await wire.count("input") == 0
     assert len(await listed(wire)) == 5
+
+
+async def test_a_dry_run_wants_the_topics_of_the_real_one(wire: Wire) -> None:
+    """A topic that is not there to be sent to is the same error."""
+    await wire.create_topics()
+    await fill(wire, [1])
+    ended = [await run(*on(wire, "redrive", *flags), "--topic", "nowhere") for flags in (["--dry-run"], [])]
+    assert ended[0] == ended[1]
+    code, out, err = ended[0]
+    assert (code, out) == (Exit.FAULT, "")
+    assert err.startswith("docsluice-producer: there is no topic nowhere on ")
 
 
 async def test_the_guard_against_loops(wire: Wire) -> None:
@@ -136,7 +150,7 @@ async def test_a_redrive_killed_in_the_middle_sends_nothing_twice(wire: Wire) ->
     keys = [one.key for one in await redriven(wire)]
     assert len(keys) == 3_000
     assert set(keys) == {b"d%d" % number for number in range(3_000)}
-    assert out.splitlines()[1].endswith(" handled already")
+    assert out.splitlines()[1].endswith(" handled already (redriven or dropped; list --all shows them)")
     assert await listed(wire) == []
 
 
@@ -173,7 +187,10 @@ async def test_a_second_redrive_takes_over(wire: Wire) -> None:
         first_out, err = await first.communicate()
         assert first.returncode == Exit.FAULT
     (line,) = err.decode().splitlines()
-    assert line.startswith(f"stopped: another redrive or drop of {wire.topics['dead_letter']} has begun")
+    assert line == (
+        f"stopped: another redrive or drop of {wire.topics['dead_letter']} has begun, so this one ends: what it has"
+        " done is marked, and what neither has done stays open"
+    )
     counts = [int(text.split()[1].replace(",", "")) for text in (first_out.decode(), out)]
     assert sum(counts) == 2_000
     keys = [one.key for one in await redriven(wire)]

@@ -290,6 +290,22 @@ async def test_a_waiter_cancelled_just_as_it_was_admitted_gives_everything_back(
     assert desk.available("tokens") == pytest.approx(100)
 
 
+async def test_a_call_that_was_never_made_has_spent_nothing() -> None:
+    """Unlike one that is cut off, of which nobody knows what it took."""
+    spent = []
+    for is_made in (True, False):
+        desk = Desk(tokens_per_minute=12_000, budget=Budget(usd_per_hour=Decimal(4)))
+        call = await desk.call(60, 40, cost_usd=Decimal(1))
+        desk.timer.advance(1)
+        await settled()
+        assert call.permit is not None
+        if not is_made:
+            call.permit.unused()
+        await call.cancel()
+        spent.append(desk.admission.budget_spent_ratios()["hour"])
+    assert spent == [0.25, 0]
+
+
 async def test_what_a_cancelled_waiter_gives_back_admits_the_next() -> None:
     """Nobody has to come by for the next one to be let out."""
     desk = Desk(max_concurrency=1)

@@ -699,6 +699,41 @@ async def test_a_document_too_large_for_all() -> None:
     assert _asked(told) == ["small", "smaller"]
 
 
+def _no_room_for_a_remedy(answer: Answer) -> Replies:
+    """A first choice that answers badly, and to which every remedy is too large; the second one is well."""
+
+    def reply(request: ChatRequest) -> Reply:
+        if request.model != "first":
+            return right(request)
+        is_remedy = len(request.messages) > 2 or request.sampling.max_output_tokens != 77
+        too_large = RecordRejected(DeadLetterReason.TOO_LARGE, "context length", model="first")
+        return too_large if is_remedy else answer
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(NONSENSE, DeadLetterReason.INVALID_ANSWER), (_CUT, DeadLetterReason.TRUNCATED)]
+)
+async def test_a_remedy_that_is_too_large_makes_no_document_so(answer: Answer, reason: DeadLetterReason) -> None:
+    """It stays what it was, and the next model is asked; with none left it is not cut to pieces for it either."""
+    task = {"name": "k", "prompt": "P", "output": {"type": "text"}, "max_output_tokens": 77, "long": "split"}
+    reply = _no_room_for_a_remedy(answer)
+    assert await Lab(reply, steps=steps({**task, "model": ["first", "second"]})).analyze() == {"k": "words"}
+    alone = Lab(reply, steps=steps({**task, "model": "first"}))
+    assert (await alone.rejection()).reason is reason
+    assert len(alone.client.requests) == 2
+
+
+@pytest.mark.parametrize("chain", [("small", "large"), ("large", "small")])
+async def test_a_document_that_one_model_has_read_is_not_too_large(chain: tuple[str, str]) -> None:
+    """Whatever that one had to say of it is the reason, and not that the other one has no room."""
+    lab = Lab(lambda _: JUDGED[0][0], steps=_chain(*chain), context_tokens={"small": 10})
+    rejection = await lab.rejection()
+    assert (rejection.reason, rejection.model) == (DeadLetterReason.REFUSED, "large")
+    assert _asked(lab) == ["large"]
+
+
 _BAD_ANSWERS = [
     (RecordRejected(DeadLetterReason.REJECTED, "no", model="first"), 1),
     (JUDGED[0][0], 1),

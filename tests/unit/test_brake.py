@@ -9,12 +9,13 @@ import pytest
 import structlog
 
 from consumer.analysis import Analyzer
-from consumer.contracts import OutputValue
+from consumer.contracts import DocumentResult, OutputValue
 from consumer.errors import ProviderUnavailable
 from consumer.kafka.records import Outgoing, Record
 from consumer.llm.chat import ChatRequest
 from consumer.spending import Spending
-from tests.fakes.chat import Reply, in_turn, right, say
+from consumer.store.memory_steps import MemorySteps
+from tests.fakes.chat import Reply, by_step, in_turn, right, say
 from tests.fakes.outbox import FakeOutbox
 from tests.fakes.samples import document, record
 from tests.fakes.timer import settled
@@ -163,6 +164,23 @@ async def test_what_failed_before_is_remembered() -> None:
     await asyncio.gather(*tasks)
     (outgoing,) = [one for one in line.outbox.to(RESULTS) if one.key == b"d0"]
     assert b'"attempts":2,' in (outgoing.value or b"")
+
+
+async def test_what_was_saved_is_counted_once() -> None:
+    """A document with one step in the store that is sent back before its first call finds it there again."""
+    store = MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
+    line = Line(by_step({"category": [REFUSED]}), max_dead_letters=3, max_concurrency=1, store=store)
+    await line.process(document())
+    line.client.hold()
+    tasks = await _started(line, [*_docs(1), document()])  # the first one has the only place
+    tasks += await _started(line, [record(b"not JSON", key=key) for key in (b"x", b"y")])
+    line.client.release()
+    await settled(30)
+    line.brake.go_on()
+    await asyncio.gather(*tasks)
+    found = [DocumentResult.model_validate_json(one.value or b"") for one in line.outbox.to(RESULTS)]
+    (again,) = [one for one in found if one.saved_usd]
+    assert (again.attempts, again.saved_usd) == (1, again.cost_usd)
 
 
 async def test_a_whole_queue_that_is_held_is_not_let_go_at_once() -> None:

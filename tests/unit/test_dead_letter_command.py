@@ -38,11 +38,17 @@ def flags(command: str) -> list[argparse.Action]:
         (["list", "--limit", "0"], "--limit", " list"),
         (["redrive", "--per-second", "0"], "--per-second", " redrive"),
         (["redrive", "--force", "--max-replays", "2"], "--max-replays", " redrive"),
+        (["redrive", "--force", "--max-replays", "3"], "--max-replays", " redrive"),
+        (["redrive", "--max-replays", "3", "--force"], "--force", " redrive"),
         (["export"], "--to", " export"),
         (["export", "--to", "out.csv"], "--to out.csv", " export"),
         (["drop", "--yes"], "--everything", " drop"),
         (["drop", "--limit", "3", "--yes"], "--everything", " drop"),
         (["drop", "--everything"], "--yes", " drop"),
+        *(
+            (["drop", "--everything", "--yes", flag, value], "choose one: --everything, or --reason", " drop")
+            for flag, value in (("--reason", "refused"), ("--step", "summary"), ("--since", "1d"), ("--id", "d1"))
+        ),
         (["drop", "--reason", "refused"], "--yes", " drop"),
     ],
 )

@@ -27,14 +27,16 @@ def of_value(value: bytes, **kept: Any) -> dict[str, Any]:
 
 
 def test_an_export_has_all_there_is() -> None:
-    """The fields of `list --json`, every header as text, and the document at the top level."""
+    """The document at the top level, before the fields of `list --json` and each header as text but for the trace."""
     one = letter(fetched(1, own=[("own", b"\xff")]), state=State.DROPPED)
     fields = exported(one)
     assert {name: fields[name] for name in one.fields} == one.fields
     assert (fields["place"], fields["state"], fields["kind"]) == ("0@1", "dropped", "dead_letter")
     assert {name: fields[name] for name in SENDABLE} == SENDABLE
     assert fields["headers"]["own"] == "\N{REPLACEMENT CHARACTER}"
-    assert fields["headers"]["__docsluice.errors.exception.stacktrace"].startswith("Traceback")
+    assert list(fields)[:4] == [*SENDABLE, "kind"]
+    assert fields["headers"]["__docsluice.errors.exception.message"] == "not what the schema asks for"
+    assert "__docsluice.errors.exception.stacktrace" not in fields["headers"]
     assert "value" not in fields
 
 
@@ -103,18 +105,37 @@ def test_other_rows_keep_such_columns(tmp_path: Path) -> None:
     assert json.loads(document.value)["metadata"] == {"kind": "dead_letter", "place": "Hà Nội"}
 
 
-def shown(record: Any, *, bounded: bool = False) -> str:
-    return "\n".join(_lines(letter(record), "documents.dlq", bounded=bounded))
+def shown(record: Any, *, bounded: bool = False, with_trace: bool = False) -> str:
+    return "\n".join(_lines(letter(record), "documents.dlq", bounded=bounded, with_trace=with_trace))
 
 
 def test_a_dead_letter_is_shown_whole() -> None:
-    """What happened, each header, the trace with its indentation, and the text."""
+    """What happened, the text with its indentation, and then each header."""
     text = shown(fetched(1, own=[("own", b"mine")], value=event("d1", "Line one.\n  Line two.")))
     assert text.startswith("d1  0@1 of documents.dlq, open\ninvalid_answer at analyze summary: not what")
-    assert "after 3 calls, $0.5; sent again 0 times before" in text
-    assert "  own: mine\n" in text
-    assert "\n    File x\n" in text
-    assert text.endswith("\n  Line one.\n    Line two.")
+    assert "after 3 calls in its last run; $0.5 in all of its runs, sent again 0 times" in text
+    document, headers, trace = text.split("\n\n")[1:]
+    assert document.endswith("\n  Line one.\n    Line two.")
+    assert "  own: mine\n" in headers
+    assert "exception.message: not what" in headers
+    assert trace == "stack trace: --trace shows it"
+
+
+@pytest.mark.parametrize(
+    ("reason", "with_trace", "is_shown"),
+    [("refused", False, False), ("refused", True, True), ("unexpected", False, True)],
+)
+def test_a_stack_trace_is_shown_where_it_helps(reason: str, *, with_trace: bool, is_shown: bool) -> None:
+    """Of a bug it is what to report, of anything else only who asks for it wants it; with its indentation."""
+    text = shown(fetched(1, reason=reason), with_trace=with_trace)
+    assert text.endswith("\nstack trace\n  Traceback (most recent call last):\n    File x\n  RecordRejected: no") == (
+        is_shown
+    )
+
+
+def test_no_stack_trace_is_not_spoken_of() -> None:
+    """Where the headers have none there is none to ask for."""
+    assert "stack trace" not in shown(fetched(1, exception_stacktrace=None))
 
 
 @pytest.mark.parametrize("value", [b"\x1b[2Jwiped", event("d1", "\x1b[2Jwiped")])
@@ -130,7 +151,7 @@ def test_nothing_shown_can_move_the_cursor(value: bytes) -> None:
         exception_message="\x1b[2J",
         exception_stacktrace="\x1b[2J\r\nline",
     )
-    text = shown(record)
+    text = shown(record, with_trace=True)
     assert "wiped" in text
     assert all(one == "\n" or one.isprintable() or one == "\N{REPLACEMENT CHARACTER}" for one in text)
 
@@ -148,6 +169,6 @@ def test_a_long_document_is_cut_on_a_terminal_only() -> None:
 
 def test_bytes_that_are_no_text_are_not_shown() -> None:
     """Only how many there are."""
-    assert shown(fetched(1, value=b"\xff\x00")).endswith(
-        "value: 2 bytes that are no UTF-8; `export` writes it as value_base64"
+    assert "\nvalue: 2 bytes that are no UTF-8; `export` writes it as value_base64\n" in shown(
+        fetched(1, value=b"\xff\x00")
     )

@@ -96,6 +96,23 @@ def test_a_forecast_sums_what_a_run_has_cost() -> None:
     assert unknown == "no cost is known of 1 dead letter"
 
 
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        (["refused", "unexpected"], []),
+        (["undecodable", "refused"], ["1 of them is undecodable or invalid_event: "]),
+        (["undecodable", "invalid_event"], ["2 of them are undecodable or invalid_event: "]),
+    ],
+)
+def test_a_forecast_tells_what_no_redrive_mends(reasons: list[str], said: list[str]) -> None:
+    """A record that could not be read cannot be read the next time either, and is to be mended and sent instead."""
+    forecast = Forecast()
+    for number, reason in enumerate(reasons):
+        forecast.add(letter(fetched(number, reason=reason)))
+    assert [line[: len(start)] for line, start in zip(forecast.sentences[1:], said, strict=True)] == said
+    assert all("export" in line for line in forecast.sentences[1:])
+
+
 def test_a_forecast_of_nothing_known_says_so() -> None:
     """It is no $0."""
     forecast = Forecast()

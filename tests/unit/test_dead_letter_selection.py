@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from producer.dead_letters.counts import Counts
+from producer.dead_letters.letter import Source, source_in
 from producer.dead_letters.marks import Mark, Marks, Place, State
 from producer.dead_letters.selection import Selection, Wanted
 from tests.fakes.dead_letters import fetched, letter
@@ -40,6 +41,9 @@ def marked(record: Fetched, state: State, *, timestamp_ms: int | None = None) ->
         ({"steps": frozenset({"keywords"})}, []),
         ({"document_id": "d3"}, [3]),
         ({"reasons": frozenset({"refused"}), "document_id": "d3"}, []),
+        ({"document_id": "documents/0@2", "source": Source("documents", 0, 2)}, [2]),
+        ({"document_id": "d1", "source": Source("documents", 0, 2)}, [1, 2]),
+        ({"document_id": "mails/0@2", "source": Source("mails", 0, 2)}, []),
     ],
 )
 def test_filters_narrow_the_choice(wanted: dict[str, Any], offsets: list[int]) -> None:
@@ -48,13 +52,30 @@ def test_filters_narrow_the_choice(wanted: dict[str, Any], offsets: list[int]) -
     assert taken(selection(**wanted), *records) == offsets
 
 
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("documents/0@150", Source("documents", 0, 150)),
+        ("a.b-c_d/12@9000000000", Source("a.b-c_d", 12, 9_000_000_000)),
+        ("0@150", None),
+        ("a/b/0@150", None),
+        ("documents/0@", None),
+        ("mail/17", None),
+    ],
+)
+def test_a_source_place_is_told_from_an_id(text: str, source: Source | None) -> None:
+    """It is `topic/partition@offset`, as the service's log names a record."""
+    assert source_in(text) == source
+    assert source is None or str(source) == text
+
+
 @pytest.mark.parametrize("state", [State.REDRIVEN, State.DROPPED])
 def test_what_is_handled_is_passed_over(state: State) -> None:
     """It is counted, and taken when asked for, with its state."""
     record = fetched(1)
     chosen = selection()
     assert taken(chosen, record, marks=marked(record, state)) == []
-    assert chosen.remarks == ["1 handled already"]
+    assert chosen.remarks == ["1 handled already (redriven or dropped; list --all shows them)"]
     found = selection(handled_too=True).take(record, marked(record, state))
     assert found is not None
     assert found.fields["state"] == state.value
@@ -99,9 +120,17 @@ def test_what_is_no_dead_letter_is_named_and_counted() -> None:
     junk = Fetched(value=b"\x1b[2Jjunk", topic="documents.dlq")
     of_result = Fetched(value=result().model_dump_json().encode(), topic="documents.dlq")
     assert taken(chosen, *[junk] * 20, of_result) == []
-    assert chosen.remarks == ["21 records no dead letter"]
-    assert len(said) == 10
-    assert said[0].startswith("0@7: no dead letter: ")
+    assert chosen.remarks == ["21 records are no dead letters"]
+    assert said == ["0@7: no dead letter: no header of it gives a reason"] * 10
+
+
+def test_a_result_among_dead_letters_is_named_as_such() -> None:
+    """Somebody has given two topics one name."""
+    said: list[str] = []
+    chosen = Selection(wanted=Wanted(), say=said.append)
+    assert taken(chosen, Fetched(value=result().model_dump_json().encode(), topic="documents.dlq")) == []
+    assert said == ["0@7: no dead letter: it is a result"]
+    assert chosen.remarks == ["1 record is no dead letter"]
 
 
 def test_counts_are_by_reason_and_step() -> None:
@@ -118,6 +147,20 @@ def test_counts_are_by_reason_and_step() -> None:
     assert first.split() == ["invalid_answer", "summary", "2", "2026-01-02T00:00:00.000Z", "$1"]
     assert second.split() == ["undecodable", "-", "1", "2026-01-01T12:30:00.000Z", "$0"]
     assert total == "3 dead letters, $1 spent on them"
+
+
+def test_what_a_redriven_one_has_cost_is_counted_in_its_next_life() -> None:
+    """Cost goes along when a record is sent again, so that it would be counted twice; the sum says what it is of."""
+    counts = Counts()
+    for one in (
+        letter(fetched(1), state=State.REDRIVEN),
+        letter(fetched(1, replay_count="1", cost_usd="0.75")),
+        letter(fetched(2), state=State.DROPPED),
+    ):
+        counts.add(one)
+    _, row, total = counts.lines
+    assert row.split() == ["invalid_answer", "summary", "3", "2026-01-01T12:30:00.000Z", "$1.25"]
+    assert total == "3 dead letters, $1.25 spent on those that are not redriven"
 
 
 def test_no_counts_are_one_line() -> None:

@@ -162,6 +162,32 @@ async def test_parts_that_would_cost_too_much_are_not_asked_about() -> None:
     assert lab.client.requests == []
 
 
+async def test_parts_that_are_paid_for_cost_nothing() -> None:
+    """A document that comes again is not turned away for what it had cost before."""
+    store = MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
+    long = _long("split", CATEGORY)
+    first = Lab(_with_context(400), steps=long, context_tokens={MODEL: 400}, store=store)
+    await first.analyze(TEXT)
+    text, most = TEXT + ".", _cost_of(TEXT) * Decimal("1.2")
+    again = Lab(_with_context(400), steps=long, context_tokens={MODEL: 400}, store=store, max_cost_usd=most)
+    await again.analyze(TEXT[:1])  # what an answer costs is known from now on
+    assert await again.analyze(text)
+    assert 1 < len(again.client.requests) < len(first.client.requests)
+
+
+async def test_the_head_alone_counts_towards_the_bound_on_cost() -> None:
+    """Of a document of which no more is asked about."""
+    lab = Lab(_with_context(700), steps=_long("head"), context_tokens={MODEL: 700}, max_cost_usd=_cost_of(TEXT[:2_500]))
+    assert await lab.analyze(TEXT)
+
+
+async def test_the_head_of_what_begins_with_blanks() -> None:
+    """Nothing could be said of those."""
+    lab = Lab(_with_context(400), steps=_long("head"), context_tokens={MODEL: 400})
+    await lab.analyze("\n \n" * 2_000 + TEXT)
+    assert _read(lab)[0].startswith("Paragraph 0")
+
+
 async def test_a_model_that_only_repeats_is_not_asked_for_ever() -> None:
     """What was said of the parts must be shorter than they are."""
 
@@ -172,6 +198,11 @@ async def test_a_model_that_only_repeats_is_not_asked_for_ever() -> None:
 
     lab = Lab(echo, steps=_long("split"), context_tokens={MODEL: 400})
     assert "no shorter" in str(await _rejection(lab))
+
+
+def _cost_of(text: str) -> Decimal:
+    """What asking about a text costs, its answer aside."""
+    return Decimal(len(text) // TOKENS_A_BYTE) / 10**6
 
 
 async def _rejection(lab: Lab, text: str = TEXT) -> RecordRejected:

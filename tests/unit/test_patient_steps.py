@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import structlog
 
 from consumer.errors import StoreGone
+from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps
 from consumer.store.patient_steps import WAIT_SECONDS, PatientSteps
 from consumer.store.steps import PaidStep, StoreAway
-from tests.fakes.timer import FakeSleep, ManualTimer
+from tests.fakes.lab import Lab
+from tests.fakes.samples import steps
+from tests.fakes.timer import FakeSleep, ManualTimer, settled
 
 PAID = PaidStep(outputs={"a": "b"}, models={"a": "m"})
 
@@ -37,10 +42,35 @@ class Moody(MemorySteps):
         await super().put(fingerprint, step)
 
 
-def _patient(store: Moody, *, is_optional: bool = False) -> tuple[PatientSteps, ManualTimer]:
+class Pause:
+    """Sleeping that takes until somebody ends it."""
+
+    def __init__(self) -> None:
+        self.is_over = asyncio.Event()
+
+    async def __call__(self, _seconds: float) -> None:
+        await self.is_over.wait()
+
+
+class Full(MemorySteps):
+    """A store that can be read, and not written to."""
+
+    def __init__(self) -> None:
+        super().__init__(max_bytes=10**6, max_age_seconds=10**6)
+        self.is_full = True
+
+    async def put(self, fingerprint: str, step: PaidStep) -> None:
+        if self.is_full:
+            raise StoreAway("the disk is full")
+        await super().put(fingerprint, step)
+
+
+def _patient(
+    store: MemorySteps, *, is_optional: bool = False, sleep: Pause | None = None
+) -> tuple[PatientSteps, ManualTimer]:
     timer = ManualTimer()
-    sleep = FakeSleep(on_sleep=timer.advance)
-    return PatientSteps(store=store, is_optional=is_optional, clock=timer.time, sleep=sleep), timer
+    quick = FakeSleep(on_sleep=timer.advance)
+    return PatientSteps(store=store, is_optional=is_optional, clock=timer.time, sleep=sleep or quick), timer
 
 
 async def test_a_store_that_comes_back_has_lost_nothing() -> None:
@@ -62,7 +92,6 @@ async def test_a_store_that_stays_away_stops_the_service() -> None:
     with pytest.raises(StoreGone, match=r"DOCSLUICE_STORE_URL.*connection refused.*DOCSLUICE_STORE_OPTIONAL"):
         await patient.get("f")
     assert timer.time() - began == pytest.approx(WAIT_SECONDS, abs=2)
-    assert patient.why_away == "connection refused"
 
 
 async def test_an_optional_store_is_passed_by() -> None:
@@ -82,3 +111,66 @@ async def test_an_optional_store_is_passed_by() -> None:
     await patient.put("f", PAID)
     assert await patient.get("f") == PAID
     assert patient.why_away is None
+
+
+@pytest.mark.parametrize("is_optional", [True, False])
+async def test_a_store_that_can_be_read_is_not_back_by_that(*, is_optional: bool) -> None:
+    """Of one that is full it is said once that it is away, and once that it is back, however often it is read."""
+    store = Full()
+    await MemorySteps.put(store, "known", PAID)
+    patient, timer = _patient(store, is_optional=is_optional, sleep=Pause())
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            put = asyncio.create_task(patient.put("f", PAID))
+            await settled()
+            assert await patient.get("known") == PAID
+            assert patient.why_away == "the disk is full"
+            put.cancel()
+            timer.advance(10)
+        store.is_full = False
+        await patient.put("f", PAID)
+    assert [entry["event"] for entry in logs] == ["store.away", "store.back"]
+
+
+async def test_while_an_answer_cannot_be_kept_no_other_is_asked_for() -> None:
+    """Whoever has a place in the queue holds on to it, and what is known is answered."""
+    store, pause = Full(), Pause()
+    await MemorySteps.put(store, "known", PAID)
+    patient, _ = _patient(store, sleep=pause)
+    lab = Lab(store=patient, until_it_is_of_use=patient.nobody_waits_to_put, steps=steps()[:1])
+    tasks = [asyncio.create_task(lab.analyzer.analyze("first", Spending()))]
+    await settled()
+    tasks += [asyncio.create_task(lab.analyzer.analyze(f"text {number}", Spending())) for number in range(20)]
+    await settled()
+    assert len(lab.client.requests) == 1
+    assert await patient.get("known") == PAID
+    tasks.pop().cancel()
+    store.is_full = False
+    pause.is_over.set()
+    await asyncio.gather(*tasks)
+    assert len(lab.client.requests) == 20
+
+
+async def test_a_store_that_nobody_waits_for_is_not_said_to_be_away() -> None:
+    """Its documents may have gone to another replica, and nobody here would find out that it is back."""
+    patient, _ = _patient(Moody(away_for=10**6), sleep=Pause())
+    get = asyncio.create_task(patient.get("f"))
+    await settled()
+    assert patient.why_away == "connection refused"
+    get.cancel()
+    await settled()
+    assert patient.why_away is None
+
+
+async def test_in_a_drain_an_answer_that_cannot_be_kept_is_published_all_the_same() -> None:
+    """Its document ends with it, and needs it no more."""
+    store, pause = Full(), Pause()
+    patient, _ = _patient(store, sleep=pause)
+    lab = Lab(store=patient, steps=steps()[:1])
+    answered = asyncio.create_task(lab.analyzer.analyze("text", Spending()))
+    await settled()
+    assert not answered.done()
+    patient.leave()
+    pause.is_over.set()
+    assert await answered
+    assert await lab.analyze("another")

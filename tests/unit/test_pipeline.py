@@ -41,6 +41,7 @@ from consumer.llm.chat import ChatRequest
 from consumer.pipeline import Identity, Pipeline
 from consumer.remembering import Memory
 from consumer.store.memory_steps import NoSteps
+from consumer.store.steps import StepStore
 from consumer.telemetry.catalogue import PREFIX
 from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
@@ -65,6 +66,7 @@ class Line:
         max_concurrency: int = 10,
         max_dead_letters: int = 0,
         max_ratio: float = 1.0,
+        store: StepStore | None = None,
     ) -> None:
         self.client = FakeChatClient(reply)
         self.outbox = outbox or FakeOutbox()
@@ -85,7 +87,7 @@ class Line:
             steps=steps(mode=mode),
             asker=asker,
             triage=Triage(asker=asker, metrics=self.metrics),
-            memory=Memory(store=NoSteps(), provider="", metrics=self.metrics),
+            memory=Memory(store=store or NoSteps(), provider="", metrics=self.metrics),
         )
         identity = Identity(
             group_id="docsluice",

@@ -121,6 +121,25 @@ def test_wrong_arguments_are_told_where_the_right_ones_are(
     assert capsys.readouterr().err.endswith(f"; see {command} --help\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--vers"], "COMMAND"),
+        (["send", "-", "--dry"], "--dry"),
+        (["follow", "--from"], "--from"),
+        (["dead-letters", "redrive", "--to", "documents"], "--to documents"),
+        (["dead-letters", "redrive", "--f"], "--f"),
+        (["dead-letters", "drop", "--ev", "--y"], "--ev --y"),
+    ],
+)
+def test_no_flag_is_guessed_from_its_beginning(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part of a flag's name is no flag, of any command."""
+    assert main(arguments) == Exit.WRONG_USAGE
+    assert named in capsys.readouterr().err
+
+
 def test_a_bad_setting_is_exit_code_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A setting of the environment that cannot work is named like an argument."""
     monkeypatch.setenv("DOCSLUICE_KAFKA_SECURITY_PROTOCOL", "SASL_SSL")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 import ssl
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from aiokafka.errors import (
 )
 
 from producer import connection
-from producer.connection import Broker, ClientLog, broker_from, patiently, settings
+from producer.connection import Broker, ClientLog, broker_from, explained, patiently, settings
 from producer.faults import BrokerAway, BrokerRefused, WrongUsage
 
 PASSWORD = "correct horse battery staple"
@@ -119,8 +121,59 @@ async def attempted(attempt: Attempts, *, said: list[str] | None = None) -> str:
 async def test_a_broker_that_is_away_is_one_line_with_the_cause() -> None:
     """The line says where we looked and what the client's log says went wrong, not "unable to bootstrap"."""
     attempt = Attempts(KafkaConnectionError("Unable to bootstrap"), cause=ConnectionRefusedError(111, "refused"))
-    with pytest.raises(BrokerAway, match=r"no broker at broker:9092: \[Errno 111\] refused"):
+    with pytest.raises(BrokerAway) as caught:
         await attempted(attempt)
+    assert str(caught.value) == (
+        "no broker at broker:9092: connection refused; KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names another"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9092)"), "connection refused"),
+        (OSError("Multiple exceptions: [Errno 111] x, [Errno 111] y"), "connection refused"),
+        (OSError("Multiple exceptions: [Errno 101] x, [Errno 111] y"), "network is unreachable, connection refused"),
+        (OSError(113, "x"), "no route to host"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "its name is not known"),
+        (socket.gaierror(socket.EAI_AGAIN, "x"), "no lookup of names works"),
+        (OSError("something else"), "something else"),
+        (TimeoutError(), "no answer in time"),
+    ],
+)
+def test_an_error_is_told_in_words(error: Exception, words: str) -> None:
+    """No number of an error, and no address a second time."""
+    assert explained(error) == words
+
+
+async def waited_in_vain(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> tuple[list[str], str]:
+    """What is said meanwhile and in the end, when each attempt takes half of the time that there is."""
+    monkeypatch.setattr(connection, "_RETRY_SECONDS", 0)
+    attempt, said = Attempts(*errors), list[str]()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: began + 30 * attempt.made)
+    with ClientLog().attached() as log, pytest.raises(BrokerAway) as caught:
+        await patiently(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
+    return said, str(caught.value)
+
+
+async def test_what_was_told_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that says that we wait has the cause and where to look; the last one says for how long we did."""
+    said, last = await waited_in_vain(monkeypatch, *[ConnectionRefusedError(111, "Connect call failed")] * 2)
+    (line,) = said
+    assert line == (
+        "no broker at broker:9092: connection refused; KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names another"
+        " (trying for 60 s)"
+    )
+    assert last == "no broker at broker:9092 for 60 s"
+
+
+async def test_another_cause_in_the_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was told of the first attempt may be no longer so."""
+    said, last = await waited_in_vain(monkeypatch, TimeoutError(), ConnectionRefusedError(111, "Connect call failed"))
+    assert said[0].startswith("no broker at broker:9092: no answer in time; ")
+    assert last == "no broker at broker:9092 for 60 s: connection refused"
 
 
 async def test_waiting_is_said_once_and_ends_with_success(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,29 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
 
 
 @pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (b"junk", "it is no JSON"),
+        (b"\xff", "it is no JSON"),
+        (b"[1]", "it is no JSON object"),
+        (b"5", "it is no JSON object"),
+        (b'{"document_id": "d", "text": "secret"}', "it has no result_id"),
+        (result().model_dump_json(exclude={"usage", "source"}).encode(), "it has no usage"),
+        (
+            result().model_copy(update={"attempts": "many"}).model_dump_json(warnings=False).encode(),
+            "attempts is not as a result has it",
+        ),
+        (b'{"usage": {"input_tokens": []}}', "it has no result_id"),
+    ],
+)
+def test_what_is_no_result_is_said_in_plain_words(value: bytes, problem: str) -> None:
+    """Not in the validator's own, which speak of input and of models."""
+    found = outcome_of(Fetched(value=value))
+    assert isinstance(found, Unreadable)
+    assert found.problem.startswith(f"not a result ({problem}")
+
+
+@pytest.mark.parametrize(
     ("changed", "problem"),
     [
         ({"finished_at": "2026-01-01T12:00:00"}, "a time"),
@@ -100,12 +123,14 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
         ({"cost_usd": "NaN"}, "cost_usd"),
         ({"cost_usd": "1E+999999"}, "cost_usd"),
         ({"cost_usd": "1E-999999"}, "cost_usd"),
+        ({"saved_usd": "-1"}, "saved_usd"),
+        ({"saved_usd": "1E+999999"}, "saved_usd"),
         ({"usage": {"input_tokens": 10**4_200}}, "usage"),
         ({"usage": {"output_tokens": -1}}, "usage"),
         ({"metadata": {"score": math.inf}}, "metadata"),
-        ({"outputs": {"summary": "\ud800"}}, "Invalid JSON"),
-        ({"colour": "red"}, "colour"),
-        ({"schema_version": "two"}, "schema_version"),
+        ({"outputs": {"summary": "\ud800"}}, "it is no JSON"),
+        ({"colour": "red"}, "it has a field colour, which no result has"),
+        ({"schema_version": "two"}, "schema_version is not as a result has it"),
     ],
 )
 def test_a_result_with_impossible_values_is_unreadable(changed: dict[str, Any], problem: str) -> None:
@@ -162,6 +187,29 @@ def test_a_result_is_shown_with_whatever_outputs_it_has() -> None:
         "  tags: x; y",
         '  parts: {"a": 1}',
     ]
+
+
+@pytest.mark.parametrize(
+    ("long", "said"),
+    [
+        ({}, ""),
+        ({"summary": "split", "keywords": "split"}, "  split"),
+        ({"summary": "head", "keywords": "head"}, "  head only"),
+        ({"keywords": "split"}, "  split (keywords)"),
+        ({"summary": "head", "keywords": "split"}, "  split (keywords)  head only (summary)"),
+    ],
+)
+def test_a_result_says_what_was_done_about_a_long_document(long: dict[str, str], said: str) -> None:
+    """An answer of parts, or of the beginning, is told as such; tasks are named unless it is all of them."""
+    assert outcome_text(result_outcome(long=long)).plain.splitlines()[0] == (
+        f"d1  100 (10 cached) → 20 tokens  $0.0003{said}"
+    )
+
+
+def test_a_result_says_what_was_saved() -> None:
+    """What answers that were paid for before had cost stands behind what this one has."""
+    first = outcome_text(result_outcome(saved_usd=Decimal("0.00140"), long={"summary": "head"})).plain.splitlines()[0]
+    assert first.endswith("  $0.0003  saved $0.0014  head only (summary)")
 
 
 @given(st.text())

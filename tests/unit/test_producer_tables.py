@@ -49,6 +49,18 @@ def test_a_csv_has_the_same_columns_for_results_and_dead_letters(tmp_path: Path)
     assert [row["finished_at"] for row in rows] == ["2026-01-01T12:30:00.000Z", "2026-01-01T12:01:00.000Z"]
 
 
+def test_a_csv_has_savings_and_what_was_done_about_a_long_document(tmp_path: Path) -> None:
+    """By task, as a person reads it; both cells of a dead letter are empty."""
+    path = tmp_path / "out.csv"
+    with closing(open_table(path)) as table:
+        table.write(result_outcome(1, saved_usd=Decimal("0.0014"), long={"summary": "head", "keywords": "split"}))
+        table.write(result_outcome(2))
+        table.write(dead_letter(3))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [(row["saved_usd"], row["long"]) for row in csv.DictReader(file)]
+    assert rows == [("0.0014", "summary: head; keywords: split"), ("0", ""), ("", "")]
+
+
 def test_json_lines_are_replaced_and_flushed(tmp_path: Path) -> None:
     """An old file is replaced, and each line is there before the next one comes."""
     path = tmp_path / "out.jsonl"

@@ -85,6 +85,14 @@ def test_totals_are_exact() -> None:
     ]
 
 
+def test_savings_are_summed_where_there_are_any() -> None:
+    """What the store of steps has spared stands beside the cost."""
+    tally = Tally()
+    for number in (1, 2, 2):
+        tally.add(result_outcome(number, saved_usd=Decimal("0.0014")))
+    assert totals_text(tally).endswith("cost: $0.0006 · saved: $0.0028")
+
+
 def test_what_had_come_when_the_time_was_up() -> None:
     """Documents count, however they ended, and repeats do not."""
     tally = Tally()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consumer.contracts import DeadLetterReason
-from consumer.errors import CallTimedOut, ProviderMisconfigured, RecordRejected
+from consumer.errors import ProviderMisconfigured, RecordRejected
 from consumer.remembering import Memory
 from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps
@@ -22,6 +22,13 @@ from tests.fakes.timer import settled
 
 COST = Decimal("0.0002")
 NOTHING = Decimal(0)
+
+
+class _Slow(MemorySteps):
+    """A store that is never done with putting."""
+
+    async def put(self, fingerprint: str, step: PaidStep) -> None:
+        await asyncio.Event().wait()
 
 
 def _store() -> MemorySteps:
@@ -119,6 +126,19 @@ async def test_when_whoever_asks_lets_go_the_next_one_asks() -> None:
     assert first.cancelled()
 
 
+async def test_an_answer_is_everybodys_before_it_is_kept() -> None:
+    """Whoever has paid for it may be cancelled while the store takes its time, and nobody pays again."""
+    lab = Lab(store=_Slow(max_bytes=10**6, max_age_seconds=10**6), steps=steps()[:1])
+    first, second = (asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2))
+    await settled()
+    first.cancel()
+    await settled()
+    assert first.cancelled()
+    assert second.done()
+    assert await second
+    assert len(lab.client.requests) == 1
+
+
 async def test_one_who_waits_may_let_go() -> None:
     """And the one who asks notices nothing."""
     lab = Lab()
@@ -145,23 +165,22 @@ async def test_a_rejection_is_shared() -> None:
     assert len(lab.client.requests) == 1
 
 
-async def test_used_up_attempts_are_not_shared() -> None:
-    """They say nothing about the text."""
-    lab = Lab(by_step({"category": [CallTimedOut("slow")]}), steps=steps()[1:], max_attempts=1)
-    await lab.analyze("another")
-    memory, asked = lab.memory, 0
-    gate = asyncio.Event()
+async def test_used_up_attempts_are_shared_the_second_time() -> None:
+    """Once says nothing about the text; and those who wait are not to try it one after the other without end."""
+    memory, asked, gate = Lab().memory, 0, asyncio.Event()
 
     async def ask() -> PaidStep:
         nonlocal asked
         asked += 1
         await gate.wait()
+        await settled()
         raise RecordRejected(DeadLetterReason.ATTEMPTS_EXHAUSTED, "no luck")
 
-    tasks = [asyncio.create_task(memory.answer("f", ask)) for _ in range(2)]
+    tasks = [asyncio.create_task(memory.answer("f", ask)) for _ in range(5)]
     await settled()
     gate.set()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [RecordRejected] * 5
     assert asked == 2
 
 

@@ -211,7 +211,7 @@ def test_an_answer_that_is_none_is_refused(text: str, words: str) -> None:
     assert str(caught.value) == words
 
 
-@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_json_does_not_have_are_refused(constant: str) -> None:
     """Python would read them, and a result with them would be no JSON."""
     (own,) = steps({"name": "own", "prompt": "P", "output": {"type": "json", "schema": {"type": "number"}}})

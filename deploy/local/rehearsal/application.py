@@ -39,6 +39,8 @@ OUTAGES = web.AppKey("OUTAGES", Outages)
 _LARGEST_BODY_BYTES = 64 * 2**20
 _HANG_SECONDS = 24 * 3600.0
 _DROP_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends a reset
+_DEFAULT_MODEL = "gpt-4o-mini"
+"""Where none is named any will do, and this is the one that a consumer asks unless told otherwise."""
 
 
 def rehearsal_app(settings: RehearsalSettings) -> web.Application:
@@ -129,7 +131,7 @@ async def _models(request: web.Request) -> web.Response:
     judge = request.app[JUDGE]
     if not judge.knows_key(request.headers.get("Authorization")):
         return _json(replies.bad_key().body, status=401)
-    names = judge.settings.models or ("rehearsal",)
+    names = judge.settings.models or (_DEFAULT_MODEL,)
     models = [{"id": name, "object": "model", "created": 0, "owned_by": "rehearsal"} for name in names]
     return _json({"object": "list", "data": models})
 
