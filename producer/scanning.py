@@ -107,7 +107,7 @@ class Scan:
             records = await self._fetched()
             positions = await self._positions(left)
             if positions != left:
-                emptiness.forget()
+                emptiness.forget(left)
                 silence.broken()
             elif emptiness.is_told_again(left):
                 silence.broken()
@@ -200,16 +200,17 @@ class _Emptiness:
     def __init__(self, consumer: Any, ends: Offsets) -> None:
         self._consumer = consumer
         self._ends = ends
-        self._answered_at: dict[TopicPartition, int] = {}
+        self._answered_at: dict[TopicPartition, int | None] = {}
         self._answers: Counter[TopicPartition] = Counter()
 
     @property
     def sure(self) -> list[TopicPartition]:
         return [partition for partition, count in self._answers.items() if count >= _EMPTY_ANSWERS]
 
-    def forget(self) -> None:
+    def forget(self, left: Offsets) -> None:
         """Begin anew: an answer has room for so many bytes, and while one partition fills it, nothing says nothing."""
         self._answers.clear()
+        self._answered_at = {partition: self._consumer.last_poll_timestamp(partition) for partition in left}
 
     def is_told_again(self, left: Offsets) -> bool:
         """Count the answers that have come since, and tell whether there are any."""

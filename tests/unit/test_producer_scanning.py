@@ -37,10 +37,10 @@ class Record:
 class Client:
     """A consumer that brings these rounds and then nothing, from a broker that goes on answering, or does not.
 
-    Each look takes a second.
+    Each look takes a second. A round that is None is one without an answer.
     """
 
-    def __init__(self, *rounds: Round, falls_silent: bool = False) -> None:
+    def __init__(self, *rounds: Round | None, falls_silent: bool = False) -> None:
         self.now = 0.0
         self.empty_answers = 0
         self.assigned: list[TopicPartition] = []
@@ -80,6 +80,8 @@ class Client:
                 self._answers.update((P0, P1))
             return {}
         found = self._rounds.popleft()
+        if found is None:
+            return {}
         self._answers.update((P0, P1))
         self._positions.update({partition: at - self._positions[partition] for partition, (_, at) in found.items()})
         return {
@@ -237,7 +239,7 @@ async def test_a_broker_that_says_nothing_is_no_end(why: OSError | None, monkeyp
 
 async def test_time_that_the_records_take_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long one works on a piece, the broker gets its time after it."""
-    client = Client({P0: ([0], 1)}, {}, {}, {P0: ([1], 2)}, falls_silent=True)
+    client = Client({P0: ([0], 1)}, None, None, {P0: ([1], 2)})
     reading = Reading(client, {P0: 2}, monkeypatch, wait=5)
     async with reading.scan:
         async for _ in reading.scan.pieces(reading.stretch):
