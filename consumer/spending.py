@@ -63,6 +63,7 @@ class Spending:
     def begin_again(self) -> None:
         """What was found in the store will be found there again; what was tried and spent stays."""
         self.saved_usage, self.saved_usd = Usage(), Decimal(0)
+        self.invested = 0  # a call that went out in the very turn in which it was sent back was broken off
 
     def note_failure(self) -> None:
         """Remember when the first thing went wrong."""

@@ -45,7 +45,8 @@ async def test_redis_is_told_for_how_long(redis: RedisServer, max_age_seconds: f
     keys, left = await store._redis.keys("*"), await store._redis.pttl(key) / 1000
     passed = await _redis_time(store) - before
     assert passed >= seconds or keys == [key.encode()]
-    assert passed >= seconds or seconds - passed <= left <= seconds
+    # Redis counts in milliseconds, so that up to one of them is missing at once.
+    assert passed >= seconds or seconds - passed - 0.002 <= left <= seconds
     await store.close()
 
 

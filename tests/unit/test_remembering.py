@@ -218,3 +218,11 @@ async def test_what_is_paid_for_does_not_count_towards_the_bound_on_cost() -> No
     lab = Lab(store=store, max_cost_usd=Decimal("0.000000001"))
     assert await lab.analyze("text")
     assert lab.client.requests == []
+
+
+def test_a_document_that_is_begun_again_has_nothing_invested() -> None:
+    """A call may go out in the very turn in which it is sent back: broken off, it is no reason to wait in a drain."""
+    spending = Spending()
+    spending.part().invest(1)
+    spending.begin_again()
+    assert spending.invested == 0
