@@ -22,6 +22,8 @@ _SEAMS = (
 """Where a text may be cut, best first: between paragraphs, lines, sentences, words."""
 _SLACK = 0.25
 """So much of a part's size may be given up for a better seam."""
+_SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])(?=\s|$)|(?<=[\u3002\uff01\uff1f])")
+_MOST_RUNS = 3
 
 
 def parts_of(text: str, *, most_bytes: int) -> list[str]:
@@ -63,37 +65,92 @@ def together(task: Task, answers: Sequence[OutputValue]) -> OutputValue:
             raise TypeError(f"{task.output.type} answers cannot be put together")
 
 
-def halved(task: Task) -> tuple[Task, Task] | None:
-    """A task that asks for prose, for each half of a document; None where there is only one sentence to ask for.
+def most_runs(task: Task) -> int:
+    """Into how many runs of parts a task that asks for prose can be shared out: each needs a sentence."""
+    output = _prose(task)
+    return min(_MOST_RUNS, output.sentences or _MOST_RUNS, (output.max_characters or _MOST_RUNS * 2) // 2)
 
-    Each half has half of the sentences and characters, or the first one more.
+
+def shared_out(task: Task, count: int) -> tuple[Task, ...]:
+    """A task that asks for prose, for each of so many runs of parts.
+
+    The answers, with a space between them, have as many sentences and at most as many characters as the task asks for.
+    A share says how long it is, for the prompt may well speak of the length of the whole.
     """
-    assert isinstance(task.output, TextOutput)  # noqa: S101 - only prose is halved
-    sentences, characters = task.output.sentences, task.output.max_characters
-    if sentences == 1 or characters == 1:
-        return None
-    first = TextOutput(
-        type="text",
-        sentences=sentences and -(-sentences // 2),
-        max_characters=characters and -(-characters // 2),
+    output = _prose(task)
+    if count == 1:
+        return (task,)
+    most = output.max_characters and output.max_characters - (count - 1)
+    return tuple(
+        task.model_copy(
+            update={
+                "prompt": " ".join(filter(None, (task.prompt.strip(), _length(sentences, characters)))),
+                "output": TextOutput(type="text", sentences=sentences, max_characters=characters),
+            }
+        )
+        for sentences, characters in zip(_shares(output.sentences, count), _shares(most, count), strict=True)
     )
-    second = TextOutput(
-        type="text", sentences=sentences and sentences // 2, max_characters=characters and characters // 2
+
+
+def _length(sentences: int | None, characters: int | None) -> str:
+    if sentences is not None:
+        return f"Here in {sentences} {'sentence' if sentences == 1 else 'sentences'}."
+    return "" if characters is None else f"Here in at most {characters} characters."
+
+
+def in_line(tasks: Sequence[Task], answers: Sequence[str]) -> str:
+    """The answers to the shares of a task as one text. What was cut at its bound ends with its last whole sentence."""
+    return " ".join(
+        _whole(answer) if len(answer) == _prose(task).max_characters else answer
+        for task, answer in zip(tasks, answers, strict=True)
     )
-    return task.model_copy(update={"output": first}), task.model_copy(update={"output": second})
+
+
+def _whole(answer: str) -> str:
+    """Without the sentence that was cut; where there is no other, without the word that was."""
+    ends = [found.start() for found in _SENTENCE_END.finditer(answer)]
+    if ends:
+        return answer[: ends[-1]]
+    return f"{answer.rpartition(' ')[0] or answer[:-1]}\u2026"
 
 
 def shown(task: Task, answer: OutputValue) -> OutputValue:
-    """An example's answer as this task would have it: of half a task, half of it."""
-    sentences = task.output.sentences if isinstance(task.output, TextOutput) else None
-    return answer[:sentences] if isinstance(answer, list) else answer
+    """An example's answer as this task would have it: of a share of the task, as many sentences as it has room for."""
+    if not isinstance(task.output, TextOutput):
+        return answer
+    if isinstance(answer, list):
+        return answer[: task.output.sentences]
+    most = task.output.max_characters
+    if most is None or not isinstance(answer, str) or len(answer) <= most:
+        return answer
+    ends = [end for end in (found.start() for found in _SENTENCE_END.finditer(answer)) if end <= most]
+    return answer[: max(ends, default=most)]
 
 
 def runs(parts: Sequence[T], count: int) -> list[Sequence[T]]:
-    """So many runs of neighbours of about the same length, or fewer where there are fewer parts."""
-    count = min(count, len(parts))
-    bounds = [round(number * len(parts) / count) for number in range(count + 1)]
-    return [parts[begin:end] for begin, end in itertools.pairwise(bounds)]
+    """The parts in so many runs of neighbours, none empty: of three, the first part, the last and all between.
+
+    `count` is 1 to 3 and at most the number of parts. A document says at its beginning what it is about and at its end
+    what came of it; and a model that is given many summaries speaks mostly of the first few.
+    """
+    bounds = {1: [0], 2: [0, -(-len(parts) // 2)], 3: [0, 1, len(parts) - 1]}[count]
+    return [parts[begin:end] for begin, end in itertools.pairwise([*bounds, len(parts)])]
+
+
+def _prose(task: Task) -> TextOutput:
+    if not isinstance(task.output, TextOutput):
+        raise TypeError(f"{task.output.type} answers cannot be condensed")
+    return task.output
+
+
+def _shares(whole: int | None, count: int) -> list[int | None]:
+    """The same for both ends, and what is over for what lies between; of two, the first has it."""
+    if whole is None:
+        return [None] * count
+    least = whole // count
+    shares: list[int | None] = [least] * count
+    shares[count // 3] = whole - least * (count - 1)
+    return shares
 
 
 def _beginning(text: str, wanted_bytes: float, most_bytes: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from consumer.contracts import OutputValue
 from consumer.errors import ConfigurationError, InvalidAnswer
 from consumer.llm.chat import Answer, ChatRequest, Message, Sampling
-from consumer.llm.long_documents import halved, shown
+from consumer.llm.long_documents import most_runs, shared_out, shown
 from consumer.llm.pipeline_file import Example, PipelineFile, Task
 
 FUSED = "fused"
@@ -33,8 +33,8 @@ class Step:
     sampling: Sampling
     long: Literal["reject", "head", "split"]
     """What becomes of a document too large for one call."""
-    condensing: tuple[Step, ...] = ()
-    """What is asked about what was said of the parts of a document that was split; see `_condensing`."""
+    condensing: tuple[tuple[Step, ...], ...] = ()
+    """What is asked about what was said of the parts of a document that was split: in one run, in two, in three."""
 
     @property
     def model(self) -> str:
@@ -131,18 +131,21 @@ def _step_that_splits(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile
     return dataclasses.replace(step, condensing=_condensing(step, pipeline, default_model))
 
 
-def _condensing(step: Step, pipeline: PipelineFile, default_model: str) -> tuple[Step, ...]:
-    """The tasks that answer in prose, for each half of a document apart; as they are where one asks for one sentence.
+def _condensing(step: Step, pipeline: PipelineFile, default_model: str) -> tuple[tuple[Step, ...], ...]:
+    """The tasks that answer in prose, for all of a document, for each half and each third apart, as far as they go.
 
     A model that is asked about all of it at once may well speak of its beginning or its end alone.
     """
     prose = [task for task in step.tasks if task.output.type == "text"]
-    halves = [halved(task) for task in prose]
     if not prose or step.long != "split":
         return ()
-    if None in halves:
-        return (_step(step.name, tuple(prose), pipeline, default_model),)
-    return tuple(_step(step.name, tasks, pipeline, default_model) for tasks in zip(*filter(None, halves), strict=True))
+    return tuple(
+        tuple(
+            _step(step.name, tasks, pipeline, default_model)
+            for tasks in zip(*(shared_out(task, count) for task in prose), strict=True)
+        )
+        for count in range(1, min(map(most_runs, prose)) + 1)
+    )
 
 
 def _step(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_model: str) -> Step:

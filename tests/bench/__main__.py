@@ -39,6 +39,7 @@ def main() -> None:
         name = f"{done.pages} pages, context of 8,192 tokens"
         table.add_row(name, "calls in seconds", f"{done.result['attempts']} in {done.seconds:.0f}")
         table.add_row(name, "summary", done.result["outputs"]["summary"])
+        table.add_row(name, "tenths of the document it speaks of", ", ".join(map(str, done.tenths)))
     if "delivery" in arguments.what:
         cost = delivery.measure(documents=arguments.documents or 3000)
         name = "exactly once, Apache Kafka"

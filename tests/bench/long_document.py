@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import math
+import re
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from tests.bench.parts import TOPICS, consumer_process, outcomes, send
 _LOCAL = Path(deploy.local.__file__).parent
 _BYTES_A_PAGE = 2_800
 """Some 450 words."""
+_TENTHS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,8 @@ class Summarised:
     pages: int
     result: dict[str, Any]
     seconds: float
+    tenths: list[int]
+    """Of which tenth of the document each sentence of the summary speaks."""
 
 
 def measure(*, pages: int = 40) -> Summarised:
@@ -56,7 +63,13 @@ def measure(*, pages: int = 40) -> Summarised:
             if topic != TOPICS[1]:
                 raise RuntimeError(f"it became a dead letter:\n{consumer.log_tail()}")
             seconds = time.monotonic() - began
-    return Summarised(pages=len(text.encode()) // _BYTES_A_PAGE, result=json.loads(value), seconds=seconds)
+    result = json.loads(value)
+    return Summarised(
+        pages=len(text.encode()) // _BYTES_A_PAGE,
+        result=result,
+        seconds=seconds,
+        tenths=tenths_of(result["outputs"]["summary"], text),
+    )
 
 
 def _summary_alone() -> dict[str, Any]:
@@ -69,13 +82,31 @@ def _summary_alone() -> dict[str, Any]:
 
 
 def book(pages: int) -> str:
-    """So many pages in chapters, each about something else; it begins with volcanoes and ends with coral reefs."""
-    texts = {path.stem: path.read_text("utf-8").strip() for path in sorted((_LOCAL / "documents").glob("*.txt"))}
-    first, last = texts.pop("how-volcanoes-erupt"), texts.pop("how-coral-reefs-are-built")
-    chapters, size, number = [first], len(first) + len(last), 0
-    others = list(texts.values())
-    while size < pages * _BYTES_A_PAGE:
-        chapters.append(others[number % len(others)])
-        size += len(chapters[-1].encode())
-        number += 1
-    return "\n\n\n".join([*chapters, last])
+    """So many pages in chapters, each about something else. What its first and last tenth tell is told nowhere else."""
+    paths = sorted((_LOCAL / "documents").glob("*.txt"))
+    texts = [path.read_text("utf-8").strip() for path in paths]
+    each = math.ceil(pages * _BYTES_A_PAGE / _TENTHS / min(len(text.encode()) for text in texts))
+    first, middle, last = texts[:each], texts[each:-each], texts[-each:]
+    chapters, others = [*first], itertools.cycle(middle)
+    while _size([*chapters, *last]) < pages * _BYTES_A_PAGE:
+        chapters.append(next(others))
+    return "\n\n\n".join([*chapters, *last])
+
+
+def tenths_of(summary: str, text: str) -> list[int]:
+    """For each sentence, the tenth of the text, 1 to 10, that has most of its words; rare words count for more."""
+    size = math.ceil(len(text) / _TENTHS)
+    tenths = [_words(text[begin : begin + size]) for begin in range(0, len(text), size)]
+    found = Counter(word for words in tenths for word in words)
+    return [
+        1 + max(range(len(tenths)), key=lambda n: sum(1 / found[word] for word in _words(sentence) & tenths[n]))
+        for sentence in re.split(r"(?<=[.!?\u2026])\s+", summary)
+    ]
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w{4,}", text.casefold()))
+
+
+def _size(texts: list[str]) -> int:
+    return sum(len(text.encode()) for text in texts)

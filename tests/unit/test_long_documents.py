@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.llm.long_documents import halved, head_of, parts_of, runs, shown, together
+from consumer.llm.long_documents import head_of, in_line, most_runs, parts_of, runs, shared_out, shown, together
+from consumer.llm.outputs import TextOutput
 from consumer.llm.pipeline_file import Task
 
 TEXTS = st.text(alphabet=st.sampled_from("ab. \n\u3002é漢😀"), max_size=400)
@@ -87,40 +88,89 @@ def test_other_answers_cannot_be_put_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "first", "second"),
+    ("output", "shares"),
     [
-        ({"sentences": 3}, {"sentences": 2}, {"sentences": 1}),
+        ({"sentences": 2}, [{"sentences": 1}, {"sentences": 1}]),
+        ({"sentences": 3}, [{"sentences": 2}, {"sentences": 1}]),
+        ({"sentences": 3}, [{"sentences": 1}] * 3),
+        ({"sentences": 5}, [{"sentences": 1}, {"sentences": 3}, {"sentences": 1}]),
+        ({"max_characters": 422}, [{"max_characters": 140}] * 3),
         (
-            {"sentences": 2, "max_characters": 401},
-            {"sentences": 1, "max_characters": 201},
-            {"sentences": 1, "max_characters": 200},
+            {"sentences": 2, "max_characters": 402},
+            [{"sentences": 1, "max_characters": 201}, {"sentences": 1, "max_characters": 200}],
         ),
-        ({}, {}, {}),
+        ({}, [{}, {}]),
     ],
 )
-def test_a_task_is_halved(output: dict[str, int], first: dict[str, int], second: dict[str, int]) -> None:
-    """Together the halves have as many sentences and characters as the whole."""
-    halves = halved(_task(type="text", **output))
-    assert halves == (_task(type="text", **first), _task(type="text", **second))
+def test_a_task_is_shared_out(output: dict[str, int], shares: list[dict[str, int]]) -> None:
+    """With the blanks between them they have as many sentences and characters as the whole."""
+    found = shared_out(_task(type="text", **output), len(shares))
+    assert [task.output for task in found] == [TextOutput(type="text", **share) for share in shares]
 
 
-def test_a_single_sentence_is_not_halved() -> None:
-    """It is asked about the whole."""
-    assert halved(_task(type="text", sentences=1)) is None
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ({"sentences": 3}, "Do it. Here in 1 sentence."),
+        ({"sentences": 6, "max_characters": 99}, "Do it. Here in 2 sentences."),
+        ({"max_characters": 422}, "Do it. Here in at most 140 characters."),
+        ({}, "Do it."),
+    ],
+)
+def test_a_share_says_how_long_it_is(output: dict[str, int], says: str) -> None:
+    """The prompt may ask for three sentences, and each share is one of them."""
+    task = _task(type="text", **output).model_copy(update={"prompt": "Do it. "})
+    assert [share.prompt for share in shared_out(task, 3)] == [says] * 3
+    assert shared_out(task, 1) == (task,)
 
 
-def test_of_half_a_task_half_an_example_is_shown() -> None:
+@pytest.mark.parametrize(
+    ("output", "most"),
+    [({}, 3), ({"sentences": 2}, 2), ({"sentences": 9}, 3), ({"max_characters": 4}, 2), ({"max_characters": 420}, 3)],
+)
+def test_a_task_is_shared_out_as_far_as_it_goes(output: dict[str, int], most: int) -> None:
+    """Each share is at least a sentence and a character."""
+    task = _task(type="text", **output)
+    assert most_runs(task) == most
+    assert len(shared_out(task, most)) == most
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ("Short one", "Short one"),
+        ("It is done. And th", "It is done."),
+        ("One. Two. It is so", "One. Two."),
+        ("It is exactly so.!", "It is exactly so.!"),
+        ("Never ending words", "Never ending\u2026"),
+        ("x" * 18, "x" * 17 + "\u2026"),
+        ("\u6c34\u3002" + "\u6c34" * 16, "\u6c34\u3002"),
+    ],
+)
+def test_what_was_cut_at_its_bound_is_made_whole(answer: str, kept: str) -> None:
+    """The next share would go on in the middle of a sentence."""
+    task = _task(type="text", max_characters=18)
+    assert in_line([task, task], [answer, "Then."]) == f"{kept} Then."
+
+
+def test_of_a_share_of_a_task_as_much_of_an_example_is_shown() -> None:
     """Else the examples would contradict the schema."""
-    halves = halved(_task(type="text", sentences=3))
-    assert halves is not None
-    assert [shown(half, ["a", "b", "c"]) for half in halves] == [["a", "b"], ["a"]]
+    shares = shared_out(_task(type="text", sentences=3), 2)
+    assert [shown(share, ["a", "b", "c"]) for share in shares] == [["a", "b"], ["a"]]
     assert shown(_task(type="text"), "prose") == "prose"
+    bounded = _task(type="text", max_characters=20)
+    assert shown(bounded, "It is so. It is not. Or is it?") == "It is so. It is not."
+    assert shown(bounded, "It is as long as that.") == "It is as long as tha"
+    assert shown(_task(type="list", items=2), ["a", "b"]) == ["a", "b"]
 
 
-@given(st.lists(st.integers(), min_size=1, max_size=20), st.integers(1, 5))
+@given(st.lists(st.integers(), min_size=1, max_size=20), st.integers(1, 3))
 def test_runs_are_of_neighbours(parts: list[int], count: int) -> None:
-    """Nothing is left out, none is empty, and they are about equally long."""
+    """Nothing is left out and none is empty; of three, the first and the last part stand alone."""
+    count = min(count, len(parts))
     found = runs(parts, count)
     assert [part for run in found for part in run] == parts
-    assert len(found) == min(count, len(parts))
-    assert max(map(len, found)) - min(map(len, found)) <= 1
+    assert len(found) == count
+    assert all(found)
+    if count == 3:
+        assert (len(found[0]), len(found[-1])) == (1, 1)
