@@ -11,12 +11,12 @@ from functools import partial
 from consumer.asking import Asker, rejected
 from consumer.contracts import DeadLetterReason, OutputValue
 from consumer.errors import RecordRejected, ServiceFault
-from consumer.llm.long_documents import head_of, parts_of, runs, together
+from consumer.llm.long_documents import head_of, in_line, parts_of, runs, together
 from consumer.llm.steps import Step
-from consumer.remembering import Memory
+from consumer.remembering import Keep, Memory
 from consumer.spending import Spending
 from consumer.store.steps import PaidStep
-from consumer.triage import Triage
+from consumer.triage import Said, Triage
 
 _MOST_PARTS = 64
 _LEAST_BYTES = 64
@@ -105,31 +105,37 @@ class Analyzer:
     async def _paid(self, step: Step, text: str, spending: Spending, question: _Question) -> PaidStep:
         """A step's answer about a text, from memory if it is there, else asked for and kept."""
 
-        async def ask() -> PaidStep:
+        async def ask(keep: Keep) -> PaidStep:
             part = spending.part()
-            answered = await self._asked(step, text, part, question)
-            taken = {"usage": part.usage + part.saved_usage, "cost_usd": part.cost_usd + part.saved_usd}
-            return answered.model_copy(update=taken)
+
+            async def keep_with_cost(paid: PaidStep) -> PaidStep:
+                taken = {"usage": part.usage + part.saved_usage, "cost_usd": part.cost_usd + part.saved_usd}
+                return await keep(paid.model_copy(update=taken))
+
+            return await self._asked(step, text, part, question, keep_with_cost)
 
         paid, is_new = await self._memory.answer(step.fingerprint(text), ask)
         if not is_new:
             spending.count_saved(usage=paid.usage, cost_usd=paid.cost_usd)
         return paid
 
-    async def _asked(self, step: Step, text: str, spending: Spending, question: _Question) -> PaidStep:
-        """Ask about the text as a whole; where it is too large, about less of it at a time."""
+    async def _asked(self, step: Step, text: str, spending: Spending, question: _Question, keep: Keep) -> PaidStep:
+        """Ask about the text as a whole; where it is too large, about less of it at a time. The answer is kept."""
+
+        async def keep_said(said: Said) -> PaidStep:
+            return await keep(PaidStep(outputs=said.outputs, models=dict.fromkeys(said.outputs, said.model)))
+
         request = step.request(text, service_tier=question.tier)
         try:
-            said = await self._triage.answer(step, request, spending)
+            return await self._triage.answer(step, request, spending, keep=keep_said)
         except RecordRejected as rejection:
             most_bytes = self._room_for(step, text)
             if rejection.reason is not DeadLetterReason.TOO_LARGE or step.long == "reject" or most_bytes < _LEAST_BYTES:
                 raise
             if step.long == "split":
-                return await self._asked_in_parts(step, text, most_bytes, spending, question)
+                return await keep(await self._asked_in_parts(step, text, most_bytes, spending, question))
             paid = await self._paid(step, _head(text, most_bytes), spending, question)
-            return paid.model_copy(update={"long": "head"})
-        return PaidStep(outputs=said.outputs, models=dict.fromkeys(said.outputs, said.model))
+            return await keep(paid.model_copy(update={"long": "head"}))
 
     def _room_for(self, step: Step, text: str) -> int:
         """How large a text may be for one call; half of this one, where that is not known or was wrong."""
@@ -163,24 +169,28 @@ class Analyzer:
         if prose and len(paid) > 1:
             said = ["\n\n".join(one.outputs[name] for name in prose) for one in paid]
             condensed = await self._condensed(step, said, len(text), spending, question)
-            outputs |= {name: " ".join(one.outputs[name] for one in condensed) for name in prose}
-            models |= condensed[0].models
+            outputs |= condensed.outputs
+            models |= condensed.models
         return PaidStep(outputs=outputs, models=models, long="split")
 
     async def _condensed(
         self, step: Step, said: Sequence[str], characters: int, spending: Spending, question: _Question
-    ) -> list[PaidStep]:
-        """Ask the same about what was said of the parts: of all of it, or of each half apart."""
-        condensing = step.condensing or (step,)
+    ) -> PaidStep:
+        """Ask the same about what was said of the parts: of the first, of the last and of all between them apart."""
+        plans = step.condensing or ((step,),)
+        condensing = plans[min(len(said), len(plans)) - 1]
         texts = ["\n\n".join(run) for run in runs(said, len(condensing))]
         if max(map(len, texts)) >= characters:
             raise _too_large(step, "what was said of its parts is no shorter than the document itself")
-        return await _side_by_side(
+        paid = await _side_by_side(
             {
-                f"condense:{step.name}:{number}": partial(self._paid, half, text, spending, question)
-                for number, (half, text) in enumerate(zip(condensing, texts, strict=True))
+                f"condense:{step.name}:{number}": partial(self._paid, share, text, spending, question)
+                for number, (share, text) in enumerate(zip(condensing, texts, strict=True))
             }
         )
+        shares = {tasks[0].name: tasks for tasks in zip(*(share.tasks for share in condensing), strict=True)}
+        outputs = {name: in_line(tasks, [one.outputs[name] for one in paid]) for name, tasks in shares.items()}
+        return PaidStep(outputs=outputs, models=paid[0].models)
 
 
 def _head(text: str, most_bytes: int) -> str:

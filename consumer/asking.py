@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import TypeVar
 
 import structlog
 import tenacity
@@ -29,6 +30,8 @@ from consumer.telemetry.logs import Throttle
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _LONGEST_ASKED_SECONDS = 30.0
 """Whatever a failing server asks for: it may be well again long before, and the document holds back the commit."""
@@ -120,12 +123,16 @@ class Asker:
         self._complaints = Throttle(seconds=10.0)
         self._unpriced: set[str] = set()
 
-    async def ask(self, request: ChatRequest, spending: Spending) -> Answer:
-        """Attempt until an answer comes. What it took is added to `spending`, also when it fails.
+    async def ask(self, request: ChatRequest, spending: Spending, *, keep: Callable[[Answer], Awaitable[T]]) -> T:
+        """Attempt until an answer comes, and give it to `keep`. What it took is added to `spending`, also if it fails.
+
+        The call holds its slot until `keep` is done: of answers that are paid for and could still be lost, there are
+        never more than there may be calls.
 
         Raises:
             RecordRejected: the document is to blame, or its attempts are used up.
             ServiceFault: the provider will take no request at all.
+            Exception: what `keep` raises.
         """
         patience = Patience(max_attempts=self._max_attempts, pulse=self._pulse)
         course = _Course(request=request, spending=spending, patience=patience)
@@ -138,7 +145,7 @@ class Asker:
             reraise=True,
         )
         try:
-            return await retrying(self._attempt, course)
+            return await retrying(self._attempt, course, keep)
         except AttemptFailed as fault:
             raise rejected(
                 DeadLetterReason.ATTEMPTS_EXHAUSTED,
@@ -168,14 +175,14 @@ class Asker:
         most = max(rooms)
         return None if most == math.inf else max(0, int(most * _BYTES_A_TOKEN))
 
-    async def _attempt(self, course: _Course) -> Answer:
+    async def _attempt(self, course: _Course, keep: Callable[[Answer], Awaitable[T]]) -> T:
         """One attempt; another model of the chain at once, where the first is failing or too small."""
         while True:
             request, ask = self._choose(course)
             try:
                 async with self._admission.admit(ask) as permit:
                     await self._hold(permit)
-                    return await self._call(request, permit, course)
+                    return await keep(await self._call(request, permit, course))
             except CircuitOpened:
                 continue
             except RecordRejected as rejection:

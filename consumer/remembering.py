@@ -14,6 +14,8 @@ from consumer.telemetry.metrics import Metrics
 
 Outcome: TypeAlias = PaidStep | RecordRejected | None
 """How a question that was under way has ended; None when whoever asked has let go of it."""
+Keep: TypeAlias = Callable[[PaidStep], Awaitable[PaidStep]]
+"""Keeps an answer, and gives it back once no crash of this process can lose it."""
 
 
 class Memory:
@@ -34,8 +36,8 @@ class Memory:
         key = self._key(fingerprint)
         return key in self._under_way or await self._store.get(key) is not None
 
-    async def answer(self, fingerprint: str, ask: Callable[[], Awaitable[PaidStep]]) -> tuple[PaidStep, bool]:
-        """The answer, and whether it was paid for just now by this very call. What `ask` gives is kept.
+    async def answer(self, fingerprint: str, ask: Callable[[Keep], Awaitable[PaidStep]]) -> tuple[PaidStep, bool]:
+        """The answer, and whether it was paid for just now by this very call. `ask` gives what it was handed to keep.
 
         Raises:
             RecordRejected: the same question was rejected, to whoever asked it. Used-up attempts may be bad luck, and
@@ -55,19 +57,23 @@ class Memory:
                     raise _again(rejection) from rejection
         mine = self._under_way[key] = asyncio.get_running_loop().create_future()
         outcome: Outcome = None
+
+        async def keep(paid: PaidStep) -> PaidStep:
+            nonlocal outcome
+            outcome = paid  # where keeping it is given up, it is paid for all the same
+            await self._store.put(key, paid)
+            return paid
+
         try:
             outcome = known = await self._store.get(key)
             if known is not None:
                 self._count_hit(known)
                 return known, False
             self._metrics.store_lookups_total.labels(result="miss").inc()
-            outcome = paid = await ask()
-            await self._store.put(key, paid)  # where this is given up, it is paid for all the same
+            return await ask(keep), True
         except RecordRejected as rejection:
             outcome = rejection
             raise
-        else:
-            return paid, True
         finally:
             del self._under_way[key]
             mine.set_result(outcome)

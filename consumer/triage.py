@@ -8,8 +8,9 @@ refused, filtered, too often failed ─────────────┘
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from consumer.asking import Asker, rejected
 from consumer.contracts import DeadLetterReason, OutputValue
@@ -17,6 +18,7 @@ from consumer.errors import InvalidAnswer, RecordRejected
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.steps import Step
 from consumer.spending import Spending
+from consumer.store.steps import PaidStep
 from consumer.telemetry.metrics import Metrics
 
 _ROOMIER = 4
@@ -27,6 +29,17 @@ _ANOTHER_MODEL_MAY = frozenset(DeadLetterReason) - {
     DeadLetterReason.INVALID_EVENT,
     DeadLetterReason.UNEXPECTED,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Invalid:
+    """An answer that the step cannot read."""
+
+    answer: Answer
+    problem: InvalidAnswer
+
+
+_Reader: TypeAlias = Callable[[Answer], Awaitable[PaidStep | _Invalid]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +57,29 @@ class Triage:
         self._asker = asker
         self._metrics = metrics
 
-    async def answer(self, step: Step, request: ChatRequest, spending: Spending) -> Said:
-        """Ask until there is an answer that the step can read.
+    async def answer(
+        self, step: Step, request: ChatRequest, spending: Spending, *, keep: Callable[[Said], Awaitable[PaidStep]]
+    ) -> PaidStep:
+        """Ask until there is an answer that the step can read, and give it to `keep` while its call holds its slot.
 
         Raises:
             RecordRejected: no model of the chain gives one.
             ServiceFault: the provider will take no request at all.
+            Exception: what `keep` raises.
         """
+
+        async def read(answer: Answer) -> PaidStep | _Invalid:
+            try:
+                said = Said(step.read(answer), answer.model)
+            except InvalidAnswer as problem:
+                return _Invalid(answer, problem)
+            return await keep(said)
+
         rejection: RecordRejected | None = None
         while True:
             try:
                 with _unless_too_large(rejection):
-                    return await self._read(step, request, spending)
+                    return await self._valid(step, request, spending, read)
             except RecordRejected as latest:
                 others = request.without(latest.model)
                 if others is None or latest.reason not in _ANOTHER_MODEL_MAY:
@@ -63,40 +87,38 @@ class Triage:
                 self._note_retry(step, latest.reason, spending)
                 request, rejection = others, latest
 
-    async def _read(self, step: Step, request: ChatRequest, spending: Spending) -> Said:
+    async def _valid(self, step: Step, request: ChatRequest, spending: Spending, read: _Reader) -> PaidStep:
         """Ask, and ask once more where the answer is not what the step wants."""
-        answer = await self._whole(step, request, spending)
-        try:
-            return Said(step.read(answer), answer.model)
-        except InvalidAnswer as problem:
-            self._note_retry(step, DeadLetterReason.INVALID_ANSWER, spending)
-            invalid = rejected(
-                DeadLetterReason.INVALID_ANSWER,
-                f"the answer is not valid, and a call with what is wrong with it would be too large: {problem}",
-                request.to(answer.model),
-            )
-            with _unless_too_large(invalid):
-                answer = await self._whole(step, step.repair(request, answer, problem), spending)
-        try:
-            return Said(step.read(answer), answer.model)
-        except InvalidAnswer as still:
-            raise rejected(
-                DeadLetterReason.INVALID_ANSWER,
-                f"the answer is still not valid after a repair: {still}",
-                request.to(answer.model),
-            ) from still
+        first = await self._whole(step, request, spending, read)
+        if not isinstance(first, _Invalid):
+            return first
+        self._note_retry(step, DeadLetterReason.INVALID_ANSWER, spending)
+        invalid = rejected(
+            DeadLetterReason.INVALID_ANSWER,
+            f"the answer is not valid, and a call with what is wrong with it would be too large: {first.problem}",
+            request.to(first.answer.model),
+        )
+        with _unless_too_large(invalid):
+            repaired = await self._whole(step, step.repair(request, first.answer, first.problem), spending, read)
+        if not isinstance(repaired, _Invalid):
+            return repaired
+        raise rejected(
+            DeadLetterReason.INVALID_ANSWER,
+            f"the answer is still not valid after a repair: {repaired.problem}",
+            request.to(repaired.answer.model),
+        ) from repaired.problem
 
-    async def _whole(self, step: Step, request: ChatRequest, spending: Spending) -> Answer:
+    async def _whole(self, step: Step, request: ChatRequest, spending: Spending, read: _Reader) -> PaidStep | _Invalid:
         """Ask, and ask once more where the answer was cut."""
         try:
-            return await self._asker.ask(request, spending)
+            return await self._asker.ask(request, spending, keep=read)
         except RecordRejected as rejection:
             roomier = request.roomier(_ROOMIER)
             if rejection.reason is not DeadLetterReason.TRUNCATED or roomier is None:
                 raise
             self._note_retry(step, rejection.reason, spending)
             with _unless_too_large(rejection):
-                return await self._asker.ask(roomier, spending)
+                return await self._asker.ask(roomier, spending, keep=read)
 
     def _note_retry(self, step: Step, reason: DeadLetterReason, spending: Spending) -> None:
         spending.note_failure()

@@ -13,13 +13,14 @@ started, which makes the broker decide; the committed offset then tells how.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
+    IllegalOperation,
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
@@ -162,17 +163,12 @@ class ExactlyOnceOutbox:
     async def _transact(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
         producer = line.producer
         await producer.begin_transaction()
-        sent = []
-        for finished in attempt.finished:
-            out = finished.outgoing
-            sent.append(await producer.send(out.topic, value=out.value, key=out.key, headers=list(out.headers)))
-            sent[-1].add_done_callback(_seen)  # though an error of a later one may be all that is told of it
-        ends = await asyncio.gather(*sent, return_exceptions=True)
-        errors = [end for end in ends if isinstance(end, BaseException)]
-        if errors:
-            raise next((error for error in errors if isinstance(error, ProducerFenced)), errors[0])
-        if attempt.point is not None:
-            await producer.send_offsets_to_transaction({life.partition: tuple(attempt.point)}, self._group_id)
+        try:
+            await send_all(producer, [finished.outgoing for finished in attempt.finished])
+            if attempt.point is not None:
+                await producer.send_offsets_to_transaction({life.partition: tuple(attempt.point)}, self._group_id)
+        except IllegalOperation as error:
+            raise InvalidTxnState(str(error)) from error
         await producer.commit_transaction()
 
     async def _failed(self, life: PartitionLife, line: _Line, attempt: _Attempt, error: KafkaError) -> None:
@@ -255,6 +251,26 @@ def _say_waiting(transactional_id: str) -> None:
         remedy="the cluster has not begun to coordinate transactions: are there as many brokers as"
         " transaction.state.log.replication.factor and min.isr say? DOCSLUICE_DELIVERY=at_least_once needs none",
     )
+
+
+async def send_all(producer: Any, outgoings: Iterable[Outgoing]) -> None:
+    """Send them within the transaction that has begun, and wait until the broker has them.
+
+    Raises:
+        KafkaError: of several, the one that tells most.
+        IllegalOperation: aiokafka has given up the transaction meanwhile, and no record tells why.
+    """
+    sent: list[asyncio.Future[Any]] = []
+    errors: list[BaseException] = []
+    try:
+        for out in outgoings:
+            sent.append(await producer.send(out.topic, value=out.value, key=out.key, headers=list(out.headers)))
+            sent[-1].add_done_callback(_seen)  # though an error of a later one may be all that is told of it
+    except (KafkaError, IllegalOperation) as error:
+        errors.append(error)
+    errors[:0] = [end for end in await asyncio.gather(*sent, return_exceptions=True) if isinstance(end, BaseException)]
+    if errors:
+        raise next((error for error in errors if isinstance(error, ProducerFenced)), errors[0])
 
 
 async def _until_the_group_has_spoken(partition: TopicPartition, membership: Membership) -> None:

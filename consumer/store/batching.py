@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from consumer.store.steps import StoreAway
+from consumer.store.steps import PaidStep, StoreAway
 
 _MOST = 256
 _MOST_BYTES = 1024 * 1024
@@ -49,6 +49,15 @@ class Batches:
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_closed = False
+
+    async def get(self, fingerprint: str) -> PaidStep | None:
+        """See `StepStore.get`."""
+        written = await self.ask(fingerprint)
+        return None if written is None else PaidStep.read(written)
+
+    async def put(self, fingerprint: str, step: PaidStep) -> None:
+        """See `StepStore.put`."""
+        await self.ask(fingerprint, step.written())
 
     def ask(self, fingerprint: str, written: bytes | None = None) -> asyncio.Future[Answer]:
         """Put what is written, or get what is kept.

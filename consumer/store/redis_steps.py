@@ -38,12 +38,11 @@ class RedisSteps:
 
     async def get(self, fingerprint: str) -> PaidStep | None:
         """See `StepStore`."""
-        written = await self._batches.ask(fingerprint)
-        return None if written is None else PaidStep.read(written)
+        return await self._batches.get(fingerprint)
 
     async def put(self, fingerprint: str, step: PaidStep) -> None:
         """See `StepStore`."""
-        await self._batches.ask(fingerprint, step.written())
+        await self._batches.put(fingerprint, step)
 
     async def close(self) -> None:
         """Send what has been put, and close the connection."""

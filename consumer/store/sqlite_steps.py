@@ -32,12 +32,11 @@ class SqliteSteps:
 
     async def get(self, fingerprint: str) -> PaidStep | None:
         """See `StepStore`."""
-        written = await self._batches.ask(fingerprint)
-        return None if written is None else PaidStep.read(written)
+        return await self._batches.get(fingerprint)
 
     async def put(self, fingerprint: str, step: PaidStep) -> None:
         """See `StepStore`. A step of more than `max_bytes` is not kept."""
-        await self._batches.ask(fingerprint, step.written())
+        await self._batches.put(fingerprint, step)
 
     async def close(self) -> None:
         """Write what has been put, and close the file."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from consumer.admission.limits import Limits
 from consumer.contracts import DeadLetterReason
 from consumer.errors import ProviderMisconfigured, RecordRejected
-from consumer.remembering import Memory
+from consumer.remembering import Keep, Memory
 from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps
 from consumer.store.steps import PaidStep
@@ -88,8 +89,8 @@ async def test_another_providers_answers_are_not_ours() -> None:
     store = _store()
     paid = PaidStep(outputs={"a": "b"}, models={"a": "m"})
 
-    async def ask() -> PaidStep:
-        return paid
+    async def ask(keep: Keep) -> PaidStep:
+        return await keep(paid)
 
     rehearsal = Memory(store=store, provider="http://localhost:8080/v1", metrics=Metrics())
     real = Memory(store=store, provider="", metrics=Metrics())
@@ -169,7 +170,7 @@ async def test_used_up_attempts_are_shared_the_second_time() -> None:
     """Once says nothing about the text; and those who wait are not to try it one after the other without end."""
     memory, asked, gate = Lab().memory, 0, asyncio.Event()
 
-    async def ask() -> PaidStep:
+    async def ask(_keep: Keep) -> PaidStep:
         nonlocal asked
         asked += 1
         await gate.wait()
@@ -190,6 +191,28 @@ async def test_a_fault_of_the_world_is_everybodys_own() -> None:
     tasks = [asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2)]
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(end) for end in ends] == [ProviderMisconfigured] * 2
+
+
+async def test_a_call_is_over_when_its_answer_is_kept() -> None:
+    """Of answers that are paid for and could still be lost, there are never more than there may be calls."""
+    lab = Lab(store=_Slow(max_bytes=10**6, max_age_seconds=10**6), steps=steps()[1:], limits=Limits(max_concurrency=2))
+    tasks = [asyncio.create_task(lab.analyzer.analyze(f"text {number}", Spending())) for number in range(5)]
+    await settled()
+    assert lab.client.in_flight == 0
+    assert len(lab.client.requests) == 2
+    tasks[0].cancel()
+    await settled()
+    assert len(lab.client.requests) == 3
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert lab.free_slots() == 2
+
+
+async def test_an_answer_that_is_to_be_repaired_holds_no_slot() -> None:
+    """The repair would wait for it for ever."""
+    lab = Lab(by_step({"category": [say("no JSON"), say('{"category": "tech"}')]}), limits=Limits(max_concurrency=1))
+    assert (await lab.analyze())["category"] == "tech"
 
 
 async def test_the_steps_that_succeeded_are_kept() -> None:

@@ -28,8 +28,8 @@ from tests.acceptance.faults.trial import Mode, Outcome, Trial, run
 _WIDTH = 150  # where nobody says how wide the screen is
 _LOGS = ROOT / ".docsluice" / "faults"
 _COLUMNS = (
-    *("scenario", "mode", "documents", "results", "dead letters", "lost", "repeated", "calls", "cut off", "paid again"),
-    *("resumed after s", "crashes", ""),
+    *("scenario", "mode", "documents", "results", "dead letters", "lost", "repeated", "calls"),
+    *("in flight at kills", "cut off", "paid again", "resumed after s", "crashes", ""),
 )
 
 
@@ -82,7 +82,7 @@ def _row(trial: Trial, outcome: Outcome) -> list[str]:
     found = outcome.account
     resumed = "-" if outcome.resume_seconds is None else f"{outcome.resume_seconds:.1f}"
     endings = (found.documents, found.results, found.dead_letters, len(found.lost), found.repeated)
-    calls = (found.calls, found.cut_off, found.paid_again)
+    calls = (found.calls, outcome.in_flight, found.cut_off, found.paid_again)
     return [
         trial.scenario.name,
         trial.mode,

@@ -25,6 +25,8 @@ _LOOK_SECONDS = 0.2
 _RESTART_SECONDS = 1.0
 _MOST_RESTARTS = 10
 _CALLS = "docsluice_llm_requests_total{"
+_SLOTS = 'docsluice_admission_limit{constraint="concurrency"}'
+_FREE_SLOTS = 'docsluice_admission_available{constraint="concurrency"}'
 
 
 class Replica:
@@ -34,6 +36,8 @@ class Replica:
         self.name = name
         self.wanted = False
         """Whether somebody may expect it to run."""
+        self.in_flight_at_kills = 0
+        """Calls that were out, or answered and not kept yet, by its own account right before each `kill -9`."""
         self._port = free_port()
         environment = {
             **settings,
@@ -60,9 +64,15 @@ class Replica:
         self.wanted = True
 
     async def kill(self) -> None:
-        """`kill -9`."""
+        """`kill -9`, after a look at what is in flight."""
         self.wanted = False
-        await asyncio.to_thread(self.child.kill)
+        await asyncio.to_thread(self._look_and_kill)
+
+    def _look_and_kill(self) -> None:
+        lines = self._metrics() if self.child.running else None
+        self.child.kill()
+        if lines is not None:  # one that is still starting has nothing in flight
+            self.in_flight_at_kills += _sum_of(_SLOTS, lines) - _sum_of(_FREE_SLOTS, lines)
 
     async def terminate(self) -> int:
         """SIGTERM, and wait for its end.
@@ -92,12 +102,16 @@ class Replica:
 
     def calls(self) -> int | None:
         """How many calls it has had answered, from its metrics; None when it does not say."""
+        lines = self._metrics()
+        return None if lines is None else _sum_of(_CALLS, lines)
+
+    def _metrics(self) -> list[str] | None:
+        """The lines of its metrics; None when it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=2) as response:
-                lines = response.read().decode().splitlines()
+                return list(response.read().decode().splitlines())
         except (urllib.error.URLError, OSError):
             return None
-        return round(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(_CALLS)))
 
     def last_words(self) -> str:
         """The log's last line that says something is wrong, else its last line."""
@@ -176,6 +190,11 @@ async def supervised(replicas: Replicas) -> AsyncIterator[Replicas]:
         replicas.dismiss()
         await asyncio.gather(watching, return_exceptions=True)
         await replicas.kill()
+
+
+def _sum_of(prefix: str, lines: Sequence[str]) -> int:
+    """The sum of all samples that begin so."""
+    return round(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(prefix)))
 
 
 def _short(line: str) -> str:

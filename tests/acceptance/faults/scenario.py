@@ -20,6 +20,7 @@ class Scenario:
         settings: further settings of the consumers.
         topic: settings of the input topic.
         patience_seconds: without any progress for so long, the scenario gives up.
+        only_kills: nothing else happens, so that no more is paid again than what was in flight at the kills.
         repeats_allowed: why even exactly-once delivery may repeat here; empty when it may not.
     """
 
@@ -32,4 +33,5 @@ class Scenario:
     settings: Mapping[str, str] = field(default_factory=dict)
     topic: Mapping[str, str] = field(default_factory=dict)
     patience_seconds: float = 150.0
+    only_kills: bool = False
     repeats_allowed: str = ""

@@ -47,9 +47,13 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How it went. `notes` are for a person to read; each crash and each thing that never happened is among them."""
+    """How it went. `in_flight` is what all replicas had at their kills.
+
+    `notes` are for a person to read; each crash and each thing that never happened is among them.
+    """
 
     account: Account
+    in_flight: int
     resume_seconds: float | None
     crashes: int
     notes: tuple[str, ...]
@@ -85,8 +89,12 @@ async def _run(trial: Trial, ground: Ground, provider: Provider) -> Outcome:
     if accounted.repeated and trial.scenario.repeats_allowed:
         stage.notes.append(f"repeats are allowed: {trial.scenario.repeats_allowed}")
     crashes = stage.replicas.ended_by_themselves
+    in_flight = sum(replica.in_flight_at_kills for replica in stage.replicas)
+    if trial.scenario.only_kills and accounted.paid_again > in_flight:
+        unfinished.append(f"{accounted.paid_again} calls paid again, and {in_flight} were in flight at the kills")
     return Outcome(
         account=accounted,
+        in_flight=in_flight,
         resume_seconds=stage.seconds_to_resume(),
         crashes=len(crashes),
         notes=(*stage.notes, *dict.fromkeys(crashes)),

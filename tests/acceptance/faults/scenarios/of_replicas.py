@@ -71,6 +71,6 @@ async def _zombie(stage: Stage) -> None:
         await stage.until_more_ended(50)
 
 
-KILL9 = Scenario(name="kill9", play=_kill9, documents=2_000)
+KILL9 = Scenario(name="kill9", play=_kill9, documents=2_000, only_kills=True)
 ROLLING = Scenario(name="rolling", play=_rolling, documents=1_000)
 ZOMBIE = Scenario(name="zombie", play=_zombie, documents=1_000)
