@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
@@ -12,9 +12,9 @@ from consumer.asking import Asker, rejected
 from consumer.contracts import DeadLetterReason, OutputValue
 from consumer.errors import RecordRejected, ServiceFault
 from consumer.llm.long_documents import head_of, in_line, parts_of, runs, together
-from consumer.llm.steps import Step
+from consumer.llm.steps import Condensing, Step
 from consumer.remembering import Keep, Memory
-from consumer.spending import Spending
+from consumer.spending import Purse, Spending, TooDear
 from consumer.store.steps import PaidStep
 from consumer.triage import Said, Triage
 
@@ -28,6 +28,7 @@ class _Question:
     """What goes with every call for one step of one document. `parts_left` bounds how often it may be cut."""
 
     tier: str | None
+    purse: Purse
     parts_left: int = _MOST_PARTS
 
 
@@ -61,11 +62,11 @@ class Analyzer:
             RecordRejected: the first step's rejection, in the pipeline's order.
             ServiceFault: at once, whatever the other steps do.
         """
-        await self._refuse_what_is_too_dear((step, text) for step in self._steps)
-        tier = self._service_tier(priority)
+        purse, tier = Purse(most_usd=self._max_cost_usd), self._service_tier(priority)
+        await self._promise(purse, [(step, text) for step in self._steps])
         answers = await _side_by_side(
             {
-                f"step:{step.name}": partial(self._paid, step, text, spending, _Question(tier=tier))
+                f"step:{step.name}": partial(self._paid, step, text, spending, _Question(tier=tier, purse=purse))
                 for step in self._steps
             }
         )
@@ -83,19 +84,32 @@ class Analyzer:
             return None
         return {"low": "flex", "high": "default"}.get(str(priority).lower(), self._tier)
 
-    async def _refuse_what_is_too_dear(self, questions: Iterable[tuple[Step, str]]) -> None:
-        """Of what is to be asked, what is paid for already costs nothing."""
-        if self._max_cost_usd is None:
+    async def _promise(
+        self, purse: Purse, questions: Sequence[tuple[Step, str]], *, instead_of: tuple[Step, str] | None = None
+    ) -> None:
+        """Refuse what is too dear. Of what is to be asked, what is paid for already costs nothing.
+
+        Raises:
+            RecordRejected: all of the document's calls would cost more than it may.
+        """
+        if purse.most_usd is None:
             return
         unpaid = [(step, text) for step, text in questions if not await self._memory.knows(step.fingerprint(text))]
-        requests = [step.request(self._at_most(step, text)) for step, text in unpaid]
-        expected_usd = sum(map(self._asker.expected_cost_usd, requests), Decimal(0))
-        if expected_usd > self._max_cost_usd:
+        in_vain = self._expected_usd(*instead_of) if instead_of else Decimal(0)
+        try:
+            purse.promise(
+                sum((self._expected_usd(step, text) for step, text in unpaid), Decimal(0)), instead_of=in_vain
+            )
+        except TooDear as too_dear:
             raise RecordRejected(
                 DeadLetterReason.TOO_LARGE,
-                f"its calls would cost about {expected_usd:.6f} dollars, and a document may cost {self._max_cost_usd}"
+                f"its calls would cost {too_dear}, and a document may cost {purse.most_usd}"
                 " (DOCSLUICE_MAX_COST_USD_PER_DOCUMENT)",
-            )
+                step=questions[0][0].name if instead_of else None,
+            ) from too_dear
+
+    def _expected_usd(self, step: Step, text: str) -> Decimal:
+        return self._asker.expected_cost_usd(step.request(self._at_most(step, text)))
 
     def _at_most(self, step: Step, text: str) -> str:
         """As much of a text as will be asked about, as far as that is known: where a head will do, what fits."""
@@ -156,41 +170,63 @@ class Analyzer:
         question.parts_left -= len(parts)
         if question.parts_left < 0:
             raise _too_large(step, f"it would take more than {_MOST_PARTS} parts")
-        await self._refuse_what_is_too_dear((step, part) for part in parts)
-        paid = await _side_by_side(
+        once = list(dict.fromkeys(parts))
+        await self._promise(question.purse, [(step, part) for part in once], instead_of=(step, text))
+        answers = await _side_by_side(
             {
                 f"part:{step.name}:{number}": partial(self._paid, step, part, spending, question)
-                for number, part in enumerate(parts)
+                for number, part in enumerate(once)
             }
         )
-        outputs = {task.name: together(task, [one.outputs[task.name] for one in paid]) for task in step.tasks}
-        models = {name: model for one in paid for name, model in one.models.items()}
-        prose = [task.name for task in step.tasks if task.output.type == "text"]
-        if prose and len(paid) > 1:
-            said = ["\n\n".join(one.outputs[name] for name in prose) for one in paid]
-            condensed = await self._condensed(step, said, len(text), spending, question)
-            outputs |= condensed.outputs
-            models |= condensed.models
+        said = [answers[once.index(part)] for part in parts]
+        outputs = {task.name: together(task, [one.outputs[task.name] for one in said]) for task in step.tasks}
+        models = {name: model for one in said for name, model in one.models.items()}
+        if len(said) > 1:
+            condensed = await _side_by_side(
+                {
+                    f"condense:{step.name}:{number}": partial(
+                        self._condensed, condensing, said, len(text), spending, question
+                    )
+                    for number, condensing in enumerate(_condensing(step))
+                }
+            )
+            for one in condensed:
+                outputs |= one.outputs
+                models |= one.models
         return PaidStep(outputs=outputs, models=models, long="split")
 
     async def _condensed(
-        self, step: Step, said: Sequence[str], characters: int, spending: Spending, question: _Question
+        self, condensing: Condensing, said: Sequence[PaidStep], characters: int, spending: Spending, question: _Question
     ) -> PaidStep:
         """Ask the same about what was said of the parts: of the first, of the last and of all between them apart."""
-        plans = step.condensing or ((step,),)
-        condensing = plans[min(len(said), len(plans)) - 1]
-        texts = ["\n\n".join(run) for run in runs(said, len(condensing))]
+        plan = condensing.plans[min(len(said), len(condensing.plans)) - 1]
+        prose = ["\n\n".join(one.outputs[name] for name in condensing.tasks) for one in said]
+        texts = ["\n\n".join(run) for run in runs(prose, len(plan))]
         if max(map(len, texts)) >= characters:
-            raise _too_large(step, "what was said of its parts is no shorter than the document itself")
+            raise _too_large(plan[0], "what was said of its parts is no shorter than the document itself")
+        shares = list(zip(plan, texts, strict=True))
+        await self._promise(question.purse, shares)
+        afresh = replace(question, parts_left=_MOST_PARTS)  # else what the parts have cost would be for nothing
         paid = await _side_by_side(
             {
-                f"condense:{step.name}:{number}": partial(self._paid, share, text, spending, question)
-                for number, (share, text) in enumerate(zip(condensing, texts, strict=True))
+                f"condense:{share.name}:{number}": partial(self._paid, share, text, spending, afresh)
+                for number, (share, text) in enumerate(shares)
             }
         )
-        shares = {tasks[0].name: tasks for tasks in zip(*(share.tasks for share in condensing), strict=True)}
-        outputs = {name: in_line(tasks, [one.outputs[name] for one in paid]) for name, tasks in shares.items()}
+        if len(paid) == 1:
+            return paid[0]
+        outputs = {
+            tasks[0].name: in_line(tasks, [one.outputs[tasks[0].name] for one in paid])
+            for tasks in zip(*(share.tasks for share in plan), strict=True)
+        }
         return PaidStep(outputs=outputs, models=paid[0].models)
+
+
+def _condensing(step: Step) -> tuple[Condensing, ...]:
+    """One that condenses already is asked once more where that is too much for a call, and is not shared out again."""
+    if not step.condensing and all(task.output.type == "text" for task in step.tasks):
+        return (Condensing(tasks=tuple(task.name for task in step.tasks), plans=((step,),)),)
+    return step.condensing
 
 
 def _head(text: str, most_bytes: int) -> str:

@@ -10,6 +10,33 @@ from decimal import Decimal
 from consumer.contracts import Long, Usage
 
 
+class TooDear(Exception):
+    """A document's calls would cost more than it may. `expected_usd` is what they would cost in all."""
+
+    def __init__(self, expected_usd: Decimal) -> None:
+        super().__init__(f"about {expected_usd:.6f} dollars")
+        self.expected_usd = expected_usd
+
+
+@dataclass(slots=True, kw_only=True)
+class Purse:
+    """What one document may cost, and what the calls that it is to have are expected to."""
+
+    most_usd: Decimal | None
+    promised_usd: Decimal = Decimal(0)
+
+    def promise(self, cost_usd: Decimal, *, instead_of: Decimal = Decimal(0)) -> None:
+        """Set aside for more calls, in place of what was set aside for one that will not be made.
+
+        Raises:
+            TooDear: it would be too much in all; nothing is set aside.
+        """
+        promised = self.promised_usd + cost_usd - instead_of
+        if self.most_usd is not None and promised > self.most_usd:
+            raise TooDear(promised)
+        self.promised_usd = promised
+
+
 @dataclass(slots=True)
 class Spending:
     """Failed attempts included. What is noted of a `part` is noted of the whole, too."""

@@ -24,6 +24,10 @@ _SLACK = 0.25
 """So much of a part's size may be given up for a better seam."""
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])(?=\s|$)|(?<=[\u3002\uff01\uff1f])")
 _MOST_RUNS = 3
+_LONGEST_WORD = 30
+"""A longer one is a sentence in a language that sets no blanks."""
+_SENTENCE_CHARACTERS = 80
+"""A text that may have fewer is taken for something else than sentences: a title, a name, a date."""
 
 
 def parts_of(text: str, *, most_bytes: int) -> list[str]:
@@ -66,52 +70,66 @@ def together(task: Task, answers: Sequence[OutputValue]) -> OutputValue:
 
 
 def most_runs(task: Task) -> int:
-    """Into how many runs of parts a task that asks for prose can be shared out: each needs a sentence."""
+    """Into how many runs of parts a task that asks for prose can be shared out, each with a sentence or more.
+
+    One of which nothing says how long it is to be cannot: it would come out as many times as long.
+    """
     output = _prose(task)
-    return min(_MOST_RUNS, output.sentences or _MOST_RUNS, (output.max_characters or _MOST_RUNS * 2) // 2)
+    if output.sentences is not None:
+        return min(_MOST_RUNS, output.sentences)
+    if output.max_characters is None:
+        return 1
+    return max(1, min(_MOST_RUNS, (output.max_characters + 1) // (_SENTENCE_CHARACTERS + 1)))
 
 
 def shared_out(task: Task, count: int) -> tuple[Task, ...]:
-    """A task that asks for prose, for each of so many runs of parts.
+    """A task that asks for prose, for each of so many runs of parts, of which there are no more than `most_runs`.
 
     The answers, with a space between them, have as many sentences and at most as many characters as the task asks for.
     A share says how long it is, for the prompt may well speak of the length of the whole.
     """
-    output = _prose(task)
     if count == 1:
         return (task,)
-    most = output.max_characters and output.max_characters - (count - 1)
     return tuple(
         task.model_copy(
-            update={
-                "prompt": " ".join(filter(None, (task.prompt.strip(), _length(sentences, characters)))),
-                "output": TextOutput(type="text", sentences=sentences, max_characters=characters),
-            }
+            update={"prompt": f"{task.prompt.strip()} {_length(share)}".strip(), "output": share},
         )
-        for sentences, characters in zip(_shares(output.sentences, count), _shares(most, count), strict=True)
+        for share in _shared_out(_prose(task), count)
     )
 
 
-def _length(sentences: int | None, characters: int | None) -> str:
-    if sentences is not None:
-        return f"Here in {sentences} {'sentence' if sentences == 1 else 'sentences'}."
-    return "" if characters is None else f"Here in at most {characters} characters."
+def _shared_out(output: TextOutput, count: int) -> list[TextOutput]:
+    if output.sentences is None:
+        assert output.max_characters is not None, "it can be shared out"  # noqa: S101
+        characters = _shares(output.max_characters - (count - 1), count)
+        return [TextOutput(type="text", max_characters=share) for share in characters]
+    each = output.sentence_characters
+    return [
+        TextOutput(type="text", sentences=share, max_characters=None if each is None else each * share + share - 1)
+        for share in _shares(output.sentences, count)
+    ]
+
+
+def _length(output: TextOutput) -> str:
+    if output.sentences is not None:
+        return f"Here in {output.sentences} {'sentence' if output.sentences == 1 else 'sentences'}."
+    return f"Here in at most {output.max_characters} characters."
 
 
 def in_line(tasks: Sequence[Task], answers: Sequence[str]) -> str:
-    """The answers to the shares of a task as one text. What was cut at its bound ends with its last whole sentence."""
-    return " ".join(
-        _whole(answer) if len(answer) == _prose(task).max_characters else answer
-        for task, answer in zip(tasks, answers, strict=True)
-    )
+    """The answers to the shares of a task as one text. One that was cut at its bound says so by an ellipsis."""
+    return " ".join(_whole(answer, _prose(task)) for task, answer in zip(tasks, answers, strict=True))
 
 
-def _whole(answer: str) -> str:
-    """Without the sentence that was cut; where there is no other, without the word that was."""
-    ends = [found.start() for found in _SENTENCE_END.finditer(answer)]
-    if ends:
-        return answer[: ends[-1]]
-    return f"{answer.rpartition(' ')[0] or answer[:-1]}\u2026"
+def _whole(answer: str, output: TextOutput) -> str:
+    """Without the word in which it was cut. What ends like a sentence was not; a blank at the cut is not there."""
+    most = output.max_characters
+    if output.sentences is not None or most is None or len(answer) < most - 1 or _SENTENCE_END.search(answer[-1:]):
+        return answer
+    if len(answer) == most:
+        words, _, word = answer.rpartition(" ")
+        answer = words if words and len(word) <= _LONGEST_WORD else answer[:-1]
+    return f"{answer}\u2026"
 
 
 def shown(task: Task, answer: OutputValue) -> OutputValue:
@@ -143,12 +161,10 @@ def _prose(task: Task) -> TextOutput:
     return task.output
 
 
-def _shares(whole: int | None, count: int) -> list[int | None]:
+def _shares(whole: int, count: int) -> list[int]:
     """The same for both ends, and what is over for what lies between; of two, the first has it."""
-    if whole is None:
-        return [None] * count
     least = whole // count
-    shares: list[int | None] = [least] * count
+    shares = [least] * count
     shares[count // 3] = whole - least * (count - 1)
     return shares
 

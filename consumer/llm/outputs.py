@@ -27,22 +27,32 @@ class TextOutput(_Output):
     sentences: int | None = Field(default=None, ge=1, le=50)
     max_characters: int | None = Field(default=None, ge=1)
 
+    @model_validator(mode="after")
+    def _roomy(self) -> Self:
+        if self.max_characters is not None and self.max_characters < 2 * (self.sentences or 1) - 1:
+            raise ValueError("max_characters leaves no room for so many sentences")
+        return self
+
     def json_schema(self) -> Schema:
         """Return the schema of one answer."""
         if self.sentences is None:
             return _string(self.max_characters)
-        return _array(_string(self._sentence_characters), self.sentences)
+        return _array(_string(self.sentence_characters), self.sentences)
 
     def read(self, value: Any) -> OutputValue:
         """Check and return the text."""
         if self.sentences is None:
             return _text(value, self.max_characters)
         sentences = _items(value, self.sentences, "sentences")
-        return " ".join(_text(sentence, self._sentence_characters) for sentence in sentences)
+        return " ".join(_text(sentence, self.sentence_characters) for sentence in sentences)
 
     @property
-    def _sentence_characters(self) -> int | None:
-        return max(1, self.max_characters // (self.sentences or 1)) if self.max_characters else None
+    def sentence_characters(self) -> int | None:
+        """How long one sentence may be, so that all of them, with a blank between them, are no longer than the text."""
+        if self.max_characters is None:
+            return None
+        sentences = self.sentences or 1
+        return (self.max_characters - (sentences - 1)) // sentences
 
 
 class ChoiceOutput(_Output):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +21,14 @@ _SAMPLING_FIELDS = ("temperature", "top_p", "frequency_penalty", "presence_penal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Condensing:
+    """Tasks that can be shared out alike, and what is asked about what was said: in one run, in two, in three."""
+
+    tasks: tuple[str, ...]
+    plans: tuple[tuple[Step, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One call's worth of tasks, and the turns of the chat that come before every document."""
 
@@ -33,8 +41,8 @@ class Step:
     sampling: Sampling
     long: Literal["reject", "head", "split"]
     """What becomes of a document too large for one call."""
-    condensing: tuple[tuple[Step, ...], ...] = ()
-    """What is asked about what was said of the parts of a document that was split: in one run, in two, in three."""
+    condensing: tuple[Condensing, ...] = ()
+    """How what was said of the parts of a document that was split is made one; for tasks that answer in prose."""
 
     @property
     def model(self) -> str:
@@ -131,20 +139,28 @@ def _step_that_splits(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile
     return dataclasses.replace(step, condensing=_condensing(step, pipeline, default_model))
 
 
-def _condensing(step: Step, pipeline: PipelineFile, default_model: str) -> tuple[tuple[Step, ...], ...]:
+def _condensing(step: Step, pipeline: PipelineFile, default_model: str) -> tuple[Condensing, ...]:
     """The tasks that answer in prose, for all of a document, for each half and each third apart, as far as they go.
 
     A model that is asked about all of it at once may well speak of its beginning or its end alone.
     """
     prose = [task for task in step.tasks if task.output.type == "text"]
-    if not prose or step.long != "split":
+    if step.long != "split":
         return ()
+
+    def plan(tasks: Sequence[Task], count: int) -> tuple[Step, ...]:
+        shares = zip(*(shared_out(task, count) for task in tasks), strict=True)
+        return tuple(_step(step.name, share, pipeline, default_model) for share in shares)
+
+    alike: dict[int, list[Task]] = {}
+    for task in prose:
+        alike.setdefault(most_runs(task), []).append(task)
     return tuple(
-        tuple(
-            _step(step.name, tasks, pipeline, default_model)
-            for tasks in zip(*(shared_out(task, count) for task in prose), strict=True)
+        Condensing(
+            tasks=tuple(task.name for task in tasks),
+            plans=tuple(plan(tasks, count) for count in range(1, most + 1)),
         )
-        for count in range(1, min(map(most_runs, prose)) + 1)
+        for most, tasks in alike.items()
     )
 
 

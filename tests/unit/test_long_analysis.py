@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from decimal import Decimal
 from typing import Any
@@ -22,7 +23,8 @@ from tests.fakes.samples import steps
 
 PARAGRAPHS = [f"Paragraph {number}: " + "all of it is about the same thing. " * 8 for number in range(12)]
 TEXT = "\n\n".join(PARAGRAPHS)
-SUMMARY = {"name": "summary", "prompt": "P", "output": {"type": "text"}}
+SUMMARY = {"name": "summary", "prompt": "P", "output": {"type": "text", "max_characters": 420}}
+ANY_LENGTH = {**SUMMARY, "output": {"type": "text"}}
 CATEGORY = {"name": "category", "prompt": "C", "output": {"type": "choice", "labels": ["tech", "other"]}}
 TOKENS_A_BYTE = 4
 
@@ -93,6 +95,45 @@ async def test_the_sentences_of_a_summary_are_shared_out(sentences: int, asked: 
     last = lab.client.requests[-len(asked) :]
     assert [request.schema["properties"]["summary"]["minItems"] for request in last] == asked
     assert lab.client.requests[0].schema["properties"]["summary"]["minItems"] == sentences
+
+
+async def test_prose_of_any_length_is_condensed_as_a_whole() -> None:
+    """Shared out, it would come out three times as long; so would a title or a date."""
+    title = {**SUMMARY, "output": {"type": "text", "max_characters": 60}}
+    for task in (ANY_LENGTH, title):
+        lab = Lab(_with_context(400), steps=_long("split", task), context_tokens={MODEL: 400})
+        outputs = await lab.analyze(TEXT)
+        *parts, last = _read(lab)
+        assert last.count("\n\n") == len(parts) - 1  # what was said of all of them
+        assert outputs == {"summary": f"{last[:12]}…{last[-12:]}"}
+
+
+async def test_tasks_in_one_call_are_shared_out_each_as_it_can_be() -> None:
+    """A title of one sentence takes nothing from the summary beside it."""
+    title = {"name": "title", "prompt": "T", "output": {"type": "text", "sentences": 1}}
+    steps_of_both = _long("split", title, SUMMARY, mode="fused")
+    lab = Lab(_with_context(400), steps=steps_of_both, context_tokens={MODEL: 400})
+    assert set(await lab.analyze(TEXT)) == {"title", "summary"}
+    condensing = [list(request.schema["properties"]) for request in lab.client.requests[-4:]]
+    assert condensing == [["title"], ["summary"], ["summary"], ["summary"]]
+
+
+async def test_what_stands_twice_in_a_document_is_asked_about_once() -> None:
+    """And counts as often as it stands there; nothing is said to be saved by it."""
+    page = "The same page, which stands here ever again. " * 7
+    pages = "\n\n".join([page, page, "Another page, which stands here once and says more. " * 6])
+    lab = Lab(_with_context(400), steps=_long("split", CATEGORY), context_tokens={MODEL: 400})
+    await lab.analyze(pages, spending := Spending())
+    assert len(_read(lab)) == 2
+    assert spending.saved_usd == 0
+
+
+async def test_what_was_paid_for_is_condensed_however_many_parts_there_were() -> None:
+    """The bound on parts is one on the document; what was said of them may take some, too."""
+    brief = {**ANY_LENGTH, "max_output_tokens": 20}
+    lab = Lab(_with_context(130), steps=_long("split", brief), context_tokens={MODEL: 130})
+    text = "\n\n".join(f"Paragraph {number}: {'something else is said here. ' * 9}" for number in range(60))
+    assert (await lab.analyze(text))["summary"]
 
 
 async def test_head_asks_about_the_beginning() -> None:
@@ -168,6 +209,20 @@ async def test_parts_that_would_cost_too_much_are_not_asked_about() -> None:
     assert lab.client.requests == []
 
 
+async def test_the_bound_on_cost_is_on_all_steps_together() -> None:
+    """Each of them alone would fit."""
+    tasks = [{**SUMMARY, "name": f"summary{n}"} for n in range(4)]
+    parts = Lab(_with_context(400), steps=_long("split", *tasks[:1]), context_tokens={MODEL: 400})
+    await parts.analyze(TEXT, one := Spending())
+    for most, fits in ((one.cost_usd * 5, True), (one.cost_usd * 2, False)):
+        lab = Lab(_with_context(400), steps=_long("split", *tasks), context_tokens={MODEL: 400}, max_cost_usd=most)
+        await lab.analyze(TEXT[:1])  # what an answer costs is known from now on
+        spending = Spending()
+        with contextlib.nullcontext() if fits else pytest.raises(RecordRejected, match="MAX_COST_USD_PER_DOCUMENT"):
+            await lab.analyze(TEXT, spending)
+        assert spending.cost_usd <= most
+
+
 async def test_parts_that_are_paid_for_cost_nothing() -> None:
     """A document that comes again is not turned away for what it had cost before."""
     store = MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
@@ -202,7 +257,7 @@ async def test_a_model_that_only_repeats_is_not_asked_for_ever() -> None:
         answer = say(json.dumps({"summary": request.messages[-1].content}))
         return answer if fits else RecordRejected(DeadLetterReason.TOO_LARGE, "context", model=request.model)
 
-    lab = Lab(echo, steps=_long("split"), context_tokens={MODEL: 400})
+    lab = Lab(echo, steps=_long("split", ANY_LENGTH), context_tokens={MODEL: 400})
     assert "no shorter" in str(await _rejection(lab))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from consumer.llm.long_documents import head_of, in_line, most_runs, parts_of, runs, shared_out, shown, together
@@ -96,10 +96,9 @@ def test_other_answers_cannot_be_put_together() -> None:
         ({"sentences": 5}, [{"sentences": 1}, {"sentences": 3}, {"sentences": 1}]),
         ({"max_characters": 422}, [{"max_characters": 140}] * 3),
         (
-            {"sentences": 2, "max_characters": 402},
-            [{"sentences": 1, "max_characters": 201}, {"sentences": 1, "max_characters": 200}],
+            {"sentences": 4, "max_characters": 403},
+            [{"sentences": n, "max_characters": 100 * n + n - 1} for n in (1, 2, 1)],
         ),
-        ({}, [{}, {}]),
     ],
 )
 def test_a_task_is_shared_out(output: dict[str, int], shares: list[dict[str, int]]) -> None:
@@ -114,7 +113,6 @@ def test_a_task_is_shared_out(output: dict[str, int], shares: list[dict[str, int
         ({"sentences": 3}, "Do it. Here in 1 sentence."),
         ({"sentences": 6, "max_characters": 99}, "Do it. Here in 2 sentences."),
         ({"max_characters": 422}, "Do it. Here in at most 140 characters."),
-        ({}, "Do it."),
     ],
 )
 def test_a_share_says_how_long_it_is(output: dict[str, int], says: str) -> None:
@@ -126,10 +124,19 @@ def test_a_share_says_how_long_it_is(output: dict[str, int], says: str) -> None:
 
 @pytest.mark.parametrize(
     ("output", "most"),
-    [({}, 3), ({"sentences": 2}, 2), ({"sentences": 9}, 3), ({"max_characters": 4}, 2), ({"max_characters": 420}, 3)],
+    [
+        ({}, 1),
+        ({"sentences": 2}, 2),
+        ({"sentences": 9}, 3),
+        ({"sentences": 3, "max_characters": 30}, 3),
+        ({"max_characters": 1}, 1),
+        ({"max_characters": 160}, 1),
+        ({"max_characters": 161}, 2),
+        ({"max_characters": 420}, 3),
+    ],
 )
 def test_a_task_is_shared_out_as_far_as_it_goes(output: dict[str, int], most: int) -> None:
-    """Each share is at least a sentence and a character."""
+    """A share is at least a sentence, so a date or a title is none; nor is what may be of any length."""
     task = _task(type="text", **output)
     assert most_runs(task) == most
     assert len(shared_out(task, most)) == most
@@ -139,18 +146,44 @@ def test_a_task_is_shared_out_as_far_as_it_goes(output: dict[str, int], most: in
     ("answer", "kept"),
     [
         ("Short one", "Short one"),
-        ("It is done. And th", "It is done."),
-        ("One. Two. It is so", "One. Two."),
+        ("It is done. And th", "It is done. And\u2026"),
+        ("Dr. Who has said t", "Dr. Who has said\u2026"),
         ("It is exactly so.!", "It is exactly so.!"),
-        ("Never ending words", "Never ending\u2026"),
+        ("The reef grows. It", "The reef grows.\u2026"),
+        ("The reef grows now", "The reef grows\u2026"),
+        ("The reef is growi", "The reef is growi\u2026"),
         ("x" * 18, "x" * 17 + "\u2026"),
-        ("\u6c34\u3002" + "\u6c34" * 16, "\u6c34\u3002"),
+        ("\u6c34\u3002" + "\u6c34" * 16, "\u6c34\u3002" + "\u6c34" * 15 + "\u2026"),
     ],
 )
-def test_what_was_cut_at_its_bound_is_made_whole(answer: str, kept: str) -> None:
+def test_what_was_cut_at_its_bound_says_so(answer: str, kept: str) -> None:
     """The next share would go on in the middle of a sentence."""
     task = _task(type="text", max_characters=18)
     assert in_line([task, task], [answer, "Then."]) == f"{kept} Then."
+    assert len(kept) <= 18
+
+
+def test_a_long_text_without_blanks_keeps_its_words() -> None:
+    """In some languages a blank stands only beside a foreign word."""
+    task = _task(type="text", max_characters=40)
+    assert in_line([task], ["GPS " + "\u6c34" * 36]) == "GPS " + "\u6c34" * 35 + "\u2026"
+
+
+@given(st.integers(1, 12), st.integers(1, 2_000))
+def test_shares_are_never_longer_than_the_whole(sentences: int, characters: int) -> None:
+    """However the bounds divide."""
+    assume(characters >= 2 * sentences - 1)
+    for output in ({"sentences": sentences, "max_characters": characters}, {"max_characters": characters}):
+        task = _task(type="text", **output)
+        for count in range(1, most_runs(task) + 1):
+            shares = [share.output for share in shared_out(task, count) if isinstance(share.output, TextOutput)]
+            longest = [["x" * (share.sentence_characters or 0)] * (share.sentences or 0) for share in shares]
+            texts = [
+                share.read(said or "x" * (share.max_characters or 0))
+                for share, said in zip(shares, longest, strict=True)
+            ]
+            assert len(" ".join(texts)) <= characters
+            assert sum(len(said) for said in longest) == output.get("sentences", 0)
 
 
 def test_of_a_share_of_a_task_as_much_of_an_example_is_shown() -> None:

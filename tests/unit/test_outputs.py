@@ -106,14 +106,20 @@ def test_text_longer_than_asked_for_is_refused() -> None:
         output.read("123456")
 
 
-@pytest.mark.parametrize(("max_characters", "each"), [(100, 33), (2, 1)])
+@pytest.mark.parametrize(("max_characters", "each"), [(100, 32), (101, 33), (5, 1)])
 def test_sentences_share_the_bound(max_characters: int, each: int) -> None:
-    """Each may be its part of the whole, and one character at least."""
+    """Each may be its part of the whole, without the blanks between them."""
     output = TextOutput(type="text", sentences=3, max_characters=max_characters)
     assert output.json_schema()["items"] == {"type": "string", "maxLength": each}
     output.read(["x" * each] * 3)
     with pytest.raises(InvalidAnswer, match=f"at most {each} characters"):
         output.read(["x", "x", "x" * (each + 1)])
+
+
+def test_a_bound_has_room_for_every_sentence() -> None:
+    """Three of one character, with a blank between them, take five."""
+    with pytest.raises(ValidationError, match="no room for so many sentences"):
+        TextOutput(type="text", sentences=3, max_characters=4)
 
 
 @pytest.mark.parametrize("said", ["Health care", "health CARE", "  HEALTH care\n"])

@@ -22,6 +22,7 @@ ROOT = Path(consumer.__file__).parents[1]
 _READY_SECONDS = 90.0
 _EXIT_SECONDS = 90.0
 _LOOK_SECONDS = 0.2
+_ANSWER_SECONDS = 10.0
 _RESTART_SECONDS = 1.0
 _MOST_RESTARTS = 10
 _CALLS = "docsluice_llm_requests_total{"
@@ -38,6 +39,8 @@ class Replica:
         """Whether somebody may expect it to run."""
         self.in_flight_at_kills = 0
         """Calls that were out, or answered and not kept yet, by its own account right before each `kill -9`."""
+        self.slots_at_kills = 0
+        """How many there could have been: between the look and the kill, some more may have gone out."""
         self._port = free_port()
         environment = {
             **settings,
@@ -72,7 +75,9 @@ class Replica:
         lines = self._metrics() if self.child.running else None
         self.child.kill()
         if lines is not None:  # one that is still starting has nothing in flight
-            self.in_flight_at_kills += _sum_of(_SLOTS, lines) - _sum_of(_FREE_SLOTS, lines)
+            slots = _sum_of(_SLOTS, lines)
+            self.in_flight_at_kills += slots - _sum_of(_FREE_SLOTS, lines)
+            self.slots_at_kills += slots
 
     async def terminate(self) -> int:
         """SIGTERM, and wait for its end.
@@ -108,7 +113,7 @@ class Replica:
     def _metrics(self) -> list[str] | None:
         """The lines of its metrics; None when it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=2) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=_ANSWER_SECONDS) as response:
                 return list(response.read().decode().splitlines())
         except (urllib.error.URLError, OSError):
             return None

@@ -20,7 +20,7 @@ class Scenario:
         settings: further settings of the consumers.
         topic: settings of the input topic.
         patience_seconds: without any progress for so long, the scenario gives up.
-        only_kills: nothing else happens, so that no more is paid again than what was in flight at the kills.
+        only_kills: nothing else happens, so that no more is paid again than what may be in flight at once.
         repeats_allowed: why even exactly-once delivery may repeat here; empty when it may not.
     """
 

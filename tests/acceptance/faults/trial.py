@@ -90,8 +90,9 @@ async def _run(trial: Trial, ground: Ground, provider: Provider) -> Outcome:
         stage.notes.append(f"repeats are allowed: {trial.scenario.repeats_allowed}")
     crashes = stage.replicas.ended_by_themselves
     in_flight = sum(replica.in_flight_at_kills for replica in stage.replicas)
-    if trial.scenario.only_kills and accounted.paid_again > in_flight:
-        unfinished.append(f"{accounted.paid_again} calls paid again, and {in_flight} were in flight at the kills")
+    slots = sum(replica.slots_at_kills for replica in stage.replicas)
+    if trial.scenario.only_kills and accounted.paid_again > slots:
+        unfinished.append(f"{accounted.paid_again} calls paid again, and {slots} at most were in flight at the kills")
     return Outcome(
         account=accounted,
         in_flight=in_flight,
