@@ -80,9 +80,11 @@ class Selection:
             return None
         handled = states.handled(Place(record.partition, record.offset), record.timestamp)
         letter = Letter(record=record, outcome=outcome, state=handled.state if handled else State.OPEN)
+        # Of all, wanted or not: a document that is read again may fail for another reason, and is no other for that.
+        is_new = self._is_new(letter, until_ms=handled.at_ms if handled else _FOR_EVER_MS)
         if not self._wanted.fits(letter):
             return None
-        if not self._is_new(letter, until_ms=handled.at_ms if handled else _FOR_EVER_MS):
+        if not is_new:
             self.repeats += 1
             return None
         if handled and not self._wanted.handled_too:

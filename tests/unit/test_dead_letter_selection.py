@@ -115,6 +115,16 @@ def test_a_dead_letter_that_came_twice_is_taken_once() -> None:
         assert chosen.repeats == 1
 
 
+def test_a_repeat_that_failed_otherwise_is_a_repeat_under_every_filter() -> None:
+    """Read again after a crash a document may fail for another reason; asked for by that it would be sent twice."""
+    first, repeat = fetched(1, reason="truncated"), fetched(1, reason="refused")
+    repeat.offset = 2
+    for marks in (Marks(), marked(first, State.REDRIVEN)):
+        chosen = selection(reasons=frozenset({"refused"}))
+        assert taken(chosen, first, repeat, marks=marks) == []
+        assert chosen.remarks == ["1 repeat of others"]
+
+
 @pytest.mark.parametrize("state", [State.REDRIVEN, State.DROPPED])
 def test_what_fails_again_after_it_was_handled_is_no_repeat(state: State) -> None:
     """The dead letters of an outage are dropped and their records read anew: what fails then is another dead letter."""
