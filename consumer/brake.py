@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from consumer.dead_letter_limit import DeadLetterLimit, Ended, Reached
+from consumer.dead_letter_limit import DeadLetterLimit, Reached, Result
 
 log = structlog.get_logger(__name__)
 
@@ -31,21 +31,17 @@ class Brake:
         self.on_reached: Callable[[], None] = lambda: None
         """Called when the limit is reached, for whoever can still keep documents from being begun."""
 
-    def result(self) -> Ended:
+    def result(self) -> Result:
         """Count a document that has its result."""
         return self._limit.result()
-
-    def withdraw(self, result: Ended) -> None:
-        """That result turned out to be none."""
-        self._limit.withdraw(result)
 
     async def wait_to_begin(self) -> None:
         """Return when a document may be begun."""
         while not self._off.is_set():
             await self._wait()
 
-    async def wait_to_publish(self, cause: str) -> None:
-        """Count the running task's dead letter, and return when it may be published.
+    async def wait_to_publish(self, cause: str, *, withdrawn: Result | None = None) -> None:
+        """Count the running task's dead letter, and return when it may be published. `withdrawn` is what it was before.
 
         What was held counts when it is let go, as if it had been decided then, so that it is never a whole queue of
         them. Only the one that had reached the limit is let go uncounted, or with a limit of one none ever would be.
@@ -53,7 +49,7 @@ class Brake:
         while True:
             is_counted = self._off.is_set()
             if is_counted:
-                self._limit.dead_letter(cause)
+                self._limit.dead_letter(cause, withdrawn=withdrawn)
                 if self._limit.reached is None:
                     return
                 self._put_on(self._limit.reached)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 WINDOW = 200
@@ -18,11 +18,21 @@ JUDGED_FROM = 100
 _COMMONEST = 3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ended:
-    """One document at its end; `cause` says in a word why it is a dead letter, and is None for a result."""
+@dataclass(slots=True, eq=False)
+class _Row:
+    """Dead letters without a result between them, by their causes. `joined` is the row that it is a part of by now."""
 
-    cause: str | None = None
+    causes: Counter[str] = field(default_factory=Counter)
+    joined: _Row | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A result that was counted, with the rows of dead letters on its two sides; `start` is when counting had begun."""
+
+    before: _Row
+    after: _Row
+    start: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,43 +62,69 @@ class DeadLetterLimit:
         self.reached: Reached | None = None
         self._max_ratio = max_ratio
         self._max_consecutive = max_consecutive
-        self._ended: deque[Ended] = deque(maxlen=WINDOW)
-        self._row = 0
+        self._last: deque[Result | str] = deque(maxlen=WINDOW)
+        """Those that ended last; of a dead letter the cause."""
+        self._row = _Row()
+        self._start = object()
 
-    def result(self) -> Ended:
+    def result(self) -> Result:
         """A document has its result."""
-        ended = Ended()
-        self._ended.append(ended)
-        self._row = 0
-        return ended
+        result = Result(before=self._row, after=_Row(), start=self._start)
+        self._row = result.after
+        self._last.append(result)
+        return result
 
-    def withdraw(self, result: Ended) -> None:
-        """That result turned out to be none, and is about to be counted as a dead letter."""
-        with contextlib.suppress(ValueError):  # so many have ended since that it no longer counts
-            self._ended.remove(result)
+    def dead_letter(self, cause: str, *, withdrawn: Result | None = None) -> None:
+        """A document is to become a dead letter. Where that reaches a limit, it may not be published.
 
-    def dead_letter(self, cause: str) -> None:
-        """A document is to become a dead letter. Where that reaches a limit, it may not be published."""
-        self._ended.append(Ended(cause))
-        self._row += 1
+        With `withdrawn` it was counted as a result before. That result has broken no row, however long ago it was and
+        whatever has ended since: where every result is refused, others are always on their way.
+        """
+        row = self._row
+        if withdrawn is not None and withdrawn.start is self._start:
+            row = _united(withdrawn.before, withdrawn.after)
+            with contextlib.suppress(ValueError):  # it is none of the last any more
+                self._last.remove(withdrawn)
+        self._last.append(cause)
+        row.causes[cause] += 1
         if self.reached is None:
-            self.reached = self._judged()
+            self.reached = self._judged(row)
 
     def start_afresh(self) -> None:
         """Forget what was counted."""
         self.reached = None
-        self._ended.clear()
-        self._row = 0
+        self._last.clear()
+        self._row = _Row()
+        self._start = object()
 
-    def _judged(self) -> Reached | None:
-        if 0 < self._max_consecutive <= self._row:
-            in_a_row = list(self._ended)[-self._row :]
-            return Reached(limit="consecutive", dead_letters=self._row, ended=self._row, causes=_commonest(in_a_row))
-        dead, ended = sum(one.cause is not None for one in self._ended), len(self._ended)
+    def _judged(self, row: _Row) -> Reached | None:
+        count = row.causes.total()
+        if 0 < self._max_consecutive <= count:
+            return Reached(limit="consecutive", dead_letters=count, ended=count, causes=_commonest(row.causes))
+        causes, ended = Counter(one for one in self._last if isinstance(one, str)), len(self._last)
+        dead = causes.total()
         if self._max_ratio < 1 and ended >= JUDGED_FROM and dead >= self._max_ratio * ended:
-            return Reached(limit="ratio", dead_letters=dead, ended=ended, causes=_commonest(self._ended))
+            return Reached(limit="ratio", dead_letters=dead, ended=ended, causes=_commonest(causes))
         return None
 
 
-def _commonest(ended: deque[Ended] | list[Ended]) -> dict[str, int]:
-    return dict(Counter(one.cause for one in ended if one.cause is not None).most_common(_COMMONEST))
+def _united(before: _Row, after: _Row) -> _Row:
+    """One row of two that had a result between them. The later one takes the other in, for dead letters still come."""
+    earlier, later = _whole(before), _whole(after)
+    later.causes += earlier.causes
+    earlier.joined = later
+    return later
+
+
+def _whole(row: _Row) -> _Row:
+    """The row that a row is a part of, found at once the next time."""
+    whole = row
+    while whole.joined is not None:
+        whole = whole.joined
+    while row.joined is not None:
+        row.joined, row = whole, row.joined
+    return whole
+
+
+def _commonest(causes: Counter[str]) -> dict[str, int]:
+    return dict(causes.most_common(_COMMONEST))

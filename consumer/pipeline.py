@@ -31,6 +31,7 @@ from consumer.contracts import (
     result_id,
 )
 from consumer.dead_letter import Failure, dead_letter
+from consumer.dead_letter_limit import Result
 from consumer.decode import decode
 from consumer.errors import PublishImpossible, RecordRejected, ServiceFault
 from consumer.kafka.records import Outbox, Outgoing, Record
@@ -139,12 +140,14 @@ class Pipeline:
         counted = self._brake.result()
         try:
             await self._outbox.publish(self._result_message(record, result), ending=record)
-        except RecordRejected:
-            self._brake.withdraw(counted)
-            raise
-        self._metrics.documents_total.labels(outcome="result").inc()
+        except RecordRejected as too_large:
+            await self._publish_dead_letter(record, too_large, spending, withdrawn=counted)
+        else:
+            self._metrics.documents_total.labels(outcome="result").inc()
 
-    async def _publish_dead_letter(self, record: Record, error: Exception, spending: Spending) -> None:
+    async def _publish_dead_letter(
+        self, record: Record, error: Exception, spending: Spending, *, withdrawn: Result | None = None
+    ) -> None:
         spending.invest(1)  # it is at its end, call or no call, and a drain lets it out
         failed_at = datetime.now(UTC)
         failure = Failure(
@@ -156,7 +159,7 @@ class Pipeline:
             group_id=self._identity.group_id,
             pipeline_version=self._identity.pipeline_version,
         )
-        await self._brake.wait_to_publish(failure.cause)
+        await self._brake.wait_to_publish(failure.cause, withdrawn=withdrawn)
         topic = self._identity.dead_letter_topic
         try:
             await self._outbox.publish(dead_letter(record, failure, topic=topic), ending=record)

@@ -16,10 +16,12 @@ from producer.exits import Exit
 from producer.faults import ProducerFault, Stopped, WrongUsage
 from producer.following.follow import Following, follow
 from producer.following.reader import Start
+from producer.printable import printable
 from producer.sending.results import IfChanged
 from producer.sending.send import Destination, Sending, dry_run, send
 from producer.sending.version import metrics_urls
 from producer.topics import checked_name
+from producer.variables import unknown_variables
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parsed(argv)
         environment = settings(Path.cwd())
+        for problem in unknown_variables(environment):
+            print(f"{PROGRAM}: {printable(problem)}", file=sys.stderr)
         broker = broker_from(environment, bootstrap_servers=arguments.bootstrap_servers)
         return _COMMANDS[arguments.command](arguments, environment, broker)
     except ProducerFault as fault:

@@ -30,7 +30,7 @@ from aiokafka.errors import (
 )
 
 from producer.connection import explained
-from producer.dead_letters.marks import Mark, Marks, Place, State, mark_of
+from producer.dead_letters.marks import Handled, Mark, Marks, Place, mark_of
 from producer.faults import BrokerAway, BrokerRefused, TakenOver
 from producer.link import STOP_SECONDS, Link
 from producer.scanning import Scan, Stretch
@@ -117,9 +117,9 @@ class Journal:
     ) -> None:
         await self._stop()
 
-    def state_of(self, place: Place, timestamp_ms: int) -> State:
-        """See `Marks.state_of`. What this journal has written itself is in it only after something went wrong."""
-        return self._reading.marks.state_of(place, timestamp_ms)
+    def handled(self, place: Place, timestamp_ms: int) -> Handled | None:
+        """See `Marks.handled`. What this journal has written itself is in it only after something went wrong."""
+        return self._reading.marks.handled(place, timestamp_ms)
 
     async def write(self, entries: Sequence[Entry]) -> list[Entry]:
         """Write the entries, all of them in one transaction; return those that the topic does not take.
@@ -200,7 +200,7 @@ class Journal:
         return sent
 
     def _is_marked(self, entry: Entry) -> bool:
-        return self.state_of(entry.mark.place, entry.mark.timestamp_ms) is not State.OPEN
+        return self.handled(entry.mark.place, entry.mark.timestamp_ms) is not None
 
     async def _renew(self) -> None:
         """Begin with a new producer, which ends whatever was begun under its name, and read the marks after that."""
@@ -268,7 +268,7 @@ class _Reading:
             async for records in scan.pieces(Stretch(first=first, end=there.end)):
                 for record in records:
                     if (mark := mark_of(record)) is not None:
-                        self.marks.add(mark)
+                        self.marks.add(mark, at_ms=record.timestamp)
             self._read_to = there
 
 

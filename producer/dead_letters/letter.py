@@ -12,7 +12,7 @@ from producer.following.outcome import FetchedRecord, Outcome
 
 _WRITTEN_COST = re.compile(r"[0-9]{1,12}(\.[0-9]{1,28})?")
 _LIFE = ("topic", "partition", "offset", "timestamp", "group", "pipeline_version", "replay_count")
-"""What is the same in a dead letter that came twice, and in no other."""
+"""What is the same in a dead letter that came twice. So it is, too, when a record is read once more and fails again."""
 _SOURCE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})@([0-9]{1,18})")
 
 
@@ -83,7 +83,7 @@ class Letter:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The same for a dead letter that came twice, as it may with at-least-once delivery."""
+        """The same for a dead letter that came twice, as with at-least-once delivery, or whose record was read anew."""
         errors = errors_of(self.record)
         if not (errors.get("topic") and errors.get("offset")):
             return (str(self.place),)

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consumer.contracts import rfc3339
 
@@ -67,6 +67,13 @@ class Mark:
         return json.dumps({"state": self.state, "at": rfc3339(at)}).encode()
 
 
+class Handled(NamedTuple):
+    """What was done about a dead letter, and when: the time of the mark's record, in ms."""
+
+    state: State
+    at_ms: int
+
+
 class _Keyed(Protocol):
     key: bytes | None
     value: bytes | None
@@ -86,11 +93,12 @@ def mark_of(record: _Keyed) -> Mark | None:
 
 @dataclass(slots=True)
 class _Column:
-    """The marks of one partition, in the order of their offsets: 17 bytes for each."""
+    """The marks of one partition, in the order of their offsets: 25 bytes for each."""
 
     offsets: "array[int]" = field(default_factory=lambda: array("q"))
     timestamps_ms: "array[int]" = field(default_factory=lambda: array("q"))
     states: "array[int]" = field(default_factory=lambda: array("b"))
+    handled_ms: "array[int]" = field(default_factory=lambda: array("q"))
 
 
 class Marks:
@@ -102,23 +110,27 @@ class Marks:
     def __len__(self) -> int:
         return sum(len(column.offsets) for column in self._columns.values())
 
-    def add(self, mark: Mark) -> None:
-        """Take a mark in; the later one of the same place counts."""
+    def add(self, mark: Mark, *, at_ms: int) -> None:
+        """Take in a mark that was written at that time; the later one of the same place counts."""
         column = self._columns.setdefault(mark.place.partition, _Column())
         index = bisect_left(column.offsets, mark.place.offset)
         if column.offsets[index : index + 1] != array("q", [mark.place.offset]):
             column.offsets.insert(index, mark.place.offset)
             column.timestamps_ms.insert(index, 0)
             column.states.insert(index, 0)
+            column.handled_ms.insert(index, 0)
         column.timestamps_ms[index] = mark.timestamp_ms
         column.states[index] = _STATES.index(mark.state)
+        column.handled_ms[index] = at_ms
 
-    def state_of(self, place: Place, timestamp_ms: int) -> State:
-        """What was done about the dead letter at a place that was written at that time."""
+    def handled(self, place: Place, timestamp_ms: int) -> Handled | None:
+        """What was done about the dead letter at a place that was written at that time; None while it is open."""
         column = self._columns.get(place.partition)
         if column is None:
-            return State.OPEN
+            return None
         index = bisect_left(column.offsets, place.offset)
         if index == len(column.offsets) or column.offsets[index] != place.offset:
-            return State.OPEN
-        return _STATES[column.states[index]] if column.timestamps_ms[index] == timestamp_ms else State.OPEN
+            return None
+        if column.timestamps_ms[index] != timestamp_ms:
+            return None
+        return Handled(_STATES[column.states[index]], column.handled_ms[index])

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from producer.dead_letters.letter import Letter, Source
-from producer.dead_letters.marks import Place, State
+from producer.dead_letters.marks import Handled, Place, State
 from producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 from producer.printable import counted, printable
 
 _NAMED = 10
 REMEMBERED = 1_000_000
-"""Identities kept to know a repeat by, some 70 MB at most."""
+"""Identities kept to know a repeat by, some 110 MB at most."""
+_FOR_EVER_MS = 2**63
 
 
 class States(Protocol):
     """Knows what was done about each dead letter."""
 
-    def state_of(self, place: Place, timestamp_ms: int) -> State:
-        """See `Marks.state_of`."""
+    def handled(self, place: Place, timestamp_ms: int) -> Handled | None:
+        """See `Marks.handled`."""
         ...
 
 
@@ -56,7 +57,8 @@ class Wanted:
 class Selection:
     """Picks the wanted ones out of a topic's records, and counts what it passes over.
 
-    A dead letter that comes again, as it may with at-least-once delivery, is taken the first time only.
+    A dead letter that comes again, as it may with at-least-once delivery, is taken the first time only. One that was
+    written after the first had been redriven or dropped is another: the record was read anew, and has failed anew.
     """
 
     def __init__(self, *, wanted: Wanted, say: Callable[[str], None]) -> None:
@@ -65,7 +67,8 @@ class Selection:
         self.unreadable = 0
         self._wanted = wanted
         self._say = say
-        self._seen: set[int] = set()
+        self._repeated_until_ms: dict[int, int] = {}
+        """By identity, until when what was written is the same failure."""
 
     def take(self, record: FetchedRecord, states: States) -> Letter | None:
         """The dead letter that a record is; None when it is none, or not a wanted one."""
@@ -75,14 +78,16 @@ class Selection:
                 record, "no header of it gives a reason" if isinstance(outcome, Unreadable) else "it is a result"
             )
             return None
-        state = states.state_of(Place(record.partition, record.offset), record.timestamp)
-        letter = Letter(record=record, outcome=outcome, state=state)
+        handled = states.handled(Place(record.partition, record.offset), record.timestamp)
+        letter = Letter(record=record, outcome=outcome, state=handled.state if handled else State.OPEN)
+        # Of all, wanted or not: a document that is read again may fail for another reason, and is no other for that.
+        is_new = self._is_new(letter, until_ms=handled.at_ms if handled else _FOR_EVER_MS)
         if not self._wanted.fits(letter):
             return None
-        if not self._is_new(letter):
+        if not is_new:
             self.repeats += 1
             return None
-        if state is not State.OPEN and not self._wanted.handled_too:
+        if handled and not self._wanted.handled_too:
             self.handled += 1
             return None
         return letter
@@ -97,12 +102,13 @@ class Selection:
         lines += [f"{self.unreadable:,} {others}"] if self.unreadable else []
         return lines
 
-    def _is_new(self, letter: Letter) -> bool:
-        identity = hash(letter.identity)
-        if identity in self._seen:
+    def _is_new(self, letter: Letter, *, until_ms: int) -> bool:
+        """Whether it repeats none; what repeats it is written by `until_ms`."""
+        identity, seen = hash(letter.identity), self._repeated_until_ms
+        if identity in seen and letter.record.timestamp <= seen[identity]:
             return False
-        if len(self._seen) < REMEMBERED:
-            self._seen.add(identity)
+        if identity in seen or len(seen) < REMEMBERED:
+            seen[identity] = until_ms
         return True
 
     def _pass_over(self, record: FetchedRecord, problem: str) -> None:

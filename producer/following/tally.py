@@ -12,6 +12,26 @@ REMEMBERED = 500_000
 """Identities kept to recognise a repeat by; it comes soon after the first if at all, and memory must not grow."""
 
 
+@dataclass(slots=True)
+class _Runs:
+    """What dead letters had cost when they were last seen. The cost of one that was sent again has that in it."""
+
+    _costs: OrderedDict[tuple[object, ...], tuple[int, Decimal]] = field(default_factory=OrderedDict)
+
+    def not_counted_yet(self, outcome: Outcome) -> Decimal:
+        """The part of a dead letter's cost that is of runs whose end we have not seen."""
+        source, replays, cost_usd = outcome.fields["source"], outcome.fields["replay_count"] or 0, outcome.cost_usd
+        if not source["topic"] or source["offset"] is None:
+            return cost_usd
+        origin = (*source.values(), outcome.document_id)
+        replays_before, cost_before = self._costs.get(origin, (replays, Decimal(0)))
+        self._costs[origin] = (replays, cost_usd)
+        if len(self._costs) > REMEMBERED:
+            self._costs.popitem(last=False)
+        # Read once more without having been sent again, it has begun at nothing.
+        return max(cost_usd - cost_before, Decimal(0)) if replays > replays_before else cost_usd
+
+
 @dataclass(slots=True, kw_only=True)
 class Tally:
     """Totals over the outcomes. A repeat changes `repeats` and nothing else."""
@@ -26,6 +46,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     _pace: Pace = field(default_factory=Pace)
     _seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _runs: _Runs = field(default_factory=_Runs)
 
     @property
     def dead_letters(self) -> int:
@@ -50,10 +71,11 @@ class Tally:
         self._remember(outcome.identities)
         if outcome.is_dead_letter:
             self.reasons[outcome.reason] += 1
+            self.cost_usd += self._runs.not_counted_yet(outcome)
         else:
             self.results += 1
+            self.cost_usd += outcome.cost_usd
         self.usage += outcome.usage
-        self.cost_usd += outcome.cost_usd
         self.saved_usd += outcome.saved_usd
         self._pace.add(outcome.finished_at)
         return True

@@ -79,6 +79,21 @@ async def test_what_fails_again_is_another_dead_letter(wire: Wire, provider: Reh
     ]
 
 
+async def test_what_fails_again_unchanged_is_sent_again(wire: Wire) -> None:
+    """Dead letters are dropped or redriven, their offsets reset, and they fail as before; repeats go with the first."""
+    await wire.create_topics()
+    for count, (command, state) in enumerate(
+        ((["drop", "--everything", "--yes"], "dropped"), (["redrive"], "redriven"))
+    ):
+        for _ in range(2):
+            await fill(wire, range(3), transactional=False)
+        assert [line["document_id"] for line in await listed(wire)] == ["d0", "d1", "d2"]
+        assert (await ran(wire, *command))[0] == Exit.DONE
+        assert await listed(wire) == []
+        assert [line["state"] for line in await listed(wire, "--all")].count(state) == 3
+        assert await wire.count("input") == 3 * count
+
+
 async def test_a_dry_run_writes_nothing(wire: Wire) -> None:
     """It counts by reason and step, and guesses the cost."""
     await wire.create_topics()

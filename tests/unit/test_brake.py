@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 import structlog
@@ -83,6 +83,40 @@ async def test_bytes_that_are_no_event_are_held_too() -> None:
     tasks = await _started(line, [record(b"not JSON", offset=n) for n in range(50)])
     assert len(line.outbox.to(DEAD_LETTERS)) == 3
     assert sum(task.done() for task in tasks) == 3
+    await _let_go(tasks)
+
+
+class _SlowToRefuse(FakeOutbox):
+    """Takes no result, and says so of one after the other, as a broker does; dead letters go at once."""
+
+    def __init__(self) -> None:
+        super().__init__(max_bytes={RESULTS: 1})
+        self._turn = asyncio.Lock()
+
+    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+        if outgoing.topic == RESULTS:
+            async with self._turn:
+                await settled(3)
+        await super().publish(outgoing, ending=ending)
+
+
+@pytest.mark.parametrize("open_at_once", [1, 7])
+@pytest.mark.parametrize("outbox", [lambda: FakeOutbox(max_bytes={RESULTS: 1}), _SlowToRefuse])
+async def test_results_that_the_topic_does_not_take_are_a_row(
+    outbox: Callable[[], FakeOutbox], open_at_once: int
+) -> None:
+    """Each was counted as a result before, whatever others were decided meanwhile: the limit is the same."""
+    line = Line(outbox=outbox(), max_dead_letters=5, max_concurrency=20, mode="fused")
+    room = asyncio.Semaphore(open_at_once)
+
+    async def when_there_is_room(one: Record) -> None:
+        async with room:
+            await asyncio.create_task(line.pipeline.process(one))
+
+    tasks = [asyncio.create_task(when_there_is_room(one)) for one in _docs(40)]
+    await settled(1_000)
+    assert len(line.outbox.to(DEAD_LETTERS)) == 4
+    assert "5 dead letters in a row" in (line.brake.why_not_ready() or "")
     await _let_go(tasks)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import takewhile
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.dead_letter_limit import JUDGED_FROM, WINDOW, DeadLetterLimit
+from consumer.dead_letter_limit import JUDGED_FROM, WINDOW, DeadLetterLimit, Result
 
 OUTCOMES = st.lists(st.booleans(), max_size=600)
 """True is a dead letter."""
@@ -113,16 +116,71 @@ def test_it_can_be_switched_off() -> None:
 
 def test_a_result_that_turns_out_to_be_none_counts_once() -> None:
     """A topic that takes no result makes dead letters of all of them, though each was a result before."""
-    limit = _limit(max_ratio=0.6)
-    passed = 0
-    while limit.reached is None:
-        result = limit.result()
-        limit.withdraw(result)
-        limit.dead_letter("too_large")
-        passed += limit.reached is None
-    assert passed == JUDGED_FROM - 1
-    limit.start_afresh()
-    limit.withdraw(result)  # of before, and long forgotten
+    for limit in (_limit(max_ratio=0.6), _limit(max_consecutive=JUDGED_FROM)):
+        passed = 0
+        while limit.reached is None:
+            result = limit.result()
+            limit.dead_letter("too_large", withdrawn=result)
+            passed += limit.reached is None
+        assert passed == JUDGED_FROM - 1
+
+
+class _Plain:
+    """Every document that has ended since the last fresh start, in a list: whether it is a dead letter."""
+
+    def __init__(self) -> None:
+        self.ended: list[bool] = []
+        self.results: list[tuple[Result, int | None]] = []
+        """Those that may still be withdrawn, with their places in the list; None when it began afresh meanwhile."""
+
+    def row_at(self, place: int) -> int:
+        """How many dead letters there are without a result between them, that one among them."""
+        before = takewhile(bool, reversed(self.ended[:place]))
+        after = takewhile(bool, self.ended[place:])
+        return len([*before, *after])
+
+
+STEPS = st.lists(st.one_of(st.sampled_from(["result", "dead"]), st.integers(0, 400)), max_size=800)
+"""A number withdraws one of the results that there are."""
+
+
+@given(STEPS, st.integers(1, 300))
+def test_a_withdrawn_result_has_not_broken_the_row(taken: Sequence[str | int], most: int) -> None:
+    """Whenever it turns out to be none, it counts as if it had been a dead letter from the beginning."""
+    limit, plain = _limit(max_consecutive=most), _Plain()
+    for step in taken:
+        if step == "result":
+            plain.results.append((limit.result(), len(plain.ended)))
+            plain.ended.append(False)
+            continue
+        withdrawn, place = plain.results.pop(int(step) % len(plain.results)) if _is_place(step, plain) else (None, None)
+        if place is None:
+            place = len(plain.ended)
+            plain.ended.append(True)
+        plain.ended[place] = True
+        limit.dead_letter("too_large", withdrawn=withdrawn)
+        row = plain.row_at(place)
+        assert (limit.reached.dead_letters if limit.reached else 0) == (row if row >= most else 0)
+        if limit.reached:
+            limit.start_afresh()
+            plain.ended.clear()
+            plain.results = [(result, None) for result, _ in plain.results]
+
+
+def _is_place(step: str | int, plain: _Plain) -> bool:
+    return step != "dead" and bool(plain.results)
+
+
+@given(st.integers(0, 600), st.integers(1, 300))
+def test_results_on_their_way_hide_nothing(on_their_way: int, most: int) -> None:
+    """However many there are at any time: when none of them is taken, no more are published than in a row."""
+    limit = _limit(max_consecutive=most)
+    results = [limit.result() for _ in range(on_their_way)]
+    for passed in range(most):
+        assert limit.reached is None, passed
+        results.append(limit.result())
+        limit.dead_letter("too_large", withdrawn=results.pop(0))
+    assert limit.reached is not None
 
 
 def test_it_says_which_limit_and_why() -> None:

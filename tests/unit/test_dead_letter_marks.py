@@ -46,19 +46,19 @@ def test_anything_else_is_no_mark(key: bytes | None, value: bytes | None) -> Non
     assert mark_of(Fetched(key=key, value=value)) is None
 
 
-@given(st.lists(MARKS, max_size=60))
-def test_the_last_mark_of_a_place_counts(marks: list[Mark]) -> None:
+@given(st.lists(st.tuples(MARKS, st.integers(0, 2**50)), max_size=60))
+def test_the_last_mark_of_a_place_counts(marks: list[tuple[Mark, int]]) -> None:
     """In whatever order they come, and only for the record that was written at that time."""
     kept = Marks()
-    last: dict[Place, Mark] = {}
-    for mark in marks:
-        kept.add(mark)
-        last[mark.place] = mark
+    last: dict[Place, tuple[Mark, int]] = {}
+    for mark, at_ms in marks:
+        kept.add(mark, at_ms=at_ms)
+        last[mark.place] = mark, at_ms
     assert len(kept) == len(last)
-    for place, mark in last.items():
-        assert kept.state_of(place, mark.timestamp_ms) is mark.state
-        assert kept.state_of(place, mark.timestamp_ms + 1) is State.OPEN
-        assert kept.state_of(Place(place.partition, 31), mark.timestamp_ms) is State.OPEN
+    for place, (mark, at_ms) in last.items():
+        assert kept.handled(place, mark.timestamp_ms) == (mark.state, at_ms)
+        assert kept.handled(place, mark.timestamp_ms + 1) is None
+        assert kept.handled(Place(place.partition, 31), mark.timestamp_ms) is None
 
 
 def test_many_marks_take_little_memory() -> None:
@@ -68,7 +68,7 @@ def test_many_marks_take_little_memory() -> None:
         before, _ = tracemalloc.get_traced_memory()
         marks = Marks()
         for offset in range(100_000):
-            marks.add(Mark(Place(offset % 4, offset), offset, State.REDRIVEN))
+            marks.add(Mark(Place(offset % 4, offset), offset, State.REDRIVEN), at_ms=offset)
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

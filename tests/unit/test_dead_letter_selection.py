@@ -11,8 +11,10 @@ from producer.dead_letters.counts import Counts
 from producer.dead_letters.letter import Source, source_in
 from producer.dead_letters.marks import Mark, Marks, Place, State
 from producer.dead_letters.selection import Selection, Wanted
-from tests.fakes.dead_letters import fetched, letter
+from tests.fakes.dead_letters import HOUR_MS, WRITTEN_MS, fetched, letter
 from tests.fakes.outcomes import Fetched, result
+
+HANDLED_MS = WRITTEN_MS + HOUR_MS
 
 
 def selection(**wanted: Any) -> Selection:
@@ -24,11 +26,25 @@ def taken(chosen: Selection, *records: Fetched, marks: Marks | None = None) -> l
     return [one.record.offset for one in found if one is not None]
 
 
-def marked(record: Fetched, state: State, *, timestamp_ms: int | None = None) -> Marks:
-    marks = Marks()
+def marked(
+    record: Fetched,
+    state: State,
+    *,
+    timestamp_ms: int | None = None,
+    at_ms: int = HANDLED_MS,
+    marks: Marks | None = None,
+) -> Marks:
+    marks = Marks() if marks is None else marks
     time = record.timestamp if timestamp_ms is None else timestamp_ms
-    marks.add(Mark(Place(record.partition, record.offset), time, state))
+    marks.add(Mark(Place(record.partition, record.offset), time, state), at_ms=at_ms)
     return marks
+
+
+def again(offset: int, *, timestamp_ms: int) -> Fetched:
+    """The dead letter of document `d1` once more, under the same pipeline and without having been sent again."""
+    record = fetched(1)
+    record.offset, record.timestamp = offset, timestamp_ms
+    return record
 
 
 @pytest.mark.parametrize(
@@ -89,12 +105,39 @@ def test_a_topic_made_anew_has_no_marks() -> None:
 
 def test_a_dead_letter_that_came_twice_is_taken_once() -> None:
     """At-least-once delivery may write one twice; the second is no other document, even when the first is handled."""
-    first, again = fetched(1), fetched(1)
-    again.offset = 2
+    first, repeat = fetched(1), again(2, timestamp_ms=HANDLED_MS)
     chosen = selection()
-    assert taken(chosen, first, again) == [1]
-    assert chosen.remarks == ["1 repeat of others"]
-    assert taken(selection(), first, again, marks=marked(first, State.REDRIVEN)) == []
+    assert taken(chosen, first, repeat, again(3, timestamp_ms=HANDLED_MS + HOUR_MS)) == [1]
+    assert chosen.remarks == ["2 repeats of others"]
+    for handled_too in (False, True):
+        chosen = selection(handled_too=handled_too)
+        assert taken(chosen, first, repeat, marks=marked(first, State.REDRIVEN)) == ([1] if handled_too else [])
+        assert chosen.repeats == 1
+
+
+def test_a_repeat_that_failed_otherwise_is_a_repeat_under_every_filter() -> None:
+    """Read again after a crash a document may fail for another reason; asked for by that it would be sent twice."""
+    first, repeat = fetched(1, reason="truncated"), fetched(1, reason="refused")
+    repeat.offset = 2
+    for marks in (Marks(), marked(first, State.REDRIVEN)):
+        chosen = selection(reasons=frozenset({"refused"}))
+        assert taken(chosen, first, repeat, marks=marks) == []
+        assert chosen.remarks == ["1 repeat of others"]
+
+
+@pytest.mark.parametrize("state", [State.REDRIVEN, State.DROPPED])
+def test_what_fails_again_after_it_was_handled_is_no_repeat(state: State) -> None:
+    """The dead letters of an outage are dropped and their records read anew: what fails then is another dead letter."""
+    first, repeat = fetched(1), again(2, timestamp_ms=HANDLED_MS)
+    failed, its_repeat = (again(offset, timestamp_ms=HANDLED_MS + offset) for offset in (3, 4))
+    marks = marked(first, state)
+    chosen = selection()
+    assert taken(chosen, first, repeat, failed, its_repeat, marks=marks) == [3]
+    assert chosen.remarks == ["1 handled already (redriven or dropped; list --all shows them)", "2 repeats of others"]
+    assert taken(selection(handled_too=True), first, repeat, failed, its_repeat, marks=marks) == [1, 3]
+    marked(failed, state, at_ms=HANDLED_MS + HOUR_MS, marks=marks)
+    once_more = again(5, timestamp_ms=HANDLED_MS + HOUR_MS + 1)
+    assert taken(selection(), first, repeat, failed, its_repeat, once_more, marks=marks) == [5]
 
 
 @pytest.mark.parametrize(

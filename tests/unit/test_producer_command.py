@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from consumer.settings import Settings
+from consumer.settings import Settings, variable_of
 from producer import exits
 from producer.__main__ import main
 from producer.arguments import parser
 from producer.exits import Exit
 from producer.sending.version import DEFAULT_PORT
+from producer.variables import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {"send": exits.OF_SEND, "follow": exits.OF_FOLLOW}
@@ -281,3 +282,24 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"docsluice-producer {importlib.metadata.version('docsluice')}\n"
+
+
+def test_a_misspelt_variable_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the service does, in the environment and in `.env`; nothing else is any different."""
+    (tmp_path / ".env").write_text("DOCSLUICE_XYZZY=1\nDOCSLUICE_OPENAI_API_KEY=secret\nOTHER=1\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DOCSLUICE_DEAD_LETTERS_TOPIC", "x")
+    monkeypatch.setenv("DOCSLUICE_MAX_CONCURRENCY", "4")
+    assert main(["send", rows(tmp_path / "d.jsonl", "a"), "--dry-run"]) == Exit.DONE
+    assert capsys.readouterr().err.splitlines() == [
+        "docsluice-producer: DOCSLUICE_DEAD_LETTERS_TOPIC is no setting; did you mean DOCSLUICE_DEAD_LETTER_TOPIC?",
+        "docsluice-producer: DOCSLUICE_OPENAI_API_KEY is no setting; did you mean OPENAI_API_KEY?",
+        "docsluice-producer: DOCSLUICE_XYZZY is no setting",
+    ]
+
+
+def test_every_setting_is_known() -> None:
+    """The service's own ones, none less and none more."""
+    assert {variable_of(field) for field in Settings.model_fields} == SETTINGS

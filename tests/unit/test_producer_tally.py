@@ -85,6 +85,33 @@ def test_totals_are_exact() -> None:
     ]
 
 
+def test_what_was_spent_before_a_redrive_is_summed_once() -> None:
+    """A dead letter's cost is that of all its runs, and those that were seen to fail have been counted then."""
+    tally = Tally()
+    for number, replays, cost in (
+        (1, 0, "0.5"),
+        (2, 0, "0.25"),
+        (1, 1, "0.75"),
+        (1, 1, "0.75"),
+        (1, 2, "1"),
+        (3, 2, "4"),
+    ):
+        tally.add(dead_letter(number, errors={"replay_count": str(replays), "cost_usd": cost}))
+    assert tally.cost_usd == Decimal("5.25")  # of the third it was not seen how it failed before
+
+
+def test_a_run_that_begins_at_nothing_is_summed_as_it_is() -> None:
+    """Read once more under another pipeline a record has no earlier cost; and no header makes the sum less."""
+    tally = Tally()
+    tally.add(dead_letter(1))
+    tally.add(dead_letter(1, errors={"pipeline_version": "p2", "cost_usd": "0.25"}))
+    tally.add(dead_letter(1, errors={"replay_count": "1", "cost_usd": "0.125"}))
+    tally.add(dead_letter(1, key=b"another"))
+    for offset in (1, 2):
+        tally.add(dead_letter(1, errors={"topic": "", "replay_count": str(offset)}))
+    assert tally.cost_usd == Decimal("2.25")
+
+
 def test_savings_are_summed_where_there_are_any() -> None:
     """What the store of steps has spared stands beside the cost."""
     tally = Tally()
