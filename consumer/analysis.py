@@ -78,10 +78,11 @@ class Analyzer:
         return outputs
 
     def _service_tier(self, priority: object) -> str | None:
-        """The tier for one document: `low` is in no hurry, `high` is worth the usual price. None where none is set."""
+        """The tier for one document: `low` is in no hurry, `high` is not to be in the slow one. None where none is set."""
         if self._tier is None:
             return None
-        return {"low": "flex", "high": "default"}.get(str(priority).lower(), self._tier)
+        high = "default" if self._tier == "flex" else self._tier
+        return {"low": "flex", "high": high}.get(str(priority).lower(), self._tier)
 
     async def _refuse_what_is_too_dear(self, questions: Iterable[tuple[Step, str]]) -> None:
         """Of what is to be asked, what is paid for already costs nothing."""
