@@ -37,12 +37,12 @@ class BudgetKeeper:
         self._task = asyncio.create_task(self._keep(), name="budget.keep")
 
     async def close(self) -> None:
-        """Write down the rest."""
+        """Write down the rest. Of a start that came to no end nothing is written: it would be less than what is there."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        await self._write()
+            await self._write()
         self._ledger.close()
 
     async def _keep(self) -> None:

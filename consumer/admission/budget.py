@@ -26,13 +26,21 @@ class _Window:
     cap_usd: Decimal
     began_at: float = 0.0
     spent_usd: Decimal = _NOTHING
+    before: tuple[float, Decimal] = (0.0, _NOTHING)
+    """When the window before this one began, and what was spent in it."""
 
     def roll(self, now: float) -> None:
-        """Begin the window that `now` is in: windows are aligned to the epoch, so hours and days are those of UTC."""
+        """Begin the window that `now` is in: windows are aligned to the epoch, so hours and days are those of UTC.
+
+        Of a clock that was ahead and went back, what was spent stays: meanwhile and before.
+        """
         begin = now // self.seconds * self.seconds
         if begin > self.began_at:
+            self.before = (self.began_at, self.spent_usd)
             self.spent_usd = _NOTHING
-        self.began_at = begin  # of a clock that was ahead and went back, what was spent stays
+        elif begin == self.before[0] < self.began_at:
+            self.spent_usd += self.before[1]
+        self.began_at = begin
 
 
 class Budget:

@@ -123,3 +123,13 @@ def test_a_clock_that_was_ahead_stops_nothing_for_long() -> None:
     again = Budget(usd_per_hour=Decimal(1))
     again.restore(Spent("hour", NOON + 365 * 86_400, Decimal(1)))
     assert again.wait_seconds(Decimal("0.1"), now=NOON + 600) == 3000
+
+
+def test_a_clock_that_is_ahead_for_a_moment_forgets_nothing() -> None:
+    """What was spent before is there again with the hour, and what was spent meanwhile is added to it."""
+    budget = Budget(usd_per_hour=Decimal(10), usd_per_day=Decimal(100))
+    _spend(budget, "9", now=NOON + 600)
+    _spend(budget, "0.5", now=NOON + 600 + 3600)
+    assert budget.spent(now=NOON + 601)[0] == Spent("hour", NOON, Decimal("9.5"))
+    assert budget.spent(now=NOON + 3600)[0] == Spent("hour", NOON + 3600, Decimal(0))
+    assert budget.spent(now=NOON + 3601)[1].usd == Decimal("9.5")

@@ -7,8 +7,10 @@ import sqlite3
 import time
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import structlog
 
 from consumer.admission.budget import Budget
 from consumer.budgeting import BudgetKeeper
@@ -79,6 +81,38 @@ async def test_it_is_written_down_while_it_is_spent(tmp_path: Path) -> None:
             await asyncio.sleep(0.02)
     reader.close()
     await keeper.close()
+
+
+async def test_a_start_that_fails_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be read is not written over, whether the disk failed or a stop came first."""
+    for fault in (sqlite3.OperationalError("disk I/O error"), asyncio.CancelledError()):
+        ledger = Ledger(folder=tmp_path, member="m")
+        ledger.write([("hour", time.time() // 3600 * 3600, Decimal(9))])
+        keeper = BudgetKeeper(budget=Budget(usd_per_hour=Decimal(10)), ledger=ledger)
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "read", Mock(side_effect=fault))
+            with pytest.raises(type(fault)):
+                await keeper.start()
+        await keeper.close()
+        again = Ledger(folder=tmp_path, member="m")
+        assert [usd for _, _, usd in again.read()] == [9]
+        again.close()
+
+
+def test_two_processes_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Each writes over what the other has spent: that is said, once. Alone, nothing is said."""
+    one, other = (Ledger(folder=tmp_path, member="g/") for _ in range(2))
+    with structlog.testing.capture_logs() as logs:
+        assert one.read() == other.read() == []
+        one.write([("hour", 0.0, Decimal(1))])
+        one.write([("hour", 0.0, Decimal(2)), ("day", 0.0, Decimal(2))])
+        assert logs == []
+        for usd in (3, 4):
+            other.write([("hour", 0.0, Decimal(usd))])
+            one.write([("hour", 0.0, Decimal(usd))])
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("ledger.shared", "warning")] * 2
+    one.close()
+    other.close()
 
 
 async def test_a_disk_that_fails_stops_nothing(tmp_path: Path) -> None:
