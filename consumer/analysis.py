@@ -78,7 +78,7 @@ class Analyzer:
         return outputs
 
     def _service_tier(self, priority: object) -> str | None:
-        """The tier for one document: `low` is in no hurry, `high` is not to be in the slow one. None where none is set."""
+        """The tier for one document: `low` is in no hurry, `high` is not for the slow one. None where none is set."""
         if self._tier is None:
             return None
         high = "default" if self._tier == "flex" else self._tier
