@@ -133,7 +133,7 @@ class Admission:
         for quota in lane.quotas:
             amount = quota.amount(ask.usage)
             if quota.name != REQUESTS and quota.configured is not None and amount > quota.configured:
-                return f"needs about {amount} {quota.name}, and the limit is {quota.configured:.0f} a minute"
+                return f"needs at least {amount} {quota.name}, and the limit is {quota.configured:.0f} a minute"
         return None
 
     def most_input_tokens(self, ask: Ask) -> float:

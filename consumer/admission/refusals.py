@@ -1,8 +1,8 @@
 """What a provider that names no limit turns out to allow. Pure: time is passed in, in seconds.
 
 After a refusal the pace is a little less than the one that was refused. It grows again, the faster the longer nothing
-is refused: a limit that stands is then touched once in two minutes, or in a hundred calls where that is longer (but once
-in ten minutes), and one that was raised is found within minutes.
+is refused: a limit that stands is then touched once in two minutes, or in a hundred calls where that is longer, but at
+least once in ten minutes; and one that was raised is found within minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NEAR_CALLS = 3.0
 _CUT_NEAR = 0.8
 """While refusals follow one another, the limit is still far below."""
 _CUT_MOST = 0.5
-"""After refusals all through a minute, down to what was answered in it; but by halves, for that is few calls to count."""
+"""After refusals all through a minute, down to what was answered in it; by halves, for that is few calls to count."""
 _CUT = 0.93
 _CUT_LEAST = 0.97
 _GROWTH_IN_CALM = 1.06

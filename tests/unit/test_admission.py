@@ -16,8 +16,15 @@ from consumer.admission.admission import Admission, CircuitOpened
 from consumer.admission.budget import Budget
 from consumer.admission.limits import Ask, Limits, MinuteLimits
 from consumer.admission.permit import Permit
-from consumer.contracts import Usage
-from consumer.errors import CallTimedOut, DocsluiceError, ProviderUnavailable, QuotaExhausted, RateLimited
+from consumer.contracts import DeadLetterReason, Usage
+from consumer.errors import (
+    CallTimedOut,
+    DocsluiceError,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+    RecordRejected,
+)
 from tests.fakes.timer import ManualTimer, settled
 
 
@@ -628,6 +635,19 @@ async def test_what_models_share_goes_to_who_came_first() -> None:
     assert large.is_inside()
     await desk.timer.run(4)
     assert all(call.is_inside() for call in small)
+    await desk.close()
+
+
+async def test_what_is_too_large_holds_up_nobody() -> None:
+    """The provider that refused it has counted nothing of it, so nobody has to wait until it is paid for."""
+    desk = Desk(tokens_per_minute=600)
+    large, small = await desk.call(6_000), await desk.call(5)
+    await desk.timer.run(1)
+    assert large.permit is not None
+    large.permit.failed(RecordRejected(DeadLetterReason.TOO_LARGE, "too large"))
+    await large.end()
+    await desk.timer.run(1)
+    assert small.is_inside()
     await desk.close()
 
 
