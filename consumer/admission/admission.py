@@ -180,7 +180,7 @@ class Admission:
         """Which part of every limit is ours, when several replicas share an account."""
         self._lessons.share = share
         self._lanes.set_share(share, now=self._timer.time())
-        self._budget.set_share(share)
+        self._budget.set_share(share, now=self._clock())
         self._admit_ready()
 
     def set_shared(self, is_shared: bool) -> None:  # noqa: FBT001 - it is the whole message
