@@ -79,10 +79,11 @@ class Analyzer:
         return outputs
 
     def _service_tier(self, priority: object) -> str | None:
-        """The tier for one document: `low` is in no hurry, `high` is worth the usual price. None where none is set."""
+        """The tier for one document: `low` is in no hurry, `high` is not for the slow one. None where none is set."""
         if self._tier is None:
             return None
-        return {"low": "flex", "high": "default"}.get(str(priority).lower(), self._tier)
+        high = "default" if self._tier == "flex" else self._tier
+        return {"low": "flex", "high": high}.get(str(priority).lower(), self._tier)
 
     async def _promise(
         self, purse: Purse, questions: Sequence[tuple[Step, str]], *, instead_of: tuple[Step, str] | None = None
@@ -113,8 +114,8 @@ class Analyzer:
 
     def _at_most(self, step: Step, text: str) -> str:
         """As much of a text as will be asked about, as far as that is known: where a head will do, what fits."""
-        room = self._known_room_for(step, text)
-        return text if step.long != "head" or room is None else _head(text, max(room, _LEAST_BYTES))
+        is_head = step.long == "head" and self._is_to_be_cut(step, text)
+        return _head(text, self._room_for(step, text)) if is_head else text
 
     async def _paid(self, step: Step, text: str, spending: Spending, question: _Question) -> PaidStep:
         """A step's answer about a text, from memory if it is there, else asked for and kept."""
@@ -140,16 +141,24 @@ class Analyzer:
             return await keep(PaidStep(outputs=said.outputs, models=dict.fromkeys(said.outputs, said.model)))
 
         request = step.request(text, service_tier=question.tier)
-        try:
-            return await self._triage.answer(step, request, spending, keep=keep_said)
-        except RecordRejected as rejection:
-            most_bytes = self._room_for(step, text)
-            if rejection.reason is not DeadLetterReason.TOO_LARGE or step.long == "reject" or most_bytes < _LEAST_BYTES:
-                raise
-            if step.long == "split":
-                return await keep(await self._asked_in_parts(step, text, most_bytes, spending, question))
-            paid = await self._paid(step, _head(text, most_bytes), spending, question)
-            return await keep(paid.model_copy(update={"long": "head"}))
+        if not self._is_to_be_cut(step, text):
+            try:
+                return await self._triage.answer(step, request, spending, keep=keep_said)
+            except RecordRejected as rejection:
+                if rejection.reason is not DeadLetterReason.TOO_LARGE or not self._may_be_cut(step, text):
+                    raise
+        most_bytes = self._room_for(step, text)
+        if step.long == "split":
+            return await keep(await self._asked_in_parts(step, text, most_bytes, spending, question))
+        paid = await self._paid(step, _head(text, most_bytes), spending, question)
+        return await keep(paid.model_copy(update={"long": "head"}))
+
+    def _may_be_cut(self, step: Step, text: str) -> bool:
+        return step.long != "reject" and self._room_for(step, text) >= _LEAST_BYTES
+
+    def _is_to_be_cut(self, step: Step, text: str) -> bool:
+        """At once: to ask about all of it would most likely be a call for nothing."""
+        return self._may_be_cut(step, text) and not self._asker.likely_fits(step.request(text))
 
     def _room_for(self, step: Step, text: str) -> int:
         """How large a text may be for one call; half of this one, where that is not known or was wrong."""

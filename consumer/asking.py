@@ -23,7 +23,7 @@ from consumer.admission.permit import Permit
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import AttemptFailed, DocsluiceError, RecordRejected
 from consumer.llm.chat import Answer, ChatClient, ChatRequest
-from consumer.llm.estimate import TokenEstimator
+from consumer.llm.estimate import USUAL_BYTES_PER_TOKEN, TokenEstimator
 from consumer.llm.pricing import PriceList
 from consumer.spending import Spending
 from consumer.telemetry.logs import Throttle
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 _LONGEST_ASKED_SECONDS = 30.0
 """Whatever a failing server asks for: it may be well again long before, and the document holds back the commit."""
-_BYTES_A_TOKEN = 3
+_BYTES_A_TOKEN_OF_A_PART = 3
 """So little that most texts fit with it: English has four and more, code and most other languages about three."""
 _ROOM_FOR_AN_ANSWER_TOKENS = 256
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
@@ -162,18 +162,24 @@ class Asker:
 
         The same from call to call, and so by no estimate: what is cut to it is to be cut in the same places again.
         """
-        usage = Usage(output_tokens=request.sampling.max_output_tokens or _ROOM_FOR_AN_ANSWER_TOKENS)
-        rooms = []
-        for model in request.models:
-            context = self._context_tokens.get(model, math.inf)
-            rooms.append(
-                min(
-                    self._admission.most_input_tokens(Ask(model=model, usage=usage)),
-                    context - usage.output_tokens,
-                )
-            )
-        most = max(rooms)
-        return None if most == math.inf else max(0, int(most * _BYTES_A_TOKEN))
+        output_tokens = request.sampling.max_output_tokens or _ROOM_FOR_AN_ANSWER_TOKENS
+        most = max(self._most_input_tokens(model, output_tokens=output_tokens) for model in request.models)
+        return None if most == math.inf else max(0, int(most * _BYTES_A_TOKEN_OF_A_PART))
+
+    def likely_fits(self, request: ChatRequest) -> bool:
+        """Whether some model of the chain has room for it, if its text is like most; by no estimate either.
+
+        What was cut to `room_bytes` does, so nothing is cut twice for it.
+        """
+        bound = request.sampling.max_output_tokens or _ROOM_FOR_AN_ANSWER_TOKENS
+        output_tokens = min(bound, _ROOM_FOR_AN_ANSWER_TOKENS)
+        most = max(self._most_input_tokens(model, output_tokens=output_tokens) for model in request.models)
+        return request.input_bytes <= most * USUAL_BYTES_PER_TOKEN
+
+    def _most_input_tokens(self, model: str, *, output_tokens: int) -> float:
+        ask = Ask(model=model, usage=Usage(output_tokens=output_tokens))
+        context = self._context_tokens.get(model, math.inf)
+        return min(self._admission.most_input_tokens(ask), context - output_tokens)
 
     async def _attempt(self, course: _Course, keep: Callable[[Answer], Awaitable[T]]) -> T:
         """One attempt; another model of the chain at once, where the first is failing or too small."""
@@ -201,20 +207,23 @@ class Asker:
     def _choose(self, course: _Course) -> tuple[ChatRequest, Ask]:
         """The first model of the chain that is large enough and well; where none is well, the first to wait for.
 
+        Where none is likely to be large enough, one that may be: it is the provider that knows.
+
         Raises:
-            RecordRejected: the document is too large for all of them.
+            RecordRejected: the document is surely too large for all of them.
         """
         fitting: list[tuple[ChatRequest, Usage]] = []
         misfit = ""
         for model in course.models():
             request = course.request.to(model)
             estimate = self._estimator.estimate(request)
-            problem = self._misfit(request, estimate)
+            problem = self._misfit(request)
             misfit = misfit or problem or ""
             if problem is None:
                 fitting.append((request, estimate))
         if not fitting:
             raise rejected(DeadLetterReason.TOO_LARGE, f"one call {misfit}", course.request)
+        fitting = [choice for choice in fitting if self.likely_fits(choice[0])] or fitting
         well = [choice for choice in fitting if self._admission.would_take(choice[0].model)]
         request, estimate = (well or fitting)[0]
         ask = Ask(
@@ -227,13 +236,13 @@ class Asker:
         )
         return request, ask
 
-    def _misfit(self, request: ChatRequest, estimate: Usage) -> str | None:
-        """Why a model can never take it; None when it can."""
-        context = self._context_tokens.get(request.model)
-        tokens = estimate.input_tokens + estimate.output_tokens
+    def _misfit(self, request: ChatRequest) -> str | None:
+        """Why a model can surely never take it; None when it may."""
+        context, least = self._context_tokens.get(request.model), self._estimator.surely(request)
+        tokens = least.input_tokens + least.output_tokens
         if context is not None and tokens > context:
-            return f"needs about {tokens} tokens, and {request.model} has a context of {context}"
-        return self._admission.fits(Ask(model=request.model, usage=estimate))
+            return f"needs at least {tokens} tokens, and {request.model} has a context of {context}"
+        return self._admission.fits(Ask(model=request.model, usage=least))
 
     async def _call(self, request: ChatRequest, permit: Permit, course: _Course) -> Answer:
         course.asked = request.model

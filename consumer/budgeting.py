@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 import time
+from collections.abc import Callable
 
 import structlog
 
 from consumer.admission.budget import Budget, Spent
+from consumer.never_ending import end, never_ending
 from consumer.store.ledger import Ledger
 from consumer.telemetry.logs import Throttle
 
@@ -20,11 +21,15 @@ _WRITE_SECONDS = 0.2
 
 
 class BudgetKeeper:
-    """Restores a budget from the ledger, and keeps the ledger up with it until closed."""
+    """Restores a budget from the ledger, and keeps the ledger up with it until closed.
 
-    def __init__(self, *, budget: Budget, ledger: Ledger) -> None:
+    `stop_because` hears of what would leave the ledger behind for good.
+    """
+
+    def __init__(self, *, budget: Budget, ledger: Ledger, stop_because: Callable[[BaseException], None]) -> None:
         self._budget = budget
         self._ledger = ledger
+        self._stop_because = stop_because
         self._written: list[Spent] = []
         self._complaints = Throttle(seconds=60.0)
         self._task: asyncio.Task[None] | None = None
@@ -34,16 +39,16 @@ class BudgetKeeper:
         for entry in await asyncio.to_thread(self._ledger.read):
             self._budget.restore(Spent(*entry))
         self._written = self._budget.spent(now=time.time())
-        self._task = asyncio.create_task(self._keep(), name="budget.keep")
+        self._task = never_ending(self._keep(), name="budget.keep", stop_because=self._stop_because)
 
     async def close(self) -> None:
-        """Write down the rest."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        await self._write()
-        self._ledger.close()
+        """Write down the rest; nothing after a start that came to no end: it would be less than what is there."""
+        try:
+            if self._task is not None:
+                await end(self._task)
+                await self._write()
+        finally:
+            self._ledger.close()
 
     async def _keep(self) -> None:
         while True:

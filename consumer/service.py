@@ -100,6 +100,8 @@ class Service:
         self._store = PatientSteps(store=steps_store_of(settings), is_optional=settings.store_optional)
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
+        self._fault: asyncio.Future[None]
+        """Of whatever part without which going on would lose records, or wait for ever."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain.
@@ -108,6 +110,7 @@ class Service:
             ConfigurationError: something that the settings name turned out not to work.
             ServiceFault: going on would lose records. Nothing past the open ones is committed.
         """
+        self._fault = asyncio.get_running_loop().create_future()
         async with contextlib.AsyncExitStack() as cleanup:
             try:
                 source, pipeline = await self._start(stop, cleanup)
@@ -115,7 +118,7 @@ class Service:
                 return
             self._not_ready = None
             try:
-                await _until(stop, source.fault)
+                await _until(stop, self._fault)
             finally:
                 self._not_ready = "draining: finishing what has been begun, and then it ends"
             await self._drain(source, pipeline)
@@ -146,6 +149,7 @@ class Service:
             metrics=self._metrics,
             why_hold=lambda: self._brake.why_hold() or admission.pause_reason(),
             on_share=set_share,
+            fault=self._fault,
         )
         self._admission = admission
         cleanup.push_async_callback(source.close)
@@ -171,8 +175,12 @@ class Service:
         give_up = self._admission.give_up_if_still if self._admission else lambda: None
         unfinished = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
         log.info("service.drained", unfinished=len(unfinished), records=unfinished[:_NAMED_RECORDS])
-        if source.fault.done():
-            source.fault.result()
+        if self._fault.done():
+            self._fault.result()
+
+    def _stop_because(self, error: BaseException) -> None:
+        if not self._fault.done():
+            self._fault.set_exception(error)
 
     async def _serve_health(self, cleanup: contextlib.AsyncExitStack) -> None:
         server = HealthServer(metrics=self._metrics, health=self, refresh=self.refresh)
@@ -190,7 +198,7 @@ class Service:
         if budget.is_set:
             member = f"{settings.group_id}/{settings.group_instance_id or ''}"
             ledger = await asyncio.to_thread(Ledger, folder=settings.state_dir.expanduser(), member=member)
-            keeper = BudgetKeeper(budget=budget, ledger=ledger)
+            keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
             cleanup.push_async_callback(keeper.close)
             await keeper.start()
         change = asyncio.Event()
@@ -207,7 +215,13 @@ class Service:
         shared = shared_limits_of(settings)
         if shared is None:
             return admission, admission.set_share
-        sharing = LimitSharing(admission=admission, grantor=shared, clock=asyncio.get_running_loop(), change=change)
+        sharing = LimitSharing(
+            admission=admission,
+            grantor=shared,
+            clock=asyncio.get_running_loop(),
+            change=change,
+            stop_because=self._stop_because,
+        )
         cleanup.push_async_callback(sharing.close)
         await sharing.start()
         return admission, sharing.set_share

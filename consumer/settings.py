@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     service_tier: Literal["auto", "default", "flex", "priority"] | None = Field(
         None,
         description="asked of providers that have tiers: auto, default, flex or priority; an event whose metadata say "
-        "priority low then gets flex, and high gets default",
+        "priority low then gets flex, and high gets default where this is flex",
     )
     request_timeout_seconds: float = Field(
         60.0, gt=0, le=86_400, description="one call, from request to the whole answer"

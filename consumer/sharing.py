@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import structlog
 
 from consumer.admission.admission import Admission
 from consumer.admission.holding import Grant
+from consumer.never_ending import end, never_ending
 from consumer.store.shared_limits import LEASE_SECONDS, Asked, Granted, LimitsAway
 
 log = structlog.get_logger(__name__)
@@ -53,13 +54,24 @@ class LimitSharing:
 
     A replica's share of the limits is everybody's for as long as the grantor hears of the replica. Cut off from it, a
     replica lets nothing more out until its share is its own again, then goes on with that alone.
+
+    `stop_because` hears of what would leave it without grants for good.
     """
 
-    def __init__(self, *, admission: Admission, grantor: Grantor, clock: Clock, change: asyncio.Event) -> None:
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        grantor: Grantor,
+        clock: Clock,
+        change: asyncio.Event,
+        stop_because: Callable[[BaseException], None],
+    ) -> None:
         self._admission = admission
         self._grantor = grantor
         self._clock = clock
         self._change = change
+        self._stop_because = stop_because
         self._share = self._told_share = 0.0
         self._told_at = self._alone_at = clock.time()
         self._is_shared = False
@@ -69,7 +81,7 @@ class LimitSharing:
     async def start(self) -> None:
         """Ask for the first time, and go on asking."""
         await self.step()
-        self._task = asyncio.create_task(self._go_on(), name="limits.share")
+        self._task = never_ending(self._go_on(), name="limits.share", stop_because=self._stop_because)
 
     def set_share(self, share: float) -> None:
         """Which part of the limits is ours, to be brought in or to be kept."""
@@ -80,10 +92,9 @@ class LimitSharing:
     async def close(self) -> None:
         """Give back what is in hand."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._is_shared and not self._is_away:
+            await end(self._task)
+        is_well = self._task is None or self._task.cancelled()
+        if is_well and self._is_shared and not self._is_away:
             self._admission.claims.unanswered()  # where it was cancelled in the middle of asking
             self._admission.claims.put_down()
             with contextlib.suppress(LimitsAway):

@@ -133,7 +133,7 @@ class Admission:
         for quota in lane.quotas:
             amount = quota.amount(ask.usage)
             if quota.name != REQUESTS and quota.configured is not None and amount > quota.configured:
-                return f"needs about {amount} {quota.name}, and the limit is {quota.configured:.0f} a minute"
+                return f"needs at least {amount} {quota.name}, and the limit is {quota.configured:.0f} a minute"
         return None
 
     def most_input_tokens(self, ask: Ask) -> float:
@@ -180,7 +180,7 @@ class Admission:
         """Which part of every limit is ours, when several replicas share an account."""
         self._lessons.share = share
         self._lanes.set_share(share, now=self._timer.time())
-        self._budget.set_share(share)
+        self._budget.set_share(share, now=self._clock())
         self._admit_ready()
 
     def set_shared(self, is_shared: bool) -> None:  # noqa: FBT001 - it is the whole message

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 HOUR_SECONDS = 3600.0
 DAY_SECONDS = 86_400.0
-_NOTHING = Decimal(0)
+_NOTHING, _ALL = Decimal(0), Decimal(1)
 
 
 class Spent(NamedTuple):
@@ -26,13 +26,42 @@ class _Window:
     cap_usd: Decimal
     began_at: float = 0.0
     spent_usd: Decimal = _NOTHING
+    share: Decimal = _ALL
+    """Which part of this window's cap is ours."""
+    present_share: Decimal | None = None
+    """Which part of the next ones' is, as it is now; None until it is known."""
+    is_known: bool = False
+    """Whether what was spent in this window before our start is known."""
+    before: tuple[float, Decimal, Decimal] = (0.0, _NOTHING, _ALL)
+    """When the window before this one began, what was spent in it, and which part of it was ours."""
 
     def roll(self, now: float) -> None:
-        """Begin the window that `now` is in: windows are aligned to the epoch, so hours and days are those of UTC."""
+        """Begin the window that `now` is in: windows are aligned to the epoch, so hours and days are those of UTC.
+
+        Of a clock that was ahead and went back, what was spent stays: meanwhile and before.
+        """
         begin = now // self.seconds * self.seconds
         if begin > self.began_at:
-            self.spent_usd = _NOTHING
-        self.began_at = begin  # of a clock that was ahead and went back, what was spent stays
+            self.before = (self.began_at, self.spent_usd, self.share)
+            self.spent_usd, self.is_known = _NOTHING, False
+            self.share = _ALL if self.present_share is None else self.present_share
+        elif begin == self.before[0] < self.began_at:
+            self.spent_usd += self.before[1]
+            self.share = self.before[2]
+        self.began_at = begin
+
+    def set_share(self, share: Decimal, *, now: float) -> None:
+        """From now on our share is another one; of what has gone by of this window it stays what it was.
+
+        Who is new had none of that, for others may have spent it: unless there are no others.
+        """
+        self.roll(now)
+        was = self.present_share
+        if was is None:
+            was = self.share = share if self.is_known or share == _ALL else _NOTHING
+        left = Decimal(str(1 - (now - self.began_at) / self.seconds))
+        self.share += (share - was) * left
+        self.present_share = share
 
 
 class Budget:
@@ -47,22 +76,22 @@ class Budget:
         caps = (("hour", HOUR_SECONDS, usd_per_hour), ("day", DAY_SECONDS, usd_per_day))
         self._windows = [_Window(name=name, seconds=s, cap_usd=cap) for name, s, cap in caps if cap is not None]
         self._reserved_usd = _NOTHING
-        self._share = Decimal(1)
 
     @property
     def is_set(self) -> bool:
         """Whether there is any cap."""
         return bool(self._windows)
 
-    def set_share(self, share: float) -> None:
-        """Which part of every cap is ours."""
-        self._share = Decimal(str(share))
+    def set_share(self, share: float, *, now: float) -> None:
+        """Which part of every cap is ours from now on."""
+        for window in self._windows:
+            window.set_share(Decimal(str(share)), now=now)
 
     def restore(self, spent: Spent) -> None:
         """Go on from what was spent before a restart; another window than the present one's is over and forgotten."""
         for window in self._windows:
             if window.name == spent.window and spent.began_at >= window.began_at:
-                window.began_at, window.spent_usd = spent.began_at, spent.usd
+                window.began_at, window.spent_usd, window.is_known = spent.began_at, spent.usd, True
 
     def wait_seconds(self, cost_usd: Decimal, *, now: float) -> float:
         """How long until a call may go out; 0 when it may now."""
@@ -86,17 +115,20 @@ class Budget:
         return [Spent(window.name, window.began_at, window.spent_usd) for window in self._windows]
 
     def spent_ratios(self, *, now: float) -> dict[str, float]:
-        """By window, the part of our share of the cap that was spent; over 1 when the calls cost more than expected."""
+        """By window, the part of our share of the cap that was spent.
+
+        Over 1 when the calls cost more than expected, or when our share has become smaller since.
+        """
         ratios = {}
         for window in self._windows:
             window.roll(now)
-            cap = window.cap_usd * self._share
-            ratios[window.name] = float(window.spent_usd / cap) if cap else 0.0
+            cap = window.cap_usd * window.share
+            ratios[window.name] = float(window.spent_usd / cap) if cap > 0 else 0.0
         return ratios
 
     def _wait(self, window: _Window, cost_usd: Decimal, now: float) -> float:
         window.roll(now)
         committed = window.spent_usd + self._reserved_usd
-        if committed == 0 or committed + cost_usd <= window.cap_usd * self._share:
+        if committed == 0 or committed + cost_usd <= window.cap_usd * window.share:
             return 0.0
         return window.began_at + window.seconds - now

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from consumer.admission.lane import Lane, Waiter
-from consumer.contracts import Usage
+from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
     AttemptFailed,
     CallTimedOut,
@@ -106,6 +106,9 @@ class Permit:
                 usage = Usage()
             case QuotaExhausted():
                 self._house.note_empty_account(self)
+                usage = Usage()
+            case RecordRejected(reason=DeadLetterReason.TOO_LARGE):
+                self._house.note_judgement(self)
                 usage = Usage()
             case RecordRejected() | ServiceFault():
                 self._house.note_judgement(self)

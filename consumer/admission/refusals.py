@@ -1,30 +1,40 @@
 """What a provider that names no limit turns out to allow. Pure: time is passed in, in seconds.
 
 After a refusal the pace is a little less than the one that was refused. It grows again, the faster the longer nothing
-is refused: a limit that stands is then touched once in two minutes, and one that was raised is found within minutes.
+is refused: a limit that stands is then touched once in two minutes, or in a hundred calls where that is longer, but at
+least once in ten minutes; and one that was raised is found within minutes.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
-_WINDOW_SECONDS = 15.0
+_MINUTE_SECONDS = 60.0
+"""As long as a provider's window, at the most. What was answered in it was allowed, however unevenly it came."""
+_LATELY_SECONDS = 15.0
 _EPISODE_SECONDS = 1.0
 """Calls that were under way together are refused together: that is one lesson, not many."""
 _NEAR_SECONDS = 10.0
+_NEAR_CALLS = 3.0
 _CUT_NEAR = 0.8
 """While refusals follow one another, the limit is still far below."""
+_CUT_MOST = 0.5
+"""After refusals all through a minute, down to what was answered in it; by halves, for that is few calls to count."""
 _CUT = 0.93
 _CUT_LEAST = 0.97
-_GROWTH_PER_SECOND = 0.0005
+_GROWTH_IN_CALM = 1.06
 _CALM_SECONDS = 120.0
+_CALM_CALLS = 120.0
+_LONGEST_FIRST_CALM_SECONDS = 600.0
 _MOST_DOUBLINGS = 5
 _LONGEST_CALM_SECONDS = 600.0
 """It has grown a millionfold by then."""
-_LEAST_ANSWERS = 5
-"""From fewer nothing can be learned of a pace; the gate alone answers then."""
-_LEAST_SHARE = 0.1
-"""Of what was first learned: however long everything is refused, the way back is not longer than minutes."""
+_ENOUGH_ANSWERS = 5
+"""From fewer nothing can be learned of a pace within seconds."""
+_ENOUGH_EPISODES = 3
+"""So many within a minute, with answers between them, are a low limit, and neither jitter nor a neighbour."""
+_LEAST_PER_MINUTE = 1.0
 
 
 class LearnedPace:
@@ -32,9 +42,9 @@ class LearnedPace:
 
     def __init__(self) -> None:
         self._answers: deque[float] = deque()
+        self._episodes: deque[float] = deque()
         self._per_minute: float | None = None
-        self._least_per_minute = 0.0
-        self._refused_at = self._first_refused_at = self._cut_at = float("-inf")
+        self._refused_at = self._cut_at = float("-inf")
 
     def answered(self, *, now: float) -> None:
         """A call was answered."""
@@ -44,48 +54,69 @@ class LearnedPace:
     def refused(self, *, now: float) -> None:
         """A call was refused for its pace. One refusal by itself teaches nothing: it may be jitter, or a neighbour."""
         calm, self._refused_at = now - self._refused_at, now
-        if self._per_minute is None:
-            if _EPISODE_SECONDS <= now - self._first_refused_at <= _NEAR_SECONDS:
-                self._learn(now)
-            elif calm > _NEAR_SECONDS:
-                self._first_refused_at = now
+        self._forget(now)
+        if self._episodes and now - self._episodes[-1] < _EPISODE_SECONDS:
             return
-        self._per_minute = self._grown(calm)
-        if now - self._cut_at >= _EPISODE_SECONDS:
-            self._cut_at = now
-            cut = self._per_minute * (_CUT_NEAR if calm < _NEAR_SECONDS else _CUT)
-            # Never far below what was answered all the same: that was allowed.
-            cut = min(max(cut, _CUT * self._answered_per_minute(now)), self._per_minute * _CUT_LEAST)
-            self._per_minute = max(cut, self._least_per_minute)
+        self._episodes.append(now)
+        if self._per_minute is None:
+            self._learn(now)
+        elif self._answers and self._answers[-1] > self._cut_at:  # where all is refused, it is not for the pace
+            self._per_minute, self._cut_at = self._cut(calm, now), now
 
     def per_minute(self, *, now: float) -> float | None:
         """The pace at which calls should go out; None for any."""
         return None if self._per_minute is None else self._grown(now - self._refused_at)
 
     def _learn(self, now: float) -> None:
-        """Begin with the pace of what was answered lately."""
-        answered = self._answered_per_minute(now)
-        if len(self._answers) >= _LEAST_ANSWERS:
-            self._per_minute, self._least_per_minute, self._cut_at = answered, answered * _LEAST_SHARE, now
+        """Begin with the pace of what was answered, once refusals follow one another."""
+        follows = len(self._episodes) > 1 and now - self._episodes[-2] <= _NEAR_SECONDS
+        lately = self._answered_since(now - _LATELY_SECONDS)
+        if not follows or len(lately) < _ENOUGH_ANSWERS:
+            lately = self._answered_since(now - _MINUTE_SECONDS)
+            if len(self._episodes) < _ENOUGH_EPISODES or len(lately) < 2 or lately[-1] < self._episodes[0]:  # noqa: PLR2004
+                return
+        self._per_minute, self._cut_at = _pace(len(lately) - 1, seconds=now - lately[0]), now
 
-    def _answered_per_minute(self, now: float) -> float:
-        self._forget(now)
-        span = now - self._answers[0] if self._answers else 0.0
-        return len(self._answers) / max(span, _EPISODE_SECONDS) * 60.0
+    def _cut(self, calm: float, now: float) -> float:
+        """Less than was refused; but never far below what was answered all the same, for that was allowed."""
+        refused = self._grown(calm)
+        is_near = calm < max(_NEAR_SECONDS, _NEAR_CALLS * 60.0 / refused)
+        cut = refused * (_CUT_NEAR if is_near else _CUT)
+        allowed = self._allowed(_MINUTE_SECONDS, now)
+        if len(self._answered_since(now - _LATELY_SECONDS)) >= _ENOUGH_ANSWERS:
+            allowed = min(allowed, self._allowed(_LATELY_SECONDS, now))
+        cut = min(max(cut, _CUT * allowed), refused * _CUT_LEAST)
+        if len(self._episodes) > _ENOUGH_EPISODES:
+            cut = min(cut, max(allowed, refused * _CUT_MOST))
+        return max(cut, _LEAST_PER_MINUTE)
+
+    def _allowed(self, seconds: float, now: float) -> float:
+        """The pace of what was answered in the last so many seconds, or since the first call in them came back."""
+        begin = min(moment for moment in (*self._answers, *self._episodes) if moment >= now - seconds)
+        return _pace(sum(1 for answered in self._answers if answered > begin), seconds=now - begin)
+
+    def _answered_since(self, moment: float) -> list[float]:
+        return [answered for answered in self._answers if answered >= moment]
 
     def _grown(self, calm: float) -> float:
         """What it has become in so many seconds since the last refusal."""
         assert self._per_minute is not None, "there was a refusal"  # noqa: S101
-        rate = _GROWTH_PER_SECOND
-        factor = 1.0
-        for doubling in range(_MOST_DOUBLINGS + 1):
+        first = min(max(_CALM_SECONDS, _CALM_CALLS * 60.0 / self._per_minute), _LONGEST_FIRST_CALM_SECONDS)
+        factor = math.pow(_GROWTH_IN_CALM, min(1.0, calm / first))
+        calm, power = max(0.0, calm - first), 1.0
+        for doubling in range(1, _MOST_DOUBLINGS + 1):
+            power *= 2
             last = doubling == _MOST_DOUBLINGS
             seconds = min(calm, _LONGEST_CALM_SECONDS if last else _CALM_SECONDS)
-            factor *= (1.0 + rate) ** seconds
+            factor *= math.pow(_GROWTH_IN_CALM, power * seconds / _CALM_SECONDS)
             calm -= seconds
-            rate *= 2
         return min(self._per_minute * factor, 1e9)
 
     def _forget(self, now: float) -> None:
-        while self._answers and self._answers[0] < now - _WINDOW_SECONDS:
-            self._answers.popleft()
+        for moments in (self._answers, self._episodes):
+            while moments and moments[0] < now - _MINUTE_SECONDS:
+                moments.popleft()
+
+
+def _pace(calls: int, *, seconds: float) -> float:
+    return calls / max(seconds, _EPISODE_SECONDS) * 60.0

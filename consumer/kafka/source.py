@@ -28,6 +28,7 @@ from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.patience import patiently
 from consumer.kafka.records import Record
+from consumer.never_ending import never_ending
 from consumer.telemetry.catalogue import PAUSE_REASONS
 from consumer.telemetry.metrics import Metrics
 
@@ -68,7 +69,7 @@ class Source:
     """The input topic.
 
     `why_hold` is asked for a reason to read nothing for now, `on_share` hears which part of all partitions is ours.
-    `fault` completes with an exception when a record's task or a commit says: stop.
+    `fault` completes with an exception when a record's task or a commit says: stop. Others may have a say in it, too.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Source:
         metrics: Metrics,
         why_hold: Callable[[], str | None] = lambda: None,
         on_share: Callable[[float], None] = lambda _share: None,
+        fault: asyncio.Future[None] | None = None,
     ) -> None:
         self._broker = broker
         self._subscription = subscription
@@ -101,7 +103,7 @@ class Source:
         self._stopped = False
         self._said_stuck = ""
         self.polled_at = self.committed_at = time.monotonic()
-        self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.fault = fault or asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
         """Join the group, waiting for the broker, and begin to read.
@@ -244,15 +246,13 @@ class Source:
         return consumer
 
     def _never_ending(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        """A task whose death stops the service."""
+        """A task whose death stops the service, until it is told to end."""
 
-        def ended(task: asyncio.Task[None]) -> None:
-            if not self._stopped and not task.cancelled():
-                self._stop_because(task.exception() or RuntimeError(f"{name} ended by itself"))
+        def stop_because(error: BaseException) -> None:
+            if not self._stopped:
+                self._stop_because(error)
 
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(ended)
-        return task
+        return never_ending(work, name=name, stop_because=stop_because)
 
     async def _end(self, task: asyncio.Task[None] | None, *, after_seconds: float) -> None:
         """Await a side task that has seen the flag, and cancel it when it hangs on a broker that is away."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from consumer.contracts import Usage
 from consumer.llm.chat import ChatRequest
 
-_BYTES_PER_TOKEN = 4.0
+USUAL_BYTES_PER_TOKEN = 4.0
 _OUTPUT_TOKENS = 256
 _LEARNING_RATE = 0.1
 _LEAST_BYTES_PER_TOKEN, _MOST_BYTES_PER_TOKEN = 0.5, 16.0
-"""No text is beyond these; a provider's count that is, is not to turn documents away."""
+"""No text is beyond these, whatever a provider counts."""
 _MOST_OUTPUT_TOKENS = 100_000
 _REMEMBERED_OUTPUTS = 200
 _PERCENTILE = 0.9
@@ -43,14 +43,18 @@ class TokenEstimator:
 
     def estimate(self, request: ChatRequest) -> Usage:
         """Expected tokens of one call."""
-        ratio = self._bytes_per_token.get(request.model, _BYTES_PER_TOKEN)
+        ratio = self._bytes_per_token.get(request.model, USUAL_BYTES_PER_TOKEN)
         outputs = self._outputs.get((request.step, request.model))
         bound = request.sampling.max_output_tokens or _OUTPUT_TOKENS
         expected = outputs.expected if outputs and outputs.expected is not None else min(bound, _OUTPUT_TOKENS)
         return Usage(input_tokens=max(1, round(request.input_bytes / ratio)), output_tokens=max(1, expected))
 
+    def surely(self, request: ChatRequest) -> Usage:
+        """What one call takes at the very least, whatever its text is like: the texts before it say nothing of that."""
+        return Usage(input_tokens=max(1, int(request.input_bytes / _MOST_BYTES_PER_TOKEN)), output_tokens=1)
+
     def least(self, request: ChatRequest) -> Usage:
-        """The same as far as it is known: before the first answer of a step nothing is known of its output."""
+        """The estimate as far as it is known: before the first answer of a step nothing is known of its output."""
         estimate = self.estimate(request)
         outputs = self._outputs.get((request.step, request.model))
         return estimate if outputs else Usage(input_tokens=estimate.input_tokens)

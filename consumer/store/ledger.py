@@ -35,6 +35,8 @@ Entry: TypeAlias = tuple[str, float, Decimal]
 class Ledger:
     """Reads at the start, and writes what has changed. A damaged file is set aside and begun anew, and said.
 
+    Another process of the same name would write over what this one has spent; that is noticed, and said once.
+
     Its methods block for a disk's time: call them from a thread.
 
     Raises:
@@ -44,6 +46,8 @@ class Ledger:
     def __init__(self, *, folder: Path, member: str) -> None:
         self._path = folder / _FILE
         self._member = member
+        self._rows: dict[str, Entry] | None = None
+        self._is_shared = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._connection = self._opened()
@@ -54,24 +58,41 @@ class Ledger:
 
     def read(self) -> list[Entry]:
         """What this member had spent when it was last written."""
-        rows = self._connection.execute("select window, began_at, usd from spent where member = ?", (self._member,))
-        found = []
-        for window, began_at, usd in rows:
-            with contextlib.suppress(InvalidOperation):
-                found.append((window, began_at, Decimal(usd)))
-        return found
+        self._rows = self._present_rows()
+        return list(self._rows.values())
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Keep this instead of what was there."""
+        self._notice_others()
         with self._connection:
             self._connection.executemany(
                 "insert or replace into spent values (?, ?, ?, ?)",
                 [(self._member, window, began_at, str(usd)) for window, began_at, usd in entries],
             )
+        self._rows = {**(self._rows or {}), **{entry[0]: entry for entry in entries}}
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def _present_rows(self) -> dict[str, Entry]:
+        rows = self._connection.execute("select window, began_at, usd from spent where member = ?", (self._member,))
+        found = {}
+        for window, began_at, usd in rows:
+            with contextlib.suppress(InvalidOperation):
+                found[window] = (window, began_at, Decimal(usd))
+        return found
+
+    def _notice_others(self) -> None:
+        """What is there is not what was left there: somebody else writes to the same rows."""
+        if self._is_shared or self._rows is None or self._present_rows() == self._rows:
+            return
+        self._is_shared = True
+        log.warning(
+            "ledger.shared",
+            remedy="another process with the same DOCSLUICE_STATE_DIR and group writes over what this one has spent; "
+            "give each replica a DOCSLUICE_GROUP_INSTANCE_ID or a folder of its own",
+        )
 
     def _opened(self) -> sqlite3.Connection:
         try:

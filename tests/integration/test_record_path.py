@@ -191,7 +191,7 @@ async def test_five_megabytes_are_too_large_for_the_model(wire: Wire) -> None:
 async def test_a_document_larger_than_the_minute_is_rejected_unasked(wire: Wire, provider: RehearsalProvider) -> None:
     """What could never pass the configured limit is rejected before any call is made for it."""
     await wire.create_topics()
-    await wire.produce([document("large", "word " * 40_000), document("small")])
+    await wire.produce([document("large", "word " * 80_000), document("small")])
     async with serving(wire.settings(provider.base_url, tokens_per_minute=20_000)):
         found = {outcome.document_id: outcome for outcome in await wire.outcomes(2)}
     assert found["large"].reason == "too_large"

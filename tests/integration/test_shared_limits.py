@@ -241,6 +241,7 @@ class Replica:
             grantor=SharedLimits(url=url, account="a", burst_seconds=BURST_SECONDS),
             clock=asyncio.get_running_loop(),
             change=change,
+            stop_because=lambda _: None,
         )
         self.share = share
 

@@ -366,7 +366,6 @@ async def test_what_the_provider_rejects_is_not_tried_again() -> None:
     [
         Limits(max_concurrency=1, tokens_per_minute=100),
         Limits(max_concurrency=1, input_tokens_per_minute=100),
-        Limits(max_concurrency=1, output_tokens_per_minute=100),
     ],
 )
 async def test_what_exceeds_a_minutes_limit_is_rejected_before_any_call(limits: Limits) -> None:
@@ -686,12 +685,24 @@ async def test_a_document_too_large_for_the_first_choice() -> None:
     assert _asked(told) == ["small", "large"]
 
 
+async def test_a_document_that_the_first_choice_may_have_room_for() -> None:
+    """One that most likely has is asked first; and the other one only where that one says that it has not."""
+    text = "x" * 1_000
+    likely = Lab(steps=_chain("small", "large"), context_tokens={"small": 300, "large": 1_000})
+    await likely.analyze(text)
+    assert _asked(likely) == ["large"]
+    fault = RecordRejected(DeadLetterReason.TOO_LARGE, "context length")
+    told = Lab(_failing("large", fault=fault), steps=_chain("small", "large"), context_tokens={"small": 300})
+    await told.analyze(text)
+    assert _asked(told) == ["large", "small"]
+
+
 async def test_a_document_too_large_for_all() -> None:
     """It is rejected for it, without a call where the contexts are known."""
-    known = Lab(steps=_chain("small", "smaller"), context_tokens={"small": 10, "smaller": 5})
+    known = Lab(steps=_chain("small", "smaller"), context_tokens={"small": 2, "smaller": 1})
     rejection = await known.rejection()
     assert rejection.reason is DeadLetterReason.TOO_LARGE
-    assert "small has a context of 10" in str(rejection)
+    assert "small has a context of 2" in str(rejection)
     assert _asked(known) == []
     fault = RecordRejected(DeadLetterReason.TOO_LARGE, "context length")
     told = Lab(_failing("small", "smaller", fault=fault), steps=_chain("small", "smaller"))
@@ -728,7 +739,7 @@ async def test_a_remedy_that_is_too_large_makes_no_document_so(answer: Answer, r
 @pytest.mark.parametrize("chain", [("small", "large"), ("large", "small")])
 async def test_a_document_that_one_model_has_read_is_not_too_large(chain: tuple[str, str]) -> None:
     """Whatever that one had to say of it is the reason, and not that the other one has no room."""
-    lab = Lab(lambda _: JUDGED[0][0], steps=_chain(*chain), context_tokens={"small": 10})
+    lab = Lab(lambda _: JUDGED[0][0], steps=_chain(*chain), context_tokens={"small": 2})
     rejection = await lab.rejection()
     assert (rejection.reason, rejection.model) == (DeadLetterReason.REFUSED, "large")
     assert _asked(lab) == ["large"]
@@ -788,6 +799,9 @@ async def test_what_an_answer_costs_is_known_from_answers() -> None:
         (None, "low", None),
         ("flex", None, "flex"),
         ("flex", "high", "default"),
+        ("priority", "high", "priority"),
+        ("auto", "high", "auto"),
+        ("default", "high", "default"),
         ("default", "low", "flex"),
         ("auto", "normal", "auto"),
         ("auto", 3, "auto"),

@@ -76,7 +76,7 @@ def test_a_restart_goes_on_in_the_same_window() -> None:
 def test_a_share_is_of_every_cap() -> None:
     """And the ratio is of our share."""
     budget = Budget(usd_per_hour=Decimal(4))
-    budget.set_share(0.25)
+    budget.set_share(0.25, now=NOON)
     _spend(budget, "0.5", now=NOON)
     assert budget.spent_ratios(now=NOON) == {"hour": 0.5}
     assert budget.wait_seconds(Decimal("0.5"), now=NOON) == 0
@@ -111,7 +111,7 @@ def test_never_over_the_cap(cap: Decimal, calls: list[tuple[Decimal, float, floa
 def test_any_share_is_kept_exactly(share: float) -> None:
     """Dollars are decimal, also when the share is not."""
     budget = Budget(usd_per_hour=Decimal(1))
-    budget.set_share(share)
+    budget.set_share(share, now=NOON)
     assert budget.spent_ratios(now=NOON) == {"hour": 0}
 
 
@@ -123,3 +123,76 @@ def test_a_clock_that_was_ahead_stops_nothing_for_long() -> None:
     again = Budget(usd_per_hour=Decimal(1))
     again.restore(Spent("hour", NOON + 365 * 86_400, Decimal(1)))
     assert again.wait_seconds(Decimal("0.1"), now=NOON + 600) == 3000
+
+
+def test_a_clock_that_is_ahead_for_a_moment_forgets_nothing() -> None:
+    """What was spent before is there again with the hour, and what was spent meanwhile is added to it."""
+    budget = Budget(usd_per_hour=Decimal(10), usd_per_day=Decimal(100))
+    _spend(budget, "9", now=NOON + 600)
+    _spend(budget, "0.5", now=NOON + 600 + 3600)
+    assert budget.spent(now=NOON + 601)[0] == Spent("hour", NOON, Decimal("9.5"))
+    assert budget.spent(now=NOON + 3600)[0] == Spent("hour", NOON + 3600, Decimal(0))
+    assert budget.spent(now=NOON + 3601)[1].usd == Decimal("9.5")
+
+
+def _ours(budget: Budget, *, now: float) -> float:
+    """How much of the cap may be spent in this window, all told."""
+    _spend(budget, "0.0001", now=now)
+    ratio = budget.spent_ratios(now=now)["hour"]
+    return float(budget.spent(now=now)[0].usd) / ratio if ratio else 0.0
+
+
+def test_who_joins_within_a_window_has_a_share_of_what_is_left_of_it() -> None:
+    """The rest others may have spent; and they give up no more than that. In the next one it has all of its share."""
+    first, second = (Budget(usd_per_hour=Decimal(1)) for _ in range(2))
+    first.set_share(1.0, now=NOON + 600)
+    for budget in (first, second):
+        budget.set_share(0.5, now=NOON + 2700)
+    assert _ours(first, now=NOON + 2700) == pytest.approx(0.875)
+    assert _ours(second, now=NOON + 2700) == pytest.approx(0.125)
+    assert _ours(second, now=NOON + 3600) == pytest.approx(0.5)
+    second.set_share(1.0, now=NOON + 3600 + 1800)  # the other one has left, and had spent what it might
+    assert _ours(second, now=NOON + 3600 + 1800) == pytest.approx(0.75)
+
+
+def test_who_comes_back_to_a_window_has_its_share_of_all_of_it() -> None:
+    """What it had spent is known. Who was here in another window only is new."""
+    for began_at, ours in ((NOON, 0.5), (NOON - 3600, 0.25)):
+        budget = Budget(usd_per_hour=Decimal(1))
+        budget.restore(Spent("hour", began_at, Decimal(0)))
+        budget.set_share(0.5, now=NOON + 1800)
+        assert _ours(budget, now=NOON + 1800) == pytest.approx(ours)
+
+
+def test_who_is_alone_has_all_of_it() -> None:
+    """Whenever it comes."""
+    budget = Budget(usd_per_hour=Decimal(1))
+    budget.set_share(1.0, now=NOON + 3000)
+    assert _ours(budget, now=NOON + 3000) == pytest.approx(1)
+
+
+def test_a_clock_that_is_ahead_for_a_moment_changes_no_share() -> None:
+    """It is what it was."""
+    budget = Budget(usd_per_hour=Decimal(1))
+    budget.set_share(0.5, now=NOON + 1800)
+    assert _ours(budget, now=NOON + 1800 + 3600) == pytest.approx(0.5)
+    assert _ours(budget, now=NOON + 1801) == pytest.approx(0.25, abs=0.001)
+
+
+@given(st.lists(st.tuples(st.floats(0, 300), st.integers(1, 12)), min_size=1, max_size=12))
+def test_the_shares_of_a_window_are_never_more_than_the_cap(changes: list[tuple[float, int]]) -> None:
+    """However many replicas come and go, each with the same share."""
+    budgets: list[Budget] = []
+    everybody: list[Budget] = []
+    now = NOON
+    for pause, count in changes:
+        now += pause
+        while len(budgets) < count:
+            budgets.append(Budget(usd_per_hour=Decimal(1)))
+            everybody.append(budgets[-1])
+        for gone in budgets[count:]:
+            gone.set_share(0.0, now=now)
+        del budgets[count:]
+        for budget in budgets:
+            budget.set_share(1 / count, now=now)
+    assert sum(_ours(budget, now=now) for budget in everybody) <= 1.0001

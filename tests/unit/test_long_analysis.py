@@ -89,7 +89,7 @@ async def test_choices_and_lists_are_put_together_without_a_call() -> None:
 @pytest.mark.parametrize(("sentences", "asked"), [(5, [1, 3, 1]), (3, [1, 1, 1]), (2, [1, 1]), (1, [1])])
 async def test_the_sentences_of_a_summary_are_shared_out(sentences: int, asked: list[int]) -> None:
     """So that the end is spoken of as well as the beginning; one alone is of the whole."""
-    task = {"name": "summary", "prompt": "P", "output": {"type": "text", "sentences": sentences}}
+    task = {**SUMMARY, "output": {"type": "text", "sentences": sentences}, "max_output_tokens": 50}
     lab = Lab(_with_context(400), steps=_long("split", task), context_tokens={MODEL: 400})
     await lab.analyze(TEXT)
     last = lab.client.requests[-len(asked) :]
@@ -148,10 +148,65 @@ async def test_head_asks_about_the_beginning() -> None:
 
 async def test_reject_is_the_default() -> None:
     """A document that nobody has said how to cut is not cut."""
+    assert steps(SUMMARY)[0].long == "reject"
     lab = Lab(_with_context(400), steps=steps(SUMMARY), context_tokens={MODEL: 400})
     with pytest.raises(RecordRejected) as caught:
         await lab.analyze(TEXT)
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
+
+
+ENGLISH = "The quick brown fox jumps over the lazy dog, and so on it goes. " * 310
+"""Of about 20 kB: 5,000 tokens."""
+
+
+async def _after_emojis(**changes: Any) -> Lab:
+    """A lab whose model has counted a token for every byte and a half until now."""
+    lab = Lab(**changes)
+    lab.client.reply = lambda request: say(
+        json.dumps(example_of(request.schema)), usage=Usage(input_tokens=request.input_bytes * 2 // 3, output_tokens=10)
+    )
+    for number in range(30):
+        await lab.analyze(f"{number} {chr(0x1F600)} " * 40)
+    lab.client.reply = _with_context(8192)
+    lab.client.requests.clear()
+    return lab
+
+
+@pytest.mark.parametrize("long", ["reject", "split", "head"])
+@pytest.mark.parametrize("limits", [Limits(max_concurrency=10), Limits(max_concurrency=10, tokens_per_minute=8192)])
+async def test_what_other_texts_took_turns_no_document_away(long: str, limits: Limits) -> None:
+    """Nor cuts it: a text that most likely fits is asked about as a whole, whatever came before it."""
+    context = {MODEL: 8192} if limits.tokens_per_minute is None else None
+    lab = await _after_emojis(steps=_long(long), context_tokens=context, limits=limits)
+    spending = Spending()
+    assert (await lab.analyze(ENGLISH, spending))["summary"]
+    assert _read(lab) == [ENGLISH]
+    assert spending.long == {}
+
+
+async def test_of_what_may_fit_the_provider_is_the_judge() -> None:
+    """A text of ten bytes a token would: where it may not be cut, it is asked about, and rejected only then."""
+    for long, context in (("reject", 600), ("split", 260)):
+        lab = Lab(_with_context(300), steps=_long(long), context_tokens={MODEL: context})
+        text = "x" * 5_000 if long == "reject" else "word " * 280
+        rejection = await _rejection(lab, text)
+        assert (rejection.reason, str(rejection)) == (DeadLetterReason.TOO_LARGE, "context length")
+        assert _read(lab)[0] == text
+
+
+async def test_what_surely_does_not_fit_is_not_asked_about() -> None:
+    """No text has more than sixteen bytes a token."""
+    lab = Lab(steps=_long("reject"), context_tokens={MODEL: 600})
+    assert f"{MODEL} has a context of 600" in str(await _rejection(lab, "x" * 10_000))
+    assert lab.client.requests == []
+
+
+async def test_a_bound_on_answers_as_large_as_the_context_cuts_nothing() -> None:
+    """It is a bound: the answers themselves are small."""
+    task = {**SUMMARY, "max_output_tokens": 400}
+    lab = Lab(_with_context(400), steps=_long("split", task), context_tokens={MODEL: 400})
+    assert await lab.analyze("A short text.")
+    assert _read(lab) == ["A short text."]
 
 
 async def test_a_minutes_limit_is_a_size_too() -> None:

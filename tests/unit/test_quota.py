@@ -74,7 +74,7 @@ def test_one_refusal_teaches_nothing() -> None:
     assert _taught().per_minute(now=11.0) == pytest.approx(600, rel=0.1)
 
 
-def test_of_a_provider_that_hardly_answers_no_pace_is_known() -> None:
+def test_of_a_provider_that_no_longer_answers_no_pace_is_known() -> None:
     """The pause that it asks for is all that can be kept to."""
     pace = LearnedPace()
     for second in range(4):
@@ -84,52 +84,85 @@ def test_of_a_provider_that_hardly_answers_no_pace_is_known() -> None:
     assert pace.per_minute(now=60.0) is None
 
 
+def test_of_a_provider_that_hardly_answers_the_pace_is_known_in_a_minute() -> None:
+    """Three refusals in it, with answers between them, are neither jitter nor a neighbour: its limit is low."""
+    pace = LearnedPace()
+    for second in range(0, 60, 20):
+        pace.answered(now=float(second))
+        pace.refused(now=second + 10.0)
+    assert pace.per_minute(now=50.0) == pytest.approx(3, rel=0.2)
+
+
 def test_calls_refused_together_are_one_lesson() -> None:
     """Thirty that were under way at once do not cut the pace thirty times."""
     pace = _taught()
     learned = pace.per_minute(now=11.0) or 0
+    for tenth in range(110, 310, 2):
+        pace.answered(now=tenth / 10)
     for _ in range(30):
         pace.refused(now=31.0)
     assert pace.per_minute(now=31.0) == pytest.approx(learned * 0.93, rel=0.02)
 
 
 def test_a_pace_recovers_within_minutes() -> None:
-    """However long everything was refused, it is never cut below a tenth, and calm brings it back."""
+    """Where all is refused it is not for the pace, so that is hardly cut, and calm brings it back."""
     pace = _taught()
     learned = pace.per_minute(now=11.0) or 0
     for second in range(12, 600):
         pace.refused(now=float(second))
-    assert pace.per_minute(now=600.0) == pytest.approx(learned / 10, rel=0.01)
+    assert pace.per_minute(now=600.0) == pytest.approx(learned, rel=0.01)
     assert (pace.per_minute(now=600.0 + 900) or 0) > learned
     assert pace.per_minute(now=1e9) is not None
 
 
-@pytest.mark.parametrize("true_per_minute", [60, 200, 600, 3000])
-@pytest.mark.parametrize("configured", [None, 3.0])
-def test_a_limit_that_nobody_names_is_found(true_per_minute: int, configured: float | None) -> None:
-    """Against a provider that only refuses: after a minute 0.9 of its limit is used, and under 1 % is refused."""
-    limit = MinuteLimit(per_minute=true_per_minute, window_seconds=1.0, now=0.0)
-    asked = configured * true_per_minute if configured else None
-    quotas = [Quota(name=REQUESTS, configured=asked, now=0.0), Quota(name=REQUESTS, now=0.0, learns_pace=True)]
-    gate, now, answered, refused = Gate(), 0.0, 0, 0
-    while now < 600:
-        wait = max(gate.wait_seconds(now=now, crowd=16), *(quota.wait_seconds(1, now=now) for quota in quotas))
-        now += wait if wait > 0 else 0.0
+def _answered_and_refused(limit: MinuteLimit, quotas: list[Quota], *, names_a_pause: bool, until: float) -> list[bool]:
+    """Of each call after the first minute, whether it was answered. There is always one more to send."""
+    gate, now, answered = Gate(), 0.0, []
+    while now < until:
+        now += max(gate.wait_seconds(now=now, crowd=16), *(quota.wait_seconds(1, now=now) for quota in quotas))
         gate.passed()
         for quota in quotas:
             quota.take(1, now=now)
-        if limit.wait_seconds(now=now) > 0:
-            refused += now > 60
-            gate.close(limit.wait_seconds(now=now), now=now)
+        wait = limit.wait_seconds(now=now)
+        if wait > 0:
+            gate.close(wait if names_a_pause else 1.0, now=now)
             quotas[1].refused(now=now)
         else:
             limit.take(1, now=now)
-            answered += now > 60
             gate.answered()
             quotas[1].answered(now=now)
+        if now > 60:
+            answered.append(wait == 0)
         now += 0.005  # sixteen at once, eighty milliseconds each
-    assert answered >= 0.9 * true_per_minute * 9
-    assert refused <= 0.01 * (answered + refused)
+    return answered
+
+
+@pytest.mark.parametrize("true_per_minute", [3, 5, 10, 15, 20, 30, 60, 200, 600, 3000])
+@pytest.mark.parametrize("configured", [None, 3.0])
+@pytest.mark.parametrize("names_a_pause", [True, False])
+def test_a_limit_that_nobody_names_is_found(
+    true_per_minute: int, configured: float | None, *, names_a_pause: bool
+) -> None:
+    """Against a provider that only refuses: after a minute 0.9 of its limit is used, and under 1 % is refused.
+
+    Where that is less than a call or two, those that it takes to find out: four in ten minutes.
+    """
+    limit = MinuteLimit(per_minute=true_per_minute, window_seconds=1.0, now=0.0)
+    asked = configured * true_per_minute if configured else None
+    quotas = [Quota(name=REQUESTS, configured=asked, now=0.0), Quota(name=REQUESTS, now=0.0, learns_pace=True)]
+    answered = _answered_and_refused(limit, quotas, names_a_pause=names_a_pause, until=600)
+    assert sum(answered) >= (0.9 if true_per_minute >= 60 else 0.85) * true_per_minute * 9
+    assert answered.count(False) <= max(0.01 * len(answered), 4)
+
+
+@pytest.mark.parametrize("true_per_minute", [3, 20, 60, 600])
+def test_a_limit_that_is_counted_by_the_minute_is_found(true_per_minute: int) -> None:
+    """Whoever lets through a minute's calls at once refuses for the rest of it; after ten of them hardly any more."""
+    limit = MinuteLimit(per_minute=true_per_minute, window_seconds=60.0, now=0.0)
+    quotas = [Quota(name=REQUESTS, now=0.0), Quota(name=REQUESTS, now=0.0, learns_pace=True)]
+    answered = _answered_and_refused(limit, quotas, names_a_pause=False, until=3600)[9 * true_per_minute :]
+    assert sum(answered) >= 0.9 * true_per_minute * 49
+    assert answered.count(False) <= max(0.02 * len(answered), 8)
 
 
 def test_an_answers_bound_is_reserved_where_it_is_small() -> None:

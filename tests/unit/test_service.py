@@ -7,14 +7,18 @@ import contextlib
 import errno
 import os
 import socket
+import time
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from consumer import service
+from consumer.budgeting import BudgetKeeper
 from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.errors import ConfigurationError
 from consumer.parts import client_of
-from consumer.service import Service
+from consumer.service import LOOP_DEADLINE_SECONDS, Service
 from consumer.settings import load_settings
 from tests.fakes.outbox import FakeOutbox
 from tests.fakes.timer import settled
@@ -94,6 +98,38 @@ async def test_a_limit_on_their_share_is_as_the_settings_have_it() -> None:
     assert brake.why_hold()
     brake.go_on()
     await held
+
+
+@pytest.mark.parametrize("loop", ["poll", "commit"])
+async def test_a_loop_that_hangs_is_a_reason_to_restart(loop: str) -> None:
+    """Alive is a service whose loops both move, or that has not come so far yet."""
+    built = Service(load_settings({"openai_base_url": "http://unused"}))
+    assert built.why_not_live() is None
+    now, long_ago = time.monotonic(), time.monotonic() - LOOP_DEADLINE_SECONDS - 1
+    built._source = Mock(polled_at=now, committed_at=now)
+    assert built.why_not_live() is None
+    setattr(built._source, "polled_at" if loop == "poll" else "committed_at", long_ago)
+    assert built.why_not_live() == f"the {loop} loop has not moved for 120 seconds"
+
+
+async def test_a_side_task_that_dies_ends_the_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With what it died of, which the program makes exit code 1; and everything is closed."""
+    bug = TypeError("a bug")
+    built = Service(
+        load_settings({"openai_base_url": "http://unused", "budget_usd_per_hour": 1, "state_dir": tmp_path})
+    )
+
+    async def started(_stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> tuple[None, None]:
+        await built._admission_of(cleanup)
+        return None, None
+
+    async def dies(_: object) -> None:
+        raise bug
+
+    monkeypatch.setattr(built, "_start", started)
+    monkeypatch.setattr(BudgetKeeper, "_keep", dies)
+    with pytest.raises(TypeError, match="a bug"):
+        await built.run(asyncio.Event())
 
 
 async def test_the_counters_that_exist_before_anything_happens() -> None:

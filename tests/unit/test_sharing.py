@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import structlog
@@ -21,7 +23,7 @@ from consumer.sharing import LimitSharing
 from consumer.store.shared_limits import LEASE_SECONDS
 from deploy.local.rehearsal.limiter import MinuteLimit
 from tests.fakes.grantor import FakeAccount, FakeGrantor
-from tests.fakes.timer import ManualTimer
+from tests.fakes.timer import ManualTimer, settled
 from tests.unit.test_admission import Call, Desk
 
 TICK_SECONDS = 0.02
@@ -33,8 +35,13 @@ class Replica(Desk):
     def __init__(self, account: FakeAccount, name: str, share: float, **limits: Any) -> None:
         super().__init__(timer=account.timer, **limits)
         self.grantor = FakeGrantor(account, name)
+        self.deaths: list[BaseException] = []
         self.sharing = LimitSharing(
-            admission=self.admission, grantor=self.grantor, clock=self.timer, change=self.change
+            admission=self.admission,
+            grantor=self.grantor,
+            clock=self.timer,
+            change=self.change,
+            stop_because=self.deaths.append,
         )
         self.sharing.set_share(share)
         self.due_at = self.timer.time()
@@ -289,7 +296,7 @@ async def test_slots_and_budget_stay_shares() -> None:
     await site.run(1)
     assert call.permit is not None
     call.permit.answered(Usage(), cost_usd=Decimal("0.5"))
-    assert site.replicas[0].admission.budget_spent_ratios() == {"hour": 0.5}
+    assert site.replicas[0].admission.budget_spent_ratios()["hour"] == pytest.approx(0.5 / (1 - 1000 / 3600), rel=0.01)
     await site.close()
 
 
@@ -443,3 +450,24 @@ async def test_a_grantor_that_answers_by_halves_is_away() -> None:
         await site.run(2)
     assert [entry["event"] for entry in logs] == ["limits.away", "limits.back"]
     await site.close()
+
+
+async def test_a_task_that_dies_stops_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else everybody would wait for grants for ever, while all seems well. To close it is no death."""
+    site = Site(requests_per_minute=600)
+    (replica,) = site.replicas
+    await replica.sharing.start()
+    bug = TypeError("a bug")
+    monkeypatch.setattr(replica.grantor, "exchange", Mock(side_effect=bug))
+    await replica.call()
+    async with asyncio.timeout(20):
+        while not replica.deaths:
+            await asyncio.sleep(0.001)
+    assert replica.deaths == [bug]
+    await site.close()
+
+    other = Site(requests_per_minute=600)
+    await other.replicas[0].sharing.start()
+    await settled()
+    await other.close()
+    assert other.replicas[0].deaths == []

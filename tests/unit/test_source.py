@@ -137,6 +137,33 @@ async def test_a_record_that_the_client_cannot_read_is_named() -> None:
         await desk.source._next_batches()
 
 
+async def test_a_loop_that_dies_stops_the_service() -> None:
+    """Whether by a bug or by coming to an end, for nothing would be read, or committed, any more."""
+    bug = TypeError("a bug")
+
+    async def work(error: Exception | None) -> None:
+        if error:
+            raise error
+
+    for error, found in ((bug, "a bug"), (None, "source.poll ended by itself")):
+        desk = Desk()
+        desk.source._never_ending(work(error), name="source.poll")
+        await settled()
+        with pytest.raises((TypeError, RuntimeError), match=found):
+            desk.source.fault.result()
+
+
+async def test_a_loop_that_is_told_to_end_stops_nothing() -> None:
+    """Neither one that is cancelled, nor one that has seen that all of it is to stop."""
+    desk = Desk()
+    desk.source._never_ending(asyncio.sleep(3600), name="source.commit").cancel()
+    await settled()
+    desk.source._stopped = True
+    desk.source._never_ending(asyncio.sleep(0), name="source.poll")
+    await settled()
+    assert not desk.source.fault.done()
+
+
 async def test_what_holds_the_commit_back_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that stays open for minutes is told by its place, and the next one when it is that one's turn."""
     desk = Desk()

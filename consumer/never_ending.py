@@ -1,0 +1,27 @@
+"""Side tasks that end only when they are told to: one that dies must stop the service, which else would wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+def never_ending(
+    work: Coroutine[Any, Any, None], *, name: str, stop_because: Callable[[BaseException], None]
+) -> asyncio.Task[None]:
+    """Start a task. `stop_because` hears of its end, whatever ended it, unless somebody has cancelled it."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            stop_because(task.exception() or RuntimeError(f"{name} ended by itself"))
+
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(ended)
+    return task
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a side task and wait for its end. Of what it died, `stop_because` has heard."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
