@@ -66,6 +66,7 @@ class Permit:
 
     def __init__(self, *, waiter: Waiter, lane: Lane, in_flight: int, sent_at: float, house: House) -> None:
         self.lane = lane
+        self.place = waiter.number
         self.is_probe = waiter.admitted.result()
         self.in_flight = in_flight
         """How many calls were out when it went out, itself included."""
