@@ -47,7 +47,9 @@ class Lane:
     _behind: dict[int, int] = field(default_factory=dict)
     """By place, the turn in which it went behind the others. Until somebody is answered."""
     _refused: set[int] = field(default_factory=set)
-    """Places to which a call was refused since somebody was answered."""
+    """Places of calls that were refused, and have kept their place so far."""
+    _only_refuses: bool = False
+    """Whether the last word was a refusal, and has closed the gate."""
 
     @property
     def quotas(self) -> Iterable[Quota]:
@@ -63,24 +65,33 @@ class Lane:
             behind += 1
         self.waiters.insert(len(self.waiters) - behind, waiter)
 
-    def put_behind(self, place: int) -> None:
-        """Let all others have their turn before a document of which a call has failed.
+    def put_behind(self, *places: int) -> None:
+        """Let all others have their turn before documents of which a call has failed.
 
         Else one for which the provider is never well would be the next to be tried for ever, and nobody would find
         out that it answers others.
         """
-        self._behind[place] = next(self._turns)
-        if any(waiter.number == place for waiter in self.waiters):
+        self._behind.update((place, next(self._turns)) for place in places)
+        if any(waiter.number in places for waiter in self.waiters):
             self._sort()
 
-    def refused(self, place: int) -> None:
-        """A document's call went too fast. It is the first after the pause, but not again and again."""
-        if place in self._refused:
-            self.put_behind(place)
+    def refused(self, place: int, *, now: float) -> None:
+        """A document's call went too fast; to be told before the gate closes for it.
+
+        It keeps its place, and so is the first after the pause: a large one finds then what the pause has saved up.
+        When that is refused, too, whoever was not refused yet is tried.
+        """
         self._refused.add(place)
+        if self.gate.is_closed(now=now):
+            return  # it had gone out together with the one that has closed it
+        if self._only_refuses:
+            self.put_behind(*sorted(self._refused))
+            self._refused.clear()
+        self._only_refuses = True
 
     def answered(self) -> None:
         """The provider is well: everybody has his place again."""
+        self._only_refuses = False
         self._refused.clear()
         if self._behind:
             self._behind.clear()

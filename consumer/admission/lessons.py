@@ -88,18 +88,17 @@ class Lessons:
         if not permit.lane.circuit.is_open:
             permit.lane.answered()
 
-    def note_refusal(self, permit: Permit, *, pause_seconds: float | None) -> None:
+    def note_refusal(self, permit: Permit, *, pause_seconds: float | None, teaches: bool) -> None:
         """See `House.note_refusal`."""
         now = self._now()
         self._is_well(permit)
-        if not permit.lane.gate.is_closed(now=now):  # others that come back from the same heap have learned nothing
-            permit.lane.refused(permit.place)
+        permit.lane.refused(permit.place, now=now)
         asked = _DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds
         closed_for = permit.lane.gate.close(asked, now=now)
         if closed_for >= LONG_PAUSE_SECONDS:
             self._consequences.on_gate(permit.lane.model, closed_for)
             self._consequences.divert(permit.lane)
-        for quota in permit.lane.learned:
+        for quota in permit.lane.learned if teaches else ():
             quota.refused(now=now)
 
     def note_overload(self, permit: Permit) -> None:
