@@ -163,7 +163,9 @@ class Admission:
             return BUDGET
         waiters = sum(len(lane.waiters) for lane in waiting)
         is_well = any(not lane.circuit.is_open for lane in self._lanes)
-        return CIRCUIT if not is_well and waiters >= max(_PAUSE_AT_WAITERS, self.max_in_flight) else None
+        # Once all of them were tried in vain, they may be to blame: whoever closes the circuit may still have to be read.
+        is_enough = waiters >= max(_PAUSE_AT_WAITERS, self.max_in_flight) and any(lane.has_untried for lane in waiting)
+        return CIRCUIT if is_enough and not is_well else None
 
     def give_up_if_still(self) -> None:
         """Let go of all who wait, when no call is under way and nothing but the end of a pause would let one out.

@@ -97,6 +97,11 @@ class Lane:
             self._behind.clear()
             self._sort()
 
+    @property
+    def has_untried(self) -> bool:
+        """Whether somebody waits of whom no call has failed since somebody was answered."""
+        return any(waiter.number not in self._behind for waiter in self.waiters)
+
     def head(self) -> Waiter | None:
         """Who is next, once those who have left are passed over."""
         while self.waiters and self.waiters[0].has_left:

@@ -497,6 +497,7 @@ OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
         st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
+        st.tuples(st.just("call again"), st.integers(0, 400), st.integers(0, 30)),  # with the place of another one
         st.tuples(st.just("cancel"), st.integers(0, 30), st.just(0)),
         st.tuples(st.just("end"), st.integers(0, 30), st.integers(0, 120)),  # having used this share of the estimate
         st.tuples(st.just("time out"), st.integers(0, 30), st.just(0)),
@@ -526,9 +527,12 @@ async def test_whatever_happens(limits: dict[str, float | None], operations: lis
     for operation, number, more in operations:
         waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
         inside = [call for call in desk.calls if call.is_inside()]
+        before = len(desk.admitted)
         match operation:
             case "call":
-                await desk.call(number, more)
+                await desk.call(number, more, place=desk.admission.take_place())
+            case "call again" if desk.calls:
+                await desk.call(number, place=desk.calls[more % len(desk.calls)].ask.place)
             case "cancel" if waiting:
                 await waiting[number % len(waiting)].cancel()
             case "end" if inside:
@@ -551,19 +555,27 @@ async def test_whatever_happens(limits: dict[str, float | None], operations: lis
                 await settled()
             case "wait":
                 await desk.timer.run(number / 100)
-        _check_order_and_slots(desk, int(limits["max_concurrency"] or 0))
+        _check_order(desk, desk.admitted[before:])
+        _check_slots(desk, int(limits["max_concurrency"] or 0))
     _check_limits(desk, limits, begin)
     await _check_nothing_leaks(desk)
     waited = sum((call.waited_until or 0) - call.arrived_at for call in desk.calls)
     assert sum(desk.waits.values()) == pytest.approx(waited, abs=1e-3)
 
 
-def _check_order_and_slots(desk: Desk, max_concurrency: int) -> None:
+def _check_order(desk: Desk, admitted: list[Call]) -> None:
+    """Of those who waited, whoever's place came first; of one place, as they came."""
+    turns = {id(call): (call.ask.place or 0, number) for number, call in enumerate(desk.calls)}
+    left = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
+    order = [turns[id(call)] for call in admitted]
+    assert order == sorted(order)
+    assert all(turns[id(call)] > order[-1] for call in left if order)
+
+
+def _check_slots(desk: Desk, max_concurrency: int) -> None:
     inside = sum(call.is_inside() for call in desk.calls)
     assert inside <= max_concurrency
     assert desk.available("concurrency") == max_concurrency - inside
-    order = [desk.calls.index(call) for call in desk.admitted]
-    assert order == sorted(order)
     waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
     assert (desk.admission.held_back_by() is not None) == bool(waiting)
     if waiting and inside < max_concurrency:
@@ -949,6 +961,23 @@ async def test_a_failing_model_beside_one_that_is_well_stops_no_reading() -> Non
     assert desk.admission.pause_reason() == "circuit"
     await desk.call(model="b")
     assert desk.admission.pause_reason() is None
+    await desk.close()
+
+
+async def test_reading_goes_on_when_all_who_wait_were_tried_in_vain() -> None:
+    """All of them may be to blame: whoever finds out that the model is well may still have to be read."""
+    desk = Desk(max_concurrency=2)
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    for _ in range(8):
+        await desk.call(place=desk.admission.take_place())
+    for tried in range(8):
+        assert desk.admission.pause_reason() == "circuit", f"only {tried} of them were tried"
+        probe = await _probe(desk)
+        await _ends_with(probe, ProviderUnavailable("no"))
+        await desk.call(place=probe.ask.place)
+    assert desk.admission.pause_reason() is None
+    await desk.call()
+    assert desk.admission.pause_reason() == "circuit", "there is somebody to be tried"
     await desk.close()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import structlog
 import tenacity
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from consumer.admission.limits import Limits
 from consumer.asking import _pause_seconds
@@ -901,3 +903,38 @@ async def test_another_models_answers_say_nothing() -> None:
     ]
     lab = Lab(by_step({"summary": [ProviderUnavailable("500")] * 4}), steps=steps(*tasks), max_attempts=1)
     assert set(await lab.analyze()) == {"summary", "category"}
+
+
+KINDS = st.sampled_from(["good", "good", "500", "429", "slow"])
+
+
+@settings(max_examples=40)
+@given(
+    documents=st.lists(st.tuples(KINDS, st.sampled_from([0.0, 0.0, 0.3, 5.0])), max_size=12),
+    slots=st.integers(1, 4),
+    outage=st.tuples(st.sampled_from(["none", "500", "429"]), st.integers(0, 20)),
+    max_attempts=st.integers(1, 3),
+)
+async def test_whoever_can_be_answered_is_answered(
+    documents: list[tuple[str, float]], slots: int, outage: tuple[str, int], max_attempts: int
+) -> None:
+    """Whatever the documents round it are like, and through any outage: none stands behind them, none is given up."""
+    faults = {"500": ProviderUnavailable("500"), "429": RateLimited("429"), "slow": CallTimedOut("slow")}
+    end = ManualTimer().time() + outage[1]
+
+    def reply(request: ChatRequest) -> Reply:
+        kind = request.messages[-1].content.split()[-1]
+        if outage[0] != "none" and town.lab.timer.time() < end:
+            kind = outage[0]
+        return faults.get(kind) or right(request)
+
+    town = _Town(reply, limits=Limits(max_concurrency=slots), max_attempts=max_attempts)
+    for number, (kind, pause) in enumerate(documents):
+        await town.come(f"text {number} {kind}")
+        await town.lab.timer.run(pause)
+    await town.lab.timer.run(240)
+    good = [text for text in town.tasks if text.endswith("good")]
+    assert set(good) <= set(town.ended())
+    assert all(town.tasks[text].exception() is None for text in good)
+    assert not any(text.endswith("429") for text in town.ended())
+    await town.close()
