@@ -885,6 +885,22 @@ async def test_who_has_an_alternative_does_not_wait_for_a_model_that_fails() -> 
     assert desk.available("concurrency") == 1
 
 
+async def test_a_refusal_that_is_one_calls_own_affair_holds_nobody_back() -> None:
+    """No gate closes for it, no pace is learned, fewer calls are no remedy; it still gives back what it had taken."""
+    desk = Desk(max_concurrency=4, min_concurrency=2, tokens_per_minute=12_000)
+    for _ in range(20):
+        await desk.timer.run(1)
+        call = await desk.call(100)
+        fault = RateLimited("429", retry_after_seconds=5)
+        fault.holds_others = fault.teaches = False
+        await _ends_with(call, fault)
+        assert desk.available("tokens") == pytest.approx(100)
+        assert (await desk.call()).is_inside()
+        await desk.calls[-1].end()
+    assert "requests" not in desk.admission.limits_and_available()
+    await desk.close()
+
+
 async def test_who_has_an_alternative_does_not_wait_for_a_long_pause_to_end() -> None:
     """Also who stands there already when it is asked for; others wait, and of a short pause everybody the end."""
     for seconds, leaves in ((50, True), (5, False)):
