@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -21,7 +22,7 @@ from consumer.admission.admission import Admission, CircuitOpened
 from consumer.admission.limits import Ask
 from consumer.admission.permit import Permit
 from consumer.contracts import DeadLetterReason, Usage
-from consumer.errors import AttemptFailed, DocsluiceError, RecordRejected
+from consumer.errors import AttemptFailed, DocsluiceError, RateLimited, RecordRejected
 from consumer.llm.chat import Answer, ChatClient, ChatRequest
 from consumer.llm.estimate import USUAL_BYTES_PER_TOKEN, TokenEstimator
 from consumer.llm.pricing import PriceList
@@ -46,29 +47,45 @@ async def _at_once() -> None:
 
 
 class Pulse:
-    """Counts the calls that the provider answered, to tell one document's bad luck from everybody's."""
+    """Counts by model the calls that were answered, to tell one document's bad luck from everybody's."""
 
     def __init__(self) -> None:
-        self.beats = 0
+        self.beats: Counter[str] = Counter()
 
 
 class Patience:
     """How often one question about one document may fail.
 
-    A failure counts against the document only while the provider answers others: in an outage a document waits, for
-    as long as it takes, and never becomes a dead letter.
+    A failure counts against the document only when its model has answered others since the one before it: in an outage
+    a document waits, for as long as it takes, and never becomes a dead letter. So the first never counts, for that is
+    how an outage begins.
     """
 
     def __init__(self, *, max_attempts: int, pulse: Pulse) -> None:
         self._left = max_attempts
         self._pulse = pulse
-        self._beats_seen = pulse.beats
+        self._beats_when_failed: dict[str, int] = {}
+        self._beats_when_refused: dict[str, int] = {}
+        self._is_odd = False
 
-    def failed(self, fault: AttemptFailed, *, is_failing: bool) -> None:
-        """Take note of a failure; `is_failing` when the provider is known to fail everybody."""
-        if fault.blames_document and not is_failing and self._pulse.beats > self._beats_seen:
+    def failed(self, fault: AttemptFailed, *, model: str, is_failing: bool) -> None:
+        """Take note of a failure; `is_failing` when the model is known to fail everybody."""
+        beats = self._pulse.beats[model]
+        if fault.blames_document and not is_failing and beats > self._beats_when_failed.get(model, beats):
             self._left -= 1
-        self._beats_seen = self._pulse.beats
+        self._beats_when_failed[model] = beats
+
+    def refused(self, fault: RateLimited, *, model: str) -> None:
+        """Take note of a refusal, and of whether it has anything to do with other calls.
+
+        Where others were answered since the one before it, it has not: then this question pauses, and nobody else.
+        After that it is to be the first after a pause once more, or a large one would never find enough left.
+        """
+        beats = self._pulse.beats[model]
+        if beats > self._beats_when_refused.setdefault(model, beats):
+            del self._beats_when_refused[model]
+            self._is_odd, fault.holds_others = True, False
+        fault.teaches = not self._is_odd
 
     def is_exhausted(self, _state: tenacity.RetryCallState) -> bool:
         """Whether to give up; a tenacity stop."""
@@ -253,10 +270,13 @@ class Asker:
         except DocsluiceError as fault:
             course.spending.invest(-1)
             self._count_failure(request, fault, course.spending)
+            if isinstance(fault, RateLimited):
+                course.patience.refused(fault, model=request.model)
             permit.failed(fault)
             if isinstance(fault, AttemptFailed):
-                fault.waits_in_queue = self._admission.is_failing(request.model) or not fault.blames_document
-                course.patience.failed(fault, is_failing=self._admission.is_failing(request.model))
+                is_failing = self._admission.is_failing(request.model)
+                course.patience.failed(fault, model=request.model, is_failing=is_failing)
+                fault.waits_in_queue = is_failing or (fault.holds_others and not fault.blames_document)
             raise
         self._metrics.llm_request_duration_seconds.labels(task=request.step, model=request.model).observe(
             time.monotonic() - started
@@ -265,7 +285,7 @@ class Asker:
 
     def _count_and_judge(self, request: ChatRequest, answer: Answer, permit: Permit, spending: Spending) -> Answer:
         """Count what was used before anything else: a refusal is paid for as well."""
-        self._pulse.beats += 1
+        self._pulse.beats[request.model] += 1
         if answer.usage is not None:
             self._estimator.learn(request, answer.usage)
         permit.said(answer.limits)
@@ -299,7 +319,7 @@ class Asker:
         outcome = fault.outcome if isinstance(fault, AttemptFailed) else type(fault).__name__
         if isinstance(fault, RecordRejected):
             outcome = fault.reason.value
-            self._pulse.beats += 1  # the provider is well: it has judged this document
+            self._pulse.beats[request.model] += 1  # the provider is well: it has judged this document
         spending.count_call(usage=Usage(), cost_usd=Decimal(0))
         spending.note_failure()
         self._metrics.llm_requests_total.labels(task=request.step, model=request.model, outcome=outcome).inc()
@@ -331,7 +351,7 @@ def _pause_seconds(state: tenacity.RetryCallState) -> float:
     """Exponential back-off with full jitter, and never earlier than the provider asked for.
 
     None at all where admission holds everybody back until the provider is well again: that is the place to wait, in
-    the order of arrival.
+    the order of arrival. Who is the only one to be refused waits here, or his refusals would hold everybody back.
     """
     fault = state.outcome.exception() if state.outcome else None
     if isinstance(fault, AttemptFailed) and fault.waits_in_queue:

@@ -67,13 +67,16 @@ class AttemptFailed(DocsluiceError):
     `outcome` is the metric label; `retry_after_seconds` is the provider's own word on when, if it gave one, and
     `limits` on what it allows a minute; `blames_document` tells whether the attempt may count against the document at
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
-    the server has too much to do.
+    the server has too much to do, `holds_others` that other calls are to wait as well, `teaches` that it tells
+    something about the pace at which calls may go out.
     """
 
     outcome = "failed"
     blames_document = True
     is_overload = False
     waits_in_queue = False
+    holds_others = True
+    teaches = True
 
     def __init__(
         self, message: str, *, retry_after_seconds: float | None = None, limits: Mapping[str, float] | None = None

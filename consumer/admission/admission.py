@@ -49,7 +49,7 @@ class Timer(Protocol):
 
 
 class CircuitOpened(Exception):
-    """To a call that has an alternative: the model it waits for fails, and the other one does not."""
+    """To a call that has a better alternative: the model it waits for fails, or has asked for a long pause."""
 
 
 class Admission:
@@ -106,7 +106,7 @@ class Admission:
         """Wait for a place in the queue's order, and hold one of the concurrent slots while inside.
 
         Raises:
-            CircuitOpened: the model fails, and an alternative does not.
+            CircuitOpened: the model fails or has asked for a long pause, and an alternative is well.
         """
         lane = self._lane(ask.model)
         waiter = await self._wait_for_turn(lane, ask)
@@ -163,7 +163,9 @@ class Admission:
             return BUDGET
         waiters = sum(len(lane.waiters) for lane in waiting)
         is_well = any(not lane.circuit.is_open for lane in self._lanes)
-        return CIRCUIT if not is_well and waiters >= max(_PAUSE_AT_WAITERS, self.max_in_flight) else None
+        # Once all were tried in vain, all may be to blame: whoever closes the circuit may still have to be read.
+        is_enough = waiters >= max(_PAUSE_AT_WAITERS, self.max_in_flight) and any(lane.has_untried for lane in waiting)
+        return CIRCUIT if is_enough and not is_well else None
 
     def give_up_if_still(self) -> None:
         """Let go of all who wait, when no call is under way and nothing but the end of a pause would let one out.
@@ -271,7 +273,7 @@ class Admission:
         self._admit_ready()
 
     def _divert(self, lane: Lane) -> None:
-        """Let those choose again who wait for a model that fails, and have another one that does not."""
+        """Let those choose again who wait for a model that fails or has paused, and have another one that is well."""
         self._account_waits()
         for waiter in list(lane.waiters):
             if any(self.would_take(model) for model in waiter.ask.alternatives):

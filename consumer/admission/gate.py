@@ -25,7 +25,7 @@ class Gate:
 
     def close(self, seconds: float, *, now: float) -> float:
         """Let nobody out for about so long. For how many seconds it is closed now, or 0 if that was known already."""
-        if now >= self._opens_at:
+        if not self.is_closed(now=now):
             self._refusals_in_a_row += 1
         least = min(_LONGEST_LEAST_SECONDS, _LEAST_PAUSE_SECONDS * 2 ** min(10, self._refusals_in_a_row - 1))
         opens_at = now + min(max(seconds, least), _LONGEST_PAUSE_SECONDS)
@@ -43,6 +43,10 @@ class Gate:
         """Open now, slowly."""
         self._opens_at = now
         self._passed = 0
+
+    def is_closed(self, *, now: float) -> bool:
+        """Whether the pause is not over yet."""
+        return now < self._opens_at
 
     def wait_seconds(self, *, now: float, crowd: int) -> float:
         """How long until the next call may go out; 0 when it may now."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from consumer.admission.circuit import Circuit
@@ -42,6 +43,13 @@ class Lane:
     waiters: deque[Waiter] = field(default_factory=deque)
     held_back_by: tuple[str, float] | None = None
     """The constraint for which the queue's head waits, and from when on that has not been charged yet."""
+    _turns: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _behind: dict[int, int] = field(default_factory=dict)
+    """By place, the turn in which it went behind the others. Until somebody is answered."""
+    _refused: set[int] = field(default_factory=set)
+    """Places of calls that were refused, and have kept their place so far."""
+    _only_refuses: bool = False
+    """Whether the last word was a refusal, and has closed the gate."""
 
     @property
     def quotas(self) -> Iterable[Quota]:
@@ -49,19 +57,62 @@ class Lane:
         return (*self.shared, *self.learned)
 
     def enqueue(self, waiter: Waiter) -> None:
-        """Behind all whose place is not after its own."""
-        behind = 0
+        """Behind all whose place is not after its own; see `put_behind` for who comes before them all."""
+        behind, turn = 0, self._turn(waiter)
         for other in reversed(self.waiters):
-            if other.number <= waiter.number:
+            if self._turn(other) <= turn:
                 break
             behind += 1
         self.waiters.insert(len(self.waiters) - behind, waiter)
+
+    def put_behind(self, *places: int) -> None:
+        """Let all others have their turn before documents of which a call has failed.
+
+        Else one for which the provider is never well would be the next to be tried for ever, and nobody would find
+        out that it answers others.
+        """
+        self._behind.update((place, next(self._turns)) for place in places)
+        if any(waiter.number in places for waiter in self.waiters):
+            self._sort()
+
+    def refused(self, place: int, *, now: float) -> None:
+        """A document's call went too fast; to be told before the gate closes for it.
+
+        It keeps its place, and so is the first after the pause: a large one finds then what the pause has saved up.
+        When that is refused, too, whoever was not refused yet is tried.
+        """
+        self._refused.add(place)
+        if self.gate.is_closed(now=now):
+            return  # it had gone out together with the one that has closed it
+        if self._only_refuses:
+            self.put_behind(*sorted(self._refused))
+            self._refused.clear()
+        self._only_refuses = True
+
+    def answered(self) -> None:
+        """The provider is well: everybody has his place again."""
+        self._only_refuses = False
+        self._refused.clear()
+        if self._behind:
+            self._behind.clear()
+            self._sort()
+
+    @property
+    def has_untried(self) -> bool:
+        """Whether somebody waits of whom no call has failed since somebody was answered."""
+        return any(waiter.number not in self._behind for waiter in self.waiters)
 
     def head(self) -> Waiter | None:
         """Who is next, once those who have left are passed over."""
         while self.waiters and self.waiters[0].has_left:
             self.waiters.popleft()
         return self.waiters[0] if self.waiters else None
+
+    def _turn(self, waiter: Waiter) -> tuple[int, int]:
+        return self._behind.get(waiter.number, 0), waiter.number
+
+    def _sort(self) -> None:
+        self.waiters = deque(sorted(self.waiters, key=self._turn))
 
     def said(self, per_minute: Mapping[str, float], *, now: float) -> None:
         """The provider has said, with an answer or a refusal, what it allows."""

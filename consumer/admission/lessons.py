@@ -84,22 +84,21 @@ class Lessons:
 
     def note_judgement(self, permit: Permit) -> None:
         """See `House.note_judgement`."""
-        if permit.lane.circuit.answered(is_probe=permit.is_probe):
-            permit.lane.gate.open(now=self._now())
-            self._consequences.on_circuit(permit.lane.model, None)
-            for lane in self._lanes:
-                if lane.circuit.is_open:
-                    self._consequences.divert(lane)
+        self._is_well(permit)
+        if not permit.lane.circuit.is_open:
+            permit.lane.answered()
 
-    def note_refusal(self, permit: Permit, *, pause_seconds: float | None) -> None:
+    def note_refusal(self, permit: Permit, *, pause_seconds: float | None, teaches: bool) -> None:
         """See `House.note_refusal`."""
         now = self._now()
-        self.note_judgement(permit)
+        self._is_well(permit)
+        permit.lane.refused(permit.place, now=now)
         asked = _DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds
         closed_for = permit.lane.gate.close(asked, now=now)
         if closed_for >= LONG_PAUSE_SECONDS:
             self._consequences.on_gate(permit.lane.model, closed_for)
-        for quota in permit.lane.learned:
+            self._consequences.divert(permit.lane)
+        for quota in permit.lane.learned if teaches else ():
             quota.refused(now=now)
 
     def note_overload(self, permit: Permit) -> None:
@@ -111,11 +110,14 @@ class Lessons:
         """See `House.note_empty_account`."""
         if permit.lane.circuit.exhausted(now=self._now()):
             self._opened(permit.lane)
+        permit.lane.put_behind(permit.place)
 
     def note_fault(self, permit: Permit) -> None:
         """See `House.note_fault`."""
         if permit.lane.circuit.failed(is_probe=permit.is_probe, now=self._now()):
             self._opened(permit.lane)
+        if permit.lane.circuit.is_open:
+            permit.lane.put_behind(permit.place)
 
     def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
         """See `House.note_limits`."""
@@ -125,6 +127,18 @@ class Lessons:
         """See `House.note_silence`."""
         if permit.is_probe:
             permit.lane.circuit.given_up(now=self._now())
+
+    def _is_well(self, permit: Permit) -> None:
+        if permit.lane.circuit.answered(is_probe=permit.is_probe):
+            permit.lane.gate.open(now=self._now())
+            self._consequences.on_circuit(permit.lane.model, None)
+            for lane in self._lanes:
+                if lane.circuit.is_open or self._is_paused(lane):
+                    self._consequences.divert(lane)
+
+    def _is_paused(self, lane: Lane) -> bool:
+        """Whether those who wait in it would rather ask another model."""
+        return lane.gate.wait_seconds(now=self._now(), crowd=1) >= LONG_PAUSE_SECONDS
 
     def _opened(self, lane: Lane) -> None:
         self._consequences.on_circuit(lane.model, lane.circuit.opened_for)

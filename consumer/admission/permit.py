@@ -36,8 +36,8 @@ class House(Protocol):
         """The provider is well: it has refused this very call."""
         ...
 
-    def note_refusal(self, permit: Permit, *, pause_seconds: float | None) -> None:
-        """The provider answers: too fast."""
+    def note_refusal(self, permit: Permit, *, pause_seconds: float | None, teaches: bool) -> None:
+        """The provider answers: too fast. `teaches` unless that is so for this call only."""
         ...
 
     def note_overload(self, permit: Permit) -> None:
@@ -66,6 +66,7 @@ class Permit:
 
     def __init__(self, *, waiter: Waiter, lane: Lane, in_flight: int, sent_at: float, house: House) -> None:
         self.lane = lane
+        self.place = waiter.number
         self.is_probe = waiter.admitted.result()
         self.in_flight = in_flight
         """How many calls were out when it went out, itself included."""
@@ -96,13 +97,16 @@ class Permit:
             return
         if isinstance(fault, AttemptFailed):
             self.said(fault.limits)
-            if fault.is_overload:
+            if fault.is_overload and fault.teaches:
                 self._house.note_overload(self)
         # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
         usage, cost_usd = None, _NOTHING
         match fault:
+            case RateLimited(holds_others=False):
+                self._house.note_judgement(self)
+                usage = Usage()
             case RateLimited():
-                self._house.note_refusal(self, pause_seconds=fault.retry_after_seconds)
+                self._house.note_refusal(self, pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
                 usage = Usage()
             case QuotaExhausted():
                 self._house.note_empty_account(self)

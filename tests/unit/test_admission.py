@@ -504,6 +504,7 @@ OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
         st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
+        st.tuples(st.just("call again"), st.integers(0, 400), st.integers(0, 30)),  # with the place of another one
         st.tuples(st.just("cancel"), st.integers(0, 30), st.just(0)),
         st.tuples(st.just("end"), st.integers(0, 30), st.integers(0, 120)),  # having used this share of the estimate
         st.tuples(st.just("time out"), st.integers(0, 30), st.just(0)),
@@ -533,9 +534,12 @@ async def test_whatever_happens(limits: dict[str, float | None], operations: lis
     for operation, number, more in operations:
         waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
         inside = [call for call in desk.calls if call.is_inside()]
+        before = len(desk.admitted)
         match operation:
             case "call":
-                await desk.call(number, more)
+                await desk.call(number, more, place=desk.admission.take_place())
+            case "call again" if desk.calls:
+                await desk.call(number, place=desk.calls[more % len(desk.calls)].ask.place)
             case "cancel" if waiting:
                 await waiting[number % len(waiting)].cancel()
             case "end" if inside:
@@ -558,19 +562,27 @@ async def test_whatever_happens(limits: dict[str, float | None], operations: lis
                 await settled()
             case "wait":
                 await desk.timer.run(number / 100)
-        _check_order_and_slots(desk, int(limits["max_concurrency"] or 0))
+        _check_order(desk, desk.admitted[before:])
+        _check_slots(desk, int(limits["max_concurrency"] or 0))
     _check_limits(desk, limits, begin)
     await _check_nothing_leaks(desk)
     waited = sum((call.waited_until or 0) - call.arrived_at for call in desk.calls)
     assert sum(desk.waits.values()) == pytest.approx(waited, abs=1e-3)
 
 
-def _check_order_and_slots(desk: Desk, max_concurrency: int) -> None:
+def _check_order(desk: Desk, admitted: list[Call]) -> None:
+    """Of those who waited, whoever's place came first; of one place, as they came."""
+    turns = {id(call): (call.ask.place or 0, number) for number, call in enumerate(desk.calls)}
+    left = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
+    order = [turns[id(call)] for call in admitted]
+    assert order == sorted(order)
+    assert all(turns[id(call)] > order[-1] for call in left if order)
+
+
+def _check_slots(desk: Desk, max_concurrency: int) -> None:
     inside = sum(call.is_inside() for call in desk.calls)
     assert inside <= max_concurrency
     assert desk.available("concurrency") == max_concurrency - inside
-    order = [desk.calls.index(call) for call in desk.admitted]
-    assert order == sorted(order)
     waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
     assert (desk.admission.held_back_by() is not None) == bool(waiting)
     if waiting and inside < max_concurrency:
@@ -735,6 +747,123 @@ async def test_an_outage_lets_out_one_probe_at_a_time() -> None:
     await desk.close()
 
 
+async def _probe(desk: Desk) -> Call:
+    """The call that is out while a circuit is open, once it is out."""
+    await desk.timer.run(2.01)
+    (probe,) = (call for call in desk.calls if call.is_inside())
+    return probe
+
+
+async def test_documents_take_turns_at_being_the_probe() -> None:
+    """Who failed as one goes behind the others until all have had their turn, with all its calls; then as they came."""
+    desk = Desk(max_concurrency=10)
+    places = [desk.admission.take_place() for _ in range(4)]
+    await _fail(desk, ProviderUnavailable("no"), 5, place=places[0])
+    for place in (*places, places[0]):  # the first has two steps that wait
+        await desk.call(place=place)
+    tried = []
+    for _ in range(7):
+        probe = await _probe(desk)
+        tried.append(probe.ask.place)
+        await _ends_with(probe, ProviderUnavailable("no"))
+        await desk.call(place=probe.ask.place)
+    assert tried == [places[n] for n in (1, 2, 3, 0, 1, 2, 3)]
+    await desk.close()
+
+
+async def test_who_comes_later_is_the_next_probe() -> None:
+    """One document that makes the provider fail keeps nobody from finding out that it is well."""
+    desk = Desk()
+    bad = desk.admission.take_place()
+    await _fail(desk, ProviderUnavailable("no"), 5, place=bad)
+    await desk.call(place=bad)
+    for _ in range(3):
+        await _ends_with(await _probe(desk), ProviderUnavailable("no"))
+        await desk.call(place=bad)
+    later = await desk.call()
+    assert await _probe(desk) is later
+    await desk.close()
+
+
+async def test_after_an_outage_everybody_has_his_place_again() -> None:
+    """Whoever was a probe in it has lost nothing."""
+    desk = Desk(max_concurrency=1)
+    places = [desk.admission.take_place() for _ in range(4)]
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    for place in places:
+        await desk.call(place=place)
+    for _ in range(2):
+        probe = await _probe(desk)
+        await _ends_with(probe, ProviderUnavailable("no"))
+        await desk.call(place=probe.ask.place)
+    probe = await _probe(desk)
+    assert probe.ask.place == places[2]
+    assert probe.permit is not None
+    probe.permit.answered(Usage())
+    desk.admitted.clear()
+    await probe.end()
+    for _ in range(3):
+        await desk.timer.run(3)
+        await desk.admitted[-1].end()
+    assert [call.ask.place for call in desk.admitted] == [places[0], places[1], places[3]]
+    await desk.close()
+
+
+async def _refused(desk: Desk, call: Call) -> None:
+    """It is told to wait, and comes again with its place."""
+    await _ends_with(call, RateLimited("429", retry_after_seconds=1))
+    await desk.call(place=call.ask.place)
+
+
+async def test_who_is_refused_is_the_first_after_the_pause() -> None:
+    """However large it is: what the pause has saved up is for it."""
+    desk = Desk()
+    first = await desk.call(place=desk.admission.take_place())
+    await _refused(desk, first)
+    await desk.call()
+    await desk.timer.run(1.01)
+    assert desk.admitted[1].ask.place == first.ask.place
+    await desk.close()
+
+
+async def test_who_is_refused_again_and_again_lets_others_try() -> None:
+    """As long as nobody is answered they take turns; then everybody has his place again."""
+    desk = Desk(max_concurrency=10)
+    places = [desk.admission.take_place() for _ in range(3)]
+    for place in places:
+        desk.refuse(1)
+        await desk.call(place=place)
+    tried = []
+    for _ in range(7):
+        while not (inside := [call for call in desk.calls if call.is_inside()]):
+            await desk.timer.run(0.01)
+        tried.append(inside[0].ask.place)
+        await _refused(desk, inside[0])
+    assert tried == [places[n] for n in (0, 0, 1, 2, 0, 1, 2)]
+    await desk.close()
+
+
+async def test_who_is_answered_gives_everybody_his_place_again() -> None:
+    """One that was refused twice goes before those that came later."""
+    desk = Desk(max_concurrency=1)
+    first, second, third = (desk.admission.take_place() for _ in range(3))
+    for place in (first, first):
+        call = await desk.call(place=place)
+        await desk.timer.run(20)
+        await _ends_with(call, RateLimited("429"))
+    for place in (first, second, third):
+        await desk.call(place=place)
+    await desk.timer.run(20)
+    (call,) = (call for call in desk.calls if call.is_inside())
+    assert call.ask.place == second
+    assert call.permit is not None
+    call.permit.answered(Usage())
+    await call.end()
+    await desk.timer.run(20)
+    assert desk.admitted[-1].ask.place == first
+    await desk.close()
+
+
 async def test_an_empty_account_opens_the_circuit_at_once() -> None:
     """The first call that is told so speaks for all."""
     desk = Desk()
@@ -774,6 +903,53 @@ async def test_who_has_an_alternative_does_not_wait_for_a_model_that_fails() -> 
     assert desk.admission.would_take("b")
     await desk.close()
     assert desk.available("concurrency") == 1
+
+
+async def test_a_refusal_that_is_one_calls_own_affair_holds_nobody_back() -> None:
+    """No gate closes for it, no pace is learned, fewer calls are no remedy; it still gives back what it had taken."""
+    desk = Desk(max_concurrency=4, min_concurrency=2, tokens_per_minute=12_000)
+    for _ in range(20):
+        await desk.timer.run(1)
+        call = await desk.call(100)
+        fault = RateLimited("429", retry_after_seconds=5)
+        fault.holds_others = fault.teaches = False
+        await _ends_with(call, fault)
+        assert desk.available("tokens") == pytest.approx(100)
+        assert (await desk.call()).is_inside()
+        await desk.calls[-1].end()
+    assert "requests" not in desk.admission.limits_and_available()
+    await desk.close()
+
+
+async def test_who_has_an_alternative_does_not_wait_for_a_long_pause_to_end() -> None:
+    """Also who stands there already when it is asked for; others wait, and of a short pause everybody the end."""
+    for seconds, leaves in ((50, True), (5, False)):
+        desk = Desk(max_concurrency=1)
+        refused = await desk.call()
+        leave, stay, stuck = [await desk.call(alternatives=other) for other in (("b",), (), ("m",))]
+        await _ends_with(refused, RateLimited("429", retry_after_seconds=seconds))
+        assert isinstance(leave.task.exception() if leave.task.done() else None, CircuitOpened) is leaves
+        assert not stay.task.done()
+        assert not stuck.task.done()
+        await desk.close()
+
+
+async def test_who_waits_for_a_long_pause_leaves_when_an_alternative_is_well_again() -> None:
+    """It was down when the pause was asked for."""
+    desk = Desk(max_concurrency=2)
+    await _fail(desk, ProviderUnavailable("no"), 5, model="b")
+    probe = await desk.call(model="b")
+    refused = await desk.call(model="a")
+    await _ends_with(refused, RateLimited("429", retry_after_seconds=50))
+    waiting = await desk.call(model="a", alternatives=("b",))
+    await desk.timer.run(1)
+    assert not waiting.task.done()
+    assert probe.permit is not None
+    probe.permit.answered(Usage())
+    await probe.end()
+    assert waiting.task.done()
+    assert isinstance(waiting.task.exception(), CircuitOpened)
+    await desk.close()
 
 
 async def test_one_document_at_a_time_is_kept_for_a_probe() -> None:
@@ -821,6 +997,23 @@ async def test_a_failing_model_beside_one_that_is_well_stops_no_reading() -> Non
     assert desk.admission.pause_reason() == "circuit"
     await desk.call(model="b")
     assert desk.admission.pause_reason() is None
+    await desk.close()
+
+
+async def test_reading_goes_on_when_all_who_wait_were_tried_in_vain() -> None:
+    """All of them may be to blame: whoever finds out that the model is well may still have to be read."""
+    desk = Desk(max_concurrency=2)
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    for _ in range(8):
+        await desk.call(place=desk.admission.take_place())
+    for tried in range(8):
+        assert desk.admission.pause_reason() == "circuit", f"only {tried} of them were tried"
+        probe = await _probe(desk)
+        await _ends_with(probe, ProviderUnavailable("no"))
+        await desk.call(place=probe.ask.place)
+    assert desk.admission.pause_reason() is None
+    await desk.call()
+    assert desk.admission.pause_reason() == "circuit", "there is somebody to be tried"
     await desk.close()
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import structlog
 import tenacity
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from consumer.admission.limits import Limits
 from consumer.asking import _pause_seconds
@@ -30,7 +33,7 @@ from tests.fakes.chat import USAGE, Replies, Reply, by_step, in_turn, right, say
 from tests.fakes.lab import Lab
 from tests.fakes.prices import MODEL
 from tests.fakes.samples import SECRET_TEXT, steps
-from tests.fakes.timer import settled
+from tests.fakes.timer import ManualTimer, settled
 
 OUTPUTS = {"summary": "words 0 words 1", "category": "tech"}
 COST = Decimal("0.0002")
@@ -812,3 +815,140 @@ async def test_the_tier_that_is_asked_for(tier: str | None, priority: object, as
     lab = Lab(service_tier=tier)
     await lab.analyzer.analyze("text", Spending(), priority=priority)
     assert {request.service_tier for request in lab.client.requests} == {asked}
+
+
+# One document that spoils it for others
+
+
+class _Town:
+    """Documents that come when they come, and a model whose calls take half a second."""
+
+    def __init__(self, reply: Replies, **changes: Any) -> None:
+        self.lab = Lab(reply, sleep=self._sleep, steps=steps()[:1], **changes)
+        ask = self.lab.client.ask
+
+        async def answers_later(request: ChatRequest) -> Any:
+            await self._sleep(0.01 if isinstance(self.lab.client.reply(request), Exception) else 0.5)
+            return await ask(request)
+
+        self.lab.client.ask = answers_later  # type: ignore[method-assign]
+        self.tasks: dict[str, asyncio.Task[Any]] = {}
+
+    async def _sleep(self, seconds: float) -> None:
+        woken = asyncio.Event()
+        self.lab.timer.call_later(seconds, woken.set)
+        await woken.wait()
+
+    async def come(self, *texts: str) -> None:
+        for text in texts:
+            self.tasks[text] = asyncio.create_task(self.lab.analyzer.analyze(text, Spending()))
+            await settled()
+
+    def ended(self) -> list[str]:
+        return [text for text, task in self.tasks.items() if task.done()]
+
+    async def close(self) -> None:
+        for task in self.tasks.values():
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+
+def _spoilt(fault: AttemptFailed, *, is_down: Callable[[], bool] = lambda: False) -> Replies:
+    def reply(request: ChatRequest) -> Reply:
+        is_bad = SECRET_TEXT in request.messages[-1].content
+        return fault if is_bad or is_down() else right(request)
+
+    return reply
+
+
+async def test_a_document_that_fails_for_good_keeps_no_outage_going() -> None:
+    """It was the oldest of those that waited: once the model is well the others are done, and then it is given up."""
+    begin = ManualTimer().time()
+    town = _Town(_spoilt(ProviderUnavailable("500"), is_down=lambda: town.lab.timer.time() < begin + 10))
+    others = [f"text {number}" for number in range(50)]
+    await town.come(SECRET_TEXT, *others)
+    await town.lab.timer.run(10)
+    assert town.ended() == []
+    await town.lab.timer.run(60)
+    assert set(others) <= set(town.ended())
+    for number in range(10):
+        await town.come(f"later text {number}")
+        await town.lab.timer.run(60)
+    assert all(task.exception() is None for text, task in town.tasks.items() if text != SECRET_TEXT)
+    assert isinstance(town.tasks[SECRET_TEXT].exception(), RecordRejected)
+    await town.close()
+
+
+async def test_a_document_that_is_refused_for_good_stops_nobody() -> None:
+    """It pauses by itself, ever longer, while others are answered; and is never given up."""
+    town = _Town(_spoilt(RateLimited("429")), limits=Limits(max_concurrency=16))
+    others = [f"text {number}" for number in range(1000)]
+    await town.come(SECRET_TEXT, *others)
+    await town.lab.timer.run(60)
+    assert len(town.ended()) >= 600, "of 1920 without it"
+    assert SECRET_TEXT not in town.ended()
+    await town.close()
+
+
+async def test_in_a_storm_of_refusals_everybody_waits_in_the_queue() -> None:
+    """Nobody pauses by himself where nobody is answered: that would only delay the end."""
+    lab = Lab(by_step({"summary": [RateLimited("no")] * 50}), steps=steps()[:1])
+    await lab.analyze()
+    assert set(lab.sleep.pauses) == {0.0}
+
+
+@pytest.mark.parametrize("fault", [CallTimedOut("slow"), ProviderUnavailable("500")])
+async def test_the_first_failure_never_counts(fault: AttemptFailed) -> None:
+    """However many were answered before it: an outage begins like that, and a second call tells."""
+    lab = Lab(in_turn(right, fault), limits=Limits(max_concurrency=1), steps=steps()[:1], max_attempts=1)
+    lab.client.hold()
+    both = [asyncio.create_task(lab.analyzer.analyze(text, Spending())) for text in ("another", "this one")]
+    await settled()
+    lab.client.release()
+    assert await asyncio.gather(*both) == [{"summary": OUTPUTS["summary"]}] * 2
+    assert len(lab.client.requests) == 3
+
+
+async def test_another_models_answers_say_nothing() -> None:
+    """Of two models one is down for a while: no document is to blame for it, whatever the other one answers."""
+    tasks = [
+        {"name": name, "prompt": "P", "output": {"type": "text", "sentences": 2}, "model": model}
+        for name, model in (("summary", "down"), ("category", "well"))
+    ]
+    lab = Lab(by_step({"summary": [ProviderUnavailable("500")] * 4}), steps=steps(*tasks), max_attempts=1)
+    assert set(await lab.analyze()) == {"summary", "category"}
+
+
+KINDS = st.sampled_from(["good", "good", "500", "429", "slow"])
+
+
+@settings(max_examples=40)
+@given(
+    documents=st.lists(st.tuples(KINDS, st.sampled_from([0.0, 0.0, 0.3, 5.0])), max_size=12),
+    slots=st.integers(1, 4),
+    outage=st.tuples(st.sampled_from(["none", "500", "429"]), st.integers(0, 20)),
+    max_attempts=st.integers(1, 3),
+)
+async def test_whoever_can_be_answered_is_answered(
+    documents: list[tuple[str, float]], slots: int, outage: tuple[str, int], max_attempts: int
+) -> None:
+    """Whatever the documents round it are like, and through any outage: none stands behind them, none is given up."""
+    faults = {"500": ProviderUnavailable("500"), "429": RateLimited("429"), "slow": CallTimedOut("slow")}
+    end = ManualTimer().time() + outage[1]
+
+    def reply(request: ChatRequest) -> Reply:
+        kind = request.messages[-1].content.split()[-1]
+        if outage[0] != "none" and town.lab.timer.time() < end:
+            kind = outage[0]
+        return faults.get(kind) or right(request)
+
+    town = _Town(reply, limits=Limits(max_concurrency=slots), max_attempts=max_attempts)
+    for number, (kind, pause) in enumerate(documents):
+        await town.come(f"text {number} {kind}")
+        await town.lab.timer.run(pause)
+    await town.lab.timer.run(240)
+    good = [text for text in town.tasks if text.endswith("good")]
+    assert set(good) <= set(town.ended())
+    assert all(town.tasks[text].exception() is None for text in good)
+    assert not any(text.endswith("429") for text in town.ended())
+    await town.close()
