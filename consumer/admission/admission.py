@@ -23,7 +23,7 @@ from consumer.admission.lanes import Lanes
 from consumer.admission.lessons import LONG_PAUSE_SECONDS, Consequences, Lessons
 from consumer.admission.limits import Ask, Limits
 from consumer.admission.permit import Permit
-from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
+from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, QUOTAS, REQUESTS, TOKENS, Quota
 
 CONCURRENCY = "concurrency"
 GATE = "gate"
@@ -226,10 +226,9 @@ class Admission:
 
     @property
     def constraints(self) -> tuple[str, ...]:
-        """What may hold calls back, as far as that is known beforehand."""
-        configured = [quota.name for quota in self._lanes.account]
-        budget = [BUDGET] if self._budget.is_set else []
-        return tuple(dict.fromkeys([CONCURRENCY, REQUESTS, *configured, GATE, CIRCUIT, *budget]))
+        """What may hold calls back: a provider may name a limit of any kind at any time."""
+        budget = (BUDGET,) if self._budget.is_set else ()
+        return (CONCURRENCY, *QUOTAS, GATE, CIRCUIT, *budget)
 
     def held_back_by(self) -> str | None:
         """The constraint for which the head of a queue waits now, if any: of the one that has waited longest."""

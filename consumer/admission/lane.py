@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from consumer.admission.circuit import Circuit
 from consumer.admission.gate import Gate
 from consumer.admission.limits import Ask
-from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
+from consumer.admission.quota import QUOTAS, REQUESTS, Quota
 
 
 @dataclass(eq=False, slots=True)
@@ -79,8 +79,5 @@ class Lane:
 
 def learned_quotas(*, model: str, now: float) -> Sequence[Quota]:
     """What is known of a model's limits from the provider alone: nothing, to begin with."""
-    said = [
-        Quota(name=name, now=now, key=f"{name}/said/{model}")
-        for name in (REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)
-    ]
+    said = [Quota(name=name, now=now, key=f"{name}/said/{model}") for name in QUOTAS]
     return [Quota(name=REQUESTS, now=now, learns_pace=True), *said]

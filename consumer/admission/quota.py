@@ -15,6 +15,7 @@ REQUESTS = "requests"
 INPUT_TOKENS = "input_tokens"
 OUTPUT_TOKENS = "output_tokens"
 TOKENS = "tokens"
+QUOTAS = (REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)
 _BOUND_SHARE = 0.5
 """Of a burst. More would be given back in heaps that the bucket cannot hold, and so be lost."""
 

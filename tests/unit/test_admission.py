@@ -459,13 +459,12 @@ async def test_the_metrics_show_limits_and_what_is_left() -> None:
     await desk.close()
 
 
-def test_the_metrics_expect_waits_for_what_is_limited() -> None:
-    """And for nothing that no setting asks for; the provider may always ask for a pause."""
-    always = ("concurrency", "requests", "gate", "circuit")
-    assert Desk().admission.constraints == always, "a provider may refuse, and so teach a pace, at any time"
+def test_the_metrics_expect_waits_for_what_may_be_limited() -> None:
+    """A provider may name a limit of any kind with any answer, and refuse at any time; a budget is a person's."""
+    always = ("concurrency", "requests", "tokens", "input_tokens", "output_tokens", "gate", "circuit")
+    assert Desk().admission.constraints == always
     assert Desk(requests_per_minute=1).admission.constraints == always
-    limited = Desk(input_tokens_per_minute=1, output_tokens_per_minute=1).admission.constraints
-    assert limited == ("concurrency", "requests", "input_tokens", "output_tokens", "gate", "circuit")
+    assert Desk(budget=Budget(usd_per_day=Decimal(1))).admission.constraints == (*always, "budget")
 
 
 @pytest.mark.parametrize("used", [0.8, 1.0])
