@@ -16,8 +16,16 @@ from consumer.admission.admission import Admission, CircuitOpened
 from consumer.admission.budget import Budget
 from consumer.admission.limits import Ask, Limits, MinuteLimits
 from consumer.admission.permit import Permit
-from consumer.contracts import Usage
-from consumer.errors import CallTimedOut, DocsluiceError, ProviderUnavailable, QuotaExhausted, RateLimited
+from consumer.contracts import DeadLetterReason, Usage
+from consumer.errors import (
+    CallTimedOut,
+    DocsluiceError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+    RecordRejected,
+)
 from tests.fakes.timer import ManualTimer, settled
 
 
@@ -825,16 +833,44 @@ async def test_a_drain_lets_go_of_who_waits_for_a_pause_to_end() -> None:
     await limited.close()
 
 
-async def test_what_a_provider_refused_it_has_not_counted() -> None:
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [
+        (RateLimited("429"), 100),
+        (QuotaExhausted("empty"), 100),
+        (RecordRejected(DeadLetterReason.TOO_LARGE, "request too large"), 100),
+        (RecordRejected(DeadLetterReason.CONTENT_FILTERED, "the prompt was filtered"), 100),
+        (ProviderMisconfigured("no such model"), 100),
+        (CallTimedOut("slow"), 0),
+        (ProviderUnavailable("no"), 0),
+    ],
+)
+async def test_what_a_provider_refused_it_has_not_counted(fault: DocsluiceError, left: float) -> None:
     """The tokens of a call that was refused are given back, the request is not; those of a time-out stay taken."""
-    for fault, left in ((RateLimited("429"), 100), (CallTimedOut("slow"), 0)):
-        desk = Desk(tokens_per_minute=12_000)
-        await desk.timer.run(60)
-        call = await desk.call(100)
-        assert call.permit is not None
-        call.permit.failed(fault)
-        assert desk.available("tokens") == pytest.approx(left)
-        await desk.close()
+    desk = Desk(requests_per_minute=60, tokens_per_minute=12_000)
+    await desk.timer.run(60)
+    call = await desk.call(100)
+    assert call.permit is not None
+    call.permit.failed(fault)
+    assert desk.available("tokens") == pytest.approx(left)
+    assert desk.available("requests") == 0
+    await desk.close()
+
+
+async def test_a_document_that_is_refused_as_too_large_holds_up_no_other() -> None:
+    """However large it is beside the limit that the provider has named: it was never read."""
+    desk = Desk()
+    first = await desk.call(10)
+    assert first.permit is not None
+    first.permit.said({"tokens": 30_000.0})
+    await first.end()
+    large = await desk.call(200_000)
+    await desk.timer.run(1)
+    await _ends_with(large, RecordRejected(DeadLetterReason.TOO_LARGE, "request too large"))
+    after = await desk.call(10)
+    await desk.timer.run(1)
+    assert after.is_inside()
+    await desk.close()
 
 
 async def test_limits_that_the_provider_names_hold() -> None:
