@@ -347,8 +347,7 @@ class Admission:
     def _let_out(self, lane: Lane) -> None:
         now, waiter = self._timer.time(), lane.waiters.popleft()
         for quota in lane.quotas:
-            waiter.taken[quota] = quota.reservation(waiter.ask)
-            quota.take(waiter.taken[quota], now=now)
+            waiter.taken[quota] = quota.take(quota.reservation(waiter.ask), now=now)
         self._budget.reserve(waiter.ask.cost_usd)
         lane.gate.passed()
         lane.held_back_by = None

@@ -127,10 +127,12 @@ class Quota:
         """See `Bucket.wait_seconds` and `Holding.wait_seconds`."""
         return self._bucket.wait_seconds(amount, now=now) if self._bucket else 0.0
 
-    def take(self, amount: float, *, now: float) -> None:
-        """See `Bucket.take`."""
-        if self._bucket:
-            self._bucket.take(amount, now=now)
+    def take(self, amount: float, *, now: float) -> float:
+        """See `Bucket.take`. How much was taken: nothing while no limit is known."""
+        if self._bucket is None:
+            return 0.0
+        self._bucket.take(amount, now=now)
+        return amount
 
     def give_back(self, amount: float, *, now: float) -> None:
         """See `Bucket.give_back`."""

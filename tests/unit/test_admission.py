@@ -873,6 +873,22 @@ async def test_a_document_that_is_refused_as_too_large_holds_up_no_other() -> No
     await desk.close()
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_calls_that_were_out_before_a_limit_was_known_are_counted_too(*, is_shared: bool) -> None:
+    """What they used is taken when they end; nothing was reserved for them, so there is nothing to give back."""
+    desk = Desk()
+    desk.admission.set_shared(is_shared)
+    first, *others = [await desk.call(300, 100) for _ in range(10)]
+    assert first.permit is not None
+    first.permit.said({"tokens": 6000.0})
+    for call in (first, *others):
+        assert call.permit is not None
+        call.permit.answered(Usage(input_tokens=250, output_tokens=50))
+        await call.end()
+    assert desk.available("tokens") == pytest.approx(-3000)
+    await desk.close()
+
+
 async def test_limits_that_the_provider_names_hold() -> None:
     """They lower what was configured, by the constraint's name, and set what was not."""
     desk = Desk(requests_per_minute=600)
