@@ -18,7 +18,7 @@ from typing import Protocol
 from consumer.admission.budget import Budget
 from consumer.admission.claims import Claims
 from consumer.admission.concurrency import AdaptiveConcurrency
-from consumer.admission.lane import Lane, Waiter
+from consumer.admission.lane import Lane, Obstacle, Waiter
 from consumer.admission.lanes import Lanes
 from consumer.admission.lessons import LONG_PAUSE_SECONDS, Consequences, Lessons
 from consumer.admission.limits import Ask, Limits
@@ -81,7 +81,7 @@ class Admission:
         )
         self._budget = budget or Budget()
         self._lanes = Lanes(limits=limits, now=timer.time())
-        self.claims = Claims(lanes=self._lanes, own_wait=self._own_wait)
+        self.claims = Claims(lanes=self._lanes, longest_wait=self._longest_wait)
         """Of limits that all replicas share. Whoever brings `granted` calls `look` then."""
         self._lessons = Lessons(
             lanes=self._lanes,
@@ -304,45 +304,45 @@ class Admission:
         claimed: set[Quota] = set()
         soonest: float | None = None
         for waiter, lane in sorted(heads, key=lambda head: head[0].number):
-            constraint, seconds = self._obstacle(lane, waiter.ask, claimed, now)
-            if constraint is None:
+            obstacle = self._obstacle(lane, waiter.ask, claimed, now)
+            if obstacle is None:
                 return lane, None
-            lane.held_back_by = (constraint, now)
-            if constraint not in _OWN:  # a model that is paused keeps no limit from others
+            lane.held_back_by = (obstacle.constraint, now)
+            if obstacle.is_shared:
                 claimed.update(lane.shared)
-            if seconds is not None:
-                soonest = seconds if soonest is None else min(soonest, seconds)
+            if obstacle.seconds is not None:
+                soonest = obstacle.seconds if soonest is None else min(soonest, obstacle.seconds)
         return None, soonest
 
-    def _obstacle(self, lane: Lane, ask: Ask, claimed: set[Quota], now: float) -> tuple[str | None, float | None]:
-        """The constraint that will hold this call back longest, and for how many seconds; None until something happens.
+    def _obstacle(self, lane: Lane, ask: Ask, claimed: set[Quota], now: float) -> Obstacle | None:
+        """What will hold this call back longest, if anything does.
 
         What is shared belongs first to those who came earlier: it is `claimed`.
         """
-        for quota in lane.quotas:
+        for quota in lane.shared:
             if quota in claimed and quota.per_minute is not None:
-                return quota.name, None  # whoever has claimed it will have an alarm, or an event, of his own
-        waits = self._own_waits(lane, ask, now)
-        longest = max(waits, key=waits.__getitem__)
-        if waits[longest] > 0:
-            return longest, waits[longest]
-        for quota in lane.quotas:
+                # Whoever has claimed it will have an alarm, or an event, of his own.
+                return Obstacle(quota.name, None, is_shared=True)
+        longest = self._longest_wait(lane, ask, now)
+        if longest.seconds:
+            return longest
+        for quota in (*lane.learned, *lane.shared):  # the shared ones last: what is asked for is kept in hand for it
             if quota.wait_seconds(quota.reservation(ask), now=now) > 0:
-                return quota.name, None  # until it is granted
-        return (CONCURRENCY, None) if self._in_flight >= self.max_in_flight else (None, None)
+                return Obstacle(quota.name, None, is_shared=quota in lane.shared)  # until it is granted
+        return Obstacle(CONCURRENCY, None, is_shared=True) if self._in_flight >= self.max_in_flight else None
 
-    def _own_waits(self, lane: Lane, ask: Ask, now: float) -> dict[str, float]:
-        """By constraint, for how many seconds it will hold this call back; without those that others decide."""
-        waits = {
-            GATE: lane.gate.wait_seconds(now=now, crowd=self.max_in_flight),
-            CIRCUIT: lane.circuit.wait_seconds(now=now),
-            BUDGET: self._budget.wait_seconds(ask.cost_usd, now=self._clock()),
-        }
+    def _longest_wait(self, lane: Lane, ask: Ask, now: float) -> Obstacle:
+        """That of those for which it is known how long they will hold this call back, be it 0."""
+        waits = [
+            Obstacle(GATE, lane.gate.wait_seconds(now=now, crowd=self.max_in_flight), is_shared=False),
+            Obstacle(CIRCUIT, lane.circuit.wait_seconds(now=now), is_shared=False),
+            Obstacle(BUDGET, self._budget.wait_seconds(ask.cost_usd, now=self._clock()), is_shared=False),
+        ]
         for quota in lane.quotas:
             if quota.holding is None:
                 seconds = quota.wait_seconds(quota.reservation(ask), now=now)
-                waits[quota.name] = max(waits.get(quota.name, 0.0), seconds)
-        return waits
+                waits.append(Obstacle(quota.name, seconds, is_shared=quota in lane.shared))
+        return max(waits, key=lambda obstacle: obstacle.seconds or 0.0)
 
     def _let_out(self, lane: Lane) -> None:
         now, waiter = self._timer.time(), lane.waiters.popleft()
@@ -361,11 +361,6 @@ class Admission:
         now = self._timer.time()
         for lane in self._lanes:
             lane.account_wait(self._on_wait, now=now)
-
-    def _own_wait(self, lane: Lane, waiter: Waiter, now: float) -> tuple[float, bool]:
-        waits = self._own_waits(lane, waiter.ask, now)
-        longest = max(waits, key=waits.__getitem__)
-        return waits[longest], longest in _OWN
 
     def _lane(self, model: str) -> Lane:
         return self._lanes.of(model, now=self._timer.time())

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from consumer.admission.circuit import Circuit
 from consumer.admission.gate import Gate
@@ -28,6 +29,18 @@ class Waiter:
     def has_left(self) -> bool:
         """Whether it waits no more, though it was never admitted."""
         return self.admitted.cancelled()
+
+
+class Obstacle(NamedTuple):
+    """What holds a call back: for how many seconds, or None until something happens.
+
+    `is_shared` says that other models' calls want it too. Only then does who came first keep others from what is
+    shared: of a call that waits for its own model they would have waited for nothing.
+    """
+
+    constraint: str
+    seconds: float | None
+    is_shared: bool
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

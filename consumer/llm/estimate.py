@@ -47,7 +47,8 @@ class TokenEstimator:
         outputs = self._outputs.get((request.step, request.model))
         expected = outputs.expected if outputs and outputs.expected is not None else _OUTPUT_TOKENS
         return Usage(
-            input_tokens=max(1, round(request.input_bytes / ratio)), output_tokens=max(1, min(expected, _bound(request)))
+            input_tokens=max(1, round(request.input_bytes / ratio)),
+            output_tokens=max(1, min(expected, _bound(request))),
         )
 
     def least(self, request: ChatRequest) -> Usage:

@@ -679,6 +679,46 @@ async def test_a_model_that_is_paused_keeps_no_shared_limit_from_others() -> Non
     await desk.close()
 
 
+async def _told(desk: Desk, limits: dict[str, float], *, model: str) -> None:
+    """The provider has named a model's limits with an answer."""
+    call = await desk.call(model=model)
+    await desk.timer.run(60)
+    assert call.permit is not None
+    call.permit.said(limits)
+    call.permit.answered(Usage())
+    await call.end()
+
+
+async def test_a_limit_that_is_a_models_own_keeps_no_shared_one_from_others() -> None:
+    """A model of which the provider says that it is slow waits for itself, and is charged for that alone."""
+    desk = Desk(requests_per_minute=600)
+    await _told(desk, {"tokens": 60.0}, model="a")
+    slow = [await desk.call(10, model="a") for _ in range(10)]
+    for second in range(60):
+        calls = [await desk.call(model="b") for _ in range(9)]
+        await desk.timer.run(1)
+        assert all(call.is_inside() for call in calls), second
+    assert sum(call.is_inside() for call in slow) == 6
+    waited = sum((call.admitted_at or desk.timer.time()) - call.arrived_at for call in slow)
+    desk.admission.limits_and_available()
+    assert desk.waits["tokens"] == pytest.approx(waited)
+    await desk.close()
+
+
+async def test_a_large_call_to_a_slow_model_is_not_starved_of_what_is_shared() -> None:
+    """Once its own limit has room, what is shared is kept for it as for any other that came first."""
+    desk = Desk(tokens_per_minute=600)
+    await _told(desk, {"requests": 6.0}, model="a")
+    await desk.timer.run(10)
+    for _ in range(100):
+        await desk.call(10, model="b")
+    desk.calls.clear()
+    large = [await desk.call(100, model="a", place=-1) for _ in range(2)]
+    await desk.timer.run(45)
+    assert all(call.is_inside() for call in large)
+    await desk.close()
+
+
 # How calls end
 
 
