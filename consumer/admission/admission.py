@@ -178,7 +178,7 @@ class Admission:
 
     def set_share(self, share: float) -> None:
         """Which part of every limit is ours, when several replicas share an account."""
-        self._lessons.share = share
+        self._concurrency.set_share(share, now=self._timer.time())
         self._lanes.set_share(share, now=self._timer.time())
         self._budget.set_share(share)
         self._admit_ready()
@@ -214,7 +214,7 @@ class Admission:
         sizes[TOKENS] = input_tokens + output_tokens
         quotas = [*self._lanes.account, *(quota for lane in self._lanes for quota in lane.learned)]
         per_minute = [quota.whole / sizes[quota.name] for quota in quotas if quota.whole and sizes[quota.name]]
-        return min(float(self._concurrency.limit), min(per_minute, default=float("inf")) / 60.0 * seconds)
+        return min(self._concurrency.whole, min(per_minute, default=float("inf")) / 60.0 * seconds)
 
     def budget_spent_ratios(self) -> dict[str, float]:
         """By window, the part of the budget that is spent."""
@@ -239,7 +239,7 @@ class Admission:
     @property
     def max_in_flight(self) -> int:
         """How many calls may be out at once: our share of them."""
-        return max(1, int(self._concurrency.limit * self._lessons.share))
+        return self._concurrency.limit
 
     async def _wait_for_turn(self, lane: Lane, ask: Ask) -> Waiter:
         place = self.take_place() if ask.place is None else ask.place

@@ -1023,14 +1023,15 @@ async def test_how_many_calls_the_limits_let_be_in_flight(limits: dict[str, Any]
     assert found == pytest.approx(in_flight)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.25])
+@pytest.mark.parametrize("share", [1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 2 / 3, 5 / 12, 7 / 12, 3 / 10, 1 / 12])
 async def test_concurrency_is_found_out_between_its_bounds(share: float) -> None:
     """It begins at the lower one, grows while that pays, and gives way to a server that has too much to do."""
     desk = Desk(max_concurrency=64, min_concurrency=4)
     desk.admission.set_share(share)
-    assert desk.available("concurrency") == 4 * share
+    assert desk.available("concurrency") == max(1, round(4 * share))
     calls: list[Call] = []
     for _ in range(160):
+        assert desk.admission.max_in_flight <= 64 * share
         while desk.admission.held_back_by() is None:
             calls.append(await desk.call())
         await desk.timer.run(1)
