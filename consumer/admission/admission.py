@@ -34,6 +34,8 @@ _LONGEST_ALARM_SECONDS = 60.0
 """The budget's windows go by the time of day, which may jump: it is looked at once a minute."""
 _PAUSE_AT_WAITERS = 8
 """So many must wait at an open circuit before nothing more is read: of fewer, none may be the one that closes it."""
+_PAUSE_AT_MOST_WAITERS = 64
+"""As many as may be in flight, to go out at once when it closes; but more than a partition may have open never wait."""
 
 
 class Timer(Protocol):
@@ -163,7 +165,8 @@ class Admission:
             return BUDGET
         waiters = sum(len(lane.waiters) for lane in waiting)
         is_well = any(not lane.circuit.is_open for lane in self._lanes)
-        return CIRCUIT if not is_well and waiters >= max(_PAUSE_AT_WAITERS, self.max_in_flight) else None
+        enough = min(max(_PAUSE_AT_WAITERS, self.max_in_flight), _PAUSE_AT_MOST_WAITERS)
+        return CIRCUIT if not is_well and waiters >= enough else None
 
     def give_up_if_still(self) -> None:
         """Let go of all who wait, when no call is under way and nothing but the end of a pause would let one out.

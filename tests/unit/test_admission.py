@@ -851,6 +851,16 @@ async def test_a_failing_model_beside_one_that_is_well_stops_no_reading() -> Non
     await desk.close()
 
 
+async def test_however_many_calls_there_may_be_a_failing_model_stops_reading() -> None:
+    """More records than a partition may have open by default never wait for it."""
+    desk = Desk(max_concurrency=1000)
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    for _ in range(200):
+        await desk.call()
+    assert desk.admission.pause_reason() == "circuit"
+    await desk.close()
+
+
 async def test_a_drain_lets_go_of_who_waits_for_a_pause_to_end() -> None:
     """As soon as no call is under way; with one under way, or for a limit, it waits."""
     desk = Desk(max_concurrency=2)
