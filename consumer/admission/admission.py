@@ -215,9 +215,8 @@ class Admission:
         """How many calls of this size and length the whole account's limits let be in flight at once."""
         sizes = {REQUESTS: 1.0, INPUT_TOKENS: input_tokens, OUTPUT_TOKENS: output_tokens}
         sizes[TOKENS] = input_tokens + output_tokens
-        quotas = [*self._lanes.account, *(quota for lane in self._lanes for quota in lane.learned)]
-        per_minute = [quota.whole / sizes[quota.name] for quota in quotas if quota.whole and sizes[quota.name]]
-        return min(self._concurrency.whole, min(per_minute, default=float("inf")) / 60.0 * seconds)
+        per_minute = self._lanes.calls_per_minute(sizes, now=self._timer.time())
+        return min(self._concurrency.whole, per_minute / 60.0 * seconds)
 
     def budget_spent_ratios(self) -> dict[str, float]:
         """By window, the part of the budget that is spent."""
@@ -353,6 +352,7 @@ class Admission:
             waiter.taken[quota] = quota.take(quota.reservation(waiter.ask), now=now)
         self._budget.reserve(waiter.ask.cost_usd)
         lane.gate.passed()
+        lane.let_out += 1
         lane.held_back_by = None
         self._in_flight += 1
         is_probe = lane.circuit.sent(now=now)

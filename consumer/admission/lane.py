@@ -53,6 +53,8 @@ class Lane:
     gate: Gate = field(default_factory=Gate)
     circuit: Circuit = field(default_factory=Circuit)
     waiters: deque[Waiter] = field(default_factory=deque)
+    let_out: int = 0
+    """How many calls ever."""
     held_back_by: tuple[str, float] | None = None
     """The constraint for which the queue's head waits, and from when on that has not been charged yet."""
 

@@ -94,6 +94,11 @@ class Quota:
         """The account's limit a minute, as far as it is known."""
         return min(self._known.values(), default=None)
 
+    def for_all(self, *, now: float) -> float | None:
+        """The same, where a pace that was learned is ours, and there is as much for each like share of the others."""
+        pace = self._pace.per_minute(now=now) if self._pace else None
+        return min((limit for limit in (self.whole, pace and pace / self._share) if limit is not None), default=None)
+
     @property
     def per_minute(self) -> float | None:
         """What is ours of it now; None for no limit."""

@@ -1033,6 +1033,44 @@ async def test_how_many_calls_the_limits_let_be_in_flight(limits: dict[str, Any]
     assert found == pytest.approx(in_flight)
 
 
+async def _useful(desk: Desk) -> float:
+    return desk.admission.useful_in_flight(input_tokens=80, output_tokens=20, seconds=2.0)
+
+
+async def test_a_models_own_limit_bounds_what_is_useful_by_its_part_of_the_calls() -> None:
+    """Of a model that takes half of them its limit lets twice as many pass; one that is not asked bounds nothing."""
+    desk = Desk(by_model={"own": MinuteLimits(requests_per_minute=60), "idle": MinuteLimits(requests_per_minute=1)})
+    await desk.call(model="own")
+    await desk.timer.run(1)
+    desk.admission.would_take("idle")
+    assert await _useful(desk) == pytest.approx(2)
+    await desk.call(model="other")
+    assert await _useful(desk) == pytest.approx(4)
+    await _told(desk, {"tokens": 600.0}, model="named")
+    assert await _useful(desk) == pytest.approx(0.6), "a third of the calls, at six a minute"
+    await desk.close()
+
+
+async def test_a_learned_pace_bounds_what_is_useful() -> None:
+    """It is ours alone: with half of the partitions, the account's may be taken for twice as much."""
+    desk = Desk()
+    for second in range(10):
+        call = await desk.call()
+        await desk.timer.run(1)
+        assert call.permit is not None
+        if second in {8, 9}:
+            call.permit.failed(RateLimited("slow down", retry_after_seconds=0))
+        else:
+            call.permit.answered(Usage())
+        await call.end()
+    pace = desk.admission.limits_and_available()["requests"][0]
+    assert 30 < pace < 70
+    assert await _useful(desk) == pytest.approx(pace / 30)
+    desk.admission.set_share(0.5)
+    assert await _useful(desk) == pytest.approx(2 * pace / 30)
+    await desk.close()
+
+
 @pytest.mark.parametrize("share", [1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 2 / 3, 5 / 12, 7 / 12, 3 / 10, 1 / 12])
 async def test_concurrency_is_found_out_between_its_bounds(share: float) -> None:
     """It begins at the lower one, grows while that pays, and gives way to a server that has too much to do."""
