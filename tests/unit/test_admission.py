@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 from consumer.admission.admission import Admission, CircuitOpened
 from consumer.admission.budget import Budget
+from consumer.admission.lane import Waiter
 from consumer.admission.limits import Ask, Limits, MinuteLimits
 from consumer.admission.permit import Permit
+from consumer.admission.quota import Quota
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
     CallTimedOut,
@@ -500,108 +503,186 @@ async def test_the_limit_is_used_up(used: float) -> None:
     await desk.close()
 
 
+CALL = st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100), st.sampled_from("mmb"))
 OPERATIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
-        st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
-        st.tuples(st.just("cancel"), st.integers(0, 30), st.just(0)),
+        CALL,
+        CALL,
+        CALL,
+        st.tuples(st.just("cancel"), st.integers(0, 30)),
+        st.tuples(st.just("end"), st.integers(0, 30), st.integers(0, 120)),
         st.tuples(st.just("end"), st.integers(0, 30), st.integers(0, 120)),  # having used this share of the estimate
-        st.tuples(st.just("time out"), st.integers(0, 30), st.just(0)),
-        st.tuples(st.just("gate"), st.integers(0, 20), st.just(0)),
-        st.tuples(st.just("cancel on admission"), st.integers(0, 30), st.just(0)),
-        st.tuples(st.just("wait"), st.integers(0, 300), st.just(0)),
-        st.tuples(st.just("wait"), st.integers(0, 4000), st.just(0)),  # hundredths of a second
+        st.tuples(st.just("time out"), st.integers(0, 30)),
+        st.tuples(st.just("reject"), st.integers(0, 30)),
+        st.tuples(st.just("share"), st.sampled_from([1.0, 1 / 2, 1 / 3])),
+        st.tuples(st.just("gate"), st.integers(0, 20)),
+        st.tuples(st.just("cancel on admission"), st.integers(0, 30)),
+        st.tuples(st.just("wait"), st.integers(0, 300)),
+        st.tuples(st.just("wait"), st.integers(0, 4000)),  # hundredths of a second
     ),
+    min_size=20,  # of few operations, hardly any make anybody wait
     max_size=60,
 )
 LIMITS = st.fixed_dictionaries(
     {
-        "max_concurrency": st.integers(1, 5),
+        "max_concurrency": st.integers(1, 5) | st.just(20),
         "requests_per_minute": st.none() | st.integers(6, 600),
         "input_tokens_per_minute": st.none() | st.integers(400, 100_000),
         "output_tokens_per_minute": st.none() | st.integers(100, 100_000),
     }
 )
+NAMED = st.fixed_dictionaries({}, optional={"requests": st.integers(6, 60), "input_tokens": st.integers(600, 6000)})
+AMOUNTS: dict[str, Callable[[Usage], int]] = {
+    "requests": lambda _usage: 1,
+    "input_tokens": lambda usage: usage.input_tokens,
+    "output_tokens": lambda usage: usage.output_tokens,
+}
+
+
+class Course:
+    """Any course of events, at a desk where the provider names limits of the model `b`."""
+
+    def __init__(self, limits: dict[str, int | None]) -> None:
+        self.desk = Desk(**limits)
+        self.began_at = self.desk.timer.time()
+        self.named_at = self.began_at
+        self.least_share = 1.0
+
+    @property
+    def waiting(self) -> list[Call]:
+        return [call for call in self.desk.calls if call.admitted_at is None and not call.task.done()]
+
+    @property
+    def inside(self) -> list[Call]:
+        return [call for call in self.desk.calls if call.is_inside()]
+
+    async def happens(self, operation: str, *more: Any) -> None:
+        """One thing, if it can."""
+        match operation, *more:
+            case "call", input_tokens, output_tokens, model:
+                await self.desk.call(input_tokens, output_tokens, model=model)
+            case "share", share:
+                self.least_share = min(self.least_share, share)
+                self.desk.admission.set_share(share)
+            case "gate", seconds:
+                self.desk.refuse(seconds)
+            case "wait", hundredths:
+                await self.desk.timer.run(hundredths / 100)
+            case _:
+                await self._happens_to_a_call(operation, *more)
+        await settled()
+
+    async def _happens_to_a_call(self, operation: str, number: int, *more: int) -> None:
+        match operation:
+            case "cancel" if self.waiting:
+                await self.waiting[number % len(self.waiting)].cancel()
+            case "cancel on admission" if self.waiting and (alarm := self.desk.timer.next_alarm()) is not None:
+                call = self.waiting[number % len(self.waiting)]
+                self.desk.timer.advance_to(alarm)  # admits some; none of them has run
+                await call.cancel()
+            case "end" if self.inside:
+                await self._answered(self.inside[number % len(self.inside)], *more)
+            case "time out" if self.inside:
+                await self.inside[number % len(self.inside)].cancel()
+            case "reject" if self.inside:
+                call = self.inside[number % len(self.inside)]
+                call.usage = Usage()
+                await _ends_with(call, RecordRejected(DeadLetterReason.TOO_LARGE, "too large"))
+
+    async def _answered(self, call: Call, percent: int) -> None:
+        assert call.permit is not None
+        call.usage = Usage(
+            input_tokens=call.usage.input_tokens * percent // 100,
+            output_tokens=call.usage.output_tokens * percent // 100,
+        )
+        call.permit.answered(call.usage)
+        await call.end()
+
+    async def begins(self, named: dict[str, int]) -> None:
+        """Some calls to `b` are out, or wait, when the provider names its limits."""
+        first, *_ = [await self.desk.call(100, 50, model="b") for _ in range(3)]
+        await self.desk.timer.run(15)
+        assert first.permit is not None
+        first.permit.said({name: float(per_minute) for name, per_minute in named.items()})
+        self.named_at = self.desk.timer.time()
 
 
 @settings(max_examples=300)
-@given(limits=LIMITS, operations=OPERATIONS)
-async def test_whatever_happens(limits: dict[str, float | None], operations: list[tuple[str, int, int]]) -> None:
+@given(limits=LIMITS, named=NAMED, operations=OPERATIONS)
+async def test_whatever_happens(
+    limits: dict[str, int | None], named: dict[str, int], operations: list[tuple[Any, ...]]
+) -> None:
     """In any course of events: order, slots and limits are kept, all waiting is charged once, and nothing leaks."""
-    desk = Desk(**limits)
-    begin = desk.timer.time()
-    for operation, number, more in operations:
-        waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
-        inside = [call for call in desk.calls if call.is_inside()]
-        match operation:
-            case "call":
-                await desk.call(number, more)
-            case "cancel" if waiting:
-                await waiting[number % len(waiting)].cancel()
-            case "end" if inside:
-                call = inside[number % len(inside)]
-                assert call.permit is not None
-                used = Usage(
-                    input_tokens=call.usage.input_tokens * more // 100,
-                    output_tokens=call.usage.output_tokens * more // 100,
-                )
-                call.permit.answered(used)
-                call.usage = used
-                await call.end()
-            case "time out" if inside:
-                await inside[number % len(inside)].cancel()
-            case "gate":
-                desk.refuse(number)
-            case "cancel on admission" if waiting and (alarm := desk.timer.next_alarm()) is not None:
-                desk.timer.advance_to(alarm)  # admits some; none of them has run
-                waiting[number % len(waiting)].task.cancel()
-                await settled()
-            case "wait":
-                await desk.timer.run(number / 100)
-        _check_order_and_slots(desk, int(limits["max_concurrency"] or 0))
-    _check_limits(desk, limits, begin)
+    course = Course(limits)
+    await course.begins(named)
+    for operation in operations:
+        await course.happens(*operation)
+        _check_order_and_slots(course, int(limits["max_concurrency"] or 0))
+        _check_nobody_waits_for_nothing(course)
+    desk = course.desk
+    for name in AMOUNTS:
+        if (per_minute := limits[f"{name}_per_minute"]) is not None:
+            _check_limit(course, desk.admitted, name, per_minute, course.began_at)
+    later = [call for call in desk.admitted if call.ask.model == "b" and (call.admitted_at or 0.0) > course.named_at]
+    for name, per_minute in named.items():
+        _check_limit(course, later, name, per_minute, course.named_at)
     await _check_nothing_leaks(desk)
     waited = sum((call.waited_until or 0) - call.arrived_at for call in desk.calls)
     assert sum(desk.waits.values()) == pytest.approx(waited, abs=1e-3)
 
 
-def _check_order_and_slots(desk: Desk, max_concurrency: int) -> None:
-    inside = sum(call.is_inside() for call in desk.calls)
+def _check_order_and_slots(course: Course, max_concurrency: int) -> None:
+    desk, inside = course.desk, len(course.inside)
+    allowed = desk.admission.max_in_flight
     assert inside <= max_concurrency
-    assert desk.available("concurrency") == max_concurrency - inside
-    order = [desk.calls.index(call) for call in desk.admitted]
-    assert order == sorted(order)
-    waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
-    assert (desk.admission.held_back_by() is not None) == bool(waiting)
-    if waiting and inside < max_concurrency:
+    assert desk.available("concurrency") == allowed - inside
+    for model in "mb":
+        order = [desk.calls.index(call) for call in desk.admitted if call.ask.model == model]
+        assert order == sorted(order)
+    assert (desk.admission.held_back_by() is not None) == bool(course.waiting)
+    if course.waiting and inside < allowed:
         assert desk.timer.next_alarm() is not None, "somebody waits for time to pass, and no alarm will wake him"
 
 
-def _check_limits(desk: Desk, limits: dict[str, float | None], begin: float) -> None:
-    """From the start to each admission: the rate times the span, and what had been used beyond reservations."""
-    for name, amount in (
-        ("requests_per_minute", lambda usage: 1),
-        ("input_tokens_per_minute", lambda usage: usage.input_tokens),
-        ("output_tokens_per_minute", lambda usage: usage.output_tokens),
-    ):
-        per_minute = limits[name]
-        if per_minute is None:
-            continue
-        taken = [(call.admitted_at or 0.0, amount(call.usage)) for call in desk.admitted]
-        used = 0
-        for at, units in taken:
-            used += units
-            over = 0.2 * used if name != "requests_per_minute" else 0
-            over += max(0.0, units - max(1.0, per_minute / 120))  # the last one, for which the next ones will pay
-            assert used <= per_minute / 60 * (at - begin) + over + 1e-2
+def _check_nobody_waits_for_nothing(course: Course) -> None:
+    """Whoever is next at a model lacks something, or is behind another that lacks something that both of them want."""
+    desk = course.desk
+    if len(course.inside) >= desk.admission.max_in_flight:
+        return
+    now = desk.timer.time()
+
+    def lacks(waiter: Waiter, quotas: Iterable[Quota]) -> bool:
+        return any(quota.wait_seconds(quota.reservation(waiter.ask), now=now) > 0 for quota in quotas)
+
+    heads = sorted(
+        ((head, lane) for lane in desk.admission._lanes if (head := lane.head())), key=lambda found: found[0].number
+    )
+    is_shared_claimed = False
+    for head, lane in heads:
+        is_paused = lane.gate.wait_seconds(now=now, crowd=desk.admission.max_in_flight) > 0
+        assert is_paused or lacks(head, lane.quotas) or is_shared_claimed
+        is_shared_claimed = is_shared_claimed or lacks(head, lane.shared)
+
+
+def _check_limit(course: Course, calls: list[Call], name: str, per_minute: int, since: float) -> None:
+    """From then to each admission: the rate times the span, and what had been used beyond reservations."""
+    burst = max(1.0, per_minute / 120 * course.least_share)
+    used = 0
+    for call in calls:
+        units = AMOUNTS[name](call.usage)
+        used += units
+        over = 0.2 * used if name != "requests" else 0
+        over += max(0.0, units - burst)  # the last one, for which the next ones will pay
+        assert used <= per_minute / 60 * ((call.admitted_at or 0.0) - since) + over + 1e-2
 
 
 async def _check_nothing_leaks(desk: Desk) -> None:
     await desk.close()
     assert desk.timer.next_alarm() is None
     assert desk.admission.held_back_by() is None
+    desk.admission.set_share(1.0)
     call = await desk.call()
-    await desk.timer.run(60)
+    await desk.timer.run(600)  # what was used beyond reservations is paid for by then
     assert call.is_inside()
     await call.end()
     await desk.timer.run(3600)
