@@ -18,12 +18,12 @@ from typing import Protocol
 from consumer.admission.budget import Budget
 from consumer.admission.claims import Claims
 from consumer.admission.concurrency import AdaptiveConcurrency
-from consumer.admission.lane import Lane, Waiter
+from consumer.admission.lane import Lane, Obstacle, Waiter
 from consumer.admission.lanes import Lanes
 from consumer.admission.lessons import LONG_PAUSE_SECONDS, Consequences, Lessons
 from consumer.admission.limits import Ask, Limits
 from consumer.admission.permit import Permit
-from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
+from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, QUOTAS, REQUESTS, TOKENS, Quota
 
 CONCURRENCY = "concurrency"
 GATE = "gate"
@@ -34,6 +34,8 @@ _LONGEST_ALARM_SECONDS = 60.0
 """The budget's windows go by the time of day, which may jump: it is looked at once a minute."""
 _PAUSE_AT_WAITERS = 8
 """So many must wait at an open circuit before nothing more is read: of fewer, none may be the one that closes it."""
+_PAUSE_AT_MOST_WAITERS = 64
+"""As many as may be in flight, to go out at once when it closes; but more than a partition may have open never wait."""
 
 
 class Timer(Protocol):
@@ -81,7 +83,7 @@ class Admission:
         )
         self._budget = budget or Budget()
         self._lanes = Lanes(limits=limits, now=timer.time())
-        self.claims = Claims(lanes=self._lanes, own_wait=self._own_wait)
+        self.claims = Claims(lanes=self._lanes, longest_wait=self._longest_wait)
         """Of limits that all replicas share. Whoever brings `granted` calls `look` then."""
         self._lessons = Lessons(
             lanes=self._lanes,
@@ -163,8 +165,9 @@ class Admission:
             return BUDGET
         waiters = sum(len(lane.waiters) for lane in waiting)
         is_well = any(not lane.circuit.is_open for lane in self._lanes)
+        enough = min(max(_PAUSE_AT_WAITERS, self.max_in_flight), _PAUSE_AT_MOST_WAITERS)
         # Once all were tried in vain, all may be to blame: whoever closes the circuit may still have to be read.
-        is_enough = waiters >= max(_PAUSE_AT_WAITERS, self.max_in_flight) and any(lane.has_untried for lane in waiting)
+        is_enough = waiters >= enough and any(lane.has_untried for lane in waiting)
         return CIRCUIT if is_enough and not is_well else None
 
     def give_up_if_still(self) -> None:
@@ -180,7 +183,7 @@ class Admission:
 
     def set_share(self, share: float) -> None:
         """Which part of every limit is ours, when several replicas share an account."""
-        self._lessons.share = share
+        self._concurrency.set_share(share, now=self._timer.time())
         self._lanes.set_share(share, now=self._timer.time())
         self._budget.set_share(share, now=self._clock())
         self._admit_ready()
@@ -214,9 +217,8 @@ class Admission:
         """How many calls of this size and length the whole account's limits let be in flight at once."""
         sizes = {REQUESTS: 1.0, INPUT_TOKENS: input_tokens, OUTPUT_TOKENS: output_tokens}
         sizes[TOKENS] = input_tokens + output_tokens
-        quotas = [*self._lanes.account, *(quota for lane in self._lanes for quota in lane.learned)]
-        per_minute = [quota.whole / sizes[quota.name] for quota in quotas if quota.whole and sizes[quota.name]]
-        return min(float(self._concurrency.limit), min(per_minute, default=float("inf")) / 60.0 * seconds)
+        per_minute = self._lanes.calls_per_minute(sizes, now=self._timer.time())
+        return min(self._concurrency.whole, per_minute / 60.0 * seconds)
 
     def budget_spent_ratios(self) -> dict[str, float]:
         """By window, the part of the budget that is spent."""
@@ -228,10 +230,9 @@ class Admission:
 
     @property
     def constraints(self) -> tuple[str, ...]:
-        """What may hold calls back, as far as that is known beforehand."""
-        configured = [quota.name for quota in self._lanes.account]
-        budget = [BUDGET] if self._budget.is_set else []
-        return tuple(dict.fromkeys([CONCURRENCY, REQUESTS, *configured, GATE, CIRCUIT, *budget]))
+        """What may hold calls back: a provider may name a limit of any kind at any time."""
+        budget = (BUDGET,) if self._budget.is_set else ()
+        return (CONCURRENCY, *QUOTAS, GATE, CIRCUIT, *budget)
 
     def held_back_by(self) -> str | None:
         """The constraint for which the head of a queue waits now, if any: of the one that has waited longest."""
@@ -242,7 +243,7 @@ class Admission:
     @property
     def max_in_flight(self) -> int:
         """How many calls may be out at once: our share of them."""
-        return max(1, int(self._concurrency.limit * self._lessons.share))
+        return self._concurrency.limit
 
     async def _wait_for_turn(self, lane: Lane, ask: Ask) -> Waiter:
         place = self.take_place() if ask.place is None else ask.place
@@ -307,53 +308,53 @@ class Admission:
         claimed: set[Quota] = set()
         soonest: float | None = None
         for waiter, lane in sorted(heads, key=lambda head: head[0].number):
-            constraint, seconds = self._obstacle(lane, waiter.ask, claimed, now)
-            if constraint is None:
+            obstacle = self._obstacle(lane, waiter.ask, claimed, now)
+            if obstacle is None:
                 return lane, None
-            lane.held_back_by = (constraint, now)
-            if constraint not in _OWN:  # a model that is paused keeps no limit from others
+            lane.held_back_by = (obstacle.constraint, now)
+            if obstacle.is_shared:
                 claimed.update(lane.shared)
-            if seconds is not None:
-                soonest = seconds if soonest is None else min(soonest, seconds)
+            if obstacle.seconds is not None:
+                soonest = obstacle.seconds if soonest is None else min(soonest, obstacle.seconds)
         return None, soonest
 
-    def _obstacle(self, lane: Lane, ask: Ask, claimed: set[Quota], now: float) -> tuple[str | None, float | None]:
-        """The constraint that will hold this call back longest, and for how many seconds; None until something happens.
+    def _obstacle(self, lane: Lane, ask: Ask, claimed: set[Quota], now: float) -> Obstacle | None:
+        """What will hold this call back longest, if anything does.
 
         What is shared belongs first to those who came earlier: it is `claimed`.
         """
-        for quota in lane.quotas:
+        for quota in lane.shared:
             if quota in claimed and quota.per_minute is not None:
-                return quota.name, None  # whoever has claimed it will have an alarm, or an event, of his own
-        waits = self._own_waits(lane, ask, now)
-        longest = max(waits, key=waits.__getitem__)
-        if waits[longest] > 0:
-            return longest, waits[longest]
-        for quota in lane.quotas:
+                # Whoever has claimed it will have an alarm, or an event, of his own.
+                return Obstacle(quota.name, None, is_shared=True)
+        longest = self._longest_wait(lane, ask, now)
+        if longest.seconds:
+            return longest
+        for quota in (*lane.learned, *lane.shared):  # the shared ones last: what is asked for is kept in hand for it
             if quota.wait_seconds(quota.reservation(ask), now=now) > 0:
-                return quota.name, None  # until it is granted
-        return (CONCURRENCY, None) if self._in_flight >= self.max_in_flight else (None, None)
+                return Obstacle(quota.name, None, is_shared=quota in lane.shared)  # until it is granted
+        return Obstacle(CONCURRENCY, None, is_shared=True) if self._in_flight >= self.max_in_flight else None
 
-    def _own_waits(self, lane: Lane, ask: Ask, now: float) -> dict[str, float]:
-        """By constraint, for how many seconds it will hold this call back; without those that others decide."""
-        waits = {
-            GATE: lane.gate.wait_seconds(now=now, crowd=self.max_in_flight),
-            CIRCUIT: lane.circuit.wait_seconds(now=now),
-            BUDGET: self._budget.wait_seconds(ask.cost_usd, now=self._clock()),
-        }
+    def _longest_wait(self, lane: Lane, ask: Ask, now: float) -> Obstacle:
+        """That of those for which it is known how long they will hold this call back, be it 0."""
+        waits = [
+            Obstacle(GATE, lane.gate.wait_seconds(now=now, crowd=self.max_in_flight), is_shared=False),
+            Obstacle(CIRCUIT, lane.circuit.wait_seconds(now=now), is_shared=False),
+            Obstacle(BUDGET, self._budget.wait_seconds(ask.cost_usd, now=self._clock()), is_shared=False),
+        ]
         for quota in lane.quotas:
             if quota.holding is None:
                 seconds = quota.wait_seconds(quota.reservation(ask), now=now)
-                waits[quota.name] = max(waits.get(quota.name, 0.0), seconds)
-        return waits
+                waits.append(Obstacle(quota.name, seconds, is_shared=quota in lane.shared))
+        return max(waits, key=lambda obstacle: obstacle.seconds or 0.0)
 
     def _let_out(self, lane: Lane) -> None:
         now, waiter = self._timer.time(), lane.waiters.popleft()
         for quota in lane.quotas:
-            waiter.taken[quota] = quota.reservation(waiter.ask)
-            quota.take(waiter.taken[quota], now=now)
+            waiter.taken[quota] = quota.take(quota.reservation(waiter.ask), now=now)
         self._budget.reserve(waiter.ask.cost_usd)
         lane.gate.passed()
+        lane.let_out += 1
         lane.held_back_by = None
         self._in_flight += 1
         is_probe = lane.circuit.sent(now=now)
@@ -365,11 +366,6 @@ class Admission:
         now = self._timer.time()
         for lane in self._lanes:
             lane.account_wait(self._on_wait, now=now)
-
-    def _own_wait(self, lane: Lane, waiter: Waiter, now: float) -> tuple[float, bool]:
-        waits = self._own_waits(lane, waiter.ask, now)
-        longest = max(waits, key=waits.__getitem__)
-        return waits[longest], longest in _OWN
 
     def _lane(self, model: str) -> Lane:
         return self._lanes.of(model, now=self._timer.time())

@@ -69,7 +69,8 @@ class Budget:
 
     A call goes out while both together leave room for what it is expected to cost; so what is spent can pass the cap
     by no more than the calls under way were underestimated. In a window in which nothing is spent one call may always
-    go out, however small the cap: or nothing ever would.
+    go out, however small the cap: or nothing ever would. And where the cap is shared, one call that is larger than our
+    share may pass the share, though not the cap: or all behind it would wait with most of the share unspent.
     """
 
     def __init__(self, *, usd_per_hour: Decimal | None = None, usd_per_day: Decimal | None = None) -> None:
@@ -128,7 +129,10 @@ class Budget:
 
     def _wait(self, window: _Window, cost_usd: Decimal, now: float) -> float:
         window.roll(now)
-        committed = window.spent_usd + self._reserved_usd
-        if committed == 0 or committed + cost_usd <= window.cap_usd * window.share:
+        committed, ours = window.spent_usd + self._reserved_usd, window.cap_usd * window.share
+        if committed == 0 or committed + cost_usd <= ours:
+            return 0.0
+        # It would pass our share in any window, so there is nothing to wait for.
+        if committed < ours < cost_usd and committed + cost_usd <= window.cap_usd:
             return 0.0
         return window.began_at + window.seconds - now

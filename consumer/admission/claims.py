@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from consumer.admission.holding import STOCK_SECONDS, Claim, Grant, Holding
-from consumer.admission.lane import Lane, Waiter
+from consumer.admission.lane import Lane, Obstacle, Waiter
 from consumer.admission.lanes import Lanes
+from consumer.admission.limits import Ask
 from consumer.admission.quota import Quota
 
 
 class Claims:
     """Those of all lanes, by the keys of their quotas.
 
-    `own_wait` says how many seconds a call has to wait for what is no other replica's affair, and whether that is a
-    pause of its model or of the budget. Nothing is asked for one that has to wait for longer than about the time that
-    it takes to ask again.
+    `longest_wait` says what a call has to wait for that is no other replica's affair. Nothing is asked for one that has
+    to wait for longer than about the time that it takes to ask again.
     """
 
-    def __init__(self, *, lanes: Lanes, own_wait: Callable[[Lane, Waiter, float], tuple[float, bool]]) -> None:
+    def __init__(self, *, lanes: Lanes, longest_wait: Callable[[Lane, Ask, float], Obstacle]) -> None:
         self._lanes = lanes
-        self._own_wait = own_wait
+        self._longest_wait = longest_wait
         self._is_over = False
 
     def collected(self, *, now: float) -> Mapping[str, Claim]:
@@ -62,15 +62,20 @@ class Claims:
         queues: dict[Quota, list[float]] = {quota: [] for quota in self._lanes.quotas() if quota.holding}
         heads = [(head, lane) for lane in self._lanes if (head := lane.head())]
         held: set[Quota] = set()
-        for head, lane in sorted(heads, key=lambda found: found[0].number):
-            seconds, is_paused = self._own_wait(lane, head, now)
-            if is_paused and seconds > STOCK_SECONDS:
-                continue  # its model or the budget is; no limit is kept from others for it
-            if held.intersection(lane.quotas) or seconds > STOCK_SECONDS:
+        for head, lane in sorted(heads, key=lambda found: (_lacks_its_own(found[0], found[1], now), found[0].number)):
+            obstacle = self._longest_wait(lane, head.ask, now)
+            waits = (obstacle.seconds or 0.0) > STOCK_SECONDS
+            if held.intersection(lane.shared) or (waits and obstacle.is_shared):
                 held.update(lane.shared)  # whoever came first has the first claim to them: they would only lie about
-            else:
+            elif not waits:
                 _line_up(lane, {quota: queues[quota] for quota in lane.quotas if quota in queues})
         return {quota.key: queue for quota, queue in queues.items()}
+
+
+def _lacks_its_own(head: Waiter, lane: Lane, now: float) -> bool:
+    """Whether a call waits for a limit of its model to be granted: others go first, to what all of them want."""
+    owns = [quota for quota in lane.learned if quota.holding]
+    return any(quota.wait_seconds(quota.reservation(head.ask), now=now) > 0 for quota in owns)
 
 
 def _line_up(lane: Lane, queues: Mapping[Quota, list[float]]) -> None:

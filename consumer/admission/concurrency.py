@@ -18,6 +18,9 @@ Two things bound the limit. The centre climbs:
 
 The cap is AIMD, as in TCP, and knows of refusals only: down by a tenth for each round of calls with one, up again in
 steps that get longer while there is none.
+
+Several replicas may ask one server. Then a call of ours stands for as many more as our share is smaller than the whole,
+and nothing less than that can be tried.
 """
 
 from __future__ import annotations
@@ -53,31 +56,48 @@ class _Sample(NamedTuple):
 
 
 class AdaptiveConcurrency:
-    """A limit on calls in flight, moved by how calls end: 1 <= floor <= limit <= ceiling. It starts at the floor."""
+    """A limit on calls in flight, moved by how calls end: 1 <= floor <= limit <= ceiling. It starts at the floor.
+
+    `floor` and `ceiling` are the whole account's. What the server feels is everybody's calls: ours, and as much again
+    for each like share of the others.
+    """
 
     def __init__(self, *, floor: int, ceiling: int) -> None:
         self._floor = floor
         self._climber = _Climber(floor=floor, ceiling=ceiling)
         self._cap = _Cap(floor=floor, ceiling=ceiling)
         self._samples: list[_Sample] = []
+        self._share = 1.0
         self._limit = floor
         self._limit_since = -math.inf
         self._backed_off_at = -math.inf
 
     @property
     def limit(self) -> int:
-        """How many calls may be in flight now."""
+        """How many calls of ours may be in flight now; one at least, however small our share."""
         return self._limit
 
+    @property
+    def whole(self) -> float:
+        """How many of everybody's."""
+        return max(self._floor, min(self._climber.wanted, self._cap.value))
+
+    def set_share(self, share: float, *, now: float) -> None:
+        """Which part of them is ours: above 0, at most 1."""
+        if share != self._share:
+            self._share = self._climber.share = share
+            self._limit_since = now
+            self._apply(now)
+
     def answered(self, *, seconds: float, output_tokens: int, in_flight: int, now: float) -> None:
-        """A call has ended well after `seconds`. `in_flight` is how many were out, itself included, when it was sent.
+        """A call has ended well after `seconds`. `in_flight` is how many of ours were out, with it, when it was sent.
 
         It counts only when it was sent under the present limit, and the limit was nearly reached: other calls tell
         nothing about it. So an idle time changes nothing.
         """
         if now - seconds < self._limit_since or in_flight < _USED * self._limit:
             return
-        out = math.log(in_flight)
+        out = math.log(in_flight / self._share)
         self._samples.append(_Sample(out, out + math.log(max(1, output_tokens) / max(0.001, seconds))))
         if len(self._samples) < max(_MIN_ANSWERS, self._limit):
             return
@@ -93,12 +113,13 @@ class AdaptiveConcurrency:
         if now - seconds < self._backed_off_at:
             return
         self._backed_off_at = now
-        self._cap.back_off(self._limit)
+        self._cap.back_off(self._limit / self._share)
         self._climber.refused()
         self._apply(now)
 
     def _apply(self, now: float) -> None:
-        limit = max(self._floor, min(round(self._climber.wanted), math.floor(self._cap.value)))
+        wanted, cap = round(self._climber.wanted * self._share), math.floor(self._cap.value * self._share)
+        limit = max(1, math.floor(self._floor * self._share), min(wanted, cap))
         self._samples.clear()
         if limit != self._limit:
             self._limit, self._limit_since = limit, now
@@ -112,8 +133,8 @@ class _Cap:
         self.value = float(ceiling)
         self._calm_rounds = 0
 
-    def back_off(self, refused: int) -> None:
-        self.value = max(self._floor, refused * _BACK_OFF)
+    def back_off(self, refused: float) -> None:
+        self.value = max(self._floor, min(self.value, refused * _BACK_OFF))
         self._calm_rounds = 0
 
     def calm(self) -> None:
@@ -139,6 +160,7 @@ class _Climber:
 
     def __init__(self, *, floor: int, ceiling: int) -> None:
         self._floor, self._ceiling = floor, ceiling
+        self.share = 1.0
         self._centre = self._came_from = float(floor)
         self._search_by: float | None = 2.0
         self._compare_with: _Sample | None = None
@@ -150,11 +172,12 @@ class _Climber:
         if self._search_by or self._settled.rests_left > 0:
             return self._centre
         if self._settled.upper_next:
-            return max(self._centre * _PROBE, self._centre + 1)
+            return max(self._centre * _PROBE, self._centre + self._step)
         return self._centre / _PROBE
 
     def learn(self, seen: _Sample, *, cap: float) -> None:
         """Take what the present try has brought, and choose the next."""
+        self._centre = self._bounded(self._centre)  # our share may be another one since
         if self._search_by:
             self._search_on(seen, self._search_by)
         elif self._settled.rests_left > 0:
@@ -211,7 +234,7 @@ class _Climber:
         turned = merit * settled.evidence <= 0
         settled.evidence = merit if turned else settled.evidence + merit
         factor = 2.0 if merit > 0 else 0.5
-        if abs(settled.evidence) >= _EVIDENCE and self._floor <= self._centre * factor <= cap:
+        if abs(settled.evidence) >= _EVIDENCE and self._least <= self._centre * factor <= cap:
             self._search(factor)
             return
         length = _LAST_STEP + _FIRST_STEPS_MORE / (1 + settled.turns)
@@ -219,8 +242,17 @@ class _Climber:
         settled.turns += turned
         settled.rests_left = min(_MAX_RESTS, settled.turns)
 
+    @property
+    def _step(self) -> float:
+        """What one call more of ours is for everybody."""
+        return 1 / self.share
+
+    @property
+    def _least(self) -> float:
+        return max(self._floor, self._step)
+
     def _bounded(self, centre: float) -> float:
-        return max(self._floor, min(centre, self._ceiling))
+        return max(self._least, min(centre, self._ceiling))
 
 
 def _average(samples: list[_Sample]) -> _Sample:

@@ -7,11 +7,12 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from consumer.admission.circuit import Circuit
 from consumer.admission.gate import Gate
 from consumer.admission.limits import Ask
-from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
+from consumer.admission.quota import QUOTAS, REQUESTS, Quota
 
 
 @dataclass(eq=False, slots=True)
@@ -31,6 +32,18 @@ class Waiter:
         return self.admitted.cancelled()
 
 
+class Obstacle(NamedTuple):
+    """What holds a call back: for how many seconds, or None until something happens.
+
+    `is_shared` says that other models' calls want it too. Only then does who came first keep others from what is
+    shared: of a call that waits for its own model they would have waited for nothing.
+    """
+
+    constraint: str
+    seconds: float | None
+    is_shared: bool
+
+
 @dataclass(eq=False, slots=True, kw_only=True)
 class Lane:
     """The queue of one model. `shared` are the account's quotas, which other lanes draw on too."""
@@ -41,6 +54,8 @@ class Lane:
     gate: Gate = field(default_factory=Gate)
     circuit: Circuit = field(default_factory=Circuit)
     waiters: deque[Waiter] = field(default_factory=deque)
+    let_out: int = 0
+    """How many calls ever."""
     held_back_by: tuple[str, float] | None = None
     """The constraint for which the queue's head waits, and from when on that has not been charged yet."""
     _turns: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -130,8 +145,5 @@ class Lane:
 
 def learned_quotas(*, model: str, now: float) -> Sequence[Quota]:
     """What is known of a model's limits from the provider alone: nothing, to begin with."""
-    said = [
-        Quota(name=name, now=now, key=f"{name}/said/{model}")
-        for name in (REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)
-    ]
+    said = [Quota(name=name, now=now, key=f"{name}/said/{model}") for name in QUOTAS]
     return [Quota(name=REQUESTS, now=now, learns_pace=True), *said]

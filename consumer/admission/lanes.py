@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from consumer.admission.lane import Lane, learned_quotas
@@ -40,6 +41,21 @@ class Lanes:
     def quotas(self) -> Iterable[Quota]:
         """All that there are, each once."""
         return dict.fromkeys([*self.account, *(quota for lane in self for quota in lane.quotas)])
+
+    def calls_per_minute(self, sizes: Mapping[str, float], *, now: float) -> float:
+        """How many calls of such sizes everybody's limits let pass; infinitely many where there are none.
+
+        Each limit by the part of the calls that has fallen to it: it bounds no others.
+        """
+        let_out = sum(lane.let_out for lane in self)
+        least = math.inf
+        for quota in self.quotas():
+            drawn = sum(lane.let_out for lane in self if quota in lane.quotas)
+            size = sizes[quota.name] * (drawn / let_out if let_out else 1.0)
+            limit = quota.for_all(now=now)
+            if limit is not None and size:
+                least = min(least, limit / size)
+        return least
 
     def set_share(self, share: float, *, now: float) -> None:
         """See `Quota.set_share`."""

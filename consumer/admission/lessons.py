@@ -39,7 +39,7 @@ class Consequences:
 class Lessons:
     """The `House` of permits: takes note in lanes, budget and concurrency.
 
-    `now` is the queue's clock, `clock` the time of day. `share` is the part of the account that is ours.
+    `now` is the queue's clock, `clock` the time of day.
     """
 
     def __init__(
@@ -52,7 +52,6 @@ class Lessons:
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        self.share = 1.0
         self._lanes = lanes
         self._budget = budget
         self._concurrency = concurrency
@@ -74,10 +73,8 @@ class Lessons:
         now = self._now()
         for quota in permit.lane.learned:
             quota.answered(now=now)
-        # What the server feels is everybody's: ours, and as much again for each like share of the others.
-        everyones = max(1, round(permit.in_flight / self.share))
         self._concurrency.answered(
-            seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=everyones, now=now
+            seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=permit.in_flight, now=now
         )
         permit.lane.gate.answered()
         self.note_judgement(permit)

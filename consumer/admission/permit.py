@@ -115,7 +115,9 @@ class Permit:
                 self._house.note_judgement(self)
                 usage = Usage()
             case RecordRejected() | ServiceFault():
+                # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
                 self._house.note_judgement(self)
+                usage = Usage()
             case CallTimedOut():
                 self._house.note_fault(self)
                 cost_usd = self.reserved_usd

@@ -15,6 +15,7 @@ REQUESTS = "requests"
 INPUT_TOKENS = "input_tokens"
 OUTPUT_TOKENS = "output_tokens"
 TOKENS = "tokens"
+QUOTAS = (REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)
 _BOUND_SHARE = 0.5
 """Of a burst. More would be given back in heaps that the bucket cannot hold, and so be lost."""
 
@@ -93,6 +94,11 @@ class Quota:
         """The account's limit a minute, as far as it is known."""
         return min(self._known.values(), default=None)
 
+    def for_all(self, *, now: float) -> float | None:
+        """The same, where a pace that was learned is ours, and there is as much for each like share of the others."""
+        pace = self._pace.per_minute(now=now) if self._pace else None
+        return min((limit for limit in (self.whole, pace and pace / self._share) if limit is not None), default=None)
+
     @property
     def per_minute(self) -> float | None:
         """What is ours of it now; None for no limit."""
@@ -126,10 +132,12 @@ class Quota:
         """See `Bucket.wait_seconds` and `Holding.wait_seconds`."""
         return self._bucket.wait_seconds(amount, now=now) if self._bucket else 0.0
 
-    def take(self, amount: float, *, now: float) -> None:
-        """See `Bucket.take`."""
-        if self._bucket:
-            self._bucket.take(amount, now=now)
+    def take(self, amount: float, *, now: float) -> float:
+        """See `Bucket.take`. How much was taken: nothing while no limit is known."""
+        if self._bucket is None:
+            return 0.0
+        self._bucket.take(amount, now=now)
+        return amount
 
     def give_back(self, amount: float, *, now: float) -> None:
         """See `Bucket.give_back`."""

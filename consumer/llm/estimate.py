@@ -45,9 +45,11 @@ class TokenEstimator:
         """Expected tokens of one call."""
         ratio = self._bytes_per_token.get(request.model, USUAL_BYTES_PER_TOKEN)
         outputs = self._outputs.get((request.step, request.model))
-        bound = request.sampling.max_output_tokens or _OUTPUT_TOKENS
-        expected = outputs.expected if outputs and outputs.expected is not None else min(bound, _OUTPUT_TOKENS)
-        return Usage(input_tokens=max(1, round(request.input_bytes / ratio)), output_tokens=max(1, expected))
+        expected = outputs.expected if outputs and outputs.expected is not None else _OUTPUT_TOKENS
+        return Usage(
+            input_tokens=max(1, round(request.input_bytes / ratio)),
+            output_tokens=max(1, min(expected, _bound(request))),
+        )
 
     def surely(self, request: ChatRequest) -> Usage:
         """What one call takes at the very least, whatever its text is like: the texts before it say nothing of that."""
@@ -66,5 +68,10 @@ class TokenEstimator:
             seen = min(max(seen, _LEAST_BYTES_PER_TOKEN), _MOST_BYTES_PER_TOKEN)
             known = self._bytes_per_token.get(request.model, seen)
             self._bytes_per_token[request.model] = known + _LEARNING_RATE * (seen - known)
-        bound = request.sampling.max_output_tokens or _MOST_OUTPUT_TOKENS
-        self._outputs.setdefault((request.step, request.model), _Outputs()).learn(min(usage.output_tokens, bound))
+        outputs = self._outputs.setdefault((request.step, request.model), _Outputs())
+        outputs.learn(min(usage.output_tokens, _bound(request)))
+
+
+def _bound(request: ChatRequest) -> int:
+    """No answer is longer, whatever the provider counts."""
+    return request.sampling.max_output_tokens or _MOST_OUTPUT_TOKENS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -14,12 +15,15 @@ from hypothesis import strategies as st
 
 from consumer.admission.admission import Admission, CircuitOpened
 from consumer.admission.budget import Budget
+from consumer.admission.lane import Waiter
 from consumer.admission.limits import Ask, Limits, MinuteLimits
 from consumer.admission.permit import Permit
+from consumer.admission.quota import Quota
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
     CallTimedOut,
     DocsluiceError,
+    ProviderMisconfigured,
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
@@ -466,13 +470,12 @@ async def test_the_metrics_show_limits_and_what_is_left() -> None:
     await desk.close()
 
 
-def test_the_metrics_expect_waits_for_what_is_limited() -> None:
-    """And for nothing that no setting asks for; the provider may always ask for a pause."""
-    always = ("concurrency", "requests", "gate", "circuit")
-    assert Desk().admission.constraints == always, "a provider may refuse, and so teach a pace, at any time"
+def test_the_metrics_expect_waits_for_what_may_be_limited() -> None:
+    """A provider may name a limit of any kind with any answer, and refuse at any time; a budget is a person's."""
+    always = ("concurrency", "requests", "tokens", "input_tokens", "output_tokens", "gate", "circuit")
+    assert Desk().admission.constraints == always
     assert Desk(requests_per_minute=1).admission.constraints == always
-    limited = Desk(input_tokens_per_minute=1, output_tokens_per_minute=1).admission.constraints
-    assert limited == ("concurrency", "requests", "input_tokens", "output_tokens", "gate", "circuit")
+    assert Desk(budget=Budget(usd_per_day=Decimal(1))).admission.constraints == (*always, "budget")
 
 
 @pytest.mark.parametrize("used", [0.8, 1.0])
@@ -500,120 +503,200 @@ async def test_the_limit_is_used_up(used: float) -> None:
     await desk.close()
 
 
+CALL = st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100), st.sampled_from("mmb"))
 OPERATIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
-        st.tuples(st.just("call"), st.integers(0, 400), st.integers(0, 100)),
+        CALL,
+        CALL,
+        CALL,
         st.tuples(st.just("call again"), st.integers(0, 400), st.integers(0, 30)),  # with the place of another one
-        st.tuples(st.just("cancel"), st.integers(0, 30), st.just(0)),
+        st.tuples(st.just("cancel"), st.integers(0, 30)),
+        st.tuples(st.just("end"), st.integers(0, 30), st.integers(0, 120)),
         st.tuples(st.just("end"), st.integers(0, 30), st.integers(0, 120)),  # having used this share of the estimate
-        st.tuples(st.just("time out"), st.integers(0, 30), st.just(0)),
-        st.tuples(st.just("gate"), st.integers(0, 20), st.just(0)),
-        st.tuples(st.just("cancel on admission"), st.integers(0, 30), st.just(0)),
-        st.tuples(st.just("wait"), st.integers(0, 300), st.just(0)),
-        st.tuples(st.just("wait"), st.integers(0, 4000), st.just(0)),  # hundredths of a second
+        st.tuples(st.just("time out"), st.integers(0, 30)),
+        st.tuples(st.just("reject"), st.integers(0, 30)),
+        st.tuples(st.just("share"), st.sampled_from([1.0, 1 / 2, 1 / 3])),
+        st.tuples(st.just("gate"), st.integers(0, 20)),
+        st.tuples(st.just("cancel on admission"), st.integers(0, 30)),
+        st.tuples(st.just("wait"), st.integers(0, 300)),
+        st.tuples(st.just("wait"), st.integers(0, 4000)),  # hundredths of a second
     ),
+    min_size=20,  # of few operations, hardly any make anybody wait
     max_size=60,
 )
 LIMITS = st.fixed_dictionaries(
     {
-        "max_concurrency": st.integers(1, 5),
+        "max_concurrency": st.integers(1, 5) | st.just(20),
         "requests_per_minute": st.none() | st.integers(6, 600),
         "input_tokens_per_minute": st.none() | st.integers(400, 100_000),
         "output_tokens_per_minute": st.none() | st.integers(100, 100_000),
     }
 )
+NAMED = st.fixed_dictionaries({}, optional={"requests": st.integers(6, 60), "input_tokens": st.integers(600, 6000)})
+AMOUNTS: dict[str, Callable[[Usage], int]] = {
+    "requests": lambda _usage: 1,
+    "input_tokens": lambda usage: usage.input_tokens,
+    "output_tokens": lambda usage: usage.output_tokens,
+}
+
+
+class Course:
+    """Any course of events, at a desk where the provider names limits of the model `b`."""
+
+    def __init__(self, limits: dict[str, int | None]) -> None:
+        self.desk = Desk(**limits)
+        self.began_at = self.desk.timer.time()
+        self.named_at = self.began_at
+        self.least_share = 1.0
+
+    @property
+    def waiting(self) -> list[Call]:
+        return [call for call in self.desk.calls if call.admitted_at is None and not call.task.done()]
+
+    @property
+    def inside(self) -> list[Call]:
+        return [call for call in self.desk.calls if call.is_inside()]
+
+    async def happens(self, operation: str, *more: Any) -> None:
+        """One thing, if it can."""
+        before = len(self.desk.admitted)
+        match operation, *more:
+            case "call", input_tokens, output_tokens, model:
+                await self.desk.call(input_tokens, output_tokens, model=model, place=self.desk.admission.take_place())
+            case "call again", input_tokens, number:
+                other = self.desk.calls[number % len(self.desk.calls)].ask
+                await self.desk.call(input_tokens, model=other.model, place=other.place)
+            case "share", share:
+                self.least_share = min(self.least_share, share)
+                self.desk.admission.set_share(share)
+            case "gate", seconds:
+                self.desk.refuse(seconds)
+            case "wait", hundredths:
+                await self.desk.timer.run(hundredths / 100)
+            case _:
+                await self._happens_to_a_call(operation, *more)
+        await settled()
+        _check_order(self, self.desk.admitted[before:])
+
+    async def _happens_to_a_call(self, operation: str, number: int, *more: int) -> None:
+        match operation:
+            case "cancel" if self.waiting:
+                await self.waiting[number % len(self.waiting)].cancel()
+            case "cancel on admission" if self.waiting and (alarm := self.desk.timer.next_alarm()) is not None:
+                call = self.waiting[number % len(self.waiting)]
+                self.desk.timer.advance_to(alarm)  # admits some; none of them has run
+                await call.cancel()
+            case "end" if self.inside:
+                await self._answered(self.inside[number % len(self.inside)], *more)
+            case "time out" if self.inside:
+                await self.inside[number % len(self.inside)].cancel()
+            case "reject" if self.inside:
+                call = self.inside[number % len(self.inside)]
+                call.usage = Usage()
+                await _ends_with(call, RecordRejected(DeadLetterReason.TOO_LARGE, "too large"))
+
+    async def _answered(self, call: Call, percent: int) -> None:
+        assert call.permit is not None
+        call.usage = Usage(
+            input_tokens=call.usage.input_tokens * percent // 100,
+            output_tokens=call.usage.output_tokens * percent // 100,
+        )
+        call.permit.answered(call.usage)
+        await call.end()
+
+    async def begins(self, named: dict[str, int]) -> None:
+        """Some calls to `b` are out, or wait, when the provider names its limits."""
+        places = [self.desk.admission.take_place() for _ in range(3)]
+        first, *_ = [await self.desk.call(100, 50, model="b", place=place) for place in places]
+        await self.desk.timer.run(15)
+        assert first.permit is not None
+        first.permit.said({name: float(per_minute) for name, per_minute in named.items()})
+        self.named_at = self.desk.timer.time()
 
 
 @settings(max_examples=300)
-@given(limits=LIMITS, operations=OPERATIONS)
-async def test_whatever_happens(limits: dict[str, float | None], operations: list[tuple[str, int, int]]) -> None:
+@given(limits=LIMITS, named=NAMED, operations=OPERATIONS)
+async def test_whatever_happens(
+    limits: dict[str, int | None], named: dict[str, int], operations: list[tuple[Any, ...]]
+) -> None:
     """In any course of events: order, slots and limits are kept, all waiting is charged once, and nothing leaks."""
-    desk = Desk(**limits)
-    begin = desk.timer.time()
-    for operation, number, more in operations:
-        waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
-        inside = [call for call in desk.calls if call.is_inside()]
-        before = len(desk.admitted)
-        match operation:
-            case "call":
-                await desk.call(number, more, place=desk.admission.take_place())
-            case "call again" if desk.calls:
-                await desk.call(number, place=desk.calls[more % len(desk.calls)].ask.place)
-            case "cancel" if waiting:
-                await waiting[number % len(waiting)].cancel()
-            case "end" if inside:
-                call = inside[number % len(inside)]
-                assert call.permit is not None
-                used = Usage(
-                    input_tokens=call.usage.input_tokens * more // 100,
-                    output_tokens=call.usage.output_tokens * more // 100,
-                )
-                call.permit.answered(used)
-                call.usage = used
-                await call.end()
-            case "time out" if inside:
-                await inside[number % len(inside)].cancel()
-            case "gate":
-                desk.refuse(number)
-            case "cancel on admission" if waiting and (alarm := desk.timer.next_alarm()) is not None:
-                desk.timer.advance_to(alarm)  # admits some; none of them has run
-                waiting[number % len(waiting)].task.cancel()
-                await settled()
-            case "wait":
-                await desk.timer.run(number / 100)
-        _check_order(desk, desk.admitted[before:])
-        _check_slots(desk, int(limits["max_concurrency"] or 0))
-    _check_limits(desk, limits, begin)
+    course = Course(limits)
+    await course.begins(named)
+    for operation in operations:
+        await course.happens(*operation)
+        _check_slots(course, int(limits["max_concurrency"] or 0))
+        _check_nobody_waits_for_nothing(course)
+    desk = course.desk
+    for name in AMOUNTS:
+        if (per_minute := limits[f"{name}_per_minute"]) is not None:
+            _check_limit(course, desk.admitted, name, per_minute, course.began_at)
+    later = [call for call in desk.admitted if call.ask.model == "b" and (call.admitted_at or 0.0) > course.named_at]
+    for name, per_minute in named.items():
+        _check_limit(course, later, name, per_minute, course.named_at)
     await _check_nothing_leaks(desk)
     waited = sum((call.waited_until or 0) - call.arrived_at for call in desk.calls)
     assert sum(desk.waits.values()) == pytest.approx(waited, abs=1e-3)
 
 
-def _check_order(desk: Desk, admitted: list[Call]) -> None:
-    """Of those who waited, whoever's place came first; of one place, as they came."""
-    turns = {id(call): (call.ask.place or 0, number) for number, call in enumerate(desk.calls)}
-    left = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
-    order = [turns[id(call)] for call in admitted]
-    assert order == sorted(order)
-    assert all(turns[id(call)] > order[-1] for call in left if order)
+def _check_order(course: Course, admitted: list[Call]) -> None:
+    """Of those who waited at a model, whoever's place came first; of one place, as they came."""
+    turns = {id(call): (call.ask.place or 0, number) for number, call in enumerate(course.desk.calls)}
+    for model in "mb":
+        order = [turns[id(call)] for call in admitted if call.ask.model == model]
+        assert order == sorted(order)
+        left = [turns[id(call)] for call in course.waiting if call.ask.model == model]
+        assert not order or all(turn > order[-1] for turn in left)
 
 
-def _check_slots(desk: Desk, max_concurrency: int) -> None:
-    inside = sum(call.is_inside() for call in desk.calls)
+def _check_slots(course: Course, max_concurrency: int) -> None:
+    desk, inside = course.desk, len(course.inside)
+    allowed = desk.admission.max_in_flight
     assert inside <= max_concurrency
-    assert desk.available("concurrency") == max_concurrency - inside
-    waiting = [call for call in desk.calls if call.admitted_at is None and not call.task.done()]
-    assert (desk.admission.held_back_by() is not None) == bool(waiting)
-    if waiting and inside < max_concurrency:
+    assert desk.available("concurrency") == allowed - inside
+    assert (desk.admission.held_back_by() is not None) == bool(course.waiting)
+    if course.waiting and inside < allowed:
         assert desk.timer.next_alarm() is not None, "somebody waits for time to pass, and no alarm will wake him"
 
 
-def _check_limits(desk: Desk, limits: dict[str, float | None], begin: float) -> None:
-    """From the start to each admission: the rate times the span, and what had been used beyond reservations."""
-    for name, amount in (
-        ("requests_per_minute", lambda usage: 1),
-        ("input_tokens_per_minute", lambda usage: usage.input_tokens),
-        ("output_tokens_per_minute", lambda usage: usage.output_tokens),
-    ):
-        per_minute = limits[name]
-        if per_minute is None:
-            continue
-        taken = [(call.admitted_at or 0.0, amount(call.usage)) for call in desk.admitted]
-        used = 0
-        for at, units in taken:
-            used += units
-            over = 0.2 * used if name != "requests_per_minute" else 0
-            over += max(0.0, units - max(1.0, per_minute / 120))  # the last one, for which the next ones will pay
-            assert used <= per_minute / 60 * (at - begin) + over + 1e-2
+def _check_nobody_waits_for_nothing(course: Course) -> None:
+    """Whoever is next at a model lacks something, or is behind another that lacks something that both of them want."""
+    desk = course.desk
+    if len(course.inside) >= desk.admission.max_in_flight:
+        return
+    now = desk.timer.time()
+
+    def lacks(waiter: Waiter, quotas: Iterable[Quota]) -> bool:
+        return any(quota.wait_seconds(quota.reservation(waiter.ask), now=now) > 0 for quota in quotas)
+
+    heads = sorted(
+        ((head, lane) for lane in desk.admission._lanes if (head := lane.head())), key=lambda found: found[0].number
+    )
+    is_shared_claimed = False
+    for head, lane in heads:
+        is_paused = lane.gate.wait_seconds(now=now, crowd=desk.admission.max_in_flight) > 0
+        assert is_paused or lacks(head, lane.quotas) or is_shared_claimed
+        is_shared_claimed = is_shared_claimed or lacks(head, lane.shared)
+
+
+def _check_limit(course: Course, calls: list[Call], name: str, per_minute: int, since: float) -> None:
+    """From then to each admission: the rate times the span, and what had been used beyond reservations."""
+    burst = max(1.0, per_minute / 120 * course.least_share)
+    used = 0
+    for call in calls:
+        units = AMOUNTS[name](call.usage)
+        used += units
+        over = 0.2 * used if name != "requests" else 0
+        over += max(0.0, units - burst)  # the last one, for which the next ones will pay
+        assert used <= per_minute / 60 * ((call.admitted_at or 0.0) - since) + over + 1e-2
 
 
 async def _check_nothing_leaks(desk: Desk) -> None:
     await desk.close()
     assert desk.timer.next_alarm() is None
     assert desk.admission.held_back_by() is None
+    desk.admission.set_share(1.0)
     call = await desk.call()
-    await desk.timer.run(60)
+    await desk.timer.run(600)  # what was used beyond reservations is paid for by then
     assert call.is_inside()
     await call.end()
     await desk.timer.run(3600)
@@ -701,6 +784,46 @@ async def test_a_model_that_is_paused_keeps_no_shared_limit_from_others() -> Non
     await desk.timer.run(1)
     assert not paused.is_inside()
     assert all(call.is_inside() for call in others)
+    await desk.close()
+
+
+async def _told(desk: Desk, limits: dict[str, float], *, model: str) -> None:
+    """The provider has named a model's limits with an answer."""
+    call = await desk.call(model=model)
+    await desk.timer.run(60)
+    assert call.permit is not None
+    call.permit.said(limits)
+    call.permit.answered(Usage())
+    await call.end()
+
+
+async def test_a_limit_that_is_a_models_own_keeps_no_shared_one_from_others() -> None:
+    """A model of which the provider says that it is slow waits for itself, and is charged for that alone."""
+    desk = Desk(requests_per_minute=600)
+    await _told(desk, {"tokens": 60.0}, model="a")
+    slow = [await desk.call(10, model="a") for _ in range(10)]
+    for second in range(60):
+        calls = [await desk.call(model="b") for _ in range(9)]
+        await desk.timer.run(1)
+        assert all(call.is_inside() for call in calls), second
+    assert sum(call.is_inside() for call in slow) == 6
+    waited = sum((call.admitted_at or desk.timer.time()) - call.arrived_at for call in slow)
+    desk.admission.limits_and_available()
+    assert desk.waits["tokens"] == pytest.approx(waited)
+    await desk.close()
+
+
+async def test_a_large_call_to_a_slow_model_is_not_starved_of_what_is_shared() -> None:
+    """Once its own limit has room, what is shared is kept for it as for any other that came first."""
+    desk = Desk(tokens_per_minute=600)
+    await _told(desk, {"requests": 6.0}, model="a")
+    await desk.timer.run(10)
+    for _ in range(100):
+        await desk.call(10, model="b")
+    desk.calls.clear()
+    large = [await desk.call(100, model="a", place=-1) for _ in range(2)]
+    await desk.timer.run(45)
+    assert all(call.is_inside() for call in large)
     await desk.close()
 
 
@@ -1017,6 +1140,16 @@ async def test_reading_goes_on_when_all_who_wait_were_tried_in_vain() -> None:
     await desk.close()
 
 
+async def test_however_many_calls_there_may_be_a_failing_model_stops_reading() -> None:
+    """More records than a partition may have open by default never wait for it."""
+    desk = Desk(max_concurrency=1000)
+    await _fail(desk, ProviderUnavailable("no"), 5)
+    for _ in range(200):
+        await desk.call()
+    assert desk.admission.pause_reason() == "circuit"
+    await desk.close()
+
+
 async def test_a_drain_lets_go_of_who_waits_for_a_pause_to_end() -> None:
     """As soon as no call is under way; with one under way, or for a limit, it waits."""
     desk = Desk(max_concurrency=2)
@@ -1039,16 +1172,60 @@ async def test_a_drain_lets_go_of_who_waits_for_a_pause_to_end() -> None:
     await limited.close()
 
 
-async def test_what_a_provider_refused_it_has_not_counted() -> None:
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [
+        (RateLimited("429"), 100),
+        (QuotaExhausted("empty"), 100),
+        (RecordRejected(DeadLetterReason.TOO_LARGE, "request too large"), 100),
+        (RecordRejected(DeadLetterReason.CONTENT_FILTERED, "the prompt was filtered"), 100),
+        (ProviderMisconfigured("no such model"), 100),
+        (CallTimedOut("slow"), 0),
+        (ProviderUnavailable("no"), 0),
+    ],
+)
+async def test_what_a_provider_refused_it_has_not_counted(fault: DocsluiceError, left: float) -> None:
     """The tokens of a call that was refused are given back, the request is not; those of a time-out stay taken."""
-    for fault, left in ((RateLimited("429"), 100), (CallTimedOut("slow"), 0)):
-        desk = Desk(tokens_per_minute=12_000)
-        await desk.timer.run(60)
-        call = await desk.call(100)
+    desk = Desk(requests_per_minute=60, tokens_per_minute=12_000)
+    await desk.timer.run(60)
+    call = await desk.call(100)
+    assert call.permit is not None
+    call.permit.failed(fault)
+    assert desk.available("tokens") == pytest.approx(left)
+    assert desk.available("requests") == 0
+    await desk.close()
+
+
+async def test_a_document_that_is_refused_as_too_large_holds_up_no_other() -> None:
+    """However large it is beside the limit that the provider has named: it was never read."""
+    desk = Desk()
+    first = await desk.call(10)
+    assert first.permit is not None
+    first.permit.said({"tokens": 30_000.0})
+    await first.end()
+    large = await desk.call(200_000)
+    await desk.timer.run(1)
+    await _ends_with(large, RecordRejected(DeadLetterReason.TOO_LARGE, "request too large"))
+    after = await desk.call(10)
+    await desk.timer.run(1)
+    assert after.is_inside()
+    await desk.close()
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_calls_that_were_out_before_a_limit_was_known_are_counted_too(*, is_shared: bool) -> None:
+    """What they used is taken when they end; nothing was reserved for them, so there is nothing to give back."""
+    desk = Desk()
+    desk.admission.set_shared(is_shared)
+    first, *others = [await desk.call(300, 100) for _ in range(10)]
+    assert first.permit is not None
+    first.permit.said({"tokens": 6000.0})
+    for call in (first, *others):
         assert call.permit is not None
-        call.permit.failed(fault)
-        assert desk.available("tokens") == pytest.approx(left)
-        await desk.close()
+        call.permit.answered(Usage(input_tokens=250, output_tokens=50))
+        await call.end()
+    assert desk.available("tokens") == pytest.approx(-3000)
+    await desk.close()
 
 
 async def test_limits_that_the_provider_names_hold() -> None:
@@ -1146,14 +1323,53 @@ async def test_how_many_calls_the_limits_let_be_in_flight(limits: dict[str, Any]
     assert found == pytest.approx(in_flight)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.25])
+async def _useful(desk: Desk) -> float:
+    return desk.admission.useful_in_flight(input_tokens=80, output_tokens=20, seconds=2.0)
+
+
+async def test_a_models_own_limit_bounds_what_is_useful_by_its_part_of_the_calls() -> None:
+    """Of a model that takes half of them its limit lets twice as many pass; one that is not asked bounds nothing."""
+    desk = Desk(by_model={"own": MinuteLimits(requests_per_minute=60), "idle": MinuteLimits(requests_per_minute=1)})
+    await desk.call(model="own")
+    await desk.timer.run(1)
+    desk.admission.would_take("idle")
+    assert await _useful(desk) == pytest.approx(2)
+    await desk.call(model="other")
+    assert await _useful(desk) == pytest.approx(4)
+    await _told(desk, {"tokens": 600.0}, model="named")
+    assert await _useful(desk) == pytest.approx(0.6), "a third of the calls, at six a minute"
+    await desk.close()
+
+
+async def test_a_learned_pace_bounds_what_is_useful() -> None:
+    """It is ours alone: with half of the partitions, the account's may be taken for twice as much."""
+    desk = Desk()
+    for second in range(10):
+        call = await desk.call()
+        await desk.timer.run(1)
+        assert call.permit is not None
+        if second in {8, 9}:
+            call.permit.failed(RateLimited("slow down", retry_after_seconds=0))
+        else:
+            call.permit.answered(Usage())
+        await call.end()
+    pace = desk.admission.limits_and_available()["requests"][0]
+    assert 30 < pace < 70
+    assert await _useful(desk) == pytest.approx(pace / 30)
+    desk.admission.set_share(0.5)
+    assert await _useful(desk) == pytest.approx(2 * pace / 30)
+    await desk.close()
+
+
+@pytest.mark.parametrize("share", [1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 2 / 3, 5 / 12, 7 / 12, 3 / 10, 1 / 12])
 async def test_concurrency_is_found_out_between_its_bounds(share: float) -> None:
     """It begins at the lower one, grows while that pays, and gives way to a server that has too much to do."""
     desk = Desk(max_concurrency=64, min_concurrency=4)
     desk.admission.set_share(share)
-    assert desk.available("concurrency") == 4 * share
+    assert desk.available("concurrency") == max(1, round(4 * share))
     calls: list[Call] = []
     for _ in range(160):
+        assert desk.admission.max_in_flight <= 64 * share
         while desk.admission.held_back_by() is None:
             calls.append(await desk.call())
         await desk.timer.run(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from decimal import Decimal
 
 import pytest
@@ -83,15 +84,35 @@ def test_a_share_is_of_every_cap() -> None:
     assert budget.wait_seconds(Decimal("0.51"), now=NOON) > 0
 
 
+def test_a_call_larger_than_our_share_waits_for_no_other_window() -> None:
+    """While anything of our share is left it goes, once, as far as the whole cap would take it."""
+    budget = Budget(usd_per_day=Decimal(1))
+    midnight = NOON // 86_400 * 86_400
+    budget.set_share(1 / 12, now=midnight)
+    _spend(budget, "0.001", now=midnight)
+    assert budget.wait_seconds(Decimal("0.09"), now=midnight) == 0
+    assert budget.wait_seconds(Decimal("0.083"), now=midnight) > 0, "it fits into our share of the next window"
+    assert budget.wait_seconds(Decimal(1), now=midnight) > 0, "more than the whole cap has left"
+    budget.reserve(Decimal("0.09"))
+    assert budget.wait_seconds(Decimal("0.09"), now=midnight) > 0
+    budget.settle(Decimal("0.09"), Decimal("0.09"), now=midnight)
+    assert budget.wait_seconds(Decimal("0.09"), now=midnight) > 0
+
+
 @given(
     cap=st.integers(1, 10).map(Decimal),
+    share=st.just(1.0) | st.floats(0.01, 1),
     calls=st.lists(st.tuples(CENTS, st.floats(0, 1), st.floats(0, 1000))),
 )
-def test_never_over_the_cap(cap: Decimal, calls: list[tuple[Decimal, float, float]]) -> None:
-    """In any window what is spent is at most the cap, where no call costs more than expected; or that one call."""
+def test_never_over_the_cap(cap: Decimal, share: float, calls: list[tuple[Decimal, float, float]]) -> None:
+    """In any window what is spent is at most our share of the cap, where no call costs more than expected.
+
+    But for one call that is larger than the share, and even that only within the whole cap, or all alone.
+    """
     budget, now = Budget(usd_per_hour=cap), NOON
-    by_window: dict[float, Decimal] = {}
-    largest = Decimal(0)
+    budget.set_share(share, now=now)
+    ours = cap * Decimal(str(share))
+    by_window: dict[float, list[tuple[Decimal, Decimal]]] = defaultdict(list)
     for expected, part, pause in calls:
         now += pause
         wait = budget.wait_seconds(expected, now=now)
@@ -101,10 +122,13 @@ def test_never_over_the_cap(cap: Decimal, calls: list[tuple[Decimal, float, floa
         budget.reserve(expected)
         actual = expected * Decimal(str(round(part, 2)))
         budget.settle(expected, actual, now=now)
-        window = now // 3600
-        by_window[window] = by_window.get(window, Decimal(0)) + actual
-        largest = max(largest, actual)
-    assert all(spent <= max(cap, largest) for spent in by_window.values())
+        if expected:
+            by_window[now // 3600].append((expected, actual))
+    for spent in by_window.values():
+        *before, last = [actual for _, actual in spent]
+        if sum(before) + last > ours:
+            assert sum(before) < ours < spent[-1][0]
+            assert sum(before) + last <= cap or not any(before)
 
 
 @pytest.mark.parametrize("share", [0.001, 1 / 3, 1.0])

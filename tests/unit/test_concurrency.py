@@ -257,9 +257,57 @@ def test_a_refused_doubling_is_taken_back() -> None:
     assert 16 < desk.limiter.limit <= 19
 
 
+# Of several replicas
+
+
+SHARES = sorted({ours / all_ for all_ in range(1, 13) for ours in range(1, all_ + 1)})
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_with_any_share_it_grows_to_its_part_of_the_ceiling(share: float) -> None:
+    """At a server that never slows down: the parts of all are never more than the ceiling, nor much less."""
+    desk = Desk()
+    desk.limiter.set_share(share, now=0.0)
+    assert desk.limiter.limit == max(1, round(FLOOR * share))
+    desk.answer(3000)
+    assert int(0.8 * CEILING * share) <= desk.limiter.limit <= CEILING * share
+
+
+def test_a_share_that_changes_changes_the_limit_alone() -> None:
+    """What was found out of the server stays known; a moment in which our share was small leaves nothing behind."""
+    desk = Desk()
+    for share in (0.01, 1.0):
+        desk.limiter.set_share(share, now=desk.now)
+    assert desk.limiter.limit == FLOOR
+    desk.answer(32 + 32 + 32)
+    assert desk.limiter.limit == 32
+    for share, limit in ((0.5, 16), (0.01, 1), (1 / 3, 11), (1.0, 32)):
+        desk.limiter.set_share(share, now=desk.now)
+        assert (desk.limiter.limit, desk.limiter.whole) == (limit, 32)
+
+
+def test_calls_sent_with_another_share_do_not_count() -> None:
+    """They stood for more of them, or fewer."""
+    desk = Desk()
+    desk.now = 1000.0
+    desk.limiter.set_share(1 / 3, now=desk.now)
+    desk.answer(32, seconds=1000.0)
+    assert desk.limiter.whole == FLOOR
+
+
+def test_overload_never_raises_what_the_whole_may_be() -> None:
+    """One call of a small share stands for more than there may be of them all."""
+    desk = Desk(floor=4, ceiling=8)
+    desk.limiter.set_share(0.01, now=desk.now)
+    desk.answer(1000)
+    desk.overload()
+    desk.limiter.set_share(1.0, now=desk.now)
+    assert desk.limiter.limit <= 8
+
+
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["answered", "answered", "answered", "overloaded"]),
+        st.sampled_from(["answered", "answered", "answered", "overloaded", "share"]),
         st.integers(1, 200),  # how many of them
         st.floats(-1, 1e9) | st.floats(0, 3),  # seconds
         st.integers(0, 10**9) | st.integers(0, 100),  # tokens
@@ -272,16 +320,20 @@ EVENTS = st.lists(
 
 @given(floor=st.integers(1, 40), more=st.integers(0, 100), events=EVENTS)
 def test_whatever_happens(floor: int, more: int, events: list[tuple[str, int, float, int, float, float]]) -> None:
-    """The limit never leaves its bounds, and overload never raises it; with equal bounds it never moves."""
-    limiter, now = AdaptiveConcurrency(floor=floor, ceiling=floor + more), 0.0
+    """The limit never leaves our share of its bounds, and overload never raises it."""
+    limiter, now, share = AdaptiveConcurrency(floor=floor, ceiling=floor + more), 0.0, 1.0
     for event, times, seconds, tokens, used, pause in events:
         for _ in range(times):
             now += pause
             before = limiter.limit
-            if event == "overloaded":
-                limiter.overloaded(seconds=seconds, now=now)
-                assert limiter.limit <= before
-            else:
-                in_flight = round(used * before)
-                limiter.answered(seconds=seconds, output_tokens=tokens, in_flight=in_flight, now=now)
-            assert floor <= limiter.limit <= floor + more
+            match event:
+                case "overloaded":
+                    limiter.overloaded(seconds=seconds, now=now)
+                    assert limiter.limit <= before
+                case "share":
+                    share = max(1, used * 12) / 24
+                    limiter.set_share(share, now=now)
+                case _:
+                    in_flight = round(used * before)
+                    limiter.answered(seconds=seconds, output_tokens=tokens, in_flight=in_flight, now=now)
+            assert max(1, int(floor * share)) <= limiter.limit <= max(1, int((floor + more) * share))

@@ -56,6 +56,16 @@ def test_output_is_the_ninetieth_percentile_of_that_step() -> None:
     assert estimator.estimate(chat_request(step="summary", model="other")).output_tokens == 256
 
 
+def test_what_was_learned_is_cut_to_the_bound() -> None:
+    """An answer that was given more room than usual says nothing of one that is not: it can never be as long."""
+    estimator = TokenEstimator()
+    for bound in [50, 50, 50, 50, 200] * 10:
+        request = chat_request(max_output_tokens=bound)
+        estimator.learn(request, Usage(input_tokens=10, output_tokens=bound))
+    assert estimator.estimate(chat_request(max_output_tokens=50)).output_tokens == 50
+    assert estimator.estimate(chat_request(max_output_tokens=200)).output_tokens == 200
+
+
 def test_old_answers_are_forgotten() -> None:
     """After a change of what is read, two hundred answers later the guess is about the new ones only."""
     estimator = TokenEstimator()

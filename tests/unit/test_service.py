@@ -14,6 +14,8 @@ from unittest.mock import Mock
 import pytest
 
 from consumer import service
+from consumer.admission.admission import CIRCUIT, CONCURRENCY, GATE
+from consumer.admission.quota import QUOTAS
 from consumer.budgeting import BudgetKeeper
 from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.errors import ConfigurationError
@@ -154,5 +156,5 @@ async def test_the_counters_that_exist_before_anything_happens() -> None:
     }
     prefix = "docsluice_admission_wait_seconds_total"
     assert {label for label in labels if label.startswith(prefix + "{")} == {
-        f'{prefix}{{constraint="{constraint}"}}' for constraint in ("concurrency", "requests", "gate", "circuit")
+        f'{prefix}{{constraint="{constraint}"}}' for constraint in (CONCURRENCY, *QUOTAS, GATE, CIRCUIT)
     }

@@ -232,6 +232,25 @@ async def test_nothing_is_asked_for_who_could_not_go_anyhow() -> None:
     await site.close()
 
 
+@pytest.mark.parametrize("slow_tokens", [1, 300])
+@pytest.mark.parametrize("tokens", [100, 500, 2000])
+async def test_a_slow_model_keeps_no_shared_limit_from_others(slow_tokens: int, tokens: int) -> None:
+    """Neither by small calls nor by large ones, however large those of others are; and it has all of its own limit."""
+    site = await _started(replicas=2, requests_per_minute=600, tokens_per_minute=60_000)
+    replica = site.replicas[0]
+    first = await replica.call(1, model="a")
+    await site.run(1)
+    assert first.permit is not None
+    first.permit.said({"requests": 6.0})
+    await first.end()
+    slow = [await replica.call(slow_tokens, model="a") for _ in range(20)]
+    others = [await replica.call(tokens, model="b") for _ in range(300)]
+    await site.run(31)
+    assert sum(call.is_inside() for call in slow) == 3
+    assert sum(call.is_inside() for call in others) >= 0.9 * min(300, (30_000 - 3 * slow_tokens) // tokens)
+    await site.close()
+
+
 async def test_what_is_in_hand_goes_back_at_close() -> None:
     """Others need not wait for it, and our share is brought in no more."""
     site = await _started(shares=[1.0, 1.0], tokens_per_minute=6000, max_concurrency=1)
