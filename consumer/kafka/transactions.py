@@ -85,9 +85,22 @@ class _Line:
     epoch: int
     producer: Any
     finished: list[_Finished] = field(default_factory=list)
+    """What the next round will take."""
+    due: list[_Finished] = field(default_factory=list)
+    """What this round has taken, and has not committed yet."""
     unresolved: _Attempt | None = None
     one_by_one: bool = False
     """Set while a record in a batch that was refused as too large is being looked for."""
+
+    def begin_round(self) -> None:
+        """Take what has finished by now, behind what an interrupted round may have left."""
+        self.one_by_one = self.one_by_one and bool(self.due)
+        self.due, self.finished = [*self.due, *self.finished], []
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that the round has taken is committed, or rejected."""
+        return not self.due and self.unresolved is None
 
 
 class ExactlyOnceOutbox:
@@ -123,7 +136,7 @@ class ExactlyOnceOutbox:
         line = self._lines.pop(partition, None)
         if line is None:
             return
-        for finished in [*line.finished, *(line.unresolved.finished if line.unresolved else ())]:
+        for finished in [*line.finished, *line.due, *(line.unresolved.finished if line.unresolved else ())]:
             finished.done.cancel()
         await stopped(line.producer)
 
@@ -138,8 +151,14 @@ class ExactlyOnceOutbox:
         return line if line is not None and line.epoch == life.epoch else None
 
     async def _commit(self, life: PartitionLife, membership: Membership) -> bool:
-        """Commit until nothing is left to commit. Whether the partition's life turned out to be over."""
-        while (line := self._line(life)) is not None:
+        """Commit what has ended by now, however often it is tried. Whether the partition's life turned out to be over.
+
+        What ends meanwhile is left to the next round: there is always more while there is work, and others wait.
+        """
+        if (line := self._line(life)) is None:
+            return False
+        line.begin_round()
+        while self._line(life) is line:
             if line.unresolved is not None:
                 if not membership.owns(life.partition):
                     return False  # a new producer would shut out the rightful owner; the next assignment will tell
@@ -149,16 +168,21 @@ class ExactlyOnceOutbox:
             if attempt is None:
                 return False
             line.unresolved = attempt
-            try:
-                await self._transact(life, line, attempt)
-            except ProducerFenced:
-                log.warning("transaction.fenced", partition=life.partition.partition)
-                await _until_the_group_has_spoken(life.partition, membership)
-            except KafkaError as error:
-                await self._failed(life, line, attempt, error)
-            else:
-                self._settle(life, line, attempt)
+            await self._try(life, line, attempt, membership)
+            if line.is_done:
+                return False
         return False
+
+    async def _try(self, life: PartitionLife, line: _Line, attempt: _Attempt, membership: Membership) -> None:
+        try:
+            await self._transact(life, line, attempt)
+        except ProducerFenced:
+            log.warning("transaction.fenced", partition=life.partition.partition)
+            await _until_the_group_has_spoken(life.partition, membership)
+        except KafkaError as error:
+            await self._failed(life, line, attempt, error)
+        else:
+            self._settle(life, line, attempt)
 
     async def _transact(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
         producer = line.producer
@@ -195,7 +219,7 @@ class ExactlyOnceOutbox:
         stored = (await committed_points(self._broker, self._group_id, [life.partition])).get(life.partition)
         if stored == life.committed:
             line.unresolved = None
-            line.finished[:0] = attempt.finished
+            line.due[:0] = attempt.finished
             return True
         if stored is not None and stored == attempt.point:
             self._settle(life, line, attempt)
@@ -211,8 +235,6 @@ class ExactlyOnceOutbox:
             life.ended(finished.offset)
             if not finished.done.done():
                 finished.done.set_result(None)
-        if not line.finished:
-            line.one_by_one = False
 
     def _reject(self, line: _Line, attempt: _Attempt) -> None:
         line.unresolved = _Attempt(finished=(), point=attempt.point)
@@ -288,10 +310,10 @@ def _seen(sent: asyncio.Future[Any]) -> None:
 
 
 def _next_attempt(life: PartitionLife, line: _Line) -> _Attempt | None:
-    """What has finished since the last transaction; None when nothing has."""
-    waiting = [finished for finished in line.finished if not finished.done.cancelled()]
+    """What is due, and how far that takes the partition; None when nothing has ended since the last transaction."""
+    waiting = [finished for finished in line.due if not finished.done.cancelled()]
     count = 1 if line.one_by_one else len(waiting)
-    finished, line.finished = waiting[:count], waiting[count:]
+    finished, line.due = waiting[:count], waiting[count:]
     point = life.offsets.committable(closing={one.offset for one in finished})
     if not finished and (point is None or point == life.committed):
         return None
