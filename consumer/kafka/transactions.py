@@ -72,10 +72,15 @@ class _Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """A transaction of which the end is not known yet."""
+    """A transaction of which the end is not known yet. `since` is what was committed before it."""
 
     finished: Sequence[_Finished]
     point: CommitPoint | None
+    since: CommitPoint | None
+
+    def is_told_by(self, stored: CommitPoint | None) -> bool:
+        """Whether what the group has stored tells that it was committed: a map cut at its cap may not have changed."""
+        return stored is not None and stored == self.point != self.since
 
 
 @dataclass(eq=False, slots=True)
@@ -168,6 +173,7 @@ class ExactlyOnceOutbox:
             if attempt is None:
                 return False
             line.unresolved = attempt
+            life.attempted = attempt.point
             await self._try(life, line, attempt, membership)
             if line.is_done:
                 return False
@@ -202,7 +208,7 @@ class ExactlyOnceOutbox:
             if len(attempt.finished) > 1:
                 line.one_by_one = True
             else:
-                self._reject(line, attempt)
+                self._reject(life, line, attempt)
             return
         fault = faults.translate(error, doing="commit a transaction")
         if fault is not None and not isinstance(error, _MENDED):
@@ -217,14 +223,14 @@ class ExactlyOnceOutbox:
         await stopped(spent)
         line.producer = await self._started(life.partition)
         stored = (await committed_points(self._broker, self._group_id, [life.partition])).get(life.partition)
-        if stored == life.committed:
-            line.unresolved = None
-            line.due[:0] = attempt.finished
-            return True
-        if stored is not None and stored == attempt.point:
+        if attempt.is_told_by(stored):  # first: a rebalance may have found the same, and moved `committed` there
             self._settle(life, line, attempt)
             return True
-        return False
+        if stored != life.committed:
+            return False
+        line.unresolved = life.attempted = None
+        line.due[:0] = attempt.finished
+        return True
 
     def _settle(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
         """The transaction has been committed."""
@@ -236,8 +242,10 @@ class ExactlyOnceOutbox:
             if not finished.done.done():
                 finished.done.set_result(None)
 
-    def _reject(self, line: _Line, attempt: _Attempt) -> None:
-        line.unresolved = _Attempt(finished=(), point=attempt.point)
+    def _reject(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
+        # Its point counts the record as ended: should it be found stored, somebody else has ended it.
+        life.attempted = None
+        line.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
         for finished in attempt.finished:
             if not finished.done.done():
                 finished.done.set_exception(
@@ -317,4 +325,4 @@ def _next_attempt(life: PartitionLife, line: _Line) -> _Attempt | None:
     point = life.offsets.committable(closing={one.offset for one in finished})
     if not finished and (point is None or point == life.committed):
         return None
-    return _Attempt(finished=finished, point=point)
+    return _Attempt(finished=finished, point=point, since=life.committed)

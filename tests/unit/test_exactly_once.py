@@ -209,3 +209,77 @@ async def test_a_rejected_record_alone_is_no_endless_round(owner: _Owner) -> Non
     await owner.commits()
     assert owner.cluster.published == [b"dead letter"]
     assert owner.cluster.stored == CommitPoint(1)
+
+
+@pytest.mark.parametrize("loses", ["request", "answer"])
+async def test_a_partition_that_came_back_after_a_lost_answer_is_kept(owner: _Owner, loses: str) -> None:
+    """A rebalance begins amid a transaction of unknown end: the work goes on, and each outcome is there once."""
+    owner.ends(b"before")
+    await owner.commits()
+    owner.cluster.loses = loses
+    owner.ends(b"cut")
+    in_flight = owner.reads()
+    assert await owner.commits(_Member(rebalancing=True)) == []
+    assert owner.cluster.published == [b"before", b"cut"][: 1 if loses == "request" else 2]
+    assert owner.life.is_at(owner.cluster.stored), "nobody else has touched it"
+    owner.ends(b"in flight", ending=in_flight)
+    assert await owner.commits() == []
+    assert owner.cluster.published == [b"before", b"cut", b"in flight"]
+    assert owner.cluster.stored == owner.life.committed == CommitPoint(3)
+    assert all(task.done() and not task.cancelled() for task in owner.tasks)
+    assert await owner.commits() == []
+    assert owner.cluster.published == [b"before", b"cut", b"in flight"]
+
+
+async def test_an_answer_that_is_lost_twice_repeats_nothing(owner: _Owner) -> None:
+    """Nor does a second rebalance before the end of the transaction was asked for."""
+    owner.ends(b"a")
+    owner.cluster.loses = "answer"
+    await owner.commits(_Member(rebalancing=True))
+    for _ in range(2):
+        assert owner.life.is_at(owner.cluster.stored)
+        assert await owner.commits(_Member(rebalancing=True)) == []
+    owner.ends(b"b")
+    owner.cluster.loses = "answer"
+    assert await owner.commits() == []
+    assert owner.cluster.published == [b"a", b"b"]
+    assert owner.life.committed == owner.cluster.stored == CommitPoint(2)
+
+
+@pytest.mark.parametrize("loses", ["request", "answer"])
+async def test_a_partition_that_another_has_committed_meanwhile_is_not_kept(owner: _Owner, loses: str) -> None:
+    """Neither what was committed nor what was tried: whatever waits here is somebody else's."""
+    owner.cluster.loses = loses
+    late = owner.ends(b"cut")
+    await owner.commits(_Member(rebalancing=True))
+    owner.cluster.stored = CommitPoint(5)
+    assert not owner.life.is_at(owner.cluster.stored)
+    assert await owner.commits() == [owner.life]
+    assert not late.done()
+
+
+async def test_a_rejected_record_is_not_taken_for_ended(owner: _Owner) -> None:
+    """The point of its transaction counted it as ended; if that is stored, another owner has ended it."""
+    owner.cluster.too_large = frozenset({b"large"})
+    owner.ends(b"large")
+    await owner.commits(_Member(rebalancing=True))
+    owner.cluster.stored = CommitPoint(1)
+    assert not owner.life.is_at(owner.cluster.stored)
+    assert await owner.commits() == [owner.life]
+
+
+async def test_a_map_that_is_full_tells_nothing_and_loses_nothing(
+    owner: _Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the point is the same before and after, outcomes of unknown end are sent again."""
+    owner.reads()
+    owner.ends(b"a")
+    await owner.commits()
+    assert owner.life.committed is not None
+    monkeypatch.setattr(owner.life.offsets, "committable", lambda **_: owner.life.committed)
+    owner.cluster.loses = "request"
+    owner.ends(b"b")
+    await owner.commits(_Member(rebalancing=True))
+    assert owner.life.is_at(owner.cluster.stored)
+    await owner.commits()
+    assert owner.cluster.published == [b"a", b"b"]
