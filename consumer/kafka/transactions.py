@@ -289,6 +289,7 @@ async def send_all(producer: Any, outgoings: Iterable[Outgoing]) -> None:
     Raises:
         KafkaError: of several, the one that tells most.
         IllegalOperation: aiokafka has given up the transaction meanwhile, and no record tells why.
+        AssertionError: a bug, here or in aiokafka.
     """
     sent: list[asyncio.Future[Any]] = []
     errors: list[BaseException] = []
@@ -296,11 +297,12 @@ async def send_all(producer: Any, outgoings: Iterable[Outgoing]) -> None:
         for out in outgoings:
             sent.append(await producer.send(out.topic, value=out.value, key=out.key, headers=list(out.headers)))
             sent[-1].add_done_callback(_seen)  # though an error of a later one may be all that is told of it
-    except (KafkaError, IllegalOperation) as error:
+    except (KafkaError, IllegalOperation, AssertionError) as error:
+        # The last is aiokafka's when it has given the transaction up while a record was waiting for room in a batch.
         errors.append(error)
     errors[:0] = [end for end in await asyncio.gather(*sent, return_exceptions=True) if isinstance(end, BaseException)]
     if errors:
-        raise next((error for error in errors if isinstance(error, ProducerFenced)), errors[0])
+        raise min(errors, key=_says_little)
 
 
 async def _until_the_group_has_spoken(partition: TopicPartition, membership: Membership) -> None:
@@ -309,6 +311,13 @@ async def _until_the_group_has_spoken(partition: TopicPartition, membership: Mem
         if not membership.owns(partition):
             return
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _says_little(error: BaseException) -> int:
+    """Its place among those of one transaction: last is what only follows from the others."""
+    if isinstance(error, ProducerFenced):
+        return 0
+    return 2 if isinstance(error, (IllegalOperation, InvalidTxnState, AssertionError)) else 1
 
 
 def _seen(sent: asyncio.Future[Any]) -> None:
