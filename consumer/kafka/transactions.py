@@ -96,6 +96,12 @@ class _Line:
     unresolved: _Attempt | None = None
     one_by_one: bool = False
     """Set while a record in a batch that was refused as too large is being looked for."""
+    has_died: bool = False
+    """Whether a producer has ended in an unexpected way since the last transaction that was committed."""
+
+    def is_mended_by_a_new_producer(self, error: KafkaError) -> bool:
+        """What its client does not name may be that the broker has forgotten its id; twice in a row, it is not."""
+        return isinstance(error, _MENDED) or (type(error) is KafkaError and not self.has_died)
 
     def begin_round(self) -> None:
         """Take what has finished by now, behind what an interrupted round may have left."""
@@ -211,8 +217,9 @@ class ExactlyOnceOutbox:
                 self._reject(life, line, attempt)
             return
         fault = faults.translate(error, doing="commit a transaction")
-        if fault is not None and not isinstance(error, _MENDED):
+        if fault is not None and not line.is_mended_by_a_new_producer(error):
             raise fault from error
+        line.has_died |= type(error) is KafkaError
         log.warning("transaction.failed", partition=life.partition.partition, error=f"{type(error).__name__}: {error}")
         await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -235,7 +242,7 @@ class ExactlyOnceOutbox:
     def _settle(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
         """The transaction has been committed."""
         self._metrics.commits_total.labels(outcome="ok").inc()
-        line.unresolved = None
+        line.unresolved, line.has_died = None, False
         life.committed = attempt.point
         for finished in attempt.finished:
             life.ended(finished.offset)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
-from consumer.errors import RecordRejected
+from consumer.errors import BrokerFault, RecordRejected
 from consumer.kafka import transactions
 from consumer.kafka.connection import Broker
 from consumer.kafka.offsets import CommitPoint, Run, encode
@@ -30,7 +30,8 @@ _MOST_TRANSACTIONS = 20
 class _Cluster:
     """A broker with one partition: what was published for good, and what the group has stored.
 
-    `loses` is what is cut at the next commit: the request before it has its effect, or the answer after it.
+    `loses` is what is cut at the next commit: the request before it has its effect, or the answer after it. Its client
+    is told so by `error`.
     `meanwhile` happens during each commit. A batch of which a record is in `too_large` is refused.
     """
 
@@ -39,6 +40,7 @@ class _Cluster:
     transactions: list[list[bytes]] = field(default_factory=list)
     too_large: frozenset[bytes] = frozenset()
     loses: str = ""
+    error: KafkaError = field(default_factory=lambda: KafkaConnectionError("the connection was cut"))
     meanwhile: Callable[[], object] = lambda: None
 
     def producer(self, **_: Any) -> _Producer:
@@ -88,7 +90,7 @@ class _Producer:
         await settled()
         assert len(cluster.transactions) < _MOST_TRANSACTIONS, "one round goes on without end"
         if loses:
-            raise KafkaConnectionError("the connection was cut")
+            raise cluster.error
 
 
 class _Member:
@@ -283,3 +285,26 @@ async def test_a_map_that_is_full_tells_nothing_and_loses_nothing(
     assert owner.life.is_at(owner.cluster.stored)
     await owner.commits()
     assert owner.cluster.published == [b"a", b"b"]
+
+
+async def test_a_producer_that_the_broker_has_forgotten_is_replaced(owner: _Owner) -> None:
+    """Its client only says that something unexpected happened: it may have been idle for a week."""
+    owner.cluster.error = KafkaError("Unexpected error during batch delivery")
+    for value in (b"a", b"b"):
+        owner.ends(value)
+        owner.cluster.loses = "request"
+        assert await owner.commits() == []
+    assert owner.cluster.published == [b"a", b"b"]
+
+
+async def test_a_producer_that_fails_anew_stops_the_service(owner: _Owner) -> None:
+    """What is unexpected twice, with a new producer, is for a person to see."""
+
+    def again() -> None:
+        owner.cluster.loses = "request"
+
+    again()
+    owner.cluster.error, owner.cluster.meanwhile = KafkaError("Unexpected error during batch delivery"), again
+    owner.ends(b"a")
+    with pytest.raises(BrokerFault, match="Unexpected"):
+        await owner.commits()
