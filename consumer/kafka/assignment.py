@@ -61,6 +61,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._committing = asyncio.Lock()
         self._rebalancing = False
         self._made_anew: set[TopicPartition] = set()
+        self._unplaced: set[TopicPartition] = set()
+        """It is not known yet from where to read them: aiokafka would go by the committed offset, below open ones."""
         self._rebalanced_at: deque[float] = deque(maxlen=_UNSETTLED_REBALANCES)
 
     def owns(self, partition: TopicPartition) -> bool:
@@ -106,6 +108,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         try:
             # Nothing is read until it is known from where; a fetch for a new assignment cannot have been sent yet.
             self.consumer.pause(*assigned)
+            self._unplaced = set(assigned)
             # At once: work in hand goes on meanwhile, and others have begun on what is no longer our share.
             if (share := self._share()) is not None:
                 self._on_share(share)
@@ -145,11 +148,13 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 self.consumer.pause(life.partition)
 
     def resume(self, life: PartitionLife) -> None:
-        """Read on, unless nothing is to be read."""
+        """Read on, unless nothing is to be read; at once, or as soon as it is known from where."""
         if self.draining or self.held:
             life.paused = True
             return
         life.paused = False
+        if life.partition in self._unplaced:
+            return
         with contextlib.suppress(IllegalStateError):
             self.consumer.resume(life.partition)
 
@@ -157,6 +162,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         """Read on from an offset; a partition that is paused stays so."""
         with contextlib.suppress(IllegalStateError):  # gone again already; the next assignment will tell
             self.consumer.seek(life.partition, offset)
+            self._unplaced.discard(life.partition)
             if not life.paused:
                 self.resume(life)
 
@@ -209,6 +215,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             point, is_made_anew = stored.get(partition), partition in self._made_anew
             if point is None or is_made_anew:
                 await self._seek_to_beginning(partition)
+                self._unplaced.discard(partition)
                 life = self.partitions.begin(partition, epoch=epoch, committed=point, is_made_anew=is_made_anew)
                 self._made_anew.discard(partition)
                 self.resume(life)

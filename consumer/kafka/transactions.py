@@ -72,10 +72,15 @@ class _Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """A transaction of which the end is not known yet."""
+    """A transaction of which the end is not known yet. `since` is what was committed before it."""
 
     finished: Sequence[_Finished]
     point: CommitPoint | None
+    since: CommitPoint | None
+
+    def is_told_by(self, stored: CommitPoint | None) -> bool:
+        """Whether what the group has stored tells that it was committed: a map cut at its cap may not have changed."""
+        return stored is not None and stored == self.point != self.since
 
 
 @dataclass(eq=False, slots=True)
@@ -85,9 +90,28 @@ class _Line:
     epoch: int
     producer: Any
     finished: list[_Finished] = field(default_factory=list)
+    """What the next round will take."""
+    due: list[_Finished] = field(default_factory=list)
+    """What this round has taken, and has not committed yet."""
     unresolved: _Attempt | None = None
     one_by_one: bool = False
     """Set while a record in a batch that was refused as too large is being looked for."""
+    has_died: bool = False
+    """Whether a producer has ended in an unexpected way since the last transaction that was committed."""
+
+    def is_mended_by_a_new_producer(self, error: KafkaError) -> bool:
+        """What its client does not name may be that the broker has forgotten its id; twice in a row, it is not."""
+        return isinstance(error, _MENDED) or (type(error) is KafkaError and not self.has_died)
+
+    def begin_round(self) -> None:
+        """Take what has finished by now, behind what an interrupted round may have left."""
+        self.one_by_one = self.one_by_one and bool(self.due)
+        self.due, self.finished = [*self.due, *self.finished], []
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that the round has taken is committed, or rejected."""
+        return not self.due and self.unresolved is None
 
 
 class ExactlyOnceOutbox:
@@ -123,7 +147,7 @@ class ExactlyOnceOutbox:
         line = self._lines.pop(partition, None)
         if line is None:
             return
-        for finished in [*line.finished, *(line.unresolved.finished if line.unresolved else ())]:
+        for finished in [*line.finished, *line.due, *(line.unresolved.finished if line.unresolved else ())]:
             finished.done.cancel()
         await stopped(line.producer)
 
@@ -138,8 +162,14 @@ class ExactlyOnceOutbox:
         return line if line is not None and line.epoch == life.epoch else None
 
     async def _commit(self, life: PartitionLife, membership: Membership) -> bool:
-        """Commit until nothing is left to commit. Whether the partition's life turned out to be over."""
-        while (line := self._line(life)) is not None:
+        """Commit what has ended by now, however often it is tried. Whether the partition's life turned out to be over.
+
+        What ends meanwhile is left to the next round: there is always more while there is work, and others wait.
+        """
+        if (line := self._line(life)) is None:
+            return False
+        line.begin_round()
+        while self._line(life) is line:
             if line.unresolved is not None:
                 if not membership.owns(life.partition):
                     return False  # a new producer would shut out the rightful owner; the next assignment will tell
@@ -149,16 +179,22 @@ class ExactlyOnceOutbox:
             if attempt is None:
                 return False
             line.unresolved = attempt
-            try:
-                await self._transact(life, line, attempt)
-            except ProducerFenced:
-                log.warning("transaction.fenced", partition=life.partition.partition)
-                await _until_the_group_has_spoken(life.partition, membership)
-            except KafkaError as error:
-                await self._failed(life, line, attempt, error)
-            else:
-                self._settle(life, line, attempt)
+            life.attempted = attempt.point
+            await self._try(life, line, attempt, membership)
+            if line.is_done:
+                return False
         return False
+
+    async def _try(self, life: PartitionLife, line: _Line, attempt: _Attempt, membership: Membership) -> None:
+        try:
+            await self._transact(life, line, attempt)
+        except ProducerFenced:
+            log.warning("transaction.fenced", partition=life.partition.partition)
+            await _until_the_group_has_spoken(life.partition, membership)
+        except KafkaError as error:
+            await self._failed(life, line, attempt, error)
+        else:
+            self._settle(life, line, attempt)
 
     async def _transact(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
         producer = line.producer
@@ -178,11 +214,12 @@ class ExactlyOnceOutbox:
             if len(attempt.finished) > 1:
                 line.one_by_one = True
             else:
-                self._reject(line, attempt)
+                self._reject(life, line, attempt)
             return
         fault = faults.translate(error, doing="commit a transaction")
-        if fault is not None and not isinstance(error, _MENDED):
+        if fault is not None and not line.is_mended_by_a_new_producer(error):
             raise fault from error
+        line.has_died |= type(error) is KafkaError
         log.warning("transaction.failed", partition=life.partition.partition, error=f"{type(error).__name__}: {error}")
         await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -193,29 +230,29 @@ class ExactlyOnceOutbox:
         await stopped(spent)
         line.producer = await self._started(life.partition)
         stored = (await committed_points(self._broker, self._group_id, [life.partition])).get(life.partition)
-        if stored == life.committed:
-            line.unresolved = None
-            line.finished[:0] = attempt.finished
-            return True
-        if stored is not None and stored == attempt.point:
+        if attempt.is_told_by(stored):  # first: a rebalance may have found the same, and moved `committed` there
             self._settle(life, line, attempt)
             return True
-        return False
+        if stored != life.committed:
+            return False
+        line.unresolved = life.attempted = None
+        line.due[:0] = attempt.finished
+        return True
 
     def _settle(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
         """The transaction has been committed."""
         self._metrics.commits_total.labels(outcome="ok").inc()
-        line.unresolved = None
+        line.unresolved, line.has_died = None, False
         life.committed = attempt.point
         for finished in attempt.finished:
             life.ended(finished.offset)
             if not finished.done.done():
                 finished.done.set_result(None)
-        if not line.finished:
-            line.one_by_one = False
 
-    def _reject(self, line: _Line, attempt: _Attempt) -> None:
-        line.unresolved = _Attempt(finished=(), point=attempt.point)
+    def _reject(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
+        # Its point counts the record as ended: should it be found stored, somebody else has ended it.
+        life.attempted = None
+        line.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
         for finished in attempt.finished:
             if not finished.done.done():
                 finished.done.set_exception(
@@ -259,6 +296,7 @@ async def send_all(producer: Any, outgoings: Iterable[Outgoing]) -> None:
     Raises:
         KafkaError: of several, the one that tells most.
         IllegalOperation: aiokafka has given up the transaction meanwhile, and no record tells why.
+        AssertionError: a bug, here or in aiokafka.
     """
     sent: list[asyncio.Future[Any]] = []
     errors: list[BaseException] = []
@@ -266,11 +304,12 @@ async def send_all(producer: Any, outgoings: Iterable[Outgoing]) -> None:
         for out in outgoings:
             sent.append(await producer.send(out.topic, value=out.value, key=out.key, headers=list(out.headers)))
             sent[-1].add_done_callback(_seen)  # though an error of a later one may be all that is told of it
-    except (KafkaError, IllegalOperation) as error:
+    except (KafkaError, IllegalOperation, AssertionError) as error:
+        # The last is aiokafka's when it has given the transaction up while a record was waiting for room in a batch.
         errors.append(error)
     errors[:0] = [end for end in await asyncio.gather(*sent, return_exceptions=True) if isinstance(end, BaseException)]
     if errors:
-        raise next((error for error in errors if isinstance(error, ProducerFenced)), errors[0])
+        raise min(errors, key=_says_little)
 
 
 async def _until_the_group_has_spoken(partition: TopicPartition, membership: Membership) -> None:
@@ -281,6 +320,13 @@ async def _until_the_group_has_spoken(partition: TopicPartition, membership: Mem
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
+def _says_little(error: BaseException) -> int:
+    """Its place among those of one transaction: last is what only follows from the others."""
+    if isinstance(error, ProducerFenced):
+        return 0
+    return 2 if isinstance(error, (IllegalOperation, InvalidTxnState, AssertionError)) else 1
+
+
 def _seen(sent: asyncio.Future[Any]) -> None:
     """Look at how it ended, lest asyncio complains that nobody has."""
     if not sent.cancelled():
@@ -288,11 +334,11 @@ def _seen(sent: asyncio.Future[Any]) -> None:
 
 
 def _next_attempt(life: PartitionLife, line: _Line) -> _Attempt | None:
-    """What has finished since the last transaction; None when nothing has."""
-    waiting = [finished for finished in line.finished if not finished.done.cancelled()]
+    """What is due, and how far that takes the partition; None when nothing has ended since the last transaction."""
+    waiting = [finished for finished in line.due if not finished.done.cancelled()]
     count = 1 if line.one_by_one else len(waiting)
-    finished, line.finished = waiting[:count], waiting[count:]
+    finished, line.due = waiting[:count], waiting[count:]
     point = life.offsets.committable(closing={one.offset for one in finished})
     if not finished and (point is None or point == life.committed):
         return None
-    return _Attempt(finished=finished, point=point)
+    return _Attempt(finished=finished, point=point, since=life.committed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tests import required
 from tests.acceptance.faults.ground import Ground, ground
 from tests.acceptance.faults.registry import SCENARIOS
 from tests.acceptance.faults.replicas import ROOT
+from tests.acceptance.faults.scenario import Scenario
+from tests.acceptance.faults.stage import Stage
 from tests.acceptance.faults.trial import Mode, Trial, run
 
 
@@ -28,11 +31,12 @@ def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
 
 
 @pytest.mark.kafka
-def test_replicas_that_are_killed_lose_nothing(on: Ground, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["at_least_once", "exactly_once"])
+def test_replicas_that_are_killed_lose_nothing(on: Ground, tmp_path: Path, mode: Mode) -> None:
     """Killed in the middle of the work and started again: every document has an outcome, and all are committed."""
     trial = Trial(
         scenario=SCENARIOS["kill9"],
-        mode="at_least_once",
+        mode=mode,
         seed=7,
         documents=120,
         settings={},
@@ -42,6 +46,32 @@ def test_replicas_that_are_killed_lose_nothing(on: Ground, tmp_path: Path) -> No
     assert len(outcome.account.lost) == 0
     assert outcome.failures == ()
     assert outcome.account.documents == 120
+
+
+async def _killed_in_secret(stage: Stage) -> None:
+    """A replica dies with calls in flight that nobody has counted."""
+    await stage.begin(stage.documents)
+    await stage.until_ended(10)
+    for replica in stage.replicas:
+        replica.child.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.kafka
+def test_a_call_that_is_paid_again_without_a_kill_is_a_failure(on: Ground, tmp_path: Path) -> None:
+    """Where nothing but kills happens, no more may be paid again than was in flight at them."""
+    trial = Trial(
+        scenario=Scenario(name="secret", play=_killed_in_secret, documents=40, replicas=1, only_kills=True),
+        mode="exactly_once",
+        seed=7,
+        documents=40,
+        settings={},
+        log_dir=tmp_path / "logs",
+    )
+    outcome = run(trial, on)
+    assert outcome.in_flight == 0
+    assert outcome.account.paid_again > 0
+    (failure,) = outcome.failures
+    assert "paid again" in failure
 
 
 @pytest.mark.kafka

@@ -114,6 +114,63 @@ async def test_order_is_kept_where_it_is_asked_for(wire: Wire, ordering: str, de
             assert ended <= began
 
 
+def _keyed(number: int, text: str = "") -> Record:
+    """A document of one of four keys."""
+    return Record(key=b"key-%d" % (number % 4), value=document(f"d{number}", f"Text {number}. {text}").value)
+
+
+def _assert_keys_are_in_order(found: Sequence[Outcome]) -> None:
+    """Each key's outcomes arrived in the order of its records, and none of their calls began before the last ended."""
+    keys: dict[int, list[Outcome]] = defaultdict(list)
+    for outcome in found:
+        keys[int(outcome.document_id[1:]) % 4].append(outcome)
+    for outcomes in keys.values():
+        places = [offset for _, offset in _places(outcomes)]
+        assert places == sorted(set(places))
+        for before, after in pairwise(outcomes):
+            assert str(before.fields["finished_at"]) <= str(after.fields["started_at"])
+
+
+@DELIVERIES
+async def test_a_restart_keeps_the_order_of_a_key(wire: Wire, provider: RehearsalProvider, delivery: str) -> None:
+    """A call of each key is cut, twice: the next life goes on with it, and then with what follows in its key."""
+    await wire.create_topics(partitions=2)
+    hanging = [*range(8, 12), *range(20, 24)]
+    await wire.produce(_keyed(n, "[[rehearse:hangx1]]" if n in hanging else "") for n in range(40))
+    settings = wire.settings(provider.base_url, mode="fused", ordering="key", delivery=delivery, drain_seconds=0)
+    for ended, asked in ((8, 12), (20, 28)):
+        async with serving(settings):
+
+            async def stand_still(asked: int = asked) -> bool:
+                return len(provider.calls) == asked
+
+            await wire.outcomes(ended)
+            await until(stand_still, what="a call of each key hangs")
+    async with serving(settings):
+        found = await wire.outcomes(40)
+    assert len(provider.calls) == 48
+    assert await wire.count("result") == 40
+    _assert_keys_are_in_order(found)
+
+
+@pytest.mark.kafka
+async def test_a_rebalance_keeps_the_order_of_a_key(kafka_wire: Wire) -> None:
+    """A second member takes partitions over amid the work of their keys, and gives them back."""
+    wire = kafka_wire
+    await wire.create_topics(partitions=4)
+    await wire.produce(map(_keyed, range(60)))
+    async with rehearsal_provider(RehearsalSettings(median_seconds=0.15, sigma=0.5)) as provider:
+        settings = wire.settings(provider.base_url, mode="fused", ordering="key", delivery="exactly_once")
+        async with serving(settings):
+            await wire.outcomes(10)
+            async with serving(settings):
+                await wire.produce(map(_keyed, range(60, 100)))
+                await wire.outcomes(70)
+            found = await wire.outcomes(100)
+    assert await wire.count("result") == 100
+    _assert_keys_are_in_order(found)
+
+
 async def test_a_lane_survives_a_failing_record(wire: Wire) -> None:
     """What is rejected ends too, in its turn, and the next of its key goes on."""
     await wire.create_topics()

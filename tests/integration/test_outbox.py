@@ -14,7 +14,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
 from consumer.errors import RecordRejected
-from consumer.kafka.connection import Broker
+from consumer.kafka.connection import Broker, committed_points
 from consumer.kafka.offsets import CommitPoint, Run, encode
 from consumer.kafka.outbox import AtLeastOnceOutbox
 from consumer.kafka.partitions import PartitionLife
@@ -213,3 +213,33 @@ async def test_a_transaction_of_unknown_end_is_made_up_for(kafka_wire: Wire, aft
     await outbox.close()
     assert [r.value async for r in wire.read(topic, count=4)] == [b"0", b"1", b"2", b"3"]
     assert await wire.committed() == 4
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("after", ["send", "send_offsets_to_transaction", "commit_transaction"])
+async def test_a_transaction_that_was_cut_in_a_rebalance_is_made_up_for_after_it(kafka_wire: Wire, after: str) -> None:
+    """The partition comes back: it is known for ours, its work goes on, and each outcome is there once."""
+    wire = kafka_wire
+    await wire.create_topics()
+    partition, topic = TopicPartition(wire.topics["input"], 0), wire.topics["result"]
+    broker = Broker(bootstrap_servers=wire.bootstrap_servers)
+    outbox = ExactlyOnceOutbox(broker=broker, group_id=f"{wire.name}.group", metrics=Metrics())
+    await outbox.take_over(partition, epoch=1)
+    life = PartitionLife(partition, epoch=1)
+    values = [b"0", b"1", b"2"]
+    publishing = []
+    for value in values:
+        outgoing = Outgoing(topic=topic, key=b"k", value=value, headers=[])
+        publishing.append(asyncio.create_task(outbox.publish(outgoing, ending=opened(life))))
+        await settled()
+        line = outbox._lines[partition]
+        line.producer = Cut(line.producer, after=after)
+        assert await outbox.commit([life], Member()) == []
+        stored = await committed_points(broker, f"{wire.name}.group", [partition])
+        assert life.is_at(stored.get(partition))
+        assert await outbox.commit([life], Member(partition)) == []
+    await asyncio.gather(*publishing)
+    await outbox.close()
+    assert await wire.count("result") == 3
+    assert [r.value async for r in wire.read(topic, count=3)] == values
+    assert await wire.committed() == 3

@@ -1,28 +1,45 @@
-"""What is said of a group that does not come to rest, and of a topic that is not there."""
+"""What is said of a group that does not come to rest, and of a topic that is not there; from where is read."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
 
 import pytest
 from aiokafka import TopicPartition
 from structlog.testing import capture_logs
 
+from consumer.kafka import assignment as assignment_module
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.commits import GroupCommitter
 from consumer.kafka.connection import Broker
+from consumer.kafka.offsets import CommitPoint
 from consumer.telemetry.metrics import Metrics
+from tests.fakes.timer import settled
 
 
 class Consumer:
-    """As much of aiokafka's as an assignment of nothing takes. `partitions` are the topic's, None when it is gone."""
+    """As much of aiokafka's as an assignment takes. `partitions` are the topic's, None when it is gone.
 
-    def __init__(self, partitions: set[int] | None) -> None:
+    Each partition of an assignment is to be read from what the group has committed, until it is sought elsewhere.
+    """
+
+    def __init__(self, partitions: set[int] | None, *assigned: TopicPartition) -> None:
         self._partitions = partitions
+        self._assigned = assigned
+        self.calls: list[tuple[object, ...]] = []
 
     def pause(self, *partitions: TopicPartition) -> None:
-        assert not partitions
+        assert partitions == self._assigned
+
+    def resume(self, partition: TopicPartition) -> None:
+        self.calls.append(("resume", partition))
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.calls.append(("seek", partition, offset))
 
     def assignment(self) -> frozenset[TopicPartition]:
-        return frozenset()
+        return frozenset(self._assigned)
 
     def subscription(self) -> frozenset[str]:
         return frozenset({"documents"})
@@ -70,3 +87,28 @@ async def test_a_topic_that_is_gone_is_said(partitions: set[int] | None, said: l
     with capture_logs() as logs:
         await _assignment(partitions).on_partitions_assigned([])
     assert [entry["event"] for entry in logs] == ["partitions.assigned", *said]
+
+
+async def test_a_partition_that_came_back_is_not_read_before_it_is_known_from_where(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would be read from its committed offset, below what is in work, as if its topic had been made anew."""
+    partition, may_answer = TopicPartition("documents", 0), asyncio.Event()
+
+    async def committed_points(*_: object) -> Mapping[TopicPartition, CommitPoint]:
+        await may_answer.wait()
+        return {partition: CommitPoint(5)}
+
+    monkeypatch.setattr(assignment_module, "committed_points", committed_points)
+    assignment = _assignment({0})
+    assignment.consumer = consumer = Consumer({0}, partition)
+    life = assignment.partitions.begin(partition, committed=CommitPoint(5))
+    life.offsets.opened(5)
+    taking_stock = asyncio.create_task(assignment.on_partitions_assigned([partition]))
+    await settled()
+    assignment.resume(life)  # as at the end of a rest, or when there is room again
+    await settled()
+    assert consumer.calls == []
+    may_answer.set()
+    await taking_stock
+    assert consumer.calls == [("seek", partition, 6), ("resume", partition)]

@@ -1,0 +1,310 @@
+"""What one round of transactions takes, and what becomes of a transaction of which the end is not known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+
+from consumer.errors import BrokerFault, RecordRejected
+from consumer.kafka import transactions
+from consumer.kafka.connection import Broker
+from consumer.kafka.offsets import CommitPoint, Run, encode
+from consumer.kafka.partitions import PartitionLife
+from consumer.kafka.records import Outgoing, Record
+from consumer.kafka.transactions import ExactlyOnceOutbox
+from consumer.telemetry.metrics import Metrics
+from tests.fakes.samples import record
+from tests.fakes.timer import settled
+
+PARTITION = TopicPartition("documents", 0)
+_MOST_TRANSACTIONS = 20
+
+
+@dataclass(kw_only=True)
+class _Cluster:
+    """A broker with one partition: what was published for good, and what the group has stored.
+
+    `loses` is what is cut at the next commit: the request before it has its effect, or the answer after it. Its client
+    is told so by `error`.
+    `meanwhile` happens during each commit. A batch of which a record is in `too_large` is refused.
+    """
+
+    stored: CommitPoint | None = None
+    published: list[bytes] = field(default_factory=list)
+    transactions: list[list[bytes]] = field(default_factory=list)
+    too_large: frozenset[bytes] = frozenset()
+    loses: str = ""
+    error: KafkaError = field(default_factory=lambda: KafkaConnectionError("the connection was cut"))
+    meanwhile: Callable[[], object] = lambda: None
+
+    def producer(self, **_: Any) -> _Producer:
+        return _Producer(self)
+
+    async def committed_points(self, *_: Any) -> Mapping[TopicPartition, CommitPoint]:
+        return {} if self.stored is None else {PARTITION: self.stored}
+
+
+class _Producer:
+    """A transactional producer on it."""
+
+    def __init__(self, cluster: _Cluster) -> None:
+        self._cluster = cluster
+        self._values: list[bytes] = []
+        self._point: CommitPoint | None = None
+        self.client = self
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def begin_transaction(self) -> None:
+        self._values, self._point = [], None
+
+    async def send(self, _topic: str, *, value: bytes, **_: Any) -> asyncio.Future[None]:
+        self._values.append(value)
+        sent = asyncio.get_running_loop().create_future()
+        sent.set_result(None)
+        return sent
+
+    async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, tuple[int, str]], _: str) -> None:
+        if self._cluster.too_large.intersection(self._values):
+            raise MessageSizeTooLargeError
+        self._point = CommitPoint(*offsets[PARTITION])
+
+    async def commit_transaction(self) -> None:
+        cluster = self._cluster
+        loses, cluster.loses = cluster.loses, ""
+        if loses != "request":
+            cluster.transactions.append(self._values)
+            cluster.published += self._values
+            cluster.stored = self._point
+        cluster.meanwhile()
+        await settled()
+        assert len(cluster.transactions) < _MOST_TRANSACTIONS, "one round goes on without end"
+        if loses:
+            raise cluster.error
+
+
+class _Member:
+    """A member of the group; `rebalancing` while it is not known whose the partition is."""
+
+    def __init__(self, *, rebalancing: bool = False) -> None:
+        self.rebalancing = rebalancing
+
+    def owns(self, _: TopicPartition) -> bool:
+        return not self.rebalancing
+
+    async def commit_offsets(self, _: Mapping[TopicPartition, CommitPoint]) -> None:
+        raise AssertionError("a transaction commits its offsets itself")
+
+
+class _Owner:
+    """Whoever has the partition: reads records and publishes what they end as."""
+
+    def __init__(self, outbox: ExactlyOnceOutbox, cluster: _Cluster) -> None:
+        self.outbox = outbox
+        self.cluster = cluster
+        self.life = PartitionLife(PARTITION, epoch=1)
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def reads(self) -> Record:
+        offset = self.life.offsets.next_offset or 0
+        self.life.offsets.opened(offset)
+        return replace(record(b"{}", offset=offset), topic=PARTITION.topic, partition=PARTITION.partition, epoch=1)
+
+    def ends(self, value: bytes, *, ending: Record | None = None) -> asyncio.Task[None]:
+        outgoing = Outgoing(topic="results", key=b"k", value=value, headers=[])
+        task = asyncio.create_task(self.outbox.publish(outgoing, ending=ending or self.reads()))
+        self.tasks.append(task)
+        return task
+
+    async def commits(self, member: _Member | None = None) -> Sequence[PartitionLife]:
+        await settled()
+        over = await self.outbox.commit([self.life], member or _Member())
+        await settled()
+        return over
+
+
+@pytest.fixture
+async def owner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Owner]:
+    cluster = _Cluster()
+    monkeypatch.setattr(transactions, "AIOKafkaProducer", cluster.producer)
+    monkeypatch.setattr(transactions, "committed_points", cluster.committed_points)
+    monkeypatch.setattr(transactions, "_PAUSE_SECONDS", 0)
+    outbox = ExactlyOnceOutbox(broker=Broker(bootstrap_servers="nowhere:1"), group_id="g", metrics=Metrics())
+    await outbox.take_over(PARTITION, epoch=1)
+    owner = _Owner(outbox, cluster)
+    yield owner
+    await outbox.close()
+    await asyncio.gather(*owner.tasks, return_exceptions=True)
+
+
+async def test_a_round_takes_what_had_finished_when_it_began(owner: _Owner) -> None:
+    """What finishes meanwhile is the next round's: else one round goes on for as long as there is work."""
+    owner.cluster.meanwhile = lambda: owner.ends(b"later")
+    first, second = owner.ends(b"first"), owner.ends(b"second")
+    assert await owner.commits() == []
+    assert owner.cluster.transactions == [[b"first", b"second"]]
+    assert first.done()
+    assert second.done()
+    owner.ends(b"third")
+    await owner.commits()
+    assert owner.cluster.transactions[1:] == [[b"later", b"third"]]
+
+
+async def test_a_round_of_records_without_outcomes_is_one_transaction(owner: _Owner) -> None:
+    """Tombstones and what is passed over end without one, and the offset moves on during each transaction too."""
+
+    def tombstone() -> None:
+        owner.life.ended(owner.reads().offset)
+
+    tombstone()
+    owner.cluster.meanwhile = tombstone
+    await owner.commits()
+    assert owner.cluster.transactions == [[]]
+    assert owner.cluster.stored == CommitPoint(1)
+
+
+async def test_a_round_tries_again_with_what_it_has(owner: _Owner) -> None:
+    """A transaction that failed is made up for at once, and what has finished meanwhile waits for its own round."""
+    owner.cluster.loses = "request"
+    owner.cluster.meanwhile = lambda: owner.ends(b"later")
+    owner.ends(b"first")
+    await owner.commits()
+    assert owner.cluster.transactions == [[b"first"]]
+
+
+async def test_the_records_of_a_refused_batch_are_tried_one_by_one(owner: _Owner) -> None:
+    """Those that came with the one that is too large, and no others: they go together again."""
+    owner.cluster.too_large = frozenset({b"large"})
+    owner.cluster.meanwhile = lambda: owner.ends(b"later")
+    owner.ends(b"first")
+    large = owner.reads()
+    rejected = owner.ends(b"large", ending=large)
+    owner.ends(b"last")
+    await owner.commits()
+    assert owner.cluster.transactions == [[b"first"], [b"last"]]
+    assert isinstance(rejected.exception(), RecordRejected)
+    assert owner.life.committed == CommitPoint(1, encode(1, [Run(2, 3)]))
+    owner.ends(b"dead letter", ending=large)
+    await owner.commits()
+    assert owner.cluster.transactions[2:] == [[b"later", b"later", b"dead letter"]]
+
+
+async def test_a_rejected_record_alone_is_no_endless_round(owner: _Owner) -> None:
+    """Its dead letter finishes while the round goes on, and is the next one's."""
+    owner.cluster.too_large = frozenset({b"large"})
+    large = owner.reads()
+    rejected = owner.ends(b"large", ending=large)
+    await owner.commits()
+    assert isinstance(rejected.exception(), RecordRejected)
+    assert owner.cluster.published == []
+    owner.ends(b"dead letter", ending=large)
+    await owner.commits()
+    assert owner.cluster.published == [b"dead letter"]
+    assert owner.cluster.stored == CommitPoint(1)
+
+
+@pytest.mark.parametrize("loses", ["request", "answer"])
+async def test_a_partition_that_came_back_after_a_lost_answer_is_kept(owner: _Owner, loses: str) -> None:
+    """A rebalance begins amid a transaction of unknown end: the work goes on, and each outcome is there once."""
+    owner.ends(b"before")
+    await owner.commits()
+    owner.cluster.loses = loses
+    owner.ends(b"cut")
+    in_flight = owner.reads()
+    assert await owner.commits(_Member(rebalancing=True)) == []
+    assert owner.cluster.published == [b"before", b"cut"][: 1 if loses == "request" else 2]
+    assert owner.life.is_at(owner.cluster.stored), "nobody else has touched it"
+    owner.ends(b"in flight", ending=in_flight)
+    assert await owner.commits() == []
+    assert owner.cluster.published == [b"before", b"cut", b"in flight"]
+    assert owner.cluster.stored == owner.life.committed == CommitPoint(3)
+    assert all(task.done() and not task.cancelled() for task in owner.tasks)
+    assert await owner.commits() == []
+    assert owner.cluster.published == [b"before", b"cut", b"in flight"]
+
+
+async def test_an_answer_that_is_lost_twice_repeats_nothing(owner: _Owner) -> None:
+    """Nor does a second rebalance before the end of the transaction was asked for."""
+    owner.ends(b"a")
+    owner.cluster.loses = "answer"
+    await owner.commits(_Member(rebalancing=True))
+    for _ in range(2):
+        assert owner.life.is_at(owner.cluster.stored)
+        assert await owner.commits(_Member(rebalancing=True)) == []
+    owner.ends(b"b")
+    owner.cluster.loses = "answer"
+    assert await owner.commits() == []
+    assert owner.cluster.published == [b"a", b"b"]
+    assert owner.life.committed == owner.cluster.stored == CommitPoint(2)
+
+
+@pytest.mark.parametrize("loses", ["request", "answer"])
+async def test_a_partition_that_another_has_committed_meanwhile_is_not_kept(owner: _Owner, loses: str) -> None:
+    """Neither what was committed nor what was tried: whatever waits here is somebody else's."""
+    owner.cluster.loses = loses
+    late = owner.ends(b"cut")
+    await owner.commits(_Member(rebalancing=True))
+    owner.cluster.stored = CommitPoint(5)
+    assert not owner.life.is_at(owner.cluster.stored)
+    assert await owner.commits() == [owner.life]
+    assert not late.done()
+
+
+async def test_a_rejected_record_is_not_taken_for_ended(owner: _Owner) -> None:
+    """The point of its transaction counted it as ended; if that is stored, another owner has ended it."""
+    owner.cluster.too_large = frozenset({b"large"})
+    owner.ends(b"large")
+    await owner.commits(_Member(rebalancing=True))
+    owner.cluster.stored = CommitPoint(1)
+    assert not owner.life.is_at(owner.cluster.stored)
+    assert await owner.commits() == [owner.life]
+
+
+async def test_a_map_that_is_full_tells_nothing_and_loses_nothing(
+    owner: _Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the point is the same before and after, outcomes of unknown end are sent again."""
+    owner.reads()
+    owner.ends(b"a")
+    await owner.commits()
+    assert owner.life.committed is not None
+    monkeypatch.setattr(owner.life.offsets, "committable", lambda **_: owner.life.committed)
+    owner.cluster.loses = "request"
+    owner.ends(b"b")
+    await owner.commits(_Member(rebalancing=True))
+    assert owner.life.is_at(owner.cluster.stored)
+    await owner.commits()
+    assert owner.cluster.published == [b"a", b"b"]
+
+
+async def test_a_producer_that_the_broker_has_forgotten_is_replaced(owner: _Owner) -> None:
+    """Its client only says that something unexpected happened: it may have been idle for a week."""
+    owner.cluster.error = KafkaError("Unexpected error during batch delivery")
+    for value in (b"a", b"b"):
+        owner.ends(value)
+        owner.cluster.loses = "request"
+        assert await owner.commits() == []
+    assert owner.cluster.published == [b"a", b"b"]
+
+
+async def test_a_producer_that_fails_anew_stops_the_service(owner: _Owner) -> None:
+    """What is unexpected twice, with a new producer, is for a person to see."""
+
+    def again() -> None:
+        owner.cluster.loses = "request"
+
+    again()
+    owner.cluster.error, owner.cluster.meanwhile = KafkaError("Unexpected error during batch delivery"), again
+    owner.ends(b"a")
+    with pytest.raises(BrokerFault, match="Unexpected"):
+        await owner.commits()
