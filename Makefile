@@ -27,7 +27,7 @@ demo: setup ## Broker, model, consumer and real documents on this machine (MODEL
 	@$(BIN)/python -m deploy.local.demo $(if $(MODEL),--model $(MODEL))
 
 test: setup ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # most of them wait for a broker or a process most of the time
 
 lint: setup ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
