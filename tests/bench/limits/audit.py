@@ -47,6 +47,7 @@ class Waits:
     """How long documents have waited, in seconds."""
 
     median: float
+    worst: float
     worst_large: float
 
 
@@ -174,7 +175,7 @@ def document_waits(order: Sequence[str], calls: Iterable[Call], *, readable: int
     watched = [waited[name] for name in large]
     if not watched:
         raise NothingToAuditError("no document is large")
-    return Waits(median=median(waited.values()), worst_large=max(watched))
+    return Waits(median=median(waited.values()), worst=max(waited.values()), worst_large=max(watched))
 
 
 @dataclass(frozen=True, kw_only=True)
