@@ -86,6 +86,8 @@ class Lane:
         Else one for which the provider is never well would be the next to be tried for ever, and nobody would find
         out that it answers others.
         """
+        oldest = min((*places, *(waiter.number for waiter in self.waiters)), default=0)
+        self._behind = {place: turn for place, turn in self._behind.items() if place >= oldest}  # others have ended
         self._behind.update((place, next(self._turns)) for place in places)
         if any(waiter.number in places for waiter in self.waiters):
             self._sort()

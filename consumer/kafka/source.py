@@ -169,6 +169,9 @@ class Source:
         while left and (remaining := deadline - time.monotonic()) > 0:
             _, left = await asyncio.wait(left, timeout=min(remaining, _DRAIN_LOOK_SECONDS))
             meanwhile()
+        if left:  # some may have all that they need, and wait for nothing but to be committed
+            await self._assignment.commit_at_last()
+            _, left = await asyncio.wait(left, timeout=_DRAIN_LOOK_SECONDS)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)

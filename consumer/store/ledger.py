@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -48,6 +49,7 @@ class Ledger:
         self._member = member
         self._rows: dict[str, Entry] | None = None
         self._is_shared = False
+        self._one_at_a_time = threading.Lock()  # whoever closes it may come while another thread still writes
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._connection = self._opened()
@@ -63,17 +65,19 @@ class Ledger:
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Keep this instead of what was there."""
-        self._notice_others()
-        with self._connection:
-            self._connection.executemany(
-                "insert or replace into spent values (?, ?, ?, ?)",
-                [(self._member, window, began_at, str(usd)) for window, began_at, usd in entries],
-            )
-        self._rows = {**(self._rows or {}), **{entry[0]: entry for entry in entries}}
+        with self._one_at_a_time:
+            self._notice_others()
+            with self._connection:
+                self._connection.executemany(
+                    "insert or replace into spent values (?, ?, ?, ?)",
+                    [(self._member, window, began_at, str(usd)) for window, began_at, usd in entries],
+                )
+            self._rows = {**(self._rows or {}), **{entry[0]: entry for entry in entries}}
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        with self._one_at_a_time:
+            self._connection.close()
 
     def _present_rows(self) -> dict[str, Entry]:
         rows = self._connection.execute("select window, began_at, usd from spent where member = ?", (self._member,))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from consumer.admission.admission import Admission, CircuitOpened
 from consumer.admission.budget import Budget
-from consumer.admission.lane import Waiter
+from consumer.admission.lane import Lane, Waiter
 from consumer.admission.limits import Ask, Limits, MinuteLimits
 from consumer.admission.permit import Permit
 from consumer.admission.quota import Quota
@@ -1121,6 +1121,14 @@ async def test_a_failing_model_beside_one_that_is_well_stops_no_reading() -> Non
     await desk.call(model="b")
     assert desk.admission.pause_reason() is None
     await desk.close()
+
+
+def test_what_failed_once_is_not_remembered_for_ever() -> None:
+    """Of a model that never answers, the documents that have ended at another one are forgotten."""
+    lane = Lane(model="m", shared=(), learned=())
+    for place in range(100):
+        lane.put_behind(place)
+    assert len(lane._behind) == 1
 
 
 async def test_reading_goes_on_when_all_who_wait_were_tried_in_vain() -> None:

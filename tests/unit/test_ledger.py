@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -154,3 +155,30 @@ async def test_a_keeper_that_dies_stops_the_service(tmp_path: Path, monkeypatch:
         await keeper.close()
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         ledger.read()
+
+
+def test_a_close_waits_for_the_thread_that_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop may come in the middle of it; the second writer would take the first one's rows for somebody else's."""
+    ledger = Ledger(folder=tmp_path, member="g")
+    ledger.read()
+    looks: list[int] = []
+    go_on, look = threading.Event(), ledger._notice_others
+
+    def slow_look() -> None:
+        looks.append(len(looks))
+        go_on.wait(timeout=10)
+        look()
+
+    monkeypatch.setattr(ledger, "_notice_others", slow_look)
+    with structlog.testing.capture_logs() as logs:
+        writers = [threading.Thread(target=ledger.write, args=(ENTRIES,)) for _ in range(2)]
+        for writer in writers:
+            writer.start()
+        writers[1].join(timeout=0.1)
+        assert looks == [0]
+        go_on.set()
+        for writer in writers:
+            writer.join()
+    ledger.close()
+    assert looks == [0, 1]
+    assert logs == []

@@ -178,3 +178,18 @@ async def test_what_holds_the_commit_back_is_named_once(monkeypatch: pytest.Monk
     assert [(entry["event"], entry["source"]) for entry in logs] == [("record.stuck", "documents/0@4")]
     desk.may_end.set()
     await settled()
+
+
+async def test_a_drain_commits_before_it_cuts_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some records may have all that they need, and wait for nothing but their transaction."""
+    desk = Desk()
+    desk.may_end.clear()
+    desk.source._assignment.partitions.begin(P0)
+    await desk.hand(1, 2)
+
+    async def commit() -> None:
+        desk.may_end.set()
+
+    monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
+    assert await desk.source.drain(seconds=0) == []
+    assert desk.worked_on == [1, 2]
