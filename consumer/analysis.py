@@ -138,7 +138,7 @@ class Analyzer:
         """Ask about the text as a whole; where it is too large, about less of it at a time. The answer is kept."""
 
         async def keep_said(said: Said) -> PaidStep:
-            return await keep(PaidStep(outputs=said.outputs, models=dict.fromkeys(said.outputs, said.model)))
+            return await keep(PaidStep(outputs=said.outputs, models=dict.fromkeys(said.outputs, str(said.model))))
 
         request = step.request(text, service_tier=question.tier)
         if not self._is_to_be_cut(step, text):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -21,11 +20,21 @@ import tenacity
 from consumer.admission.admission import Admission, CircuitOpened
 from consumer.admission.limits import Ask
 from consumer.admission.permit import Permit
+from consumer.call_accounting import CallAccounting
 from consumer.contracts import DeadLetterReason, Usage
-from consumer.errors import AttemptFailed, DocsluiceError, RateLimited, RecordRejected
+from consumer.errors import (
+    AttemptFailed,
+    CallRefused,
+    DocsluiceError,
+    ProviderMisconfigured,
+    RateLimited,
+    RecordRejected,
+)
+from consumer.fault_attribution import Blame, CallHistory, Verdict, Way
 from consumer.llm.chat import Answer, ChatClient, ChatRequest
 from consumer.llm.estimate import USUAL_BYTES_PER_TOKEN, TokenEstimator
 from consumer.llm.pricing import PriceList
+from consumer.model_ref import ModelRef
 from consumer.spending import Spending
 from consumer.telemetry.logs import Throttle
 from consumer.telemetry.metrics import Metrics
@@ -46,67 +55,23 @@ async def _at_once() -> None:
     """Hold nobody."""
 
 
-class Pulse:
-    """Counts by model the calls that were answered, to tell one document's bad luck from everybody's."""
-
-    def __init__(self) -> None:
-        self.beats: Counter[str] = Counter()
-
-
-class Patience:
-    """How often one question about one document may fail.
-
-    A failure counts against the document only when its model has answered others since the one before it: in an outage
-    a document waits, for as long as it takes, and never becomes a dead letter. So the first never counts, for that is
-    how an outage begins.
-    """
-
-    def __init__(self, *, max_attempts: int, pulse: Pulse) -> None:
-        self._left = max_attempts
-        self._pulse = pulse
-        self._beats_when_failed: dict[str, int] = {}
-        self._beats_when_refused: dict[str, int] = {}
-        self._is_odd = False
-
-    def failed(self, fault: AttemptFailed, *, model: str, is_failing: bool) -> None:
-        """Take note of a failure; `is_failing` when the model is known to fail everybody."""
-        beats = self._pulse.beats[model]
-        if fault.blames_document and not is_failing and beats > self._beats_when_failed.get(model, beats):
-            self._left -= 1
-        self._beats_when_failed[model] = beats
-
-    def refused(self, fault: RateLimited, *, model: str) -> None:
-        """Take note of a refusal, and of whether it has anything to do with other calls.
-
-        Where others were answered since the one before it, it has not: then this question pauses, and nobody else.
-        After that it is to be the first after a pause once more, or a large one would never find enough left.
-        """
-        beats = self._pulse.beats[model]
-        if beats > self._beats_when_refused.setdefault(model, beats):
-            del self._beats_when_refused[model]
-            self._is_odd, fault.holds_others = True, False
-        fault.teaches = not self._is_odd
-
-    def is_exhausted(self, _state: tenacity.RetryCallState) -> bool:
-        """Whether to give up; a tenacity stop."""
-        return self._left <= 0
-
-
 @dataclass(slots=True, kw_only=True)
 class _Course:
     """One question's way through its attempts."""
 
     request: ChatRequest
     spending: Spending
-    patience: Patience
-    too_small: dict[str, RecordRejected] = field(default_factory=dict)
-    """Models that have said that the document is too large for them."""
-    asked: str = ""
+    blame: Blame
+    asked: ModelRef
     """The model that was asked last."""
+    too_small: set[ModelRef] = field(default_factory=set)
+    """Models that have said that the document is too large for them."""
+    closed: set[ModelRef] = field(default_factory=set)
+    """Models that refuse all calls, and have answered none in this run."""
 
-    def models(self) -> list[str]:
+    def models(self) -> list[ModelRef]:
         """Those that may still be asked, first choice first."""
-        return [model for model in self.request.models if model not in self.too_small]
+        return [model for model in self.request.models if model not in self.too_small | self.closed]
 
 
 class Asker:
@@ -123,22 +88,21 @@ class Asker:
         prices: PriceList,
         metrics: Metrics,
         max_attempts: int,
-        context_tokens: Mapping[str, int] | None = None,
+        context_tokens: Mapping[ModelRef, int] | None = None,
         until_it_is_of_use: Callable[[], Awaitable[None]] = _at_once,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._admission = admission
-        self._prices = prices
         self._metrics = metrics
         self._max_attempts = max_attempts
         self._context_tokens = context_tokens or {}
         self._until_it_is_of_use = until_it_is_of_use
         self._sleep = sleep
         self._estimator = TokenEstimator()
-        self._pulse = Pulse()
+        self._accounting = CallAccounting(prices=prices, estimator=self._estimator, metrics=metrics)
+        self._history = CallHistory()
         self._complaints = Throttle(seconds=10.0)
-        self._unpriced: set[str] = set()
 
     async def ask(self, request: ChatRequest, spending: Spending, *, keep: Callable[[Answer], Awaitable[T]]) -> T:
         """Attempt until an answer comes, and give it to `keep`. What it took is added to `spending`, also if it fails.
@@ -151,13 +115,14 @@ class Asker:
             ServiceFault: the provider will take no request at all.
             Exception: what `keep` raises.
         """
-        patience = Patience(max_attempts=self._max_attempts, pulse=self._pulse)
-        course = _Course(request=request, spending=spending, patience=patience)
+        place = spending.keep_place(self._admission.take_place)
+        blame = Blame(history=self._history, max_attempts=self._max_attempts, document=place)
+        course = _Course(request=request, spending=spending, blame=blame, asked=request.model)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(AttemptFailed),
             wait=_pause_seconds,
-            stop=patience.is_exhausted,
-            before_sleep=lambda state: self._note_retry(request, state),
+            stop=lambda _state: blame.is_exhausted,
+            before_sleep=lambda state: self._note_retry(course, state),
             sleep=self._sleep,
             reraise=True,
         )
@@ -166,13 +131,13 @@ class Asker:
         except AttemptFailed as fault:
             raise rejected(
                 DeadLetterReason.ATTEMPTS_EXHAUSTED,
-                f"{self._max_attempts} attempts failed while other calls succeeded; the last: {fault}",
+                f"{spending.attempts} attempts failed while other calls succeeded; the last: {fault}",
                 request.to(course.asked),
             ) from fault
 
     def expected_cost_usd(self, request: ChatRequest) -> Decimal:
         """What one call of the first choice is expected to cost, as far as that is known from calls before it."""
-        return self._prices.cost_usd(request.model, self._estimator.least(request)) or Decimal(0)
+        return self._accounting.expected_cost_usd(request.model, self._estimator.least(request))
 
     def room_bytes(self, request: ChatRequest) -> int | None:
         """How much input the roomiest model of the chain takes in such a call, as far as its limits are known.
@@ -193,7 +158,7 @@ class Asker:
         most = max(self._most_input_tokens(model, output_tokens=output_tokens) for model in request.models)
         return request.input_bytes <= most * USUAL_BYTES_PER_TOKEN
 
-    def _most_input_tokens(self, model: str, *, output_tokens: int) -> float:
+    def _most_input_tokens(self, model: ModelRef, *, output_tokens: int) -> float:
         ask = Ask(model=model, usage=Usage(output_tokens=output_tokens))
         context = self._context_tokens.get(model, math.inf)
         return min(self._admission.most_input_tokens(ask), context - output_tokens)
@@ -208,10 +173,27 @@ class Asker:
                     return await keep(await self._call(request, permit, course))
             except CircuitOpened:
                 continue
+            except CallRefused as refusal:
+                if not refusal.is_worlds or not self._go_on_without(request.model, refusal, course):
+                    raise
             except RecordRejected as rejection:
                 if rejection.reason is not DeadLetterReason.TOO_LARGE or course.models() == [request.model]:
                     raise
-                course.too_small[request.model] = rejection
+                course.too_small.add(request.model)
+
+    def _go_on_without(self, model: ModelRef, refusal: CallRefused, course: _Course) -> bool:
+        """Whether to ask another model at once, since this one refuses all calls.
+
+        Raises:
+            ProviderMisconfigured: no model of the chain has answered anybody in this run, and all of them refuse.
+        """
+        log.error("provider.refuses", model=str(model), remedy=refusal.remedy, error=refusal.cause)
+        if self._history.has_answered(model):
+            return False  # it will again, once somebody has seen to it
+        if course.models() == [model]:
+            raise ProviderMisconfigured(f"{refusal.remedy}: {refusal.cause}") from refusal
+        course.closed.add(model)
+        return True
 
     async def _hold(self, permit: Permit) -> None:
         """Behind admission, for those who were queued there already when answers came to be of no use."""
@@ -247,7 +229,7 @@ class Asker:
             model=request.model,
             usage=estimate,
             output_bound=request.sampling.max_output_tokens,
-            cost_usd=self._prices.cost_usd(request.model, estimate) or Decimal(0),
+            cost_usd=self._accounting.expected_cost_usd(request.model, estimate),
             alternatives=tuple(other.model for other, _ in fitting if other.model != request.model),
             place=course.spending.keep_place(self._admission.take_place),
         )
@@ -263,68 +245,60 @@ class Asker:
 
     async def _call(self, request: ChatRequest, permit: Permit, course: _Course) -> Answer:
         course.asked = request.model
+        way, started = (request.model, request.step), time.monotonic()
+        call = self._history.sent(way)
         course.spending.invest(1)
-        started = time.monotonic()
         try:
             answer = await self._client.ask(request)
         except DocsluiceError as fault:
             course.spending.invest(-1)
-            self._count_failure(request, fault, course.spending)
-            if isinstance(fault, RateLimited):
-                course.patience.refused(fault, model=request.model)
+            self._accounting.failed(request, fault, course.spending)
+            self._attribute(fault, way, call, course.blame)
             permit.failed(fault)
             if isinstance(fault, AttemptFailed):
-                is_failing = self._admission.is_failing(request.model)
-                course.patience.failed(fault, model=request.model, is_failing=is_failing)
-                fault.waits_in_queue = is_failing or (fault.holds_others and not fault.blames_document)
+                self._judge_failure(fault, way, course.blame)
+            if isinstance(fault, CallRefused) and fault.is_worlds is False:
+                raise rejected(fault.reason, str(fault), request) from fault
             raise
-        self._metrics.llm_request_duration_seconds.labels(task=request.step, model=request.model).observe(
-            time.monotonic() - started
-        )
+        finally:
+            self._history.ended(way, call)
+        self._history.answered(way, call)
+        self._metrics.observe_call(task=request.step, model=request.model, seconds=time.monotonic() - started)
         return self._count_and_judge(request, answer, permit, course.spending)
+
+    def _attribute(self, fault: DocsluiceError, way: Way, call: int, blame: Blame) -> None:
+        """Find out whose fault it is, as far as admission has to know before it hears of the call's end."""
+        match fault:
+            case RateLimited():
+                blame.rate_limited(fault, way=way)
+            case CallRefused():
+                verdict = blame.refused(fault, way=way, call=call)
+                fault.is_worlds = None if verdict is Verdict.OPEN else verdict is Verdict.WORLD
+            case RecordRejected():
+                self._history.answered(way, call)  # the provider is well: it has judged this document
+
+    def _judge_failure(self, fault: AttemptFailed, way: Way, blame: Blame) -> None:
+        """Find out what the failure means for the document, now that admission knows of it."""
+        is_failing = self._admission.is_failing(way[0])
+        if not isinstance(fault, CallRefused | RateLimited):
+            blame.failed(fault, way=way, is_failing=is_failing)
+        fault.waits_in_queue = is_failing or (fault.holds_others and not fault.blames_document)
 
     def _count_and_judge(self, request: ChatRequest, answer: Answer, permit: Permit, spending: Spending) -> Answer:
         """Count what was used before anything else: a refusal is paid for as well."""
-        self._pulse.beats[request.model] += 1
-        if answer.usage is not None:
-            self._estimator.learn(request, answer.usage)
         permit.said(answer.limits)
         rejection = _judge(request, answer)
         outcome = rejection.reason.value if rejection else "ok"
-        cost = self._count_usage(request, answer.usage or Usage(), outcome, spending)
+        cost = self._accounting.answered(request, answer, outcome=outcome, spending=spending)
+        if answer.usage is not None:
+            self._estimator.learn(request, answer.usage)
         permit.answered(answer.usage, cost_usd=cost)
         if rejection:
             raise rejection
         return replace(answer, model=request.model)
 
-    def _count_usage(self, request: ChatRequest, usage: Usage, outcome: str, spending: Spending) -> Decimal:
-        labels = {"task": request.step, "model": request.model}
-        cost = self._prices.cost_usd(request.model, usage)
-        if cost is None and request.model not in self._unpriced:
-            self._unpriced.add(request.model)
-            log.info("price.unknown", model=request.model, remedy="its calls are counted as free; see DOCSLUICE_PRICES")
-        spending.count_call(usage=usage, cost_usd=cost or Decimal(0))
-        self._metrics.llm_requests_total.labels(**labels, outcome=outcome).inc()
-        self._metrics.llm_cost_usd_total.labels(**labels, outcome=outcome).inc(float(cost or 0))
-        for direction, tokens in (
-            ("input", usage.input_tokens),
-            ("output", usage.output_tokens),
-            ("cached_input", usage.cached_tokens),
-        ):
-            self._metrics.llm_tokens_total.labels(**labels, direction=direction).inc(tokens)
-        return cost or Decimal(0)
-
-    def _count_failure(self, request: ChatRequest, fault: DocsluiceError, spending: Spending) -> None:
-        """A call without an answer."""
-        outcome = fault.outcome if isinstance(fault, AttemptFailed) else type(fault).__name__
-        if isinstance(fault, RecordRejected):
-            outcome = fault.reason.value
-            self._pulse.beats[request.model] += 1  # the provider is well: it has judged this document
-        spending.count_call(usage=Usage(), cost_usd=Decimal(0))
-        spending.note_failure()
-        self._metrics.llm_requests_total.labels(task=request.step, model=request.model, outcome=outcome).inc()
-
-    def _note_retry(self, request: ChatRequest, state: tenacity.RetryCallState) -> None:
+    def _note_retry(self, course: _Course, state: tenacity.RetryCallState) -> None:
+        request = course.request
         fault = state.outcome.exception() if state.outcome else None
         if not isinstance(fault, AttemptFailed):
             return
@@ -332,12 +306,11 @@ class Asker:
         silenced = self._complaints.silenced(fault.outcome)
         if silenced is not None:
             log.warning(
-                # Up to the first colon; behind it are the provider's words, and some providers echo the prompt.
                 "provider.failing",
                 outcome=fault.outcome,
                 task=request.step,
-                model=request.model,
-                error=str(fault).partition(":")[0],
+                model=str(course.asked),
+                error=fault.cause,
                 not_shown=silenced,
             )
 
@@ -367,6 +340,12 @@ def _judge(request: ChatRequest, answer: Answer) -> RecordRejected | None:
     if answer.finish_reason == "content_filter":
         return rejected(DeadLetterReason.CONTENT_FILTERED, "the provider's content filter cut the answer", request)
     if answer.finish_reason == "length":
-        bound = request.sampling.max_output_tokens or "the model's own bound"
-        return rejected(DeadLetterReason.TRUNCATED, f"the answer was cut at max_output_tokens ({bound})", request)
+        return rejected(DeadLetterReason.TRUNCATED, _why_cut(request, answer), request)
     return None
+
+
+def _why_cut(request: ChatRequest, answer: Answer) -> str:
+    bound = request.sampling.max_output_tokens or "the model's own bound"
+    thinking = answer.usage.reasoning_tokens if answer.usage else 0
+    spent = f"; {thinking} tokens of it went into thinking" if thinking else ""
+    return f"the answer was cut at max_output_tokens ({bound}){spent}"

@@ -14,7 +14,7 @@ from consumer.kafka.probe import missing_topics
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, client_of, shared_limits_of, steps_store_of, topics_of
+from consumer.parts import broker_of, shared_limits_of, steps_store_of, topics_of
 from consumer.settings import Settings, unknown_variables
 from consumer.store.ledger import Ledger
 from consumer.store.opening import place_of_steps

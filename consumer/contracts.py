@@ -12,7 +12,15 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 Headers: TypeAlias = Sequence[tuple[str, bytes]]
 """Kafka record headers in order; a name may occur more than once."""
@@ -71,17 +79,30 @@ class DocumentEvent(_Contract):
 
 
 class Usage(_Contract):
-    """Tokens that one document used, all its attempts together. `cached_tokens` are part of `input_tokens`."""
+    """Tokens that one document used, all its attempts together.
+
+    `cached_tokens` are part of `input_tokens`, `reasoning_tokens` of `output_tokens`. The latter are written only where
+    there are any: readers of before know nothing of them.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, int]:
+        written: dict[str, int] = write(self)
+        if not self.reasoning_tokens:
+            del written["reasoning_tokens"]
+        return written
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
         )
 
 

@@ -114,6 +114,7 @@ def _counted(earlier: dict[str, bytes]) -> dict[str, str]:
 
 def _described(failure: Failure) -> dict[str, str]:
     error = failure.error
+    model = error.model if isinstance(error, RecordRejected) else None
     fields = {
         "group": failure.group_id,
         "stage": failure.stage.value,
@@ -125,7 +126,8 @@ def _described(failure: Failure) -> dict[str, str]:
         "attempts": str(failure.attempts),
         "last_failed_at": rfc3339(failure.failed_at),
         "pipeline_version": failure.pipeline_version,
-        "model": (error.model or "") if isinstance(error, RecordRejected) else "",
+        "model": str(model or ""),
+        "provider": model.provider if model else "",
     }
     return {name: value for name, value in fields.items() if value}
 

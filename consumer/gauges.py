@@ -39,7 +39,7 @@ class Gauges:
             self._metrics.admission_limit.labels(constraint=constraint).set(limit)
             self._metrics.admission_available.labels(constraint=constraint).set(available)
         for model, is_open in admission.circuits().items():
-            self._metrics.circuit_open.labels(model=model).set(is_open)
+            self._metrics.circuit_open.labels(provider=model.provider, model=str(model)).set(is_open)
         for window, ratio in admission.budget_spent_ratios().items():
             self._metrics.budget_spent_ratio.labels(window=window).set(ratio)
 

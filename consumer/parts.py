@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dotenv import dotenv_values
+
 from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Limits, MinuteLimits
+from consumer.errors import ConfigurationError
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.connection import Broker
 from consumer.kafka.source import Subscription
-from consumer.llm.client import OpenAIChatClient
+from consumer.llm.credentials import Credentials, KeyCommand, KeyFile, StaticKey
 from consumer.llm.pipeline_file import PipelineFile
-from consumer.settings import Settings
+from consumer.llm.pricing import PriceRules, Prices, is_price_rule, load_own_prices
+from consumer.llm.provider import Provider
+from consumer.llm.provider_entry import ProviderEntry
+from consumer.llm.steps import Step
+from consumer.model_ref import DEFAULT_PROVIDER
+from consumer.settings import ENV_FILE, Settings
 from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
 from consumer.store.steps import StepStore
@@ -32,14 +44,89 @@ def broker_of(settings: Settings) -> Broker:
     )
 
 
-def client_of(settings: Settings) -> OpenAIChatClient:
-    """The model client."""
-    return OpenAIChatClient(
-        api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
-        base_url=settings.openai_base_url,
-        request_timeout_seconds=settings.request_timeout_seconds,
-        max_connections=settings.concurrency.ceiling,
+def providers_of(settings: Settings, file: PipelineFile, steps: Sequence[Step]) -> dict[str, Provider]:
+    """The providers that the steps' models are at, by name.
+
+    Raises:
+        ConfigurationError: a sentence for each whose key cannot be had.
+    """
+    found: dict[str, Provider] = {}
+    problems: list[str] = []
+    for name in sorted({model.provider for step in steps for model in step.models}):
+        try:
+            found[name] = _provider(name, settings, file)
+        except ValueError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise ConfigurationError(problems)
+    return found
+
+
+def _provider(name: str, settings: Settings, file: PipelineFile) -> Provider:
+    if name == DEFAULT_PROVIDER:
+        return _default_provider(settings)
+    entry = file.providers[name]
+    return Provider(
+        name=name,
+        base_url=entry.base_url,
+        credentials=_credentials(entry, where=f"{file.name}: providers.{name}"),
+        headers=entry.headers,
+        azure_api_version=entry.azure.api_version if entry.azure else None,
+        request_timeout_seconds=entry.timeout_seconds or settings.request_timeout_seconds,
     )
+
+
+def _default_provider(settings: Settings) -> Provider:
+    credentials: Credentials | None = None
+    if settings.openai_api_key is not None:
+        credentials = StaticKey(settings.openai_api_key.get_secret_value())
+    elif settings.openai_api_key_file is not None:
+        credentials = KeyFile(settings.openai_api_key_file)
+    elif settings.openai_api_key_command is not None:
+        credentials = KeyCommand(settings.openai_api_key_command)
+    elif settings.openai_base_url is None:
+        raise ValueError(
+            "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, "
+            "llama.cpp)"
+        )
+    return Provider(
+        base_url=settings.openai_base_url,
+        credentials=credentials or StaticKey(None),
+        request_timeout_seconds=settings.request_timeout_seconds,
+    )
+
+
+def _credentials(entry: ProviderEntry, *, where: str) -> Credentials:
+    if entry.api_key_file is not None:
+        return KeyFile(Path(entry.api_key_file))
+    if entry.api_key_command is not None:
+        return KeyCommand(entry.api_key_command)
+    if entry.api_key_env is None:
+        return StaticKey(None)
+    key = (os.environ.get(entry.api_key_env) or dotenv_values(ENV_FILE).get(entry.api_key_env) or "").strip()
+    if not key:
+        raise ValueError(f"{where}.api_key_env: the variable {entry.api_key_env} is not set")
+    return StaticKey(key)
+
+
+def prices_of(settings: Settings, file: PipelineFile) -> Prices:
+    """What calls cost at each provider.
+
+    Raises:
+        ConfigurationError: the prices file cannot be used.
+    """
+    said = settings.prices
+    rules = {
+        DEFAULT_PROVIDER: PriceRules(
+            base_url=settings.openai_base_url, rule=said if said is not None and is_price_rule(said) else None
+        )
+    }
+    for name, entry in file.providers.items():
+        own = entry.prices if isinstance(entry.prices, dict) else {}
+        rule = entry.prices if isinstance(entry.prices, str) else None
+        rules[name] = PriceRules(base_url=entry.base_url, rule=rule, own=own)
+    is_file = said is not None and not is_price_rule(said)
+    return Prices(own=load_own_prices(Path(said)) if said is not None and is_file else None, rules=rules)
 
 
 def shared_limits_of(settings: Settings) -> SharedLimits | None:
@@ -96,8 +183,9 @@ def limits_of(settings: Settings, file: PipelineFile) -> Limits:
         input_tokens_per_minute=settings.input_tokens_per_minute,
         output_tokens_per_minute=settings.output_tokens_per_minute,
         by_model={
-            model: MinuteLimits(**own.model_dump(exclude={"context_tokens"}))
-            for model, own in file.models.items()
-            if own.limits_minutes
+            file.ref(label): MinuteLimits(**own.minute_limits)
+            for label, own in file.models.items()
+            if own.minute_limits
         },
+        by_provider={name: MinuteLimits(**entry.minute_limits) for name, entry in file.providers.items()},
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -19,22 +18,16 @@ Keep: TypeAlias = Callable[[PaidStep], Awaitable[PaidStep]]
 
 
 class Memory:
-    """Answers by the fingerprint of what was asked: of earlier runs from the store, of this moment from each other.
+    """Answers by the fingerprint of what was asked: of earlier runs from the store, of this moment from each other."""
 
-    `provider` tells those of one server from those of another: a model's name may be the same on both, and a rehearsal
-    must never answer for the real one.
-    """
-
-    def __init__(self, *, store: StepStore, provider: str, metrics: Metrics) -> None:
+    def __init__(self, *, store: StepStore, metrics: Metrics) -> None:
         self._store = store
-        self._provider = provider
         self._metrics = metrics
         self._under_way: dict[str, asyncio.Future[Outcome]] = {}
 
     async def knows(self, fingerprint: str) -> bool:
         """Whether an answer is paid for, or is about to be by somebody else."""
-        key = self._key(fingerprint)
-        return key in self._under_way or await self._store.get(key) is not None
+        return fingerprint in self._under_way or await self._store.get(fingerprint) is not None
 
     async def answer(self, fingerprint: str, ask: Callable[[Keep], Awaitable[PaidStep]]) -> tuple[PaidStep, bool]:
         """The answer, and whether it was paid for just now by this very call. `ask` gives what it was handed to keep.
@@ -45,7 +38,7 @@ class Memory:
             StoreGone: the store was away for too long.
             Exception: what `ask` raises.
         """
-        key, was_used_up = self._key(fingerprint), False
+        key, was_used_up = fingerprint, False
         while (under_way := self._under_way.get(key)) is not None:
             match await asyncio.shield(under_way):
                 case PaidStep() as paid:
@@ -77,9 +70,6 @@ class Memory:
         finally:
             del self._under_way[key]
             mine.set_result(outcome)
-
-    def _key(self, fingerprint: str) -> str:
-        return hashlib.sha256(f"{self._provider}\n{fingerprint}".encode()).hexdigest()
 
     def _count_hit(self, paid: PaidStep) -> None:
         self._metrics.store_lookups_total.labels(result="hit").inc()

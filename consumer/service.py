@@ -30,11 +30,21 @@ from consumer.kafka.outbox import AtLeastOnceOutbox
 from consumer.kafka.records import Outbox
 from consumer.kafka.source import Source
 from consumer.kafka.transactions import ExactlyOnceOutbox
-from consumer.llm.client import OpenAIChatClient
+from consumer.llm.chat import ChatClient
+from consumer.llm.clients import ProviderClients
 from consumer.llm.pipeline_file import load_pipeline_file
-from consumer.llm.pricing import Prices, load_own_prices
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, client_of, limits_of, shared_limits_of, steps_store_of, subscription_of, topics_of
+from consumer.model_ref import ModelRef
+from consumer.parts import (
+    broker_of,
+    limits_of,
+    prices_of,
+    providers_of,
+    shared_limits_of,
+    steps_store_of,
+    subscription_of,
+    topics_of,
+)
 from consumer.pipeline import Identity, Pipeline
 from consumer.remembering import Memory
 from consumer.settings import Settings
@@ -55,6 +65,8 @@ _CIRCUIT_REMEDIES = {
     "faults": "call after call has failed; one is tried every few seconds until one is answered; documents "
     "wait, or go to the next model of their task",
     "quota": "the account is empty: pay, or raise its limit; one call is tried every ten seconds; documents "
+    "wait, or go to the next model of their task",
+    "refusals": "the provider refuses all calls, as provider.refuses says; one call is tried every ten seconds; documents "
     "wait, or go to the next model of their task",
 }
 _PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
@@ -77,8 +89,14 @@ class Service:
         self._file = load_pipeline_file(settings.pipeline)
         self._mode: Literal["fanout", "fused"] = settings.mode or self._file.mode
         self._pipeline_version = self._file.version(mode=self._mode, default_model=settings.model)
-        self._steps = steps_of(self._file, mode=self._mode, default_model=settings.model)
-        self._prices = Prices(own=load_own_prices(settings.prices) if settings.prices else None)
+        self._steps = steps_of(
+            self._file,
+            mode=self._mode,
+            default_model=settings.model,
+            default_url=settings.openai_base_url or "",
+        )
+        self._providers = providers_of(settings, self._file, self._steps)
+        self._prices = prices_of(settings, self._file)
         self._metrics = Metrics()
         self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
         for problem in models_without_a_task(self._file, self._steps):
@@ -128,7 +146,7 @@ class Service:
         """Bring up the parts in the order of dependence; `cleanup` ends them in the reverse."""
         settings, broker = self._settings, broker_of(self._settings)
         await self._serve_health(cleanup)
-        client = client_of(settings)
+        client = ProviderClients(self._providers, max_connections=settings.concurrency.ceiling)
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
         topics = ensure_topics(
@@ -226,7 +244,7 @@ class Service:
         await sharing.start()
         return admission, sharing.set_share
 
-    def _pipeline_of(self, client: OpenAIChatClient, outbox: Outbox, admission: Admission) -> Pipeline:
+    def _pipeline_of(self, client: ChatClient, outbox: Outbox, admission: Admission) -> Pipeline:
         settings = self._settings
         asker = Asker(
             client=client,
@@ -234,14 +252,18 @@ class Service:
             prices=self._prices,
             metrics=self._metrics,
             max_attempts=settings.max_attempts,
-            context_tokens={m: own.context_tokens for m, own in self._file.models.items() if own.context_tokens},
+            context_tokens={
+                self._file.ref(label): own.context_tokens
+                for label, own in self._file.models.items()
+                if own.context_tokens
+            },
             until_it_is_of_use=self._store.nobody_waits_to_put,
         )
         analyzer = Analyzer(
             steps=self._steps,
             asker=asker,
             triage=Triage(asker=asker, metrics=self._metrics),
-            memory=Memory(store=self._store, provider=settings.openai_base_url or "", metrics=self._metrics),
+            memory=Memory(store=self._store, metrics=self._metrics),
             max_cost_usd=settings.max_cost_usd_per_document,
             service_tier=settings.service_tier,
         )
@@ -293,20 +315,22 @@ class Service:
             delivery=self._settings.delivery,
             ordering=self._settings.ordering,
             max_concurrency=self._settings.max_concurrency,
-            models=sorted({model for step in self._steps for model in step.models}),
+            models=sorted({str(model) for step in self._steps for model in step.models}),
             http_port=self.http_port,
         )
 
 
-def _say_circuit(model: str, reason: str | None) -> None:
+def _say_circuit(model: ModelRef, reason: str | None) -> None:
     if reason is None:
-        log.warning("circuit.closed", model=model)
+        log.warning("circuit.closed", model=str(model))
     else:
-        log.error("circuit.opened", model=model, reason=reason, remedy=_CIRCUIT_REMEDIES[reason])
+        log.error("circuit.opened", model=str(model), reason=reason, remedy=_CIRCUIT_REMEDIES[reason])
 
 
-def _say_gate(model: str, seconds: float) -> None:
-    log.warning("gate.closed", model=model, seconds=round(seconds), remedy="the provider has asked for a long pause")
+def _say_gate(model: ModelRef, seconds: float) -> None:
+    log.warning(
+        "gate.closed", model=str(model), seconds=round(seconds), remedy="the provider has asked for a long pause"
+    )
 
 
 def installed_version() -> str:

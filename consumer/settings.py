@@ -28,7 +28,8 @@ from consumer.misfits import Misfit, misfits
 from consumer.store.opening import checked_steps_url
 
 PREFIX = "DOCSLUICE_"
-_ENV_FILE = ".env"
+ENV_FILE = ".env"
+"""Read beside the environment, which comes first."""
 _AUTO = re.compile(r"(?P<fixed>\d{1,9})|auto:(?P<floor>\d{1,9})\.\.(?P<ceiling>\d{1,9})")
 _MOST_CONCURRENCY = 10_000
 _CONCURRENCY_RULE = (
@@ -84,7 +85,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=_ENV_FILE,
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -94,6 +95,12 @@ class Settings(BaseSettings):
 
     openai_api_key: SecretStr | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="needed unless the base URL is set"
+    )
+    openai_api_key_file: Path | None = Field(
+        None, description="file that holds the key, instead of the key; read again when it changes, and after a 401"
+    )
+    openai_api_key_command: str | None = Field(
+        None, description="command that prints the key, instead of the key; run again after a 401"
     )
     openai_base_url: str | None = Field(
         None,
@@ -150,7 +157,11 @@ class Settings(BaseSettings):
     mode: Literal["fanout", "fused"] | None = Field(
         None, description="fanout: a call for each task; or fused: one call for all; without it as the pipeline says"
     )
-    prices: Path | None = Field(None, description="YAML file with prices of your own models, see docs/settings.md")
+    prices: str | None = Field(
+        None,
+        description="prices at the default provider: free, a provider of the price list such as openai, or a YAML file "
+        "of your own, see docs/settings.md; without it the provider's address tells",
+    )
 
     max_concurrency: Annotated[str, BeforeValidator(str), AfterValidator(_concurrency_text)] = Field(
         "16",
@@ -290,11 +301,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = []
-        if not self.openai_api_key and not self.openai_base_url:
-            problems.append(
-                "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key "
-                "(Ollama, vLLM, llama.cpp)"
-            )
+        keys = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
+        if len(set_keys := [variable_of(name) for name in keys if getattr(self, name)]) > 1:
+            problems.append(f"{', '.join(set_keys)}: only one of them may be set")
         separate = (self.input_tokens_per_minute, self.output_tokens_per_minute)
         if self.tokens_per_minute is not None and separate != (None, None):
             problems.append(
@@ -344,7 +353,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         problems = [line for misfit in misfits(error, expected=Settings) for line in _problems(misfit)]
         raise ConfigurationError(problems) from None
     except UnicodeDecodeError as error:
-        raise ConfigurationError([f"{_ENV_FILE}: not valid UTF-8 at byte {error.start}"]) from None
+        raise ConfigurationError([f"{ENV_FILE}: not valid UTF-8 at byte {error.start}"]) from None
 
 
 def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:

@@ -17,6 +17,7 @@ from consumer.contracts import DeadLetterReason, OutputValue
 from consumer.errors import InvalidAnswer, RecordRejected
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.steps import Step
+from consumer.model_ref import ModelRef
 from consumer.spending import Spending
 from consumer.store.steps import PaidStep
 from consumer.telemetry.metrics import Metrics
@@ -47,7 +48,7 @@ class Said:
     """A valid answer, by task, and the model that gave it."""
 
     outputs: dict[str, OutputValue]
-    model: str
+    model: ModelRef
 
 
 class Triage:
@@ -70,7 +71,7 @@ class Triage:
 
         async def read(answer: Answer) -> PaidStep | _Invalid:
             try:
-                said = Said(step.read(answer), answer.model)
+                said = Said(step.read(answer), answer.model or request.model)
             except InvalidAnswer as problem:
                 return _Invalid(answer, problem)
             return await keep(said)
@@ -96,7 +97,7 @@ class Triage:
         invalid = rejected(
             DeadLetterReason.INVALID_ANSWER,
             f"the answer is not valid, and a call with what is wrong with it would be too large: {first.problem}",
-            request.to(first.answer.model),
+            request.to(first.answer.model or request.model),
         )
         with _unless_too_large(invalid):
             repaired = await self._whole(step, step.repair(request, first.answer, first.problem), spending, read)
@@ -105,7 +106,7 @@ class Triage:
         raise rejected(
             DeadLetterReason.INVALID_ANSWER,
             f"the answer is still not valid after a repair: {repaired.problem}",
-            request.to(repaired.answer.model),
+            request.to(repaired.answer.model or request.model),
         ) from repaired.problem
 
     async def _whole(self, step: Step, request: ChatRequest, spending: Spending, read: _Reader) -> PaidStep | _Invalid:

@@ -24,6 +24,7 @@ from consumer.admission.lessons import LONG_PAUSE_SECONDS, Consequences, Lessons
 from consumer.admission.limits import Ask, Limits
 from consumer.admission.permit import Permit
 from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, QUOTAS, REQUESTS, TOKENS, Quota
+from consumer.model_ref import ModelRef
 
 CONCURRENCY = "concurrency"
 GATE = "gate"
@@ -68,8 +69,8 @@ class Admission:
         limits: Limits,
         timer: Timer,
         on_wait: Callable[[str, float], None],
-        on_circuit: Callable[[str, str | None], None] = lambda _model, _reason: None,
-        on_gate: Callable[[str, float], None] = lambda _model, _seconds: None,
+        on_circuit: Callable[[ModelRef, str | None], None] = lambda _model, _reason: None,
+        on_gate: Callable[[ModelRef, float], None] = lambda _model, _seconds: None,
         on_change: Callable[[], None] = lambda: None,
         budget: Budget | None = None,
         clock: Callable[[], float] = time.time,
@@ -147,11 +148,11 @@ class Admission:
                 most = min(most, quota.configured - output_tokens)
         return most
 
-    def is_failing(self, model: str) -> bool:
+    def is_failing(self, model: ModelRef) -> bool:
         """Whether a model's circuit is open."""
         return self._lane(model).circuit.is_open
 
-    def would_take(self, model: str) -> bool:
+    def would_take(self, model: ModelRef) -> bool:
         """Whether a call to a model could go out but for the limits: it is well, or is to be tried whether it is."""
         lane, now = self._lane(model), self._timer.time()
         if lane.circuit.is_open:
@@ -224,7 +225,7 @@ class Admission:
         """By window, the part of the budget that is spent."""
         return self._budget.spent_ratios(now=self._clock())
 
-    def circuits(self) -> dict[str, bool]:
+    def circuits(self) -> dict[ModelRef, bool]:
         """By model, whether its circuit is open."""
         return {lane.model: lane.circuit.is_open for lane in self._lanes}
 
@@ -367,5 +368,5 @@ class Admission:
         for lane in self._lanes:
             lane.account_wait(self._on_wait, now=now)
 
-    def _lane(self, model: str) -> Lane:
+    def _lane(self, model: ModelRef) -> Lane:
         return self._lanes.of(model, now=self._timer.time())

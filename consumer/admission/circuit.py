@@ -1,6 +1,6 @@
 """Whether a provider is well, from how its calls end. Pure: time is passed in, in seconds that never go back.
 
-    closed ── faults in a row, or an empty account ──► open ── a probe was answered ──► closed
+    closed ── faults in a row, an empty account, a refusal of all calls ──► open ── a probe was answered ──► closed
 
 While it is open nobody goes out but a probe, which is one document's call like any other.
 """
@@ -11,7 +11,11 @@ _FAULTS_IN_A_ROW = 5
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 2.0
 """So that work is back to its full rate within seconds of an outage's end, at a price of thirty calls a minute."""
-_QUOTA_PAUSE_SECONDS = 10.0
+_SHUT_PAUSE_SECONDS = 10.0
+_LONGEST_SHUT_PAUSE_SECONDS = 300.0
+"""Where a day's quota is used up, a probe every few minutes is enough, and some providers count it."""
+_LONGEST_PAID_PAUSE_SECONDS = 60.0
+"""A probe whose answer cannot be read may be paid for."""
 _PROBE_PATIENCE_SECONDS = 10.0
 """A probe that hangs must not hide for a whole request timeout that the provider is back: then another one goes out."""
 
@@ -32,7 +36,7 @@ class Circuit:
 
     @property
     def opened_for(self) -> str | None:
-        """Why it is open: `faults` or `quota`; None when it is closed."""
+        """Why it is open: `faults`, `quota` or `refusals`; None when it is closed."""
         return self._opened_for
 
     def answered(self, *, is_probe: bool) -> bool:
@@ -46,22 +50,27 @@ class Circuit:
         self._faults = 0
         return was_open
 
-    def failed(self, *, is_probe: bool, now: float) -> bool:
-        """A call met a fault of the provider's. Whether that opens the circuit."""
+    def failed(self, *, is_probe: bool, now: float, is_paid: bool = False) -> bool:
+        """A call met a fault of the provider's, and may have been paid for. Whether that opens the circuit."""
         if self.is_open:
             if is_probe:
-                self._pause_seconds = min(_LONGEST_PAUSE_SECONDS, self._pause_seconds * 2)
+                longest = _LONGEST_PAID_PAUSE_SECONDS if is_paid else _LONGEST_PAUSE_SECONDS
+                self._pause_seconds = min(longest, self._pause_seconds * 2)
                 self._probe_at = now + self._pause_seconds
             return False
         self._faults += 1
         return self._faults >= _FAULTS_IN_A_ROW and self._open("faults", _FIRST_PAUSE_SECONDS, now)
 
-    def exhausted(self, *, now: float) -> bool:
-        """A call was told that the account is empty, which it is for all of them. Whether that opens the circuit."""
-        if self._opened_for == "quota":
-            self._probe_at = now + _QUOTA_PAUSE_SECONDS
+    def shut(self, reason: str, *, now: float, pause_seconds: float | None = None) -> bool:
+        """A call was told what holds for all of them: the account is empty, or refused. Whether that opens the circuit.
+
+        `pause_seconds` is the provider's own word on when to ask again.
+        """
+        pause_seconds = min(max(_SHUT_PAUSE_SECONDS, pause_seconds or 0.0), _LONGEST_SHUT_PAUSE_SECONDS)
+        if self._opened_for == reason:
+            self._probe_at = now + pause_seconds
             return False
-        return self._open("quota", _QUOTA_PAUSE_SECONDS, now)
+        return self._open(reason, pause_seconds, now)
 
     def wait_seconds(self, *, now: float) -> float:
         """How long until a call may go out; 0 when it may now."""

@@ -13,6 +13,7 @@ from consumer.admission.circuit import Circuit
 from consumer.admission.gate import Gate
 from consumer.admission.limits import Ask
 from consumer.admission.quota import QUOTAS, REQUESTS, Quota
+from consumer.model_ref import ModelRef
 
 
 @dataclass(eq=False, slots=True)
@@ -48,7 +49,7 @@ class Obstacle(NamedTuple):
 class Lane:
     """The queue of one model. `shared` are the account's quotas, which other lanes draw on too."""
 
-    model: str
+    model: ModelRef
     shared: Sequence[Quota]
     learned: Sequence[Quota]
     gate: Gate = field(default_factory=Gate)
@@ -145,7 +146,7 @@ class Lane:
             self.held_back_by = (constraint, now)
 
 
-def learned_quotas(*, model: str, now: float) -> Sequence[Quota]:
+def learned_quotas(*, model: ModelRef, now: float) -> Sequence[Quota]:
     """What is known of a model's limits from the provider alone: nothing, to begin with."""
     said = [Quota(name=name, now=now, key=f"{name}/said/{model}") for name in QUOTAS]
     return [Quota(name=REQUESTS, now=now, learns_pace=True), *said]

@@ -8,28 +8,35 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from consumer.admission.lane import Lane, learned_quotas
 from consumer.admission.limits import Limits, MinuteLimits
 from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
+from consumer.model_ref import DEFAULT_PROVIDER, ModelRef
 
 
 class Lanes:
-    """A lane for each model that was asked for. `account` are the quotas of all models without limits of their own."""
+    """A lane for each model that was asked for.
+
+    Models without limits of their own share the quotas of their provider's account.
+    """
 
     def __init__(self, *, limits: Limits, now: float) -> None:
-        self.account = _quotas(limits, whose="account", now=now)
-        self._by_model = limits.by_model
-        self._lanes: dict[str, Lane] = {}
+        self._limits = limits
+        self._accounts = {DEFAULT_PROVIDER: _quotas(limits, whose="account", now=now)}
+        for provider, of_one in limits.by_provider.items():
+            self._accounts[provider] = _quotas(of_one, whose=f"provider/{provider}", now=now)
+        self._lanes: dict[ModelRef, Lane] = {}
         self._share = 1.0
         self._is_shared = False
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
 
-    def of(self, model: str, *, now: float) -> Lane:
+    def of(self, model: ModelRef, *, now: float) -> Lane:
         """A model's lane."""
         if model not in self._lanes:
-            own = self._by_model.get(model)
+            own = self._limits.by_model.get(model)
+            account = self._accounts.get(model.provider, ())
             lane = Lane(
                 model=model,
-                shared=self.account if own is None else _quotas(own, whose=f"model/{model}", now=now),
+                shared=account if own is None else _quotas(own, whose=f"model/{model}", now=now),
                 learned=learned_quotas(model=model, now=now),
             )
             for quota in lane.quotas:
@@ -40,7 +47,8 @@ class Lanes:
 
     def quotas(self) -> Iterable[Quota]:
         """All that there are, each once."""
-        return dict.fromkeys([*self.account, *(quota for lane in self for quota in lane.quotas)])
+        accounts = [quota for account in self._accounts.values() for quota in account]
+        return dict.fromkeys([*accounts, *(quota for lane in self for quota in lane.quotas)])
 
     def calls_per_minute(self, sizes: Mapping[str, float], *, now: float) -> float:
         """How many calls of such sizes everybody's limits let pass; infinitely many where there are none.

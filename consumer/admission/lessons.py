@@ -13,6 +13,7 @@ from consumer.admission.lanes import Lanes
 from consumer.admission.permit import Permit
 from consumer.admission.quota import REQUESTS
 from consumer.contracts import Usage
+from consumer.model_ref import ModelRef
 
 LONG_PAUSE_SECONDS = 10.0
 _DEFAULT_PAUSE_SECONDS = 1.0
@@ -32,8 +33,8 @@ class Consequences:
 
     settled: Callable[[], None]
     divert: Callable[[Lane], None]
-    on_circuit: Callable[[str, str | None], None]
-    on_gate: Callable[[str, float], None]
+    on_circuit: Callable[[ModelRef, str | None], None]
+    on_gate: Callable[[ModelRef, float], None]
 
 
 class Lessons:
@@ -103,15 +104,20 @@ class Lessons:
         now = self._now()
         self._concurrency.overloaded(seconds=now - permit.sent_at, now=now)
 
-    def note_empty_account(self, permit: Permit) -> None:
-        """See `House.note_empty_account`."""
-        if permit.lane.circuit.exhausted(now=self._now()):
+    def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
+        """See `House.note_shut`."""
+        if permit.lane.circuit.shut(reason, now=self._now(), pause_seconds=pause_seconds):
             self._opened(permit.lane)
         permit.lane.put_behind(permit.place)
 
-    def note_fault(self, permit: Permit) -> None:
+    def note_doubt(self, permit: Permit) -> None:
+        """See `House.note_doubt`."""
+        self.note_silence(permit)
+        permit.lane.put_behind(permit.place)
+
+    def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
         """See `House.note_fault`."""
-        if permit.lane.circuit.failed(is_probe=permit.is_probe, now=self._now()):
+        if permit.lane.circuit.failed(is_probe=permit.is_probe, now=self._now(), is_paid=is_paid):
             self._opened(permit.lane)
         if permit.lane.circuit.is_open:
             permit.lane.put_behind(permit.place)

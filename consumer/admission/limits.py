@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from consumer.contracts import Usage
+from consumer.model_ref import ModelRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +25,16 @@ class MinuteLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits(MinuteLimits):
-    """The account's limits, shared by all models that `by_model` does not name.
+    """The limits of each account, shared by all models of that provider that `by_model` does not name.
 
+    Its own fields are those of the default provider's account, `by_provider` has the others'.
     `max_concurrency` counts the calls of all models; with `min_concurrency` below it, it is found out between the two.
     """
 
     max_concurrency: int
     min_concurrency: int | None = None
-    by_model: Mapping[str, MinuteLimits] = field(default_factory=dict)
+    by_model: Mapping[ModelRef, MinuteLimits] = field(default_factory=dict)
+    by_provider: Mapping[str, MinuteLimits] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +46,9 @@ class Ask:
     of one document keep the place of its first one, so that what was begun is finished before more is begun.
     """
 
-    model: str
+    model: ModelRef
     usage: Usage
     output_bound: int | None = None
     cost_usd: Decimal = Decimal(0)
-    alternatives: tuple[str, ...] = ()
+    alternatives: tuple[ModelRef, ...] = ()
     place: int | None = None

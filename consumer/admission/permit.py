@@ -9,7 +9,9 @@ from typing import Protocol
 from consumer.admission.lane import Lane, Waiter
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
+    AnswerUnreadable,
     AttemptFailed,
+    CallRefused,
     CallTimedOut,
     DocsluiceError,
     QuotaExhausted,
@@ -19,6 +21,8 @@ from consumer.errors import (
 )
 
 _NOTHING = Decimal(0)
+_LONG_QUOTA_PAUSE_SECONDS = 60.0
+"""Where an hour's or a day's quota is used up, and the provider does not say when there is more."""
 
 
 class House(Protocol):
@@ -44,12 +48,16 @@ class House(Protocol):
         """The provider has too much to do."""
         ...
 
-    def note_empty_account(self, permit: Permit) -> None:
-        """The provider wants to be paid first."""
+    def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
+        """The provider refuses all calls: `quota`, it wants to be paid first; or `refusals`, of a key or a model."""
         ...
 
-    def note_fault(self, permit: Permit) -> None:
-        """The provider does not answer."""
+    def note_doubt(self, permit: Permit) -> None:
+        """The provider has refused this call, and other documents' calls are to tell whether it refuses all."""
+        ...
+
+    def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
+        """The provider does not answer, or nothing that can be read; that may have been paid for."""
         ...
 
     def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
@@ -109,8 +117,15 @@ class Permit:
                 self._house.note_refusal(self, pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
                 usage = Usage()
             case QuotaExhausted():
-                self._house.note_empty_account(self)
+                asked = fault.retry_after_seconds or (_LONG_QUOTA_PAUSE_SECONDS if fault.period_seconds else None)
+                self._house.note_shut(self, "quota", pause_seconds=asked)
                 usage = Usage()
+            case CallRefused():
+                self._note_refused_call(fault)
+                usage = Usage()
+            case AnswerUnreadable():
+                self._house.note_fault(self, is_paid=True)
+                cost_usd = self.reserved_usd
             case RecordRejected(reason=DeadLetterReason.TOO_LARGE):
                 self._house.note_judgement(self)
                 usage = Usage()
@@ -124,6 +139,15 @@ class Permit:
             case _:
                 self._house.note_fault(self)
         self._house.settle(self, usage=usage, cost_usd=cost_usd)
+
+    def _note_refused_call(self, fault: CallRefused) -> None:
+        match fault.is_worlds:
+            case True:
+                self._house.note_shut(self, "refusals")
+            case False:
+                self._house.note_judgement(self)
+            case None:
+                self._house.note_doubt(self)
 
     def unused(self) -> None:
         """The call was never made."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
 from consumer.contracts import Usage
+from consumer.model_ref import ModelRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +28,65 @@ class Sampling:
     top_p: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    reasoning_effort: str | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelParameters:
+    """Parameters that one model gets with every call, wherever the task sets none of its own."""
+
+    reasoning_effort: str | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest:
     """One call: the turns, and the JSON schema (an object) that the answer must meet.
 
-    `model` is the first choice; `fallbacks` are asked, in this order, where it fails or is too small.
+    `model` is the first choice; `fallbacks` are asked, in this order, where it fails or is too small. `extra_body` holds
+    further fields of the body, passed through as they are. `strict`: the schema is fit for strict mode. `by_model` are
+    parameters that single models of the chain get.
     """
 
     step: str
-    model: str
+    model: ModelRef
     messages: tuple[Message, ...]
     schema: dict[str, Any]
     sampling: Sampling
-    fallbacks: tuple[str, ...] = ()
+    fallbacks: tuple[ModelRef, ...] = ()
     service_tier: str | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    strict: bool = True
+    by_model: Mapping[ModelRef, ModelParameters] = field(default_factory=dict)
 
     @property
-    def models(self) -> tuple[str, ...]:
+    def models(self) -> tuple[ModelRef, ...]:
         """The chain, first choice first."""
         return (self.model, *self.fallbacks)
 
-    def to(self, model: str) -> ChatRequest:
-        """The same request, to this model alone."""
-        return replace(self, model=model, fallbacks=())
+    def to(self, model: ModelRef) -> ChatRequest:
+        """The same request, to this model alone, with this model's parameters."""
+        own, sampling = self.by_model.get(model), self.sampling
+        if own is None:
+            return replace(self, model=model, fallbacks=())
+        return replace(
+            self,
+            model=model,
+            fallbacks=(),
+            sampling=replace(
+                sampling,
+                reasoning_effort=sampling.reasoning_effort or own.reasoning_effort,
+                seed=own.seed if sampling.seed is None else sampling.seed,
+                stop=sampling.stop or own.stop,
+            ),
+            extra_body={**own.extra_body, **self.extra_body},
+        )
 
-    def without(self, model: str | None) -> ChatRequest | None:
+    def without(self, model: ModelRef | None) -> ChatRequest | None:
         """The same request to the other models of the chain; None when there is no other."""
         others = tuple(other for other in self.models if other != model)
         if not others or others == self.models:
@@ -89,7 +123,10 @@ class Answer:
     refusal: str | None
     usage: Usage | None
     limits: Mapping[str, float] = field(default_factory=dict)
-    model: str = ""
+    stated_cost_usd: Decimal | None = None
+    """What the provider says that the call cost."""
+    model: ModelRef | None = None
+    """Who has answered; the caller fills it in."""
 
 
 class ChatClient(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from consumer.contracts import Usage
 from consumer.llm.chat import ChatRequest
+from consumer.model_ref import ModelRef
 
 USUAL_BYTES_PER_TOKEN = 4.0
 _OUTPUT_TOKENS = 256
@@ -38,17 +39,21 @@ class TokenEstimator:
     """
 
     def __init__(self) -> None:
-        self._bytes_per_token: dict[str, float] = {}
-        self._outputs: dict[tuple[str, str], _Outputs] = {}
+        self._bytes_per_token: dict[ModelRef, float] = {}
+        self._outputs: dict[tuple[str, ModelRef], _Outputs] = {}
+        self._thoughts: dict[tuple[str, ModelRef], _Outputs] = {}
+        """The same for what was thought, which no answer shows and every provider counts."""
 
     def estimate(self, request: ChatRequest) -> Usage:
         """Expected tokens of one call."""
         ratio = self._bytes_per_token.get(request.model, USUAL_BYTES_PER_TOKEN)
         outputs = self._outputs.get((request.step, request.model))
+        thoughts = self._thoughts.get((request.step, request.model))
         expected = outputs.expected if outputs and outputs.expected is not None else _OUTPUT_TOKENS
         return Usage(
             input_tokens=max(1, round(request.input_bytes / ratio)),
-            output_tokens=max(1, min(expected, _bound(request))),
+            # Some servers bound the answer alone, and think beyond it.
+            output_tokens=max(1, min(expected, _bound(request)) + (thoughts.expected or 0 if thoughts else 0)),
         )
 
     def surely(self, request: ChatRequest) -> Usage:
@@ -61,6 +66,14 @@ class TokenEstimator:
         outputs = self._outputs.get((request.step, request.model))
         return estimate if outputs else Usage(input_tokens=estimate.input_tokens)
 
+    def of_answer(self, request: ChatRequest, text: str) -> Usage:
+        """What a call took whose provider does not say: its bytes, at as many a token as the model is known for."""
+        ratio = self._bytes_per_token.get(request.model, USUAL_BYTES_PER_TOKEN)
+        return Usage(
+            input_tokens=max(1, round(request.input_bytes / ratio)),
+            output_tokens=max(1, round(len(text.encode()) / ratio)),
+        )
+
     def learn(self, request: ChatRequest, usage: Usage) -> None:
         """Take the provider's own count of a call into account."""
         if usage.input_tokens > 0:
@@ -69,7 +82,9 @@ class TokenEstimator:
             known = self._bytes_per_token.get(request.model, seen)
             self._bytes_per_token[request.model] = known + _LEARNING_RATE * (seen - known)
         outputs = self._outputs.setdefault((request.step, request.model), _Outputs())
-        outputs.learn(min(usage.output_tokens, _bound(request)))
+        outputs.learn(min(usage.output_tokens - usage.reasoning_tokens, _bound(request)))
+        if usage.reasoning_tokens or (request.step, request.model) in self._thoughts:
+            self._thoughts.setdefault((request.step, request.model), _Outputs()).learn(usage.reasoning_tokens)
 
 
 def _bound(request: ChatRequest) -> int:

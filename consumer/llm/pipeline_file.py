@@ -7,13 +7,11 @@ import json
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_serializer,
@@ -23,10 +21,27 @@ from pydantic import (
 from consumer.contracts import NotBlank, OutputValue
 from consumer.errors import InvalidAnswer
 from consumer.llm.outputs import Output
+from consumer.llm.provider_entry import MinuteLimitsEntry, Part, ProviderEntry, provider_name
 from consumer.llm.yaml_file import load_yaml, unfit
+from consumer.model_ref import ModelRef, model_ref
 
 BUILT_IN = "built-in"
 _TASK_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_OWN_FIELDS = frozenset(
+    {
+        "model",
+        "messages",
+        "response_format",
+        "stream",
+        "n",
+        "tools",
+        "tool_choice",
+        "max_tokens",
+        "max_completion_tokens",
+    }
+)
+"""Fields of the body that docsluice fills in; passed through, they would break what it makes of the answer."""
+_PARAMETERS = ("reasoning_effort", "seed", "stop", "extra_body")
 
 
 def _task_name(name: str) -> str:
@@ -40,11 +55,18 @@ def _as_list(models: object) -> object:
     return [models] if isinstance(models, str) else models
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _foreign_fields(body: dict[str, Any]) -> dict[str, Any]:
+    if own := sorted(_OWN_FIELDS & body.keys()):
+        raise ValueError(f"must not hold {', '.join(own)}, which docsluice sets itself")
+    return body
 
 
-class Task(_Part):
+Seed = Annotated[int, Field(strict=True)]
+Stop = Annotated[list[NotBlank], BeforeValidator(_as_list), Field(min_length=1, max_length=4)]
+ExtraBody = Annotated[dict[str, Any], AfterValidator(_foreign_fields)]
+
+
+class Task(Part):
     """One thing asked of the model about a document."""
 
     name: Annotated[str, AfterValidator(_task_name)]
@@ -59,6 +81,10 @@ class Task(_Part):
     top_p: float | None = Field(default=None, gt=0, le=1)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    reasoning_effort: NotBlank | None = None
+    seed: Seed | None = None
+    stop: Stop | None = None
+    extra_body: ExtraBody = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _splittable(self) -> Self:
@@ -77,29 +103,29 @@ class Task(_Part):
         return model[0] if model and len(model) == 1 else model
 
 
-class ModelLimits(_Part):
-    """What one model allows, where that is not what the account allows; None means not known."""
+class ModelEntry(MinuteLimitsEntry):
+    """What one model allows, where that is not what its account allows, and the parameters that it always gets."""
 
-    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
-    tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
-    input_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
-    output_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     context_tokens: int | None = Field(default=None, gt=0, strict=True)
+    reasoning_effort: NotBlank | None = None
+    seed: Seed | None = None
+    stop: Stop | None = None
+    extra_body: ExtraBody = Field(default_factory=dict)
 
-    @property
-    def limits_minutes(self) -> bool:
-        """Whether it has a limit a minute of its own."""
-        return any(value is not None for name, value in self if name != "context_tokens")
+
+def passed_through(part: Task | ModelEntry) -> dict[str, Any]:
+    """The parameters that are set and go to the model as they are."""
+    return {name: value for name in _PARAMETERS if (value := getattr(part, name)) not in (None, {})}
 
 
-class Example(_Part):
+class Example(Part):
     """A document with right answers, shown to the model as an earlier turn of the chat."""
 
     document: NotBlank
     answers: dict[str, OutputValue] = Field(min_length=1)
 
 
-class PipelineFile(_Part):
+class PipelineFile(Part):
     """A pipeline, valid in itself."""
 
     name: NotBlank
@@ -107,7 +133,8 @@ class PipelineFile(_Part):
     instructions: str = ""
     tasks: list[Task] = Field(min_length=1)
     examples: list[Example] = Field(default_factory=list)
-    models: dict[str, ModelLimits] = Field(default_factory=dict)
+    models: dict[str, ModelEntry] = Field(default_factory=dict)
+    providers: dict[Annotated[str, AfterValidator(provider_name)], ProviderEntry] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -124,14 +151,22 @@ class PipelineFile(_Part):
                     raise ValueError(f"examples.{number}.answers.{name}: {problem}") from problem
         return self
 
+    def ref(self, label: str) -> ModelRef:
+        """The model that a name in this file, or in a setting, means."""
+        return model_ref(label, providers=self.providers)
+
     def version(self, *, mode: str, default_model: str) -> str:
         """A hash of all that shapes an answer: the same version means the same questions to the same models."""
         model = default_model if any(task.model is None for task in self.tasks) else None
-        file = self.model_dump(mode="json", exclude={"name", "mode", "models"})
-        for task in file["tasks"]:
-            if task["long"] == "reject":  # as it was before there was a choice
-                del task["long"]
-        shape = {"file": file, "mode": mode, "model": model}
+        file = self.model_dump(mode="json", exclude={"name", "mode", "models", "providers"})
+        for task, written in zip(self.tasks, file["tasks"], strict=True):
+            if written["long"] == "reject":  # as it was before there was a choice
+                del written["long"]
+            for name in set(_PARAMETERS) - passed_through(task).keys():  # and before these could be set
+                del written[name]
+        shape: dict[str, Any] = {"file": file, "mode": mode, "model": model}
+        if parameters := {name: given for name, own in self.models.items() if (given := passed_through(own))}:
+            shape["models"] = parameters
         # The keys are not sorted: a model writes its answer in the order of the schema's properties.
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
 

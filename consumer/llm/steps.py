@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from consumer.contracts import OutputValue
 from consumer.errors import ConfigurationError, InvalidAnswer
-from consumer.llm.chat import Answer, ChatRequest, Message, Sampling
+from consumer.llm.chat import Answer, ChatRequest, Message, ModelParameters, Sampling
 from consumer.llm.long_documents import most_runs, shared_out, shown
-from consumer.llm.pipeline_file import Example, PipelineFile, Task
+from consumer.llm.pipeline_file import Example, PipelineFile, Task, passed_through
+from consumer.model_ref import ModelRef
 
 FUSED = "fused"
 _CLOSING = "Answer with one JSON object."
-_SAMPLING_FIELDS = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+_SAMPLING_FIELDS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "reasoning_effort", "seed", "stop")
+_NEWER_SAMPLING_FIELDS = frozenset({"reasoning_effort", "seed", "stop"})
+"""Left out of fingerprints while they are not set: what was answered before there were any is still good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,7 @@ class Step:
     """One call's worth of tasks, and the turns of the chat that come before every document."""
 
     name: str
-    models: tuple[str, ...]
+    models: tuple[ModelRef, ...]
     """The first choice, and what is asked where that one fails or is too small."""
     tasks: tuple[Task, ...]
     preamble: tuple[Message, ...]
@@ -41,27 +44,46 @@ class Step:
     sampling: Sampling
     long: Literal["reject", "head", "split"]
     """What becomes of a document too large for one call."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of every call's body."""
+    by_model: Mapping[ModelRef, ModelParameters] = field(default_factory=dict)
+    """Parameters that single models of the chain get."""
+    servers: tuple[str, ...] = ("",)
+    """The addresses that the chain's models are asked at, in its order; empty for OpenAI's own."""
     condensing: tuple[Condensing, ...] = ()
     """How what was said of the parts of a document that was split is made one; for tasks that answer in prose."""
 
     @property
-    def model(self) -> str:
+    def model(self) -> ModelRef:
         """The first choice."""
         return self.models[0]
 
     def fingerprint(self, text: str) -> str:
-        """The same for the same question about the same text: where it was answered, it need not be asked again."""
-        asked = {
-            "models": self.models,
+        """The same for the same question about the same text at the same servers: its answer can be used again.
+
+        The servers are part of it, for a rehearsal must never answer for the real model.
+        """
+        asked: dict[str, Any] = {
+            "models": [str(model) for model in self.models],
             "preamble": [(message.role, message.content) for message in self.preamble],
             # The keys are not sorted: a model writes its answer in the order of the schema's properties.
             "schema": self.schema,
             "outputs": [task.output.model_dump(mode="json") for task in self.tasks],
-            "sampling": dataclasses.asdict(self.sampling),
+            "sampling": {
+                name: value
+                for name, value in dataclasses.asdict(self.sampling).items()
+                if value is not None or name not in _NEWER_SAMPLING_FIELDS
+            },
             "long": self.long,
             "text": text,
         }
-        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        if self.extra_body:
+            asked["extra_body"] = dict(self.extra_body)
+        if self.by_model:
+            asked["by_model"] = {str(model): dataclasses.asdict(own) for model, own in self.by_model.items()}
+        question = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        servers = "\n".join(self.servers)
+        return hashlib.sha256(f"{servers}\n{question}".encode()).hexdigest()
 
     def request(self, text: str, *, service_tier: str | None = None) -> ChatRequest:
         """Ask about one document."""
@@ -73,6 +95,8 @@ class Step:
             messages=(*self.preamble, Message("user", text)),
             schema=self.schema,
             sampling=self.sampling,
+            extra_body=self.extra_body,
+            by_model=self.by_model,
         )
 
     def repair(self, request: ChatRequest, answer: Answer, problem: InvalidAnswer) -> ChatRequest:
@@ -102,44 +126,80 @@ def models_without_a_task(pipeline: PipelineFile, steps: Iterable[Step]) -> list
     """A sentence for each model that the file has limits for and that no task asks, most likely a misspelt one."""
     asked = {model for step in steps for model in step.models}
     return [
-        f"{pipeline.name}: models.{model} is no model of any task; they are {', '.join(sorted(asked))}"
-        for model in pipeline.models
-        if model not in asked
+        f"{pipeline.name}: models.{label} is no model of any task; they are {', '.join(map(str, sorted(asked)))}"
+        for label in pipeline.models
+        if pipeline.ref(label) not in asked
     ]
 
 
-def steps_of(pipeline: PipelineFile, *, mode: str, default_model: str) -> tuple[Step, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What steps are made of: the file, and the settings that stand in for what it leaves open."""
+
+    file: PipelineFile
+    default_models: tuple[ModelRef, ...]
+    default_url: str
+
+    def models(self, task: Task) -> tuple[ModelRef, ...]:
+        """A task's chain."""
+        return tuple(map(self.file.ref, task.models)) or self.default_models
+
+    def servers(self, models: Iterable[ModelRef]) -> tuple[str, ...]:
+        """Their addresses."""
+        addresses = {name: entry.base_url for name, entry in self.file.providers.items()}
+        return tuple(dict.fromkeys(addresses.get(model.provider, self.default_url) for model in models))
+
+    def parameters(self, models: Iterable[ModelRef]) -> dict[ModelRef, ModelParameters]:
+        """Those that single models get."""
+        written = {self.file.ref(label): own for label, own in self.file.models.items() if passed_through(own)}
+        return {
+            model: ModelParameters(
+                reasoning_effort=own.reasoning_effort,
+                seed=own.seed,
+                stop=_stop(own.stop),
+                extra_body=own.extra_body,
+            )
+            for model in models
+            if (own := written.get(model))
+        }
+
+
+def steps_of(pipeline: PipelineFile, *, mode: str, default_model: str, default_url: str = "") -> tuple[Step, ...]:
     """The steps of a pipeline in the given mode.
+
+    `default_model` and `default_url` are the model of tasks that name none, and the default provider's address.
 
     Raises:
         ConfigurationError: the tasks cannot share one call.
     """
+    plan = _Plan(file=pipeline, default_models=(pipeline.ref(default_model),), default_url=default_url)
     if mode == FUSED and len(pipeline.tasks) > 1:
-        return (_fused_step(pipeline, default_model),)
-    return tuple(_step_that_splits(task.name, (task,), pipeline, default_model) for task in pipeline.tasks)
+        return (_fused_step(plan),)
+    return tuple(_step_that_splits(task.name, (task,), plan) for task in pipeline.tasks)
 
 
-def _fused_step(pipeline: PipelineFile, default_model: str) -> Step:
-    wanted = {field: {getattr(task, field) for task in pipeline.tasks} for field in _SAMPLING_FIELDS}
-    wanted["long"] = {task.long for task in pipeline.tasks}
-    wanted["model"] = {task.models or (default_model,) for task in pipeline.tasks}
+def _fused_step(plan: _Plan) -> Step:
+    tasks = plan.file.tasks
+    wanted = {field: {str(getattr(task, field)) for task in tasks} for field in (*_SAMPLING_FIELDS, "extra_body")}
+    wanted["long"] = {task.long for task in tasks}
+    wanted["model"] = {str(plan.models(task)) for task in tasks}
     problems = [
-        f"{pipeline.name}: fused mode asks all tasks in one call, but they differ in {field}; "
+        f"{plan.file.name}: fused mode asks all tasks in one call, but they differ in {field}; "
         "make them equal or set the mode to fanout"
         for field, values in wanted.items()
         if len(values) > 1
     ]
     if problems:
         raise ConfigurationError(problems)
-    return _step_that_splits(FUSED, tuple(pipeline.tasks), pipeline, default_model)
+    return _step_that_splits(FUSED, tuple(tasks), plan)
 
 
-def _step_that_splits(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_model: str) -> Step:
-    step = _step(name, tasks, pipeline, default_model)
-    return dataclasses.replace(step, condensing=_condensing(step, pipeline, default_model))
+def _step_that_splits(name: str, tasks: tuple[Task, ...], plan: _Plan) -> Step:
+    step = _step(name, tasks, plan)
+    return dataclasses.replace(step, condensing=_condensing(step, plan))
 
 
-def _condensing(step: Step, pipeline: PipelineFile, default_model: str) -> tuple[Condensing, ...]:
+def _condensing(step: Step, plan: _Plan) -> tuple[Condensing, ...]:
     """The tasks that answer in prose, for all of a document, for each half and each third apart, as far as they go.
 
     A model that is asked about all of it at once may well speak of its beginning or its end alone.
@@ -148,9 +208,9 @@ def _condensing(step: Step, pipeline: PipelineFile, default_model: str) -> tuple
     if step.long != "split":
         return ()
 
-    def plan(tasks: Sequence[Task], count: int) -> tuple[Step, ...]:
-        shares = zip(*(shared_out(task, count) for task in tasks), strict=True)
-        return tuple(_step(step.name, share, pipeline, default_model) for share in shares)
+    def shares(tasks: Sequence[Task], count: int) -> tuple[Step, ...]:
+        shared = zip(*(shared_out(task, count) for task in tasks), strict=True)
+        return tuple(_step(step.name, share, plan) for share in shared)
 
     alike: dict[int, list[Task]] = {}
     for task in prose:
@@ -158,27 +218,35 @@ def _condensing(step: Step, pipeline: PipelineFile, default_model: str) -> tuple
     return tuple(
         Condensing(
             tasks=tuple(task.name for task in tasks),
-            plans=tuple(plan(tasks, count) for count in range(1, most + 1)),
+            plans=tuple(shares(tasks, count) for count in range(1, most + 1)),
         )
         for most, tasks in alike.items()
     )
 
 
-def _step(name: str, tasks: tuple[Task, ...], pipeline: PipelineFile, default_model: str) -> Step:
-    first = tasks[0]
+def _step(name: str, tasks: tuple[Task, ...], plan: _Plan) -> Step:
+    first, models = tasks[0], plan.models(tasks[0])
     bounds = [task.max_output_tokens for task in tasks]
     return Step(
         name=name,
-        models=first.models or (default_model,),
+        models=models,
         tasks=tasks,
-        preamble=(Message("system", _system(tasks, pipeline.instructions)), *_turns(tasks, pipeline.examples)),
+        preamble=(Message("system", _system(tasks, plan.file.instructions)), *_turns(tasks, plan.file.examples)),
         schema=_schema(tasks),
         sampling=Sampling(
             max_output_tokens=None if None in bounds else sum(bound or 0 for bound in bounds),
-            **{field: getattr(first, field) for field in _SAMPLING_FIELDS},
+            stop=_stop(first.stop),
+            **{field: getattr(first, field) for field in _SAMPLING_FIELDS if field != "stop"},
         ),
+        extra_body=first.extra_body,
+        by_model=plan.parameters(models),
+        servers=plan.servers(models),
         long=first.long,
     )
+
+
+def _stop(sequences: list[str] | None) -> tuple[str, ...] | None:
+    return None if sequences is None else tuple(sequences)
 
 
 def _system(tasks: tuple[Task, ...], instructions: str) -> str:

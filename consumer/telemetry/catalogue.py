@@ -102,14 +102,15 @@ CATALOGUE = (
     Metric(
         "llm_requests_total",
         Counter,
-        {"task": ANY, "model": ANY, "outcome": ANY},
+        {"task": ANY, "provider": ANY, "model": ANY, "outcome": ANY},
         meaning="Calls of the model, each attempt counted; outcome is ok or the class of the error.",
-        remedy="rate_limited: set the limits to your account's. timeout, unavailable: see the provider's status page.",
+        remedy="rate_limited: set the limits to your account's. timeout, unavailable: see the provider's status page. "
+        "call_refused, answer_unreadable: the log's provider.failing has the provider's words.",
     ),
     Metric(
         "llm_request_duration_seconds",
         Histogram,
-        {"task": ANY, "model": ANY},
+        {"task": ANY, "provider": ANY, "model": ANY},
         CALL_BUCKETS_SECONDS,
         meaning="One call of the model, from request to the whole answer, its wait for admission excluded.",
         remedy="Rising with the load: lower DOCSLUICE_MAX_CONCURRENCY. At DOCSLUICE_REQUEST_TIMEOUT_SECONDS: raise it.",
@@ -117,15 +118,16 @@ CATALOGUE = (
     Metric(
         "llm_tokens_total",
         Counter,
-        {"task": ANY, "model": ANY, "direction": ANY},
+        {"task": ANY, "provider": ANY, "model": ANY, "direction": ANY},
         meaning="Tokens as the provider reports them: input is the whole prompt, cached_input the part of input that "
-        "was cached (do not add it to input), output the answer.",
+        "was cached (do not add it to input), output the answer, reasoning the part of output that was spent on thinking. "
+        "Estimated where a provider reports none.",
         remedy="Input far above the documents' length: shorten prompts or examples, or use mode fused.",
     ),
     Metric(
         "llm_cost_usd_total",
         Counter,
-        {"task": ANY, "model": ANY, "outcome": ANY},
+        {"task": ANY, "provider": ANY, "model": ANY, "outcome": ANY},
         meaning="Dollars spent, failed attempts included.",
         remedy="0 with tokens: the model has no price; give it one in the price overrides. High for outcomes other "
         "than ok: you pay for answers that are thrown away.",
@@ -193,8 +195,9 @@ CATALOGUE = (
     Metric(
         "circuit_open",
         Gauge,
-        {"model": ANY},
-        meaning="1 while a model's calls fail one after the other, or its account is empty, and only probes go out.",
+        {"provider": ANY, "model": ANY},
+        meaning="1 while a model's calls fail one after the other, its account is empty, or it refuses all calls; then "
+        "only probes go out.",
         remedy="See the log's circuit.opened for the reason; nothing is lost, documents wait.",
     ),
     Metric(

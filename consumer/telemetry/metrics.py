@@ -10,6 +10,8 @@ from prometheus_client import Metric as Family
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from consumer.contracts import Usage
+from consumer.model_ref import ModelRef
 from consumer.telemetry.catalogue import CATALOGUE, PAUSE_REASONS, PREFIX
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -60,13 +62,40 @@ class Metrics:
         """Everything in Prometheus' text format."""
         return generate_latest(_WithoutCreationTimes(self.registry))
 
-    def expect_task(self, *, task: str, model: str) -> None:
+    def expect_task(self, *, task: str, model: ModelRef) -> None:
         """Let a task's counters exist at 0 before its first call, so that its first tokens and dollars are seen."""
-        self.llm_requests_total.labels(task=task, model=model, outcome="ok")
-        self.llm_cost_usd_total.labels(task=task, model=model, outcome="ok")
-        self.llm_request_duration_seconds.labels(task=task, model=model)
-        for direction in ("input", "output", "cached_input"):
-            self.llm_tokens_total.labels(task=task, model=model, direction=direction)
+        self.count_call(task=task, model=model, outcome="ok", calls=0)
+        self.llm_request_duration_seconds.labels(task=task, provider=model.provider, model=str(model))
+
+    def count_call(
+        self,
+        *,
+        task: str,
+        model: ModelRef,
+        outcome: str,
+        usage: Usage | None = None,
+        cost_usd: float = 0.0,
+        calls: int = 1,
+    ) -> None:
+        """Count a call. Without `usage` it had no answer: then its tokens and cost are not touched."""
+        labels = {"task": task, "provider": model.provider, "model": str(model)}
+        self.llm_requests_total.labels(**labels, outcome=outcome).inc(calls)
+        if usage is None and calls:
+            return
+        usage = usage or Usage()
+        self.llm_cost_usd_total.labels(**labels, outcome=outcome).inc(cost_usd)
+        for direction, tokens in (
+            ("input", usage.input_tokens),
+            ("output", usage.output_tokens),
+            ("cached_input", usage.cached_tokens),
+            ("reasoning", usage.reasoning_tokens),
+        ):
+            self.llm_tokens_total.labels(**labels, direction=direction).inc(tokens)
+
+    def observe_call(self, *, task: str, model: ModelRef, seconds: float) -> None:
+        """Note how long an answered call took."""
+        labels = {"task": task, "provider": model.provider, "model": str(model)}
+        self.llm_request_duration_seconds.labels(**labels).observe(seconds)
 
     def expect_dead_letters(
         self, *, of_records: Iterable[str], of_steps: Iterable[str], steps: Collection[str]

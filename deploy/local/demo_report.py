@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from consumer.llm.pricing import Prices
+from consumer.model_ref import model_ref
 from deploy.local.model import MODEL_NAME
 from producer.following.outcome import Outcome
 from producer.following.tables import cell
 from producer.following.tally import Tally
 
-_COMPARED_WITH = "gpt-4o-mini"
+_COMPARED_WITH = model_ref("gpt-4o-mini")
 
 
 def report(console: Console, outcomes: Sequence[Outcome], tally: Tally, *, model: str, results: Path) -> None:
@@ -42,7 +43,7 @@ def _print_totals(console: Console, tally: Tally, *, model: str) -> None:
         f"{usage.output_tokens:,} output tokens: ${tally.cost_usd:.6f} on {model}"
     )
     compared = Prices().cost_usd(_COMPARED_WITH, usage)
-    if model != _COMPARED_WITH and compared is not None:
+    if model != str(_COMPARED_WITH) and compared is not None:
         console.print(f"the same number of tokens on {_COMPARED_WITH}: ${compared:.6f}")
     if tally.documents_per_hour:
         console.print(f"{tally.documents_per_hour:,.0f} documents an hour")

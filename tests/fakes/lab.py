@@ -14,6 +14,7 @@ from consumer.admission.limits import Limits
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
 from consumer.errors import RecordRejected
+from consumer.model_ref import model_ref
 from consumer.remembering import Memory
 from consumer.spending import Spending
 from consumer.store.memory_steps import NoSteps
@@ -49,11 +50,13 @@ class Lab:
             prices=FakePrices(),
             metrics=self.metrics,
             max_attempts=changes.pop("max_attempts", 3),
-            context_tokens=changes.pop("context_tokens", None),
+            context_tokens={
+                model_ref(name): size for name, size in (changes.pop("context_tokens", None) or {}).items()
+            },
             **({"until_it_is_of_use": changes.pop("until_it_is_of_use")} if "until_it_is_of_use" in changes else {}),
             sleep=sleep or self.sleep,
         )
-        self.memory = Memory(store=changes.pop("store", NoSteps()), provider="", metrics=self.metrics)
+        self.memory = Memory(store=changes.pop("store", NoSteps()), metrics=self.metrics)
         self.analyzer = Analyzer(
             steps=changes.pop("steps", steps()),
             asker=asker,
@@ -68,7 +71,7 @@ class Lab:
         """Analyze, and let time pass whenever everybody waits for it."""
         task = asyncio.create_task(self.analyzer.analyze(text, spending or Spending()))
         idle = 0
-        while not task.done() and idle < 100:
+        while not task.done() and idle < 5_000:
             await settled()
             alarm = self.timer.next_alarm()
             if alarm is not None:

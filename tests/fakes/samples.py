@@ -10,6 +10,7 @@ from consumer.kafka.records import Record
 from consumer.llm.chat import ChatRequest, Message, Sampling
 from consumer.llm.pipeline_file import PipelineFile
 from consumer.llm.steps import Step, steps_of
+from consumer.model_ref import model_ref
 from tests.fakes.prices import MODEL
 
 SECRET_TEXT = "The patient named Quillon Farrow was seen on Tuesday."
@@ -63,7 +64,7 @@ def chat_request(
     """One call about a text."""
     return ChatRequest(
         step=step,
-        model=model,
+        model=model_ref(model),
         messages=(Message("system", "Answer."), Message("user", text)),
         schema={"type": "object", "properties": {step: {"type": "string"}}, "required": [step]},
         sampling=Sampling(max_output_tokens=max_output_tokens),

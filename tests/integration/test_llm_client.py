@@ -651,7 +651,7 @@ def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
         steps=steps(mode="fused"),
         asker=asker,
         triage=Triage(asker=asker, metrics=metrics),
-        memory=Memory(store=NoSteps(), provider="", metrics=metrics),
+        memory=Memory(store=NoSteps(), metrics=metrics),
     )
     identity = Identity(
         group_id="g", result_topic="results", dead_letter_topic="dead", pipeline_version="v", mode="fused"

@@ -16,6 +16,7 @@ from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Ask, Limits
 from consumer.check import check
 from consumer.contracts import Usage
+from consumer.model_ref import model_ref
 from consumer.settings import load_settings
 from consumer.sharing import LimitSharing
 from consumer.store.shared_limits import Asked, LimitsAway, SharedLimits, account_of
@@ -250,7 +251,7 @@ class Replica:
         await asyncio.gather(*(self._call(called) for _ in range(count)))
 
     async def _call(self, called: Callable[[], None]) -> None:
-        async with self.admission.admit(Ask(model="m", usage=Usage())) as permit:
+        async with self.admission.admit(Ask(model=model_ref("m"), usage=Usage())) as permit:
             called()
             permit.answered(Usage())
 

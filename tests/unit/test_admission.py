@@ -29,6 +29,7 @@ from consumer.errors import (
     RateLimited,
     RecordRejected,
 )
+from consumer.model_ref import model_ref
 from tests.fakes.timer import ManualTimer, settled
 
 
@@ -79,10 +80,15 @@ class Desk:
         account = MinuteLimits(**limits)
         self.circuits: list[tuple[str, str | None]] = []
         self.admission = Admission(
-            limits=Limits(max_concurrency=concurrency, min_concurrency=least, by_model=by_model, **asdict(account)),
+            limits=Limits(
+                max_concurrency=concurrency,
+                min_concurrency=least,
+                by_model={model_ref(name): own for name, own in (by_model or {}).items()},
+                **asdict(account),
+            ),
             timer=self.timer,
             on_wait=self._note_wait,
-            on_circuit=lambda model, reason: self.circuits.append((model, reason)),
+            on_circuit=lambda model, reason: self.circuits.append((str(model), reason)),
             on_change=self.change.set,
             budget=budget,
             clock=self.timer.time,
@@ -98,14 +104,15 @@ class Desk:
 
     async def call(self, input_tokens: int = 0, output_tokens: int = 0, *, model: str = "m", **more: Any) -> Call:
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-        call = Call(self, Ask(model=model, usage=usage, **more))
+        others = tuple(map(model_ref, more.pop("alternatives", ())))
+        call = Call(self, Ask(model=model_ref(model), usage=usage, alternatives=others, **more))
         self.calls.append(call)
         await settled()
         return call
 
     def refuse(self, pause_seconds: float) -> None:
         """The provider asks for a pause, as if it were in a refusal to a call of long ago."""
-        self.admission._lane("m").gate.close(pause_seconds, now=self.timer.time())
+        self.admission._lane(model_ref("m")).gate.close(pause_seconds, now=self.timer.time())
         self.admission._admit_ready()
 
     def available(self, constraint: str) -> float:
@@ -334,7 +341,7 @@ async def test_a_caller_that_fails_frees_its_slot() -> None:
     """An exception inside leaves nothing in flight."""
     desk = Desk(max_concurrency=1)
     with pytest.raises(RuntimeError):
-        async with desk.admission.admit(Ask(model="m", usage=Usage())):
+        async with desk.admission.admit(Ask(model=model_ref("m"), usage=Usage())):
             raise RuntimeError
     assert desk.available("concurrency") == 1
 
@@ -437,7 +444,7 @@ async def test_what_exceeds_a_minutes_limit_never_fits(
     limits: dict[str, float | None], usage: Usage, word: str
 ) -> None:
     """Such a call could never pass at any provider; the sentence names the limit."""
-    misfit = Desk(**limits).admission.fits(Ask(model="m", usage=usage))
+    misfit = Desk(**limits).admission.fits(Ask(model=model_ref("m"), usage=usage))
     assert misfit is not None
     assert word in misfit
     assert "1000 a minute" in misfit
@@ -450,7 +457,7 @@ async def test_what_meets_a_minutes_limit_fits(limits: dict[str, float | None]) 
     """A call of just the limit passes in time, and one call passes under any rate of requests, be it one an hour."""
     desk = Desk(**limits)
     usage = Usage(input_tokens=500, output_tokens=500)
-    assert desk.admission.fits(Ask(model="m", usage=usage)) is None
+    assert desk.admission.fits(Ask(model=model_ref("m"), usage=usage)) is None
     call = await desk.call(usage.input_tokens, usage.output_tokens)
     await desk.timer.run(121)
     assert call.is_inside()
@@ -565,7 +572,7 @@ class Course:
                 await self.desk.call(input_tokens, output_tokens, model=model, place=self.desk.admission.take_place())
             case "call again", input_tokens, number:
                 other = self.desk.calls[number % len(self.desk.calls)].ask
-                await self.desk.call(input_tokens, model=other.model, place=other.place)
+                await self.desk.call(input_tokens, model=str(other.model), place=other.place)
             case "share", share:
                 self.least_share = min(self.least_share, share)
                 self.desk.admission.set_share(share)
@@ -630,7 +637,9 @@ async def test_whatever_happens(
     for name in AMOUNTS:
         if (per_minute := limits[f"{name}_per_minute"]) is not None:
             _check_limit(course, desk.admitted, name, per_minute, course.began_at)
-    later = [call for call in desk.admitted if call.ask.model == "b" and (call.admitted_at or 0.0) > course.named_at]
+    later = [
+        call for call in desk.admitted if str(call.ask.model) == "b" and (call.admitted_at or 0.0) > course.named_at
+    ]
     for name, per_minute in named.items():
         _check_limit(course, later, name, per_minute, course.named_at)
     await _check_nothing_leaks(desk)
@@ -642,9 +651,9 @@ def _check_order(course: Course, admitted: list[Call]) -> None:
     """Of those who waited at a model, whoever's place came first; of one place, as they came."""
     turns = {id(call): (call.ask.place or 0, number) for number, call in enumerate(course.desk.calls)}
     for model in "mb":
-        order = [turns[id(call)] for call in admitted if call.ask.model == model]
+        order = [turns[id(call)] for call in admitted if str(call.ask.model) == model]
         assert order == sorted(order)
-        left = [turns[id(call)] for call in course.waiting if call.ask.model == model]
+        left = [turns[id(call)] for call in course.waiting if str(call.ask.model) == model]
         assert not order or all(turn > order[-1] for turn in left)
 
 
@@ -1022,8 +1031,8 @@ async def test_who_has_an_alternative_does_not_wait_for_a_model_that_fails() -> 
     with pytest.raises(CircuitOpened):
         await leave.task
     assert not stuck.task.done()
-    assert not desk.admission.would_take("m")
-    assert desk.admission.would_take("b")
+    assert not desk.admission.would_take(model_ref("m"))
+    assert desk.admission.would_take(model_ref("b"))
     await desk.close()
     assert desk.available("concurrency") == 1
 
@@ -1081,9 +1090,9 @@ async def test_one_document_at_a_time_is_kept_for_a_probe() -> None:
     await _fail(desk, ProviderUnavailable("no"), 5)
     busy = await desk.call(model="b")
     await desk.timer.run(1)
-    assert desk.admission.would_take("m")
+    assert desk.admission.would_take(model_ref("m"))
     probe = await desk.call(alternatives=("b",))
-    assert not desk.admission.would_take("m"), "one waits there already"
+    assert not desk.admission.would_take(model_ref("m")), "one waits there already"
     behind = await desk.call(alternatives=("b",))
     await busy.end()
     assert probe.is_inside()
@@ -1125,7 +1134,7 @@ async def test_a_failing_model_beside_one_that_is_well_stops_no_reading() -> Non
 
 def test_what_failed_once_is_not_remembered_for_ever() -> None:
     """Of a model that never answers, the documents that have ended at another one are forgotten."""
-    lane = Lane(model="m", shared=(), learned=())
+    lane = Lane(model=model_ref("m"), shared=(), learned=())
     for place in range(100):
         lane.put_behind(place)
     assert len(lane._behind) == 1
@@ -1246,7 +1255,9 @@ async def test_limits_that_the_provider_names_hold() -> None:
     await call.end()
     limits = {name: limit for name, (limit, _) in desk.admission.limits_and_available().items()}
     assert (limits["requests"], limits["tokens"]) == (60, 1200)
-    assert desk.admission.fits(Ask(model="m", usage=Usage(input_tokens=1201))) is None, "a word turns nobody away"
+    assert desk.admission.fits(Ask(model=model_ref("m"), usage=Usage(input_tokens=1201))) is None, (
+        "a word turns nobody away"
+    )
     await desk.close()
 
 
@@ -1285,7 +1296,7 @@ async def test_what_never_fits_is_judged_by_the_whole_limit() -> None:
     """A call of more than our share passes in time; only one of more than the account's minute never can."""
     desk = Desk(tokens_per_minute=1000)
     desk.admission.set_share(0.1)
-    assert desk.admission.fits(Ask(model="m", usage=Usage(input_tokens=900))) is None
+    assert desk.admission.fits(Ask(model=model_ref("m"), usage=Usage(input_tokens=900))) is None
     call = await desk.call(900)
     await desk.timer.run(9 * 60 + 1)
     assert call.is_inside()
@@ -1340,7 +1351,7 @@ async def test_a_models_own_limit_bounds_what_is_useful_by_its_part_of_the_calls
     desk = Desk(by_model={"own": MinuteLimits(requests_per_minute=60), "idle": MinuteLimits(requests_per_minute=1)})
     await desk.call(model="own")
     await desk.timer.run(1)
-    desk.admission.would_take("idle")
+    desk.admission.would_take(model_ref("idle"))
     assert await _useful(desk) == pytest.approx(2)
     await desk.call(model="other")
     assert await _useful(desk) == pytest.approx(4)

@@ -69,10 +69,10 @@ def test_an_empty_account_opens_it_at_once_and_for_longer() -> None:
     """Whether or not it was open for another reason; each that is told so puts the next probe off."""
     for circuit in (Circuit(), _opened()):
         was_open = circuit.is_open
-        assert circuit.exhausted(now=5.0) is not was_open
+        assert circuit.shut("quota", now=5.0) is not was_open
         assert circuit.opened_for == "quota"
         assert circuit.wait_seconds(now=5.0) == 10
-        assert not circuit.exhausted(now=7.0)
+        assert not circuit.shut("quota", now=7.0)
         assert circuit.wait_seconds(now=7.0) == 10
 
 
@@ -88,7 +88,7 @@ def test_it_always_lets_a_probe_out_in_time(events: list[tuple[str, bool]]) -> N
             case "failed":
                 circuit.failed(is_probe=is_probe, now=now)
             case "exhausted":
-                circuit.exhausted(now=now)
+                circuit.shut("quota", now=now)
             case "sent":
                 circuit.sent(now=now)
             case _:

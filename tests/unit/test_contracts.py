@@ -29,6 +29,7 @@ from consumer.contracts import (
 )
 from consumer.dead_letter import Failure, dead_letter
 from consumer.errors import RecordRejected
+from consumer.model_ref import model_ref
 from tests.fakes.samples import record
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -85,7 +86,7 @@ def test_the_headers_of_a_result_are_as_ever() -> None:
 
 
 def _refuse() -> None:
-    raise RecordRejected(DeadLetterReason.REFUSED, "the model refused", step="summary", model="gpt-4o-mini")
+    raise RecordRejected(DeadLetterReason.REFUSED, "the model refused", step="summary", model=model_ref("gpt-4o-mini"))
 
 
 def _dead_letter_headers() -> list[list[str]]:

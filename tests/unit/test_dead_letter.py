@@ -15,15 +15,16 @@ from consumer.contracts import ERROR_HEADER_PREFIX, ORIGINAL_TOPIC_HEADER, DeadL
 from consumer.dead_letter import MESSAGE_BYTES, STACKTRACE_BYTES, Failure, dead_letter
 from consumer.errors import RecordRejected
 from consumer.kafka.records import Outgoing, Record
+from consumer.model_ref import model_ref
 from producer.dead_letters.redriving import redriven_headers
 from tests.fakes.samples import record
 
 FAILED_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-REJECTION = RecordRejected(DeadLetterReason.REFUSED, "no", step="summary", model="m")
+REJECTION = RecordRejected(DeadLetterReason.REFUSED, "no", step="summary", model=model_ref("m"))
 TABLE = {
     *("topic", "partition", "offset", "timestamp", "group", "stage", "step", "reason"),
     *("exception.class.name", "exception.message", "exception.stacktrace"),
-    *("attempts", "first_failed_at", "last_failed_at", "replay_count", "cost_usd", "pipeline_version", "model"),
+    *("attempts", "first_failed_at", "last_failed_at", "replay_count", "cost_usd", "pipeline_version", "model", "provider"),
 }
 ORIGIN = ("topic", "partition", "offset", "timestamp", "first_failed_at", "replay_count")
 
@@ -88,6 +89,7 @@ def test_the_headers_say_what_happened() -> None:
         "cost_usd": "0.5",
         "pipeline_version": "v1",
         "model": "m",
+        "provider": "default",
     }
 
 
@@ -95,7 +97,7 @@ def test_what_is_not_known_has_no_header() -> None:
     """A record that never came to a step has neither step nor model."""
     rejection = RecordRejected(DeadLetterReason.UNDECODABLE, "not JSON", stage=Stage.DECODE)
     errors = _errors(_dead_letter(record(b"v"), error=rejection))
-    assert set(errors) == TABLE - {"step", "model"}
+    assert set(errors) == TABLE - {"step", "model", "provider"}
     assert (errors["stage"], errors["reason"]) == ("decode", "undecodable")
 
 
@@ -145,7 +147,7 @@ def test_a_redriven_record_keeps_its_first_origin() -> None:
     redriven = _redriven(first, offset=77, timestamp_ms=1_800_000_000_000)
     again = _dead_letter(
         redriven,
-        error=RecordRejected(DeadLetterReason.INVALID_ANSWER, "the second", step="keywords", model="m2"),
+        error=RecordRejected(DeadLetterReason.INVALID_ANSWER, "the second", step="keywords", model=model_ref("m2")),
         attempts=5,
         first_failed_at=FAILED_AT + timedelta(days=1),
         failed_at=FAILED_AT + timedelta(days=2),
@@ -189,7 +191,7 @@ def test_the_previous_failures_headers_are_gone() -> None:
     first = _dead_letter(record(b"v"))
     undecodable = RecordRejected(DeadLetterReason.UNDECODABLE, "not JSON", stage=Stage.DECODE)
     after = _errors(_dead_letter(_redriven(first), error=undecodable))
-    assert set(after) == TABLE - {"step", "model"}
+    assert set(after) == TABLE - {"step", "model", "provider"}
 
 
 def test_costs_add_up_over_redrives() -> None:

@@ -13,6 +13,7 @@ from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS, DeadLetterR
 from consumer.kafka.commits import GroupCommitter
 from consumer.kafka.connection import Broker
 from consumer.kafka.transactions import ExactlyOnceOutbox
+from consumer.model_ref import model_ref
 from consumer.telemetry.catalogue import ANY, CATALOGUE, PREFIX, reference
 from consumer.telemetry.metrics import Metrics
 
@@ -56,14 +57,12 @@ def test_counters_with_closed_labels_start_at_zero() -> None:
 def test_an_expected_task_starts_at_zero() -> None:
     """The tokens and dollars of a task's very first call are an increase."""
     metrics = Metrics()
-    metrics.expect_task(task="summary", model="m")
-    samples = _samples(metrics)
-    for direction in ("input", "output", "cached_input"):
-        labels = frozenset({("task", "summary"), ("model", "m"), ("direction", direction)})
+    metrics.expect_task(task="summary", model=model_ref("m"))
+    samples, called = _samples(metrics), {("task", "summary"), ("provider", "default"), ("model", "m")}
+    for direction in ("input", "output", "cached_input", "reasoning"):
+        labels = frozenset({*called, ("direction", direction)})
         assert samples[PREFIX + "llm_tokens_total", labels] == 0
-    assert (
-        samples[PREFIX + "llm_cost_usd_total", frozenset({("task", "summary"), ("model", "m"), ("outcome", "ok")})] == 0
-    )
+    assert samples[PREFIX + "llm_cost_usd_total", frozenset({*called, ("outcome", "ok")})] == 0
 
 
 def _series(metrics: Metrics, name: str) -> set[tuple[str, ...]]:
@@ -124,7 +123,7 @@ def test_each_delivery_expects_its_own_commits(
 def test_no_label_can_hold_a_document() -> None:
     """Labels are of few values: none is an id, a key or a text."""
     labels = {label for metric in CATALOGUE for label in metric.labels}
-    bounded = {"outcome", "task", "model", "direction", "constraint", "reason", "step", "topic", "partition", "window"}
+    bounded = {"provider", "outcome", "task", "model", "direction", "constraint", "reason", "step", "topic", "partition", "window"}
     assert labels <= bounded | {"result", "version", "pipeline_version"}
     assert ANY == ()
 
@@ -159,11 +158,11 @@ def test_a_partition_that_left_shows_no_lag() -> None:
 def test_totals_of_some_labels_and_of_histograms() -> None:
     """What the service works out of its own metrics."""
     metrics = Metrics()
-    metrics.llm_tokens_total.labels(task="a", model="m", direction="input").inc(5)
-    metrics.llm_tokens_total.labels(task="b", model="m", direction="input").inc(7)
-    metrics.llm_tokens_total.labels(task="b", model="m", direction="output").inc(1)
-    metrics.llm_request_duration_seconds.labels(task="a", model="m").observe(2)
-    metrics.llm_request_duration_seconds.labels(task="b", model="m").observe(4)
+    metrics.llm_tokens_total.labels(task="a", provider="default", model="m", direction="input").inc(5)
+    metrics.llm_tokens_total.labels(task="b", provider="default", model="m", direction="input").inc(7)
+    metrics.llm_tokens_total.labels(task="b", provider="default", model="m", direction="output").inc(1)
+    metrics.llm_request_duration_seconds.labels(task="a", provider="default", model="m").observe(2)
+    metrics.llm_request_duration_seconds.labels(task="b", provider="default", model="m").observe(4)
     assert metrics.total("llm_tokens_total") == 13
     assert metrics.total("llm_tokens_total", direction="input") == 12
     assert metrics.duration("llm_request_duration_seconds") == (2, 6)

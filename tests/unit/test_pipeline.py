@@ -47,7 +47,7 @@ from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
 from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, say
 from tests.fakes.outbox import FakeOutbox
-from tests.fakes.prices import MODEL, FakePrices
+from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import SECRET_TEXT, document, record, steps
 from tests.fakes.timer import FakeSleep, ManualTimer, settled
 
@@ -87,7 +87,7 @@ class Line:
             steps=steps(mode=mode),
             asker=asker,
             triage=Triage(asker=asker, metrics=self.metrics),
-            memory=Memory(store=store or NoSteps(), provider="", metrics=self.metrics),
+            memory=Memory(store=store or NoSteps(), metrics=self.metrics),
         )
         identity = Identity(
             group_id="docsluice",
@@ -262,8 +262,8 @@ REJECTIONS: list[tuple[list[Reply], str]] = [
     ([say("", finish_reason="content_filter")], "content_filtered"),
     ([say("{", finish_reason="length")], "truncated"),
     ([say("nonsense"), say("nonsense")], "invalid_answer"),
-    ([RecordRejected(DeadLetterReason.REJECTED, "400", step="category", model=MODEL)], "rejected"),
-    ([RecordRejected(DeadLetterReason.TOO_LARGE, "413", step="category", model=MODEL)], "too_large"),
+    ([RecordRejected(DeadLetterReason.REJECTED, "400", step="category", model=MODEL_REF)], "rejected"),
+    ([RecordRejected(DeadLetterReason.TOO_LARGE, "413", step="category", model=MODEL_REF)], "too_large"),
 ]
 
 

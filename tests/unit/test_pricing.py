@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from consumer.contracts import Usage
 from consumer.errors import ConfigurationError
 from consumer.llm.pricing import OwnPrice, PriceList, Prices, load_own_prices
+from consumer.model_ref import model_ref
 from tests.fakes.prices import MODEL, FakePrices
 
 OWN = {
@@ -68,7 +69,7 @@ def test_costs_of_calls_add_up_to_the_cost_of_all(calls: list[tuple[int, int]]) 
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4o-mini-2024-07-18"])
 def test_the_bundled_price_of_gpt_4o_mini(model: str) -> None:
     """15, 7.5 and 60 cents a million tokens, as in the version of the list that is locked."""
-    assert Prices().cost_usd(model, MILLION) == Decimal("0.6") * Decimal("0.15") + Decimal("0.4") * Decimal(
+    assert Prices().cost_usd(model_ref(model), MILLION) == Decimal("0.6") * Decimal("0.15") + Decimal("0.4") * Decimal(
         "0.075"
     ) + Decimal("0.6")
 
@@ -76,15 +77,15 @@ def test_the_bundled_price_of_gpt_4o_mini(model: str) -> None:
 @pytest.mark.parametrize("model", ["no-such-model", "", "SmolLM2-135M-Instruct"])
 def test_a_model_without_a_price_has_none(model: str) -> None:
     """None, and not 0: it is said once that its cost is unknown."""
-    assert Prices().cost_usd(model, MILLION) is None
+    assert Prices().cost_usd(model_ref(model), MILLION) is None
 
 
 def test_ones_own_price_wins() -> None:
     """Over the bundled one of the same name; the others are as they were."""
     prices = Prices(own={"gpt-4o-mini": OwnPrice(**OWN), "mine": OwnPrice(**OWN)})
-    assert prices.cost_usd("gpt-4o-mini", Usage(output_tokens=1_000_000)) == Decimal("0.6")
-    assert prices.cost_usd("mine", MILLION) == Decimal("0.72")
-    assert prices.cost_usd("gpt-4o", Usage()) == 0
+    assert prices.cost_usd(model_ref("gpt-4o-mini"), Usage(output_tokens=1_000_000)) == Decimal("0.6")
+    assert prices.cost_usd(model_ref("mine"), MILLION) == Decimal("0.72")
+    assert prices.cost_usd(model_ref("gpt-4o"), Usage()) == 0
 
 
 @pytest.mark.parametrize(
@@ -92,11 +93,11 @@ def test_ones_own_price_wins() -> None:
 )
 def test_the_contract_of_a_price_list(prices: PriceList, model: str) -> None:
     """The fake and the real one alike: exact decimals, nothing for nothing, more for more, None for the unknown."""
-    assert prices.cost_usd(model, Usage()) == 0
-    one, two = (prices.cost_usd(model, Usage(input_tokens=n, output_tokens=n)) for n in (1000, 2000))
+    assert prices.cost_usd(model_ref(model), Usage()) == 0
+    one, two = (prices.cost_usd(model_ref(model), Usage(input_tokens=n, output_tokens=n)) for n in (1000, 2000))
     assert isinstance(one, Decimal)
     assert two == 2 * one > 0
-    assert prices.cost_usd("no-such-model", MILLION) is None
+    assert prices.cost_usd(model_ref("no-such-model"), MILLION) is None
 
 
 def test_a_price_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from consumer.admission.limits import Ask
 from consumer.admission.quota import REQUESTS, TOKENS, Quota
 from consumer.admission.refusals import LearnedPace
 from consumer.contracts import Usage
+from consumer.model_ref import model_ref
 from deploy.local.rehearsal.limiter import MinuteLimit
 
 
@@ -170,5 +171,5 @@ def test_an_answers_bound_is_reserved_where_it_is_small() -> None:
     tokens, plenty = Quota(name=TOKENS, configured=60_000, now=0.0), Quota(name=REQUESTS, configured=60_000, now=0.0)
     usage = Usage(input_tokens=300, output_tokens=50)
     for bound, reserved in ((None, 350), (20, 350), (200, 500), (4096, 550)):
-        assert tokens.reservation(Ask(model="m", usage=usage, output_bound=bound)) == reserved
-    assert plenty.reservation(Ask(model="m", usage=usage, output_bound=4096)) == 1
+        assert tokens.reservation(Ask(model=model_ref("m"), usage=usage, output_bound=bound)) == reserved
+    assert plenty.reservation(Ask(model=model_ref("m"), usage=usage, output_bound=4096)) == 1

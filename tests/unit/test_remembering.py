@@ -84,19 +84,23 @@ def test_how_a_list_is_read_is_part_of_its_fingerprint() -> None:
     assert len({steps(task)[0].fingerprint("text") for task in lists}) == 2
 
 
-async def test_another_providers_answers_are_not_ours() -> None:
-    """A rehearsal must never answer for the real thing."""
-    store = _store()
-    paid = PaidStep(outputs={"a": "b"}, models={"a": "m"})
+def test_another_servers_answers_are_not_ours() -> None:
+    """A rehearsal must never answer for the real thing, nor one provider of a chain for another."""
+    task = {"name": "k", "prompt": "P", "output": {"type": "text"}, "model": ["a", "cloud/b"]}
 
-    async def ask(keep: Keep) -> PaidStep:
-        return await keep(paid)
+    def fingerprint(default_url: str, cloud_url: str) -> str:
+        file = pipeline_file(task, providers={"cloud": {"base_url": cloud_url}})
+        return steps_of(file, mode="fanout", default_model="m", default_url=default_url)[0].fingerprint("text")
 
-    rehearsal = Memory(store=store, provider="http://localhost:8080/v1", metrics=Metrics())
-    real = Memory(store=store, provider="", metrics=Metrics())
-    await rehearsal.answer("f", ask)
-    assert await rehearsal.knows("f")
-    assert not await real.knows("f")
+    urls = ("", "http://localhost:8081/v1", "https://example.com/v1")
+    assert len({fingerprint(one, two) for one in urls for two in urls[1:]}) == 6
+
+
+def test_a_step_of_before_is_found_again() -> None:
+    """The key of an answer in the store is as it was before there were providers."""
+    task = {"name": "k", "prompt": "P", "output": {"type": "text"}, "model": "m"}
+    (step,) = steps_of(pipeline_file(task), mode="fanout", default_model="m", default_url="http://localhost/v1")
+    assert step.fingerprint("text") == "56723d70c83a0a7bb94f46b465a77d817b9f7dafb8deb5cd5405f2a6e43fd37d"
 
 
 async def test_the_same_text_in_flight_twice_is_asked_once() -> None:

@@ -1,0 +1,121 @@
+"""The providers' part of `check`: their lists of models, and with `--live` one real call for each model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
+from consumer.contracts import Usage
+from consumer.errors import DocsluiceError, InvalidAnswer, ProviderMisconfigured, ProviderUnavailable
+from consumer.llm.chat import Answer
+from consumer.llm.client import OpenAIChatClient
+from consumer.llm.clients import ProviderClients
+from consumer.llm.pipeline_file import PipelineFile
+from consumer.llm.pricing import Prices
+from consumer.llm.provider import Provider
+from consumer.llm.steps import Step
+from consumer.model_ref import DEFAULT_PROVIDER, ModelRef
+from consumer.parts import prices_of, providers_of
+from consumer.settings import Settings
+
+_SHOWN_MODELS = 10
+_HTTP_PORT = 80
+_DOCUMENT = "The lighthouse keeper wrote to the harbour office that the new lamp had arrived undamaged."
+
+
+async def check_providers(
+    settings: Settings, file: PipelineFile, steps: Sequence[Step], *, live: bool, say: Say
+) -> bool:
+    """Print a line for each provider, and with `live` one for each model. True when all is well.
+
+    Raises:
+        ConfigurationError: a key that the file or the settings name cannot be had.
+    """
+    providers = providers_of(settings, file, steps)
+    models = {model for step in steps for model in step.models}
+    well = True
+    for name, provider in providers.items():
+        asked = sorted(model.name for model in models if model.provider == name)
+        what = f"provider {provider.base_url or 'OpenAI'} ({_where(name, file)})"
+        well &= await tried(what, lambda provider=provider, asked=asked: _listed(provider, asked), say)  # type: ignore[misc]
+    if live and well:
+        well = await _live(providers, file, steps, prices_of(settings, file), say)
+    return well
+
+
+def _where(name: str, file: PipelineFile) -> str:
+    return "OPENAI_BASE_URL" if name == DEFAULT_PROVIDER else f"{file.name}: providers.{name}"
+
+
+async def _listed(provider: Provider, models: Sequence[str]) -> Found:
+    client = OpenAIChatClient(provider=provider, max_connections=1)
+    url = provider.base_url or ""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            offered = await client.probe()
+    except (TimeoutError, DocsluiceError) as problem:
+        if url.startswith("http:") and await any_speaks_tls([url], default_port=_HTTP_PORT):
+            raise ProviderMisconfigured("it speaks TLS; begin its address with https://") from None
+        if isinstance(problem, TimeoutError):
+            raise ProviderUnavailable(f"no answer within {PATIENCE_SECONDS:.0f} seconds") from None
+        raise
+    finally:
+        await client.close()
+    if offered is None:
+        return Found("reached; it lists no models, so try it with --live", doubtful=True)
+    unknown = sorted(set(models) - set(offered))
+    if not unknown:
+        return Found(f"reached; offers {', '.join(models)}")
+    listed = ", ".join(sorted(offered)[:_SHOWN_MODELS]) or "none"
+    return Found(f"reached, but it does not list {', '.join(unknown)}; it lists {listed}", doubtful=True)
+
+
+async def _live(
+    providers: dict[str, Provider], file: PipelineFile, steps: Sequence[Step], prices: Prices, say: Say
+) -> bool:
+    """One real call for each model: of the first step that may ask it, about a short text."""
+    text = next((example.document for example in file.examples), _DOCUMENT)
+    client = ProviderClients(providers, max_connections=1)
+    well = True
+    try:
+        for model, step in _first_steps(steps):
+            what = f"a call of {model} (task {step.name})"
+            well &= await tried(what, lambda model=model, step=step: _called(client, model, step, text, prices), say)  # type: ignore[misc]
+    finally:
+        await client.close()
+    return well
+
+
+def _first_steps(steps: Iterable[Step]) -> list[tuple[ModelRef, Step]]:
+    found: dict[ModelRef, Step] = {}
+    for step in steps:
+        for model in step.models:
+            found.setdefault(model, step)
+    return sorted(found.items(), key=lambda pair: pair[0])
+
+
+async def _called(client: ProviderClients, model: ModelRef, step: Step, text: str, prices: Prices) -> Found:
+    started = time.monotonic()
+    answer = await client.ask(step.request(text).to(model))
+    seconds = time.monotonic() - started
+    took = f"{_tokens(answer)} in {seconds:.1f} s, {_cost(answer, model, prices)}"
+    try:
+        step.read(answer)
+    except InvalidAnswer as problem:
+        return Found(f"answered ({took}), but the answer is not valid: {problem}", doubtful=True)
+    return Found(f"answered; {took}")
+
+
+def _tokens(answer: Answer) -> str:
+    if answer.usage is None:
+        return "no usage reported"
+    return f"{answer.usage.input_tokens} tokens in and {answer.usage.output_tokens} out"
+
+
+def _cost(answer: Answer, model: ModelRef, prices: Prices) -> str:
+    cost = answer.stated_cost_usd
+    if cost is None or prices.has_own(model):
+        cost = prices.cost_usd(model, answer.usage or Usage())
+    return "at no known price" if cost is None else f"${cost:.6f}"

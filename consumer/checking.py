@@ -1,0 +1,50 @@
+"""How `check` tells what it has found."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import urllib.parse
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from consumer.errors import DocsluiceError
+
+PATIENCE_SECONDS = 10.0
+_HANDSHAKE_SECONDS = 3.0
+
+Say: TypeAlias = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The state of one part. `doubtful`: it may yet work, for some servers do not list all that they have."""
+
+    sentence: str
+    doubtful: bool = False
+
+
+async def tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Say) -> bool:
+    """Look at one part and print a line on it. Returns whether it will do."""
+    try:
+        found = await attempt()
+    except DocsluiceError as problem:
+        say(f"FAILED   {what}: {problem}")
+        return False
+    say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} {what}: {found.sentence}")
+    return True
+
+
+async def any_speaks_tls(urls: Sequence[str], *, default_port: int) -> bool:
+    """Whether one of them would take part in a TLS handshake. Its certificate is not looked at, and nothing is sent."""
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    for parts in map(urllib.parse.urlsplit, urls):
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+                _, writer = await asyncio.open_connection(parts.hostname, parts.port or default_port, ssl=anybody)
+            writer.transport.abort()
+            return True
+    return False

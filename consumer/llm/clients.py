@@ -1,0 +1,28 @@
+"""The clients of all providers behind one: each call goes to the provider of its model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from consumer.llm.chat import Answer, ChatRequest
+from consumer.llm.client import OpenAIChatClient
+from consumer.llm.provider import Provider
+
+
+class ProviderClients:
+    """See `ChatClient`. Each provider has connections of its own, up to `max_connections`."""
+
+    def __init__(self, providers: Mapping[str, Provider], *, max_connections: int) -> None:
+        self._clients = {
+            name: OpenAIChatClient(provider=provider, max_connections=max_connections)
+            for name, provider in providers.items()
+        }
+
+    async def ask(self, request: ChatRequest) -> Answer:
+        """Put one request. See `ChatClient.ask` for the errors."""
+        return await self._clients[request.model.provider].ask(request)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await asyncio.gather(*(client.close() for client in self._clients.values()))

@@ -1,0 +1,94 @@
+"""`providers:` of the pipeline file: where models are asked besides the default provider."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Self, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from consumer.addresses import checked_base_url
+from consumer.contracts import NotBlank
+from consumer.llm.pricing import OwnPrice, checked_price_rule
+from consumer.model_ref import DEFAULT_PROVIDER
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie"})
+
+PriceRule: TypeAlias = Annotated[str, AfterValidator(checked_price_rule)] | dict[str, OwnPrice]
+"""`free`, the name of a provider in the price list, or a table of models."""
+
+
+def provider_name(name: str) -> str:
+    """Check a provider's name: it stands before a slash in a model's name, and in labels."""
+    if name == DEFAULT_PROVIDER:
+        raise ValueError(f"must not be {DEFAULT_PROVIDER}, which OPENAI_BASE_URL and OPENAI_API_KEY describe")
+    if not _NAME.fullmatch(name):
+        raise ValueError("must be 1 to 64 lower-case letters, digits, hyphens and underscores, a letter first")
+    return name
+
+
+def _header(name: str) -> str:
+    if not _HEADER.fullmatch(name):
+        raise ValueError("must be the name of a header")
+    if name.lower() in _SECRET_HEADERS:
+        raise ValueError("must not carry a secret; use api_key_env, api_key_file or api_key_command")
+    return name
+
+
+def _header_value(value: str) -> str:
+    if not _HEADER_VALUE.fullmatch(value):
+        raise ValueError("must hold printable ASCII only")
+    return value
+
+
+class Part(BaseModel):
+    """A part of the file: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MinuteLimitsEntry(Part):
+    """Limits a minute; None means not known."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
+    tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
+    input_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
+    output_tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
+
+    @property
+    def minute_limits(self) -> dict[str, float]:
+        """Those that are set."""
+        return {name: value for name in MinuteLimitsEntry.model_fields if (value := getattr(self, name)) is not None}
+
+
+class AzureEntry(Part):
+    """Azure OpenAI's classic address: the deployment stands in the path, the API's version in the query."""
+
+    api_version: NotBlank
+
+
+class ProviderEntry(MinuteLimitsEntry):
+    """One account at one server. At most one source of the key; none for a server that wants none."""
+
+    base_url: Annotated[str, AfterValidator(checked_base_url)]
+    api_key_env: NotBlank | None = None
+    api_key_file: NotBlank | None = None
+    api_key_command: NotBlank | None = None
+    headers: dict[Annotated[str, AfterValidator(_header)], Annotated[str, AfterValidator(_header_value)]] = Field(
+        default_factory=dict
+    )
+    azure: AzureEntry | None = None
+    timeout_seconds: float | None = Field(default=None, gt=0, le=86_400)
+    prices: PriceRule | None = None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        named = ("api_key_env", "api_key_file", "api_key_command")
+        if sum(getattr(self, name) is not None for name in named) > 1:
+            raise ValueError(f"only one of {', '.join(named)} may be set")
+        if self.tokens_per_minute is not None and (self.input_tokens_per_minute or self.output_tokens_per_minute):
+            raise ValueError("tokens_per_minute counts input and output together; set it or the two separate limits")
+        return self
