@@ -51,9 +51,13 @@ class CallAccounting:
         outcome = fault.outcome if isinstance(fault, AttemptFailed) else type(fault).__name__
         if isinstance(fault, RecordRejected):
             outcome = fault.reason.value
-        spending.count_call(usage=Usage(), cost_usd=Decimal(0))
+        usage = fault.usage if isinstance(fault, AttemptFailed) else None
+        cost = self._cost_usd(request.model, usage, None) if usage else Decimal(0)
+        spending.count_call(usage=usage or Usage(), cost_usd=cost)
         spending.note_failure()
-        self._metrics.count_call(task=request.step, model=request.model, outcome=outcome)
+        self._metrics.count_call(
+            task=request.step, model=request.model, outcome=outcome, usage=usage, cost_usd=float(cost)
+        )
 
     def _cost_usd(self, model: ModelRef, usage: Usage, stated: Decimal | None) -> Decimal:
         """A price that a person has set counts most, then what the provider states, then the list."""

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ssl
-import urllib.parse
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
-from consumer.errors import BrokerFault, DocsluiceError, ProviderMisconfigured, ProviderUnavailable
+from consumer.check_provider import check_providers
+from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
+from consumer.errors import BrokerFault
 from consumer.kafka.probe import missing_topics
 from consumer.llm.pipeline_file import load_pipeline_file
-from consumer.llm.pricing import load_own_prices
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, shared_limits_of, steps_store_of, topics_of
+from consumer.parts import broker_of, prices_of, shared_limits_of, steps_store_of, topics_of
 from consumer.settings import Settings, unknown_variables
 from consumer.store.ledger import Ledger
 from consumer.store.opening import place_of_steps
 from consumer.store.shared_limits import LimitsAway
 from consumer.store.steps import StoreAway
 
-_PATIENCE_SECONDS = 10.0
-_HANDSHAKE_SECONDS = 3.0
-_SHOWN_MODELS = 10
-_KAFKA_PORT, _HTTP_PORT = 9092, 80
+_KAFKA_PORT = 9092
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a part turned out to be. `doubtful`: it may yet work, for some servers do not list all that they have."""
-
-    sentence: str
-    doubtful: bool = False
-
-
-async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
-    """Print a line a part; True when all is well.
+async def check(settings: Settings, *, say: Say, live: bool = False) -> bool:
+    """Print a line a part; True when all is well. With `live`, each model is asked once.
 
     Raises:
         ConfigurationError: the pipeline file or the prices file cannot be used.
@@ -47,22 +30,18 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
     tasks = ", ".join(task.name for task in file.tasks)
     version = file.version(mode=mode, default_model=settings.model)
     say(f"ok       pipeline {file.name} ({mode}), version {version}: {tasks}")
+    prices_of(settings, file)
     if settings.prices:
-        say(f"ok       prices {settings.prices}: {', '.join(load_own_prices(settings.prices))}")
+        say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
     for problem in (*unknown_variables(), *models_without_a_task(file, steps)):
         say(f"DOUBTFUL settings: {problem}")
     say(f"ok       limits {_limits(settings)}")
     _check_state(settings, say)
     store = await _check_store(settings, say)
-    models = {step.model for step in steps}
-    broker = await _tried(
+    broker = await tried(
         f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
     )
-    provider = await _tried(
-        f"provider {settings.openai_base_url or 'OpenAI'} (OPENAI_BASE_URL)",
-        lambda: _check_provider(settings, models),
-        say,
-    )
+    provider = await check_providers(settings, file, steps, live=live, say=say)
     shared_limits = await _check_shared_limits(settings, say)
     return broker and provider and store and shared_limits
 
@@ -81,7 +60,7 @@ def _limits(settings: Settings) -> str:
     return ", ".join([f"{settings.max_concurrency} calls at once", *(parts or ["no others"])])
 
 
-def _check_state(settings: Settings, say: Callable[[str], None]) -> None:
+def _check_state(settings: Settings, say: Say) -> None:
     """Try the folder that a budget needs.
 
     Raises:
@@ -93,17 +72,7 @@ def _check_state(settings: Settings, say: Callable[[str], None]) -> None:
     say(f"ok       state {settings.state_dir} (DOCSLUICE_STATE_DIR)")
 
 
-async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callable[[str], None]) -> bool:
-    try:
-        found = await attempt()
-    except DocsluiceError as problem:
-        say(f"FAILED   {what}: {problem}")
-        return False
-    say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} {what}: {found.sentence}")
-    return True
-
-
-async def _check_store(settings: Settings, say: Callable[[str], None]) -> bool:
+async def _check_store(settings: Settings, say: Say) -> bool:
     """Look for an answer that nobody has asked for."""
     store = steps_store_of(settings)
     url = settings.store_url.get_secret_value() if settings.store_url else None
@@ -122,7 +91,7 @@ async def _check_store(settings: Settings, say: Callable[[str], None]) -> bool:
     return True
 
 
-async def _check_shared_limits(settings: Settings, say: Callable[[str], None]) -> bool:
+async def _check_shared_limits(settings: Settings, say: Say) -> bool:
     shared = shared_limits_of(settings)
     if shared is None:
         return True
@@ -139,49 +108,14 @@ async def _check_shared_limits(settings: Settings, say: Callable[[str], None]) -
 
 async def _check_broker(settings: Settings) -> Found:
     try:
-        missing = await missing_topics(broker_of(settings), topics_of(settings), seconds=_PATIENCE_SECONDS)
+        missing = await missing_topics(broker_of(settings), topics_of(settings), seconds=PATIENCE_SECONDS)
     except BrokerFault:
         servers = [f"//{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")]
         in_the_clear = not settings.kafka_security_protocol.endswith("SSL")
-        if in_the_clear and await _any_speaks_tls(servers, default_port=_KAFKA_PORT):
+        if in_the_clear and await any_speaks_tls(servers, default_port=_KAFKA_PORT):
             protocol = "SASL_SSL" if settings.kafka_security_protocol.startswith("SASL") else "SSL or SASL_SSL"
             raise BrokerFault(f"it speaks TLS; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {protocol}") from None
         raise
     if missing:
         return Found(f"reached; {', '.join(missing)} missing, run will create them")
     return Found("reached; all topics are there")
-
-
-async def _check_provider(settings: Settings, models: set[str]) -> Found:
-    url = settings.openai_base_url or ""
-    client = client_of(settings)
-    try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            offered = await client.probe()
-    except (TimeoutError, DocsluiceError) as problem:
-        if url.startswith("http:") and await _any_speaks_tls([url], default_port=_HTTP_PORT):
-            raise ProviderMisconfigured("it speaks TLS; begin OPENAI_BASE_URL with https://") from None
-        if isinstance(problem, TimeoutError):
-            raise ProviderUnavailable(f"no answer within {_PATIENCE_SECONDS:.0f} seconds") from None
-        raise
-    finally:
-        await client.close()
-    unknown = sorted(models - set(offered))
-    if not unknown:
-        return Found(f"reached; offers {', '.join(sorted(models))}")
-    listed = ", ".join(sorted(offered)[:_SHOWN_MODELS]) or "none"
-    missing = ", ".join(unknown)
-    return Found(f"reached, but it does not list {missing} (DOCSLUICE_MODEL); it lists {listed}", doubtful=True)
-
-
-async def _any_speaks_tls(urls: list[str], *, default_port: int) -> bool:
-    """Whether one of them would take part in a TLS handshake. Its certificate is not looked at, and nothing is sent."""
-    anybody = ssl.create_default_context()
-    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
-    for parts in map(urllib.parse.urlsplit, urls):
-        with contextlib.suppress(OSError):
-            async with asyncio.timeout(_HANDSHAKE_SECONDS):
-                _, writer = await asyncio.open_connection(parts.hostname, parts.port or default_port, ssl=anybody)
-            writer.transport.abort()
-            return True
-    return False

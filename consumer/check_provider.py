@@ -63,12 +63,12 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
         raise
     finally:
         await client.close()
-    if offered is None:
-        return Found("reached; it lists no models, so try it with --live", doubtful=True)
+    if not offered:
+        return Found("reached, but it lists no models; --live makes a real call", doubtful=True)
     unknown = sorted(set(models) - set(offered))
     if not unknown:
         return Found(f"reached; offers {', '.join(models)}")
-    listed = ", ".join(sorted(offered)[:_SHOWN_MODELS]) or "none"
+    listed = ", ".join(sorted(offered)[:_SHOWN_MODELS])
     return Found(f"reached, but it does not list {', '.join(unknown)}; it lists {listed}", doubtful=True)
 
 

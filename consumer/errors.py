@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from consumer.contracts import DeadLetterReason, Stage
+from consumer.contracts import DeadLetterReason, Stage, Usage
 from consumer.model_ref import ModelRef
 
 RefusalKind: TypeAlias = Literal["credentials", "permission", "model", "path", "proxy", "unknown"]
@@ -76,6 +76,7 @@ class AttemptFailed(DocsluiceError):
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
     the server has too much to do, `holds_others` that other calls are to wait as well, `teaches` that it tells
     something about the pace at which calls may go out. `cause` is fit for the log: it quotes no document and no secret.
+    `usage` is what the provider says that the failed call has used.
     """
 
     outcome = "failed"
@@ -84,6 +85,7 @@ class AttemptFailed(DocsluiceError):
     waits_in_queue = False
     holds_others = True
     teaches = True
+    usage: Usage | None = None
 
     def __init__(
         self,

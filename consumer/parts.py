@@ -10,18 +10,18 @@ from dotenv import dotenv_values
 
 from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Limits, MinuteLimits
-from consumer.errors import ConfigurationError
+from consumer.errors import ConfigurationError, ProviderMisconfigured
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.connection import Broker
 from consumer.kafka.source import Subscription
-from consumer.llm.credentials import Credentials, KeyCommand, KeyFile, StaticKey
+from consumer.llm.credentials import CommandKey, Credentials, FileKey, NoKey, StaticKey
 from consumer.llm.pipeline_file import PipelineFile
 from consumer.llm.pricing import PriceRules, Prices, is_price_rule, load_own_prices
 from consumer.llm.provider import Provider
 from consumer.llm.provider_entry import ProviderEntry
 from consumer.llm.steps import Step
 from consumer.model_ref import DEFAULT_PROVIDER
-from consumer.settings import ENV_FILE, Settings
+from consumer.settings import ENV_FILE, Settings, variable_of
 from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
 from consumer.store.steps import StepStore
@@ -55,7 +55,7 @@ def providers_of(settings: Settings, file: PipelineFile, steps: Sequence[Step]) 
     for name in sorted({model.provider for step in steps for model in step.models}):
         try:
             found[name] = _provider(name, settings, file)
-        except ValueError as problem:
+        except (ValueError, ProviderMisconfigured) as problem:
             problems.append(str(problem))
     if problems:
         raise ConfigurationError(problems)
@@ -65,25 +65,28 @@ def providers_of(settings: Settings, file: PipelineFile, steps: Sequence[Step]) 
 def _provider(name: str, settings: Settings, file: PipelineFile) -> Provider:
     if name == DEFAULT_PROVIDER:
         return _default_provider(settings)
-    entry = file.providers[name]
+    entry, where = file.providers[name], f"{file.name}: providers.{name}"
     return Provider(
         name=name,
         base_url=entry.base_url,
-        credentials=_credentials(entry, where=f"{file.name}: providers.{name}"),
+        credentials=_credentials(entry, where=where),
         headers=entry.headers,
         azure_api_version=entry.azure.api_version if entry.azure else None,
         request_timeout_seconds=entry.timeout_seconds or settings.request_timeout_seconds,
+        key_setting=where,
+        address_setting=f"{where}.base_url",
+        model_setting=f"{file.name}: tasks.model",
     )
 
 
 def _default_provider(settings: Settings) -> Provider:
-    credentials: Credentials | None = None
-    if settings.openai_api_key is not None:
+    credentials: Credentials = NoKey()
+    if settings.openai_api_key:
         credentials = StaticKey(settings.openai_api_key.get_secret_value())
     elif settings.openai_api_key_file is not None:
-        credentials = KeyFile(settings.openai_api_key_file)
+        credentials = FileKey(settings.openai_api_key_file, setting=variable_of("openai_api_key_file"))
     elif settings.openai_api_key_command is not None:
-        credentials = KeyCommand(settings.openai_api_key_command)
+        credentials = CommandKey(settings.openai_api_key_command, setting=variable_of("openai_api_key_command"))
     elif settings.openai_base_url is None:
         raise ValueError(
             "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, "
@@ -91,22 +94,22 @@ def _default_provider(settings: Settings) -> Provider:
         )
     return Provider(
         base_url=settings.openai_base_url,
-        credentials=credentials or StaticKey(None),
+        credentials=credentials,
         request_timeout_seconds=settings.request_timeout_seconds,
     )
 
 
 def _credentials(entry: ProviderEntry, *, where: str) -> Credentials:
     if entry.api_key_file is not None:
-        return KeyFile(Path(entry.api_key_file))
+        return FileKey(Path(entry.api_key_file).expanduser(), setting=f"{where}.api_key_file")
     if entry.api_key_command is not None:
-        return KeyCommand(entry.api_key_command)
+        return CommandKey(entry.api_key_command, setting=f"{where}.api_key_command")
     if entry.api_key_env is None:
-        return StaticKey(None)
+        return NoKey()
     key = (os.environ.get(entry.api_key_env) or dotenv_values(ENV_FILE).get(entry.api_key_env) or "").strip()
     if not key:
         raise ValueError(f"{where}.api_key_env: the variable {entry.api_key_env} is not set")
-    return StaticKey(key)
+    return StaticKey(key, setting=f"{where}.api_key_env {entry.api_key_env}")
 
 
 def prices_of(settings: Settings, file: PipelineFile) -> Prices:

@@ -66,7 +66,7 @@ _CIRCUIT_REMEDIES = {
     "wait, or go to the next model of their task",
     "quota": "the account is empty: pay, or raise its limit; one call is tried every ten seconds; documents "
     "wait, or go to the next model of their task",
-    "refusals": "the provider refuses all calls, as provider.refuses says; one call is tried every ten seconds; documents "
+    "refusals": "the provider refuses all calls, as provider.refuses says; one is tried every ten seconds; documents "
     "wait, or go to the next model of their task",
 }
 _PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})

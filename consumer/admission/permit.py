@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from consumer.admission.lane import Lane, Waiter
-from consumer.contracts import DeadLetterReason, Usage
+from consumer.contracts import Usage
 from consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
@@ -98,8 +98,8 @@ class Permit:
     def failed(self, fault: DocsluiceError) -> None:
         """It failed.
 
-        What a provider refused, it has not counted. A call that timed out keeps what was reserved for it, tokens and
-        dollars, for the provider may well have worked on it.
+        What a provider refused, it has not counted. A call that timed out, or whose answer cannot be read, keeps what
+        was reserved for it, tokens and dollars, for the provider may well have worked on it.
         """
         if not self._ends():
             return
@@ -108,37 +108,28 @@ class Permit:
             if fault.is_overload and fault.teaches:
                 self._house.note_overload(self)
         # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
-        usage, cost_usd = None, _NOTHING
+        self._note(fault)
+        is_refused = isinstance(fault, RateLimited | QuotaExhausted | CallRefused | RecordRejected | ServiceFault)
+        may_be_paid = isinstance(fault, CallTimedOut | AnswerUnreadable)
+        self._house.settle(
+            self, usage=Usage() if is_refused else None, cost_usd=self.reserved_usd if may_be_paid else _NOTHING
+        )
+
+    def _note(self, fault: DocsluiceError) -> None:
+        """Tell what the failure says of the provider."""
         match fault:
-            case RateLimited(holds_others=False):
-                self._house.note_judgement(self)
-                usage = Usage()
-            case RateLimited():
+            case RateLimited(holds_others=True):
                 self._house.note_refusal(self, pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
-                usage = Usage()
             case QuotaExhausted():
                 asked = fault.retry_after_seconds or (_LONG_QUOTA_PAUSE_SECONDS if fault.period_seconds else None)
                 self._house.note_shut(self, "quota", pause_seconds=asked)
-                usage = Usage()
             case CallRefused():
                 self._note_refused_call(fault)
-                usage = Usage()
-            case AnswerUnreadable():
-                self._house.note_fault(self, is_paid=True)
-                cost_usd = self.reserved_usd
-            case RecordRejected(reason=DeadLetterReason.TOO_LARGE):
-                self._house.note_judgement(self)
-                usage = Usage()
-            case RecordRejected() | ServiceFault():
+            case RateLimited() | RecordRejected() | ServiceFault():
                 # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
                 self._house.note_judgement(self)
-                usage = Usage()
-            case CallTimedOut():
-                self._house.note_fault(self)
-                cost_usd = self.reserved_usd
             case _:
-                self._house.note_fault(self)
-        self._house.settle(self, usage=usage, cost_usd=cost_usd)
+                self._house.note_fault(self, is_paid=isinstance(fault, AnswerUnreadable))
 
     def _note_refused_call(self, fault: CallRefused) -> None:
         match fault.is_worlds:

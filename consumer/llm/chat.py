@@ -47,9 +47,9 @@ class ModelParameters:
 class ChatRequest:
     """One call: the turns, and the JSON schema (an object) that the answer must meet.
 
-    `model` is the first choice; `fallbacks` are asked, in this order, where it fails or is too small. `extra_body` holds
-    further fields of the body, passed through as they are. `strict`: the schema is fit for strict mode. `by_model` are
-    parameters that single models of the chain get.
+    `model` is the first choice. `fallbacks` are asked, in this order, where it fails or is too small. `extra_body`
+    holds further fields of the body, passed through as they are. `strict`: the schema is fit for strict mode.
+    `by_model` are parameters that single models of the chain get.
     """
 
     step: str
@@ -115,7 +115,7 @@ class Answer:
     """What a model said. `usage` is None from a server that reports none.
 
     `limits` are what the provider has said that it allows a minute: `requests`, `tokens`, `input_tokens`,
-    `output_tokens`, as far as it did.
+    `output_tokens`, as far as it did. `stated_cost_usd` is what the provider says that the call has cost.
     """
 
     text: str
@@ -137,8 +137,9 @@ class ChatClient(Protocol):
 
         Raises:
             AttemptFailed: the call may be tried again.
+            CallRefused: one of these attempts; it may be about this document alone, or about all calls.
             RecordRejected: the provider will never take this request.
-            ServiceFault: the provider will take no request at all.
+            ServiceFault: the client cannot work as configured.
         """
         ...
 

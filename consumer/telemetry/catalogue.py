@@ -120,8 +120,8 @@ CATALOGUE = (
         Counter,
         {"task": ANY, "provider": ANY, "model": ANY, "direction": ANY},
         meaning="Tokens as the provider reports them: input is the whole prompt, cached_input the part of input that "
-        "was cached (do not add it to input), output the answer, reasoning the part of output that was spent on thinking. "
-        "Estimated where a provider reports none.",
+        "was cached (do not add it to input), output the answer, reasoning the part of output that was spent on "
+        "thinking. Estimated where a provider reports none.",
         remedy="Input far above the documents' length: shorten prompts or examples, or use mode fused.",
     ),
     Metric(

@@ -32,7 +32,7 @@ from consumer.model_ref import model_ref
 from consumer.spending import Spending
 from tests.fakes.chat import USAGE, Replies, Reply, by_step, in_turn, right, say
 from tests.fakes.lab import Lab
-from tests.fakes.prices import MODEL, MODEL_REF
+from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import SECRET_TEXT, steps
 from tests.fakes.timer import ManualTimer, settled
 
@@ -547,7 +547,9 @@ async def test_usage_that_is_not_reported_is_estimated() -> None:
     with structlog.testing.capture_logs() as logs:
         await lab.analyze(spending=spending)
     asked = sum(len(message.content.encode()) for message in lab.client.requests[0].messages)
-    assert spending.usage == Usage(input_tokens=round(asked / 4), output_tokens=round(len('{"summary": ["a", "b"]}') / 4))
+    assert spending.usage == Usage(
+        input_tokens=round(asked / 4), output_tokens=round(len('{"summary": ["a", "b"]}') / 4)
+    )
     assert spending.cost_usd == FakePrices().cost_usd(MODEL_REF, spending.usage)
     assert [entry["event"] for entry in logs] == ["usage.unknown"]
     assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(0, abs=1)

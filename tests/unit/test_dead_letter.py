@@ -24,7 +24,16 @@ REJECTION = RecordRejected(DeadLetterReason.REFUSED, "no", step="summary", model
 TABLE = {
     *("topic", "partition", "offset", "timestamp", "group", "stage", "step", "reason"),
     *("exception.class.name", "exception.message", "exception.stacktrace"),
-    *("attempts", "first_failed_at", "last_failed_at", "replay_count", "cost_usd", "pipeline_version", "model", "provider"),
+    *(
+        "attempts",
+        "first_failed_at",
+        "last_failed_at",
+        "replay_count",
+        "cost_usd",
+        "pipeline_version",
+        "model",
+        "provider",
+    ),
 }
 ORIGIN = ("topic", "partition", "offset", "timestamp", "first_failed_at", "replay_count")
 

@@ -123,7 +123,19 @@ def test_each_delivery_expects_its_own_commits(
 def test_no_label_can_hold_a_document() -> None:
     """Labels are of few values: none is an id, a key or a text."""
     labels = {label for metric in CATALOGUE for label in metric.labels}
-    bounded = {"provider", "outcome", "task", "model", "direction", "constraint", "reason", "step", "topic", "partition", "window"}
+    bounded = {
+        "provider",
+        "outcome",
+        "task",
+        "model",
+        "direction",
+        "constraint",
+        "reason",
+        "step",
+        "topic",
+        "partition",
+        "window",
+    }
     assert labels <= bounded | {"result", "version", "pipeline_version"}
     assert ANY == ()
 

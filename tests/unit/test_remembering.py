@@ -11,14 +11,14 @@ import pytest
 from consumer.admission.limits import Limits
 from consumer.contracts import DeadLetterReason
 from consumer.errors import ProviderMisconfigured, RecordRejected
-from consumer.remembering import Keep, Memory
+from consumer.llm.steps import steps_of
+from consumer.remembering import Keep
 from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps
 from consumer.store.steps import PaidStep
-from consumer.telemetry.metrics import Metrics
 from tests.fakes.chat import USAGE, by_step, say
 from tests.fakes.lab import Lab
-from tests.fakes.samples import steps
+from tests.fakes.samples import pipeline_file, steps
 from tests.fakes.timer import settled
 
 COST = Decimal("0.0002")

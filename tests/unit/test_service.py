@@ -19,7 +19,7 @@ from consumer.admission.quota import QUOTAS
 from consumer.budgeting import BudgetKeeper
 from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.errors import ConfigurationError
-from consumer.parts import client_of
+from consumer.llm.clients import ProviderClients
 from consumer.service import LOOP_DEADLINE_SECONDS, Service
 from consumer.settings import load_settings
 from tests.fakes.outbox import FakeOutbox
@@ -138,7 +138,7 @@ async def test_the_counters_that_exist_before_anything_happens() -> None:
     """Each dead letter of a step names one of the pipeline's, and each wait a limit that is set."""
     settings = load_settings({"openai_base_url": "http://unused", "requests_per_minute": 60})
     built = Service(settings)
-    client = client_of(settings)
+    client = ProviderClients(built._providers, max_connections=1)
     async with contextlib.AsyncExitStack() as cleanup:
         admission, _ = await built._admission_of(cleanup)
         built._pipeline_of(client, FakeOutbox(), admission)
