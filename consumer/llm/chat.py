@@ -32,7 +32,8 @@ class Sampling:
 class ChatRequest:
     """One call: the turns, and the JSON schema (an object) that the answer must meet.
 
-    `model` is the first choice; `fallbacks` are asked, in this order, where it fails or is too small.
+    `model` is the first choice; `fallbacks` are asked, in this order, where it fails or is too small. `strict` says
+    that the schema is fit for strict structured outputs.
     """
 
     step: str
@@ -42,6 +43,7 @@ class ChatRequest:
     sampling: Sampling
     fallbacks: tuple[str, ...] = ()
     service_tier: str | None = None
+    strict: bool = True
 
     @property
     def models(self) -> tuple[str, ...]:
