@@ -15,7 +15,7 @@ from consumer.errors import ConfigurationError, InvalidAnswer
 from consumer.llm.answer_reading import NO_JSON, objects_in, parsed, unwrapped
 from consumer.llm.chat import Answer, ChatRequest, Message, Sampling
 from consumer.llm.long_documents import most_runs, shared_out, shown
-from consumer.llm.outputs import ListOutput
+from consumer.llm.outputs import ListOutput, Output
 from consumer.llm.pipeline_file import Example, PipelineFile, Task
 from consumer.llm.repairs import CLOSING, is_echo, repair_text
 from consumer.llm.strict_schema import CannotBeStrict, strict
@@ -132,7 +132,7 @@ class Step:
         problems: list[str] = []
         for task in self.tasks:
             try:
-                outputs[task.name] = task.output.read(fields[task.name])
+                outputs[task.name] = _read(task.output, fields[task.name])
             except InvalidAnswer as problem:
                 message = f"{task.name} {problem}"
                 if problem.usable is None:
@@ -288,6 +288,17 @@ def _sent_schema(task: Task) -> tuple[dict[str, Any], bool]:
         return strict(schema), True
     except CannotBeStrict:
         return schema, False
+
+
+def _read(output: Output, value: Any) -> OutputValue:
+    """Read a value, or the list or object in a string that was encoded twice."""
+    try:
+        return output.read(value)
+    except InvalidAnswer:
+        inside = parsed(value) if isinstance(value, str) else None
+        if not isinstance(inside, list | dict):
+            raise
+        return output.read(inside)
 
 
 def _compact(value: Any) -> str:
