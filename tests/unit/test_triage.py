@@ -12,6 +12,7 @@ from consumer.contracts import DeadLetterReason
 from consumer.errors import ProviderMisconfigured, RecordRejected, ServiceFault
 from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps
+from consumer.store.steps import PaidStep
 from tests.fakes.chat import Reply, by_step, in_turn, say
 from tests.fakes.lab import Lab
 from tests.fakes.prices import MODEL
@@ -122,3 +123,18 @@ async def test_where_the_repair_has_no_room_the_first_answer_is_kept() -> None:
     too_large = RecordRejected(DeadLetterReason.TOO_LARGE, "context length", model=MODEL)
     rejection = await _lab(say("first words"), too_large, task=TEXT).rejection()
     assert (rejection.reason, rejection.answer) == (DeadLetterReason.INVALID_ANSWER, "first words")
+
+
+async def test_a_short_list_is_kept_while_its_call_holds_the_slot() -> None:
+    """Of answers that are paid for and not kept yet, there are never more than there may be calls."""
+    free: list[float] = []
+
+    class Watched(MemorySteps):
+        async def put(self, fingerprint: str, step: PaidStep) -> None:
+            free.append(lab.free_slots())
+            await super().put(fingerprint, step)
+
+    store = Watched(max_bytes=10_000, max_age_seconds=60)
+    lab = _lab(_keywords("a", "b", "a", "a"), say("nonsense"), store=store)
+    await lab.analyze()
+    assert free == [9]
