@@ -315,9 +315,11 @@ class Asker:
             )
 
 
-def rejected(reason: DeadLetterReason, message: str, request: ChatRequest) -> RecordRejected:
-    """The rejection of a document by a question about it."""
-    return RecordRejected(reason, message, step=request.step, model=request.model)
+def rejected(
+    reason: DeadLetterReason, message: str, request: ChatRequest, *, answer: str | None = None
+) -> RecordRejected:
+    """The rejection of a document by a question about it, with the answer that led to it."""
+    return RecordRejected(reason, message, step=request.step, model=request.model, answer=answer)
 
 
 def _pause_seconds(state: tenacity.RetryCallState) -> float:
@@ -334,14 +336,16 @@ def _pause_seconds(state: tenacity.RetryCallState) -> float:
 
 
 def _judge(request: ChatRequest, answer: Answer) -> RecordRejected | None:
-    """An answer that arrived and yet is none."""
+    """The rejection for an answer that arrived and yet is none; None for any other."""
     if answer.refusal:
-        return rejected(DeadLetterReason.REFUSED, "the model refused to answer", request)
-    if answer.finish_reason == "content_filter":
-        return rejected(DeadLetterReason.CONTENT_FILTERED, "the provider's content filter cut the answer", request)
-    if answer.finish_reason == "length":
-        return rejected(DeadLetterReason.TRUNCATED, _why_cut(request, answer), request)
-    return None
+        reason, why = DeadLetterReason.REFUSED, "the model refused to answer"
+    elif answer.finish_reason == "content_filter":
+        reason, why = DeadLetterReason.CONTENT_FILTERED, "the provider's content filter cut the answer"
+    elif answer.finish_reason == "length":
+        reason, why = DeadLetterReason.TRUNCATED, _why_cut(request, answer)
+    else:
+        return None
+    return rejected(reason, why, request, answer=answer.refusal or answer.text)
 
 
 def _why_cut(request: ChatRequest, answer: Answer) -> str:

@@ -22,6 +22,7 @@ from consumer.kafka.records import Outgoing, Record
 STACKTRACE_BYTES = 8 * 1024
 MESSAGE_BYTES = 1024
 """A message may quote an answer or name a record's fields; a dead letter must not outgrow its topic by it."""
+ANSWER_BYTES = 2 * 1024
 _PLAIN_DECIMAL = re.compile(rb"\d{1,12}(\.\d{1,28})?")
 _COUNT = re.compile(rb"[0-9]{1,9}")
 _ORIGIN_BYTES = 300
@@ -41,6 +42,8 @@ class Failure:
     failed_at: datetime
     group_id: str
     pipeline_version: str
+    keeps_answer: bool = True
+    """Whether the answer that was rejected goes into the dead letter."""
 
     @property
     def reason(self) -> DeadLetterReason:
@@ -56,6 +59,13 @@ class Failure:
     def step(self) -> str:
         """The step that failed; empty when none did."""
         return (self.error.step or "") if isinstance(self.error, RecordRejected) else ""
+
+    @property
+    def answer(self) -> str:
+        """What the model said, where that was the trouble and may be kept; empty otherwise."""
+        if not self.keeps_answer or not isinstance(self.error, RecordRejected):
+            return ""
+        return _beginning(self.error.answer or "", ANSWER_BYTES)
 
     @property
     def cause(self) -> str:
@@ -121,19 +131,21 @@ def _described(failure: Failure) -> dict[str, str]:
         "step": failure.step,
         "reason": failure.reason.value,
         "exception.class.name": f"{type(error).__module__}.{type(error).__qualname__}",
-        "exception.message": _message(error),
+        "exception.message": _beginning(str(error), MESSAGE_BYTES),
         "exception.stacktrace": _stacktrace(error),
         "attempts": str(failure.attempts),
         "last_failed_at": rfc3339(failure.failed_at),
         "pipeline_version": failure.pipeline_version,
         "model": str(model or ""),
         "provider": model.provider if model else "",
+        "answer": failure.answer,
     }
     return {name: value for name, value in fields.items() if value}
 
 
-def _message(error: BaseException) -> str:
-    return str(error).encode("utf-8", errors="replace")[:MESSAGE_BYTES].decode("utf-8", errors="ignore")
+def _beginning(text: str, most_bytes: int) -> str:
+    """As much of a text as so many bytes hold, cut at a character."""
+    return text[:most_bytes].encode("utf-8", errors="replace")[:most_bytes].decode("utf-8", errors="ignore")
 
 
 def _stacktrace(error: BaseException) -> str:

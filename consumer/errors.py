@@ -24,7 +24,7 @@ Exceptions of openai and aiokafka are translated into these at the edge (llm/err
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from consumer.contracts import DeadLetterReason, Stage, Usage
 from consumer.model_ref import ModelRef
@@ -46,7 +46,7 @@ class ConfigurationError(DocsluiceError):
 
 
 class RecordRejected(DocsluiceError):
-    """The record's own fault."""
+    """The record's own fault. `answer` is what the model said, where that was the trouble; it is for nobody's log."""
 
     def __init__(
         self,
@@ -56,16 +56,25 @@ class RecordRejected(DocsluiceError):
         stage: Stage = Stage.ANALYZE,
         step: str | None = None,
         model: ModelRef | None = None,
+        answer: str | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.stage = stage
         self.step = step
         self.model = model
+        self.answer = answer
 
 
 class InvalidAnswer(DocsluiceError):
-    """An answer that does not meet the step's schema; the message is fit to be shown to the model."""
+    """An answer that does not meet the step's schema; the message is fit to be shown to the model.
+
+    `usable` is what can be taken of it where a repair brings nothing better; None where nothing can.
+    """
+
+    def __init__(self, message: str, *, usable: Any = None) -> None:
+        super().__init__(message)
+        self.usable = usable
 
 
 class AttemptFailed(DocsluiceError):

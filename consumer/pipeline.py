@@ -52,6 +52,7 @@ class Identity:
     dead_letter_topic: str
     pipeline_version: str
     mode: Literal["fanout", "fused"]
+    keeps_rejected_answers: bool = True
 
 
 class Pipeline:
@@ -158,6 +159,7 @@ class Pipeline:
             failed_at=failed_at,
             group_id=self._identity.group_id,
             pipeline_version=self._identity.pipeline_version,
+            keeps_answer=self._identity.keeps_rejected_answers,
         )
         await self._brake.wait_to_publish(failure.cause, withdrawn=withdrawn)
         topic = self._identity.dead_letter_topic

@@ -273,6 +273,7 @@ class Service:
             dead_letter_topic=settings.dead_letter_topic,
             pipeline_version=self._pipeline_version,
             mode=self._mode,
+            keeps_rejected_answers=settings.dead_letter_answer,
         )
         return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=self._metrics, brake=self._brake)
 

@@ -210,6 +210,10 @@ class Settings(BaseSettings):
     dead_letter_max_consecutive: int = Field(
         100, ge=0, description="the same when so many documents in a row became dead letters; 0: never"
     )
+    dead_letter_answer: bool = Field(
+        default=True,
+        description="true: a dead letter has the answer that was rejected, up to 2 KiB of it; false: it has not",
+    )
 
     max_open_records_per_partition: int = Field(
         256, ge=1, description="records read and not yet ended; the partition is paused at that many"

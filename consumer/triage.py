@@ -2,6 +2,7 @@
 
 cut at its bound ─► once more with a larger one ─┐
 not what was asked for ─► one repair ────────────┼─► the next model of the chain ─► rejected
+a list with too few items that differ ─► one repair ─► those that differ, where the task takes so few
 refused, filtered, too often failed ─────────────┘
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consumer.asking import Asker, rejected
+from consumer.asking import Asker
 from consumer.contracts import DeadLetterReason, OutputValue
 from consumer.errors import InvalidAnswer, RecordRejected
 from consumer.llm.chat import Answer, ChatRequest
@@ -33,22 +34,39 @@ _ANOTHER_MODEL_MAY = frozenset(DeadLetterReason) - {
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """A valid answer, by task, and the model that gave it."""
+
+    outputs: dict[str, OutputValue]
+    model: ModelRef | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Invalid:
     """An answer that the step cannot read."""
 
     answer: Answer
     problem: InvalidAnswer
 
+    @property
+    def usable(self) -> Said | None:
+        """What can be taken of it, where nothing better comes."""
+        outputs = self.problem.usable
+        return None if outputs is None else Said(outputs, self.answer.model)
 
+    def rejection(self, step: Step, message: str) -> RecordRejected:
+        """The rejection of the document for this answer, which goes along."""
+        return RecordRejected(
+            DeadLetterReason.INVALID_ANSWER,
+            f"{message}: {self.problem}",
+            step=step.name,
+            model=self.answer.model,
+            answer=self.answer.text,
+        )
+
+
+_Keep: TypeAlias = Callable[[Said], Awaitable[PaidStep]]
 _Reader: TypeAlias = Callable[[Answer], Awaitable[PaidStep | _Invalid]]
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A valid answer, by task, and the model that gave it."""
-
-    outputs: dict[str, OutputValue]
-    model: ModelRef
 
 
 class Triage:
@@ -58,9 +76,7 @@ class Triage:
         self._asker = asker
         self._metrics = metrics
 
-    async def answer(
-        self, step: Step, request: ChatRequest, spending: Spending, *, keep: Callable[[Said], Awaitable[PaidStep]]
-    ) -> PaidStep:
+    async def answer(self, step: Step, request: ChatRequest, spending: Spending, *, keep: _Keep) -> PaidStep:
         """Ask until there is an answer that the step can read, and give it to `keep` while its call holds its slot.
 
         Raises:
@@ -68,19 +84,11 @@ class Triage:
             ServiceFault: the provider will take no request at all.
             Exception: what `keep` raises.
         """
-
-        async def read(answer: Answer) -> PaidStep | _Invalid:
-            try:
-                said = Said(step.read(answer), answer.model or request.model)
-            except InvalidAnswer as problem:
-                return _Invalid(answer, problem)
-            return await keep(said)
-
         rejection: RecordRejected | None = None
         while True:
             try:
                 with _unless_too_large(rejection):
-                    return await self._valid(step, request, spending, read)
+                    return await self._valid(step, request, spending, keep)
             except RecordRejected as latest:
                 others = request.without(latest.model)
                 if others is None or latest.reason not in _ANOTHER_MODEL_MAY:
@@ -88,26 +96,49 @@ class Triage:
                 self._note_retry(step, latest.reason, spending)
                 request, rejection = others, latest
 
-    async def _valid(self, step: Step, request: ChatRequest, spending: Spending, read: _Reader) -> PaidStep:
+    async def _valid(self, step: Step, request: ChatRequest, spending: Spending, keep: _Keep) -> PaidStep:
         """Ask, and ask once more where the answer is not what the step wants."""
+
+        async def read(answer: Answer) -> PaidStep | _Invalid:
+            try:
+                outputs = step.read(answer)
+            except InvalidAnswer as problem:
+                return _Invalid(answer, problem)
+            return await keep(Said(outputs, answer.model))
+
         first = await self._whole(step, request, spending, read)
         if not isinstance(first, _Invalid):
             return first
         self._note_retry(step, DeadLetterReason.INVALID_ANSWER, spending)
-        invalid = rejected(
-            DeadLetterReason.INVALID_ANSWER,
-            f"the answer is not valid, and a call with what is wrong with it would be too large: {first.problem}",
-            request.to(first.answer.model or request.model),
-        )
-        with _unless_too_large(invalid):
-            repaired = await self._whole(step, step.repair(request, first.answer, first.problem), spending, read)
+        no_room = "the answer is not valid, and a call with what is wrong with it would be too large"
+        try:
+            with _unless_too_large(first.rejection(step, no_room)):
+                return await self._repaired(step, request, spending, keep, first)
+        except RecordRejected:
+            if first.usable is None:
+                raise
+            # Short of a few items, and nothing better came.
+            return await keep(first.usable)
+
+    async def _repaired(
+        self, step: Step, request: ChatRequest, spending: Spending, keep: _Keep, first: _Invalid
+    ) -> PaidStep:
+        """Ask once more, with the first answer and what is wrong with it."""
+        document = step.document_in(request)
+
+        async def read(answer: Answer) -> PaidStep | _Invalid:
+            try:
+                said = Said(step.read_repaired(answer, document=document, problem=first.problem), answer.model)
+            except InvalidAnswer as problem:
+                if first.usable is None:
+                    return _Invalid(answer, problem)
+                said = first.usable
+            return await keep(said)
+
+        repaired = await self._whole(step, step.repair(request, first.answer, first.problem), spending, read)
         if not isinstance(repaired, _Invalid):
             return repaired
-        raise rejected(
-            DeadLetterReason.INVALID_ANSWER,
-            f"the answer is still not valid after a repair: {repaired.problem}",
-            request.to(repaired.answer.model or request.model),
-        ) from repaired.problem
+        raise repaired.rejection(step, "the answer is still not valid after a repair") from repaired.problem
 
     async def _whole(self, step: Step, request: ChatRequest, spending: Spending, read: _Reader) -> PaidStep | _Invalid:
         """Ask, and ask once more where the answer was cut."""

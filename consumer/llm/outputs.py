@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import jsonschema
@@ -9,8 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from consumer.contracts import OutputValue
 from consumer.errors import InvalidAnswer
+from consumer.llm.answer_reading import objects_in, parsed
+from consumer.llm.strict_schema import without_nulls
 
 Schema: TypeAlias = dict[str, Any]
+_MOST_NAMED = 5
+_SHOWN_CHARACTERS = 60
+"""A repair names so many repeated items, and so much of each."""
 
 
 class _Output(BaseModel):
@@ -45,6 +52,12 @@ class TextOutput(_Output):
             return _text(value, self.max_characters)
         sentences = _items(value, self.sentences, "sentences")
         return " ".join(_text(sentence, self.sentence_characters) for sentence in sentences)
+
+    def bare_values(self, said: str) -> list[Any]:
+        """Return what may be the answer, where the object round it was left out of all that was `said`."""
+        value = parsed(said)
+        looks_like_json = isinstance(value, str) and value.lstrip()[:1] in {"{", "["}
+        return [] if looks_like_json else [value]
 
     @property
     def sentence_characters(self) -> int | None:
@@ -82,23 +95,32 @@ class ChoiceOutput(_Output):
                 return label
         raise InvalidAnswer(f"must be one of: {', '.join(self.labels)}")
 
+    def bare_values(self, said: str) -> list[Any]:
+        """As `TextOutput.bare_values`. A label without quotes is the label, too."""
+        return [parsed(said), said]
+
 
 class ListOutput(_Output):
-    """Exactly `items` different strings, such as keywords.
+    """`items` different strings, such as keywords.
 
     No JSON schema that a model's server enforces can say "different". With `candidates`, so many strings are asked for
-    and the first `items` of them that differ are kept: small models like to repeat themselves.
+    and the first `items` of them that differ are kept: small models like to repeat themselves. With `at_least`, a list
+    that still has too few after a repair is taken when so many of them differ.
     """
 
     type: Literal["list"]
     items: int = Field(ge=1, le=100)
     candidates: int | None = Field(default=None, ge=1, le=200)
+    # Left out where it is not set, so that such a pipeline keeps its version, and its paid answers.
+    at_least: int | None = Field(default=None, ge=1, exclude_if=lambda value: value is None)
     max_characters: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if self.candidates is not None and self.candidates < self.items:
             raise ValueError("candidates must be at least as many as items")
+        if self.at_least is not None and self.at_least > self.items:
+            raise ValueError("at_least must be at most as many as items")
         return self
 
     def json_schema(self) -> Schema:
@@ -106,18 +128,36 @@ class ListOutput(_Output):
         return _array(_string(self.max_characters), self.candidates or self.items)
 
     def read(self, value: Any) -> OutputValue:
-        """Check and return the strings."""
-        said = _items(value, self.candidates or self.items, "items")
-        found = [_text(item, self.max_characters) for item in said if not self._may_be_passed_over(item)]
-        distinct: dict[str, str] = {}
-        for item in found:
-            distinct.setdefault(item.casefold(), item)
-        if len(distinct) < self.items:
-            raise InvalidAnswer("the items must differ from one another")
-        return list(distinct.values())[: self.items]
+        """Check the strings and return the first `items` that differ. Those beyond them, and blanks, are passed over.
 
-    def _may_be_passed_over(self, item: Any) -> bool:
-        return self.candidates is not None and isinstance(item, str) and not item.strip()
+        Raises:
+            InvalidAnswer: too few differ; `usable` are those that do, where they are `at_least` so many.
+        """
+        asked_for = self.candidates or self.items
+        if not isinstance(value, list):
+            raise InvalidAnswer(f"must be an array of exactly {asked_for} items")
+        said = [_text(item, self.max_characters) for item in value if not _is_blank(item)]
+        distinct = _distinct(said)
+        if len(distinct) >= self.items:
+            return distinct[: self.items]
+        usable = distinct if self.at_least is not None and len(distinct) >= self.at_least else None
+        repeated = [item for item, count in Counter(map(str.casefold, said)).items() if count > 1]
+        if repeated:
+            names = ", ".join(json.dumps(_cut(item), ensure_ascii=False) for item in repeated[:_MOST_NAMED])
+            problem = f"must be {asked_for} items that differ from one another; more than once it has {names}"
+        elif len(said) < len(value):
+            problem = "must be strings that are not blank"
+        else:
+            problem = f"must be an array of exactly {asked_for} items"
+        raise InvalidAnswer(problem, usable=usable)
+
+    def bare_values(self, said: str) -> list[Any]:
+        """As `TextOutput.bare_values`."""
+        return [parsed(said)]
+
+    def joined(self, earlier: list[str], later: list[str]) -> list[str]:
+        """The items of two answers that differ, the earlier answer's first."""
+        return _distinct([*earlier, *later])[: self.items]
 
 
 class JsonOutput(_Output):
@@ -142,11 +182,27 @@ class JsonOutput(_Output):
         return self.schema_
 
     def read(self, value: Any) -> OutputValue:
-        """Check the value against the schema and return it."""
-        problem = next(jsonschema.Draft202012Validator(self.schema_).iter_errors(value), None)
+        """Check the value against the schema and return it.
+
+        Where it does not fit, it is read without the nulls that stand for optional properties: strict mode knows no
+        other way to leave one out.
+        """
+        validator = jsonschema.Draft202012Validator(self.schema_)
+        if next(validator.iter_errors(value), None) is None:
+            return value
+        value = without_nulls(value, self.schema_)
+        problem = next(validator.iter_errors(value), None)
         if problem is not None:
             raise InvalidAnswer(f"{problem.json_path}: {problem.message}")
         return value
+
+    def bare_values(self, said: str) -> list[Any]:
+        """As `TextOutput.bare_values`. An object is the answer where it has all that the schema requires."""
+        kind, required = self.schema_.get("type"), frozenset(self.schema_.get("required", ()))
+        if kind == "object" and required:
+            return list(objects_in(said, fields=required))
+        value = parsed(said)
+        return [value] if kind is not None and not isinstance(value, dict) else []
 
 
 Output = Annotated[TextOutput | ChoiceOutput | ListOutput | JsonOutput, Field(discriminator="type")]
@@ -167,6 +223,22 @@ def _text(value: Any, max_characters: int | None = None) -> str:
     if max_characters is not None and len(text) > max_characters:
         raise InvalidAnswer(f"must be a string of at most {max_characters} characters")
     return text
+
+
+def _is_blank(item: Any) -> bool:
+    return isinstance(item, str) and not item.strip()
+
+
+def _distinct(items: list[str]) -> list[str]:
+    """Those that differ by more than case, each as it was said first."""
+    first: dict[str, str] = {}
+    for item in items:
+        first.setdefault(item.casefold(), item)
+    return list(first.values())
+
+
+def _cut(item: str) -> str:
+    return item if len(item) <= _SHOWN_CHARACTERS else f"{item[:_SHOWN_CHARACTERS]}\u2026"
 
 
 def _items(value: Any, count: int, what: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -11,13 +12,16 @@ from typing import Any, Literal
 
 from consumer.contracts import OutputValue
 from consumer.errors import ConfigurationError, InvalidAnswer
+from consumer.llm.answer_reading import NO_JSON, objects_in, parsed, unwrapped
 from consumer.llm.chat import Answer, ChatRequest, Message, ModelParameters, Sampling
 from consumer.llm.long_documents import most_runs, shared_out, shown
+from consumer.llm.outputs import ListOutput, Output
 from consumer.llm.pipeline_file import Example, PipelineFile, Task, passed_through
+from consumer.llm.repairs import CLOSING, is_echo, repair_text
+from consumer.llm.strict_schema import CannotBeStrict, strict
 from consumer.model_ref import ModelRef
 
 FUSED = "fused"
-_CLOSING = "Answer with one JSON object."
 _SAMPLING_FIELDS = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "reasoning_effort", "seed", "stop")
 _NEWER_SAMPLING_FIELDS = frozenset({"reasoning_effort", "seed", "stop"})
 """Left out of fingerprints while they are not set: what was answered before there were any is still good."""
@@ -41,6 +45,11 @@ class Step:
     tasks: tuple[Task, ...]
     preamble: tuple[Message, ...]
     schema: dict[str, Any]
+    """What the answer must meet, as the tasks put it."""
+    sent_schema: dict[str, Any]
+    """What is sent: the same, made fit for strict mode where that can be done."""
+    strict: bool
+    """Whether all of `sent_schema` is fit for strict mode."""
     sampling: Sampling
     long: Literal["reject", "head", "split"]
     """What becomes of a document too large for one call."""
@@ -93,33 +102,97 @@ class Step:
             fallbacks=self.models[1:],
             service_tier=service_tier,
             messages=(*self.preamble, Message("user", text)),
-            schema=self.schema,
+            schema=self.sent_schema,
+            strict=self.strict,
             sampling=self.sampling,
             extra_body=self.extra_body,
             by_model=self.by_model,
         )
 
+    def document_in(self, request: ChatRequest) -> str:
+        """The text that a request of this step is about."""
+        return request.messages[len(self.preamble)].content
+
     def repair(self, request: ChatRequest, answer: Answer, problem: InvalidAnswer) -> ChatRequest:
         """Ask again, showing the model its answer and what is wrong with it."""
-        return request.and_then(
-            Message("assistant", answer.text), Message("user", f"That answer is not valid: {problem}. {_CLOSING}")
-        )
+        return request.and_then(Message("assistant", answer.text), Message("user", repair_text(problem)))
 
     def read(self, answer: Answer) -> dict[str, OutputValue]:
-        """Check an answer and return one value a task.
+        """Find the answer in what the model said, check it and return one value a task.
 
         Raises:
-            InvalidAnswer: it is not JSON, or not what the tasks asked for.
+            InvalidAnswer: it holds no JSON object, or none that is what the tasks asked for. `usable` are the outputs
+                that may be taken where a repair brings nothing better.
+        """
+        problem: InvalidAnswer | None = None
+        for fields in objects_in(answer.text, fields=frozenset(task.name for task in self.tasks)):
+            try:
+                return self._checked(fields)
+            except InvalidAnswer as latest:
+                problem = problem or latest
+        if problem is None:
+            return self._bare(answer.text)
+        raise problem
+
+    def read_repaired(self, answer: Answer, *, document: str, problem: InvalidAnswer) -> dict[str, OutputValue]:
+        """Read the answer to a repair. Lists that are still too short are made up from both answers.
+
+        Raises:
+            InvalidAnswer: it is no answer either, or it repeats what the repair said.
         """
         try:
-            fields = json.loads(_without_fence(answer.text), parse_constant=_refuse_constant)
-            # Half an emoji and 1e999 are JSON, and could never be sent anywhere.
-            json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
-        except (ValueError, RecursionError) as error:
-            raise InvalidAnswer("it is not JSON") from error
-        if not isinstance(fields, dict):
-            raise InvalidAnswer("it is not a JSON object")
-        return {task.name: _read(task, fields) for task in self.tasks}
+            outputs = self.read(answer)
+        except InvalidAnswer as still:
+            if still.usable is None:
+                raise
+            outputs = self._joined(problem.usable, still.usable)
+        for task in self.tasks:
+            if is_echo(outputs[task.name], prompt=task.prompt, problem=problem, document=document):
+                raise InvalidAnswer(f"{task.name} repeats what the model was told instead of answering")
+        return outputs
+
+    def _checked(self, fields: dict[str, Any]) -> dict[str, OutputValue]:
+        outputs: dict[str, OutputValue] = {}
+        problems: list[str] = []
+        for task in self.tasks:
+            try:
+                outputs[task.name] = _read(task.output, fields[task.name])
+            except InvalidAnswer as problem:
+                message = f"{task.name} {problem}"
+                if problem.usable is None:
+                    raise InvalidAnswer(message) from problem
+                outputs[task.name] = problem.usable
+                problems.append(message)
+        if problems:
+            raise InvalidAnswer("; ".join(problems), usable=outputs)
+        return outputs
+
+    def _bare(self, text: str) -> dict[str, OutputValue]:
+        """Read an answer without the object round it, where one task was asked and it can be nothing else.
+
+        Raises:
+            InvalidAnswer: there is no such answer.
+        """
+        said = unwrapped(text)
+        if len(self.tasks) == 1:
+            (task,) = self.tasks
+            for bare in task.output.bare_values(said):
+                with contextlib.suppress(InvalidAnswer):
+                    return {task.name: task.output.read(bare)}
+        found = next(objects_in(text, fields=frozenset()), None)
+        if found is not None:
+            missing = next(task.name for task in self.tasks if task.name not in found)
+            raise InvalidAnswer(f"it has no field {missing}")
+        raise InvalidAnswer("it is not JSON" if parsed(said) is NO_JSON else "it is not a JSON object")
+
+    def _joined(self, earlier: dict[str, OutputValue] | None, later: dict[str, OutputValue]) -> dict[str, OutputValue]:
+        """The later outputs, with the items of the earlier lists before their own."""
+        return {
+            task.name: task.output.joined(earlier[task.name], later[task.name])
+            if earlier is not None and isinstance(task.output, ListOutput)
+            else later[task.name]
+            for task in self.tasks
+        }
 
 
 def models_without_a_task(pipeline: PipelineFile, steps: Iterable[Step]) -> list[str]:
@@ -227,12 +300,15 @@ def _condensing(step: Step, plan: _Plan) -> tuple[Condensing, ...]:
 def _step(name: str, tasks: tuple[Task, ...], plan: _Plan) -> Step:
     first, models = tasks[0], plan.models(tasks[0])
     bounds = [task.max_output_tokens for task in tasks]
+    sent = {task.name: _sent_schema(task) for task in tasks}
     return Step(
         name=name,
         models=models,
         tasks=tasks,
         preamble=(Message("system", _system(tasks, plan.file.instructions)), *_turns(tasks, plan.file.examples)),
-        schema=_schema(tasks),
+        schema=_object_of({task.name: task.output.json_schema() for task in tasks}),
+        sent_schema=_object_of({name: schema for name, (schema, _) in sent.items()}),
+        strict=all(is_strict for _, is_strict in sent.values()),
         sampling=Sampling(
             max_output_tokens=None if None in bounds else sum(bound or 0 for bound in bounds),
             stop=_stop(first.stop),
@@ -251,7 +327,7 @@ def _stop(sequences: list[str] | None) -> tuple[str, ...] | None:
 
 def _system(tasks: tuple[Task, ...], instructions: str) -> str:
     asked = [tasks[0].prompt] if len(tasks) == 1 else [f"- {task.name}: {task.prompt}" for task in tasks]
-    return "\n".join(line for line in (instructions.strip(), *asked, _CLOSING) if line)
+    return "\n".join(line for line in (instructions.strip(), *asked, CLOSING) if line)
 
 
 def _turns(tasks: tuple[Task, ...], examples: list[Example]) -> list[Message]:
@@ -264,35 +340,33 @@ def _turns(tasks: tuple[Task, ...], examples: list[Example]) -> list[Message]:
     return turns
 
 
-def _schema(tasks: tuple[Task, ...]) -> dict[str, Any]:
+def _object_of(properties: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {task.name: task.output.json_schema() for task in tasks},
-        "required": [task.name for task in tasks],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
 
 
-def _read(task: Task, fields: dict[str, Any]) -> OutputValue:
-    if task.name not in fields:
-        raise InvalidAnswer(f"it has no field {task.name}")
+def _sent_schema(task: Task) -> tuple[dict[str, Any], bool]:
+    """The schema that a task's answer is asked for with, and whether it is fit for strict mode."""
+    schema = task.output.json_schema()
     try:
-        return task.output.read(fields[task.name])
-    except InvalidAnswer as problem:
-        raise InvalidAnswer(f"{task.name} {problem}") from problem
+        return strict(schema), True
+    except CannotBeStrict:
+        return schema, False
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON, though Python would read it")
-
-
-def _without_fence(text: str) -> str:
-    """The JSON inside a Markdown code fence, which models without structured outputs like to put round it."""
-    stripped = text.strip()
-    if stripped.startswith("```") and stripped.endswith("```"):
-        inside = stripped.strip("`")
-        return inside[4:] if inside[:4].lower() == "json" else inside
-    return stripped
+def _read(output: Output, value: Any) -> OutputValue:
+    """Read a value, or the list or object in a string that was encoded twice."""
+    try:
+        return output.read(value)
+    except InvalidAnswer:
+        inside = parsed(value) if isinstance(value, str) else None
+        if not isinstance(inside, list | dict):
+            raise
+        return output.read(inside)
 
 
 def _compact(value: Any) -> str:

@@ -11,6 +11,7 @@ from producer.dead_letters.letter import Letter
 from producer.following.originals import document_id_of, event_in
 
 TRACE = "exception.stacktrace"
+ANSWER = "answer"
 _TEXT_TYPE = "text/plain"
 
 

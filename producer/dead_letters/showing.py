@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from consumer.contracts import DeadLetterReason
+from consumer.contracts import ERROR_HEADER_PREFIX, DeadLetterReason
 from producer.dead_letters.counts import NONE
-from producer.dead_letters.document import TRACE, event_of, text_of, texts_without_trace
+from producer.dead_letters.document import ANSWER, TRACE, event_of, text_of, texts_without_trace
 from producer.dead_letters.letter import Letter, errors_of, source_in
 from producer.dead_letters.marks import place_in
 from producer.dead_letters.question import Question, letters_for_looking
@@ -91,10 +91,17 @@ def _lines(letter: Letter, topic: str, *, bounded: bool, with_trace: bool) -> It
     )
     yield ""
     yield from _document(letter, topic, bounded=bounded)
+    errors = errors_of(record)
+    if answer := errors.get(ANSWER):
+        yield ""
+        yield f"rejected answer ({counted(len(answer), 'character')})"
+        yield from (f"  {line}" for line in printable_lines(answer))
     yield ""
     yield "headers"
-    yield from (f"  {printable(name)}: {printable(text)}" for name, text in texts_without_trace(record.headers).items())
-    if trace := errors_of(record).get(TRACE):
+    shown_above = ERROR_HEADER_PREFIX + ANSWER
+    headers = {name: text for name, text in texts_without_trace(record.headers).items() if name != shown_above}
+    yield from (f"  {printable(name)}: {printable(text)}" for name, text in headers.items())
+    if trace := errors.get(TRACE):
         yield ""
         yield from _trace(trace, is_shown=with_trace or outcome.reason == DeadLetterReason.UNEXPECTED)
 

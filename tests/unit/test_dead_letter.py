@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.contracts import ERROR_HEADER_PREFIX, ORIGINAL_TOPIC_HEADER, DeadLetterReason, Headers, Stage
-from consumer.dead_letter import MESSAGE_BYTES, STACKTRACE_BYTES, Failure, dead_letter
+from consumer.dead_letter import ANSWER_BYTES, MESSAGE_BYTES, STACKTRACE_BYTES, Failure, dead_letter
 from consumer.errors import RecordRejected
 from consumer.kafka.records import Outgoing, Record
 from consumer.model_ref import model_ref
@@ -268,6 +268,44 @@ def test_a_long_message_is_cut_at_its_end(character: str) -> None:
     assert message.decode().startswith("It is: " + character)
     added = sum(len(name) + len(value) for name, value in outgoing.headers)
     assert added < MESSAGE_BYTES + STACKTRACE_BYTES + 2048
+
+
+def _answer_kept(answer: str | None, **changes: Any) -> bytes | None:
+    error = RecordRejected(DeadLetterReason.INVALID_ANSWER, "no", step="summary", model=model_ref("m"), answer=answer)
+    return dict(_dead_letter(record(b"v"), error=error, **changes).headers).get(ERROR_HEADER_PREFIX + "answer")
+
+
+@pytest.mark.parametrize("character", ["x", "ế", "🙂"])
+def test_the_rejected_answer_is_kept_up_to_a_bound(character: str) -> None:
+    """Its beginning, in whole characters; two KiB at most."""
+    assert ANSWER_BYTES == 2 * 1024
+    assert _answer_kept(character) == character.encode()
+    long = _answer_kept("{" + character * 1_000_000)
+    assert long is not None
+    assert ANSWER_BYTES - 4 < len(long) <= ANSWER_BYTES
+    assert ("{" + character * 3_000).startswith(long.decode())
+
+
+def test_the_rejected_answer_may_be_left_out() -> None:
+    """By setting; and where there is none, or the trouble was another one, there is no header."""
+    assert _answer_kept("secret words", keeps_answer=False) is None
+    assert _answer_kept(None) is None
+    assert _answer_kept("") is None
+    assert ERROR_HEADER_PREFIX + "answer" not in dict(_dead_letter(record(b"v"), error=ValueError("x")).headers)
+
+
+def test_half_an_emoji_in_an_answer_is_replaced() -> None:
+    """The header is UTF-8 whatever the model says."""
+    assert _answer_kept("a \ud83d b") == b"a ? b"
+
+
+def test_the_rejected_answer_goes_no_further() -> None:
+    """Neither a redrive nor another tool that copies all headers takes it into the next life."""
+    error = RecordRejected(DeadLetterReason.INVALID_ANSWER, "no", answer="first words")
+    first = _dead_letter(record(b"v"), error=error)
+    assert "words" not in str(_redriven(first).headers)
+    copied = record(first.value, key=first.key, headers=first.headers)
+    assert "words" not in str(_dead_letter(copied).headers)
 
 
 @given(

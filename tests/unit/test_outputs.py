@@ -31,6 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "list": {"type": "list", "items": 3},
     "short list": {"type": "list", "items": 2, "max_characters": 10},
     "candidates": {"type": "list", "items": 2, "candidates": 3},
+    "at least": {"type": "list", "items": 3, "at_least": 2},
     "json": {"type": "json", "schema": OWN_SCHEMA},
 }
 
@@ -67,8 +68,9 @@ def test_what_is_read_meets_the_schema(kind: str, value: Any) -> None:
         schema = output.json_schema()
         if kind == "choice":
             assert read in KINDS[kind]["labels"]
-        elif kind == "candidates":
+        elif KINDS[kind]["type"] == "list":
             assert len({item.casefold() for item in read}) == len(read) == KINDS[kind]["items"]
+            assert set(read) <= {item.strip() for item in value}
         elif kind == "json":
             jsonschema.validate(value, schema)
         else:
@@ -145,9 +147,9 @@ def test_a_list_is_its_items_in_order() -> None:
     [
         (["a", "A "], "differ"),
         (["a"], "exactly 2 items"),
-        (["a", "b", "c"], "exactly 2 items"),
         (["a", ""], "not blank"),
         (["a", 1], "not blank"),
+        (["a", "b", 1], "not blank"),
         ("a, b", "exactly 2 items"),
         (["a", "x" * 11], "at most 10 characters"),
     ],
@@ -165,12 +167,14 @@ def test_a_list_that_is_not_what_was_asked_is_refused(value: Any, words: str) ->
         (["b", "B", " b", "a"], ["b", "a"]),
         (["a", "b", "a", "c"], ["a", "b"]),
         (["a", " ", "", "b"], ["a", "b"]),
+        (["a", "b"], ["a", "b"]),
+        (["a", "a", "c", "d", "e"], ["a", "c"]),
     ],
 )
 def test_the_first_candidates_that_differ_are_kept(value: list[str], kept: list[str]) -> None:
     """A repeat or a blank among the spare ones costs nothing, not even a repair."""
     output = ListOutput(type="list", items=2, candidates=4)
-    assert output.json_schema()["minItems"] == output.json_schema()["maxItems"] == len(value)
+    assert output.json_schema()["minItems"] == output.json_schema()["maxItems"] == 4
     assert output.read(value) == kept
 
 
@@ -178,7 +182,7 @@ def test_the_first_candidates_that_differ_are_kept(value: list[str], kept: list[
     ("value", "words"),
     [
         (["a", "A", "a", " "], "differ"),
-        (["a", "b"], "exactly 4 items"),
+        (["a"], "exactly 4 items"),
         (["a", "b", "c", 1], "not blank"),
         (["a", "b", "c", "x" * 11], "at most 10 characters"),
     ],
@@ -187,6 +191,66 @@ def test_too_few_candidates_that_differ_are_refused(value: Any, words: str) -> N
     """Spare ones are no licence for anything else."""
     with pytest.raises(InvalidAnswer, match=words):
         ListOutput(type="list", items=2, candidates=4, max_characters=10).read(value)
+
+
+@pytest.mark.parametrize("value", [["a", "b", "c", "d"], ["a", "A", "b", "c"], ["a", "", "b", "c"]])
+def test_of_too_many_items_the_first_that_differ_are_taken(value: list[str]) -> None:
+    """A server that enforces no schema gives a few more, and the answer is there."""
+    assert ListOutput(type="list", items=3).read(value) == ["a", "b", "c"]
+
+
+def test_items_that_repeat_are_named() -> None:
+    """The model is shown which, so that it can name others; long ones are cut, and not all are named."""
+    output = ListOutput(type="list", items=4)
+    with pytest.raises(InvalidAnswer) as caught:
+        output.read(["Data", "data", "x" * 100, "x" * 100])
+    assert str(caught.value) == (
+        f'must be 4 items that differ from one another; more than once it has "data", "{"x" * 60}…"'
+    )
+    with pytest.raises(InvalidAnswer, match=r'more than once it has "0", "1", "2", "3", "4"$'):
+        ListOutput(type="list", items=20).read([str(number) for number in range(10)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "usable"),
+    [
+        (["a", "b", "A", "b"], ["a", "b"]),
+        (["a", "b", "c"], ["a", "b", "c"]),
+        (["a", "b", ""], ["a", "b"]),
+        (["a", "a", "a", "a"], None),
+        (["a"], None),
+    ],
+)
+def test_a_list_that_is_short_is_usable_from_at_least_on(value: list[str], usable: list[str] | None) -> None:
+    """It is no answer yet, but may be taken where a repair brings nothing better; fewer never may."""
+    output = ListOutput(type="list", items=4, at_least=2)
+    assert output.json_schema() == ListOutput(type="list", items=4).json_schema()
+    with pytest.raises(InvalidAnswer) as caught:
+        output.read(value)
+    assert caught.value.usable == usable
+    with pytest.raises(InvalidAnswer) as caught:
+        ListOutput(type="list", items=4).read(value)
+    assert caught.value.usable is None
+
+
+def test_two_short_lists_are_joined() -> None:
+    """The earlier one's items first, each once, and no more than were asked for."""
+    output = ListOutput(type="list", items=4, at_least=2)
+    assert output.joined(["a", "b"], ["B", "c"]) == ["a", "b", "c"]
+    assert output.joined(["a", "b", "c"], ["d", "e"]) == ["a", "b", "c", "d"]
+
+
+def test_a_null_for_an_optional_property_is_left_out() -> None:
+    """Strict mode has no other way to leave one out; a null that the schema allows stays."""
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": ["string", "null"]}},
+        "required": ["a"],
+    }
+    output = JsonOutput(type="json", schema=schema)
+    assert output.read({"a": "x", "b": None, "c": None}) == {"a": "x", "c": None}
+    with pytest.raises(InvalidAnswer, match=r"\$\.a: None is not of type 'string'"):
+        output.read({"a": None, "b": None})
 
 
 def test_json_meets_its_own_schema() -> None:
@@ -214,6 +278,8 @@ def test_json_meets_its_own_schema() -> None:
         ({"type": "list"}, "items"),
         ({"type": "list", "items": 101}, "items"),
         ({"type": "list", "items": 3, "candidates": 2}, "at least as many as items"),
+        ({"type": "list", "items": 3, "at_least": 4}, "at most as many as items"),
+        ({"type": "list", "items": 3, "at_least": 0}, "at_least"),
         ({"type": "json", "schema": {"type": "nothing"}}, "not a JSON schema"),
         ({"type": "json", "schema": {"type": "string", "pattern": "("}}, "not a JSON schema"),
         ({"type": "json", "schema": {"properties": {"a": {"$ref": "#/$defs/a"}}}}, r"no \$ref"),

@@ -67,6 +67,7 @@ class Line:
         max_dead_letters: int = 0,
         max_ratio: float = 1.0,
         store: StepStore | None = None,
+        keeps_rejected_answers: bool = True,
     ) -> None:
         self.client = FakeChatClient(reply)
         self.outbox = outbox or FakeOutbox()
@@ -95,6 +96,7 @@ class Line:
             dead_letter_topic=DEAD_LETTERS,
             pipeline_version="v1",
             mode="fused" if mode == "fused" else "fanout",
+            keeps_rejected_answers=keeps_rejected_answers,
         )
         self.brake = Brake(limit=DeadLetterLimit(max_ratio=max_ratio, max_consecutive=max_dead_letters))
         self.pipeline = Pipeline(
@@ -278,6 +280,14 @@ async def test_what_the_model_will_not_do_becomes_a_dead_letter(replies: list[Re
     paid = 1 + sum(not isinstance(reply, Exception) for reply in replies)
     assert Decimal(errors["cost_usd"]) == paid * Decimal("0.0002")
     assert line.counted("dead_letters_total") == {(reason, "category"): 1}
+
+
+@pytest.mark.parametrize(("keeps", "kept"), [(True, "other words"), (False, None)])
+async def test_the_answer_that_was_rejected_is_in_the_dead_letter(keeps: bool, kept: str | None) -> None:  # noqa: FBT001 - both ways
+    """The last one, which its message is about; or none, by setting."""
+    replies = {"category": [say("some words"), say("other words")]}
+    errors = await Line(by_step(replies), keeps_rejected_answers=keeps).errors(document())
+    assert errors.get("answer") == kept
 
 
 async def test_a_document_that_always_fails_becomes_a_dead_letter() -> None:

@@ -78,7 +78,7 @@ def test_the_built_in_pipeline() -> None:
     assert [(task.name, task.output.model_dump(exclude_none=True)) for task in file.tasks] == [
         ("summary", {"type": "text", "sentences": 3}),
         ("category", {"type": "choice", "labels": ["tech", "business", "health", "other"]}),
-        ("keywords", {"type": "list", "items": 5}),
+        ("keywords", {"type": "list", "items": 5, "at_least": 3}),
     ]
     for mode in ("fanout", "fused"):
         assert steps_of(file, mode=mode, default_model="m")
@@ -295,6 +295,7 @@ VERSION_CHANGES: list[tuple[tuple[str | int, ...], Any]] = [
     (("tasks", 0, "frequency_penalty"), 1),
     (("tasks", 0, "presence_penalty"), 1),
     (("tasks", 0, "output"), {"type": "text", "sentences": 2}),
+    (("tasks", 0, "output"), {"type": "list", "items": 2, "at_least": 1}),
     (("tasks", 1, "output", "labels"), ["other", "tech"]),
     (("tasks", 1), ...),
     (("examples", 0, "document"), "A chip!"),
@@ -346,6 +347,17 @@ def test_a_default_model_that_no_task_uses_leaves_the_version() -> None:
     """Where each task names its own, the default asks nobody anything."""
     file = pipeline_file({"name": "own", "prompt": "P", "output": {"type": "text"}, "model": "mine"})
     assert _version(file, default_model="a") == _version(file, default_model="b")
+
+
+def test_a_list_that_allows_no_fewer_keeps_its_version() -> None:
+    """It is asked for as it was before there was a choice, and what was paid for is still good."""
+    output = {"type": "list", "items": 3, "candidates": 4}
+    keywords = {"name": "keywords", "prompt": "Name 3.", "output": output}
+    assert _version(pipeline_file(keywords)) == "a2ab790bf962"
+    (step,) = steps_of(pipeline_file(keywords), mode="fanout", default_model="m")
+    assert step.fingerprint("text") == "b1df417eb2e17654b301db534a35a0b275f2539f980bb66a8bfb637112a18fc9"
+    allowing = {**keywords, "output": {**output, "at_least": 2}}
+    assert _version(pipeline_file(allowing)) != "a2ab790bf962"
 
 
 def test_a_version_is_the_same_in_every_process() -> None:

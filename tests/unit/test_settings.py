@@ -51,6 +51,7 @@ def test_the_defaults() -> None:
         "max_attempts": 5,
         "dead_letter_max_ratio": 0.5,
         "dead_letter_max_consecutive": 100,
+        "dead_letter_answer": True,
         "max_open_records_per_partition": 256,
         "max_open_records": 2048,
         "max_open_bytes": 134217728,
@@ -103,6 +104,7 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
         "store_optional": ("true", True),
         "store_max_bytes": ("7000000", 7_000_000),
         "dead_letter_max_ratio": ("0.25", 0.25),
+        "dead_letter_answer": ("false", False),
         "shared_limits_url": ("rediss://:p@r:1/2", SecretStr("rediss://:p@r:1/2")),
     }
     annotation = Settings.model_fields[field].annotation

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from consumer.errors import ConfigurationError, InvalidAnswer
 from consumer.llm.chat import Message, Sampling
-from tests.fakes.chat import right, say
+from consumer.llm.steps import Step
+from tests.fakes.chat import say
 from tests.fakes.prices import MODEL
 from tests.fakes.samples import TASKS, pipeline_file, steps
 
@@ -150,80 +150,42 @@ def test_a_repair_shows_the_answer_and_the_problem() -> None:
     assert (repair.step, repair.model, repair.schema) == (request.step, request.model, request.schema)
 
 
-@pytest.mark.parametrize("mode", ["fanout", "fused"])
-def test_a_right_answer_is_read(mode: str) -> None:
-    """One value for each task of the step."""
-    read: dict[str, Any] = {}
-    for step in steps(mode=mode):
-        read |= step.read(right(step.request("x")))
-    assert read == {"summary": "words 0 words 1", "category": "tech"}
+def _own(schema: dict[str, Any]) -> Step:
+    (step,) = steps({"name": "own", "prompt": "P", "output": {"type": "json", "schema": schema}})
+    return step
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"category": "Tech"}',
-        ' \n{"category": "tech"}\n',
-        '```json\n{"category": "tech"}\n```',
-        '```\n{"category": "tech"}\n```',
-        '```JSON\n{"category": "tech"}\n```\n',
-        '```{"category": "tech"}```',
-        '{"category": "tech", "confidence": 0.9}',
-        '{"category": "other", "category": "tech"}',
-    ],
-)
-def test_the_wrappings_that_models_like_are_taken_off(text: str) -> None:
-    """A code fence, spaces, another case, a field too many: the answer is there."""
-    (_, category) = steps()
-    assert category.read(say(text)) == {"category": "tech"}
+def test_a_json_task_is_sent_fit_for_strict_mode() -> None:
+    """And is read against its own schema; the wrapper object is that of every step."""
+    step = _own({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a"]})
+    request = step.request("x")
+    assert request.strict
+    assert request.schema["properties"]["own"] == {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": ["string", "null"]}},
+        "required": ["a", "b"],
+        "additionalProperties": False,
+    }
+    assert step.read(say('{"own": {"a": "x", "b": null}}')) == {"own": {"a": "x"}}
 
 
-def test_backticks_inside_an_answer_stay() -> None:
-    """Only the fence is taken off."""
-    (summary,) = steps({"name": "summary", "prompt": "P", "output": {"type": "text"}})
-    assert summary.read(say('```json\n{"summary": "Use `x` or ```y```."}\n```')) == {"summary": "Use `x` or ```y```."}
+def test_where_strict_mode_has_no_words_for_a_schema_it_is_off() -> None:
+    """The user's schema is sent as it is, and checked by us."""
+    open_ended = {"type": "object", "additionalProperties": {"type": "string"}}
+    step = _own(open_ended)
+    assert not step.request("x").strict
+    assert step.request("x").schema["properties"]["own"] == open_ended
+    own = {"name": "own", "prompt": "P", "output": {"type": "json", "schema": open_ended}}
+    (both,) = steps(TASKS[0], own, mode="fused")
+    assert not both.request("x").strict
+    assert all(step.request("x").strict for step in steps())
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "it is not JSON"),
-        ("The category is tech.", "it is not JSON"),
-        ('{"category": "te', "it is not JSON"),
-        ("[" * 100_000, "it is not JSON"),
-        ('{"category": NaN}', "it is not JSON"),
-        ('{"category": "\\ud83d"}', "it is not JSON"),
-        ('{"category": ' + "9" * 5000 + "}", "it is not JSON"),
-        ('["tech"]', "it is not a JSON object"),
-        ('"tech"', "it is not a JSON object"),
-        ("null", "it is not a JSON object"),
-        ("{}", "it has no field category"),
-        ('{"Category": "tech"}', "it has no field category"),
-        ('{"category": null}', "category must be a string that is not blank"),
-        ('{"category": "sports"}', "category must be one of: tech, other"),
-    ],
-)
-def test_an_answer_that_is_none_is_refused(text: str, words: str) -> None:
-    """Whatever the model says, it is an answer or an invalid one, in words that the model can be shown."""
-    (_, category) = steps()
-    with pytest.raises(InvalidAnswer) as caught:
-        category.read(say(text))
-    assert str(caught.value) == words
-
-
-@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_numbers_that_json_does_not_have_are_refused(constant: str) -> None:
-    """Python would read them, and a result with them would be no JSON."""
-    (own,) = steps({"name": "own", "prompt": "P", "output": {"type": "json", "schema": {"type": "number"}}})
-    with pytest.raises(InvalidAnswer, match="not JSON"):
-        own.read(say(f'{{"own": {constant}}}'))
-
-
-def test_one_bad_field_spoils_a_fused_answer() -> None:
-    """All tasks of a call are right or the call is asked again."""
-    (step,) = steps(mode="fused")
-    with pytest.raises(InvalidAnswer, match="category must be one of"):
-        step.read(say(json.dumps({"summary": ["a", "b"], "category": "sports"})))
+def test_what_is_sent_leaves_the_fingerprint() -> None:
+    """What was paid for under the schema as the user wrote it is still good."""
+    step = _own({"type": "object", "properties": {"a": {"type": "string"}}})
+    assert step.schema != step.sent_schema
+    assert step.fingerprint("text") == "ef2f3f74e2162e316514e0bc8ec7849aa480194503b325dc8ec5ec3e5e628b6b"
 
 
 def test_a_document_is_only_ever_a_users_turn() -> None:
