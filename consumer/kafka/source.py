@@ -375,7 +375,7 @@ def _read(record: ConsumerRecord, epoch: int) -> Record:
         offset=record.offset,
         key=record.key,
         value=record.value,
-        headers=[(name, value if value is not None else b"") for name, value in record.headers],
+        headers=list(record.headers),
         timestamp_ms=record.timestamp,
         epoch=epoch,
     )
