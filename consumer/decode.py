@@ -104,7 +104,7 @@ def _without_mark(data: Any) -> Any:
 def _text(data: bytes, *, what: str = _VALUE, charset: str = "") -> str:
     """UTF-8 as text, without a byte order mark; anything else by its name."""
     data = data.removeprefix(codecs.BOM_UTF8)
-    if wide := wide_encoding(data):
+    if (wide := wide_encoding(data)) and not format_of(data):
         raise _undecodable(f"{what} is in {wide}, not in UTF-8: {_WRITE_UTF8}")
     try:
         text = data.decode("utf-8")

@@ -32,9 +32,14 @@ def problems_of(fields: Any, error: ValidationError) -> str:
     return said + (_instead(fields, missing) if missing else "") + _of_a_newer_version(fields)
 
 
+def shown_name(name: str) -> str:
+    """The name of a field as a person may be shown it: one line, cut short."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:_NAME_CHARACTERS])
+
+
 def _problem(misfit: Misfit) -> str:
     """One sentence on one field; never its value, which may be the document."""
-    where = [part[:_NAME_CHARACTERS] for part in misfit.place]
+    where = [shown_name(part) for part in misfit.place]
     if where[:1] == ["metadata"] and len(where) > 1:
         return f"metadata.{where[1]}: must be a string, a finite number or a boolean"
     return f"{'.'.join(where) or 'the event'}: {misfit.sentence}"
@@ -47,13 +52,13 @@ def _instead(fields: dict[str, Any], missing: list[str]) -> str:
         return ""
     alike = {_bare(name): name for name in unknown[:_NAMES_COMPARED] if len(name) <= _NAME_CHARACTERS}
     guesses = [
-        f"is {alike[close[0]]} meant for {field}?"
+        f"is {shown_name(alike[close[0]])} meant for {field}?"
         for field in missing
         if (close := difflib.get_close_matches(_bare(field), alike, n=1, cutoff=_LIKENESS))
     ]
     if guesses:
         return f"; {' '.join(guesses)}"
-    shown = ", ".join(name[:_NAME_CHARACTERS] for name in unknown[:_NAMES_SHOWN])
+    shown = ", ".join(shown_name(name) for name in unknown[:_NAMES_SHOWN])
     return f"; there is {shown}" + (" and more" if len(unknown) > _NAMES_SHOWN else "") + " instead"
 
 

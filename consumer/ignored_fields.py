@@ -5,13 +5,13 @@ from __future__ import annotations
 import structlog
 
 from consumer.decode import ReadRecord
+from consumer.event_problems import shown_name
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 _NAMES_SAID = 20
 """A producer may put what it likes into a name, and a new one into every event."""
-_NAME_CHARACTERS = 64
 _VERSION = "schema_version"
 
 
@@ -32,12 +32,12 @@ class IgnoredFields:
             self._said.add(_VERSION)
             log.warning(
                 "event.later_version",
-                schema_version=str(read.event.schema_version)[:_NAME_CHARACTERS],
+                schema_version=shown_name(str(read.event.schema_version)),
                 meaning="what this release knows of the event is used, the rest left out",
             )
 
     def _say(self, name: str) -> None:
-        shown = name[:_NAME_CHARACTERS].encode("utf-8", errors="replace").decode()
+        shown = shown_name(name)
         if shown in self._said or len(self._said) > _NAMES_SAID:
             return
         self._said.add(shown)
