@@ -12,8 +12,7 @@
     └── ServiceFault            the world's fault: stop with a clear message, nothing committed past the hole
         ├── ProviderMisconfigured   bad key, no permission, unknown model or path
         ├── BrokerFault             a topic that is missing and may not be made, no permission, wrong credentials
-        ├── PublishImpossible       a dead letter that the topic will never take
-        └── StoreGone               the store of steps was away for too long
+        └── PublishImpossible       a dead letter that the topic will never take
 
 Anything else that a record raises is a bug of ours: a dead letter with the reason `unexpected`.
 Exceptions of openai and aiokafka are translated into these at the edge (llm/faults.py, kafka/faults.py).
@@ -128,7 +127,3 @@ class BrokerFault(ServiceFault):
 
 class PublishImpossible(ServiceFault):
     """A dead letter that its topic will never take; dropping it would lose a record."""
-
-
-class StoreGone(ServiceFault):
-    """The store of steps was away for too long; to go on without it would pay twice for what is in it."""

@@ -40,7 +40,9 @@ from consumer.remembering import Memory
 from consumer.settings import Settings
 from consumer.sharing import LimitSharing
 from consumer.store.ledger import Ledger
+from consumer.store.opening import place_of_steps
 from consumer.store.patient_steps import PatientSteps
+from consumer.store.steps import StoreUnusable
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
@@ -131,6 +133,7 @@ class Service:
         client = client_of(settings)
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
+        await self._try_store()
         topics = ensure_topics(
             broker,
             topics_of(settings),
@@ -157,6 +160,18 @@ class Service:
         self._source = source
         self._say_started()
         return source, pipeline
+
+    async def _try_store(self) -> None:
+        try:
+            await self._store.try_it()
+        except StoreUnusable as reason:
+            url = self._settings.store_url
+            place = place_of_steps(url.get_secret_value() if url else None, state_dir=self._settings.state_dir)
+            problem = (
+                f"DOCSLUICE_STORE_URL: {place} cannot be used: {reason};"
+                " DOCSLUICE_STORE_OPTIONAL=true goes on without it, and pays again for what is in it"
+            )
+            raise ConfigurationError([problem]) from None
 
     async def _delivery(self, broker: Broker, cleanup: contextlib.AsyncExitStack) -> tuple[Outbox, Committer]:
         if self._settings.delivery == "exactly_once":
