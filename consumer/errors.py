@@ -12,6 +12,7 @@
     └── ServiceFault            the world's fault: stop with a clear message, nothing committed past the hole
         ├── ProviderMisconfigured   bad key, no permission, unknown model or path
         ├── BrokerFault             a topic that is missing and may not be made, no permission, wrong credentials
+        ├── UnknownCommitMap        a later release has committed here, and what it has ended would be repeated
         └── PublishImpossible       a dead letter that the topic will never take
 
 Anything else that a record raises is a bug of ours: a dead letter with the reason `unexpected`.
@@ -123,6 +124,10 @@ class ProviderMisconfigured(ServiceFault):
 
 class BrokerFault(ServiceFault):
     """The broker will not serve us as configured: credentials, permissions, or a topic that is missing."""
+
+
+class UnknownCommitMap(ServiceFault):
+    """The commit's map of ended records is of a later release; without it they would be repeated."""
 
 
 class PublishImpossible(ServiceFault):

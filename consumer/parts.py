@@ -83,6 +83,7 @@ def subscription_of(settings: Settings) -> Subscription:
         ),
         commit_interval_seconds=settings.commit_interval_seconds,
         drain_seconds=settings.drain_seconds,
+        refuses_unknown_maps=settings.delivery == "exactly_once" and settings.unknown_commit_map == "refuse",
     )
 
 

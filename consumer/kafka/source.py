@@ -63,6 +63,8 @@ class Subscription:
     open_limits: OpenLimits
     commit_interval_seconds: float
     drain_seconds: float
+    refuses_unknown_maps: bool = False
+    """Whether a commit's map of ended records that a later release has written stops the service."""
 
 
 class Source:
@@ -97,6 +99,7 @@ class Source:
             metrics=metrics,
             stop_because=self._stop_because,
             on_share=on_share,
+            refuses_unknown_maps=subscription.refuses_unknown_maps,
         )
         self._poll_task: asyncio.Task[None] | None = None
         self._commit_task: asyncio.Task[None] | None = None
