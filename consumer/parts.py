@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from consumer import open_files
 from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Limits, MinuteLimits
 from consumer.kafka.backpressure import OpenLimits
@@ -38,7 +39,7 @@ def client_of(settings: Settings) -> OpenAIChatClient:
         api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
         base_url=settings.openai_base_url,
         request_timeout_seconds=settings.request_timeout_seconds,
-        max_connections=settings.concurrency.ceiling,
+        max_connections=open_files.fitting(settings.concurrency.ceiling),
     )
 
 
@@ -90,8 +91,8 @@ def subscription_of(settings: Settings) -> Subscription:
 def limits_of(settings: Settings, file: PipelineFile) -> Limits:
     """What the account allows, and the models that the pipeline file speaks of."""
     return Limits(
-        min_concurrency=settings.concurrency.floor,
-        max_concurrency=settings.concurrency.ceiling,
+        min_concurrency=open_files.fitting(settings.concurrency.floor),
+        max_concurrency=open_files.fitting(settings.concurrency.ceiling),
         requests_per_minute=settings.requests_per_minute,
         tokens_per_minute=settings.tokens_per_minute,
         input_tokens_per_minute=settings.input_tokens_per_minute,

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 
 import structlog
 
+from consumer import open_files
 from consumer.admission.admission import Admission
 from consumer.admission.budget import Budget
 from consumer.analysis import Analyzer
@@ -129,6 +130,7 @@ class Service:
     async def _start(self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> tuple[Source, Pipeline]:
         """Bring up the parts in the order of dependence; `cleanup` ends them in the reverse."""
         settings, broker = self._settings, broker_of(self._settings)
+        open_files.make_room(calls=settings.concurrency.ceiling)
         await self._serve_health(cleanup)
         client = client_of(settings)
         cleanup.push_async_callback(client.close)
@@ -158,6 +160,7 @@ class Service:
         cleanup.push_async_callback(source.close)
         await _unless(stop, source.start())
         self._source = source
+        open_files.make_room(calls=settings.concurrency.ceiling, partitions=source.partition_count)
         self._say_started()
         return source, pipeline
 

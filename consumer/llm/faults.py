@@ -25,6 +25,7 @@ from consumer.errors import (
     RateLimited,
     RecordRejected,
 )
+from consumer.open_files import why_no_file
 from consumer.reach import in_words
 
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
@@ -63,6 +64,10 @@ def translate(error: Exception, *, step: str, model: str, now: datetime, secret:
     `model` is empty where only the list of models was asked for; `now` is for a Retry-After given as a date; `secret`
     is cut out of whatever the provider said.
     """
+    if why := why_no_file(error):
+        own_fault = ProviderUnavailable(why)
+        own_fault.blames_document = False
+        return own_fault
     match error:
         case TimeoutError():
             return CallTimedOut("no answer within the request timeout")
