@@ -40,7 +40,7 @@ _SIGNATURES = (
 def wide_encoding(data: bytes) -> str | None:
     """The UTF-16 or UTF-32 that the bytes are in, by their mark or by their zeros; None when they are in neither.
 
-    The names are those that Python's codecs know. Without a mark, texts are found that have ASCII characters to a half.
+    The names are those that Python's codecs know. Without a mark, texts are found that are mostly ASCII.
     """
     for mark, name in _MARKS:
         if data.startswith(mark):
@@ -49,7 +49,7 @@ def wide_encoding(data: bytes) -> str | None:
     for name, width, place in (("UTF-32LE", 4, 0), ("UTF-32BE", 4, 3), ("UTF-16LE", 2, 0), ("UTF-16BE", 2, 1)):
         units = [sample[at : at + width] for at in range(0, len(sample) - width + 1, width)]
         narrow = sum(unit[place] != 0 and unit.count(0) == width - 1 for unit in units)
-        if len(units) >= _LEAST_UNITS and 2 * narrow >= len(units) and bytes(width) not in units:
+        if len(units) >= _LEAST_UNITS and 2 * narrow > len(units) and bytes(width) not in units:
             return name
     return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+import contextlib
 import json
 import re
 from typing import Any, NamedTuple
@@ -27,6 +28,10 @@ _KNOWN_CHARSET = re.compile(
     r"|shift[-_]?jis|euc[-_]\w+|gb\w+|big5\w*|koi8-\w|hz)"
 )
 _VALUE = "the value"
+_WITHOUT_REGISTRY = (
+    "{what} has a schema registry's frame, schema id {schema}, not JSON: what follows is Avro, Protobuf or damaged, and"
+    " cannot be read without the registry; have the producer write JSON, framed or plain"
+)
 _WRITE_UTF8 = "have the producer write UTF-8"
 
 
@@ -140,8 +145,12 @@ def _reads_otherwise(data: bytes, text: str, charset: str) -> bool:
 def _json(data: bytes, *, what: str = _VALUE, charset: str = "") -> Any:
     if not data.removeprefix(codecs.BOM_UTF8).strip():
         raise _undecodable(f"{what} is empty: it holds no document, and it is no tombstone, whose value is null")
-    if not wide_encoding(data) and (frames := registry_frames(data)):
-        return _framed(frames, what=what)
+    if frames := registry_frames(data):
+        framed = _framed(frames)
+        if framed is not None:
+            return framed
+        if not wide_encoding(data):
+            raise _undecodable(_WITHOUT_REGISTRY.format(what=what, schema=frames[0].schema))
     text = _text(data, what=what, charset=charset)
     try:
         return _parsed(text)
@@ -151,17 +160,12 @@ def _json(data: bytes, *, what: str = _VALUE, charset: str = "") -> Any:
         raise _undecodable(_compressed(what, named) if named else f"{what} is not JSON: {error}") from error
 
 
-def _framed(frames: list[RegistryFrame], *, what: str) -> Any:
-    """JSON behind the frame of a schema registry; what else is there cannot be read without the registry."""
+def _framed(frames: list[RegistryFrame]) -> Any | None:
+    """The JSON behind the frame of a schema registry, if there is any."""
     for frame in frames:
-        try:
+        with contextlib.suppress(ValueError):
             return _parsed(frame.data.decode("utf-8-sig"))
-        except ValueError:
-            continue
-    raise _undecodable(
-        f"{what} has a schema registry's frame, schema id {frames[0].schema}, not JSON: what follows is Avro, Protobuf"
-        " or damaged, and cannot be read without the registry; have the producer write JSON, framed or plain"
-    )
+    return None
 
 
 def _parsed(text: str) -> Any:

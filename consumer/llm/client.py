@@ -150,7 +150,8 @@ class OpenAIChatClient:
             # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
             raise fault from None
         except Exception as error:  # noqa: BLE001 - what nobody has foreseen is the provider's too, never a document's
-            raise ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})") from None
+            unforeseen = ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})")
+            raise (faults.out_of_files(error) or unforeseen) from None
 
 
 def _answer(completion: ChatCompletion, *, limits: Mapping[str, float]) -> Answer:

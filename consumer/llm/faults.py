@@ -64,10 +64,8 @@ def translate(error: Exception, *, step: str, model: str, now: datetime, secret:
     `model` is empty where only the list of models was asked for; `now` is for a Retry-After given as a date; `secret`
     is cut out of whatever the provider said.
     """
-    if why := why_no_file(error):
-        own_fault = ProviderUnavailable(why)
-        own_fault.blames_document = False
-        return own_fault
+    if fault := out_of_files(error):
+        return fault
     match error:
         case TimeoutError():
             return CallTimedOut("no answer within the request timeout")
@@ -84,6 +82,15 @@ def translate(error: Exception, *, step: str, model: str, now: datetime, secret:
             return ProviderUnavailable(f"no connection to the provider: {_cut(_root_cause(error), secret)}")
         case _:
             return ProviderMisconfigured(f"the OpenAI client cannot work as configured: {_cut(str(error), secret)}")
+
+
+def out_of_files(error: Exception) -> ProviderUnavailable | None:
+    """The fault where this process could open no file for the call: neither the provider's nor the document's."""
+    if (why := why_no_file(error)) is None:
+        return None
+    fault = ProviderUnavailable(why)
+    fault.blames_document = False
+    return fault
 
 
 def _translate_status(

@@ -325,9 +325,17 @@ def test_json_behind_a_schema_registrys_frame_is_read(frame: bytes, mark: bytes)
     assert _decode(frame + mark + PLAIN) == EXPECTED
 
 
+@given(st.integers(0, 2**32 - 1) | st.sampled_from([256, 65_536, 2**24, 0x41004200]))
+def test_json_behind_a_frame_is_read_whatever_its_schemas_id(schema: int) -> None:
+    """Some ids look as if UTF-16 or UTF-32 began."""
+    assert _decode(b"\x00" + schema.to_bytes(4, "big") + b'{"document_id":"d","text":"T"}').text == "T"
+
+
 @pytest.mark.parametrize(
     ("value", "schema"),
     [
+        (b"\x00\x00\x00\x01\x07\x08avr", "schema id 263"),
+        (b"\x00\x00\x01\x00\x02\x00\x00\x01", "schema id 65538"),
         (CONFLUENT + b"\x08avro\x02x", "schema id 7"),
         (CONFLUENT + b"\x00\x0a\x05proto", "schema id 7"),
         (CONFLUENT + PLAIN[:-1], "schema id 7"),
