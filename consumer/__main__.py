@@ -69,9 +69,10 @@ async def _check(settings: Settings, *, live: bool) -> int:
 
 @contextlib.contextmanager
 def _signals(*, go_on: Callable[[], None]) -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set. The first asks for a drain; the second ends the process at once.
+    """An event that SIGTERM, SIGINT and SIGHUP set. The first asks for a drain.
 
-    SIGUSR1 calls `go_on`.
+    A second SIGTERM or SIGINT ends the process at once. SIGHUP never does: a terminal that closes may send several. It
+    stays ignored where it was (nohup). SIGUSR1 calls `go_on`.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -85,11 +86,16 @@ def _signals(*, go_on: Callable[[], None]) -> Iterator[asyncio.Event]:
     for number in signals:
         loop.add_signal_handler(number, asked_to_stop)
     loop.add_signal_handler(signal.SIGUSR1, go_on)
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    if hangs_up:
+        loop.add_signal_handler(signal.SIGHUP, stop.set)
     try:
         yield stop
     finally:
         for number in (*signals, signal.SIGUSR1):
             loop.remove_signal_handler(number)
+        if hangs_up:
+            loop.remove_signal_handler(signal.SIGHUP)
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # unhandled it would end the process, and with a bad exit code
 
 

@@ -22,8 +22,8 @@ from pydantic import (
     model_serializer,
 )
 
-Headers: TypeAlias = Sequence[tuple[str, bytes]]
-"""Kafka record headers in order; a name may occur more than once."""
+Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
+"""Kafka record headers in order; a name may occur more than once, and a value may be null."""
 
 Scalar: TypeAlias = str | int | float | bool
 OutputValue: TypeAlias = Any
@@ -67,15 +67,19 @@ class _Contract(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DocumentEvent(_Contract):
-    """A document to analyze, as its producer sent it."""
+class DocumentEvent(BaseModel):
+    """A document to analyze, as its producer sent it.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    Fields that nobody here knows, and those of a later `schema_version`, are left out: producers may add what they
+    need. The known ones are held to strictly.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
     document_id: NotBlank
     text: NotBlank
     metadata: dict[str, Scalar] = Field(default_factory=dict)
-    schema_version: Literal[1] = 1
+    schema_version: int = Field(1, ge=1)
 
 
 class Usage(_Contract):

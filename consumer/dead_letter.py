@@ -82,7 +82,7 @@ def dead_letter(record: Record, failure: Failure, *, topic: str) -> Outgoing:
     earlier = {
         name.removeprefix(ERROR_HEADER_PREFIX): value
         for name, value in record.headers
-        if name.startswith(ERROR_HEADER_PREFIX)
+        if name.startswith(ERROR_HEADER_PREFIX) and value is not None
     }
     fields = {**_described(failure), **_origin(record, failure), **_kept(earlier), **_counted(earlier)}
     fields["cost_usd"] = plain_decimal(failure.cost_usd + _earlier_cost(earlier))

@@ -1,26 +1,53 @@
-"""Bytes to `DocumentEvent`: plain JSON, text/plain, and CloudEvents 1.0 in both modes of the Kafka binding."""
+"""Bytes to `DocumentEvent`: plain JSON, text/plain, and CloudEvents 1.0 in both modes of the Kafka binding.
+
+Bytes that are something else are named for what they are: another charset, a compressed value, a registry's frame.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import codecs
+import contextlib
 import json
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from consumer.byte_formats import RegistryFrame, format_of, registry_frames, wide_encoding
 from consumer.contracts import DeadLetterReason, DocumentEvent, Headers, Stage
 from consumer.errors import RecordRejected
-from consumer.misfits import Misfit, misfits
+from consumer.event_problems import problems_of
 
 _STRUCTURED = "application/cloudevents"
 _TEXT = "text/plain"
-_PROBLEMS_SHOWN = 5
-_NAME_CHARACTERS = 64
-"""A record may hold thousands of misspelt fields, each as long as it likes; the message must stay fit for a header."""
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([^;"'\s]{1,40})""")
+_KNOWN_CHARSET = re.compile(
+    r"(x-)?(utf-?(16|32)([-_]?[lb]e)?|utf-?7|iso[-_]?8859[-_]\d+|iso-2022-\w+|latin-?\d+|windows-?\d+|cp-?\d+"
+    r"|shift[-_]?jis|euc[-_]\w+|gb\w+|big5\w*|koi8-\w|hz)"
+)
+_VALUE = "the value"
+_WITHOUT_REGISTRY = (
+    "{what} has a schema registry's frame, schema id {schema}, not JSON: what follows is Avro, Protobuf or damaged, and"
+    " cannot be read without the registry; have the producer write JSON, framed or plain"
+)
+_WRITE_UTF8 = "have the producer write UTF-8"
+
+
+class ReadRecord(NamedTuple):
+    """An event, and the names of the fields beside it that nobody here knows."""
+
+    event: DocumentEvent
+    unknown_fields: tuple[str, ...] = ()
 
 
 def decode(*, key: bytes | None, value: bytes, headers: Headers) -> DocumentEvent:
+    """See `read_record`; the event alone."""
+    return read_record(key=key, value=value, headers=headers).event
+
+
+def read_record(*, key: bytes | None, value: bytes, headers: Headers) -> ReadRecord:
     """Read one record.
 
     Raises:
@@ -28,16 +55,17 @@ def decode(*, key: bytes | None, value: bytes, headers: Headers) -> DocumentEven
             document event.
     """
     content_type = _header(headers, "content-type").lower()
+    found = _CHARSET.search(content_type)
+    charset = found[1] if found else ""
     if content_type.startswith(_STRUCTURED):
-        return _structured(value)
+        return _structured(_json(value, charset=charset))
     if content_type.startswith(_TEXT):
-        return _event({"document_id": _text_id(key, headers), "text": _utf8(value, "the value")})
-    return _event(_json(value))
+        return _event({"document_id": _text_id(key, headers), "text": _text(value, charset=charset)})
+    return _event(_json(value, charset=charset))
 
 
-def _structured(value: bytes) -> DocumentEvent:
+def _structured(envelope: Any) -> ReadRecord:
     """A CloudEvents envelope: the event is its `data`; `subject`, where given, names the document."""
-    envelope = _json(value)
     if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
         raise _invalid("a structured CloudEvent must be a JSON object with specversion 1.0")
     if "data_base64" in envelope:
@@ -51,14 +79,14 @@ def _structured(value: bytes) -> DocumentEvent:
         data = envelope["data"]
     data_type = str(envelope.get("datacontenttype", "application/json")).lower()
     if data_type.startswith(_TEXT):
-        text = _utf8(data, "data_base64") if isinstance(data, bytes) else data
+        text = _text(data, what="data_base64") if isinstance(data, bytes) else _without_mark(data)
         return _event({"document_id": envelope.get("subject") or envelope.get("id"), "text": text})
-    return _event(_json(data) if isinstance(data, bytes) else data)
+    return _event(_json(data, what="data_base64") if isinstance(data, bytes) else data)
 
 
 def _text_id(key: bytes | None, headers: Headers) -> str:
     if key:
-        return _utf8(key, "the key")
+        return _text(key, what="the key")
     named = _header(headers, "ce_subject") or _header(headers, "ce_id")
     if not named:
         raise _invalid("a text/plain record needs a key, which becomes its document_id")
@@ -74,49 +102,100 @@ def _header(headers: Headers, name: str) -> str:
     return found.strip()
 
 
-def _utf8(data: bytes, what: str) -> str:
+def _without_mark(data: Any) -> Any:
+    return data.removeprefix("\ufeff") if isinstance(data, str) else data
+
+
+def _text(data: bytes, *, what: str = _VALUE, charset: str = "") -> str:
+    """UTF-8 as text, without a byte order mark; anything else by its name."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if (wide := wide_encoding(data)) and not format_of(data):
+        raise _undecodable(f"{what} is in {wide}, not in UTF-8: {_WRITE_UTF8}")
     try:
-        return data.decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _undecodable(f"{what} is not valid UTF-8 at byte {error.start}") from error
+        if named := format_of(data):
+            raise _undecodable(_compressed(what, named)) from error
+        said = f", and the content-type says charset={charset}" if _is_other(charset) else ""
+        raise _undecodable(f"{what} is not valid UTF-8 at byte {error.start}{said}: {_WRITE_UTF8}") from error
+    if _reads_otherwise(data, text, charset):
+        raise _undecodable(f"{what} is in {charset}, as the content-type says, not in UTF-8: {_WRITE_UTF8}")
+    return text
 
 
-def _json(data: bytes) -> Any:
-    text = _utf8(data, "the value")
+def _is_other(charset: str) -> bool:
+    """Whether a charset that is not UTF-8 was named. What is ASCII in name is UTF-8, too."""
+    return charset not in {"", "utf-8", "utf8", "us-ascii", "ascii"} and charset.isprintable()
+
+
+def _reads_otherwise(data: bytes, text: str, charset: str) -> bool:
+    """Whether the bytes mean something else in the charset that was named, though they are valid UTF-8.
+
+    A charset of one byte a character is often named wrongly: of characters that are valid UTF-8, it is not believed.
+    """
+    if not _is_other(charset) or not _KNOWN_CHARSET.fullmatch(charset):
+        return False
+    try:
+        said = data.decode(charset)
+    except (LookupError, ValueError):
+        return False
+    return said != text and (text.isascii() or charset.startswith(("utf-16", "utf-32", "utf16", "utf32")))
+
+
+def _json(data: bytes, *, what: str = _VALUE, charset: str = "") -> Any:
+    if not data.removeprefix(codecs.BOM_UTF8).strip():
+        raise _undecodable(f"{what} is empty: it holds no document, and it is no tombstone, whose value is null")
+    if frames := registry_frames(data):
+        framed = _framed(frames)
+        if framed is not None:
+            return framed
+        if not wide_encoding(data):
+            raise _undecodable(_WITHOUT_REGISTRY.format(what=what, schema=frames[0].schema))
+    text = _text(data, what=what, charset=charset)
+    try:
+        return _parsed(text)
+    except ValueError as error:
+        named = format_of(data)
+        # The decoder's message holds a position and never the text itself.
+        raise _undecodable(_compressed(what, named) if named else f"{what} is not JSON: {error}") from error
+
+
+def _framed(frames: list[RegistryFrame]) -> Any | None:
+    """The JSON behind the frame of a schema registry, if there is any."""
+    for frame in frames:
+        with contextlib.suppress(ValueError):
+            return _parsed(frame.data.decode("utf-8-sig"))
+    return None
+
+
+def _parsed(text: str) -> Any:
+    """JSON as Python's values.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
     try:
         return json.loads(text)
-    except ValueError as error:
-        # The decoder's message holds a position and never the text itself.
-        raise _undecodable(f"the value is not JSON: {error}") from error
     except RecursionError as error:
-        raise _undecodable("the value is JSON nested too deeply to read") from error
+        raise ValueError("nested too deeply to read") from error
 
 
-def _event(fields: Any) -> DocumentEvent:
+def _compressed(what: str, named: str) -> str:
+    hint = "; Kafka's own compression.type is undone by itself" if named.startswith("compressed") else ""
+    return f"{what} is {named}: have the producer write the plain JSON or text{hint}"
+
+
+def _event(fields: Any) -> ReadRecord:
     try:
         event = DocumentEvent.model_validate(fields)
         event.model_dump_json()  # a lone surrogate passes as str and could never be sent anywhere
         "".join(event.metadata).encode()  # pydantic writes another name where it meets one in a name
     except ValidationError as error:
         # Without its cause, whose message quotes the document.
-        raise _invalid(_problems(error)) from None
+        raise _invalid(problems_of(fields, error)) from None
     except ValueError as error:
         raise _undecodable("the event holds text that is not valid Unicode") from error
-    return event
-
-
-def _problems(error: ValidationError) -> str:
-    sentences = list(dict.fromkeys(_problem(misfit) for misfit in misfits(error, expected=DocumentEvent)))
-    more = len(sentences) - _PROBLEMS_SHOWN
-    return "; ".join(sentences[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _problem(misfit: Misfit) -> str:
-    """One sentence on one field; never its value, which may be the document."""
-    where = [part[:_NAME_CHARACTERS] for part in misfit.place]
-    if where[:1] == ["metadata"] and len(where) > 1:
-        return f"metadata.{where[1]}: must be a string, a finite number or a boolean"
-    return f"{'.'.join(where) or 'the event'}: {misfit.sentence}"
+    return ReadRecord(event, tuple(name for name in fields if name not in DocumentEvent.model_fields))
 
 
 def _undecodable(message: str) -> RecordRejected:

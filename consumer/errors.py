@@ -14,8 +14,8 @@
     └── ServiceFault            the world's fault: stop with a clear message, nothing committed past the hole
         ├── ProviderMisconfigured   the provider refuses all calls: bad key, unknown model or path
         ├── BrokerFault             a topic that is missing and may not be made, no permission, wrong credentials
-        ├── PublishImpossible       a dead letter that the topic will never take
-        └── StoreGone               the store of steps was away for too long
+        ├── UnknownCommitMap        a later release has committed here, and what it has ended would be repeated
+        └── PublishImpossible       a dead letter that the topic will never take
 
 Anything else that a record raises is a bug of ours: a dead letter with the reason `unexpected`.
 Exceptions of openai and aiokafka are translated into these at the edge (llm/error_mapping.py, kafka/faults.py).
@@ -195,9 +195,9 @@ class BrokerFault(ServiceFault):
     """The broker will not serve us as configured: credentials, permissions, or a topic that is missing."""
 
 
+class UnknownCommitMap(ServiceFault):
+    """The commit's map of ended records is of a later release; without it they would be repeated."""
+
+
 class PublishImpossible(ServiceFault):
     """A dead letter that its topic will never take; dropping it would lose a record."""
-
-
-class StoreGone(ServiceFault):
-    """The store of steps was away for too long; to go on without it would pay twice for what is in it."""

@@ -173,14 +173,15 @@ def subscription_of(settings: Settings) -> Subscription:
         ),
         commit_interval_seconds=settings.commit_interval_seconds,
         drain_seconds=settings.drain_seconds,
+        refuses_unknown_maps=settings.delivery == "exactly_once" and settings.unknown_commit_map == "refuse",
     )
 
 
 def limits_of(settings: Settings, file: PipelineFile) -> Limits:
     """What the account allows, and the models that the pipeline file speaks of."""
     return Limits(
-        min_concurrency=settings.concurrency.floor,
-        max_concurrency=settings.concurrency.ceiling,
+        min_concurrency=open_files.fitting(settings.concurrency.floor),
+        max_concurrency=open_files.fitting(settings.concurrency.ceiling),
         requests_per_minute=settings.requests_per_minute,
         tokens_per_minute=settings.tokens_per_minute,
         input_tokens_per_minute=settings.input_tokens_per_minute,

@@ -32,8 +32,9 @@ from consumer.contracts import (
 )
 from consumer.dead_letter import Failure, dead_letter
 from consumer.dead_letter_limit import Result
-from consumer.decode import decode
+from consumer.decode import read_record
 from consumer.errors import PublishImpossible, RecordRejected, ServiceFault
+from consumer.ignored_fields import IgnoredFields
 from consumer.kafka.records import Outbox, Outgoing, Record
 from consumer.spending import Spending
 from consumer.telemetry.metrics import Metrics
@@ -66,6 +67,7 @@ class Pipeline:
         self._identity = identity
         self._metrics = metrics
         self._brake = brake
+        self._ignored_fields = IgnoredFields(metrics=metrics)
         brake.on_reached = self._send_back
         self._at_work: dict[asyncio.Task[object], Spending] = {}
         self._sent_back: set[asyncio.Task[object]] = set()
@@ -134,7 +136,9 @@ class Pipeline:
 
     async def _publish_result(self, record: Record, value: bytes, spending: Spending) -> None:
         started_at = datetime.now(UTC)
-        event = decode(key=record.key, value=value, headers=record.headers)
+        read = read_record(key=record.key, value=value, headers=record.headers)
+        self._ignored_fields.note(read)
+        event = read.event
         outputs = await self._analyzer.analyze(event.text, spending, priority=event.metadata.get("priority"))
         spending.invest(1)  # it is at its end, all from the store or not, and begun anew it would be published twice
         result = self._result(record, event, outputs, spending, started_at)

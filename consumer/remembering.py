@@ -35,7 +35,6 @@ class Memory:
         Raises:
             RecordRejected: the same question was rejected, to whoever asked it. Used-up attempts may be bad luck, and
                 are believed the second time: were each to use up its own, they would take hours one after the other.
-            StoreGone: the store was away for too long.
             Exception: what `ask` raises.
         """
         key, was_used_up = fingerprint, False

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 
 import structlog
 
+from consumer import open_files
 from consumer.admission.admission import Admission
 from consumer.admission.budget import Budget
 from consumer.analysis import Analyzer
@@ -50,7 +51,9 @@ from consumer.remembering import Memory
 from consumer.settings import Settings
 from consumer.sharing import LimitSharing
 from consumer.store.ledger import Ledger
+from consumer.store.opening import place_of_steps
 from consumer.store.patient_steps import PatientSteps
+from consumer.store.steps import StoreUnusable
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
@@ -145,10 +148,12 @@ class Service:
     async def _start(self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> tuple[Source, Pipeline]:
         """Bring up the parts in the order of dependence; `cleanup` ends them in the reverse."""
         settings, broker = self._settings, broker_of(self._settings)
+        open_files.make_room(calls=settings.concurrency.ceiling)
         await self._serve_health(cleanup)
-        client = ProviderClients(self._providers, max_connections=settings.concurrency.ceiling)
+        client = ProviderClients(self._providers, max_connections=open_files.fitting(settings.concurrency.ceiling))
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
+        await self._try_store()
         topics = ensure_topics(
             broker,
             topics_of(settings),
@@ -173,8 +178,21 @@ class Service:
         cleanup.push_async_callback(source.close)
         await _unless(stop, source.start())
         self._source = source
+        open_files.make_room(calls=settings.concurrency.ceiling, partitions=source.partition_count)
         self._say_started()
         return source, pipeline
+
+    async def _try_store(self) -> None:
+        try:
+            await self._store.try_it()
+        except StoreUnusable as reason:
+            url = self._settings.store_url
+            place = place_of_steps(url.get_secret_value() if url else None, state_dir=self._settings.state_dir)
+            problem = (
+                f"DOCSLUICE_STORE_URL: {place} cannot be used: {reason};"
+                " DOCSLUICE_STORE_OPTIONAL=true goes on without it, and pays again for what is in it"
+            )
+            raise ConfigurationError([problem]) from None
 
     async def _delivery(self, broker: Broker, cleanup: contextlib.AsyncExitStack) -> tuple[Outbox, Committer]:
         if self._settings.delivery == "exactly_once":

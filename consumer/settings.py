@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 
 from consumer.addresses import checked_base_url, checked_servers, is_redis
 from consumer.errors import ConfigurationError
+from consumer.keys import problem_of_key
 from consumer.misfits import Misfit, misfits
 from consumer.store.opening import checked_steps_url
 
@@ -144,6 +145,11 @@ class Settings(BaseSettings):
     )
     delivery: Literal["exactly_once", "at_least_once"] = Field(
         "exactly_once", description="exactly_once or at_least_once, see docs/delivery.md"
+    )
+    unknown_commit_map: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="a map of ended records that a later release has committed: refuse stops with exactly_once, where "
+        "records would be repeated; ignore repeats them",
     )
     ordering: Literal["unordered", "key", "partition"] = Field(
         "unordered",
@@ -267,10 +273,9 @@ class Settings(BaseSettings):
     @field_validator("openai_api_key")
     @classmethod
     def _sendable(cls, key: SecretStr | None) -> SecretStr | None:
-        """A key with such a character would fail in every call, and each document with it."""
-        said = key.get_secret_value() if key else ""
-        if not said.isascii() or not said.isprintable() or " " in said:
-            raise ValueError("holds a character that no key has; copy it again")
+        """A key that is none would fail in every call, and each document with it."""
+        if key and key.get_secret_value() and (problem := problem_of_key(key.get_secret_value())):
+            raise ValueError(problem)
         return key
 
     @field_validator("openai_base_url")

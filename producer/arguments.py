@@ -76,7 +76,8 @@ def _add_documents(command: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a folder (its .txt and .md are read), a .txt, .md, .jsonl, .ndjson or .csv file, or - for standard input",
+        help="a folder (its .txt and .md are read), a .txt, .md, .jsonl, .ndjson, .json or .csv file, or - for standard"
+        " input",
     )
     add = group.add_argument
     add(

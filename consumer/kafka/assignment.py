@@ -17,9 +17,10 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError
 
+from consumer.errors import UnknownCommitMap
 from consumer.kafka.commits import Committer
 from consumer.kafka.connection import Broker, committed_points
-from consumer.kafka.offsets import CommitPoint, ForeignMetadataError, Run, decode
+from consumer.kafka.offsets import CommitPoint, ForeignMetadataError, Run, UnknownMapError, decode
 from consumer.kafka.partitions import PartitionLife, Partitions
 from consumer.kafka.patience import patiently
 from consumer.telemetry.metrics import Metrics
@@ -46,7 +47,9 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         metrics: Metrics,
         stop_because: Callable[[BaseException], None],
         on_share: Callable[[float], None] = lambda _share: None,
+        refuses_unknown_maps: bool = False,
     ) -> None:
+        self._refuses_unknown_maps = refuses_unknown_maps
         self.consumer: Any = None
         self.partitions = Partitions()
         self.draining = False
@@ -211,6 +214,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         epochs = {partition: self.partitions.next_epoch() for partition in partitions}
         await asyncio.gather(*(self._committer.take_over(p, epoch=epoch) for p, epoch in epochs.items()))
         stored = await committed_points(self._broker, self._group_id, partitions)
+        # All of them before the first is read: where one is refused, nothing may be.
+        maps_of_ended = {partition: self._ended_before(partition, point) for partition, point in stored.items()}
         for partition, epoch in epochs.items():
             point, is_made_anew = stored.get(partition), partition in self._made_anew
             if point is None or is_made_anew:
@@ -220,8 +225,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 self._made_anew.discard(partition)
                 self.resume(life)
             else:
-                map_of_ended = _ended_before(partition, point)
-                life = self.partitions.begin(partition, epoch=epoch, committed=point, ended_before=map_of_ended)
+                ended = maps_of_ended[partition]
+                life = self.partitions.begin(partition, epoch=epoch, committed=point, ended_before=ended)
                 self.read_from(life, point.offset)
 
     async def _seek_to_beginning(self, partition: TopicPartition) -> None:
@@ -233,14 +238,23 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._metrics.forget_partition(life.partition.topic, life.partition.partition)
         await self._committer.let_go(life.partition)
 
+    def _ended_before(self, partition: TopicPartition, point: CommitPoint) -> list[Run]:
+        """What the last owner's commit says; without its map some records may be worked on again, and none is lost.
 
-def _ended_before(partition: TopicPartition, point: CommitPoint) -> list[Run]:
-    """What the last owner's commit says; without its map some records may be worked on again, and none is lost."""
-    try:
-        return decode(point)
-    except ForeignMetadataError as problem:
-        log.warning("commit.foreign_metadata", partition=partition.partition, problem=str(problem))
-        return []
+        Raises:
+            UnknownCommitMap: a later release has written it, and nothing is to be repeated.
+        """
+        try:
+            return decode(point)
+        except ForeignMetadataError as problem:
+            if self._refuses_unknown_maps and isinstance(problem, UnknownMapError):
+                raise UnknownCommitMap(
+                    f"the commit of {partition.topic}/{partition.partition} holds {problem}: a later release of"
+                    " docsluice was here, and its records that have ended would be repeated. Run that release again"
+                    " until it has drained with nothing open, or set DOCSLUICE_UNKNOWN_COMMIT_MAP=ignore to repeat them"
+                ) from None
+            log.warning("commit.foreign_metadata", partition=partition.partition, problem=str(problem))
+            return []
 
 
 def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:

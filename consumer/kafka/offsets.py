@@ -8,6 +8,9 @@ markers) need no care: no record will ever come for them, and it does no harm to
 The metadata reads `docsluice/1:3+5000,1+20:7d3e09ab`: from the committed offset on, 3 offsets that are open, 5,000
 that have ended, 1 open, 20 ended; whatever comes after is open or unread. The checksum is over the runs and the offset:
 a map that was damaged, or belongs to another offset, would have records passed over that have not ended.
+
+The digit is the format's version. A format is read one release before it is written, so that a roll-back by one
+release understands what it finds (`_READERS`). A version that is not known is told apart from metadata of others.
 """
 
 from __future__ import annotations
@@ -15,16 +18,18 @@ from __future__ import annotations
 import re
 import zlib
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
 
 METADATA_CAP_BYTES = 4_096
 """What a broker takes by default (`offset.metadata.max.bytes`)."""
 
-_PREFIX = "docsluice/1:"
+_WRITTEN_VERSION = "1"
+_PREFIX = f"docsluice/{_WRITTEN_VERSION}:"
+_VERSION = re.compile(r"docsluice/([0-9][0-9a-z.-]{0,15}):")
 _RUN = r"[1-9][0-9]{0,18}\+[1-9][0-9]{0,18}"
-_MAP = re.compile(rf"{_PREFIX}({_RUN}(?:,{_RUN})*):([0-9a-f]{{8}})")
+_MAP_OF_1 = re.compile(rf"({_RUN}(?:,{_RUN})*):([0-9a-f]{{8}})")
 _CHECKSUM_BYTES = 9
 
 
@@ -44,6 +49,14 @@ class CommitPoint(NamedTuple):
 
 class ForeignMetadataError(ValueError):
     """Commit metadata that is not ours, or was damaged."""
+
+
+class UnknownMapError(ForeignMetadataError):
+    """A map of ended records in a format of docsluice that this release does not know: a later one has written it."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"a map of ended records in format {version}; this release reads {', '.join(_READERS)}")
+        self.version = version
 
 
 class Offsets:
@@ -140,21 +153,34 @@ def decode(point: CommitPoint) -> list[Run]:
     """The runs that a commit says have ended above its offset; none without metadata.
 
     Raises:
+        UnknownMapError: it is of a later release.
         ForeignMetadataError: the metadata is not ours, or was damaged.
     """
     if not point.metadata:
         return []
-    said = _MAP.fullmatch(point.metadata)
+    said = _VERSION.match(point.metadata)
     if said is None:
         raise ForeignMetadataError("not the map of ended records that docsluice writes")
-    if said[2] != _checksum(point.offset, said[1]):
+    read = _READERS.get(said[1])
+    if read is None:
+        raise UnknownMapError(said[1])
+    return read(point.offset, point.metadata[said.end() :])
+
+
+def _runs_of_1(offset: int, written: str) -> list[Run]:
+    said = _MAP_OF_1.fullmatch(written)
+    if said is None or said[2] != _checksum(offset, said[1]):
         raise ForeignMetadataError("a map of ended records that was damaged, or is another offset's")
-    runs, end = [], point.offset
+    runs, end = [], offset
     for distance, length in (pair.split("+") for pair in said[1].split(",")):
         start = end + int(distance)
         end = start + int(length)
         runs.append(Run(start, end))
     return runs
+
+
+_READERS: Mapping[str, Callable[[int, str], list[Run]]] = {"1": _runs_of_1}
+"""By version. A new format gets its reader here in one release, and becomes `_WRITTEN_VERSION` in the next."""
 
 
 def _written(offset: int, ended: Iterable[Run]) -> str:

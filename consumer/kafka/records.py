@@ -27,7 +27,7 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """Bytes of its parts, which are held in memory while it is open."""
-        headers = sum(len(name) + len(value) for name, value in self.headers)
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
         return len(self.key or b"") + len(self.value or b"") + headers
 
 

@@ -63,6 +63,8 @@ class Subscription:
     open_limits: OpenLimits
     commit_interval_seconds: float
     drain_seconds: float
+    refuses_unknown_maps: bool = False
+    """Whether a commit's map of ended records that a later release has written stops the service."""
 
 
 class Source:
@@ -97,6 +99,7 @@ class Source:
             metrics=metrics,
             stop_because=self._stop_because,
             on_share=on_share,
+            refuses_unknown_maps=subscription.refuses_unknown_maps,
         )
         self._poll_task: asyncio.Task[None] | None = None
         self._commit_task: asyncio.Task[None] | None = None
@@ -375,7 +378,7 @@ def _read(record: ConsumerRecord, epoch: int) -> Record:
         offset=record.offset,
         key=record.key,
         value=record.value,
-        headers=[(name, value if value is not None else b"") for name, value in record.headers],
+        headers=list(record.headers),
         timestamp_ms=record.timestamp,
         epoch=epoch,
     )

@@ -283,7 +283,8 @@ class OpenAIChatClient:
             # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
             raise translate(error, self._call(request), now=datetime.now(UTC)) from None
         except Exception as error:  # noqa: BLE001 - what nobody has foreseen is the provider's too, never a document's
-            raise ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})") from None
+            unforeseen = ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})")
+            raise (faults.out_of_files(error) or unforeseen) from None
 
 
 def _is_about_the_key(said: ProviderError) -> bool:

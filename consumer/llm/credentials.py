@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from consumer.errors import ProviderMisconfigured, ProviderUnavailable
+from consumer.keys import problem_of_key
 
 _MOST_BYTES = 64 * 1024
 _REFRESHED_AT_MOST_EVERY_SECONDS = 10.0
@@ -200,6 +201,6 @@ def fit_for_a_header(key: str, *, source: str) -> str:
     key = key.strip()
     if not key:
         raise ProviderMisconfigured(f"the API key is empty ({source})")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ProviderMisconfigured(f"the API key holds spaces, line breaks or letters that no key has ({source})")
+    if (problem := problem_of_key(key)) is not None:
+        raise ProviderMisconfigured(f"the API key {problem} ({source})")
     return key

@@ -36,6 +36,7 @@ from consumer.llm.error_table import Meaning, long_quota_seconds, meaning_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.retry_after import retry_after_seconds
 from consumer.model_ref import ModelRef
+from consumer.open_files import why_no_file
 from consumer.reach import in_words
 
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
@@ -104,6 +105,10 @@ _BY_STATUS = {
 
 def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
     """The fault that an exception means, as a new exception of ours. `now` is for a Retry-After given as a date."""
+    if (no_file := why_no_file(error)) is not None:
+        fault = ProviderUnavailable(no_file)
+        fault.blames_document = False
+        return fault
     broken = _of_kind(error, AnswerBroken)
     if broken is not None:
         return AnswerUnreadable(f"the provider's answer broke off: {broken}")

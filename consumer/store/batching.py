@@ -130,7 +130,7 @@ def _tell(future: asyncio.Future[Answer], answer: Answer | BaseException) -> Non
     if future.done():  # nobody waits for it any more
         return
     if isinstance(answer, StoreAway):
-        future.set_exception(StoreAway(str(answer)))  # one for each: a traceback grows wherever it is raised
+        future.set_exception(type(answer)(str(answer)))  # one for each: a traceback grows wherever it is raised
     elif isinstance(answer, BaseException):
         future.set_exception(answer)
     else:

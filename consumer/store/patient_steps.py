@@ -1,4 +1,4 @@
-"""A store that may be away: waited for, for a while; or passed by, where that was asked for."""
+"""A store that may be away: waited for as long as it takes, or passed by, where that was asked for."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.errors import StoreGone
-from consumer.store.steps import PaidStep, StepStore, StoreAway
+from consumer.store.steps import PaidStep, StepStore, StoreAway, StoreUnusable
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 60.0
 _RETRY_SECONDS = 1.0
 _PASS_BY_SECONDS = 5.0
 """For so long an optional store that was away is not tried again: each try may take a second."""
+_TRIED = "0" * 64
+"""The fingerprint under which a store is tried: no question has it."""
 _REMEDY = "see to the store that DOCSLUICE_STORE_URL names"
 
 
@@ -34,7 +34,7 @@ class _Doing(Enum):
 
 
 class PatientSteps:
-    """See `StepStore`; this one is never away. It raises `StoreGone` where waiting has not helped.
+    """See `StepStore`; this one is never away.
 
     `is_optional`: go on without it instead, paying again for what is in it, and keeping nothing meanwhile.
     """
@@ -55,6 +55,21 @@ class PatientSteps:
         self._waiting: Counter[_Doing] = Counter()
         self._passed_by_until: dict[_Doing, float] = {}
         self._is_leaving = False
+
+    async def try_it(self) -> None:
+        """Read and write once, at the start. One that is away is no failure: it will be waited for, or passed by.
+
+        Raises:
+            StoreUnusable: waiting would not help.
+        """
+        try:
+            await self._tried(_Doing.READ, lambda: self._store.get(_TRIED))
+            await self._tried(_Doing.WRITE, lambda: self._store.put(_TRIED, PaidStep(outputs={}, models={})))
+        except StoreUnusable:
+            if not self._is_optional:
+                raise
+        except StoreAway:
+            return
 
     @property
     def why_away(self) -> str | None:
@@ -85,12 +100,11 @@ class PatientSteps:
     async def _patiently(self, doing: _Doing, attempt: Callable[[], Awaitable[T]]) -> T | None:
         if self._is_optional:
             return await self._if_there(doing, attempt)
-        began = self._clock()
         try:
             return await self._tried(doing, attempt)
         except StoreAway:
             with self._counted(doing):
-                return await self._waited_for(doing, attempt, until=began + WAIT_SECONDS)
+                return await self._waited_for(doing, attempt)
 
     async def _if_there(self, doing: _Doing, attempt: Callable[[], Awaitable[T]]) -> T | None:
         if self._is_passed_by(doing):
@@ -103,17 +117,12 @@ class PatientSteps:
             self._pass_by(doing)
             return None
 
-    async def _waited_for(self, doing: _Doing, attempt: Callable[[], Awaitable[T]], *, until: float) -> T | None:
-        while self._clock() < until:
-            if self._is_leaving and doing is _Doing.WRITE:
-                return None
+    async def _waited_for(self, doing: _Doing, attempt: Callable[[], Awaitable[T]]) -> T | None:
+        while not (self._is_leaving and doing is _Doing.WRITE):
             await self._sleep(_RETRY_SECONDS)
             with contextlib.suppress(StoreAway):
                 return await self._tried(doing, attempt)
-        raise StoreGone(
-            f"the store of steps (DOCSLUICE_STORE_URL) was away for {WAIT_SECONDS:.0f} seconds: {self.why_away}"
-            "; DOCSLUICE_STORE_OPTIONAL=true goes on without it, and pays again for what is in it"
-        )
+        return None
 
     async def _tried(self, doing: _Doing, attempt: Callable[[], Awaitable[T]]) -> T:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from consumer.store.batching import Answer, Asked, Batches, Served
-from consumer.store.redis_words import why
+from consumer.store.redis_words import away, is_of_another_kind
 from consumer.store.steps import PaidStep, StoreAway
 
 _PATIENCE_SECONDS = 1.0
@@ -64,10 +64,11 @@ class RedisSteps:
                 said = await exchange.execute(raise_on_error=False)
             return Served(answers=[_answer(asked, one) for asked, one in zip(batch, said, strict=True)])
         except Exception as error:  # noqa: BLE001 - whatever comes of it is Redis' fault, or that of the way to it
-            return Served(answers=[StoreAway(why(error))] * len(batch))
+            return Served(answers=[away(error)] * len(batch))
 
 
 def _answer(asked: Asked, said: Any) -> Answer | StoreAway:
     if isinstance(said, Exception):
-        return StoreAway(why(said))
+        is_unread = asked.written is None and is_of_another_kind(said)
+        return None if is_unread else away(said)  # somebody else has put it there, and waiting would not mend it
     return said if asked.written is None else None

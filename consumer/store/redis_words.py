@@ -2,7 +2,28 @@
 
 from __future__ import annotations
 
+import ssl
+
 from consumer.reach import in_words
+from consumer.store.steps import StoreAway, StoreUnusable
+
+_LASTING = ("DB index", "unknown command", "MOVED")
+"""How replies begin of a Redis that will never do: no such database, something else than Redis, or a cluster."""
+
+
+def away(error: Exception) -> StoreAway:
+    """What it means for the steps in Redis: `StoreUnusable` where waiting will not help."""
+    from redis import exceptions  # noqa: PLC0415 - an extra, which few need
+
+    refused = (exceptions.AuthenticationError, exceptions.NoPermissionError, exceptions.MovedError)
+    is_untrusted = isinstance(error.__cause__ or error.__context__, ssl.SSLCertVerificationError)
+    is_lasting = isinstance(error, refused) or is_untrusted or str(error).removeprefix("ERR ").startswith(_LASTING)
+    return (StoreUnusable if is_lasting else StoreAway)(why(error))
+
+
+def is_of_another_kind(error: Exception) -> bool:
+    """Whether the key holds what is no string, so nothing of ours."""
+    return str(error).startswith("WRONGTYPE")
 
 
 def why(error: Exception) -> str:

@@ -18,7 +18,7 @@ from typing import TypeAlias, TypeVar
 import structlog
 
 from consumer.reach import in_words
-from consumer.store.steps import StoreAway
+from consumer.store.steps import StoreAway, StoreUnusable
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +52,9 @@ _OLDEST = "select id, length(step), abs(? - written_at) from steps order by id l
 _DELETE = "delete from steps where id <= ?"
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_LASTING = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
+"""No table of ours in it, or no right to it."""
+_LASTING_OS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WORDS = {
     sqlite3.SQLITE_BUSY: "it is locked by another process",
     sqlite3.SQLITE_LOCKED: "it is locked by another process",
@@ -126,7 +129,7 @@ class StepFile:
                 return work(self._opened())
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise StoreAway(_why(error)) from None
+            raise (StoreUnusable if _is_lasting(error) else StoreAway)(_why(error)) from None
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and _identity(self._path) != self._identity:
@@ -276,6 +279,11 @@ def _size_of(path: Path) -> int:
 
 def _is_damage(error: sqlite3.Error) -> bool:
     return _code(error) in _DAMAGE
+
+
+def _is_lasting(error: sqlite3.Error | OSError) -> bool:
+    """Whether only a person can mend it."""
+    return isinstance(error, _LASTING_OS) or (isinstance(error, sqlite3.Error) and _code(error) in _LASTING)
 
 
 def _code(error: sqlite3.Error) -> int:

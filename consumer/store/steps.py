@@ -42,6 +42,10 @@ class StoreAway(Exception):
     """The store does not answer as it should; the message says why in a few words, without addresses and secrets."""
 
 
+class StoreUnusable(StoreAway):
+    """Waiting will not mend it: a refused password, a missing right, a file that is something else."""
+
+
 class StepStore(Protocol):
     """Answers by the fingerprint of what was asked (64 hexadecimal digits). Safe for use by many tasks at once."""
 

@@ -184,6 +184,12 @@ CATALOGUE = (
         remedy="Read one: its headers say what went wrong. Each reason has its remedy in docs/dead-letters.md.",
     ),
     Metric(
+        "event_fields_ignored_total",
+        Counter,
+        meaning="Fields of events that this release does not know, and has left out.",
+        remedy="The log names them once. What is to come back in the result belongs into the event's metadata.",
+    ),
+    Metric(
         "consumption_paused",
         Gauge,
         {"reason": PAUSE_REASONS},

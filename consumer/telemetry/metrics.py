@@ -36,6 +36,7 @@ class Metrics:
     saved_usd_total: Counter
     retries_total: Counter
     dead_letters_total: Counter
+    event_fields_ignored_total: Counter
     consumption_paused: Gauge
     circuit_open: Gauge
     budget_spent_ratio: Gauge

@@ -1,4 +1,7 @@
-"""Apache Kafka on this machine, one node: from Docker where an engine answers, else from Maven's artifacts on Java."""
+"""Apache Kafka on this machine, one node: from Docker, or else from Maven's artifacts on Java.
+
+Docker is used where an engine answers and has the image, or can pull it.
+"""
 
 import contextlib
 import functools
@@ -15,6 +18,19 @@ from deploy.local.process import free_port
 KAFKA_VERSION = "4.3.1"
 
 _DOCKER_ANSWER_SECONDS = 30
+_PULL_SECONDS = 900
+_ENGINE = "from testcontainers.core.docker_client import DockerClient; client = DockerClient().client; client.ping()"
+_IMAGES = f"""\
+import sys
+{_ENGINE}
+from docker.errors import ImageNotFound
+from testcontainers.core.config import testcontainers_config
+for image in sys.argv[1:] + ([] if testcontainers_config.ryuk_disabled else [testcontainers_config.ryuk_image]):
+    try:
+        client.images.get(image)
+    except ImageNotFound:
+        client.images.pull(image)
+"""
 
 
 def why_not() -> str | None:
@@ -38,7 +54,7 @@ def apache_kafka(
     `server_properties` go into server.properties, over what is there already: `{"message.max.bytes": "5000000"}`.
 
     Raises:
-        RuntimeError: neither Docker nor Java with Maven is here; see `why_not`.
+        RuntimeError: neither Docker with its image nor Java with Maven is here; see `why_not`.
         ChildFailedError: it did not become ready; the message holds the end of its log.
     """
     if reason := why_not():
@@ -49,7 +65,7 @@ def apache_kafka(
         "auto.create.topics.enable": str(auto_create_topics).lower(),
         **(server_properties or {}),
     }
-    if _docker_answers():
+    if _docker_serves():
         from deploy.local import kafka_docker  # noqa: PLC0415 - testcontainers is there for developers only
 
         broker = kafka_docker.docker_broker(
@@ -65,20 +81,42 @@ def apache_kafka(
 
 @functools.cache
 def _docker_answers() -> bool:
-    """Whether testcontainers finds a Docker engine.
+    """Whether testcontainers finds a Docker engine."""
+    return find_spec("testcontainers") is not None and _why_refused(_ENGINE, seconds=_DOCKER_ANSWER_SECONDS) is None
 
-    Asked in a process of its own: the Docker client leaves a socket open when nobody answers.
+
+@functools.cache
+def _docker_serves() -> bool:
+    """Whether Docker is to run the broker. Where it has no image, Java is, and that is said.
+
+    Raises:
+        RuntimeError: neither can.
     """
-    if find_spec("testcontainers") is None:
+    if not _docker_answers():
         return False
-    probe = "from testcontainers.core.docker_client import DockerClient; DockerClient().client.ping()"
+    image = f"apache/kafka:{KAFKA_VERSION}"
+    refusal = _why_refused(_IMAGES, image, seconds=_PULL_SECONDS)
+    if refusal is None:
+        return True
+    no_image = f"Docker cannot get the image {image} ({refusal})"
+    if lacking := kafka_java.why_not():
+        raise RuntimeError(f"Apache Kafka needs its image, or Java 17+ with Maven: {no_image}, and {lacking}")
+    print(f"{no_image}: Apache Kafka runs on Java instead", file=sys.stderr)
+    return False
+
+
+def _why_refused(program: str, *arguments: str, seconds: float) -> str | None:
+    """The last line of what a program for the Docker client complains of; None when all went well.
+
+    It has a process of its own: the client leaves a socket open when nobody answers.
+    """
     try:
         asked = subprocess.run(
-            [sys.executable, "-c", probe], capture_output=True, timeout=_DOCKER_ANSWER_SECONDS, check=False
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return False
-    return asked.returncode == 0
+        return f"no answer in {seconds:.0f} s"
+    return (asked.stderr.strip().splitlines() or ["it ended without a word"])[-1] if asked.returncode else None
 
 
 def _properties(*, port: int, controller_port: int) -> dict[str, str]:

@@ -29,6 +29,7 @@ from aiokafka.errors import (
     UnknownProducerId,
 )
 
+from consumer.contracts import Headers
 from producer.connection import explained
 from producer.dead_letters.marks import Handled, Mark, Marks, Place, mark_of
 from producer.faults import BrokerAway, BrokerRefused, TakenOver
@@ -67,7 +68,7 @@ class Outgoing:
     partition: int | None
     key: bytes | None
     value: bytes
-    headers: Sequence[tuple[str, bytes]]
+    headers: Headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

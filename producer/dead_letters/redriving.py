@@ -47,7 +47,7 @@ def verdict(letter: Letter, *, topic: str, most_replays: int | None) -> Verdict:
     return Verdict.SEND
 
 
-def redriven_headers(headers: Headers, *, replays: int) -> list[tuple[str, bytes]]:
+def redriven_headers(headers: Headers, *, replays: int) -> list[tuple[str, bytes | None]]:
     """The record's own headers as they were, its origin, and the count of how often it was sent again."""
     kept = [(name, value) for name, value in headers if name in _KEPT or not _is_of_the_service(name)]
     return [*kept, (REPLAY_COUNT_HEADER, str(replays).encode())]

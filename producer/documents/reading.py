@@ -2,20 +2,24 @@
 
 import codecs
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from typing import IO, Any
 
 from producer.documents.csv_rows import csv_rows
 from producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
+from producer.documents.recognition import START_BYTES, no_documents, no_lines, no_text
 from producer.documents.rows import (
     BadRow,
     Note,
     Place,
     Row,
     Unfit,
+    an_object,
     document,
     event_fields,
     json_name,
     parse_json,
+    parse_json_value,
 )
 from producer.documents.sources import Format, Source
 
@@ -23,19 +27,33 @@ _STDIN_DESCRIPTOR = 0
 
 
 def read(source: Source, *, id_field: str, text_field: str) -> Iterator[Row]:
-    """Yield every row of a source, good and bad, in the file's order. A file that cannot be read is one bad row."""
+    """Yield every row of a source, good and bad, in the file's order.
+
+    A file that cannot be read, or holds no documents in that form, is one bad row.
+    """
     try:
         # Standard input gets a reader of its own: the thread that reads it may still hold the lock of this reader when
         # the program ends, and Python aborts when that is the lock of `sys.stdin`.
-        with open(source.path or _STDIN_DESCRIPTOR, "rb", closefd=source.path is not None) as file:
-            if source.format is Format.TEXT:
+        path, is_file = source.path or _STDIN_DESCRIPTOR, source.path is not None
+        with open(path, "rb", closefd=is_file) as file:
+            if problem := _not_of(source.format, file):
+                yield BadRow(place=Place(source.name), problem=problem)
+            elif source.format is Format.TEXT:
                 yield _text(file, source)
             elif source.format is Format.JSONL:
                 yield from _jsonl(file, source.name, id_field=id_field, text_field=text_field)
+            elif source.format is Format.JSON:
+                yield from _json(file, source.name, id_field=id_field, text_field=text_field)
             else:
                 yield from _csv(file, source.name, id_field=id_field, text_field=text_field)
     except OSError as error:
         yield BadRow(place=Place(source.name), problem=f"cannot be read: {error.strerror or error}")
+
+
+def _not_of(form: Format, file: BufferedReader) -> str | None:
+    """What the file is, where it begins in a way that no file of that form does."""
+    start = file.peek(START_BYTES)[:START_BYTES]
+    return no_text(start) or (no_lines(start) if form is Format.JSONL else None)
 
 
 def _text(file: IO[bytes], source: Source) -> Row:
@@ -53,12 +71,17 @@ def _text(file: IO[bytes], source: Source) -> Row:
 
 def _jsonl(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
     noted: set[str] = set()
+    is_first = True
     for number, line in lines(file):
         if not line.strip():
             continue
         place = Place(name, number)
         try:
             row = parse_json(_decoded(line))
+            if is_first and (problem := no_documents(row)):
+                yield BadRow(place=Place(name), problem=problem, input_bytes=len(line))
+                return
+            is_first = False
             fields, left_out = event_fields(row, id_field=id_field, text_field=text_field)
             sendable = document(place, fields, input_bytes=len(line))
         except UnicodeDecodeError as error:
@@ -68,6 +91,42 @@ def _jsonl(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Ite
         else:
             yield from _left_out(place, row, left_out, noted)
             yield sendable
+
+
+def _json(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
+    """A list of documents, or one alone: read as a whole, so it may be no larger than a line."""
+    data = file.read(LINE_BYTES + 1)
+    place = Place(name)
+    try:
+        rows = _rows_of_json(data)
+    except Unfit as unfit:
+        yield BadRow(place=place, problem=str(unfit), input_bytes=len(data))
+        return
+    noted: set[str] = set()
+    for number, row in enumerate(rows, start=1):
+        input_bytes = len(data) // len(rows)
+        try:
+            fields, left_out = event_fields(an_object(row), id_field=id_field, text_field=text_field)
+            sendable = document(place, fields, input_bytes=input_bytes)
+        except Unfit as unfit:
+            yield BadRow(place=place, problem=f"document {number}: {unfit}", input_bytes=input_bytes)
+        else:
+            yield from _left_out(place, row, left_out, noted)
+            yield sendable
+
+
+def _rows_of_json(data: bytes) -> list[Any]:
+    """The documents of a whole file; raise `Unfit` when it holds none."""
+    try:
+        found = parse_json_value(_decoded(data.removeprefix(codecs.BOM_UTF8)))
+    except UnicodeDecodeError as error:
+        raise Unfit(not_utf8(error)) from error
+    rows = found if isinstance(found, list) else [found]
+    if rows and isinstance(rows[0], dict) and (problem := no_documents(rows[0])):
+        raise Unfit(problem)
+    if not rows:
+        raise Unfit("an empty list: it holds no document")
+    return rows
 
 
 def _decoded(data: bytes) -> str:

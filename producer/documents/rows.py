@@ -131,13 +131,30 @@ def parse_json(line: str) -> dict[str, Any]:
     Raises:
         Unfit: it is not JSON, or not an object.
     """
+    return an_object(parse_json_value(line))
+
+
+def parse_json_value(text: str) -> Any:
+    """JSON, whatever it holds.
+
+    Raises:
+        Unfit: it is not JSON.
+    """
     try:
-        row = json.loads(line, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant)
     except RecursionError as error:
         raise Unfit("not JSON: nested too deeply") from error
     except ValueError as error:
         position = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
         raise Unfit(f"not JSON: {getattr(error, 'msg', error)}{position}") from error
+
+
+def an_object(row: Any) -> dict[str, Any]:
+    """The same row, which is an object.
+
+    Raises:
+        Unfit: it is something else.
+    """
     if not isinstance(row, dict):
         raise Unfit(f"must be a JSON object, not {json_name(row)}")
     return row

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from producer.documents.recognition import START_BYTES, no_text
 from producer.faults import WrongUsage
 
 STDIN = "-"
 
 
 class Format(StrEnum):
-    """How a file holds documents: as a whole (text), or one in each row."""
+    """How a file holds documents: as a whole (text), one in each row, or as a list (json)."""
 
     TEXT = "text"
     JSONL = "jsonl"
     CSV = "csv"
+    JSON = "json"
 
 
 _SUFFIXES = {
@@ -27,6 +29,8 @@ _SUFFIXES = {
     ".ndjson": Format.JSONL,
     ".csv": Format.CSV,
 }
+_JSON_SUFFIX = ".json"
+"""It may be lines all the same, where that is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +96,23 @@ class _Found:
 def _file(path: Path, other_format: Format | None) -> _Found:
     if not path.exists():
         raise WrongUsage(f"{_shown(path)}: no such file or folder")
-    file_format = _SUFFIXES.get(path.suffix.lower(), other_format)
+    suffix = path.suffix.lower()
+    file_format = _SUFFIXES.get(suffix) or other_format or (Format.JSON if suffix == _JSON_SUFFIX else None)
     if file_format is None:
-        known = ", ".join(_SUFFIXES)
+        if problem := no_text(_start_of(path)):
+            raise WrongUsage(f"{_shown(path)}: {problem}")
+        known = ", ".join([*_SUFFIXES, _JSON_SUFFIX])
         raise WrongUsage(f"{_shown(path)}: the suffix does not tell the format (known: {known}); say it with --format")
     return _Found(path=path, relative=path.name, format=file_format)
+
+
+def _start_of(path: Path) -> bytes:
+    """How a file begins; nothing where it cannot be read, which is told when it is to be."""
+    try:
+        with path.open("rb") as file:
+            return file.read(START_BYTES)
+    except OSError:
+        return b""
 
 
 def _folder(folder: Path) -> tuple[list[_Found], int]:

@@ -129,7 +129,10 @@ class OutboxContract(ABC):
         """Byte for byte, headers in order and repeated ones too, no key as no key."""
         sent = [
             Outgoing(
-                topic=self.topic, key=b"\x00k", value=b"\xff\x00v", headers=[("a", b"1"), ("a", b"\xff"), ("b", b"")]
+                topic=self.topic,
+                key=b"\x00k",
+                value=b"\xff\x00v",
+                headers=[("a", b"1"), ("a", b"\xff"), ("b", b""), ("n", None)],
             ),
             Outgoing(topic=self.topic, key=b"\x00k", value=b"", headers=[]),
             Outgoing(topic=self.topic, key=None, value=b"no key", headers=[("traceparent", b"00-1-2-01")]),

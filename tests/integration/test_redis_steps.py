@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.store.redis_steps import RedisSteps
-from consumer.store.steps import StepStore, StoreAway
+from consumer.store.steps import StepStore, StoreAway, StoreUnusable
 from tests.fakes.step_contracts import DAY, LastingStepStoreContract, fingerprint, paid
 from tests.integration.redis_server import RedisServer, redis_server
 from tests.integration.wire import until
@@ -123,16 +123,14 @@ async def test_a_server_that_does_not_answer_is_given_up(redis: RedisServer) -> 
 
 
 async def test_what_one_key_holds_is_no_matter_of_another(redis: RedisServer) -> None:
-    """Somebody else's list under our key fails who asks for it, and nobody else."""
+    """Somebody else's list under our key is nothing that is known, and is written over: waiting would not mend it."""
     store = RedisSteps(url=redis.url, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     await store._redis.rpush(f"docsluice:step:{fingerprint('list')}", b"x")
-    well, unwell = await asyncio.gather(
-        store.get(fingerprint("a")), store.get(fingerprint("list")), return_exceptions=True
-    )
-    assert well == paid()
-    assert isinstance(unwell, StoreAway)
-    assert "wrong kind of value" in str(unwell)
+    well, foreign = await asyncio.gather(store.get(fingerprint("a")), store.get(fingerprint("list")))
+    assert (well, foreign) == (paid(), None)
+    await store.put(fingerprint("list"), paid("mended"))
+    assert await store.get(fingerprint("list")) == paid("mended")
     await store.close()
 
 
@@ -157,9 +155,24 @@ async def test_a_wrong_password_is_told_as_one(redis: RedisServer, tmp_path: Pat
         for password, works in ((PASSWORD, True), ("wrong", False), ("", False)):
             url = guarded.url.replace("//", f"//:{password}@" if password else "//")
             store = RedisSteps(url=url, max_age_seconds=DAY)
-            with contextlib.nullcontext() if works else pytest.raises(StoreAway, match=r"user name and password$"):
+            with contextlib.nullcontext() if works else pytest.raises(StoreUnusable, match=r"user name and password$"):
                 assert await store.get(fingerprint("a")) is None
             await store.close()
+
+
+async def test_a_redis_that_will_never_do_is_told_apart(redis: RedisServer) -> None:
+    """A database that it does not have, and a user who may not write: waiting mends neither."""
+    store = RedisSteps(url=redis.url.replace("/0", "/99"), max_age_seconds=DAY)
+    with pytest.raises(StoreUnusable, match="DB index is out of range"):
+        await store.get(fingerprint("a"))
+    owner = RedisSteps(url=redis.url, max_age_seconds=DAY)
+    await owner._redis.acl_setuser("reader", enabled=True, nopass=True, keys=["*"], commands=["+get"])
+    reader = RedisSteps(url=redis.url.replace("//", "//reader:any@"), max_age_seconds=DAY)
+    assert await reader.get(fingerprint("a")) is None
+    with pytest.raises(StoreUnusable, match="no permissions"):
+        await reader.put(fingerprint("a"), paid())
+    for one in (store, owner, reader):
+        await one.close()
 
 
 async def test_a_server_that_is_not_there_is_told_in_a_few_words() -> None:

@@ -9,6 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from structlog.testing import capture_logs
 
+from consumer.errors import UnknownCommitMap
 from consumer.kafka import assignment as assignment_module
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.commits import GroupCommitter
@@ -112,3 +113,56 @@ async def test_a_partition_that_came_back_is_not_read_before_it_is_known_from_wh
     may_answer.set()
     await taking_stock
     assert consumer.calls == [("seek", partition, 6), ("resume", partition)]
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_a_map_of_a_later_release_is_refused_or_passed_over(
+    monkeypatch: pytest.MonkeyPatch, *, refuses: bool
+) -> None:
+    """Refused, not a record of any partition is read, and the message says what to do; otherwise it is warned of."""
+    partitions = [TopicPartition("documents", number) for number in range(2)]
+
+    async def committed_points(*_: object) -> Mapping[TopicPartition, CommitPoint]:
+        return {partitions[0]: CommitPoint(5), partitions[1]: CommitPoint(7, "docsluice/2:whatever")}
+
+    monkeypatch.setattr(assignment_module, "committed_points", committed_points)
+    faults: list[BaseException] = []
+    metrics = Metrics()
+    assignment = Assignment(
+        broker=Broker(bootstrap_servers="nowhere:1"),
+        group_id="g",
+        committer=GroupCommitter(metrics=metrics),
+        metrics=metrics,
+        stop_because=faults.append,
+        refuses_unknown_maps=refuses,
+    )
+    assignment.consumer = consumer = Consumer({0, 1}, *partitions)
+    with capture_logs() as logs:
+        await assignment.on_partitions_assigned(partitions)
+    if refuses:
+        (fault,) = faults
+        assert isinstance(fault, UnknownCommitMap)
+        for words in ("documents/1", "format 2", "this release reads 1", "DOCSLUICE_UNKNOWN_COMMIT_MAP=ignore"):
+            assert words in str(fault)
+        assert consumer.calls == []
+        assert not list(assignment.partitions)
+    else:
+        assert faults == []
+        assert [call[0] for call in consumer.calls].count("resume") == 2
+        assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["commit.foreign_metadata"]
+
+
+@pytest.mark.parametrize("metadata", ["docsluice/1:1+1:00000000", "somebody else's", "docsluice/"])
+async def test_a_damaged_or_foreign_map_is_never_refused(monkeypatch: pytest.MonkeyPatch, metadata: str) -> None:
+    """It says nothing of a roll-back: at worst some records are worked on again."""
+    partition = TopicPartition("documents", 0)
+
+    async def committed_points(*_: object) -> Mapping[TopicPartition, CommitPoint]:
+        return {partition: CommitPoint(5, metadata)}
+
+    monkeypatch.setattr(assignment_module, "committed_points", committed_points)
+    assignment = _assignment({0})
+    assignment._refuses_unknown_maps = True
+    assignment.consumer = consumer = Consumer({0}, partition)
+    await assignment.on_partitions_assigned([partition])
+    assert consumer.calls == [("seek", partition, 5), ("resume", partition)]

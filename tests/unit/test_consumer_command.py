@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
+import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 
-from consumer.__main__ import main
+from consumer.__main__ import _signals, main
 from consumer.settings import Settings, variable_of
 
 SECRETS = {"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"}
@@ -95,3 +99,42 @@ def test_bad_settings_are_a_line_each_and_exit_code_2(capsys: pytest.CaptureFixt
         "docsluice-consumer: DOCSLUICE_MODE: must be one of fanout, fused",
         "docsluice-consumer: DOCSLUICE_MAX_ATTEMPTS: must be at least 1",
     ]
+
+
+@pytest.fixture
+def _handlers() -> Iterator[None]:
+    """Put back what the process does on signals."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_handlers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_each_of_these_signals_asks_for_a_drain(number: signal.Signals) -> None:
+    """Also the one that a terminal sends when it is closed."""
+    with _signals(go_on=lambda: None) as stop:
+        os.kill(os.getpid(), number)
+        await asyncio.wait_for(stop.wait(), 5)
+
+
+@pytest.mark.usefixtures("_handlers")
+async def test_a_terminal_that_hangs_up_twice_cuts_nothing_off() -> None:
+    """The shell and the kernel may both say so; what was begun is finished all the same."""
+    with _signals(go_on=lambda: None) as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.wait_for(stop.wait(), 5)
+
+
+@pytest.mark.usefixtures("_handlers")
+async def test_under_nohup_a_hang_up_is_ignored() -> None:
+    """Whoever asked for that wants it to go on."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with _signals(go_on=lambda: None) as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert not stop.is_set()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import codecs
+import gzip
 import json
+import zlib
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.byte_formats import decoded_wide, wide_encoding
 from consumer.contracts import DocumentEvent, Headers, Stage
-from consumer.decode import decode
+from consumer.decode import decode, read_record
 from consumer.errors import RecordRejected
 from tests.fakes.samples import SECRET_TEXT
 
@@ -151,12 +155,22 @@ def test_header_names_are_read_without_regard_to_case() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (b"", "not JSON"),
+        (b"", "the value is empty"),
+        (b" \r\n", "the value is empty"),
+        (b"\xef\xbb\xbf", "the value is empty"),
         (b"not JSON at all", "not JSON"),
         (PLAIN[:-1], "not JSON"),
-        (b"\xef\xbb\xbf" + PLAIN, "BOM"),
         (b'{"document_id": "d", "text": "\xff\xfe"}', "not valid UTF-8 at byte 30"),
-        (PLAIN.decode().encode("utf-16"), "not valid UTF-8 at byte 0"),
+        (PLAIN.decode().encode("utf-16"), "in UTF-16LE, not in UTF-8: have the producer write UTF-8"),
+        (PLAIN.decode().encode("utf-16-le"), "in UTF-16LE"),
+        (PLAIN.decode().encode("utf-16-be"), "in UTF-16BE"),
+        (PLAIN.decode().encode("utf-32"), "in UTF-32LE"),
+        (PLAIN.decode().encode("utf-32-be"), "in UTF-32BE"),
+        (gzip.compress(PLAIN), "compressed with gzip: have the producer write the plain JSON or text; Kafka's own"),
+        (zlib.compress(PLAIN), "compressed with zlib"),
+        (b"%PDF-1.7 " + PLAIN, "the value is a PDF"),
+        (b"PK\x03\x04\xff", "the value is a ZIP archive"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "the value is a ZIP archive"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"document_id": "d", "text": "T", "metadata": {"n": ' + b"9" * 5000 + b"}}", "not JSON"),
         (rb'{"document_id": "d", "text": "\ud800"}', "not valid Unicode"),
@@ -187,9 +201,18 @@ BAD_EVENTS: list[tuple[Any, str]] = [
     ({**EVENT, "document_id": 17}, "document_id: must be a string"),
     ({**EVENT, "text": [SECRET_TEXT]}, "text: must be a string"),
     ({**EVENT, "text": {"en": SECRET_TEXT}}, "text: must be a string"),
-    ({**EVENT, "txet": SECRET_TEXT}, "txet: unknown field; known are: document_id, text, metadata, schema_version"),
-    ({**EVENT, "schema_version": 2}, "schema_version: must be 1"),
-    ({**EVENT, "schema_version": "1"}, "schema_version: must be 1"),
+    ([EVENT], "the event: must be a mapping of names to values, not a list: send each event as a record of its own"),
+    (json.dumps(EVENT), "not a string that holds JSON: it was encoded twice"),
+    ({"document_id": "d", "txet": SECRET_TEXT}, "text: missing; is txet meant for text?"),
+    ({"documentId": "d", "Text": SECRET_TEXT}, "is documentId meant for document_id? is Text meant for text?"),
+    ({"schema": {}, "payload": EVENT}, "document_id: missing; text: missing; there is schema, payload instead"),
+    ({**EVENT, "text": 7, "schema_version": 2}, "it says schema_version 2, and this release knows 1"),
+    ({**EVENT, "schema_version": 0}, "schema_version: must be at least 1"),
+    ({**EVENT, "schema_version": -1}, "schema_version: must be at least 1"),
+    ({**EVENT, "schema_version": 1.5}, "schema_version: must be a whole number"),
+    ({**EVENT, "schema_version": True}, "schema_version: must be a whole number"),
+    ({**EVENT, "schema_version": None}, "schema_version: must be a whole number"),
+    ({**EVENT, "schema_version": "1"}, "schema_version: must be a whole number"),
     ({**EVENT, "metadata": SECRET_TEXT}, "metadata: must be a mapping of names to values"),
     ({**EVENT, "metadata": {"a": {"b": SECRET_TEXT}}}, "metadata.a: must be a string, a finite number or a boolean"),
     ({**EVENT, "metadata": {"a": [1]}}, "metadata.a: must be a string, a finite number or a boolean"),
@@ -223,8 +246,8 @@ def test_json_that_is_no_event_is_invalid(fields: Any, words: str) -> None:
         (_envelope(data_base64="é"), "undecodable", "data_base64 is not base64"),
         (_envelope(data_base64=7), "undecodable", "data_base64 is not base64"),
         (_envelope(data_base64=None), "undecodable", "data_base64 is not base64"),
-        (_envelope(data_base64="//79"), "undecodable", "not valid UTF-8"),
-        (_envelope(data_base64="//79", datacontenttype="text/plain"), "undecodable", "not valid UTF-8"),
+        (_envelope(data_base64="/f79"), "undecodable", "not valid UTF-8"),
+        (_envelope(data_base64="/f79", datacontenttype="text/plain"), "undecodable", "not valid UTF-8"),
         (_envelope(data_base64=base64.b64encode(b"{").decode()), "undecodable", "not JSON"),
     ],
 )
@@ -253,6 +276,99 @@ def test_plain_text_that_is_no_document(value: bytes, key: bytes | None, reason:
     assert words in str(rejection)
 
 
+@pytest.mark.parametrize("content_type", ["", "application/json; charset=utf-8", "application/json; charset=latin1"])
+def test_a_byte_order_mark_before_json_is_no_fault(content_type: str) -> None:
+    """Producers on .NET and PowerShell write one."""
+    assert _decode(codecs.BOM_UTF8 + PLAIN, content_type=content_type) == EXPECTED
+
+
+def test_a_byte_order_mark_before_text_is_not_put_to_the_model() -> None:
+    """As a value, in an envelope, and in base64."""
+    marked = codecs.BOM_UTF8 + b"T"
+    structured = "application/cloudevents+json"
+    assert _decode(marked, content_type="text/plain; charset=UTF-8").text == "T"
+    for data in ({"data": "\ufeffT"}, {"data_base64": base64.b64encode(marked).decode()}):
+        assert _decode(_envelope(datacontenttype="text/plain", **data), content_type=structured).text == "T"
+
+
+@pytest.mark.parametrize(
+    ("text", "charset", "words"),
+    [
+        ("h\u00e9llo", "iso-8859-1", "not valid UTF-8 at byte 1, and the content-type says charset=iso-8859-1"),
+        ("\u65e5\u672c", "Shift_JIS", "charset=shift_jis: have the producer write UTF-8"),
+        ("\u65e5\u672c", "iso-2022-jp", "is in iso-2022-jp, as the content-type says, not in UTF-8"),
+        ("plain", "utf-16", "in UTF-16LE"),
+        ("h\u00e9llo", "utf-7", "is in utf-7, as the content-type says"),
+    ],
+)
+def test_another_charset_is_named(text: str, charset: str, words: str) -> None:
+    """Read as UTF-8 it would be another text, or none; the message says what to change."""
+    rejection = _rejection(text.encode(charset), content_type=f"text/plain; charset={charset}")
+    assert rejection.reason == "undecodable"
+    assert words in str(rejection)
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "ascii", "us-ascii", "windows-1252", "no-such", "zip", '"utf-8"'])
+def test_a_charset_that_is_named_wrongly_is_not_believed(charset: str) -> None:
+    """Valid UTF-8 beyond ASCII is hardly ever anything else."""
+    text = "Ti\u1ebfng Vi\u1ec7t"
+    assert _decode(text.encode(), content_type=f"text/plain; charset={charset}").text == text
+
+
+CONFLUENT, APICURIO, GLUE = b"\x00\x00\x00\x00\x07", b"\x00" + b"\x00" * 7 + b"\x07", b"\x03\x00" + b"i" * 16
+
+
+@pytest.mark.parametrize("frame", [CONFLUENT, APICURIO, GLUE])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+def test_json_behind_a_schema_registrys_frame_is_read(frame: bytes, mark: bytes) -> None:
+    """JSON Schema serializers write the schema's id and then plain JSON."""
+    assert _decode(frame + mark + PLAIN) == EXPECTED
+
+
+@given(st.integers(0, 2**32 - 1) | st.sampled_from([256, 65_536, 2**24, 0x41004200]))
+def test_json_behind_a_frame_is_read_whatever_its_schemas_id(schema: int) -> None:
+    """Some ids look as if UTF-16 or UTF-32 began."""
+    assert _decode(b"\x00" + schema.to_bytes(4, "big") + b'{"document_id":"d","text":"T"}').text == "T"
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        (b"\x00\x00\x00\x01\x07\x08avr", "schema id 263"),
+        (b"\x00\x00\x01\x00\x02\x00\x00\x01", "schema id 65538"),
+        (CONFLUENT + b"\x08avro\x02x", "schema id 7"),
+        (CONFLUENT + b"\x00\x0a\x05proto", "schema id 7"),
+        (CONFLUENT + PLAIN[:-1], "schema id 7"),
+        (GLUE + b"\x08avro", "schema id " + "69" * 16),
+        (b"\x03\x05" + b"i" * 16 + zlib.compress(PLAIN), "schema id " + "69" * 16),
+    ],
+)
+def test_a_schema_registrys_frame_is_named(value: bytes, schema: str) -> None:
+    """What is behind it cannot be read, and the message says why, with the id to look up."""
+    rejection = _rejection(value)
+    assert rejection.reason == "undecodable"
+    assert f"the value has a schema registry's frame, {schema}, not JSON" in str(rejection)
+
+
+@pytest.mark.parametrize("version", [2, 3, 10**20])
+def test_an_event_of_a_later_version_is_read(version: int) -> None:
+    """As far as it is known here; whoever is upgraded first must not make dead letters of the other's records."""
+    event = _decode({**EVENT, "schema_version": version, "language": "en"})
+    assert event.model_copy(update={"schema_version": 1}) == EXPECTED
+
+
+def test_unknown_fields_are_left_out_and_told() -> None:
+    """In the order of the event; the event itself is as without them."""
+    value = json.dumps({"a": 1, **EVENT, "txet": SECRET_TEXT}).encode()
+    assert read_record(key=None, value=value, headers=()) == (EXPECTED, ("a", "txet"))
+    assert read_record(key=None, value=PLAIN, headers=()) == (EXPECTED, ())
+
+
+def test_a_header_without_a_value_is_no_header() -> None:
+    """A null says nothing of the content."""
+    assert _decode(PLAIN, headers=[("content-type", None), ("ce_id", None)]) == EXPECTED
+
+
 def test_a_large_document_is_decoded() -> None:
     """Five megabytes are no fault of the bytes; whether they fit the model is decided later."""
     assert len(_decode({"document_id": "d", "text": "x" * 5_000_000}).text) == 5_000_000
@@ -261,9 +377,11 @@ def test_a_large_document_is_decoded() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {**EVENT, **{f"field-{number}": SECRET_TEXT for number in range(5000)}},
+        {"text": "T", **{f"field-{number}": SECRET_TEXT for number in range(5000)}},
+        {"text": "T", **{f"{number:04}" + "document_id" * 50: 1 for number in range(5000)}},
+        {"text": "T", "schema_version": 10**4000},
         {**EVENT, "metadata": {f"field-{number}": None for number in range(5000)}},
-        {**EVENT, "f" * 500_000: 1},
+        {"text": "T", "f" * 500_000: 1},
         {**EVENT, "metadata": {"f" * 500_000: None}},
     ],
 )
@@ -274,7 +392,7 @@ def test_the_message_stays_short(fields: dict[str, Any]) -> None:
 
 def test_the_document_is_not_in_the_stack_trace() -> None:
     """A rejection carries no cause that quotes the input."""
-    rejection = _rejection({**EVENT, "txet": SECRET_TEXT})
+    rejection = _rejection({**EVENT, "text": [SECRET_TEXT]})
     assert rejection.__cause__ is None
     assert rejection.__suppress_context__
 
@@ -290,7 +408,8 @@ EVENT_LIKE = st.fixed_dictionaries(
         "document_id": st.text() | JSON,
         "text": st.text() | JSON,
         "metadata": st.dictionaries(st.text(max_size=5), JSON, max_size=3) | JSON,
-        "schema_version": st.sampled_from([1, 2, "1"]),
+        "schema_version": st.sampled_from([1, 2, 0, "1", 10**30]) | JSON,
+        "documentid": JSON,
         "data": JSON,
         "data_base64": st.binary(max_size=20).map(lambda data: base64.b64encode(data).decode()) | JSON,
         "datacontenttype": st.sampled_from(["text/plain", "application/json"]) | JSON,
@@ -299,8 +418,20 @@ EVENT_LIKE = st.fixed_dictionaries(
         "id": JSON,
     },
 )
-VALUES = st.binary(max_size=200) | (JSON | EVENT_LIKE).map(lambda fields: json.dumps(fields).encode())
-CONTENT_TYPES = st.sampled_from([b"application/json", b"text/plain", b"application/cloudevents+json", b"\xff"])
+WRITTEN = st.builds(
+    lambda fields, encoding: json.dumps(fields, ensure_ascii=False).encode(encoding, errors="surrogatepass"),
+    JSON | EVENT_LIKE,
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32", "utf-32-le"]),
+)
+STARTS = st.sampled_from([b"", b"\x00\x00\x00\x00\x07", b"\x00" * 9, b"\x03\x00" + b"u" * 16, b"\xff\xfe", b"\x1f\x8b"])
+VALUES = st.builds(lambda start, value: start + value, STARTS, st.binary(max_size=200) | WRITTEN)
+CONTENT_TYPES = st.builds(
+    lambda kind, charset: kind + charset,
+    st.sampled_from([b"application/json", b"text/plain", b"application/cloudevents+json", b"\xff"]),
+    st.sampled_from(
+        [b"", b"; charset=utf-16", b"; charset=iso-8859-1", b"; charset=hz", b"; charset=\x00", b";charset=zip"]
+    ),
+)
 HEADERS = st.lists(
     st.tuples(st.sampled_from(["ce_subject", "ce_id", "x", "Content-Type"]), st.binary(max_size=10))
     | st.tuples(st.just("content-type"), CONTENT_TYPES),
@@ -322,7 +453,8 @@ def test_any_bytes_are_an_event_or_a_rejection(key: bytes | None, value: bytes, 
     if isinstance(outcome, RecordRejected):
         assert outcome.reason in {"undecodable", "invalid_event"}
         assert outcome.stage is Stage.DECODE
-        assert len(str(outcome)) < 1000
+        assert 0 < len(str(outcome)) < 1000
+        assert str(outcome).isprintable()
     else:
         assert DocumentEvent.model_validate_json(outcome.model_dump_json()) == outcome
         outcome.text.encode()
@@ -350,3 +482,19 @@ def test_every_form_of_one_event_is_the_same_event(event: dict[str, Any]) -> Non
     assert _decode(_envelope(data=event), content_type=structured) == expected
     in_base64 = _envelope(data_base64=base64.b64encode(plain).decode())
     assert _decode(in_base64, content_type=structured) == expected
+
+
+@given(text=st.text(st.characters(codec="utf-8")), encoding=st.sampled_from(["utf-16", "utf-32"]))
+def test_a_marked_text_is_known_by_its_mark(text: str, encoding: str) -> None:
+    """Whatever it holds: the name is a codec's, and the text comes back."""
+    data = text.encode(encoding)
+    named = wide_encoding(data)
+    assert named is not None
+    if not text.startswith(("\x00", "\ufeff")):  # UTF-16 and a NUL begin as UTF-32 does
+        assert decoded_wide(data, named) == text
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\x00")))
+def test_no_text_in_utf_8_is_taken_for_a_wide_one(text: str) -> None:
+    """What is read today must not become a dead letter."""
+    assert wide_encoding(text.encode()) is None

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumer.kafka import offsets as offsets_module
 from consumer.kafka.offsets import (
     METADATA_CAP_BYTES,
     CommitPoint,
     ForeignMetadataError,
     Offsets,
     Run,
+    UnknownMapError,
     decode,
     encode,
 )
@@ -167,6 +170,37 @@ def test_foreign_or_damaged_metadata_is_told_apart(metadata: str) -> None:
     assert decode(CommitPoint(5, GOOD))
     with pytest.raises(ForeignMetadataError):
         decode(CommitPoint(5, metadata))
+
+
+@given(
+    version=st.from_regex(r"[0-9][0-9a-z.-]{0,15}", fullmatch=True).filter(lambda version: version != "1"),
+    rest=st.text(max_size=50),
+)
+def test_a_map_of_a_later_release_is_told_apart_from_a_foreign_one(version: str, rest: str) -> None:
+    """By the version alone, whatever such a map will look like; it is the roll-back that must be seen."""
+    with pytest.raises(UnknownMapError, match=rf"format {re.escape(version)}; this release reads 1") as caught:
+        decode(CommitPoint(5, f"docsluice/{version}:{rest}"))
+    assert caught.value.version == version
+
+
+@given(st.text() | st.text().map("docsluice/".__add__) | st.text().map("docsluice/1:".__add__))
+def test_any_metadata_is_a_map_or_named_as_none(metadata: str) -> None:
+    """Nothing else is raised; a map of our own format that was damaged is not taken for a later one's."""
+    found: ForeignMetadataError | None = None
+    try:
+        decode(CommitPoint(5, metadata))
+    except ForeignMetadataError as problem:
+        found = problem
+    assert found is not None or not metadata
+    if isinstance(found, UnknownMapError):
+        assert metadata.startswith(f"docsluice/{found.version}:")
+        assert found.version != "1"
+
+
+def test_what_is_written_can_be_read() -> None:
+    """The format that is written has its reader: it had it one release before."""
+    assert offsets_module._WRITTEN_VERSION in offsets_module._READERS
+    assert GOOD.startswith(f"docsluice/{offsets_module._WRITTEN_VERSION}:")
 
 
 @given(offset=START, other=START)

@@ -1,4 +1,4 @@
-"""A store that is away: for how long it is waited for, and how it is passed by."""
+"""A store that is away: that it is waited for, and how it is passed by."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import asyncio
 import pytest
 import structlog
 
-from consumer.errors import StoreGone
 from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps
-from consumer.store.patient_steps import WAIT_SECONDS, PatientSteps
-from consumer.store.steps import PaidStep, StoreAway
+from consumer.store.patient_steps import PatientSteps
+from consumer.store.steps import PaidStep, StoreAway, StoreUnusable
 from tests.fakes.lab import Lab
 from tests.fakes.samples import steps
 from tests.fakes.timer import FakeSleep, ManualTimer, settled
@@ -84,14 +83,49 @@ async def test_a_store_that_comes_back_has_lost_nothing() -> None:
     assert patient.why_away is None
 
 
-async def test_a_store_that_stays_away_stops_the_service() -> None:
-    """After a minute, with the setting that names it and the one that would go on without it."""
-    store = Moody(away_for=10**6)
-    patient, timer = _patient(store)
+async def test_a_store_that_is_away_for_hours_is_waited_for() -> None:
+    """Like a broker: without an end, and without another word."""
+    patient, timer = _patient(Moody(away_for=20_000))
     began = timer.time()
-    with pytest.raises(StoreGone, match=r"DOCSLUICE_STORE_URL.*connection refused.*DOCSLUICE_STORE_OPTIONAL"):
-        await patient.get("f")
-    assert timer.time() - began == pytest.approx(WAIT_SECONDS, abs=2)
+    with structlog.testing.capture_logs() as logs:
+        assert await patient.get("f") is None
+    assert timer.time() - began > 5 * 3600
+    assert [entry["event"] for entry in logs] == ["store.away", "store.back"]
+
+
+async def test_a_store_that_is_away_at_the_start_is_no_failure() -> None:
+    """The service starts, and waits for it."""
+    patient, _ = _patient(Moody(away_for=1))
+    await patient.try_it()
+    await patient.try_it()
+    assert patient.why_away is None
+
+
+class Unusable(Moody):
+    """One whose password is wrong: for reading, or only for writing."""
+
+    def __init__(self, *, is_read: bool) -> None:
+        super().__init__(away_for=0)
+        self.is_read = is_read
+
+    async def get(self, fingerprint: str) -> PaidStep | None:
+        if not self.is_read:
+            raise StoreUnusable("it does not take the password")
+        return None
+
+    async def put(self, fingerprint: str, step: PaidStep) -> None:
+        raise StoreUnusable("it does not take the password")
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_a_store_that_can_never_work_is_told_at_the_start(*, is_read: bool) -> None:
+    """Before a call is paid whose answer could not be kept; one that is optional is only told of."""
+    patient, _ = _patient(Unusable(is_read=is_read))
+    with pytest.raises(StoreUnusable, match="password"):
+        await patient.try_it()
+    optional, _ = _patient(Unusable(is_read=is_read), is_optional=True)
+    await optional.try_it()
+    assert optional.why_away == "it does not take the password"
 
 
 async def test_an_optional_store_is_passed_by() -> None:

@@ -142,7 +142,7 @@ class Line:
 
 def _errors(outgoing: Outgoing) -> dict[str, str]:
     return {
-        name.removeprefix(ERROR_HEADER_PREFIX): value.decode()
+        name.removeprefix(ERROR_HEADER_PREFIX): (value or b"").decode()
         for name, value in outgoing.headers
         if name.startswith(ERROR_HEADER_PREFIX)
     }
@@ -175,7 +175,7 @@ async def test_a_document_becomes_a_result() -> None:
     assert result.started_at <= result.finished_at
     assert outgoing.key == b"doc-1"
     headers = dict(outgoing.headers)
-    assert headers["ce_id"].decode() == result.result_id
+    assert headers["ce_id"] == result.result_id.encode()
     assert headers["ce_source"] == b"/docsluice/docsluice"
     assert line.counted("documents_total") == {("result",): 1}
     assert line.counted("document_duration_seconds_count") == {(): 1}
@@ -242,7 +242,7 @@ def _structured(**fields: Any) -> tuple[bytes, Headers]:
         (b"", [], "undecodable"),
         (b"[]", [], "invalid_event"),
         (json.dumps({"document_id": "d", "text": " "}).encode(), [], "invalid_event"),
-        (json.dumps({"document_id": "d", "text": SECRET_TEXT, "txet": 1}).encode(), [], "invalid_event"),
+        (json.dumps({"document_id": "d", "txet": SECRET_TEXT}).encode(), [("null", None)], "invalid_event"),
         (*_structured(data_base64="?"), "undecodable"),
         (*_structured(data_base64=base64.b64encode(b"{}").decode()), "invalid_event"),
     ],
@@ -257,6 +257,25 @@ async def test_bytes_that_are_no_event_become_a_dead_letter(value: bytes, header
     assert line.counted("documents_total") == {("dead_letter",): 1}
     assert line.counted("dead_letters_total") == {(reason, ""): 1}
     assert line.counted("document_duration_seconds_count") == {(): 1}
+
+
+async def test_unknown_fields_are_left_out_counted_and_said_once() -> None:
+    """By their names alone, cut short, and no more than a few of them, however many a producer thinks of."""
+    line = Line()
+    long_name: dict[str, Any] = {"n" * 1000: 1}
+    many: dict[str, Any] = {f"x{number}": SECRET_TEXT for number in range(1000)}
+    with structlog.testing.capture_logs() as logs:
+        for number in range(3):
+            await line.process(document(document_id=f"d{number}", txet=SECRET_TEXT, schema_version=2, **long_name))
+        await line.process(document(document_id="many", **many))
+    assert line.counted("documents_total") == {("result",): 4}
+    assert line.counted("event_fields_ignored_total") == {(): 1006}
+    said = [entry for entry in logs if entry["event"].startswith("event.")]
+    assert [entry["field"] for entry in said if "field" in entry][:3] == ["txet", "n" * 64, "x0"]
+    assert [entry["event"] for entry in said].count("event.later_version") == 1
+    assert [entry["event"] for entry in said].count("event.unknown_fields") == 1
+    assert len(said) < 25
+    assert SECRET_TEXT[:12] not in str(logs)
 
 
 REJECTIONS: list[tuple[list[Reply], str]] = [

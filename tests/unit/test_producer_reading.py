@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
 import json
 import math
@@ -108,7 +110,7 @@ def test_a_whole_number_is_an_id() -> None:
         (b'{"document_id": "a", "text": "t", "n": NaN}', "not JSON: NaN"),
         (b'{"document_id": "a", "text": "t", "n": 1e999}', "metadata 'n' must be a string, a finite number"),
         (b'{"document_id": "a", "text": "t", "metadata": {"a": [1]}}', "metadata 'a' must be"),
-        (b'{"document_id": "a", "text": "t", "schema_version": 2}', "schema_version"),
+        (b'{"document_id": "a", "text": "t", "schema_version": 0}', "schema_version"),
         (b'{"document_id": "a", "text": "\xff"}', "not UTF-8: byte 0xff at position 31"),
     ],
 )
@@ -136,6 +138,79 @@ def test_a_byte_order_mark_belongs_to_no_row() -> None:
     (row,) = rows_of(mark + jsonl({"document_id": "a", "text": "t"}), Format.JSONL)
     (cells,) = rows_of(mark + b"document_id,text\na,t\n", Format.CSV)
     assert [event(text).text, event(row).text, event(cells).text] == ["hello", "t", "t"]
+
+
+DOCUMENTS = [{"document_id": f"d{number}", "text": f"text {number}", "page": number} for number in range(3)]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_json_list_is_read_as_its_documents(indent: int | None, mark: bytes) -> None:
+    """Written in one line or over many, each of its objects is a document; one alone is, too."""
+    rows = rows_of(mark + json.dumps(DOCUMENTS, indent=indent).encode(), Format.JSON)
+    assert [event(row).document_id for row in rows] == ["d0", "d1", "d2"]
+    assert event(rows[2]).metadata == {"page": 2}
+    (alone,) = rows_of(json.dumps(DOCUMENTS[1], indent=indent).encode(), Format.JSON)
+    assert event(alone).text == "text 1"
+
+
+def test_a_bad_document_of_a_json_list_says_which_it_is() -> None:
+    """And the others are read."""
+    first, bad, also_bad, last = rows_of(
+        json.dumps([DOCUMENTS[0], {"text": "t"}, 7, DOCUMENTS[1]]).encode(), Format.JSON
+    )
+    assert problem(bad) == "file: document 2: no 'document_id'"
+    assert problem(also_bad) == "file: document 3: must be a JSON object, not a number"
+    assert [event(first).document_id, event(last).document_id] == ["d0", "d1"]
+
+
+BATCH = [{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {}}] * 3
+ANSWERS: list[dict[str, Any]] = [{"id": "b", "custom_id": "a", "response": {"body": {}}, "error": None}] * 3
+FINE_TUNING = [{"messages": [{"role": "user", "content": "secret"}]}] * 3
+
+
+@pytest.mark.parametrize(
+    ("data", "form", "why"),
+    [
+        (json.dumps(DOCUMENTS, indent=2).encode(), Format.JSONL, "one JSON list over several lines"),
+        (json.dumps(DOCUMENTS).replace("}, ", "},\n").encode(), Format.JSONL, "one JSON list over several lines"),
+        (json.dumps(DOCUMENTS[0], indent=2).encode(), Format.JSONL, "it is JSON over several lines"),
+        (json.dumps(DOCUMENTS).encode(), Format.JSONL, "must be a JSON object, not a list"),
+        (gzip.compress(jsonl(*DOCUMENTS)), Format.JSONL, "compressed with gzip: unpack it first"),
+        (gzip.compress(jsonl(*DOCUMENTS)), Format.CSV, "compressed with gzip"),
+        (bz2.compress(jsonl(*DOCUMENTS)), Format.JSONL, "compressed with bzip2"),
+        (b"PK\x03\x04\x14\x00\x06\x00", Format.CSV, "a ZIP archive, as .docx and .xlsx files are"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", Format.TEXT, "a PDF: only its text can be sent"),
+        ("h\u00e9llo".encode("utf-16"), Format.TEXT, "in UTF-16LE, not in UTF-8: convert it, for instance with iconv"),
+        (jsonl(*DOCUMENTS).decode().encode("utf-16"), Format.JSONL, "iconv -f UTF-16 -t UTF-8"),
+        ("document_id,text\na,b\n".encode("utf-16-le"), Format.CSV, "iconv -f UTF-16LE -t UTF-8"),
+        (jsonl(*BATCH), Format.JSONL, "an OpenAI batch file"),
+        (json.dumps(BATCH).encode(), Format.JSON, "an OpenAI batch file"),
+        (jsonl(*ANSWERS), Format.JSONL, "the output of an OpenAI batch"),
+        (jsonl(*FINE_TUNING), Format.JSONL, "a fine-tuning file"),
+        (b"[]", Format.JSON, "an empty list"),
+        (b"[{]", Format.JSON, "not JSON"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_in_one_line(data: bytes, form: Format, why: str) -> None:
+    """What it is and what is wanted, once, however many lines it has."""
+    (bad,) = rows_of(data, form)
+    assert why in problem(bad)
+    assert "secret" not in problem(bad)
+
+
+def test_a_cut_first_line_is_a_bad_row_of_its_own() -> None:
+    """The documents below it are no part of it."""
+    bad, good = rows_of(b'{"document_id": "a",\n' + jsonl(DOCUMENTS[0]), Format.JSONL)
+    assert "file:1: not JSON" in problem(bad)
+    assert event(good).document_id == "d0"
+
+
+@pytest.mark.parametrize("identity", ["\U0001f4c4-1", "\u202eabc", "a\u0000b", "\ufeffx"])
+def test_an_odd_id_is_an_id(identity: str) -> None:
+    """Emoji, marks of direction and even NUL come through as they are."""
+    (document,) = rows_of(jsonl({"document_id": identity, "text": "t"}), Format.JSONL)
+    assert event(document).document_id == identity
 
 
 def test_a_text_is_one_document() -> None:
@@ -240,6 +315,6 @@ def test_what_a_csv_writer_wrote_is_read_again(cells: list[tuple[str, str, str]]
 def test_no_bytes_break_the_reading(data: bytes) -> None:
     """Any bytes at all, read as any format, are rows: no exception, and no document that the contract rejects."""
     header = b"document_id,text\n"
-    for form, content in ((Format.TEXT, data), (Format.JSONL, data), (Format.CSV, data), (Format.CSV, header + data)):
+    for form, content in ((Format.CSV, header + data), *((form, data) for form in Format)):
         for row in rows_of(content, form):
             assert isinstance(row, BadRow | Note) or event(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 from pathlib import Path
 
@@ -90,6 +91,17 @@ def test_total_bytes_are_known_for_files_only(tmp_path: Path) -> None:
     write(tmp_path, "a.txt", "b.txt")
     assert select([str(tmp_path)], other_format=None).total_bytes == 2 * len("text")
     assert select([str(tmp_path), "-"], other_format=None).total_bytes is None
+
+
+def test_a_file_of_a_known_kind_is_named_where_its_suffix_is_not(tmp_path: Path) -> None:
+    """To be told which format it has would be of no use to it; a list in a .json needs no telling."""
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(WrongUsage, match=r"a\.jsonl\.gz: it is compressed with gzip: unpack it first"):
+        select([str(tmp_path / "a.jsonl.gz")], other_format=None)
+    (tmp_path / "b.json").write_bytes(b"[]")
+    for told, form in ((None, Format.JSON), (Format.JSONL, Format.JSONL)):
+        (source,) = select([str(tmp_path / "b.json")], other_format=told).sources
+        assert source.format is form
 
 
 @given(

@@ -51,6 +51,18 @@ async def test_a_port_that_is_taken_is_blamed_itself() -> None:
         )
 
 
+async def test_a_store_that_can_never_work_ends_the_start(tmp_path: Path) -> None:
+    """By its setting and its place, with what is wrong with it; and before the broker is asked."""
+    (tmp_path / "file").write_text("no folder")
+    url = f"sqlite:///{tmp_path}/file/x/steps.sqlite3"
+    settings = load_settings({"openai_base_url": "http://unused", "http_port": 0, "store_url": url})
+    with pytest.raises(ConfigurationError) as caught:
+        await Service(settings).run(asyncio.Event())
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"DOCSLUICE_STORE_URL: {tmp_path}/file/x/steps.sqlite3 cannot be used: not a directory")
+    assert "DOCSLUICE_STORE_OPTIONAL" in problem
+
+
 @pytest.mark.parametrize(
     ("error", "named"),
     [

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from consumer.errors import ConfigurationError
+from consumer.keys import problem_of_key
 from consumer.settings import Settings, load_settings, unknown_variables, variable_of
 
 KEY = "sk-verysecret"
@@ -44,6 +45,7 @@ def test_the_defaults() -> None:
         "dead_letter_topic": "documents.dlq",
         "topic_partitions": -1,
         "delivery": "exactly_once",
+        "unknown_commit_map": "refuse",
         "ordering": "unordered",
         "model": "gpt-4o-mini",
         "max_concurrency": "16",
@@ -88,6 +90,7 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
         "kafka_sasl_mechanism": ("SCRAM-SHA-512", "SCRAM-SHA-512"),
         "kafka_sasl_password": ("p", SecretStr("p")),
         "delivery": ("at_least_once", "at_least_once"),
+        "unknown_commit_map": ("ignore", "ignore"),
         "ordering": ("unordered", "unordered"),
         "pipeline": ("p.yaml", Path("p.yaml")),
         "prices": ("q.yaml", Path("q.yaml")),
@@ -118,9 +121,18 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 BAD_VALUES = [
-    ("OPENAI_API_KEY", "sk-é", "holds a character that no key has; copy it again"),
-    ("OPENAI_API_KEY", "sk a", "holds a character that no key has; copy it again"),
-    ("OPENAI_API_KEY", "sk\x00a", "holds a character that no key has; copy it again"),
+    ("OPENAI_API_KEY", "sk-é", "holds a character that is not ASCII; copy it again"),
+    ("OPENAI_API_KEY", "sk a", "holds white space inside: two keys, or a key and something else; give one key"),
+    ("OPENAI_API_KEY", "sk-one\nsk-two", "holds white space inside: two keys"),
+    ("OPENAI_API_KEY", "sk-one\u00a0two", "holds white space inside"),
+    ("OPENAI_API_KEY", "sk-first-key,sk-other-key", "holds two keys; give one"),
+    ("OPENAI_API_KEY", "Bearer sk-a", 'begins with "Bearer", which is added by itself; give the key alone'),
+    ("OPENAI_API_KEY", "OPENAI_API_KEY=sk-a", "begins with the name of a variable; give the key alone"),
+    ("OPENAI_API_KEY", '"sk-a"', "holds a quote mark; copy it again"),
+    ("OPENAI_API_KEY", "\u201csk-a\u201d", "holds a quote mark; copy it again"),
+    ("OPENAI_API_KEY", "\ufeffsk-a", "holds an invisible character; copy it again"),
+    ("OPENAI_API_KEY", "sk\u2013a", "holds a long dash where a hyphen belongs; copy it again"),
+    ("OPENAI_API_KEY", "sk\x00a", "holds a control character; copy it again"),
     ("OPENAI_BASE_URL", "localhost:11434/v1", "must be a URL such as http://localhost:11434/v1"),
     ("OPENAI_BASE_URL", "http://", "must be a URL such as http://localhost:11434/v1"),
     ("OPENAI_BASE_URL", "ftp://x/v1", "must be a URL such as http://localhost:11434/v1"),
@@ -398,3 +410,15 @@ def test_any_value_is_taken_or_told(field: str, value: object) -> None:
         problems = error.problems
         assert all(re.match(r"(DOCSLUICE|OPENAI|KAFKA)_[A-Z_]+(, [A-Z_]+)*: ", problem) for problem in problems)
         assert not any(re.search("Input|String|Value|Unable", problem) for problem in problems), "pydantic's words"
+
+
+@given(st.text(min_size=1).map(str.strip).filter(bool) | st.text("sk-,; \"'abc\u200b\u2013", min_size=1))
+def test_any_key_can_be_sent_or_is_told_by_its_kind(key: str) -> None:
+    """A key that passes fits a header; of one that does not, the message holds nothing."""
+    problem = problem_of_key(key)
+    if problem is None:
+        assert key.encode("ascii").decode().isprintable()
+        assert " " not in key
+    else:
+        assert problem.isascii()
+        assert len(key) < 4 or key not in problem

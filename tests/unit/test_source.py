@@ -193,3 +193,24 @@ async def test_a_drain_commits_before_it_cuts_off(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
     assert await desk.source.drain(seconds=0) == []
     assert desk.worked_on == [1, 2]
+
+
+def test_a_record_is_read_as_it_is() -> None:
+    """Byte for byte: a null key, value or header stays null, and an empty one empty."""
+    headers = (("null", None), ("empty", b""), ("twice", b"1"), ("twice", b"\xff"))
+    fetched = ConsumerRecord(
+        topic="documents",
+        partition=0,
+        offset=7,
+        timestamp=-1,
+        timestamp_type=0,
+        key=None,
+        value=None,
+        checksum=None,
+        serialized_key_size=-1,
+        serialized_value_size=-1,
+        headers=headers,
+    )
+    read = source_module._read(fetched, epoch=3)
+    assert (read.key, read.value, tuple(read.headers), read.timestamp_ms) == (None, None, headers, -1)
+    assert read.size_bytes == len("null" + "empty" + "twice" * 2) + 2

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from consumer.store import step_file
 from consumer.store.sqlite_steps import SqliteSteps
-from consumer.store.steps import StoreAway
+from consumer.store.steps import StoreAway, StoreUnusable
 from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
 from tests.unit.test_sqlite_steps import in_its_thread, looked_into
 
@@ -316,7 +316,7 @@ async def test_a_place_where_no_file_can_be(tmp_path: Path) -> None:
         obstacle.write_text("not a folder")
         async with opened(folder / "steps.sqlite3") as store:
             for _ in range(2):
-                with pytest.raises(StoreAway, match=r"^(not a directory|file exists)$"):
+                with pytest.raises(StoreUnusable, match=r"^(not a directory|file exists)$"):
                     await store.put(fingerprint("a"), paid())
             obstacle.unlink()
             await store.put(fingerprint("a"), paid())
@@ -332,7 +332,7 @@ async def test_a_folder_in_its_place(path: Path) -> None:
     """It is no file, and no damaged one either."""
     path.mkdir()
     async with opened(path) as store:
-        with pytest.raises(StoreAway, match=r"^it cannot be opened$"):
+        with pytest.raises(StoreUnusable, match=r"^it cannot be opened$"):
             await store.get(fingerprint("a"))
         path.rmdir()
         assert await store.get(fingerprint("a")) is None
@@ -343,7 +343,7 @@ async def test_a_table_that_is_not_ours_is_left_alone(path: Path) -> None:
     with looked_into(path) as connection:
         connection.execute("create table steps (other text)")
     async with opened(path) as store:
-        with pytest.raises(StoreAway, match=re.escape("no such column")):
+        with pytest.raises(StoreUnusable, match=re.escape("no such column")):
             await store.get(fingerprint("a"))
     with looked_into(path) as connection:
         assert connection.execute("select name from sqlite_master").fetchall() == [("steps",)]

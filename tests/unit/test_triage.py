@@ -15,7 +15,7 @@ from consumer.store.memory_steps import MemorySteps
 from consumer.store.steps import PaidStep
 from tests.fakes.chat import Reply, by_step, in_turn, say
 from tests.fakes.lab import Lab
-from tests.fakes.prices import MODEL
+from tests.fakes.prices import MODEL_REF
 from tests.fakes.samples import TASKS, steps
 
 LIST = {"name": "keywords", "prompt": "P", "output": {"type": "list", "items": 4, "at_least": 2}}
@@ -53,8 +53,8 @@ async def test_a_list_that_goes_on_repeating_itself_is_taken_as_far_as_it_goes()
         _keywords("That answer is not valid", "x", "y", "z"),
         say("", refusal="no"),
         say('{"keywords": ["a', finish_reason="length"),
-        RecordRejected(DeadLetterReason.TOO_LARGE, "context length", model=MODEL),
-        RecordRejected(DeadLetterReason.REJECTED, "no", model=MODEL),
+        RecordRejected(DeadLetterReason.TOO_LARGE, "context length", model=MODEL_REF),
+        RecordRejected(DeadLetterReason.REJECTED, "no", model=MODEL_REF),
     ],
 )
 async def test_where_the_repair_brings_nothing_the_first_answer_is_taken(repaired: Reply) -> None:
@@ -120,7 +120,7 @@ async def test_the_answer_is_kept_with_the_rejection_and_out_of_the_log() -> Non
 
 async def test_where_the_repair_has_no_room_the_first_answer_is_kept() -> None:
     """It is the one that the rejection is about."""
-    too_large = RecordRejected(DeadLetterReason.TOO_LARGE, "context length", model=MODEL)
+    too_large = RecordRejected(DeadLetterReason.TOO_LARGE, "context length", model=MODEL_REF)
     rejection = await _lab(say("first words"), too_large, task=TEXT).rejection()
     assert (rejection.reason, rejection.answer) == (DeadLetterReason.INVALID_ANSWER, "first words")
 

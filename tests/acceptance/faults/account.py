@@ -79,7 +79,7 @@ def ending_of(record: Fetched) -> Ending:
         ValueError: it is neither.
     """
     errors = {
-        name.removeprefix(ERROR_HEADER_PREFIX): value
+        name.removeprefix(ERROR_HEADER_PREFIX): value or b""
         for name, value in record.headers
         if name.startswith(ERROR_HEADER_PREFIX)
     }

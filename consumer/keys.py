@@ -1,0 +1,46 @@
+"""An API key that no request could carry, told by the kind of what is wrong with it, and never by the key. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_QUOTES = frozenset("\"'`")
+_NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*_(API_)?KEY\s*=")
+_KINDS = {
+    "Cc": "a control character",
+    "Cf": "an invisible character",
+    "Pd": "a long dash where a hyphen belongs",
+    "Pi": "a quote mark",
+    "Pf": "a quote mark",
+    "Zs": "a space",
+}
+"""By Unicode's categories; of any other character it is said that it is not ASCII."""
+_LEAST_KEY = 8
+
+
+def problem_of_key(key: str) -> str | None:
+    """Why a key, without white space around it, can be none, as the end of a sentence; None when it may be one."""
+    if key.lower().startswith("bearer "):
+        return 'begins with "Bearer", which is added by itself; give the key alone'
+    if _NAMED.match(key):
+        return "begins with the name of a variable; give the key alone"
+    if key.split() != [key]:
+        return "holds white space inside: two keys, or a key and something else; give one key"
+    if _is_several(key):
+        return "holds two keys; give one"
+    return next((f"holds {kind}; copy it again" for one in key if (kind := _kind(one))), None)
+
+
+def _kind(one: str) -> str | None:
+    if one in _QUOTES:
+        return "a quote mark"
+    if one.isascii() and one.isprintable():
+        return None
+    return _KINDS.get(unicodedata.category(one), "a character that is not ASCII")
+
+
+def _is_several(key: str) -> bool:
+    """Whether there are commas between what begins alike, as keys of one provider do."""
+    parts = re.split(r"[,;]", key)
+    return len(parts) > 1 and all(len(part) >= _LEAST_KEY and part[:3] == key[:3] for part in parts)

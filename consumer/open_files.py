@@ -1,0 +1,81 @@
+"""How many files this process may have open: each call is one, and so is each connection to a broker.
+
+The soft limit is raised to what is needed, as far as the hard one lets us. Where that is too little, fewer calls go out
+at once: a call that finds no file left would fail, and look like a provider that is away.
+"""
+
+from __future__ import annotations
+
+import errno
+import resource
+from collections.abc import Iterator
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_BASE = 40
+"""The broker's connections, the store, the HTTP port with who reads from it, and Python itself; about 25 were seen."""
+_PER_PARTITION = 3
+"""A transactional producer is connected to up to three brokers: the partition's, the coordinator's and the group's."""
+_USUAL_PARTITIONS = 8
+_RESERVED = _BASE + _USUAL_PARTITIONS * _PER_PARTITION
+_TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
+
+
+def make_room(*, calls: int, partitions: int = 0) -> None:
+    """Raise the soft limit to what so many calls at once, and so many partitions, need; say what could not be had."""
+    needed = _BASE + max(partitions, _USUAL_PARTITIONS) * _PER_PARTITION + calls
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _is_enough(soft, needed):
+        return
+    raised = _raised(soft, hard, needed)
+    if raised > soft:
+        log.info("open_files.raised", limit=raised, was=soft, needed=needed)
+    if raised < needed:
+        log.warning(
+            "open_files.too_few",
+            reason=f"ulimit -n is {raised}, and {calls} calls at once need {needed} open files",
+            calls_at_once=fitting(calls),
+            remedy=f"raise the limit to {needed} (ulimit -Hn, LimitNOFILE of systemd, ulimits of Docker), or lower"
+            " DOCSLUICE_MAX_CONCURRENCY; until then fewer calls go out at once",
+        )
+
+
+def fitting(calls: int) -> int:
+    """How many of so many calls at once the limit allows, besides what else is open; at least one."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return calls if _is_enough(soft, _RESERVED + calls) else max(1, soft - _RESERVED)
+
+
+def why_no_file(error: BaseException) -> str | None:
+    """A sentence where an error comes of too many open files, ours or the machine's; None of any other."""
+    numbers = {getattr(one, "errno", None) for one in _chain(error)}
+    if not numbers & _TOO_MANY:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return f"too many open files in this process (ulimit -n is {soft}): raise it, or lower DOCSLUICE_MAX_CONCURRENCY"
+
+
+def _is_enough(limit: int, needed: int) -> bool:
+    return limit == resource.RLIM_INFINITY or limit >= needed
+
+
+def _raised(soft: int, hard: int, needed: int) -> int:
+    """The soft limit that could be had."""
+    wanted = needed if _is_enough(hard, needed) else hard
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # some systems have a bound of their own below the hard limit
+        return soft
+    return wanted
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it comes of, and what that comes of; a cycle ends it."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
