@@ -265,11 +265,14 @@ class Service:
 
     def why_not_ready(self) -> str | None:
         """See `telemetry.health.Health`."""
-        return self._not_ready or self._brake.why_not_ready() or self._why_no_store()
+        return self._not_ready or self._why_no_broker() or self._brake.why_not_ready() or self._why_no_store()
 
     def go_on(self) -> None:
         """A person wants it to go on, though so many documents have become dead letters."""
         self._brake.go_on()
+
+    def _why_no_broker(self) -> str | None:
+        return self._source.why_not_ready() if self._source is not None else None
 
     def _why_no_store(self) -> str | None:
         if self._store.why_away is None or self._settings.store_optional:

@@ -31,12 +31,15 @@ _PASSING = (
 """Passing by nature, though aiokafka does not mark them as retriable."""
 
 _REMEDIES: dict[type[errors.KafkaError], str] = {
-    errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input, WRITE on the others",
-    errors.GroupAuthorizationFailedError: "not allowed to use this consumer group (DOCSLUICE_GROUP_ID)",
+    errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input (DOCSLUICE_INPUT_TOPIC),"
+    " WRITE on the others (DOCSLUICE_RESULT_TOPIC, DOCSLUICE_DEAD_LETTER_TOPIC)",
+    errors.GroupAuthorizationFailedError: "not allowed to use this consumer group (DOCSLUICE_GROUP_ID); grant READ",
     errors.ClusterAuthorizationFailedError: "not allowed on this cluster",
-    errors.TransactionalIdAuthorizationFailed: "not allowed to use this transactional id",
+    errors.TransactionalIdAuthorizationFailed: "not allowed to use this transactional id; grant WRITE on those"
+    " that begin with DOCSLUICE_GROUP_ID and a slash",
     errors.DelegationTokenAuthorizationFailed: "the delegation token is not accepted",
-    errors.SaslAuthenticationFailed: "the broker does not accept the SASL user name or password",
+    errors.SaslAuthenticationFailed: "the broker does not accept the SASL user name or password"
+    " (DOCSLUICE_KAFKA_SASL_USERNAME, _SASL_PASSWORD)",
     errors.AuthenticationFailedError: "the broker does not accept our credentials",
     errors.AuthenticationMethodNotSupported: "the broker does not know this way to authenticate",
     errors.UnsupportedSaslMechanismError: "the broker does not know DOCSLUICE_KAFKA_SASL_MECHANISM",

@@ -41,6 +41,8 @@ class Metrics:
     partition_open_records: Gauge
     partition_lag_records: Gauge
     commit_metadata_ratio: Gauge
+    records_lost_total: Counter
+    broker_silent_seconds: Gauge
     rebalances_total: Counter
     commits_total: Counter
     backlog_documents: Gauge

@@ -1,0 +1,31 @@
+"""A word on a start that takes long although the broker answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from consumer.kafka.connection import Broker
+from consumer.kafka.probe import why_silent
+from consumer.never_ending import end
+
+_PROBE_SECONDS = 5.0
+
+
+@contextlib.asynccontextmanager
+async def slow_start(broker: Broker, *, after_seconds: float, say: Callable[[], None]) -> AsyncIterator[None]:
+    """Call `say` once when the block takes long. A broker that is away has been told of already."""
+    watching = asyncio.create_task(_say_when_it_answers(broker, after_seconds, say), name="slow-start")
+    try:
+        yield
+    finally:
+        await end(watching)
+
+
+async def _say_when_it_answers(broker: Broker, after_seconds: float, say: Callable[[], None]) -> None:
+    while True:
+        await asyncio.sleep(after_seconds)
+        if await why_silent(broker, seconds=_PROBE_SECONDS) is None:
+            say()
+            return
