@@ -9,12 +9,21 @@ import urllib.parse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from consumer.errors import BrokerFault, DocsluiceError, ProviderMisconfigured, ProviderUnavailable
-from consumer.kafka.probe import missing_topics
+from consumer.decode import decode
+from consumer.errors import (
+    BrokerFault,
+    DocsluiceError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    RecordRejected,
+)
+from consumer.kafka.last_records import last_records
+from consumer.kafka.probe import look_at
+from consumer.kafka.rights import missing_rights
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, client_of, shared_limits_of, steps_store_of, topics_of
+from consumer.parts import broker_of, client_of, needs_of, shared_limits_of, steps_store_of, topics_of
 from consumer.settings import Settings, unknown_variables
 from consumer.store.ledger import Ledger
 from consumer.store.opening import place_of_steps
@@ -24,6 +33,7 @@ from consumer.store.steps import StoreAway
 _PATIENCE_SECONDS = 10.0
 _HANDSHAKE_SECONDS = 3.0
 _SHOWN_MODELS = 10
+_SHOWN_RECORDS = 5
 _KAFKA_PORT, _HTTP_PORT = 9092, 80
 
 
@@ -35,8 +45,8 @@ class Found:
     doubtful: bool = False
 
 
-async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
-    """Print a line a part; True when all is well.
+async def check(settings: Settings, *, say: Callable[[str], None], deep: bool = False) -> bool:
+    """Print a line a part; True when all is well. `deep` asks for the rights on the broker, too.
 
     Raises:
         ConfigurationError: the pipeline file or the prices file cannot be used.
@@ -58,6 +68,8 @@ async def check(settings: Settings, *, say: Callable[[str], None]) -> bool:
     broker = await _tried(
         f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
     )
+    if broker:
+        broker = await _check_topics(settings, say, deep=deep)
     provider = await _tried(
         f"provider {settings.openai_base_url or 'OpenAI'} (OPENAI_BASE_URL)",
         lambda: _check_provider(settings, models),
@@ -139,7 +151,7 @@ async def _check_shared_limits(settings: Settings, say: Callable[[str], None]) -
 
 async def _check_broker(settings: Settings) -> Found:
     try:
-        missing = await missing_topics(broker_of(settings), topics_of(settings), seconds=_PATIENCE_SECONDS)
+        cluster = await look_at(broker_of(settings), seconds=_PATIENCE_SECONDS)
     except BrokerFault:
         servers = [f"//{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")]
         in_the_clear = not settings.kafka_security_protocol.endswith("SSL")
@@ -147,9 +159,47 @@ async def _check_broker(settings: Settings) -> Found:
             protocol = "SASL_SSL" if settings.kafka_security_protocol.startswith("SASL") else "SSL or SASL_SSL"
             raise BrokerFault(f"it speaks TLS; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {protocol}") from None
         raise
+    release = f"like Apache Kafka {cluster.release} or newer" if cluster.release else "an old or unknown protocol"
+    where = f"cluster {cluster.id or 'without an id'}, speaks {release}"
+    missing = sorted(set(topics_of(settings)) - cluster.topics)
     if missing:
-        return Found(f"reached; {', '.join(missing)} missing, run will create them")
-    return Found("reached; all topics are there")
+        return Found(f"reached; {', '.join(missing)} missing, run will create them; {where}")
+    return Found(f"reached; all topics are there; {where}")
+
+
+async def _check_topics(settings: Settings, say: Callable[[str], None], *, deep: bool) -> bool:
+    allowed = not deep or await _tried("rights on the broker", lambda: _check_rights(settings), say)
+    what = f"input {settings.input_topic} (DOCSLUICE_INPUT_TOPIC)"
+    return await _tried(what, lambda: _check_input(settings), say) and allowed
+
+
+async def _check_rights(settings: Settings) -> Found:
+    missing = await missing_rights(broker_of(settings), needs_of(settings), seconds=_PATIENCE_SECONDS)
+    if missing is None:
+        return Found("the broker is too old to tell them", doubtful=True)
+    if missing:
+        raise BrokerFault(f"grant {'; '.join(missing)}")
+    return Found("all that are needed are there")
+
+
+async def _check_input(settings: Settings) -> Found:
+    """Look whether the last records can be read. A person may have given another topic's name, or another format."""
+    records = await last_records(
+        broker_of(settings), settings.input_topic, count=_SHOWN_RECORDS, seconds=_PATIENCE_SECONDS
+    )
+    events = [record for record in records if record.value is not None]
+    if not events:
+        return Found("it holds no records yet")
+    problems = []
+    for record in events:
+        try:
+            decode(key=record.key, value=record.value or b"", headers=record.headers)
+        except RecordRejected as problem:
+            problems.append(f"{problem} (partition {record.partition}, offset {record.offset})")
+    if problems:
+        count = f"{len(problems)} of {len(events)}"
+        return Found(f"of its last records, {count} are no document events: {problems[-1]}", doubtful=True)
+    return Found(f"its last records are document events ({len(events)} looked at)")
 
 
 async def _check_provider(settings: Settings, models: set[str]) -> Found:

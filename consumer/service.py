@@ -28,13 +28,23 @@ from consumer.kafka.commits import Committer, GroupCommitter
 from consumer.kafka.connection import Broker, ensure_topics
 from consumer.kafka.outbox import AtLeastOnceOutbox
 from consumer.kafka.records import Outbox
+from consumer.kafka.rights import ensure_rights
 from consumer.kafka.source import Source
 from consumer.kafka.transactions import ExactlyOnceOutbox
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import Prices, load_own_prices
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, client_of, limits_of, shared_limits_of, steps_store_of, subscription_of, topics_of
+from consumer.parts import (
+    broker_of,
+    client_of,
+    limits_of,
+    needs_of,
+    shared_limits_of,
+    steps_store_of,
+    subscription_of,
+    topics_of,
+)
 from consumer.pipeline import Identity, Pipeline
 from consumer.remembering import Memory
 from consumer.settings import Settings
@@ -51,6 +61,7 @@ Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
+_RIGHTS_SECONDS = 10.0
 _CIRCUIT_REMEDIES = {
     "faults": "call after call has failed; one is tried every few seconds until one is answered; documents "
     "wait, or go to the next model of their task",
@@ -138,6 +149,7 @@ class Service:
             roomy=settings.dead_letter_topic,
         )
         await _unless(stop, topics)
+        await _unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
         outbox, committer = await _unless(stop, self._delivery(broker, cleanup))
         admission, set_share = await self._admission_of(cleanup)
         pipeline = self._pipeline_of(client, outbox, admission)

@@ -31,8 +31,8 @@ _PASSING = (
 """Passing by nature, though aiokafka does not mark them as retriable."""
 
 _REMEDIES: dict[type[errors.KafkaError], str] = {
-    errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input (DOCSLUICE_INPUT_TOPIC),"
-    " WRITE on the others (DOCSLUICE_RESULT_TOPIC, DOCSLUICE_DEAD_LETTER_TOPIC)",
+    errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input, WRITE on the others"
+    " (DOCSLUICE_INPUT_TOPIC, _RESULT_TOPIC, _DEAD_LETTER_TOPIC)",
     errors.GroupAuthorizationFailedError: "not allowed to use this consumer group (DOCSLUICE_GROUP_ID); grant READ",
     errors.ClusterAuthorizationFailedError: "not allowed on this cluster",
     errors.TransactionalIdAuthorizationFailed: "not allowed to use this transactional id; grant WRITE on those"

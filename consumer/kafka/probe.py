@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import ApiVersionRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from consumer.errors import BrokerFault
 from consumer.kafka.client_log import ClientLog, cause_in_words, is_final
@@ -17,6 +19,18 @@ from consumer.kafka.connection import Broker
 Answer = TypeVar("Answer")
 
 _DOING = "look up the topics"
+_PRODUCE, _FETCH = 0, 1
+_RELEASES = (
+    ("4.1", _PRODUCE, 13),
+    ("4.0", _PRODUCE, 12),
+    ("3.9", _FETCH, 17),
+    ("3.7", _FETCH, 16),
+    ("3.5", _FETCH, 15),
+    ("3.1", _FETCH, 13),
+    ("2.7", _FETCH, 12),
+    ("2.3", _FETCH, 11),
+)
+"""Newest first: the release that has brought a version of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,8 @@ class Cluster:
     """What a broker tells of its cluster. `id` is None where it has none."""
 
     id: str | None
+    release: str | None
+    """The oldest release of Apache Kafka that knows as many requests."""
     topics: frozenset[str]
 
 
@@ -64,7 +80,7 @@ async def look_at(broker: Broker, *, seconds: float) -> Cluster:
 
 
 async def asked(broker: Broker, question: Callable[[Any], Awaitable[Answer]], *, seconds: float) -> Answer:
-    """Connect an admin client, ask it, and disconnect.
+    """Connect a client, ask by it, and disconnect.
 
     Raises:
         ConfigurationError: a certificate file cannot be used.
@@ -101,18 +117,27 @@ async def why_silent(broker: Broker, *, seconds: float) -> Trouble | None:
 async def _asked(
     broker: Broker, question: Callable[[Any], Awaitable[Answer]], heard: ClientLog, *, seconds: float
 ) -> Answer:
-    admin = AIOKafkaAdminClient(**broker.client_arguments() | {"request_timeout_ms": int(seconds * 1000)})
+    client = AIOKafkaClient(**broker.client_arguments() | {"request_timeout_ms": int(seconds * 1000)})
     try:
-        await admin.start()
+        await client.bootstrap()
         heard.has_bootstrapped = True
-        return await question(admin)
+        return await question(client)
     finally:
-        await admin.close()
+        await client.close()
 
 
-async def _cluster(admin: Any) -> Cluster:
-    topics = frozenset(await admin.list_topics())
-    return Cluster((await admin.describe_cluster()).get("cluster_id"), topics)
+async def _cluster(client: Any) -> Cluster:
+    node = client.get_random_node()
+    metadata = await client.send(node, MetadataRequest(None))
+    versions = await client.send(node, ApiVersionRequest())
+    topics = frozenset(topic for _, topic, *_ in metadata.topics)
+    newest = {api: highest for api, _, highest in versions.api_versions}
+    return Cluster(getattr(metadata, "cluster_id", None), _release(newest), topics)
+
+
+def _release(newest: Mapping[int, int]) -> str | None:
+    """The release of Apache Kafka that has brought the newest request that is known: a broker does not tell its own."""
+    return next((release for release, api, version in _RELEASES if newest.get(api, -1) >= version), None)
 
 
 def _trouble(broker: Broker, heard: ClientLog, error: BaseException, *, seconds: float) -> Trouble:

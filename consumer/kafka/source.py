@@ -29,7 +29,7 @@ from consumer.kafka.connection import Broker, started
 from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.patience import patiently
-from consumer.kafka.records import Record
+from consumer.kafka.records import Record, read
 from consumer.kafka.slow_start import slow_start
 from consumer.kafka.watch import BrokerWatch
 from consumer.never_ending import never_ending
@@ -299,7 +299,7 @@ class Source:
                 self._assignment.went_back(life, record.offset)
                 return
             if life.offsets.opened(record.offset):
-                self._start(life, _read(record, life.epoch))
+                self._start(life, read(record, epoch=life.epoch))
             if self._subscription.open_limits.is_full(life, self._assignment.partitions):
                 self._assignment.pause([life])
                 if position + 1 < len(records):
@@ -366,17 +366,4 @@ def _say_joining(subscription: Subscription) -> None:
         group=subscription.group_id,
         session_seconds=_SESSION_TIMEOUT_MS // 1000,
         remedy="a member that was killed is waited for until its session ends; DOCSLUICE_GROUP_INSTANCE_ID avoids it",
-    )
-
-
-def _read(record: ConsumerRecord, epoch: int) -> Record:
-    return Record(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        headers=[(name, value if value is not None else b"") for name, value in record.headers],
-        timestamp_ms=record.timestamp,
-        epoch=epoch,
     )

@@ -263,8 +263,7 @@ class ExactlyOnceOutbox:
 
     async def _started(self, partition: TopicPartition) -> Any:
         """A producer that is the partition's only one from now on."""
-        # A topic's name holds no slash, so no two partitions of any groups share an id.
-        transactional_id = f"{self._group_id}/{partition.topic}/{partition.partition}"
+        transactional_id = transactional_id_of(self._group_id, partition.topic, partition.partition)
         say = functools.partial(_say_waiting, transactional_id)
         async with slow_start(self._broker, after_seconds=_NOTICE_SECONDS, say=say):
             return await started(
@@ -279,6 +278,11 @@ class ExactlyOnceOutbox:
                 broker=self._broker,
                 doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
             )
+
+
+def transactional_id_of(group_id: str, topic: str, partition: int) -> str:
+    """The one that each partition has. A topic's name holds no slash, so no two partitions of any groups share it."""
+    return f"{group_id}/{topic}/{partition}"
 
 
 def _say_waiting(transactional_id: str) -> None:
