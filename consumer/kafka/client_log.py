@@ -13,6 +13,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from consumer.kafka import faults
 from consumer.reach import in_words
 
+_SERVER_FAILED = ('Unable connect to "', 'Unable to request metadata from "')
+_BROKER_FAILED = ("Unable connect to node", "Unable to request metadata from node")
 _CLOSED = (KafkaConnectionError, ConnectionResetError, ssl.SSLError)
 
 
@@ -37,12 +39,13 @@ class ClientLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take note of a connection that is begun, or that failed."""
+        said = str(record.msg)
         match record.args:
-            case (host, port, BaseException() as cause):
+            case (host, port, BaseException() as cause) if said.startswith(_SERVER_FAILED):
                 self.servers[f"{host}:{port}"] = cause
-            case (node, BaseException() as cause):
+            case (node, BaseException() as cause) if said.startswith(_BROKER_FAILED):
                 self.brokers[self._addresses.get(node, f"broker {node}")] = cause
-            case (node, host, port) if str(record.msg).startswith("Initiating connection to node"):
+            case (node, host, port) if said.startswith("Initiating connection to node"):
                 self._addresses[node] = f"{host}:{port}"
 
     def closed_by(self) -> list[str]:

@@ -11,6 +11,9 @@ from consumer.kafka.probe import why_silent
 from consumer.never_ending import end
 
 _PROBE_SECONDS = 5.0
+_PAUSE_SECONDS = 2.0
+_ANSWERS = 2
+"""One that has just come back is given time."""
 
 
 @contextlib.asynccontextmanager
@@ -24,8 +27,9 @@ async def slow_start(broker: Broker, *, after_seconds: float, say: Callable[[], 
 
 
 async def _say_when_it_answers(broker: Broker, after_seconds: float, say: Callable[[], None]) -> None:
-    while True:
-        await asyncio.sleep(after_seconds)
-        if await why_silent(broker, seconds=_PROBE_SECONDS) is None:
-            say()
-            return
+    await asyncio.sleep(after_seconds)
+    answers = 0
+    while answers < _ANSWERS:
+        answers = answers + 1 if await why_silent(broker, seconds=_PROBE_SECONDS) is None else 0
+        await asyncio.sleep(_PAUSE_SECONDS)
+    say()

@@ -22,6 +22,7 @@ from consumer.kafka.open_transactions import OpenTransactions
 from consumer.kafka.partitions import PartitionLife, Partitions
 from consumer.kafka.probe import Trouble, why_silent
 from consumer.kafka.refusals import REFUSED_SECONDS
+from consumer.never_ending import end
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ SILENT_SECONDS = 30.0
 _TICK_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = 5.0
 _ANSWER_SECONDS = 5.0
-_DIAGNOSE_AFTER_SECONDS = 15.0
+_DIAGNOSE_AFTER_SECONDS = 10.0
 """Early enough for the cause to be known when it is said."""
 _PROBE_SECONDS = 10.0
 
@@ -74,10 +75,17 @@ class BrokerWatch:
         """
         self._consumer = consumer
         self._answered_at = self._clock()
-        while True:
-            await self.look()
-            await self.judge()
-            await asyncio.sleep(_TICK_SECONDS)
+        inquiry = asyncio.create_task(self.inquire(), name="source.watch.inquire")
+        try:
+            while True:
+                await asyncio.wait([inquiry], timeout=_TICK_SECONDS)
+                self.judge()
+                if inquiry.done():
+                    inquiry.result()
+                    await asyncio.sleep(_TICK_SECONDS)
+                    inquiry = asyncio.create_task(self.inquire(), name="source.watch.inquire")
+        finally:
+            await end(inquiry)
 
     def silent_seconds(self) -> float:
         """For how long the broker has said nothing of the partition that it has said nothing of for longest."""
@@ -90,6 +98,12 @@ class BrokerWatch:
             return None
         cause = self._trouble.cause if self._trouble else "the cause is being looked for"
         return f"the broker {self._broker.bootstrap_servers} has not answered for {silent:.0f} seconds: {cause}"
+
+    async def inquire(self) -> None:
+        """Ask how far the logs reach and, when there has been no answer for a while, why."""
+        await self.look()
+        if self.silent_seconds() >= _DIAGNOSE_AFTER_SECONDS:
+            self._trouble = await self._find_trouble()
 
     async def look(self) -> None:
         """Ask how far the logs reach, when it is time for it or a partition is new."""
@@ -106,24 +120,24 @@ class BrokerWatch:
             if (ends := self._fetched_ends(life.partition)) is not None:
                 self._transactions.note(life.partition, *ends, now=self._clock())
 
-    async def judge(self) -> None:
+    def judge(self) -> None:
         """Say so when the broker has been silent for too long, and when it answers again.
 
         Raises:
             BrokerFault: it has refused us for too long.
         """
-        silent = self.silent_seconds()
+        silent, now = self.silent_seconds(), self._clock()
         if silent < _DIAGNOSE_AFTER_SECONDS:
             self._say_back()
             self._trouble = self._refused_since = None
             return
-        self._trouble = await self._find_trouble()
-        if (silent := self.silent_seconds()) >= SILENT_SECONDS:
+        if self._trouble is None:
+            return
+        if silent >= SILENT_SECONDS:
             self._say_silent(silent, self._trouble)
         if not self._trouble.is_final:
             self._refused_since = None
             return
-        now = self._clock()
         self._refused_since = now if self._refused_since is None else self._refused_since
         if now - self._refused_since >= REFUSED_SECONDS:
             raise BrokerFault(f"the broker {self._broker.bootstrap_servers} refuses us: {self._trouble.cause}")
