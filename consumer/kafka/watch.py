@@ -177,7 +177,7 @@ class BrokerWatch:
         fault = faults.translate(self._error, doing="read") if isinstance(self._error, KafkaError) else None
         if fault is not None:
             return Trouble(str(fault), is_final=True)
-        missing = ", ".join(str(life.partition.partition) for life in self._silent())
+        missing = ", ".join(map(str, self._silent()))
         return Trouble(f"it answers, but not for partition {missing} of {self._topic}; has it a leader?")
 
     def _say_silent(self, seconds: float, trouble: Trouble) -> None:
@@ -190,7 +190,7 @@ class BrokerWatch:
             broker=self._broker.bootstrap_servers,
             cause=trouble.cause,
             seconds=round(seconds),
-            partitions=[life.partition.partition for life in self._silent()],
+            partitions=self._silent(),
             backlog=sum(lag for lag in lags if lag is not None),
             remedy="documents wait, and nothing is lost; it goes on by itself when the broker answers",
         )
@@ -201,9 +201,11 @@ class BrokerWatch:
             log.warning("broker.answers", broker=self._broker.bootstrap_servers, silent_seconds=seconds)
         self._silent_since = None
 
-    def _silent(self) -> list[PartitionLife]:
+    def _silent(self) -> list[int]:
         now = self._clock()
-        return [life for life in self._partitions if self._age(life, now) >= _DIAGNOSE_AFTER_SECONDS]
+        return sorted(
+            life.partition.partition for life in self._partitions if self._age(life, now) >= _DIAGNOSE_AFTER_SECONDS
+        )
 
     def _age(self, life: PartitionLife, now: float) -> float:
         """Seconds since the broker last answered for a partition."""
