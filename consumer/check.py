@@ -174,7 +174,7 @@ async def _check_topics(settings: Settings, say: Callable[[str], None], *, deep:
 
 
 async def _check_rights(settings: Settings) -> Found:
-    missing = await missing_rights(broker_of(settings), needs_of(settings), seconds=_PATIENCE_SECONDS)
+    missing = await missing_rights(broker_of(settings), needs_of(settings), seconds=_PATIENCE_SECONDS, to_create=True)
     if missing is None:
         return Found("the broker is too old to tell them", doubtful=True)
     if missing:

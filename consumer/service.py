@@ -142,6 +142,7 @@ class Service:
         client = client_of(settings)
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
+        await _unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
         topics = ensure_topics(
             broker,
             topics_of(settings),
@@ -149,7 +150,6 @@ class Service:
             roomy=settings.dead_letter_topic,
         )
         await _unless(stop, topics)
-        await _unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
         outbox, committer = await _unless(stop, self._delivery(broker, cleanup))
         admission, set_share = await self._admission_of(cleanup)
         pipeline = self._pipeline_of(client, outbox, admission)

@@ -72,7 +72,7 @@ class ClientLog(logging.Handler):
                 logger.propagate = cls._before[1]
 
 
-def cause_in_words(error: BaseException, *, security_protocol: str, seconds: float, doing: str) -> str:
+def cause_in_words(error: BaseException, *, security_protocol: str, seconds: float) -> str:
     """The cause in a few words, with the setting that may be wrong. `seconds` is how long an answer was waited for."""
     tls = _tls_alert(error)
     if tls is not None:
@@ -87,8 +87,8 @@ def cause_in_words(error: BaseException, *, security_protocol: str, seconds: flo
     if isinstance(error, ssl.SSLError):
         return f"{in_words(error)}; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={security_protocol} right?"
     if isinstance(error, KafkaError):
-        fault = faults.translate(error, doing=doing)
-        return str(fault) if fault else f"cannot {doing} now, try again ({type(error).__name__})"
+        kind = type(error).__name__
+        return f"not now, try again ({kind})" if faults.is_passing(error) else f"{faults.remedy(error)} ({kind})"
     return in_words(error)
 
 
@@ -96,7 +96,7 @@ def is_final(error: BaseException) -> bool:
     """Whether the server itself has said no: to our credentials, our rights, or we to its certificate."""
     if isinstance(error, ssl.SSLCertVerificationError) or _tls_alert(error) is not None:
         return True
-    return isinstance(error, KafkaError) and faults.translate(error, doing="connect") is not None
+    return isinstance(error, KafkaError) and not faults.is_passing(error)
 
 
 def _tls_alert(error: BaseException) -> ssl.SSLError | None:

@@ -112,10 +112,18 @@ async def stopped(producer: Any) -> None:
             await producer.client.close()
 
 
+async def first_contact(broker: Broker) -> None:
+    """Wait until the broker takes our connection.
+
+    Raises:
+        BrokerFault: it refuses us.
+    """
+    async with _admin(broker, refused_seconds=0.0):
+        pass
+
+
 async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int, roomy: str) -> None:
     """Create the topics that are missing; `partitions` -1 leaves their number to the broker.
-
-    This is the first contact with the broker: one that refuses us ends the start at once.
 
     The one called `roomy` is made to take larger records than others: those of dead letters are the originals and their
     error headers, and what fitted the input topic must fit it too.
@@ -123,7 +131,7 @@ async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: in
     Raises:
         BrokerFault: one is missing and may not be created; the message says which and what to do.
     """
-    async with _admin(broker, refused_seconds=0.0) as admin:
+    async with _admin(broker) as admin:
         await patiently(lambda: _create_missing(admin, topics, partitions, roomy), doing="look up the topics")
 
 

@@ -62,9 +62,17 @@ def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
     if isinstance(error, TOO_LARGE):
         return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
-    if error.retriable or isinstance(error, _PASSING):
+    if is_passing(error):
         return None
-    remedy = next(
-        (sentence for kind, sentence in _REMEDIES.items() if isinstance(error, kind)), "waiting will not help"
-    )
-    return BrokerFault(f"cannot {doing}: {remedy} ({type(error).__name__}: {error})")
+    return BrokerFault(f"cannot {doing}: {remedy(error)} ({type(error).__name__}: {error})")
+
+
+def is_passing(error: errors.KafkaError) -> bool:
+    """Whether waiting may mend it."""
+    return error.retriable or isinstance(error, _PASSING)
+
+
+def remedy(error: errors.KafkaError) -> str:
+    """What to do about one that does not pass."""
+    sentences = (sentence for kind, sentence in _REMEDIES.items() if isinstance(error, kind))
+    return next(sentences, "waiting will not help")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from consumer.errors import BrokerFault
 from consumer.kafka import faults
 from consumer.kafka.connection import Broker
+from consumer.kafka.probe import look_at
 from consumer.kafka.records import Record, read
 
 _OFFSETS_A_RECORD = 4
@@ -25,8 +26,11 @@ async def last_records(broker: Broker, topic: str, *, count: int, seconds: float
         ConfigurationError: a certificate file cannot be used.
         BrokerFault: they could not be read within `seconds`, or may not be.
     """
+    if topic not in (await look_at(broker, seconds=seconds)).topics:
+        return []  # aiokafka would wait for it to come
     doing = f"read the last records of topic {topic}"
     consumer = AIOKafkaConsumer(
+        topic,
         **broker.client_arguments(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -35,7 +39,7 @@ async def last_records(broker: Broker, topic: str, *, count: int, seconds: float
     try:
         async with asyncio.timeout(seconds):
             await consumer.start()
-            found = await _last_of(consumer, topic, count)
+            found = await _last_of(consumer, count)
     except KafkaError as error:
         raise faults.translate(error, doing=doing) or BrokerFault(f"cannot {doing} now, try again") from error
     except TimeoutError:
@@ -45,12 +49,8 @@ async def last_records(broker: Broker, topic: str, *, count: int, seconds: float
     return sorted(found, key=lambda record: record.timestamp_ms)[-count:]
 
 
-async def _last_of(consumer: Any, topic: str, count: int) -> list[Record]:
-    await consumer.topics()
-    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-    if not partitions:
-        return []
-    consumer.assign(partitions)
+async def _last_of(consumer: Any, count: int) -> list[Record]:
+    partitions = list(consumer.assignment())
     starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
     for partition in partitions:
         consumer.seek(partition, max(starts[partition], ends[partition] - count * _OFFSETS_A_RECORD))

@@ -18,7 +18,6 @@ from consumer.kafka.connection import Broker
 
 Answer = TypeVar("Answer")
 
-_DOING = "look up the topics"
 _PRODUCE, _FETCH = 0, 1
 _RELEASES = (
     ("4.1", _PRODUCE, 13),
@@ -109,7 +108,7 @@ async def why_silent(broker: Broker, *, seconds: float) -> Trouble | None:
         except Unreachable as unreachable:
             return unreachable.trouble
     for address, error in heard.brokers.items():
-        why = cause_in_words(error, security_protocol=broker.security_protocol, seconds=seconds, doing=_DOING)
+        why = cause_in_words(error, security_protocol=broker.security_protocol, seconds=seconds)
         return Trouble(f"{address}: {why}", is_final=is_final(error))
     return None
 
@@ -142,7 +141,7 @@ def _release(newest: Mapping[int, int]) -> str | None:
 
 def _trouble(broker: Broker, heard: ClientLog, error: BaseException, *, seconds: float) -> Trouble:
     def in_words(cause: BaseException) -> str:
-        return cause_in_words(cause, security_protocol=broker.security_protocol, seconds=seconds, doing=_DOING)
+        return cause_in_words(cause, security_protocol=broker.security_protocol, seconds=seconds)
 
     if heard.brokers and heard.has_bootstrapped:
         address, cause = next(iter(heard.brokers.items()))

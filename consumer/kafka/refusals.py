@@ -58,6 +58,4 @@ class Refusals:
         self._wrong_protocols = 0
 
     def _in_words(self, error: BaseException) -> str:
-        return cause_in_words(
-            error, security_protocol=self._security_protocol, seconds=REQUEST_TIMEOUT_MS / 1000, doing=self._doing
-        )
+        return cause_in_words(error, security_protocol=self._security_protocol, seconds=REQUEST_TIMEOUT_MS / 1000)

@@ -13,7 +13,7 @@ from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 
 from consumer.errors import BrokerFault
 from consumer.kafka.authorized_operations import GroupOperationsRequest, TopicOperationsRequest
-from consumer.kafka.connection import Broker
+from consumer.kafka.connection import Broker, first_contact
 from consumer.kafka.probe import Unreachable, asked
 
 log = structlog.get_logger(__name__)
@@ -40,8 +40,10 @@ class Needs:
         return {self.result_topic: "DOCSLUICE_RESULT_TOPIC", self.dead_letter_topic: "DOCSLUICE_DEAD_LETTER_TOPIC"}
 
 
-async def missing_rights(broker: Broker, needs: Needs, *, seconds: float) -> list[str] | None:
+async def missing_rights(broker: Broker, needs: Needs, *, seconds: float, to_create: bool = False) -> list[str] | None:
     """Each missing right as an operation on a resource, with its setting; None when the broker cannot tell.
+
+    `to_create` looks at whether topics that are missing could be created, too.
 
     Raises:
         ConfigurationError: a certificate file cannot be used.
@@ -51,7 +53,7 @@ async def missing_rights(broker: Broker, needs: Needs, *, seconds: float) -> lis
     async def ask(client: Any) -> list[str] | None:
         try:
             return [
-                *await _missing_on_topics(client, needs),
+                *await _missing_on_topics(client, needs, to_create=to_create),
                 *await _missing_on_group(client, needs.group_id),
                 *await _missing_on_transactions(client, needs),
             ]
@@ -64,9 +66,12 @@ async def missing_rights(broker: Broker, needs: Needs, *, seconds: float) -> lis
 async def ensure_rights(broker: Broker, needs: Needs, *, seconds: float) -> None:
     """Refuse to start without a right that would be missed only when documents have been paid for.
 
+    This is the first contact with the broker. One that is away is waited for, and one that refuses us is not.
+
     Raises:
         BrokerFault: rights are missing.
     """
+    await first_contact(broker)
     try:
         missing = await missing_rights(broker, needs, seconds=seconds)
     except Unreachable as unreachable:
@@ -76,7 +81,7 @@ async def ensure_rights(broker: Broker, needs: Needs, *, seconds: float) -> None
         raise BrokerFault(f"the broker does not allow what is needed; grant {'; '.join(missing)}")
 
 
-async def _missing_on_topics(client: Any, needs: Needs) -> list[str]:
+async def _missing_on_topics(client: Any, needs: Needs, *, to_create: bool) -> list[str]:
     wanted: dict[tuple[str, str], tuple[int, str]] = {(needs.input_topic, "DOCSLUICE_INPUT_TOPIC"): (_READ, "READ")}
     wanted |= dict.fromkeys(needs.writes().items(), (_WRITE, "WRITE"))
     names = list(dict.fromkeys(topic for topic, _ in wanted))
@@ -87,7 +92,7 @@ async def _missing_on_topics(client: Any, needs: Needs) -> list[str]:
         code, allowed = found[topic]
         if code == _NO_TOPIC_RIGHT or (code == 0 and _lacks(allowed, operation)):
             missing.append(f"{name} on topic {topic} ({setting})")
-    unknown = [topic for topic in names if found[topic][0] == _UNKNOWN_TOPIC]
+    unknown = [topic for topic in names if found[topic][0] == _UNKNOWN_TOPIC] if to_create else []
     return [*missing, *await _missing_to_create(client, unknown)]
 
 

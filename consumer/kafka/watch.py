@@ -36,6 +36,12 @@ _DIAGNOSE_AFTER_SECONDS = 10.0
 """Early enough for the cause to be known when it is said."""
 _PROBE_SECONDS = 10.0
 
+_AWAY_REMEDY = "documents wait, and nothing is lost; it goes on by itself when the broker answers"
+_REFUSED_REMEDY = (
+    "documents wait, and nothing is lost; it ends with exit code 1 when it has been refused"
+    f" for {REFUSED_SECONDS:.0f} seconds"
+)
+
 Diagnose = Callable[[], Awaitable[Trouble | None]]
 
 
@@ -192,7 +198,7 @@ class BrokerWatch:
             seconds=round(seconds),
             partitions=self._silent(),
             backlog=sum(lag for lag in lags if lag is not None),
-            remedy="documents wait, and nothing is lost; it goes on by itself when the broker answers",
+            remedy=_REFUSED_REMEDY if trouble.is_final else _AWAY_REMEDY,
         )
 
     def _say_back(self) -> None:

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
 from consumer.errors import BrokerFault
 from consumer.kafka import refusals as refusals_module
 from consumer.kafka.client_log import ClientLog, cause_in_words, is_final
-from consumer.kafka.connection import Broker, ensure_topics
+from consumer.kafka.connection import Broker, first_contact
 from consumer.kafka.refusals import Refusals
 from consumer.kafka.wrong_protocol import protocol_to_set
 
@@ -56,7 +56,7 @@ async def test_a_running_service_bears_a_refusal_for_a_while() -> None:
         now[0] = seconds
         await refusals.causes(_heard(cause))
     now[0] = 241.5
-    with pytest.raises(BrokerFault, match="kafka0:9092: cannot start: the broker does not accept"):
+    with pytest.raises(BrokerFault, match="cannot start: kafka0:9092: the broker does not accept"):
         await refusals.causes(_heard(PASSWORD))
 
 
@@ -86,10 +86,9 @@ async def test_a_wrong_protocol_is_said_when_it_was_seen_twice(monkeypatch: pyte
 
 async def test_the_first_contact_waits_for_a_server_that_closes(closing: str) -> None:
     """What stands before a broker may take connections before the broker does."""
-    topics = ensure_topics(Broker(bootstrap_servers=closing), ["t"], partitions=1, roomy="t")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1.5):
-            await topics
+            await first_contact(Broker(bootstrap_servers=closing))
 
 
 async def test_a_server_that_only_closes_speaks_nothing_that_is_known(closing: str) -> None:
@@ -117,7 +116,7 @@ def test_a_server_that_wants_a_certificate_of_ours_says_so_late() -> None:
     error = KafkaConnectionError("Connection at kafka:9093 closed")
     error.__cause__ = alert
     assert is_final(error)
-    words = cause_in_words(error, security_protocol="SSL", seconds=5, doing="connect")
+    words = cause_in_words(error, security_protocol="SSL", seconds=5)
     assert "DOCSLUICE_KAFKA_SSL_CERTFILE" in words
 
 
