@@ -275,6 +275,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         await asyncio.gather(*(self._committer.take_over(p, epoch=epoch) for p, epoch in epochs.items()))
         stored = await committed_points(self._broker, self._group_id, partitions)
         for partition, epoch in epochs.items():
+            self._metrics.expect_losses(partition.topic, partition.partition)
             point, is_made_anew = stored.get(partition), partition in self._made_anew
             if point is None or is_made_anew:
                 await self._seek_to_beginning(partition)

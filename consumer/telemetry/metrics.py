@@ -89,6 +89,10 @@ class Metrics:
         for outcome in outcomes:
             self.commits_total.labels(outcome=outcome)
 
+    def expect_losses(self, topic: str, partition: int) -> None:
+        """The same for records that are deleted before they are read."""
+        self.records_lost_total.labels(topic=topic, partition=str(partition))
+
     def total(self, name: str, **labels: str) -> float:
         """The sum of a counter's or gauge's values over all its labels, or over those that match."""
         return self._sum(name, PREFIX + name, labels)
