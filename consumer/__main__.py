@@ -33,12 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
         SystemExit: after `--help` and `--version`, with 0; on wrong usage, with 2.
     """
     parsed = _parse(arguments)
-    command, live = parsed.pop("command"), parsed.pop("live", False)
+    command = parsed.pop("command")
+    extent = {name: parsed.pop(name) for name in ("live", "deep") if name in parsed}
     try:
         settings = load_settings({name: value for name, value in parsed.items() if value is not None})
         log_format = settings.log_format or ("console" if sys.stderr.isatty() else "json")
         configure_logs(log_format=log_format, level=settings.log_level)
-        return asyncio.run(_check(settings, live=live) if command == "check" else _run(settings))
+        return asyncio.run(_check(settings, **extent) if command == "check" else _run(settings))
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201 - the person who started us reads it
@@ -63,8 +64,8 @@ async def _run(settings: Settings) -> int:
     return DRAINED
 
 
-async def _check(settings: Settings, *, live: bool) -> int:
-    return DRAINED if await check(settings, say=print, live=live) else FAULT
+async def _check(settings: Settings, *, live: bool, deep: bool) -> int:
+    return DRAINED if await check(settings, say=print, live=live, deep=deep) else FAULT
 
 
 @contextlib.contextmanager
@@ -150,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
                 command.add_argument(_flag_of(field), dest=field, metavar="VALUE", help=_help_of(field))
         if name == "check":
             command.add_argument("--live", action="store_true", help="make one real, paid call for each model")
+            command.add_argument("--deep", action="store_true", help="ask for our rights on the broker, too")
     return parser
 
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from consumer.check_provider import check_providers
 from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
-from consumer.errors import BrokerFault
-from consumer.kafka.probe import missing_topics
+from consumer.decode import decode
+from consumer.errors import BrokerFault, RecordRejected
+from consumer.kafka.last_records import last_records
+from consumer.kafka.probe import look_at
+from consumer.kafka.rights import missing_rights
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, prices_of, shared_limits_of, steps_store_of, topics_of
+from consumer.parts import broker_of, needs_of, prices_of, shared_limits_of, steps_store_of, topics_of
 from consumer.settings import Settings, unknown_variables
 from consumer.store.ledger import Ledger
 from consumer.store.opening import place_of_steps
 from consumer.store.shared_limits import LimitsAway
 from consumer.store.steps import StoreAway
 
+_SHOWN_RECORDS = 5
 _KAFKA_PORT = 9092
 
 
-async def check(settings: Settings, *, say: Say, live: bool = False) -> bool:
-    """Print a line a part; True when all is well. With `live`, each model is asked once.
+async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool = False) -> bool:
+    """Print a line a part; True when all is well.
+
+    With `live`, each model is asked once. With `deep`, the rights on the broker are looked at, too.
 
     Raises:
         ConfigurationError: the pipeline file or the prices file cannot be used.
@@ -41,6 +47,8 @@ async def check(settings: Settings, *, say: Say, live: bool = False) -> bool:
     broker = await tried(
         f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
     )
+    if broker:
+        broker = await _check_topics(settings, say, deep=deep)
     provider = await check_providers(settings, file, steps, live=live, say=say)
     shared_limits = await _check_shared_limits(settings, say)
     return broker and provider and store and shared_limits
@@ -108,7 +116,7 @@ async def _check_shared_limits(settings: Settings, say: Say) -> bool:
 
 async def _check_broker(settings: Settings) -> Found:
     try:
-        missing = await missing_topics(broker_of(settings), topics_of(settings), seconds=PATIENCE_SECONDS)
+        cluster = await look_at(broker_of(settings), seconds=PATIENCE_SECONDS)
     except BrokerFault:
         servers = [f"//{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")]
         in_the_clear = not settings.kafka_security_protocol.endswith("SSL")
@@ -116,6 +124,44 @@ async def _check_broker(settings: Settings) -> Found:
             protocol = "SASL_SSL" if settings.kafka_security_protocol.startswith("SASL") else "SSL or SASL_SSL"
             raise BrokerFault(f"it speaks TLS; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {protocol}") from None
         raise
+    release = f"like Apache Kafka {cluster.release} or newer" if cluster.release else "an old or unknown protocol"
+    where = f"cluster {cluster.id or 'without an id'}, speaks {release}"
+    missing = sorted(set(topics_of(settings)) - cluster.topics)
     if missing:
-        return Found(f"reached; {', '.join(missing)} missing, run will create them")
-    return Found("reached; all topics are there")
+        return Found(f"reached; {', '.join(missing)} missing, run will create them; {where}")
+    return Found(f"reached; all topics are there; {where}")
+
+
+async def _check_topics(settings: Settings, say: Say, *, deep: bool) -> bool:
+    allowed = not deep or await tried("rights on the broker", lambda: _check_rights(settings), say)
+    what = f"input {settings.input_topic} (DOCSLUICE_INPUT_TOPIC)"
+    return await tried(what, lambda: _check_input(settings), say) and allowed
+
+
+async def _check_rights(settings: Settings) -> Found:
+    missing = await missing_rights(broker_of(settings), needs_of(settings), seconds=PATIENCE_SECONDS, to_create=True)
+    if missing is None:
+        return Found("the broker is too old to tell them", doubtful=True)
+    if missing:
+        raise BrokerFault(f"grant {'; '.join(missing)}")
+    return Found("all that are needed are there")
+
+
+async def _check_input(settings: Settings) -> Found:
+    """Look whether the last records can be read. A person may have given another topic's name, or another format."""
+    records = await last_records(
+        broker_of(settings), settings.input_topic, count=_SHOWN_RECORDS, seconds=PATIENCE_SECONDS
+    )
+    events = [record for record in records if record.value is not None]
+    if not events:
+        return Found("it holds no records yet")
+    problems = []
+    for record in events:
+        try:
+            decode(key=record.key, value=record.value or b"", headers=record.headers)
+        except RecordRejected as problem:
+            problems.append(f"{problem} (partition {record.partition}, offset {record.offset})")
+    if problems:
+        count = f"{len(problems)} of {len(events)}"
+        return Found(f"of its last records, {count} are no document events: {problems[-1]}", doubtful=True)
+    return Found(f"its last records are document events ({len(events)} looked at)")

@@ -29,10 +29,19 @@ class Gauges:
             documents=self._metrics.total("documents_total"),
             cost_usd=self._metrics.total("llm_cost_usd_total"),
         )
-        backlog, per_second = self._metrics.total("backlog_documents"), self._pace.documents_per_second()
-        is_known = per_second and source.held_for is None
-        self._metrics.backlog_eta_seconds.set(backlog / per_second if is_known else _UNKNOWN)
-        self._metrics.backlog_cost_usd.set(backlog * self._pace.cost_usd_per_document())
+        backlog = self._metrics.total("backlog_documents")
+        is_moving = source.held_for is None and source.why_not_ready() is None
+        self._metrics.backlog_eta_seconds.set(self._eta_seconds(backlog) if is_moving else _UNKNOWN)
+        self._metrics.backlog_cost_usd.set(self._cost_usd(backlog))
+
+    def _eta_seconds(self, backlog: float) -> float:
+        """0 when nothing is left, at whatever pace."""
+        per_second = self._pace.documents_per_second()
+        return backlog / per_second if backlog and per_second else backlog and _UNKNOWN
+
+    def _cost_usd(self, backlog: float) -> float:
+        per_document = self._pace.cost_usd_per_document()
+        return backlog * (_UNKNOWN if per_document is None else per_document) if backlog else backlog
 
     def _show_admission(self, admission: Admission) -> None:
         for constraint, (limit, available) in admission.limits_and_available().items():

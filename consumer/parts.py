@@ -8,12 +8,15 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from consumer import open_files
 from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Limits, MinuteLimits
 from consumer.errors import ConfigurationError, ProviderMisconfigured
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.connection import Broker
+from consumer.kafka.rights import Needs
 from consumer.kafka.source import Subscription
+from consumer.kafka.transactions import transactional_id_of
 from consumer.llm.credentials import CommandKey, Credentials, FileKey, NoKey, StaticKey
 from consumer.llm.pipeline_file import PipelineFile
 from consumer.llm.pricing import PriceRules, Prices, is_price_rule, load_own_prices
@@ -157,6 +160,18 @@ def steps_store_of(settings: Settings) -> StepStore:
 def topics_of(settings: Settings) -> list[str]:
     """Every topic that the service reads or writes."""
     return [settings.input_topic, settings.result_topic, settings.dead_letter_topic]
+
+
+def needs_of(settings: Settings) -> Needs:
+    """What the broker must allow."""
+    exactly_once = settings.delivery == "exactly_once"
+    return Needs(
+        input_topic=settings.input_topic,
+        result_topic=settings.result_topic,
+        dead_letter_topic=settings.dead_letter_topic,
+        group_id=settings.group_id,
+        transactional_ids=[transactional_id_of(settings.group_id, settings.input_topic, 0)] if exactly_once else [],
+    )
 
 
 def subscription_of(settings: Settings) -> Subscription:

@@ -29,6 +29,7 @@ from consumer.kafka.commits import Committer, GroupCommitter
 from consumer.kafka.connection import Broker, ensure_topics
 from consumer.kafka.outbox import AtLeastOnceOutbox
 from consumer.kafka.records import Outbox
+from consumer.kafka.rights import ensure_rights
 from consumer.kafka.source import Source
 from consumer.kafka.transactions import ExactlyOnceOutbox
 from consumer.llm.chat import ChatClient
@@ -39,6 +40,7 @@ from consumer.model_ref import ModelRef
 from consumer.parts import (
     broker_of,
     limits_of,
+    needs_of,
     prices_of,
     providers_of,
     shared_limits_of,
@@ -64,6 +66,7 @@ Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
+_RIGHTS_SECONDS = 10.0
 _CIRCUIT_REMEDIES = {
     "faults": "call after call has failed; one is tried every few seconds until one is answered; documents "
     "wait, or go to the next model of their task",
@@ -154,6 +157,7 @@ class Service:
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
         await self._try_store()
+        await _unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
         topics = ensure_topics(
             broker,
             topics_of(settings),
@@ -306,11 +310,14 @@ class Service:
 
     def why_not_ready(self) -> str | None:
         """See `telemetry.health.Health`."""
-        return self._not_ready or self._brake.why_not_ready() or self._why_no_store()
+        return self._not_ready or self._why_no_broker() or self._brake.why_not_ready() or self._why_no_store()
 
     def go_on(self) -> None:
         """A person wants it to go on, though so many documents have become dead letters."""
         self._brake.go_on()
+
+    def _why_no_broker(self) -> str | None:
+        return self._source.why_not_ready() if self._source is not None else None
 
     def _why_no_store(self) -> str | None:
         if self._store.why_away is None or self._settings.store_optional:

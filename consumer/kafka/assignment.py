@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
 
 from consumer.errors import UnknownCommitMap
 from consumer.kafka.commits import Committer
@@ -93,6 +93,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             async with asyncio.timeout(_LAST_COMMIT_SECONDS):
                 await self.commit()
         except TimeoutError:
+            self._metrics.commits_total.labels(outcome="failed").inc()
             log.warning("commit.skipped", reason="the broker did not answer; what ended since the last commit repeats")
         except Exception as error:  # noqa: BLE001 - aiokafka swallows what a listener raises, so it is kept here
             self._stop_because(error)
@@ -130,6 +131,68 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 log.error(
                     "topic.gone", topic=topic, remedy="it was deleted; once it is made anew it is read on its own"
                 )
+
+    def note_positions(self) -> None:
+        """Take note of how far the client has read, which is past all markers and gaps behind the last record.
+
+        To be called in the same turn of the loop in which all that it has handed out was opened.
+        """
+        if self.draining or self._rebalancing:
+            return
+        for life in self.partitions:
+            position = self._position_of(life.partition)
+            if position is not None and position > life.reads_from:
+                life.offsets.passed(position)
+
+    async def out_of_range(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Go on where the log begins, for it does not hold what was to be read there, and say what is lost.
+
+        Raises:
+            KafkaError: the broker cannot tell now where its logs begin.
+        """
+        starts = await self.consumer.beginning_offsets(list(offsets))
+        for partition, offset in offsets.items():
+            life, start = self.partitions.find(partition), starts[partition]
+            if life is None or self._position_of(partition) != offset:
+                continue  # an answer to a question of before
+            if start < offset:
+                self.went_back(life, start)
+                continue
+            self._say_lost(life, offset, start)
+            life.offsets.passed(start)
+            self.read_from(life, start)
+
+    def _say_lost(self, life: PartitionLife, first: int, start: int) -> None:
+        count = life.offsets.unread_between(first, start)
+        if not count:
+            return
+        topic, number = life.partition.topic, life.partition.partition
+        self._metrics.records_lost_total.labels(topic=topic, partition=str(number)).inc(count)
+        log.error(
+            "records.lost",
+            partition=number,
+            records=count,
+            first_offset=first,
+            last_offset=start - 1,
+            goes_on_at=start,
+            remedy="the topic's retention, or somebody, deleted them before they were read; raise retention.ms or"
+            " retention.bytes of the topic above the time that a backlog takes",
+        )
+
+    def _position_of(self, partition: TopicPartition) -> int | None:
+        """Where the client reads next; None while it does not know itself."""
+        if partition in self._unplaced:
+            return None
+        asking = self.consumer.position(partition)
+        try:
+            asking.send(None)  # it waits only where there is no answer yet
+        except StopIteration as answer:
+            position: int = answer.value
+            return position
+        except (IllegalStateError, KafkaError):
+            return None
+        asking.close()
+        return None
 
     def went_back(self, life: PartitionLife, offset: int) -> None:
         """The log was cut or made anew: what it holds now are other records than those that have ended."""
@@ -217,6 +280,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         # All of them before the first is read: where one is refused, nothing may be.
         maps_of_ended = {partition: self._ended_before(partition, point) for partition, point in stored.items()}
         for partition, epoch in epochs.items():
+            self._metrics.expect_losses(partition.topic, partition.partition)
             point, is_made_anew = stored.get(partition), partition in self._made_anew
             if point is None or is_made_anew:
                 await self._seek_to_beginning(partition)

@@ -12,15 +12,16 @@ from typing import Any
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
 from consumer.errors import BrokerFault, ConfigurationError
+from consumer.kafka.client_log import ClientLog
 from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.patience import patiently
+from consumer.kafka.refusals import REFUSED_SECONDS, REQUEST_TIMEOUT_MS, Refusals
 
 log = structlog.get_logger(__name__)
 
-REQUEST_TIMEOUT_MS = 30_000
 MAX_REQUEST_BYTES = 2**31 - 1
 """A producer's own bound, on bytes not compressed yet: the topic's `max.message.bytes` is to decide, not the client."""
 _ROOMY = {"max.message.bytes": str(16 * 1024 * 1024)}
@@ -73,18 +74,28 @@ class Broker:
         return context
 
 
-async def started(make: Callable[[], Any], *, doing: str) -> Any:
-    """Make an aiokafka client and connect it, a new one for each try: they cannot be started twice."""
+async def started(
+    make: Callable[[], Any], *, broker: Broker, doing: str, refused_seconds: float = REFUSED_SECONDS
+) -> Any:
+    """Make an aiokafka client and connect it, a new one for each try: they cannot be started twice.
+
+    Raises:
+        BrokerFault: for `refused_seconds` the broker has refused us, or it speaks another security protocol.
+    """
+    refusals = Refusals(security_protocol=broker.security_protocol, seconds=refused_seconds, doing=doing)
 
     async def start_one() -> Any:
-        client = make()
+        client, heard = make(), ClientLog()
         try:
-            await client.start()
-        except BaseException:
+            with heard.listening():
+                await client.start()
+        except BaseException as error:
             # Its end may wait for the very answer that its start has waited for.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
                     await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+            if isinstance(error, KafkaConnectionError) and heard.servers:
+                raise KafkaConnectionError(await refusals.causes(heard)) from None
             raise
         return client
 
@@ -99,6 +110,16 @@ async def stopped(producer: Any) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             await producer.client.close()
+
+
+async def first_contact(broker: Broker) -> None:
+    """Wait until the broker takes our connection.
+
+    Raises:
+        BrokerFault: it refuses us.
+    """
+    async with _admin(broker, refused_seconds=0.0):
+        pass
 
 
 async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int, roomy: str) -> None:
@@ -136,10 +157,12 @@ async def committed_points(
 
 
 @contextlib.asynccontextmanager
-async def _admin(broker: Broker) -> AsyncIterator[Any]:
+async def _admin(broker: Broker, *, refused_seconds: float = REFUSED_SECONDS) -> AsyncIterator[Any]:
     admin = await started(
         lambda: AIOKafkaAdminClient(**broker.client_arguments()),
+        broker=broker,
         doing=f"reach the broker at {broker.bootstrap_servers}",
+        refused_seconds=refused_seconds,
     )
     try:
         yield admin

@@ -31,12 +31,15 @@ _PASSING = (
 """Passing by nature, though aiokafka does not mark them as retriable."""
 
 _REMEDIES: dict[type[errors.KafkaError], str] = {
-    errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input, WRITE on the others",
-    errors.GroupAuthorizationFailedError: "not allowed to use this consumer group (DOCSLUICE_GROUP_ID)",
+    errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input, WRITE on the others"
+    " (DOCSLUICE_INPUT_TOPIC, _RESULT_TOPIC, _DEAD_LETTER_TOPIC)",
+    errors.GroupAuthorizationFailedError: "not allowed to use this consumer group (DOCSLUICE_GROUP_ID); grant READ",
     errors.ClusterAuthorizationFailedError: "not allowed on this cluster",
-    errors.TransactionalIdAuthorizationFailed: "not allowed to use this transactional id",
+    errors.TransactionalIdAuthorizationFailed: "not allowed to use this transactional id; grant WRITE on those"
+    " that begin with DOCSLUICE_GROUP_ID and a slash",
     errors.DelegationTokenAuthorizationFailed: "the delegation token is not accepted",
-    errors.SaslAuthenticationFailed: "the broker does not accept the SASL user name or password",
+    errors.SaslAuthenticationFailed: "the broker does not accept the SASL user name or password"
+    " (DOCSLUICE_KAFKA_SASL_USERNAME, _SASL_PASSWORD)",
     errors.AuthenticationFailedError: "the broker does not accept our credentials",
     errors.AuthenticationMethodNotSupported: "the broker does not know this way to authenticate",
     errors.UnsupportedSaslMechanismError: "the broker does not know DOCSLUICE_KAFKA_SASL_MECHANISM",
@@ -59,9 +62,17 @@ def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
     if isinstance(error, TOO_LARGE):
         return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
-    if error.retriable or isinstance(error, _PASSING):
+    if is_passing(error):
         return None
-    remedy = next(
-        (sentence for kind, sentence in _REMEDIES.items() if isinstance(error, kind)), "waiting will not help"
-    )
-    return BrokerFault(f"cannot {doing}: {remedy} ({type(error).__name__}: {error})")
+    return BrokerFault(f"cannot {doing}: {remedy(error)} ({type(error).__name__}: {error})")
+
+
+def is_passing(error: errors.KafkaError) -> bool:
+    """Whether waiting may mend it."""
+    return error.retriable or isinstance(error, _PASSING)
+
+
+def remedy(error: errors.KafkaError) -> str:
+    """What to do about one that does not pass."""
+    sentences = (sentence for kind, sentence in _REMEDIES.items() if isinstance(error, kind))
+    return next(sentences, "waiting will not help")

@@ -2,8 +2,9 @@
 
 Records end out of order. The committable offset is the lowest one still open or, when none is, one past the highest
 that was opened: everything below it has ended. What has ended above it goes into the commit's metadata, so that after
-a crash it is known, and passed over. Only offsets that were really read are opened, so gaps (compaction, transaction
-markers) need no care: no record will ever come for them, and it does no harm to count them as ended.
+a crash it is known, and passed over. Only offsets that were really read are opened. No record will ever come for a gap
+(compaction, transaction markers, aborted transactions), so it counts as ended. A gap at the end of the log has no
+record behind it that would tell; `passed` says how far the reading has come.
 
 The metadata reads `docsluice/1:3+5000,1+20:7d3e09ab`: from the committed offset on, 3 offsets that are open, 5,000
 that have ended, 1 open, 20 ended; whatever comes after is open or unread. The checksum is over the runs and the offset:
@@ -85,6 +86,18 @@ class Offsets:
             return False
         self._open[offset] = None
         return True
+
+    def passed(self, offset: int) -> None:
+        """No record below `offset` will come any more: there are only gaps from the last one that was read."""
+        if self._next_offset is None or offset > self._next_offset:
+            self._next_offset = offset
+        while self._ended_before and self._ended_before[0].end <= offset:
+            self._ended_before.pop(0)
+
+    def unread_between(self, start: int, end: int) -> int:
+        """How many of these offsets have not ended in an earlier life."""
+        ended = sum(max(0, min(run.end, end) - max(run.start, start)) for run in self._ended_before)
+        return max(0, end - start - ended)
 
     def closed(self, offset: int) -> None:
         """A record has ended.

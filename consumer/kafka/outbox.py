@@ -101,6 +101,7 @@ async def _connected(broker: Broker) -> Any:
             # What fitted the input topic because its producer compressed it must fit the dead-letter topic too.
             compression_type="gzip",
         ),
+        broker=broker,
         doing="connect the producer",
     )
 

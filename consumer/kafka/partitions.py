@@ -29,8 +29,12 @@ class PartitionLife:
     """What was last sent to be committed; the answer may have been lost on the way."""
     is_made_anew: bool = False
     """Whether the log was cut or made anew before this life, so that it begins below what was committed."""
+    start: int | None = None
+    """The first offset that the log still holds, when it was last asked for."""
     end: int | None = None
-    """One past the last record of the log, when it was last heard of."""
+    """Up to where the log can be read: its end, or the first open transaction. As of the last answer."""
+    answered_at: float = field(default_factory=time.monotonic)
+    """When the broker last answered for this partition."""
     paused: bool = False
     open_bytes: int = 0
     tasks: dict[asyncio.Task[bool], float] = field(default_factory=dict)
@@ -48,6 +52,13 @@ class PartitionLife:
         if self.offsets.next_offset is not None:
             return self.offsets.next_offset
         return self.committed.offset if self.committed is not None and not self.is_made_anew else 0
+
+    def lag(self) -> int | None:
+        """Records that have not ended, read or not; None until the log's end is known."""
+        if self.end is None:
+            return None
+        reads_from = max(self.reads_from, self.start or 0)
+        return self.offsets.unread_between(reads_from, max(self.end, reads_from)) + self.offsets.open_count
 
     def ended(self, offset: int) -> None:
         """A record has ended; a transaction may have closed it already."""

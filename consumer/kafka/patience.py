@@ -44,6 +44,8 @@ class _Wait:
     """One that waits. Hundreds of records wait for the same thing together, and two lines in the log are enough."""
 
     _waiting: ClassVar[Counter[str]] = Counter()
+    _said: ClassVar[set[str]] = set()
+    """What is said to wait and not to be over: those who waited may have been cancelled, and come again."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
@@ -55,16 +57,23 @@ class _Wait:
             return
         self._begun = True
         self._waiting[self._doing] += 1
-        if self._waiting[self._doing] == 1:
-            log.warning("broker.waiting", doing=self._doing, error=f"{type(error).__name__}: {error}")
+        if self._doing not in self._said:
+            self._said.add(self._doing)
+            log.warning("broker.waiting", doing=self._doing, error=_in_words(error))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Say that the broker is back, when the last of those who waited for the same thing was answered."""
-        if not self._begun:
-            return
-        self._waiting[self._doing] -= 1
-        if self._waiting[self._doing] == 0 and kind is None:
+        if self._begun:
+            self._waiting[self._doing] -= 1
+        if self._waiting[self._doing] == 0 and kind is None and self._doing in self._said:
+            self._said.discard(self._doing)
             log.warning("broker.back", doing=self._doing)
+
+
+def _in_words(error: KafkaError) -> str:
+    """Most of aiokafka's errors begin with their own name."""
+    said, kind = str(error), type(error).__name__
+    return said if kind in said else f"{kind}: {said}"

@@ -1,61 +1,61 @@
-"""One look at the broker, for a person who waits for the answer: where the service would be patient, this says why."""
+"""One look at the broker: for a person who waits for the answer, and for a service that has not heard of it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import ApiVersionRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from consumer.errors import BrokerFault
-from consumer.kafka import faults
+from consumer.kafka.client_log import ClientLog, cause_in_words, is_final
 from consumer.kafka.connection import Broker
-from consumer.reach import in_words
 
-_DOING = "look up the topics"
+Answer = TypeVar("Answer")
+
+_PRODUCE, _FETCH = 0, 1
+_RELEASES = (
+    ("4.1", _PRODUCE, 13),
+    ("4.0", _PRODUCE, 12),
+    ("3.9", _FETCH, 17),
+    ("3.7", _FETCH, 16),
+    ("3.5", _FETCH, 15),
+    ("3.1", _FETCH, 13),
+    ("2.7", _FETCH, 12),
+    ("2.3", _FETCH, 11),
+)
+"""Newest first: the release that has brought a version of a request."""
 
 
-class _ClientLog(logging.Handler):
-    """Keeps what aiokafka logs off the terminal, and remembers which addresses failed and why.
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why there is no answer, in words. `is_final`: the server has said no, so waiting alone does not help."""
 
-    Its exceptions say no more than that no server could be reached; the cause is in the arguments of its log calls.
-    """
+    cause: str
+    is_final: bool = False
 
-    def __init__(self) -> None:
-        super().__init__(level=logging.DEBUG)
-        self.servers: dict[str, BaseException] = {}
-        self.brokers: dict[str, BaseException] = {}
-        """Those that a server named, at the addresses that it gave for them."""
-        self._addresses: dict[object, str] = {}
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take note of a connection that is begun, or that failed."""
-        match record.args:
-            case (host, port, BaseException() as cause):
-                self.servers[f"{host}:{port}"] = cause
-            case (node, BaseException() as cause):
-                self.brokers[self._addresses.get(node, f"broker {node}")] = cause
-            case (node, host, port) if str(record.msg).startswith("Initiating connection to node"):
-                self._addresses[node] = f"{host}:{port}"
+class Unreachable(BrokerFault):
+    """The probe got no answer."""
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear what the client logs until the block ends."""
-        logger = logging.getLogger("aiokafka")
-        before = logger.level, logger.propagate
-        logger.addHandler(self)
-        logger.setLevel(logging.DEBUG)
-        logger.propagate = False
-        try:
-            yield
-        finally:
-            logger.removeHandler(self)
-            logger.setLevel(before[0])
-            logger.propagate = before[1]
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.cause)
+        self.trouble = trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a broker tells of its cluster. `id` is None where it has none."""
+
+    id: str | None
+    release: str | None
+    """The oldest release of Apache Kafka that knows as many requests."""
+    topics: frozenset[str]
 
 
 async def missing_topics(broker: Broker, topics: Sequence[str], *, seconds: float) -> list[str]:
@@ -65,52 +65,92 @@ async def missing_topics(broker: Broker, topics: Sequence[str], *, seconds: floa
         ConfigurationError: a certificate file cannot be used.
         BrokerFault: no answer within `seconds`, or one that will not serve us; why, as far as it can be told.
     """
+    return sorted(set(topics) - (await look_at(broker, seconds=seconds)).topics)
+
+
+async def look_at(broker: Broker, *, seconds: float) -> Cluster:
+    """Ask for the cluster's id and topics.
+
+    Raises:
+        ConfigurationError: a certificate file cannot be used.
+        Unreachable: no answer within `seconds`, or one that will not serve us.
+    """
+    return await asked(broker, _cluster, seconds=seconds)
+
+
+async def asked(broker: Broker, question: Callable[[Any], Awaitable[Answer]], *, seconds: float) -> Answer:
+    """Connect a client, ask by it, and disconnect.
+
+    Raises:
+        ConfigurationError: a certificate file cannot be used.
+        Unreachable: no answer within `seconds`, or one that will not serve us.
+    """
+    # Each server and each request has its part: one that says nothing is not to use up the time of the others.
     each = seconds / (broker.bootstrap_servers.count(",") + 1)
-    heard = _ClientLog()
+    heard = ClientLog()
     with heard.listening():
         try:
             async with asyncio.timeout(seconds):
-                return sorted(set(topics) - set(await _topics(broker, seconds=each)))
+                return await _asked(broker, question, heard, seconds=each)
         except (KafkaError, OSError) as error:
-            cause: BaseException = error
-    raise BrokerFault(_why(broker, heard, cause, seconds=each))
+            raise Unreachable(_trouble(broker, heard, error, seconds=each)) from None
 
 
-async def _topics(broker: Broker, *, seconds: float) -> list[str]:
-    """`seconds` for each server and each request: one that says nothing is not to use up the time of the others."""
-    admin = AIOKafkaAdminClient(**broker.client_arguments() | {"request_timeout_ms": int(seconds * 1000)})
+async def why_silent(broker: Broker, *, seconds: float) -> Trouble | None:
+    """Why there is no answer; None when there is one.
+
+    Brokers that other clients of this process fail to reach meanwhile count, too: the bootstrap server may be well.
+    """
+    heard = ClientLog()
+    with heard.listening():
+        try:
+            await look_at(broker, seconds=seconds)
+        except Unreachable as unreachable:
+            return unreachable.trouble
+    for address, error in heard.brokers.items():
+        why = cause_in_words(error, security_protocol=broker.security_protocol, seconds=seconds)
+        return Trouble(f"{address}: {why}", is_final=is_final(error))
+    return None
+
+
+async def _asked(
+    broker: Broker, question: Callable[[Any], Awaitable[Answer]], heard: ClientLog, *, seconds: float
+) -> Answer:
+    client = AIOKafkaClient(**broker.client_arguments() | {"request_timeout_ms": int(seconds * 1000)})
     try:
-        await admin.start()
-        topics: list[str] = await admin.list_topics()
+        await client.bootstrap()
+        heard.has_bootstrapped = True
+        return await question(client)
     finally:
-        await admin.close()
-    return topics
+        await client.close()
 
 
-def _why(broker: Broker, heard: _ClientLog, error: BaseException, *, seconds: float) -> str:
-    if heard.brokers:
+async def _cluster(client: Any) -> Cluster:
+    node = client.get_random_node()
+    metadata = await client.send(node, MetadataRequest(None))
+    versions = await client.send(node, ApiVersionRequest())
+    topics = frozenset(topic for _, topic, *_ in metadata.topics)
+    newest = {api: highest for api, _, highest in versions.api_versions}
+    return Cluster(getattr(metadata, "cluster_id", None), _release(newest), topics)
+
+
+def _release(newest: Mapping[int, int]) -> str | None:
+    """The release of Apache Kafka that has brought the newest request that is known: a broker does not tell its own."""
+    return next((release for release, api, version in _RELEASES if newest.get(api, -1) >= version), None)
+
+
+def _trouble(broker: Broker, heard: ClientLog, error: BaseException, *, seconds: float) -> Trouble:
+    def in_words(cause: BaseException) -> str:
+        return cause_in_words(cause, security_protocol=broker.security_protocol, seconds=seconds)
+
+    if heard.brokers and heard.has_bootstrapped:
         address, cause = next(iter(heard.brokers.items()))
-        why = _cause(broker, cause, seconds=seconds)
-        return f"it answers, and sends its clients to {address} (advertised.listeners): {why}"
-    causes = {address: _cause(broker, cause, seconds=seconds) for address, cause in heard.servers.items()}
-    if len(causes) > 1:
-        return "; ".join(f"{address}: {cause}" for address, cause in sorted(causes.items()))
-    return next(iter(causes.values()), None) or _cause(broker, error, seconds=seconds)
-
-
-def _cause(broker: Broker, error: BaseException, *, seconds: float) -> str:
-    """In words, with the setting that may be wrong."""
-    protocol = broker.security_protocol
-    if isinstance(error, TimeoutError):
-        return f"no answer within {seconds:g} seconds"
-    if isinstance(error, KafkaConnectionError | ConnectionResetError):
-        # What TLS looks like to a client that speaks none, and SASL to one that sends no credentials.
-        return f"it closed the connection; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol} right?"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"{in_words(error)} (DOCSLUICE_KAFKA_SSL_CAFILE)"
-    if isinstance(error, ssl.SSLError):
-        return f"{in_words(error)}; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol} right?"
-    if isinstance(error, KafkaError):
-        fault = faults.translate(error, doing=_DOING)
-        return str(fault) if fault else f"cannot {_DOING} now, try again ({type(error).__name__})"
-    return in_words(error)
+        why = f"it answers, and sends its clients to {address} (advertised.listeners): {in_words(cause)}"
+        return Trouble(why, is_final=is_final(cause))
+    if not heard.servers:
+        return Trouble(in_words(error), is_final=is_final(error))
+    final = any(is_final(cause) for cause in heard.servers.values())
+    if len(heard.servers) == 1:
+        return Trouble(in_words(next(iter(heard.servers.values()))), is_final=final)
+    causes = (f"{address}: {in_words(cause)}" for address, cause in sorted(heard.servers.items()))
+    return Trouble("; ".join(causes), is_final=final)

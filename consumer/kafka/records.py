@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from consumer.contracts import Headers
 
@@ -54,3 +54,17 @@ class Outbox(Protocol):
             ServiceFault: the broker will not take it whatever we do.
         """
         ...
+
+
+def read(record: Any, *, epoch: int = 0) -> Record:
+    """What a client has read, in our own form."""
+    return Record(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=list(record.headers),
+        timestamp_ms=record.timestamp,
+        epoch=epoch,
+    )

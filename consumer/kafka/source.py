@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -17,17 +18,20 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer.errors import BrokerFault
 from consumer.kafka.assignment import Assignment
+from consumer.kafka.backlog import report
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import Committer
 from consumer.kafka.connection import Broker, started
 from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.patience import patiently
-from consumer.kafka.records import Record
+from consumer.kafka.records import Record, read
+from consumer.kafka.slow_start import slow_start
+from consumer.kafka.watch import BrokerWatch
 from consumer.never_ending import never_ending
 from consumer.telemetry.catalogue import PAUSE_REASONS
 from consumer.telemetry.metrics import Metrics
@@ -103,6 +107,8 @@ class Source:
         )
         self._poll_task: asyncio.Task[None] | None = None
         self._commit_task: asyncio.Task[None] | None = None
+        self._watch_task: asyncio.Task[None] | None = None
+        self._watch = BrokerWatch(broker=broker, topic=subscription.topic, partitions=self._assignment.partitions)
         self._stopped = False
         self._said_stuck = ""
         self.polled_at = self.committed_at = time.monotonic()
@@ -114,13 +120,13 @@ class Source:
         Raises:
             BrokerFault: waiting will not help.
         """
-        waiting = asyncio.get_running_loop().call_later(_JOINING_NOTICE_SECONDS, _say_joining, self._subscription)
-        try:
-            await started(self._subscribed_consumer, doing=f"read topic {self._subscription.topic}")
-        finally:
-            waiting.cancel()
+        say = functools.partial(_say_joining, self._subscription)
+        async with slow_start(self._broker, after_seconds=_JOINING_NOTICE_SECONDS, say=say):
+            doing = f"read topic {self._subscription.topic}"
+            await started(self._subscribed_consumer, broker=self._broker, doing=doing)
         self._poll_task = self._never_ending(self._poll(), name="source.poll")
         self._commit_task = self._never_ending(self._commit_regularly(), name="source.commit")
+        self._watch_task = self._never_ending(self._watch.run(self._assignment.consumer), name="source.watch")
 
     async def _poll(self) -> None:
         while not self._stopped:
@@ -128,6 +134,7 @@ class Source:
             batches = await patiently(self._next_batches, doing=f"read topic {self._subscription.topic}")
             for partition, records in batches.items():
                 self._open(partition, records)
+            self._assignment.note_positions()
             if not batches:
                 await self._rest()
 
@@ -154,6 +161,7 @@ class Source:
                 async with asyncio.timeout(_COMMIT_SECONDS):
                     await self._assignment.commit()
             except TimeoutError:
+                self._metrics.commits_total.labels(outcome="failed").inc()
                 log.warning("commit.waiting", reason="the broker does not answer; tried again")
             self._balance()
             self._say_stuck()
@@ -189,6 +197,7 @@ class Source:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._assignment.consumer is None:
             return
+        await self._end(self._watch_task, after_seconds=0.0)
         await self._end(self._commit_task, after_seconds=0.0)
         await self._assignment.commit_at_last()
         await self._end(self._poll_task, after_seconds=_POLL_GRACE_SECONDS)
@@ -208,20 +217,14 @@ class Source:
         """How many partitions the input topic has, whosoever they are."""
         return self._assignment.partition_count()
 
+    def why_not_ready(self) -> str | None:
+        """See `telemetry.health.Health`: the broker has said nothing for too long."""
+        return self._watch.why_not_ready()
+
     def report(self) -> None:
         """Bring the gauges up to date."""
-        backlog = 0
-        for life in self._assignment.partitions:
-            labels = {"topic": life.partition.topic, "partition": str(life.partition.partition)}
-            self._metrics.partition_open_records.labels(**labels).set(life.offsets.open_count)
-            self._metrics.commit_metadata_ratio.labels(**labels).set(life.offsets.metadata_ratio())
-            lag = self._lag(life)
-            if lag is not None:
-                self._metrics.partition_lag_records.labels(**labels).set(lag)
-                backlog += lag
-        self._metrics.backlog_documents.set(backlog)
-        oldest = self._assignment.partitions.oldest()
-        self._metrics.oldest_open_record_age_seconds.set(oldest[1] if oldest else 0.0)
+        report(self._assignment.partitions, self._metrics)
+        self._metrics.broker_silent_seconds.set(self._watch.silent_seconds())
         paused = any(life.paused for life in self._assignment.partitions) and not self._assignment.draining
         for reason in PAUSE_REASONS:
             is_the_reason = reason == (self._held_for or "backpressure")
@@ -235,7 +238,7 @@ class Source:
             group_id=subscription.group_id,
             group_instance_id=subscription.group_instance_id,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # what it would pass over in silence is counted, and said
             isolation_level="read_committed",
             partition_assignment_strategy=(StickyPartitionAssignor,),
             session_timeout_ms=_SESSION_TIMEOUT_MS,
@@ -274,6 +277,11 @@ class Source:
             batches: dict[TopicPartition, list[ConsumerRecord]] = await self._assignment.consumer.getmany(
                 timeout_ms=_POLL_MS, max_records=most
             )
+        except OffsetOutOfRangeError as error:
+            await self._assignment.out_of_range(error.args[0])
+            return {}
+        except NoOffsetForPartitionError:
+            return {}  # it is about to be told from where
         except UnicodeDecodeError as error:
             # Of what it had read from other partitions it has moved the position, so there is no going on.
             places = ", ".join(f"{life.partition.partition}@{life.reads_from}" for life in self._assignment.partitions)
@@ -294,7 +302,7 @@ class Source:
                 self._assignment.went_back(life, record.offset)
                 return
             if life.offsets.opened(record.offset):
-                self._start(life, _read(record, life.epoch))
+                self._start(life, read(record, epoch=life.epoch))
             if self._subscription.open_limits.is_full(life, self._assignment.partitions):
                 self._assignment.pause([life])
                 if position + 1 < len(records):
@@ -341,7 +349,9 @@ class Source:
                 self._assignment.resume(life)
 
     def _say_stuck(self) -> None:
-        """Name, once, the record that holds the committed offset back for long."""
+        """Name, once, the record that holds the committed offset back for long; it is not at fault without a broker."""
+        if self._watch.why_not_ready():
+            return
         place, seconds = self._assignment.partitions.oldest() or ("", 0.0)
         if seconds > _STUCK_SECONDS and place != self._said_stuck:
             self._said_stuck = place
@@ -351,15 +361,6 @@ class Source:
         if not self.fault.done():
             self.fault.set_exception(error)
 
-    def _lag(self, life: PartitionLife) -> int | None:
-        """Records not yet ended, those being worked on included; None while nothing was read."""
-        with contextlib.suppress(IllegalStateError):
-            # Unknown from an assignment until the next fetch, which a paused partition has not.
-            life.end = self._assignment.consumer.highwater(life.partition) or life.end
-        if life.end is None or life.offsets.next_offset is None:
-            return None
-        return max(0, life.end - life.offsets.next_offset) + life.offsets.open_count
-
 
 def _say_joining(subscription: Subscription) -> None:
     """The group lets nobody in while it waits for a member that has died without a word."""
@@ -368,17 +369,4 @@ def _say_joining(subscription: Subscription) -> None:
         group=subscription.group_id,
         session_seconds=_SESSION_TIMEOUT_MS // 1000,
         remedy="a member that was killed is waited for until its session ends; DOCSLUICE_GROUP_INSTANCE_ID avoids it",
-    )
-
-
-def _read(record: ConsumerRecord, epoch: int) -> Record:
-    return Record(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        headers=list(record.headers),
-        timestamp_ms=record.timestamp,
-        epoch=epoch,
     )

@@ -13,6 +13,7 @@ started, which makes the broker decide; the committed offset then tells how.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,7 @@ from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, committed_point
 from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.records import Outgoing, Record
+from consumer.kafka.slow_start import slow_start
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -261,10 +263,9 @@ class ExactlyOnceOutbox:
 
     async def _started(self, partition: TopicPartition) -> Any:
         """A producer that is the partition's only one from now on."""
-        # A topic's name holds no slash, so no two partitions of any groups share an id.
-        transactional_id = f"{self._group_id}/{partition.topic}/{partition.partition}"
-        waiting = asyncio.get_running_loop().call_later(_NOTICE_SECONDS, _say_waiting, transactional_id)
-        try:
+        transactional_id = transactional_id_of(self._group_id, partition.topic, partition.partition)
+        say = functools.partial(_say_waiting, transactional_id)
+        async with slow_start(self._broker, after_seconds=_NOTICE_SECONDS, say=say):
             return await started(
                 lambda: AIOKafkaProducer(
                     **self._broker.client_arguments(),
@@ -274,10 +275,14 @@ class ExactlyOnceOutbox:
                     max_request_size=MAX_REQUEST_BYTES,
                     compression_type="gzip",
                 ),
+                broker=self._broker,
                 doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
             )
-        finally:
-            waiting.cancel()
+
+
+def transactional_id_of(group_id: str, topic: str, partition: int) -> str:
+    """The one that each partition has. A topic's name holds no slash, so no two partitions of any groups share it."""
+    return f"{group_id}/{topic}/{partition}"
 
 
 def _say_waiting(transactional_id: str) -> None:

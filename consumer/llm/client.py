@@ -26,7 +26,7 @@ from consumer.llm import completion
 from consumer.llm.capabilities import Capabilities, Lesson, Sent, complaint
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.error_body import ProviderError, error_inside, read_error
-from consumer.llm.error_mapping import FOREIGN, Call, fault_of, translate
+from consumer.llm.error_mapping import FOREIGN, Call, fault_of, out_of_files, translate
 from consumer.llm.error_table import Meaning, meaning_of
 from consumer.llm.finish_reasons import ERROR
 from consumer.llm.provider import Provider, address_of
@@ -279,12 +279,16 @@ class OpenAIChatClient:
             yield
         except DocsluiceError:
             raise
-        except FOREIGN as error:
-            # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
-            raise translate(error, self._call(request), now=datetime.now(UTC)) from None
         except Exception as error:  # noqa: BLE001 - what nobody has foreseen is the provider's too, never a document's
-            unforeseen = ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})")
-            raise (faults.out_of_files(error) or unforeseen) from None
+            # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
+            raise self._fault_of(error, request) from None
+
+    def _fault_of(self, error: Exception, request: ChatRequest | None) -> DocsluiceError:
+        if (no_file := out_of_files(error)) is not None:
+            return no_file
+        if isinstance(error, FOREIGN):
+            return translate(error, self._call(request), now=datetime.now(UTC))
+        return ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})")
 
 
 def _is_about_the_key(said: ProviderError) -> bool:

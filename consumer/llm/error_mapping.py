@@ -105,10 +105,6 @@ _BY_STATUS = {
 
 def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
     """The fault that an exception means, as a new exception of ours. `now` is for a Retry-After given as a date."""
-    if (no_file := why_no_file(error)) is not None:
-        fault = ProviderUnavailable(no_file)
-        fault.blames_document = False
-        return fault
     broken = _of_kind(error, AnswerBroken)
     if broken is not None:
         return AnswerUnreadable(f"the provider's answer broke off: {broken}")
@@ -131,6 +127,15 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
         case _:
             told = _cut(without_secrets(str(error), call.secrets))
             return ProviderMisconfigured(f"the OpenAI client cannot work as configured: {told}")
+
+
+def out_of_files(error: Exception) -> ProviderUnavailable | None:
+    """The fault where this process could open no file for the call: neither the provider's nor the document's."""
+    if (why := why_no_file(error)) is None:
+        return None
+    fault = ProviderUnavailable(why)
+    fault.blames_document = False
+    return fault
 
 
 def fault_of(

@@ -231,7 +231,9 @@ CATALOGUE = (
         "partition_lag_records",
         Gauge,
         {"topic": ANY, "partition": ANY},
-        meaning="Records from the first that has not ended to the partition's end.",
+        meaning="Records that have not ended, by the partition's end as the broker tells it every five seconds, also "
+        "while reading is paused. Transaction markers and open transactions are no part of it. While the broker is "
+        "silent, its last answer counts.",
         remedy="Growing: more comes in than the quota lets through; see admission_wait_seconds_total.",
     ),
     Metric(
@@ -241,6 +243,21 @@ CATALOGUE = (
         meaning="How full the commit's metadata is with the map of records that have ended above the committed offset.",
         remedy="From 0.75 the partition is paused until its oldest records have ended; see "
         "oldest_open_record_age_seconds.",
+    ),
+    Metric(
+        "records_lost_total",
+        Counter,
+        {"topic": ANY, "partition": ANY},
+        meaning="Offsets that retention, or somebody, deleted before they were read; markers among them count, too.",
+        remedy="Raise the topic's retention above the time that a backlog takes. The log's records.lost tells the "
+        "offsets.",
+    ),
+    Metric(
+        "broker_silent_seconds",
+        Gauge,
+        meaning="For how long the broker has not answered, of the partition for which that is longest; below ten "
+        "when all is well.",
+        remedy="From 30 on /readyz fails, and the log's broker.silent names the cause. Documents wait meanwhile.",
     ),
     Metric(
         "rebalances_total",
@@ -259,20 +276,21 @@ CATALOGUE = (
     Metric(
         "backlog_documents",
         Gauge,
-        meaning="Records of this replica's partitions that have not ended, read or not.",
+        meaning="Records of this replica's partitions that have not ended, read or not; not a number until the end of "
+        "each is known.",
         remedy="Growing: see partition_lag_records.",
     ),
     Metric(
         "backlog_eta_seconds",
         Gauge,
         meaning="Seconds until the backlog is done at the pace of the last minutes; not a number while that is not "
-        "known, or reading is paused for anything but backpressure.",
+        "known, reading is paused for anything but backpressure, or the broker is silent.",
         remedy="Too long: raise what limits you; see admission_wait_seconds_total.",
     ),
     Metric(
         "backlog_cost_usd",
         Gauge,
-        meaning="What the backlog will cost at the present cost of a document.",
+        meaning="What the backlog will cost at the present cost of a document; not a number until one has ended.",
         remedy="Too much: choose a cheaper model or mode fused before it is spent.",
     ),
     Metric(

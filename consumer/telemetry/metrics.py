@@ -44,6 +44,8 @@ class Metrics:
     partition_open_records: Gauge
     partition_lag_records: Gauge
     commit_metadata_ratio: Gauge
+    records_lost_total: Counter
+    broker_silent_seconds: Gauge
     rebalances_total: Counter
     commits_total: Counter
     backlog_documents: Gauge
@@ -116,6 +118,10 @@ class Metrics:
         """The same for how commits may end."""
         for outcome in outcomes:
             self.commits_total.labels(outcome=outcome)
+
+    def expect_losses(self, topic: str, partition: int) -> None:
+        """The same for records that are deleted before they are read."""
+        self.records_lost_total.labels(topic=topic, partition=str(partition))
 
     def total(self, name: str, **labels: str) -> float:
         """The sum of a counter's or gauge's values over all its labels, or over those that match."""

@@ -25,10 +25,10 @@ class Pace:
         elapsed, documents, _ = self._span()
         return documents / elapsed if elapsed > 0 else 0.0
 
-    def cost_usd_per_document(self) -> float:
-        """0 until a document has ended."""
+    def cost_usd_per_document(self) -> float | None:
+        """None until a document has ended."""
         _, documents, cost = self._span()
-        return cost / documents if documents > 0 else 0.0
+        return cost / documents if documents > 0 else None
 
     def _span(self) -> tuple[float, float, float]:
         if not self._samples:

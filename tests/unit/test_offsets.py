@@ -44,6 +44,10 @@ class Life:
         else:
             assert offset in self.ended, "what has not ended is never passed over"
 
+    def passes(self, gap_end: int) -> None:
+        """The client has read up to there, and found nothing but markers behind the last record."""
+        self.offsets.passed(gap_end)
+
     def end(self, offset: int) -> None:
         self.offsets.closed(offset)
         self.open.remove(offset)
@@ -60,12 +64,15 @@ def test_nothing_is_lost_and_nothing_repeated_over_crashes(gaps: list[int], star
     records = [start + sum(gaps[:count]) for count in range(len(gaps))]
     life = Life(records, set(), CommitPoint(start))
     while life.unread or life.open:
-        steps = ["read"] * bool(life.unread) + ["end"] * bool(life.open) + ["crash"]
+        steps = ["read"] * bool(life.unread) + ["end"] * bool(life.open) + ["pass", "crash"]
         match data.draw(st.sampled_from(steps)):
             case "read":
                 life.read()
             case "end":
                 life.end(data.draw(st.sampled_from(sorted(life.open))))
+            case "pass":
+                first = life.offsets.next_offset or life.committed.offset
+                life.passes(data.draw(st.integers(first, life.unread[0] if life.unread else first + 9)))
             case "crash":
                 life.commit()
                 life = Life(records, life.ended, life.committed)
@@ -275,3 +282,26 @@ def test_the_lowest_open_offset_is_found_without_a_search() -> None:
 def test_a_commit_point_is_what_aiokafka_commits() -> None:
     """Offset first, metadata second, and empty metadata is a string, for the broker takes no null."""
     assert tuple(CommitPoint(7)) == (7, "")
+
+
+def test_a_gap_at_the_end_is_committed_when_the_client_has_read_it() -> None:
+    """Markers and aborted records have no record behind them that would show that they were passed."""
+    offsets = Offsets()
+    offsets.opened(4)
+    offsets.passed(9)
+    point = offsets.committable()
+    assert point is not None
+    assert (point.offset, decode(point)) == (4, [Run(5, 9)])
+    offsets.closed(4)
+    assert offsets.committable() == CommitPoint(9)
+    offsets.passed(6)
+    assert offsets.next_offset == 9
+
+
+def test_what_ended_in_an_earlier_life_is_not_left_to_do() -> None:
+    """Neither for the lag, nor for what retention has taken."""
+    offsets = Offsets([Run(7, 10), Run(12, 20)])
+    assert offsets.unread_between(5, 15) == 4
+    assert offsets.unread_between(7, 10) == 0
+    offsets.passed(15)
+    assert offsets.unread_between(15, 25) == 5

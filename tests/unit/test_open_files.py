@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from consumer.errors import ProviderUnavailable
 from consumer.llm.client import OpenAIChatClient
+from consumer.llm.provider import Provider
 from consumer.open_files import fitting, make_room, why_no_file
 from tests.fakes.samples import chat_request
 
@@ -130,7 +131,7 @@ async def test_a_call_without_a_file_is_not_the_providers_fault(
     url: str, no_file_left: Callable[[], None], *, is_first: bool
 ) -> None:
     """Nor the document's: the message names the limit, and nothing says that the provider cannot be reached."""
-    client = OpenAIChatClient(api_key="sk-a", base_url=url, request_timeout_seconds=5, max_connections=4)
+    client = OpenAIChatClient(provider=Provider(base_url=url, request_timeout_seconds=5), max_connections=4)
     await asyncio.to_thread(int)  # the loop's thread for look-ups is there by then
     if not is_first:
         with pytest.raises(ProviderUnavailable, match="connection refused"):

@@ -173,3 +173,21 @@ def test_what_may_still_come() -> None:
     assert life.reads_from == 10
     assert partitions.begin(P0, committed=CommitPoint(7), is_made_anew=True).reads_from == 0
     assert partitions.begin(P0).reads_from == 0
+
+
+def test_the_lag_is_what_has_not_ended() -> None:
+    """Unknown until the end is; open records are part of it, and what the log no longer holds is not."""
+    life = Partitions().begin(P0, committed=CommitPoint(7))
+    assert life.lag() is None
+    life.start, life.end = 0, 20
+    assert life.lag() == 13
+    life.start = 12
+    assert life.lag() == 8
+    life.offsets.opened(12)
+    assert life.lag() == 8
+    life.ended(12)
+    assert life.lag() == 7
+    life.offsets.passed(20)
+    assert life.lag() == 0
+    life.offsets.passed(25)  # read on since the end was last asked for
+    assert life.lag() == 0

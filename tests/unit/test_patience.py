@@ -68,16 +68,19 @@ async def test_an_outage_is_two_lines_however_many_wait() -> None:
         assert _events(logs) == [("broker.waiting", "publish"), ("broker.back", "publish")]
 
 
-async def test_who_is_cancelled_waits_no_longer() -> None:
-    """A wait that was given up is not counted in the next outage."""
+async def test_a_wait_that_is_given_up_and_begun_again_is_one_outage() -> None:
+    """A commit is cut off and tried anew, again and again, for as long as a broker is away."""
     broker = Away()
-    waiting = asyncio.create_task(patiently(broker.answer, doing="publish"))
-    await _until_asked(broker, 2)
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
     with capture_logs() as logs:
+        for _ in range(3):
+            waiting = asyncio.create_task(patiently(broker.answer, doing="publish"))
+            await _until_asked(broker, broker.asked + 2)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
         await _ridden_out(broker, lambda: patiently(broker.answer, doing="publish"))
-    assert _events(logs) == [("broker.waiting", "publish"), ("broker.back", "publish")]
+        broker.is_back = False
+        await _ridden_out(broker, lambda: patiently(broker.answer, doing="publish"))
+    assert _events(logs) == [("broker.waiting", "publish"), ("broker.back", "publish")] * 2
 
 
 async def test_what_waiting_will_not_mend_is_raised_at_once() -> None:

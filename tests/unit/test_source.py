@@ -7,14 +7,16 @@ import asyncio
 import pytest
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumer.errors import BrokerFault
 from consumer.kafka import source as source_module
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import GroupCommitter
 from consumer.kafka.connection import Broker
-from consumer.kafka.offsets import CommitPoint
+from consumer.kafka.offsets import CommitPoint, Run
 from consumer.kafka.records import Record
+from consumer.kafka.records import read as read_record
 from consumer.kafka.source import Source, Subscription
 from consumer.telemetry.metrics import Metrics
 from tests.fakes.timer import settled
@@ -29,7 +31,8 @@ class Desk:
         self.worked_on: list[int] = []
         self.may_end = asyncio.Event()
         self.may_end.set()
-        metrics = Metrics()
+        self.problem: Exception = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        self.metrics = metrics = Metrics()
         self.source = Source(
             broker=Broker(bootstrap_servers="nowhere:1"),
             subscription=Subscription(
@@ -48,6 +51,8 @@ class Desk:
         self.source._assignment.consumer = self
         self.sought: list[int] = []
         self.paused = 0
+        self.reads_next: int | None = None
+        self.log_starts = 0
 
     async def _process(self, record: Record) -> None:
         self.worked_on.append(record.offset)
@@ -63,7 +68,19 @@ class Desk:
         self.paused -= len(partitions)
 
     async def getmany(self, **_: int) -> None:
-        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        raise self.problem
+
+    async def position(self, _partition: TopicPartition) -> int:
+        while self.reads_next is None:
+            await asyncio.sleep(0)
+        return self.reads_next
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.log_starts)
+
+    @property
+    def lost(self) -> float:
+        return self.metrics.total("records_lost_total", topic=P0.topic, partition="0")
 
     async def hand(self, *offsets: int) -> None:
         self.source._open(P0, [_record(offset) for offset in offsets])
@@ -211,6 +228,74 @@ def test_a_record_is_read_as_it_is() -> None:
         serialized_value_size=-1,
         headers=headers,
     )
-    read = source_module._read(fetched, epoch=3)
+    read = read_record(fetched, epoch=3)
     assert (read.key, read.value, tuple(read.headers), read.timestamp_ms) == (None, None, headers, -1)
     assert read.size_bytes == len("null" + "empty" + "twice" * 2) + 2
+
+
+async def test_what_the_client_has_passed_is_committed() -> None:
+    """Also where the last thing in the partition is no record. No open record is passed."""
+    desk = Desk()
+    desk.may_end.clear()
+    life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
+    await desk.hand(5, 6)
+    desk.reads_next = 12
+    desk.source._assignment.note_positions()
+    assert (life.to_commit() or CommitPoint(0)).offset == 5
+    desk.may_end.set()
+    await settled()
+    assert life.to_commit() == CommitPoint(12)
+
+
+async def test_a_position_that_is_not_known_is_not_waited_for() -> None:
+    """Nor is one believed while records are being thrown away, or before it is known from where to read."""
+    desk = Desk()
+    assignment = desk.source._assignment
+    life = assignment.partitions.begin(P0, committed=CommitPoint(5))
+    assignment.note_positions()
+    assert life.reads_from == 5
+    desk.reads_next = 12
+    assignment._unplaced.add(P0)
+    assignment.note_positions()
+    assert life.reads_from == 5
+    assignment._unplaced.clear()
+    assignment.draining = True
+    assignment.note_positions()
+    assert life.reads_from == 5
+
+
+async def test_records_that_retention_took_are_counted_and_named() -> None:
+    """It goes on at the first that is there; what had ended before the commit is not lost."""
+    desk = Desk()
+    life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5), ended_before=[Run(7, 9)])
+    desk.problem, desk.reads_next, desk.log_starts = OffsetOutOfRangeError({P0: 5}), 5, 15
+    with structlog.testing.capture_logs() as logs:
+        assert await desk.source._next_batches() == {}
+    (line,) = logs
+    assert (line["event"], line["partition"], line["records"]) == ("records.lost", 0, 8)
+    assert (line["first_offset"], line["last_offset"], line["goes_on_at"]) == (5, 14, 15)
+    assert desk.lost == 8
+    assert desk.sought == [15]
+    assert life.to_commit() == CommitPoint(15)
+    desk.reads_next = 15
+    assert await desk.source._next_batches() == {}  # the same answer, come late
+    assert desk.lost == 8
+
+
+async def test_a_log_that_ends_before_what_was_to_be_read_was_cut() -> None:
+    """Nothing was lost to retention: the records that come are others, and none of them is passed over."""
+    desk = Desk()
+    desk.source._assignment.partitions.begin(P0, committed=CommitPoint(50))
+    desk.problem, desk.reads_next, desk.log_starts = OffsetOutOfRangeError({P0: 50}), 50, 0
+    with structlog.testing.capture_logs() as logs:
+        assert await desk.source._next_batches() == {}
+    assert [line["event"] for line in logs] == ["partition.went_back"]
+    assert desk.lost == 0
+    assert desk.source._assignment._made_anew == {P0}
+
+
+async def test_a_partition_that_has_no_place_yet_is_no_fault() -> None:
+    """It is given one once the committed offsets are known."""
+    desk = Desk()
+    desk.problem = NoOffsetForPartitionError(P0)
+    assert await desk.source._next_batches() == {}

@@ -15,7 +15,7 @@ from consumer.store.memory_steps import MemorySteps
 from consumer.store.steps import PaidStep
 from tests.fakes.chat import Reply, by_step, in_turn, say
 from tests.fakes.lab import Lab
-from tests.fakes.prices import MODEL_REF
+from tests.fakes.prices import MODEL, MODEL_REF
 from tests.fakes.samples import TASKS, steps
 
 LIST = {"name": "keywords", "prompt": "P", "output": {"type": "list", "items": 4, "at_least": 2}}

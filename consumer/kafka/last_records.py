@@ -1,0 +1,63 @@
+"""The last few records of a topic, read beside all groups."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from consumer.errors import BrokerFault
+from consumer.kafka import faults
+from consumer.kafka.connection import Broker
+from consumer.kafka.probe import look_at
+from consumer.kafka.records import Record, read
+
+_OFFSETS_A_RECORD = 4
+"""How far to go back for one, since transaction markers take offsets, too."""
+_POLL_MS = 200
+
+
+async def last_records(broker: Broker, topic: str, *, count: int, seconds: float) -> list[Record]:
+    """Up to `count` of them, the newest last, over all partitions. None of a topic that is empty, or not there.
+
+    Raises:
+        ConfigurationError: a certificate file cannot be used.
+        BrokerFault: they could not be read within `seconds`, or may not be.
+    """
+    if topic not in (await look_at(broker, seconds=seconds)).topics:
+        return []  # aiokafka would wait for it to come
+    doing = f"read the last records of topic {topic}"
+    consumer = AIOKafkaConsumer(
+        topic,
+        **broker.client_arguments(),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            await consumer.start()
+            found = await _last_of(consumer, count)
+    except KafkaError as error:
+        raise faults.translate(error, doing=doing) or BrokerFault(f"cannot {doing} now, try again") from error
+    except TimeoutError:
+        raise BrokerFault(f"cannot {doing}: no answer within {seconds:g} seconds") from None
+    finally:
+        await consumer.stop()
+    return sorted(found, key=lambda record: record.timestamp_ms)[-count:]
+
+
+async def _last_of(consumer: Any, count: int) -> list[Record]:
+    partitions = list(consumer.assignment())
+    starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+    for partition in partitions:
+        consumer.seek(partition, max(starts[partition], ends[partition] - count * _OFFSETS_A_RECORD))
+    found: list[Record] = []
+    left = {partition for partition in partitions if ends[partition] > starts[partition]}
+    while left:
+        for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
+            found += [read(record) for record in records]
+        left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
+    return found

@@ -1,0 +1,51 @@
+"""Transactions that nobody ends: a reader of committed records gets nothing past the first. Time is passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import TopicPartition
+
+log = structlog.get_logger(__name__)
+
+_LONG_SECONDS = 60.0
+"""What a producer's transaction may last by default."""
+_SAY_EVERY_SECONDS = 600.0
+
+
+@dataclass(slots=True)
+class _Held:
+    """A partition's readable end that has not moved, though there are records behind it."""
+
+    at: int
+    since: float
+    said_at: float = float("-inf")
+
+
+class OpenTransactions:
+    """Names, once in a while, a partition in which a transaction has been open for long."""
+
+    def __init__(self) -> None:
+        self._held: dict[TopicPartition, _Held] = {}
+
+    def note(self, partition: TopicPartition, stable: int, end: int, *, now: float) -> None:
+        """Up to where the partition can be read, and where it ends."""
+        held = self._held.get(partition)
+        if stable >= end:
+            self._held.pop(partition, None)
+            return
+        if held is None or held.at != stable:
+            held = self._held[partition] = _Held(stable, now)
+        if now - held.since >= _LONG_SECONDS and now - held.said_at >= _SAY_EVERY_SECONDS:
+            held.said_at = now
+            log.warning(
+                "transaction.open",
+                topic=partition.topic,
+                partition=partition.partition,
+                offset=stable,
+                records_behind_it=end - stable,
+                seconds=round(now - held.since),
+                remedy="a producer has begun a transaction and not ended it; nothing behind it can be read until it"
+                " does, or until its transaction.timeout.ms is over; kafka-transactions.sh find-hanging names it",
+            )
