@@ -153,12 +153,12 @@ class LimitHeaders(_Entry):
     """Rate-limit headers of an ordinary answer. Their facts are such as `${tokens_limit}` and `${day_reset}`.
 
     Attributes:
-        reset: how a reset is written. A date is RFC 3339.
+        reset: how a reset is written, `2m59.56s` or as a number.
         requests_per_day: the day's limit that `${day_…}` tells of.
         teaches: the limits a minute that can be told from these headers.
     """
 
-    reset: Literal["duration", "seconds", "epoch_seconds", "epoch_milliseconds", "date"] = "seconds"
+    reset: Literal["duration", "seconds", "whole_seconds", "epoch_milliseconds"] = "seconds"
     requests_per_day: int | None = None
     headers: Mapping[str, str]
     teaches: tuple[QuotaName, ...]
