@@ -6,24 +6,30 @@
     ├── InvalidAnswer           the model's answer is not what the step asked for: asked again once, then rejected
     ├── AttemptFailed           one call failed and may be tried again
     │   ├── RateLimited             429: too fast; never counts against the document
-    │   ├── QuotaExhausted          429: the account is empty; never counts against the document
+    │   ├── QuotaExhausted          the account is empty, or a day's quota is; never counts against the document
     │   ├── CallTimedOut            no answer in time; counts while other calls succeed
-    │   └── ProviderUnavailable     5xx, refused or broken connection; counts while other calls succeed
+    │   ├── ProviderUnavailable     5xx, refused or broken connection; counts while other calls succeed
+    │   ├── CallRefused             a 4xx that may be about all calls or about this document only
+    │   └── AnswerUnreadable        an answer came, and it is no completion; counts, for it may have been paid for
     └── ServiceFault            the world's fault: stop with a clear message, nothing committed past the hole
-        ├── ProviderMisconfigured   bad key, no permission, unknown model or path
+        ├── ProviderMisconfigured   the provider refuses all calls: bad key, unknown model or path
         ├── BrokerFault             a topic that is missing and may not be made, no permission, wrong credentials
         ├── PublishImpossible       a dead letter that the topic will never take
         └── StoreGone               the store of steps was away for too long
 
 Anything else that a record raises is a bug of ours: a dead letter with the reason `unexpected`.
-Exceptions of openai and aiokafka are translated into these at the edge (llm/faults.py, kafka/faults.py).
+Exceptions of openai and aiokafka are translated into these at the edge (llm/error_mapping.py, kafka/faults.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, TypeAlias
 
 from consumer.contracts import DeadLetterReason, Stage
+
+RefusalKind: TypeAlias = Literal["credentials", "permission", "model", "path", "proxy", "unknown"]
+"""What a refused call is about, as far as the provider says so."""
 
 
 class DocsluiceError(Exception):
@@ -68,7 +74,7 @@ class AttemptFailed(DocsluiceError):
     `limits` on what it allows a minute; `blames_document` tells whether the attempt may count against the document at
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
     the server has too much to do, `holds_others` that other calls are to wait as well, `teaches` that it tells
-    something about the pace at which calls may go out.
+    something about the pace at which calls may go out. `cause` is fit for the log: it quotes no document and no secret.
     """
 
     outcome = "failed"
@@ -79,11 +85,17 @@ class AttemptFailed(DocsluiceError):
     teaches = True
 
     def __init__(
-        self, message: str, *, retry_after_seconds: float | None = None, limits: Mapping[str, float] | None = None
+        self,
+        message: str,
+        *,
+        retry_after_seconds: float | None = None,
+        limits: Mapping[str, float] | None = None,
+        cause: str | None = None,
     ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
         self.limits = dict(limits or {})
+        self.cause = message if cause is None else cause
 
 
 class RateLimited(AttemptFailed):
@@ -95,10 +107,15 @@ class RateLimited(AttemptFailed):
 
 
 class QuotaExhausted(AttemptFailed):
-    """429: the account has no quota left; only a person can mend that."""
+    """The account has nothing left, whatever the status.
+
+    `period_seconds` is None where only a person can mend that, by paying. Else the quota is of an hour or a day, and
+    comes back by itself: it says nothing of the pace that a minute allows.
+    """
 
     outcome = "quota_exhausted"
     blames_document = False
+    period_seconds: float | None = None
 
 
 class CallTimedOut(AttemptFailed):
@@ -114,12 +131,50 @@ class ProviderUnavailable(AttemptFailed):
     outcome = "unavailable"
 
 
+class CallRefused(AttemptFailed):
+    """A 4xx that may be about all calls, or about this document only. Other calls tell which.
+
+    Attributes:
+        kind: What it is about.
+        is_certain: No document can cause it.
+        reason: The dead letter's reason, should it be about the document.
+        remedy: A sentence that names the setting, for a stop. Status and code are the provider's only words in it.
+        parameter: The request parameter that the provider complains of, if it names one.
+    """
+
+    outcome = "call_refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: RefusalKind,
+        remedy: str,
+        is_certain: bool = False,
+        reason: DeadLetterReason = DeadLetterReason.REJECTED,
+        parameter: str | None = None,
+        cause: str | None = None,
+    ) -> None:
+        super().__init__(message, cause=cause)
+        self.kind = kind
+        self.is_certain = is_certain
+        self.reason = reason
+        self.remedy = remedy
+        self.parameter = parameter
+
+
+class AnswerUnreadable(AttemptFailed):
+    """A 200 whose body is no completion, or ends in the middle. The provider may have counted its tokens."""
+
+    outcome = "answer_unreadable"
+
+
 class ServiceFault(DocsluiceError):
     """The world's fault: going on would lose or spoil records, so the service stops and says why."""
 
 
 class ProviderMisconfigured(ServiceFault):
-    """The provider will refuse every call: a bad key, a missing permission, an unknown model or path."""
+    """The provider refuses every call, or its client cannot be built: a bad key, an unknown model, an odd address."""
 
 
 class BrokerFault(ServiceFault):

@@ -14,9 +14,12 @@ from openai.types.chat import ChatCompletion
 
 from consumer.contracts import Usage
 from consumer.errors import AttemptFailed, DocsluiceError, ProviderUnavailable
-from consumer.llm import faults
+from consumer.llm import error_mapping
 from consumer.llm.answer_size import bound_answer
 from consumer.llm.chat import Answer, ChatRequest, Message
+from consumer.llm.error_body import ProviderError, read_error
+from consumer.llm.error_mapping import Call
+from consumer.llm.quoted import Quoted
 from consumer.llm.rate_headers import SaidLimits
 
 StructuredOutputs: TypeAlias = Literal["json_schema", "json_object", "none"]
@@ -37,7 +40,7 @@ class OpenAIChatClient:
         self, *, api_key: str | None, base_url: str | None, request_timeout_seconds: float, max_connections: int
     ) -> None:
         self._request_timeout_seconds = request_timeout_seconds
-        self._api_key = api_key
+        self._secrets = (api_key,) if api_key else ()
         self._sdk = openai.AsyncOpenAI(
             api_key=api_key or _NO_KEY,
             base_url=base_url,
@@ -62,18 +65,19 @@ class OpenAIChatClient:
         """Put one request. See `ChatClient.ask` for the errors."""
         while True:
             known = self._known()
-            with self._translated(step=request.step, model=request.model):
+            call = self._call(request)
+            with self._translated(call):
                 try:
                     async with asyncio.timeout(self._request_timeout_seconds):
                         return await self._create(request)
                 except openai.BadRequestError as error:
                     # Another call may have learned it while this one was under way: then only try again.
-                    if known == self._known() and not self._learn_from(error):
+                    if known == self._known() and not self._learn_from(_said(error, call)):
                         raise
 
     async def probe(self) -> list[str]:
         """List the models that the server offers. See `ChatClient.ask` for the errors."""
-        with self._translated(step="check", model=""):
+        with self._translated(Call(step="check", model="", secrets=self._secrets)):
             return [model.id async for model in self._sdk.models.list()]
 
     async def close(self) -> None:
@@ -121,36 +125,48 @@ class OpenAIChatClient:
         """What is known of the server."""
         return (self._structured_outputs, self._output_bound, self._knows_service_tiers)
 
-    def _learn_from(self, error: openai.BadRequestError) -> bool:
+    def _learn_from(self, error: ProviderError) -> bool:
         """Whether this 400 taught us something about the server that makes another try worth while."""
-        if self._structured_outputs in _WEAKER and faults.complains_about(error, "response_format", "json_schema"):
+        if self._structured_outputs in _WEAKER and _complains_about(error, "response_format", "json_schema"):
             self._structured_outputs = _WEAKER[self._structured_outputs]
             return True
-        if self._knows_service_tiers and faults.complains_about(error, "service_tier"):
+        if self._knows_service_tiers and _complains_about(error, "service_tier"):
             self._knows_service_tiers = False
             return True
         # Once only: a server may also complain of its size, and then it does so under either name.
-        if not self._output_bound_was_switched and faults.complains_about(error, self._output_bound):
+        if not self._output_bound_was_switched and _complains_about(error, self._output_bound):
             self._output_bound_was_switched = True
             other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
             self._output_bound = other[self._output_bound]
             return True
         return False
 
+    def _call(self, request: ChatRequest) -> Call:
+        quoted = Quoted(turn.content for turn in request.messages)
+        return Call(step=request.step, model=request.model, quoted=quoted, secrets=self._secrets)
+
     @contextlib.contextmanager
-    def _translated(self, *, step: str, model: str) -> Iterator[None]:
+    def _translated(self, call: Call) -> Iterator[None]:
         try:
             yield
         except DocsluiceError:
             raise
-        except faults.FOREIGN as error:
-            fault = faults.translate(error, step=step, model=model, now=datetime.now(UTC), secret=self._api_key)
+        except error_mapping.FOREIGN as error:
+            fault = error_mapping.translate(error, call, now=datetime.now(UTC))
             if isinstance(error, openai.APIStatusError) and isinstance(fault, AttemptFailed):
                 fault.limits = self._said_limits.read(error.response.headers)
             # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
             raise fault from None
         except Exception as error:  # noqa: BLE001 - what nobody has foreseen is the provider's too, never a document's
             raise ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})") from None
+
+
+def _said(error: openai.APIStatusError, call: Call) -> ProviderError:
+    return read_error(error.status_code, error.response.content, quoted=call.quoted, secrets=call.secrets)
+
+
+def _complains_about(error: ProviderError, *names: str) -> bool:
+    return any(name in (error.param or error.words) for name in names)
 
 
 def _answer(completion: ChatCompletion, *, limits: Mapping[str, float]) -> Answer:

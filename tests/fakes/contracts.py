@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from consumer.contracts import DeadLetterReason, Stage, Usage
-from consumer.errors import ProviderMisconfigured, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
+from consumer.errors import CallRefused, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
 from consumer.kafka.records import Outbox, Outgoing, Record
 from consumer.llm.chat import Answer, ChatClient
 from tests.fakes.samples import chat_request, record
@@ -30,7 +30,7 @@ class Behaviour(enum.Enum):
     RATE_LIMIT = "says to come back in 7 seconds"
     NO_QUOTA = "says that the account is empty"
     BREAK = "fails"
-    REJECT = "does not take the request"
+    REJECT = "says that the request is too large"
     DENY = "does not take the key"
 
 
@@ -75,7 +75,7 @@ class ChatClientContract(ABC):
             (Behaviour.NO_QUOTA, QuotaExhausted),
             (Behaviour.BREAK, ProviderUnavailable),
             (Behaviour.REJECT, RecordRejected),
-            (Behaviour.DENY, ProviderMisconfigured),
+            (Behaviour.DENY, CallRefused),
         ],
     )
     async def test_nothing_is_tried_again(self, behaviour: Behaviour, fault: type[Exception]) -> None:
@@ -98,7 +98,7 @@ class ChatClientContract(ABC):
         async with self.client(Behaviour.REJECT) as client:
             with pytest.raises(RecordRejected) as caught:
                 await client.ask(chat_request(step="keywords"))
-        assert (caught.value.step, caught.value.reason) == ("keywords", DeadLetterReason.REJECTED)
+        assert (caught.value.step, caught.value.reason) == ("keywords", DeadLetterReason.TOO_LARGE)
 
     async def test_calls_do_not_wait_for_one_another(self) -> None:
         """Many may be under way at once, and each gets an answer."""

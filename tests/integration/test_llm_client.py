@@ -151,7 +151,7 @@ class TestOpenAIChatClient(ChatClientContract):
             Behaviour.RATE_LIMIT: lambda _: _error(429, headers={"retry-after": "7"}),
             Behaviour.NO_QUOTA: lambda _: _error(429, code="insufficient_quota"),
             Behaviour.BREAK: lambda _: _error(500),
-            Behaviour.REJECT: lambda _: _error(400),
+            Behaviour.REJECT: lambda _: _error(413),
             Behaviour.DENY: lambda _: _error(401),
         }
         async with _serving(answers[behaviour]) as (self._server, client):

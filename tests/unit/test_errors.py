@@ -44,6 +44,7 @@ def test_each_kind_of_failed_attempt_has_its_own_outcome() -> None:
         (errors.QuotaExhausted, False),
         (errors.CallTimedOut, True),
         (errors.ProviderUnavailable, True),
+        (errors.AnswerUnreadable, True),
     ],
 )
 def test_who_is_blamed(kind: type[errors.AttemptFailed], *, blames: bool) -> None:

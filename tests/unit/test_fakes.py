@@ -11,7 +11,7 @@ import pytest
 
 from consumer.admission.admission import Timer
 from consumer.contracts import DeadLetterReason
-from consumer.errors import ProviderMisconfigured, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
+from consumer.errors import CallRefused, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
 from consumer.kafka.records import Outbox, Outgoing
 from consumer.llm.chat import ChatClient, ChatRequest
 from tests.fakes.chat import FakeChatClient, Reply, example_of, say
@@ -29,8 +29,8 @@ def _reply(behaviour: Behaviour, request: ChatRequest) -> Reply:
         Behaviour.RATE_LIMIT: RateLimited("slow down", retry_after_seconds=7),
         Behaviour.NO_QUOTA: QuotaExhausted("empty"),
         Behaviour.BREAK: ProviderUnavailable("500"),
-        Behaviour.REJECT: RecordRejected(DeadLetterReason.REJECTED, "400", step=request.step),
-        Behaviour.DENY: ProviderMisconfigured("401"),
+        Behaviour.REJECT: RecordRejected(DeadLetterReason.TOO_LARGE, "400", step=request.step),
+        Behaviour.DENY: CallRefused("401", kind="credentials", remedy="The key."),
     }
     return replies[behaviour]
 

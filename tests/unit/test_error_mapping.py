@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 from consumer.contracts import DeadLetterReason
 from consumer.errors import (
+    AnswerUnreadable,
     AttemptFailed,
+    CallRefused,
     CallTimedOut,
     DocsluiceError,
     ProviderMisconfigured,
@@ -30,7 +32,10 @@ from consumer.errors import (
     RecordRejected,
     ServiceFault,
 )
-from consumer.llm import faults
+from consumer.llm import error_mapping
+from consumer.llm.error_mapping import Call
+from consumer.llm.quoted import Quoted
+from consumer.llm.retry_after import retry_after_seconds
 from tests.fakes.samples import SECRET_TEXT
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -52,8 +57,9 @@ def _said(message: str = "Something.", **fields: Any) -> dict[str, Any]:
     return {"error": {"message": message, "type": None, "param": None, "code": None, **fields}}
 
 
-def _translate(error: Exception) -> DocsluiceError:
-    return faults.translate(error, step="summary", model="gpt-4o-mini", now=NOW, secret=KEY)
+def _translate(error: Exception, *texts: str, model: str = "gpt-4o-mini") -> DocsluiceError:
+    call = Call(step="summary", model=model, quoted=Quoted(texts), secrets=(KEY,))
+    return error_mapping.translate(error, call, now=NOW)
 
 
 def _sdk_exceptions(root: type[Exception] = openai.OpenAIError) -> Iterator[type[Exception]]:
@@ -66,20 +72,20 @@ def _sdk_exceptions(root: type[Exception] = openai.OpenAIError) -> Iterator[type
 
 
 MEANINGS: dict[str, type[DocsluiceError]] = {
-    "APIResponseValidationError": ProviderUnavailable,
+    "APIResponseValidationError": AnswerUnreadable,
     "APIConnectionError": ProviderUnavailable,
     "APITimeoutError": CallTimedOut,
-    "BadRequestError": RecordRejected,
-    "UnprocessableEntityError": RecordRejected,
-    "AuthenticationError": ProviderMisconfigured,
-    "OAuthError": ProviderMisconfigured,
-    "PermissionDeniedError": ProviderMisconfigured,
-    "NotFoundError": ProviderMisconfigured,
+    "BadRequestError": CallRefused,
+    "UnprocessableEntityError": CallRefused,
+    "AuthenticationError": CallRefused,
+    "OAuthError": CallRefused,
+    "PermissionDeniedError": CallRefused,
+    "NotFoundError": CallRefused,
     "ConflictError": ProviderUnavailable,
     "RateLimitError": RateLimited,
     "InternalServerError": ProviderUnavailable,
     # By its status: see below.
-    "APIStatusError": RecordRejected,
+    "APIStatusError": CallRefused,
     # None of these comes from a chat completion; one that did would be no document's fault.
     "APIError": ProviderMisconfigured,
     "SubjectTokenProviderError": ProviderMisconfigured,
@@ -126,15 +132,14 @@ def test_every_exception_of_the_sdk_has_a_meaning(kind: type[Exception]) -> None
     """A class that a later version of the SDK brings fails here until somebody has decided what it means."""
     assert kind.__name__ in MEANINGS
     assert type(_translate(_instance(kind))) is MEANINGS[kind.__name__]
-    assert issubclass(kind, faults.FOREIGN)
+    assert issubclass(kind, error_mapping.FOREIGN)
 
 
 STATUSES: dict[int, type[DocsluiceError]] = {
-    **dict.fromkeys(
-        (400, 406, 410, 411, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424, 426, 428, 431, 451), RecordRejected
-    ),
-    **dict.fromkeys((300, 301, 302, 303, 304, 307, 308, 401, 403, 404, 405, 407), ProviderMisconfigured),
-    **dict.fromkeys((408, 409, 425), ProviderUnavailable),
+    **dict.fromkeys((300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 407, 410, 411, 412), CallRefused),
+    **dict.fromkeys((414, 415, 417, 418, 421, 422, 423, 424, 426, 428, 431, 451), CallRefused),
+    **dict.fromkeys((413, 416), RecordRejected),
+    **dict.fromkeys((408, 409, 425, 498, 499), ProviderUnavailable),
     402: QuotaExhausted,
     429: RateLimited,
     **dict.fromkeys(range(500, 600), ProviderUnavailable),
@@ -143,7 +148,7 @@ STATUSES: dict[int, type[DocsluiceError]] = {
 
 @pytest.mark.parametrize(("status", "meaning"), STATUSES.items())
 def test_every_status_has_a_meaning(status: int, meaning: type[DocsluiceError]) -> None:
-    """The document's fault is what is about this request; all that would befall the next one too is the world's."""
+    """Only size is surely the document's fault; whose a refusal is, other calls tell."""
     assert type(_translate(_status_error(status, _said()))) is meaning
 
 
@@ -164,7 +169,6 @@ def test_any_body_is_understood_somehow(status: int, odd: Any, text: str) -> Non
         fault = _translate(error)
         assert isinstance(fault, RecordRejected | AttemptFailed | ServiceFault)
         assert str(fault)
-        faults.complains_about(error, "response_format")  # type: ignore[arg-type]
 
 
 QUOTA = _said("You exceeded your current quota.", type="insufficient_quota", code="insufficient_quota")
@@ -208,8 +212,6 @@ def test_limits_and_empty_accounts_blame_no_document(fault: openai.APIStatusErro
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (400, _said(), "rejected"),
-        (422, _said(), "rejected"),
         (400, _said(code="context_length_exceeded"), "too_large"),
         (400, _said(type="exceed_context_size_error"), "too_large"),
         (400, _said(code="string_above_max_length"), "too_large"),
@@ -219,7 +221,6 @@ def test_limits_and_empty_accounts_blame_no_document(fault: openai.APIStatusErro
         (413, _said(), "too_large"),
         (400, _said(code="content_filter"), "content_filtered"),
         (400, _said(code="content_policy_violation"), "content_filtered"),
-        (400, _said(code="invalid_value", param="temperature"), "rejected"),
     ],
 )
 def test_why_a_request_is_rejected(status: int, body: dict[str, Any], reason: str) -> None:
@@ -229,19 +230,35 @@ def test_why_a_request_is_rejected(status: int, body: dict[str, Any], reason: st
     assert (fault.reason, fault.stage, fault.step, fault.model) == (reason, "analyze", "summary", "gpt-4o-mini")
 
 
+def _refusal(status: int, body: Any = None, **more: Any) -> CallRefused:
+    fault = _translate(_status_error(status, body, **more))
+    assert isinstance(fault, CallRefused)
+    return fault
+
+
 def test_an_unknown_model_is_named() -> None:
     """The line says which model, and which settings to look at."""
-    fault = _translate(_status_error(404, _said("The model does not exist.", code="model_not_found")))
-    assert "gpt-4o-mini" in str(fault)
-    assert "DOCSLUICE_MODEL" in str(fault)
-    assert "404 model_not_found" in str(fault)
+    fault = _refusal(404, _said("The model does not exist.", code="model_not_found"))
+    assert (fault.kind, fault.is_certain) == ("model", True)
+    assert fault.remedy == "the provider knows no model gpt-4o-mini (DOCSLUICE_MODEL): 404 model_not_found"
 
 
 def test_a_bad_key_is_told_without_the_key() -> None:
-    """The line says which setting, and not what is in it, nor anything else that the provider says: it is logged."""
-    fault = _translate(_status_error(401, _said(f"Incorrect API key provided: {KEY}.", code="invalid_api_key")))
-    assert isinstance(fault, ServiceFault)
-    assert str(fault) == "the provider does not accept the API key (OPENAI_API_KEY): 401 invalid_api_key"
+    """The remedy says which setting, and not what is in it, nor anything else that the provider says."""
+    fault = _refusal(401, _said(f"Incorrect API key provided: {KEY}.", code="invalid_api_key"))
+    assert fault.remedy == "the provider does not accept the API key (OPENAI_API_KEY): 401 invalid_api_key"
+    assert str(fault) == "401 invalid_api_key: Incorrect API key provided: [secret]."
+
+
+def test_a_remedy_names_the_settings_of_its_provider() -> None:
+    """Several providers have keys and addresses of their own."""
+    call = Call(step="s", model="m", key_setting="VLLM_KEY", address_setting="providers.own.base_url")
+    fault = error_mapping.translate(_status_error(401), call, now=NOW)
+    assert isinstance(fault, CallRefused)
+    assert fault.remedy == "the provider does not accept the API key (VLLM_KEY): 401"
+    other = error_mapping.translate(_status_error(302), call, now=NOW)
+    assert isinstance(other, CallRefused)
+    assert "providers.own.base_url" in other.remedy
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
@@ -269,17 +286,19 @@ def test_connection_errors_do_not_tell_the_key_either() -> None:
 def test_a_long_message_is_cut() -> None:
     """Some providers echo the whole prompt: a line is enough, and it is one line."""
     said = str(_translate(_status_error(500, _said("Failed on:\n\n  " + "many words " * 1000))))
-    assert len(said) < 350
+    assert len(said) < 450
     assert said.startswith("500: Failed on: many words many")
     assert said.endswith("…")
     assert "\n" not in said
 
 
 def test_an_html_page_is_cut_too() -> None:
-    """A gateway's error page comes as text."""
+    """A gateway's error page comes as text: its title says it, or what is left without its tags."""
     said = str(_translate(_status_error(502, text="<html>\n<h1>Bad gateway</h1>" + "<p>x</p>" * 1000)))
-    assert said.startswith("502: <html> <h1>Bad gateway</h1>")
-    assert len(said) < 350
+    assert said.startswith("502: Bad gateway x x")
+    assert len(said) < 450
+    titled = _status_error(502, text="<html><title> 502\nBad </title><p>Much more.</p>")
+    assert str(_translate(titled)) == "502: 502 Bad"
 
 
 @pytest.mark.parametrize(
@@ -310,13 +329,13 @@ def test_an_html_page_is_cut_too() -> None:
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     """Milliseconds, seconds or a date; an hour at most, and nothing that would wait for ever."""
-    assert faults.retry_after_seconds(httpx2.Headers(headers), now=NOW) == seconds
+    assert retry_after_seconds(httpx2.Headers(headers), now=NOW) == seconds
 
 
 @given(st.text(st.characters(codec="ascii")), st.text(st.characters(codec="ascii")))
 def test_any_retry_after_is_a_time_or_nothing(after: str, after_ms: str) -> None:
     """A header that a server makes up cannot stop the service."""
-    seconds = faults.retry_after_seconds({"retry-after": after, "retry-after-ms": after_ms}, now=NOW)
+    seconds = retry_after_seconds({"retry-after": after, "retry-after-ms": after_ms}, now=NOW)
     assert seconds is None or 0 <= seconds <= 3600
 
 
@@ -347,13 +366,14 @@ def test_a_server_with_too_much_to_do_is_told_from_one_that_fails(status: int, i
         (httpx2.RemoteProtocolError("broken"), ProviderUnavailable),
         (aiohttp.ClientPayloadError("broken"), ProviderUnavailable),
         (aiohttp.ServerDisconnectedError(), ProviderUnavailable),
-        (json.JSONDecodeError("not JSON", "{", 1), ProviderUnavailable),
-        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), ProviderUnavailable),
+        (json.JSONDecodeError("not JSON", "{", 1), AnswerUnreadable),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), AnswerUnreadable),
+        (httpx2.DecodingError("no gzip"), AnswerUnreadable),
     ],
 )
 def test_what_is_no_status(error: Exception, meaning: type[DocsluiceError]) -> None:
     """Time-outs and connections, also those that slip through the SDK."""
-    assert isinstance(error, faults.FOREIGN)
+    assert isinstance(error, error_mapping.FOREIGN)
     assert type(_translate(error)) is meaning
 
 
@@ -381,24 +401,6 @@ def test_a_connection_that_broke_is_no_timeout(cause: Exception | None, words: s
 
 def test_a_path_without_a_list_of_models_is_told_as_such() -> None:
     """`check` asks for no model, so none can be unknown."""
-    fault = faults.translate(_status_error(404, _said()), step="check", model="", now=NOW)
-    assert str(fault) == "there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1): 404"
-
-
-@pytest.mark.parametrize(
-    ("body", "about"),
-    [
-        (_said(param="response_format"), True),
-        (_said(param="response_format.json_schema"), True),
-        (_said("Unknown field response_format."), True),
-        (_said("Unknown field response_format.", param=""), True),
-        ({"error": "response_format is not supported"}, True),
-        (_said("The word response_format is in the prompt.", param="messages"), False),
-        (_said("Something else."), False),
-    ],
-)
-def test_what_a_400_is_about(body: dict[str, Any], *, about: bool) -> None:
-    """The parameter that the server names, and only where it names none, its words."""
-    error = _status_error(400, body)
-    assert isinstance(error, openai.BadRequestError)
-    assert faults.complains_about(error, "response_format") is about
+    fault = _translate(_status_error(404, _said()), model="")
+    assert isinstance(fault, CallRefused)
+    assert fault.remedy == "there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1): 404"

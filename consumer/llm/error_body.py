@@ -1,0 +1,197 @@
+"""Reads what a provider says of an error, whatever the shape of its body."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from consumer.llm.quoted import Quoted
+
+_MOST_BODY_BYTES = 256 * 1024
+_MOST_NODES = 200
+_DEEPEST = 8
+_WORDS = frozenset({"message", "msg", "detail", "error", "error_description", "status_msg", "title", "description"})
+_CODES = frozenset(
+    {"code", "type", "status", "reason", "error_type", "err_code", "error_code", "quotaid", "status_code"}
+)
+_INSIDE = frozenset(
+    {"error", "errors", "detail", "details", "message", "metadata", "raw", "innererror", "violations", "base_resp"}
+)
+"""Where more of the same may be. What repeats the request, such as `input`, is not among them."""
+_TEXTS = _WORDS | {"raw"}
+_DELAYS = frozenset({"retrydelay", "retry_after", "retry_after_seconds", "retry-after"})
+_PROVIDERS_OWN = frozenset({"error", "errors", "base_resp", "detail"})
+_IS_CODE = re.compile(r"[\w.:/ -]{1,80}")
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL | re.IGNORECASE)
+_TAGS = re.compile(r"<[^>]*>")
+_KEYS = re.compile(
+    r"\b(?:sk|pk|gsk|xai|key|csk|hf|nvapi|fw|r8|AIza)[-_][\w*.-]{8,}|\bBearer\s+[^\s\"',]{8,}", re.IGNORECASE
+)
+_RUN_FOR_MEANING, _RUN_FOR_LOG = 15, 10
+_ERRORS = range(400, 600)
+_UNKNOWN_ERROR = 500
+_SECRET = "[secret]"  # noqa: S105 - stands for one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderError:
+    """One error as a provider told it. Nothing in it quotes the request or a secret."""
+
+    status: int
+    codes: frozenset[str] = frozenset()
+    """In small letters: its code, type and reason, and those of an error that it wraps."""
+    label: str = ""
+    """The first code, as it was written."""
+    words: str = ""
+    """What it says, for the message and for finding out what it means."""
+    loggable: str = ""
+    """The same, and stricter about what might quote the document."""
+    param: str = ""
+    """The request's fields that it names as such."""
+    delays: tuple[str, ...] = ()
+    """When to come back, if a field of the body says so."""
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.label}".strip()
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the walk through a body has met so far."""
+
+    words: list[str] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    params: list[str] = field(default_factory=list)
+    delays: list[str] = field(default_factory=list)
+    nodes: int = 0
+
+
+def read_error(
+    status: int, body: bytes, *, quoted: Quoted | None = None, secrets: Collection[str] = ()
+) -> ProviderError:
+    """What the body of an error means to say."""
+    return _read(status, _parsed(body), quoted or Quoted(), secrets)
+
+
+def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection[str] = ()) -> ProviderError | None:
+    """The error that a 200 carries; None where it carries none.
+
+    Its status is the code inside, where that is one; else 500, for it passes as far as anybody knows.
+    """
+    if not isinstance(body, Mapping):
+        return None
+    says = {name: value for name, value in body.items() if str(name).lower() in _PROVIDERS_OWN and value}
+    if body.get("object") == "error" or (not says and "choices" not in body and body.get("message")):
+        says = dict(body)
+    if not says:
+        return None
+    return _read(_status_inside(says) or _UNKNOWN_ERROR, says, quoted or Quoted(), secrets)
+
+
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """One line, without secrets, nor anything that looks like a key."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, _SECRET)
+    return " ".join(_KEYS.sub(_SECRET, text).encode("utf-8", errors="replace").decode().split())
+
+
+def html_title(text: str) -> str | None:
+    """The title of a web page; None of anything else."""
+    found = _TITLE.search(text[:_MOST_BODY_BYTES])
+    return " ".join(found[1].split()) if found else None
+
+
+def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> ProviderError:
+    found = _Found()
+    if isinstance(body, str):
+        found.words.append(html_title(body) or _TAGS.sub(" ", body))
+    else:
+        _walk(body, found, depth=0)
+    said = without_secrets("; ".join(dict.fromkeys(found.words)), secrets)
+    codes = [code for code in (without_secrets(code, secrets) for code in found.codes) if _SECRET not in code]
+    codes = [
+        code
+        for code in codes
+        if _IS_CODE.fullmatch(code if " " not in code else quoted.cut_from(code, run=_RUN_FOR_LOG))
+    ]
+    named = [code for code in codes if not code.isdigit()]
+    return ProviderError(
+        status=status,
+        codes=frozenset(code.lower() for code in codes),
+        label=next(iter(named), ""),
+        words=quoted.cut_from(said, run=_RUN_FOR_MEANING),
+        loggable=quoted.strictly_cut_from(said, run=_RUN_FOR_LOG),
+        param=quoted.cut_from(" ".join(found.params), run=_RUN_FOR_MEANING),
+        delays=tuple(found.delays),
+    )
+
+
+def _parsed(body: bytes) -> Any:
+    text = body[:_MOST_BODY_BYTES].decode("utf-8-sig", errors="replace").strip()
+    return _as_json(text)
+
+
+def _as_json(text: str) -> Any:
+    """The JSON that a text is; the text itself where it is none."""
+    if not text.startswith(("{", "[", '"')):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _walk(node: Any, found: _Found, *, depth: int) -> None:
+    """Gather words, codes and parameters from the fields that are known to hold them, outer ones first."""
+    found.nodes += 1
+    if depth > _DEEPEST or found.nodes > _MOST_NODES:
+        return
+    inner: Iterable[Any] = ()
+    if isinstance(node, str):
+        wrapped = _as_json(node.strip())
+        if isinstance(wrapped, str):
+            found.words += [wrapped] * bool(wrapped.strip())
+        else:
+            inner = [wrapped]
+    elif isinstance(node, list):
+        inner = node
+    elif isinstance(node, Mapping):
+        named = [(str(name).lower(), value) for name, value in node.items()]
+        for name, value in named:
+            _note(name, value, found)
+        inner = [value for name, value in named if name in (_TEXTS if isinstance(value, str) else _INSIDE)]
+    for value in inner:
+        _walk(value, found, depth=depth + 1)
+
+
+def _note(name: str, value: Any, found: _Found) -> None:
+    if name in _CODES and isinstance(value, str | int) and not isinstance(value, bool):
+        found.codes.append(str(value))
+    elif name in {"param", "loc"} and value:
+        found.params.append(".".join(map(str, value)) if isinstance(value, list) else str(value))
+    elif name in _DELAYS and isinstance(value, str | int | float):
+        found.delays.append(str(value))
+
+
+def _status_inside(node: Any, depth: int = 0) -> int | None:
+    """The first number that is the status of an error."""
+    if isinstance(node, list) and node:
+        return _status_inside(node[0], depth + 1)
+    if not isinstance(node, Mapping) or depth > _DEEPEST:
+        return None
+    return next(_numbers(node, depth), None)
+
+
+def _numbers(node: Mapping[Any, Any], depth: int) -> Iterator[int]:
+    for name in ("code", "status", "status_code"):
+        text = str(node.get(name, ""))
+        if text.isascii() and text.isdigit() and len(text) == len("400") and int(text) in _ERRORS:
+            yield int(text)
+    for name in _PROVIDERS_OWN | {"message"}:
+        status = _status_inside(node.get(name), depth + 1)
+        if status:
+            yield status

@@ -1,0 +1,294 @@
+"""What the codes and the words of providers mean: one table for all of them, whatever the status.
+
+Each pattern stands for at least one server that is known to say so. Words are in small letters when they are compared.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from consumer.llm.error_body import ProviderError
+
+
+class Meaning(StrEnum):
+    """What an error is about."""
+
+    EMPTY_ACCOUNT = "the account is empty"
+    LONG_QUOTA = "the quota of an hour or more is used up"
+    BAD_KEY = "the key is not accepted"
+    FILTERED = "a content filter"
+    OUTPUT_BOUND = "the bound on the answer is not one that the model takes"
+    TOO_LARGE = "the request is too large"
+    NOT_READY = "the model is not there yet"
+    UNKNOWN_MODEL = "there is no such model"
+    NO_PERMISSION = "the key may not do this"
+
+
+_CODES: dict[Meaning, frozenset[str]] = {
+    Meaning.EMPTY_ACCOUNT: frozenset(
+        {
+            "insufficient_quota",
+            "billing_hard_limit_reached",
+            "billing_not_active",
+            "exceeded_current_quota_error",
+            "insufficient_user_quota",
+            "insufficient_balance",
+            "insufficient_credits",
+            "payment_required",
+            "arrearage",
+            "billing_disabled",
+            "billing_error",
+            "allocationquota.freetieronly",
+            "allocationquota",
+            "1113",
+            "1008",
+            "blocked_api_access",
+            "account_suspended",
+            "account_deactivated",
+            "quota_exceeded",
+            "pre_consume_token_quota_failed",
+        }
+    ),
+    Meaning.BAD_KEY: frozenset(
+        {
+            "invalid_api_key",
+            "api_key_invalid",
+            "invalidapikey",
+            "authentication_error",
+            "authenticationerror",
+            "invalid_authentication",
+            "invalid_authentication_error",
+            "incorrect_api_key_error",
+            "unauthenticated",
+            "wrong_api_key",
+            "api_key_expired",
+            "api_key_service_blocked",
+            "invalid_iam_token",
+            "access_token_expired",
+            "unrecognizedclientexception",
+            "expiredtokenexception",
+            "invalidsignatureexception",
+            "missing_api_key",
+            "token_not_found",
+            "invalid_token",
+            "expired_api_key",
+            "token_expired",
+            "access_token_type_unsupported",
+        }
+    ),
+    Meaning.FILTERED: frozenset(
+        {
+            "content_filter",
+            "content_filtered",
+            "content_policy_violation",
+            "responsibleaipolicyviolation",
+            "data_inspection_failed",
+            "datainspectionfailed",
+            "prohibited_content",
+            "safety",
+            "1301",
+            "1026",
+            "1027",
+            "moderation_blocked",
+            "content_moderation",
+            "content_violation",
+            "guardrail_intervened",
+            "invalid_prompt",
+        }
+    ),
+    Meaning.TOO_LARGE: frozenset(
+        {
+            "context_length_exceeded",
+            "exceed_context_size_error",
+            "string_above_max_length",
+            "request_too_large",
+            "tokens_limit_reached",
+            "context_window_exceeded",
+            "model_context_window_exceeded",
+            "prompt_too_long",
+            "input_too_long",
+            "model_max_prompt_tokens_exceeded",
+            "request_entity_too_large",
+            "1261",
+            "context_too_large",
+        }
+    ),
+    Meaning.UNKNOWN_MODEL: frozenset(
+        {
+            "model_not_found",
+            "model_not_exist",
+            "deploymentnotfound",
+            "invalid_model",
+            "unknown_model",
+            "modelnotfound",
+            "unknownmodel",
+            "model_decommissioned",
+            "model_not_available",
+            "model_not_supported",
+            "1211",
+            "modelnotopen",
+            "not_found_model",
+            "model_not_found_error",
+        }
+    ),
+    Meaning.NO_PERMISSION: frozenset({"permission_denied", "permission_error", "access_denied", "accessdenied"}),
+    Meaning.NOT_READY: frozenset({"model_loading", "unavailable_error", "model_not_ready", "model_unloaded"}),
+}
+_LIMIT_CODES = frozenset({"resource_exhausted", "rate_limit_exceeded", "rate_limit_error", "throttlingexception"})
+"""Too fast, or a quota that comes back, also where the words speak of plan and billing (Gemini)."""
+
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+_KEY = r"(?:api|access|subscription|secret)[ _-]?(?:key|token)"
+_BAD = r"(?:incorrect|invalid|wrong|bad|unknown|expired|missing|revoked|disabled|malformed|inactive|unauthorized)"
+_BOUND = r"max_?(?:completion_|output_)?tokens\W{0,3}"
+_MODEL = r"\bmodels?\b[^;.]{0,120}?"
+_WORDS: dict[Meaning, re.Pattern[str]] = {
+    Meaning.EMPTY_ACCOUNT: _any(
+        r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds|quota|user quota)",
+        r"credit balance is too low",
+        r"(?:used|spent|exhausted|consumed) all (?:of )?(?:your |the )?(?:available |prepaid )?credits?",
+        r"(?:reached|exceeded|hit|over) (?:its|your|the) (?:\w+ ){0,2}(?:spending|spend|usage|billing|credit) limit",
+        r"(?:spending|spend|billing hard|credit) limit (?:has been |was |is )?(?:reached|exceeded)",
+        r"due to (?:the )?spend(?:ing)? limit",
+        r"exceeded your current quota",
+        r"exceeded your (?:monthly )?included credits",
+        r"account (?:\S+ ){0,3}(?:is |has been )?(?:suspended|deactivated|in arrears|overdue|not active)",
+        r"account is in good standing",
+        r"payment (?:is )?required",
+        r"(?:out of|no|not enough|more|negative) credits?\b(?! card)",
+        r"requires billing to be enabled",
+        r"please (?:recharge|top up|purchase (?:more )?credits|add (?:more )?credits)",
+        r"free tier of the model has been exhausted",
+        r"余额不足|欠费|请充值",
+        r"trial key\b.*\blimited to",
+    ),
+    Meaning.LONG_QUOTA: _any(
+        r"\bper[ _-]?(?:hour|day|week|month)\b",
+        r"/ ?(?:hour|day|week|month)\b",
+        r"\b(?:rpd|tpd|rph|tph)\b",
+        r"\b(?:hourly|daily|weekly|monthly)\b[^;.]{0,40}(?:limit|quota|allowance|allocation|usage)",
+        r"(?:limit|quota) (?:of|for) (?:the|this) (?:hour|day|week|month)",
+    ),
+    Meaning.BAD_KEY: _any(
+        rf"{_BAD} (?:\S+ )?{_KEY}",
+        rf"{_KEY}s?[^;.]{{0,60}}? (?:is |was |are |has )?(?:not valid|not found|{_BAD}|deactivated)\b",
+        rf"(?:provide|provided|supply|specify|pass|no|without)(?: an?| a valid| your)? {_KEY}",
+        r"no (?:auth|authentication) credentials",
+        r"invalid (?:auth\w*|bearer) (?:credentials?|token|header|key|scheme)",
+        r"\b(?:invalid|bad|wrong) (?:api )?(?:credentials|token provided)|invalid username or password",
+        r"authentication (?:fails?|failed)\b",
+        rf"(?:bearer|access|security|auth\w*) token[^;.]{{0,60}}? (?:is |has |was )?(?:not valid|{_BAD})\b",
+        r"invalid subscription key",
+        r"expected oauth 2 access token",
+        r"身份验证失败|令牌已过期|无效的令牌|api ?key ?无效",
+    ),
+    Meaning.FILTERED: _any(
+        r"content management policy",
+        r"content exists risk",
+        r"considered high risk",
+        r"(?:input|prompt|content|request|message|text)s?(?: \S+){0,3}"
+        r" (?:was|were|is|has been|been|got) (?:flagged|blocked|filtered|moderated)",
+        r"(?:flagged|blocked) (?:as|by|due to|for|because)[^;.]{0,60}"
+        r"(?:safety|moderation|policy|policies|violat|filter|guardrail|sensitive|harm)",
+        r"violat\w+ [^;.]{0,60}(?:usage|content|safety|acceptable use) (?:polic|guideline)",
+        r"prohibited_content|safety_check|blockreason|content[ _]filter",
+        r"inappropriate content|不安全或敏感内容|敏感内容|data_inspection_failed",
+        r"guardrail[^;.]{0,40}(?:intervened|blocked|violat)",
+    ),
+    Meaning.OUTPUT_BOUND: _any(
+        rf"{_BOUND} (?:value )?(?:is|was) too (?:large|high|big)(?!.*maximum context length)",
+        rf"{_BOUND} (?:must|should|cannot|can not|may not) be",
+        rf"{_BOUND} ?(?:exceeds? (?!context)|>|: ?\d+ ?>)",
+        r"(?:range|value) of max_?\w*tokens",
+        r"invalid max_?\w*tokens",
+        r"maxoutputtokens value of",
+        r"supports at most \d+ (?:completion|output) tokens",
+        r"maximum (?:allowed )?number of output tokens",
+    ),
+    Meaning.TOO_LARGE: _any(
+        r"(?:maximum|max|model'?s?|available|the) context[ _](?:length|size|window)",
+        r"context[ _](?:length|window|size|limit)[^;.]{0,60}(?:exceed|overflow|too|greater|larger|limit|full|only)",
+        r"(?:exceed|overflow|greater|larger|longer|beyond|too)\w*[^;.]{0,60} context\b",
+        r"contextwindowexceeded",
+        r"(?:prompt|input|request|message|messages|text|document|query)s?(?: is| are|)? too (?:long|large|big)",
+        r"(?:request|payload|request entity|body) too large",
+        r"too large for (?:the |this )?model",
+        r"(?:input|prompt|request)[ _]?(?:tokens?|length)?(?: count)?[^;]{0,80}"
+        r"exceed[^;]{0,40}(?:limit|maximum|max|length|tokens|allowed)",
+        r"exceed\w*[^;.]{0,40}(?:maximum|max)[^;.]{0,30}(?:number of tokens|tokens|length|input)",
+        r"maximum (?:prompt|input|model|sequence) length",
+        r"longer than the maximum",
+        r"`?inputs`? tokens \+ `?max_new_tokens`? must be|`?inputs`? must have less than",
+        r"reduce (?:the length|your (?:prompt|message|input))",
+        r"range of input length",
+        r"exceeded model token limit|token limit exceeded|exceeds? (?:the )?(?:\w+ )?token limit",
+        r"too many (?:input |prompt |total )?(?:tokens|text bytes)",
+        r"tokens in request more than max tokens",
+        r"(?:prompt|input)[ _]tokens? limit exceeded",
+        r"n_ctx|上下文|prompt 超长|输入过长",
+    ),
+    Meaning.NOT_READY: _any(
+        r"(?:model|server)[^;.]{0,80}(?:is |are )?(?:currently |still )?(?:loading|starting|warming)",
+        r"loading (?:the )?model",
+        r"model (?:was |is |has been )?unloaded|no models? (?:is |are )?loaded|failed to load model",
+    ),
+    Meaning.UNKNOWN_MODEL: _any(
+        rf"{_MODEL}(?:not exist\b|not found|not be found)",
+        rf"{_MODEL}(?:has been|was|is) (?:decommissioned|deprecated|retired|removed|discontinued)",
+        r"\bmodels? ['\"`\w./:-]{1,100} (?:is|are) (?:not (?:available|supported|a valid)|unsupported|invalid|unknown)",
+        r"(?:no such|unknown|invalid|unsupported|nonexistent) model\b",
+        r"is not a (?:valid|known|chat) model",
+        r"deployment for this resource does not exist|deployment[^;.]{0,80}not found",
+        r"no endpoints found for (?!.*(?:parameter|support))",
+        r"supported (?:api )?model names? (?:is|are)",
+        r"模型不存在",
+    ),
+    Meaning.NO_PERMISSION: _any(
+        r"(?:does not|do not|don'?t|not) have (?:the )?(?:\w+ )?(?:permission|access)",
+        r"permission[ _]denied|access denied|not authorized|not allowed to",
+        r"country, region|user location is not supported|not available in your (?:country|region)",
+    ),
+}
+_IN_THIS_ORDER = (
+    Meaning.FILTERED,
+    Meaning.BAD_KEY,
+    Meaning.OUTPUT_BOUND,
+    Meaning.TOO_LARGE,
+    Meaning.NOT_READY,
+    Meaning.UNKNOWN_MODEL,
+    Meaning.NO_PERMISSION,
+)
+_LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)")
+_SECONDS = {"hour": 3600.0, "rph": 3600.0, "tph": 3600.0}
+_A_DAY = 86_400.0
+
+
+def meaning_of(error: ProviderError) -> Meaning | None:
+    """What an error means, by its code first and by its words else; None where both say nothing."""
+    words = error.words.lower()
+    is_limit = bool(error.codes & _LIMIT_CODES)
+    if _says(Meaning.EMPTY_ACCOUNT, error, "" if is_limit else words):
+        return Meaning.EMPTY_ACCOUNT
+    for meaning in _IN_THIS_ORDER:
+        if error.codes & _CODES.get(meaning, frozenset()):
+            return meaning
+    return next((meaning for meaning in _IN_THIS_ORDER if _WORDS[meaning].search(words)), None)
+
+
+def long_quota_seconds(error: ProviderError) -> float | None:
+    """For how long a quota is that was used up, where it is longer than a minute's."""
+    if any(_LONG_QUOTA_CODE.search(code) for code in error.codes):
+        return _A_DAY
+    found = _WORDS[Meaning.LONG_QUOTA].search(error.words.lower())
+    if not found:
+        return None
+    return next((seconds for unit, seconds in _SECONDS.items() if unit in found[0]), _A_DAY)
+
+
+def _says(meaning: Meaning, error: ProviderError, words: str) -> bool:
+    return bool(error.codes & _CODES.get(meaning, frozenset()) or _WORDS[meaning].search(words))

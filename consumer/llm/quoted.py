@@ -1,0 +1,103 @@
+"""Cuts out of an error message what it quotes of the request: no document's words are taken for the provider's."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+
+_MOST_CHARACTERS = 1200
+"""No provider needs more to say what is wrong; whatever echoes a whole request stands behind it."""
+_CUT = "…"
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+_ESCAPED_SPACE = re.compile(r"\\+[nrtbf]")
+_NO_LETTERS = re.compile(r"[\W_]+")
+_IN_QUOTE_MARKS = re.compile(r"'([^']{2,300})'|\"([^\"]{2,300})\"|`([^`]{2,300})`|“([^”]{2,300})”")
+_ECHO = re.compile(
+    # What validation errors of pydantic and FastAPI print of the request; all behind it is given up.
+    r"(?:['\"](?:input|ctx|flagged_input)['\"]\s*:|\binput_value\s*=).*",
+    re.DOTALL,
+)
+
+
+class Quoted:
+    """The texts of one request, in the form in which they are looked for in a message.
+
+    Letters and digits only, in one case: a server may escape, wrap or fold what it quotes.
+    """
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._wholes = [_flat(text) for text in texts]
+        self._all = "\0".join(self._wholes)
+
+    def cut_from(self, words: str, *, run: int) -> str:
+        """The words without runs of at least `run` letters and digits that stand in the request.
+
+        Where one of its texts is shorter, that text is cut wherever it stands in quote marks as a whole.
+        """
+        words = _unescaped(_ECHO.sub(_CUT, words))[:_MOST_CHARACTERS]
+        words = _IN_QUOTE_MARKS.sub(lambda found: _CUT if _of(found) in self._wholes else found[0], words)
+        letters, places = _letters(words)
+        runs = list(_joined(self._runs(letters, run)))
+        for start, end in reversed(runs):
+            words = f"{words[: places[start]]}{_CUT}{words[places[end - 1] + 1 :]}"
+        return words
+
+    def strictly_cut_from(self, words: str, *, run: int) -> str:
+        """For the log: as `cut_from`, and of what stands in quote marks also the least that is in the request."""
+        words = self.cut_from(words, run=run)
+        return _IN_QUOTE_MARKS.sub(lambda found: _CUT if _of(found) and _of(found) in self._all else found[0], words)
+
+    def _runs(self, letters: str, run: int) -> Iterator[tuple[int, int]]:
+        """Where runs of this length begin and end that the request holds as well; they may overlap.
+
+        Each of them holds a block of half its length that begins at a multiple of that: only about these is asked
+        first, for most messages quote nothing.
+        """
+        half = (run + 1) // 2
+        tried = -1
+        for block in range(0, len(letters) - half + 1, half):
+            if letters[block : block + half] not in self._all:
+                continue
+            for start in range(max(tried + 1, block - half + 1, 0), min(block + half, len(letters) - run) + 1):
+                tried = start
+                if letters[start : start + run] in self._all:
+                    yield start, start + run
+
+
+def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Runs that overlap or touch, as one."""
+    begun: tuple[int, int] | None = None
+    for start, end in runs:
+        if begun and start <= begun[1]:
+            begun = begun[0], max(begun[1], end)
+            continue
+        if begun:
+            yield begun
+        begun = start, end
+    if begun:
+        yield begun
+
+
+def _of(found: re.Match[str]) -> str:
+    return _flat(next(group for group in found.groups() if group is not None))
+
+
+def _flat(text: str) -> str:
+    return _NO_LETTERS.sub("", _unescaped(text).casefold())
+
+
+def _letters(words: str) -> tuple[str, list[int]]:
+    """Letters and digits in one case, and where in the words each of them stands."""
+    letters, places = [], []
+    for place, character in enumerate(words):
+        for letter in _NO_LETTERS.sub("", character.casefold()):
+            letters.append(letter)
+            places.append(place)
+    return "".join(letters), places
+
+
+def _unescaped(text: str) -> str:
+    if "\\" in text:
+        text = _ESCAPED_SPACE.sub(" ", _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text))
+    return html.unescape(text) if "&" in text else text
