@@ -231,13 +231,15 @@ async def test_a_refused_parameter_is_really_refused() -> None:
 
 
 async def test_thinking_takes_its_room_from_the_answer() -> None:
-    """An answer with no room left is cut, and the thinking is counted."""
+    """What would fit without it is cut, and the thinking is counted."""
+    text, room = "Some words of a document.", 20
     async with rehearsal_provider(RehearsalSettings(character=load_character("deepseek"))) as provider:
-        _, body, _ = await _chat(provider, model="deepseek-reasoner", text="Some words of a document.", max_tokens=12)
-    (choice,) = body["choices"]
-    assert choice["finish_reason"] == "length"
-    assert choice["message"]["reasoning_content"]
-    assert body["usage"]["completion_tokens_details"]["reasoning_tokens"] > 0
+        _, plain, _ = await _chat(provider, model="deepseek-chat", text=text, max_tokens=room)
+        _, thought, _ = await _chat(provider, model="deepseek-reasoner", text=text, max_tokens=room)
+    assert [body["choices"][0]["finish_reason"] for body in (plain, thought)] == ["stop", "length"]
+    assert thought["choices"][0]["message"]["reasoning_content"]
+    reasoning = [body["usage"]["completion_tokens_details"]["reasoning_tokens"] for body in (plain, thought)]
+    assert reasoning[0] == 0 < reasoning[1]
 
 
 async def test_without_a_character_nothing_has_changed() -> None:
