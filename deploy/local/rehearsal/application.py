@@ -174,7 +174,8 @@ async def _models(request: web.Request) -> web.Response:
         if player is not None:
             reply = player.retold(reply, model=None, attempt=1, epoch=time.time())
         return _json(reply.body, status=reply.status)
-    names = judge.settings.models or (_DEFAULT_MODEL,)
+    character = judge.settings.character
+    names = judge.settings.models or (character.recipe.model if character else _DEFAULT_MODEL,)
     models = [{"id": name, "object": "model", "created": 0, "owned_by": "rehearsal"} for name in names]
     return _json({"object": "list", "data": models})
 

@@ -185,6 +185,14 @@ async def test_a_wrong_key_is_refused_as_the_provider_does_it() -> None:
         assert (await _post(provider, path, body, Authorization="Bearer right"))[0] == 200
 
 
+async def test_the_model_of_the_recipe_is_listed() -> None:
+    """So that `docsluice-consumer check` finds what the page says to set."""
+    async with rehearsal_provider(RehearsalSettings(character=GROQ)) as provider, aiohttp.ClientSession() as session:
+        async with session.get(f"{provider.base_url}/models") as response:
+            listed = await response.json()
+    assert [model["id"] for model in listed["data"]] == [GROQ.recipe.model]
+
+
 async def test_azure_has_its_deployment_in_the_path_and_its_key_in_a_header() -> None:
     """As Azure's own client asks."""
     settings = RehearsalSettings(character=load_character("azure"), api_key="right")

@@ -14,7 +14,7 @@ _KIND_WORDS: dict[ErrorKind, str] = {
     ErrorKind.DAILY_QUOTA: "the day's quota is used up",
     ErrorKind.QUOTA_EXHAUSTED: "the account is empty",
     ErrorKind.REQUEST_TOO_LARGE_FOR_LIMIT: "larger than the limit",
-    ErrorKind.UNAVAILABLE: "unavailable",
+    ErrorKind.UNAVAILABLE: "a failure of its own",
     ErrorKind.OVERLOADED: "overloaded",
     ErrorKind.TIMEOUT: "took too long",
     ErrorKind.BAD_KEY: "key not accepted",
