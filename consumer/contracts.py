@@ -71,17 +71,22 @@ class DocumentEvent(_Contract):
 
 
 class Usage(_Contract):
-    """Tokens that one document used, all its attempts together. `cached_tokens` are part of `input_tokens`."""
+    """Tokens that one document used, all its attempts together.
+
+    `cached_tokens` are part of `input_tokens`, and `reasoning_tokens` of `output_tokens`.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
         )
 
 

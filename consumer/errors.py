@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from consumer.contracts import DeadLetterReason, Stage
+from consumer.contracts import DeadLetterReason, Stage, Usage
 
 RefusalKind: TypeAlias = Literal["credentials", "permission", "model", "path", "proxy", "unknown"]
 """What a refused call is about, as far as the provider says so."""
@@ -75,6 +75,7 @@ class AttemptFailed(DocsluiceError):
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
     the server has too much to do, `holds_others` that other calls are to wait as well, `teaches` that it tells
     something about the pace at which calls may go out. `cause` is fit for the log: it quotes no document and no secret.
+    `usage` is what the provider says that the failed call has used.
     """
 
     outcome = "failed"
@@ -83,6 +84,7 @@ class AttemptFailed(DocsluiceError):
     waits_in_queue = False
     holds_others = True
     teaches = True
+    usage: Usage | None = None
 
     def __init__(
         self,

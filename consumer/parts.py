@@ -8,7 +8,9 @@ from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.connection import Broker
 from consumer.kafka.source import Subscription
 from consumer.llm.client import OpenAIChatClient
+from consumer.llm.credentials import NoKey, StaticKey
 from consumer.llm.pipeline_file import PipelineFile
+from consumer.llm.provider import Provider
 from consumer.settings import Settings
 from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
@@ -34,12 +36,13 @@ def broker_of(settings: Settings) -> Broker:
 
 def client_of(settings: Settings) -> OpenAIChatClient:
     """The model client."""
-    return OpenAIChatClient(
-        api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key else None,
+    key = settings.openai_api_key
+    provider = Provider(
         base_url=settings.openai_base_url,
+        credentials=StaticKey(key.get_secret_value()) if key else NoKey(),
         request_timeout_seconds=settings.request_timeout_seconds,
-        max_connections=settings.concurrency.ceiling,
     )
+    return OpenAIChatClient(provider=provider, max_connections=settings.concurrency.ceiling)
 
 
 def shared_limits_of(settings: Settings) -> SharedLimits | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Protocol
 
 from consumer.contracts import Usage
@@ -26,6 +27,9 @@ class Sampling:
     top_p: float | None = None
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    reasoning_effort: str | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,8 @@ class ChatRequest:
     sampling: Sampling
     fallbacks: tuple[str, ...] = ()
     service_tier: str | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    strict: bool = True
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -81,7 +87,7 @@ class Answer:
     """What a model said. `usage` is None from a server that reports none.
 
     `limits` are what the provider has said that it allows a minute: `requests`, `tokens`, `input_tokens`,
-    `output_tokens`, as far as it did.
+    `output_tokens`, as far as it did. `stated_cost_usd` is what the provider says that the call has cost.
     """
 
     text: str
@@ -90,6 +96,7 @@ class Answer:
     usage: Usage | None
     limits: Mapping[str, float] = field(default_factory=dict)
     model: str = ""
+    stated_cost_usd: Decimal | None = None
 
 
 class ChatClient(Protocol):
@@ -100,8 +107,9 @@ class ChatClient(Protocol):
 
         Raises:
             AttemptFailed: the call may be tried again.
+            CallRefused: one of these attempts; it may be about this document alone, or about all calls.
             RecordRejected: the provider will never take this request.
-            ServiceFault: the provider will take no request at all.
+            ServiceFault: the client cannot work as configured.
         """
         ...
 

@@ -4,198 +4,289 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
+import httpx2
 import openai
-from openai.types.chat import ChatCompletion
+import structlog
 
-from consumer.contracts import Usage
-from consumer.errors import AttemptFailed, DocsluiceError, ProviderUnavailable
-from consumer.llm import error_mapping
-from consumer.llm.answer_size import bound_answer
-from consumer.llm.chat import Answer, ChatRequest, Message
-from consumer.llm.error_body import ProviderError, read_error
-from consumer.llm.error_mapping import Call
+from consumer.contracts import DeadLetterReason
+from consumer.errors import (
+    AnswerUnreadable,
+    AttemptFailed,
+    DocsluiceError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    RecordRejected,
+)
+from consumer.llm import completion
+from consumer.llm.capabilities import Capabilities, Lesson, Sent, complaint
+from consumer.llm.chat import Answer, ChatRequest
+from consumer.llm.error_body import ProviderError, error_inside, read_error
+from consumer.llm.error_mapping import FOREIGN, Call, fault_of, translate
+from consumer.llm.error_table import Meaning, meaning_of
+from consumer.llm.finish_reasons import ERROR
+from consumer.llm.provider import Provider, address_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.rate_headers import SaidLimits
+from consumer.llm.request_body import body_of, model_on_the_wire, offered, sent_by
+from consumer.llm.transport import http_client
 
-StructuredOutputs: TypeAlias = Literal["json_schema", "json_object", "none"]
-_WEAKER: dict[StructuredOutputs, StructuredOutputs] = {"json_schema": "json_object", "json_object": "none"}
-_MOST_TOKENS = 10_000_000
-"""More than any call takes: a server that says otherwise must not spoil the sums, nor the limits."""
+log = structlog.get_logger(__name__)
+
+_MOST_TRIES = 16
+"""Of one call: a server complains of one thing at a time."""
+_UNAUTHORIZED = 401
+_SHORTEST_SECRET = 8
+"""Headers of the settings may hold secrets, and shorter ones are none: to cut those out would spoil the words."""
+_NO_LIST = frozenset({404, 405, 501})
 _NO_KEY = "none"  # the SDK insists on a key; servers such as Ollama, vLLM and llama.cpp want none
+_OPENAI = "api.openai.com"
+_TOKEN_OF_AN_IDENTITY = "eyJ"  # noqa: S105 - how a token of Microsoft Entra begins, which no API key does
+
+
+class _Refused(Exception):
+    """An error that the provider told, by its status or inside a 200."""
+
+    def __init__(self, said: ProviderError, headers: Mapping[str, str]) -> None:
+        super().__init__(str(said))
+        self.said = said
+        self.headers = headers
 
 
 class OpenAIChatClient:
-    """Asks over the SDK's aiohttp transport, which costs a third less CPU a call than its default one.
+    """Asks one provider.
 
-    The SDK's own retries are off, since admission must see every attempt. What a server turns out not to know
-    (structured outputs, the newer name of the output bound) is remembered and left out from then on.
+    The SDK's own retries are off, since admission must see every attempt. What a model turns out not to know is
+    remembered and left out from then on. A key that is refused is looked for anew, and the call made once more.
     """
 
-    def __init__(
-        self, *, api_key: str | None, base_url: str | None, request_timeout_seconds: float, max_connections: int
-    ) -> None:
-        self._request_timeout_seconds = request_timeout_seconds
-        self._secrets = (api_key,) if api_key else ()
-        self._sdk = openai.AsyncOpenAI(
-            api_key=api_key or _NO_KEY,
-            base_url=base_url,
-            max_retries=0,
-            timeout=openai.Timeout(request_timeout_seconds, connect=min(10.0, request_timeout_seconds)),
-            http_client=openai.DefaultAioHttpClient(
-                follow_redirects=False,  # or the documents would go wherever a server points to
-                headers={"Accept-Encoding": "identity"},
-                event_hooks={"response": [bound_answer]},
-                limits=openai.DEFAULT_CONNECTION_LIMITS.__class__(
-                    max_connections=max_connections, max_keepalive_connections=max_connections
-                ),
-            ),
-        )
-        self._structured_outputs: StructuredOutputs = "json_schema"
-        self._output_bound = "max_completion_tokens" if "api.openai.com" in str(self._sdk.base_url) else "max_tokens"
-        self._output_bound_was_switched = False
-        self._knows_service_tiers = True
+    def __init__(self, *, provider: Provider, max_connections: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._provider = provider
+        self._address = address_of(provider.base_url, azure_api_version=provider.azure_api_version)
+        self._now = now
+        self._capabilities = Capabilities()
         self._said_limits = SaidLimits()
+        self._keys: dict[str, None] = {}
+        self._sdk = self._sdk_of(provider, max_connections=max_connections)
+        newer_first = _OPENAI in str(self._sdk.base_url) or self._address.is_classic_azure
+        names = ("max_completion_tokens", "max_tokens")
+        self._bounds = names if newer_first else names[::-1]
 
     async def ask(self, request: ChatRequest) -> Answer:
         """Put one request. See `ChatClient.ask` for the errors."""
-        while True:
-            known = self._known()
-            call = self._call(request)
-            with self._translated(call):
+        sent: Sent | None = None
+        with self._translated(request):
+            for _ in range(_MOST_TRIES):
+                body, sent = self._prepared(request, may_try=sent is None)
                 try:
-                    async with asyncio.timeout(self._request_timeout_seconds):
-                        return await self._create(request)
-                except openai.BadRequestError as error:
-                    # Another call may have learned it while this one was under way: then only try again.
-                    if known == self._known() and not self._learn_from(_said(error, call)):
-                        raise
+                    answer = await self._answered(request, body)
+                except _Refused as refused:
+                    if self._learns(refused.said, sent):
+                        continue
+                    raise self._fault(refused, request, sent) from None
+                self._note(self._capabilities.worked(sent), sent)
+                return answer
+        raise ProviderUnavailable("the provider complains of something else in the request each time")
 
     async def probe(self) -> list[str]:
-        """List the models that the server offers. See `ChatClient.ask` for the errors."""
-        with self._translated(Call(step="check", model="", secrets=self._secrets)):
-            return [model.id async for model in self._sdk.models.list()]
+        """List the models that the server offers; none where it has no list. See `ChatClient.ask` for the errors."""
+        with self._translated(None):
+            try:
+                response = await self._sent("GET", self._address.models, None, None)
+            except _Refused as refused:
+                if refused.said.status in _NO_LIST and meaning_of(refused.said) is None:
+                    return []
+                raise self._fault(refused, None, None) from None
+        try:
+            body = completion.parse(response.content)
+        except ValueError:
+            body = None
+        listed = body.get("data") if isinstance(body, Mapping) else body
+        if not isinstance(listed, list):
+            raise self._unreadable(response, None)
+        return [str(model["id"]) for model in listed if isinstance(model, Mapping) and model.get("id")]
 
     async def close(self) -> None:
         """Close the connections."""
         await self._sdk.close()
 
-    async def _create(self, request: ChatRequest) -> Answer:
-        sampling = request.sampling
-        parameters: dict[str, Any] = {
-            self._output_bound: sampling.max_output_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "frequency_penalty": sampling.frequency_penalty,
-            "presence_penalty": sampling.presence_penalty,
-            "response_format": self._response_format(request),
-            "service_tier": request.service_tier if self._knows_service_tiers else None,
-        }
-        response = await self._sdk.chat.completions.with_raw_response.create(
-            model=request.model,
-            messages=[{"role": turn.role, "content": turn.content} for turn in self._turns(request)],  # type: ignore[misc]
-            **{name: value for name, value in parameters.items() if value is not None},
+    def _sdk_of(self, provider: Provider, *, max_connections: int) -> openai.AsyncOpenAI:
+        timeout = provider.request_timeout_seconds
+        try:
+            return openai.AsyncOpenAI(
+                api_key=_NO_KEY,
+                base_url=self._address.base_url,
+                default_query=dict(self._address.query),
+                default_headers=dict(provider.headers),
+                max_retries=0,
+                timeout=openai.Timeout(timeout, connect=min(10.0, timeout)),
+                http_client=http_client(max_connections=max_connections),
+            )
+        except (openai.OpenAIError, ValueError, httpx2.InvalidURL) as error:
+            where = f"{provider.address_setting}; HTTPS_PROXY"
+            raise ProviderMisconfigured(
+                f"no client can be built for the provider ({where}): {type(error).__name__}"
+            ) from None
+
+    def _prepared(self, request: ChatRequest, *, may_try: bool) -> tuple[dict[str, Any], Sent]:
+        """The body of the next try; the first one of a call may look whether a lesson still holds."""
+        model, step = model_on_the_wire(request.model), request.step
+        without = self._capabilities.without(model=model, step=step)
+        tries = None
+        if may_try and without:
+            tries = self._capabilities.to_try(offered(request), model=model, step=step, now=self._now())
+            without -= {tries}
+        body = body_of(request, without=without, bounds=self._bounds)
+        return body, sent_by(request, body, without=without, tries=tries)
+
+    def _learns(self, said: ProviderError, sent: Sent) -> bool:
+        """Whether another try is worth while: something was learned now, or meanwhile by another call."""
+        lesson = self._capabilities.learn(said, sent, now=self._now())
+        self._note(lesson, sent)
+        return bool(lesson) or self._capabilities.without(model=sent.model, step=sent.step) != sent.without
+
+    def _note(self, lesson: Lesson | None, sent: Sent) -> None:
+        if lesson:
+            log.warning(
+                "provider.capability_learned",
+                provider=self._provider.name,
+                model=sent.model,
+                task=sent.step,
+                parameter=lesson.parameter,
+                meaning=lesson.meaning,
+            )
+
+    async def _answered(self, request: ChatRequest, body: dict[str, Any]) -> Answer:
+        path = self._address.chat_path(body["model"])
+        response = await self._sent("POST", path, body, request)
+        try:
+            parsed = completion.parse(response.content)
+        except ValueError:
+            raise self._unreadable(response, request) from None
+        said = self._error_inside(parsed, request)
+        if said:
+            raise _Refused(said, response.headers)
+        if completion.is_blocked(parsed):
+            reason = DeadLetterReason.CONTENT_FILTERED
+            raise RecordRejected(
+                reason, "the provider's filter blocked it", step=request.step, model=str(request.model)
+            )
+        answer = completion.answer_of(parsed, limits=self._limits(response.headers, request))
+        if answer is None:
+            raise self._unreadable(response, request)
+        if answer.finish_reason == ERROR:
+            fault = ProviderUnavailable("the provider broke the answer off", limits=answer.limits)
+            fault.usage = answer.usage
+            raise fault
+        return answer
+
+    async def _sent(
+        self, method: str, path: str, body: dict[str, Any] | None, request: ChatRequest | None
+    ) -> httpx2.Response:
+        """Send it, and once more where the key is refused and another one can be had.
+
+        Raises:
+            _Refused: the provider told an error.
+        """
+        key = await self._provider.credentials.key()
+        try:
+            return await self._sent_with(key, method, path, body)
+        except openai.APIStatusError as error:
+            refused = self._refused(error, request)
+        if _is_about_the_key(refused.said):
+            changed = await self._provider.credentials.refresh()
+            newer = await self._provider.credentials.key()
+            if changed or newer != key:
+                try:
+                    return await self._sent_with(newer, method, path, body)
+                except openai.APIStatusError as error:
+                    refused = self._refused(error, request)
+        raise refused
+
+    async def _sent_with(self, key: str | None, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response:
+        options: Any = {"headers": self._key_headers(key)}
+        async with asyncio.timeout(self._provider.request_timeout_seconds):
+            if method == "GET":
+                return await self._sdk.get(path, cast_to=httpx2.Response, options=options)
+            return await self._sdk.post(path, cast_to=httpx2.Response, body=body, options=options)
+
+    def _key_headers(self, key: str | None) -> dict[str, Any]:
+        if key is not None:
+            self._keys[key] = None
+            for old in list(self._keys)[:-3]:
+                del self._keys[old]
+        if any(name.lower() in {"authorization", "api-key"} for name in self._provider.headers):
+            return {}
+        if key and self._address.is_classic_azure and not key.startswith(_TOKEN_OF_AN_IDENTITY):
+            return {"Authorization": openai.Omit(), "api-key": key}
+        return {"Authorization": f"Bearer {key or _NO_KEY}"}
+
+    def _refused(self, error: openai.APIStatusError, request: ChatRequest | None) -> _Refused:
+        call = self._call(request)
+        said = read_error(error.status_code, error.response.content, quoted=call.quoted, secrets=call.secrets)
+        return _Refused(said, error.response.headers)
+
+    def _error_inside(self, parsed: Any, request: ChatRequest) -> ProviderError | None:
+        """The error that came instead of an answer, beside the choices or in the first of them."""
+        choice = completion.first_choice(parsed)
+        inner = choice.get("error")
+        if not inner and choice.get("message"):
+            return None
+        call = self._call(request)
+        body = {"error": inner} if inner else parsed
+        return error_inside(body, quoted=call.quoted, secrets=call.secrets)
+
+    def _fault(self, refused: _Refused, request: ChatRequest | None, sent: Sent | None) -> DocsluiceError:
+        fault = fault_of(
+            refused.said,
+            self._call(request),
+            headers=refused.headers,
+            now=datetime.now(UTC),
+            parameter=complaint(refused.said, sent) if sent else None,
         )
-        return _answer(response.parse(), limits=self._said_limits.read(response.headers))
+        if isinstance(fault, AttemptFailed) and request is not None:
+            fault.limits = self._limits(refused.headers, request)
+        return fault
 
-    def _response_format(self, request: ChatRequest) -> dict[str, Any] | None:
-        match self._structured_outputs:
-            case "json_schema":
-                named = {"name": request.step, "strict": True, "schema": request.schema}
-                return {"type": "json_schema", "json_schema": named}
-            case "json_object":
-                return {"type": "json_object"}
-            case _:
-                return None
+    def _unreadable(self, response: httpx2.Response, request: ChatRequest | None) -> AnswerUnreadable:
+        call = self._call(request)
+        what = completion.what_it_is(response.content, content_type=response.headers.get("content-type", ""))
+        said = read_error(response.status_code, what.encode(errors="replace"), quoted=call.quoted, secrets=call.secrets)
+        begun = "the provider's answer is no chat completion, it is"
+        return AnswerUnreadable(f"{begun} {said.words}", cause=f"{begun} {said.loggable}")
 
-    def _turns(self, request: ChatRequest) -> tuple[Message, ...]:
-        """Where the server cannot enforce the schema, the system message spells it out."""
-        if self._structured_outputs == "json_schema":
-            return request.messages
-        system, *others = request.messages
-        schema = json.dumps(request.schema, ensure_ascii=False)
-        spelt_out = f"{system.content}\nIt must meet this JSON schema, with nothing before or after it: {schema}"
-        return (Message(system.role, spelt_out), *others)
+    def _limits(self, headers: Mapping[str, str], request: ChatRequest) -> dict[str, float]:
+        return self._said_limits.read(headers, model=model_on_the_wire(request.model), now=time.time())
 
-    def _known(self) -> tuple[object, ...]:
-        """What is known of the server."""
-        return (self._structured_outputs, self._output_bound, self._knows_service_tiers)
-
-    def _learn_from(self, error: ProviderError) -> bool:
-        """Whether this 400 taught us something about the server that makes another try worth while."""
-        if self._structured_outputs in _WEAKER and _complains_about(error, "response_format", "json_schema"):
-            self._structured_outputs = _WEAKER[self._structured_outputs]
-            return True
-        if self._knows_service_tiers and _complains_about(error, "service_tier"):
-            self._knows_service_tiers = False
-            return True
-        # Once only: a server may also complain of its size, and then it does so under either name.
-        if not self._output_bound_was_switched and _complains_about(error, self._output_bound):
-            self._output_bound_was_switched = True
-            other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-            self._output_bound = other[self._output_bound]
-            return True
-        return False
-
-    def _call(self, request: ChatRequest) -> Call:
-        quoted = Quoted(turn.content for turn in request.messages)
-        return Call(step=request.step, model=request.model, quoted=quoted, secrets=self._secrets)
+    def _call(self, request: ChatRequest | None) -> Call:
+        """What a fault must name, and what it must not quote. Of the list of models no model can be wrong."""
+        provider = self._provider
+        return Call(
+            step=request.step if request else "check",
+            model=str(request.model) if request else "",
+            quoted=Quoted(turn.content for turn in request.messages) if request else Quoted(),
+            secrets=(*self._keys, *(value for value in provider.headers.values() if len(value) >= _SHORTEST_SECRET)),
+            key_setting=provider.key_setting,
+            address_setting=provider.address_setting,
+            model_setting=provider.model_setting,
+        )
 
     @contextlib.contextmanager
-    def _translated(self, call: Call) -> Iterator[None]:
+    def _translated(self, request: ChatRequest | None) -> Iterator[None]:
         try:
             yield
         except DocsluiceError:
             raise
-        except error_mapping.FOREIGN as error:
-            fault = error_mapping.translate(error, call, now=datetime.now(UTC))
-            if isinstance(error, openai.APIStatusError) and isinstance(fault, AttemptFailed):
-                fault.limits = self._said_limits.read(error.response.headers)
+        except FOREIGN as error:
             # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
-            raise fault from None
+            raise translate(error, self._call(request), now=datetime.now(UTC)) from None
         except Exception as error:  # noqa: BLE001 - what nobody has foreseen is the provider's too, never a document's
             raise ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})") from None
 
 
-def _said(error: openai.APIStatusError, call: Call) -> ProviderError:
-    return read_error(error.status_code, error.response.content, quoted=call.quoted, secrets=call.secrets)
-
-
-def _complains_about(error: ProviderError, *names: str) -> bool:
-    return any(name in (error.param or error.words) for name in names)
-
-
-def _answer(completion: ChatCompletion, *, limits: Mapping[str, float]) -> Answer:
-    """Read defensively: a server that is merely like OpenAI's may leave out anything."""
-    choices = getattr(completion, "choices", None)
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = getattr(choice, "message", None)
-    if message is None:
-        raise ProviderUnavailable("the provider's answer holds no message")
-    content = getattr(message, "content", None)
-    return Answer(
-        # Half an emoji, which a model may well say, could not be sent back to it.
-        text=content.encode("utf-8", errors="replace").decode() if isinstance(content, str) else "",
-        finish_reason=getattr(choice, "finish_reason", None) or "stop",
-        refusal=getattr(message, "refusal", None),
-        usage=_usage(completion),
-        limits=limits,
-    )
-
-
-def _usage(completion: ChatCompletion) -> Usage | None:
-    said = getattr(completion, "usage", None)
-    if not isinstance(getattr(said, "prompt_tokens", None), int):
-        return None
-    read, written = _count(said, "prompt_tokens"), _count(said, "completion_tokens")
-    cached = _count(getattr(said, "prompt_tokens_details", None), "cached_tokens")
-    return Usage(input_tokens=read, output_tokens=written, cached_tokens=min(cached, read))
-
-
-def _count(said: Any, name: str) -> int:
-    number = getattr(said, name, None)
-    return min(max(0, number), _MOST_TOKENS) if isinstance(number, int) else 0
+def _is_about_the_key(said: ProviderError) -> bool:
+    return said.status == _UNAUTHORIZED or meaning_of(said) is Meaning.BAD_KEY

@@ -106,12 +106,12 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
     broken = _of_kind(error, AnswerBroken)
     if broken is not None:
         return AnswerUnreadable(f"the provider's answer broke off: {broken}")
+    if _of_kind(error, httpx2.DecodingError) is not None:
+        return AnswerUnreadable("the provider's answer cannot be decompressed")
     match error:
-        case TimeoutError():
-            return CallTimedOut("no answer within the request timeout")
         case openai.APITimeoutError() if isinstance(error.__cause__, httpx2.ConnectTimeout):
             return ProviderUnavailable(f"no connection to the provider ({_why_broken(error)})")
-        case openai.APITimeoutError():
+        case TimeoutError() | openai.APITimeoutError():
             return CallTimedOut("no answer within the request timeout")
         case openai.APIStatusError():
             said = read_error(error.status_code, error.response.content, quoted=call.quoted, secrets=call.secrets)

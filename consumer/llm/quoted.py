@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 _MOST_CHARACTERS = 1200
 """No provider needs more to say what is wrong; whatever echoes a whole request stands behind it."""
@@ -27,8 +28,15 @@ class Quoted:
     """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._wholes = [_flat(text) for text in texts]
-        self._all = "\0".join(self._wholes)
+        self._texts = tuple(texts)
+
+    @cached_property
+    def _wholes(self) -> list[str]:
+        return [_flat(text) for text in self._texts]
+
+    @cached_property
+    def _all(self) -> str:
+        return "\0".join(self._wholes)
 
     def cut_from(self, words: str, *, run: int) -> str:
         """The words without runs of at least `run` letters and digits that stand in the request.

@@ -1,48 +1,66 @@
-"""What a provider says of its limits in the `x-ratelimit-*` headers of an answer."""
+"""What a provider says of its limits in the headers of an answer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
-_SUFFIXES = {
+_NAMES = {
     "requests": "requests",
     "tokens": "tokens",
     "input-tokens": "input_tokens",
     "output-tokens": "output_tokens",
 }
+_SPELLINGS = (
+    ("x-ratelimit-limit-{}", "x-ratelimit-remaining-{}", "x-ratelimit-reset-{}"),
+    ("anthropic-ratelimit-{}-limit", "anthropic-ratelimit-{}-remaining", "anthropic-ratelimit-{}-reset"),
+)
+_OF_A_MINUTE = {
+    "x-ratelimit-limit-requests-minute": "requests",
+    "x-ratelimit-limit-req-minute": "requests",
+    "x-ratelimit-limit-tokens-minute": "tokens",
+}
+"""Cerebras and Mistral name the time in the header, so these are believed as they are."""
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LONGEST_DURATION = 32
 _TOLERANCE = 0.25
 """Providers round what is left down, and the time until it is back to milliseconds."""
+_MOST_MODELS = 1000
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
+"""A number above is no duration but a moment."""
 
 
 class SaidLimits:
-    """Reads limits a minute, and remembers which of the numbers turned out to be one.
+    """Reads limits a minute of each model, and remembers which of the numbers turned out to be one.
 
     The header does not say of which time the limit is: some providers send that of a day. But limit, remaining and
     reset together tell how fast it comes back, and only one that comes back in a minute is believed.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, float] = {}
+        self._known: dict[tuple[str, str], float] = {}
 
-    def read(self, headers: Mapping[str, str]) -> dict[str, float]:
-        """By the quota's name, what is allowed a minute, as far as it is said and believed."""
+    def read(self, headers: Mapping[str, str], *, model: str = "", now: float = 0.0) -> dict[str, float]:
+        """By the quota's name, what is allowed a minute, as far as it is said and believed. `now` is the Unix time."""
         said = {}
-        for suffix, name in _SUFFIXES.items():
-            limit = _number(headers.get(f"x-ratelimit-limit-{suffix}"))
-            if limit is None or limit < 1:
-                continue
-            remaining = _number(headers.get(f"x-ratelimit-remaining-{suffix}"))
-            if self._known.get(name) != limit and _is_of_a_minute(
-                limit, remaining, duration_seconds(headers.get(f"x-ratelimit-reset-{suffix}"))
-            ):
-                self._known[name] = limit
-            if self._known.get(name) == limit:
+        for name, limit, remaining, reset in _told(headers):
+            key = (model, name)
+            if self._known.get(key) != limit and _is_of_a_minute(limit, remaining, _until(reset, now)):
+                self._know(key, limit)
+            if self._known.get(key) == limit:
                 said[name] = limit
+        for header, name in _OF_A_MINUTE.items():
+            limit_a_minute = _number(headers.get(header))
+            if limit_a_minute is not None and limit_a_minute >= 1:
+                said[name] = limit_a_minute
         return said
+
+    def _know(self, key: tuple[str, str], limit: float) -> None:
+        if len(self._known) >= _MOST_MODELS:
+            self._known.clear()
+        self._known[key] = limit
 
 
 def duration_seconds(text: str | None) -> float | None:
@@ -56,6 +74,31 @@ def duration_seconds(text: str | None) -> float | None:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+
+
+def _told(headers: Mapping[str, str]) -> Iterator[tuple[str, float, float | None, str | None]]:
+    for limits, remaining, reset in _SPELLINGS:
+        for suffix, name in _NAMES.items():
+            limit = _number(headers.get(limits.format(suffix)))
+            if limit is not None and limit >= 1:
+                left = _number(headers.get(remaining.format(suffix)))
+                yield name, limit, left, headers.get(reset.format(suffix))
+
+
+def _until(reset: str | None, now: float) -> float | None:
+    """Seconds until a limit is whole again, told as a duration, as a moment since 1970, or as a date."""
+    seconds = duration_seconds(reset)
+    if seconds is None:
+        try:
+            moment = datetime.fromisoformat((reset or "").strip()[:_LONGEST_DURATION])
+            seconds = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    elif seconds >= _EPOCH_MILLISECONDS:
+        seconds = seconds / 1000.0 - now
+    elif seconds >= _EPOCH_SECONDS:
+        seconds -= now
+    return max(0.0, seconds)
 
 
 def _is_of_a_minute(limit: float, remaining: float | None, reset_seconds: float | None) -> bool:

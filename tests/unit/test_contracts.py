@@ -46,7 +46,7 @@ def _result(**changes: Any) -> DocumentResult:
         "document_id": "doc-1",
         "outputs": {"summary": "Tóm tắt.", "category": "tech", "keywords": ["a", "b"], "own": {"score": 0.5}},
         "models": {"summary": "gpt-4o-mini", "category": "gpt-4o-mini", "keywords": "gpt-4o-mini", "own": "m"},
-        "usage": Usage(input_tokens=1200, output_tokens=150, cached_tokens=1024),
+        "usage": Usage(input_tokens=1200, output_tokens=150, cached_tokens=1024, reasoning_tokens=100),
         "cost_usd": Decimal("0.000193"),
         "attempts": 4,
         "started_at": MOMENT,
@@ -200,5 +200,6 @@ def test_an_excerpt_is_a_hundred_characters() -> None:
 
 def test_usage_adds_up() -> None:
     """Tokens of all attempts together."""
-    total = Usage(input_tokens=1, output_tokens=2, cached_tokens=3) + Usage(input_tokens=10, output_tokens=20)
-    assert total == Usage(input_tokens=11, output_tokens=22, cached_tokens=3)
+    first = Usage(input_tokens=1, output_tokens=2, cached_tokens=3, reasoning_tokens=1)
+    total = first + Usage(input_tokens=10, output_tokens=20, reasoning_tokens=4)
+    assert total == Usage(input_tokens=11, output_tokens=22, cached_tokens=3, reasoning_tokens=5)

@@ -17,7 +17,7 @@ EXAMPLES = [
     {"document": " A chip. \n", "answers": {"summary": ["Chips.", "Đẹp."], "category": "tech"}},
     {"document": "A tree.", "answers": {"category": "other"}},
 ]
-SAMPLING = {
+SAMPLING: dict[str, Any] = {
     "temperature": 0.2,
     "top_p": 0.9,
     "frequency_penalty": 0.1,

@@ -1,0 +1,249 @@
+"""What a server turns out not to know, and how it is asked without it.
+
+A lesson is learned from one refusal: from a complaint that a part of the request is not supported, never from one
+about its size. It holds for a model, or for a model's step where it is about the schema. After an hour one call
+tries the fuller form again. Pure: time is passed in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from consumer.llm.error_body import ProviderError
+
+OUTPUT_BOUNDS = ("max_tokens", "max_completion_tokens")
+SYSTEM_ROLE, STRICT, RESPONSE_FORMAT = "system role", "strict", "response_format"
+NO_JSON_SCHEMA, NO_JSON_OBJECT = "response_format json_schema", "response_format json_object"
+KEYWORDS = (
+    *("minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern", "format", "minimum", "maximum"),
+    *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minProperties", "maxProperties", "patternProperties"),
+    *("additionalProperties", "default", "title", "description", "examples", "const", "contains", "$schema"),
+)
+"""Keywords of JSON schema that a schema can do without: our own reading of the answer checks them anyway."""
+
+_SPEAKS_OF_PARAMETERS = frozenset({400, 404, 415, 422, 501})
+_FORGET_SECONDS = 3600.0
+_CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
+_UNSUPPORTED = re.compile(
+    r"unsupported|not (?:currently |yet )?supported|(?:doesn'?t|does not|do not|cannot|not) support|no support"
+    r"|un(?:known|recogni[sz]ed|expected)|not (?:permitted|allowed|accepted|recogni[sz]ed)"
+    r"|not (?:enabled|implemented|available)"
+    r"|extra (?:inputs|fields?|parameters?|properties)|extraneous|(?:does not|doesn'?t|not) accept|is deprecated"
+    r"|only the default|may only be set|cannot (?:both )?be (?:specified|used|set|combined)|no such (?:field|parameter)"
+    r"|not a valid (?:field|parameter|argument)|invalid (?:parameter|argument|field)|cannot find field|missing field"
+    r"|only [^;.]{0,40}roles|roles must alternate"
+)
+_OF_A_SIZE = re.compile(
+    r"too (?:large|small|high|low|big|long|short|many|few)|at (?:most|least)|out of range|range of|exceeds?\b"
+    r"|(?:greater|less|more|larger|smaller) than|between \S+ and|[<>]="
+    r"|must be (?:in|within|positive|a number|an integer)"
+)
+_MISSING = re.compile(r"\b(?:missing|required|must (?:be provided|include|specify|be set))\b")
+_OF_THE_FORMAT = re.compile(
+    r"response[_ ]format|json[_ ]?schema|json[_ ]object|structured[_ ]outputs?|json mode|guided|constrained"
+)
+_OF_THE_SYSTEM_ROLE = re.compile(
+    r"(?:system|developer)['\"`]? (?:role|message|prompt|instruction)|(?:does not|doesn't) support ['\"`]?system\b"
+    r"|only [^;.]{0,40}roles|roles must alternate|messages?[\[.]\d+\]?\.role"
+)
+_MEANINGS = {
+    SYSTEM_ROLE: "the system turn is put before the first user turn",
+    STRICT: "the schema is sent without strict mode",
+    NO_JSON_SCHEMA: "the schema is spelled out in the prompt, and JSON is asked for",
+    NO_JSON_OBJECT: "the schema is spelled out in the prompt, and no format is asked for",
+    **dict.fromkeys(OUTPUT_BOUNDS, "the bound on the answer goes by its other name, or is left out"),
+}
+_IN_MARKS = "['\"`“”]"
+_PLAIN_WORD = re.compile(r"[a-z]+")
+
+Knowledge: TypeAlias = frozenset[str]
+"""The names of what is left out of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One thing learned, for the log."""
+
+    parameter: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What one call has sent that its server might not know."""
+
+    model: str
+    step: str
+    without: Knowledge
+    tries: str | None = None
+    """What is known to be left out, and was sent all the same, to find out whether that still holds."""
+    parameters: Collection[str] = ()
+    keywords: Collection[str] = ()
+    has_system: bool = True
+
+
+@dataclass(slots=True)
+class Capabilities:
+    """What is known of each model of one provider.
+
+    `forget_seconds` is how long a lesson holds before one call tries without it.
+    """
+
+    forget_seconds: float = _FORGET_SECONDS
+    _until: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    """By model, step (or none) and name: until when it is taken for granted."""
+
+    def without(self, *, model: str, step: str) -> Knowledge:
+        """What is to be left out of a call."""
+        return frozenset(name for _, name in self._of(model, step))
+
+    def to_try(self, offered: Collection[str], *, model: str, step: str, now: float) -> str | None:
+        """What this call, and no other for another while, is to send again although it was once refused.
+
+        `offered` is all that the call has to send.
+        """
+        for key, name in self._of(model, step):
+            if self._until[key] <= now and name in offered:
+                self._until[key] = now + self.forget_seconds
+                return name
+        return None
+
+    def worked(self, sent: Sent) -> Lesson | None:
+        """A call was answered. What it tried is known after all."""
+        if sent.tries is None or not self._forget(sent, sent.tries):
+            return None
+        return Lesson(sent.tries, "is sent again, for the model takes it now")
+
+    def learn(self, error: ProviderError, sent: Sent, *, now: float) -> Lesson | None:
+        """What a refusal teaches; None where it teaches nothing that was not known."""
+        forgotten = self._missed(error, sent)
+        if forgotten:
+            return Lesson(forgotten, "is sent again, for the model asks for it")
+        name = complaint(error, sent)
+        if name is None:
+            return None
+        key = (sent.model, sent.step if _is_of_the_schema(name) else "", name)
+        is_new = key not in self._until
+        self._until[key] = now + self.forget_seconds
+        return Lesson(name, _meaning(name)) if is_new else None
+
+    def _of(self, model: str, step: str) -> Iterator[tuple[tuple[str, str, str], str]]:
+        for key in tuple(self._until):
+            if key[0] == model and key[1] in {"", step}:
+                yield key, key[2]
+
+    def _missed(self, error: ProviderError, sent: Sent) -> str | None:
+        """What the server asks for, and was not sent because of a lesson."""
+        said = f"{error.param} {error.words}".lower()
+        if error.status not in _SPEAKS_OF_PARAMETERS or not _MISSING.search(said):
+            return None
+        for name in sorted(sent.without - {NO_JSON_SCHEMA, NO_JSON_OBJECT}):
+            if _names(name, said) and self._forget(sent, name):
+                return name
+        return None
+
+    def _forget(self, sent: Sent, name: str) -> bool:
+        keys = [key for key, known in self._of(sent.model, sent.step) if known == name]
+        for key in keys:
+            del self._until[key]
+        return bool(keys)
+
+
+def complaint(error: ProviderError, sent: Sent) -> str | None:
+    """What a refusal says the model does not know; None where it is about something else."""
+    words = error.words.lower()
+    if error.status not in _SPEAKS_OF_PARAMETERS or not (error.codes & _CODES or _UNSUPPORTED.search(words)):
+        return None
+    about = f"{error.param.lower()} {words}"
+    keyword = next((word for word in sent.keywords if _names_keyword(word, error)), None)
+    if keyword:
+        return keyword
+    named = _first_named(error.param.lower(), sent) or _first_named(words, sent)
+    if _is_of_a_size(error, named):
+        return None
+    if sent.has_system and SYSTEM_ROLE not in sent.without and _OF_THE_SYSTEM_ROLE.search(about):
+        return SYSTEM_ROLE
+    if named and named != RESPONSE_FORMAT:
+        return named
+    is_of_the_format = RESPONSE_FORMAT in sent.parameters and (named or _OF_THE_FORMAT.search(about))
+    return _weaker(about, sent) if is_of_the_format else None
+
+
+def _is_of_a_size(error: ProviderError, named: str | None) -> bool:
+    """Whether it is about how large a value is. A code may say otherwise, but not of the bound on the answer."""
+    words = error.words.lower()
+    if not _OF_A_SIZE.search(words):
+        return False
+    return named in OUTPUT_BOUNDS or not (error.codes & _CODES or "only the default" in words)
+
+
+def without_keywords(schema: Any, left_out: Collection[str]) -> Any:
+    """A schema without these keywords, at whatever depth; names of properties are no keywords."""
+    if not left_out:
+        return schema
+    if isinstance(schema, list):
+        return [without_keywords(item, left_out) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    kept = {}
+    for name, value in schema.items():
+        if name in {"properties", "$defs", "definitions"} and isinstance(value, Mapping):
+            kept[name] = {inner: without_keywords(part, left_out) for inner, part in value.items()}
+        elif name not in left_out:
+            kept[name] = (
+                value if name in {"enum", "const", "default", "examples"} else without_keywords(value, left_out)
+            )
+    return kept
+
+
+def keywords_in(schema: Any) -> frozenset[str]:
+    """Those keywords of a schema that it can do without."""
+    return frozenset(word for word in KEYWORDS if without_keywords(schema, {word}) != schema)
+
+
+def _weaker(about: str, sent: Sent) -> str | None:
+    """The next grade down of structured outputs; first without `strict`, where it is that which is named."""
+    if STRICT not in sent.without and _names(STRICT, about) and NO_JSON_SCHEMA not in sent.without:
+        return STRICT
+    if NO_JSON_SCHEMA not in sent.without:
+        return NO_JSON_SCHEMA
+    return None if NO_JSON_OBJECT in sent.without else NO_JSON_OBJECT
+
+
+def _first_named(said: str, sent: Sent) -> str | None:
+    """The parameter that is named first: behind it may be what to use instead."""
+    found: list[tuple[int, str]] = []
+    for name in sent.parameters:
+        place = re.search(rf"(?<![\w-]){re.escape(name.lower())}(?![\w-])", said)
+        if place:
+            found.append((place.start(), name))
+    return min(found)[1] if found else None
+
+
+def _names(name: str, said: str) -> bool:
+    return bool(re.search(rf"(?<![\w-]){re.escape(name.split(maxsplit=1)[0].lower())}(?![\w-])", said))
+
+
+def _names_keyword(word: str, error: ProviderError) -> bool:
+    """Whether a keyword is named, also in snake case; an ordinary English word only in quotation marks."""
+    said = f"{error.param} {error.words}"
+    snake = re.sub(r"([A-Z])", r"_\1", word).lower()
+    for spelling in {word, snake}:
+        plain = _PLAIN_WORD.fullmatch(spelling)
+        before, after = (_IN_MARKS, _IN_MARKS) if plain else (r"(?<![\w$])", r"(?!\w)")
+        if re.search(f"{before}{re.escape(spelling)}{after}", said):
+            return True
+    return False
+
+
+def _is_of_the_schema(name: str) -> bool:
+    return name in KEYWORDS or name in {NO_JSON_SCHEMA, NO_JSON_OBJECT}
+
+
+def _meaning(name: str) -> str:
+    if name in KEYWORDS:
+        return "the schema is sent without this keyword, and the answer is checked against it all the same"
+    return _MEANINGS.get(name, "it is left out of the calls to this model")

@@ -1,0 +1,136 @@
+"""Reads a chat completion, as far as a server that is merely like OpenAI's has filled it in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from consumer.llm.chat import Answer
+from consumer.llm.error_body import html_title
+from consumer.llm.finish_reasons import CONTENT_FILTER, finish_reason
+from consumer.llm.usage import stated_cost_usd, usage_of
+
+_SHOWN_CHARACTERS, _SHOWN_KEYS = 200, 12
+_THOUGHTS = frozenset({"thinking", "reasoning", "redacted_thinking", "reasoning_text"})
+
+
+def parse(body: bytes) -> Any:
+    """The JSON of a body.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def answer_of(body: Any, *, limits: Mapping[str, float]) -> Answer | None:
+    """The answer that a completion holds; None where it holds none."""
+    choice = first_choice(body)
+    message = choice.get("message")
+    if not isinstance(message, Mapping):
+        message = {"content": choice["text"]} if isinstance(choice.get("text"), str) else None
+    if message is None:
+        return None
+    told = body.get("usage")
+    content = message.get("content")
+    text = _text(content) or _arguments(message)
+    ended = finish_reason(choice.get("finish_reason") or choice.get("stop_reason"))
+    if not text and _is_filtered(choice, body):
+        ended = CONTENT_FILTER
+    return Answer(
+        # Half an emoji, which a model may well say, could not be sent back to it.
+        text=text.encode("utf-8", errors="replace").decode(),
+        finish_reason=ended,
+        refusal=_refusal(message, content),
+        usage=usage_of(told),
+        stated_cost_usd=stated_cost_usd(told),
+        limits=limits,
+    )
+
+
+def first_choice(body: Any) -> Mapping[str, Any]:
+    """The one that is read; empty where there is none."""
+    choices = body.get("choices") if isinstance(body, Mapping) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice if isinstance(choice, Mapping) else {}
+
+
+def is_blocked(body: Any) -> bool:
+    """Whether the provider has answered with the verdict of its filter and with nothing else (Gemini)."""
+    feedback = (body.get("promptFeedback") or body.get("prompt_feedback")) if isinstance(body, Mapping) else None
+    return isinstance(feedback, Mapping) and bool(feedback.get("blockReason") or feedback.get("block_reason"))
+
+
+def what_it_is(body: bytes, *, content_type: str) -> str:
+    """What came instead of a completion, in a few words that may still quote the request."""
+    kind = content_type.partition(";")[0].strip()[:_SHOWN_CHARACTERS] or "no content type"
+    if not body.strip():
+        return f"an empty body ({kind})"
+    try:
+        parsed = parse(body)
+    except ValueError:
+        text = body[: 64 * 1024].decode("utf-8", errors="replace")
+        title = html_title(text)
+        shown = f"a web page with the title “{title}”" if title else " ".join(text.split())[:_SHOWN_CHARACTERS]
+        return f"no JSON ({kind}): {shown}"
+    if isinstance(parsed, Mapping):
+        keys = ", ".join(str(key)[:_SHOWN_CHARACTERS] for key in list(parsed)[:_SHOWN_KEYS])
+        return f"JSON without a message ({kind}), its keys are: {keys or 'none'}"
+    return f"JSON that is no object ({kind}): {type(parsed).__name__}"
+
+
+def _text(content: Any) -> str:
+    """Text as it is, the text of its parts without thoughts, or JSON that was parsed already."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Mapping):
+        return json.dumps(content, ensure_ascii=False) if "type" not in content else _of_part(content)
+    return "".join(map(_of_part, content)) if isinstance(content, list) else ""
+
+
+def _of_part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, Mapping) or part.get("type") in _THOUGHTS or part.get("thought") is True:
+        return ""
+    text = part.get("text")
+    if isinstance(text, Mapping):
+        text = text.get("value")
+    return text if isinstance(text, str) else ""
+
+
+def _arguments(message: Mapping[str, Any]) -> str:
+    """The answer of a server that turns a schema into a tool: the arguments of the first call."""
+    calls = message.get("tool_calls")
+    called: Iterable[Any] = calls if isinstance(calls, list) else ()
+    functions = [call.get("function") for call in called if isinstance(call, Mapping)]
+    for function in (*functions, message.get("function_call")):
+        arguments = function.get("arguments") if isinstance(function, Mapping) else None
+        if isinstance(arguments, Mapping):
+            return json.dumps(arguments, ensure_ascii=False)
+        if isinstance(arguments, str) and arguments.strip():
+            return arguments
+    return ""
+
+
+def _refusal(message: Mapping[str, Any], content: Any) -> str | None:
+    parts = content if isinstance(content, list) else ()
+    told = [message.get("refusal"), *(part.get("refusal") for part in parts if isinstance(part, Mapping))]
+    return next((refusal for refusal in told if isinstance(refusal, str) and refusal), None)
+
+
+def _is_filtered(choice: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    """Whether Azure's filter says so beside the message."""
+    prompts = body.get("prompt_filter_results")
+    results = [choice, *(prompts if isinstance(prompts, list) else ())]
+    verdicts = [result.get("content_filter_results") for result in results if isinstance(result, Mapping)]
+    return any(
+        isinstance(verdict, Mapping) and verdict.get("filtered") is True
+        for found in verdicts
+        if isinstance(found, Mapping)
+        for verdict in found.values()
+    )

@@ -1,0 +1,40 @@
+"""Why an answer ended, in the spellings of all servers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+STOP: Final = "stop"
+LENGTH: Final = "length"
+CONTENT_FILTER: Final = "content_filter"
+ERROR: Final = "error"
+
+_LONGEST = 60
+_MEANINGS = {
+    STOP: "stop stopped eos eos_token end_turn stop_sequence stop_token complete completed end done normal finish "
+    "finished finish_reason_stop tool_calls tool_use function_call unspecified null none",
+    LENGTH: "length max_tokens max_length model_length max_output_tokens max_completion_tokens max_new_tokens "
+    "token_limit length_limit model_context_window_exceeded context_length_exceeded truncated incomplete",
+    CONTENT_FILTER: "content_filter content_filtered contentfilter safety recitation blocklist prohibited_content spii "
+    "image_safety sensitive moderation guardrail_intervened refusal blocked error_toxic content_policy flagged",
+    ERROR: "error insufficient_system_resource abort aborted cancelled canceled network_error timeout failed "
+    "overloaded server_error unknown_error engine_overloaded malformed_function_call unexpected_tool_call "
+    "repetition_truncation error_limit",
+}
+_KNOWN = {word: meaning for meaning, words in _MEANINGS.items() for word in words.split()}
+_BETWEEN = re.compile(r"[\s:;,|/.]+")
+
+
+def finish_reason(told: Any) -> str:
+    """One of ours where it is known, else as it was told: an unknown one counts as a stop.
+
+    A name in front of it (`FinishReason.SAFETY`) and words behind it (`content_filter: SPII`) are passed over.
+    """
+    if not isinstance(told, str) or not told.strip():
+        return STOP
+    plain = told.strip().lower().replace("-", "_")
+    for word in (plain, *_BETWEEN.split(plain)):
+        if word.removeprefix("finish_reason_") in _KNOWN:
+            return _KNOWN[word.removeprefix("finish_reason_")]
+    return told.strip()[:_LONGEST]
