@@ -2,11 +2,11 @@
 
 import pytest
 
-from deploy.local.rehearsal.faults import Fault, UnknownFaultError, drawn_fault, fault_named, marked_fault
+from deploy.local.rehearsal.faults import Fault, Trouble, UnknownFaultError, drawn_fault, fault_named, marked_fault
 from deploy.local.rehearsal.settings import RehearsalSettings
 
 
-def _fates(text: str, calls: int) -> list[Fault | None]:
+def _fates(text: str, calls: int) -> list[Trouble | None]:
     return [marked_fault(text, call_number=number) for number in range(1, calls + 1)]
 
 
@@ -56,7 +56,7 @@ def test_text_without_a_marker_is_left_alone() -> None:
 
 def test_rates_divide_the_calls() -> None:
     """Each rate is a share of all calls, and the rest passes."""
-    rates = {Fault.RATE_LIMITED: 0.25, Fault.HANG: 0.25}
+    rates: dict[Trouble, float] = {Fault.RATE_LIMITED: 0.25, Fault.HANG: 0.25}
     drawn = [drawn_fault(rates, quantile=quantile) for quantile in (0.1, 0.3, 0.6, 0.9)]
     assert drawn == [Fault.RATE_LIMITED, Fault.HANG, None, None]
 

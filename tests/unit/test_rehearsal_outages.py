@@ -8,7 +8,7 @@ import json
 import pytest
 
 from deploy.local.rehearsal.chat import read_call
-from deploy.local.rehearsal.faults import Fault
+from deploy.local.rehearsal.faults import Fault, Trouble
 from deploy.local.rehearsal.judge import Judge
 from deploy.local.rehearsal.outages import Outages
 from deploy.local.rehearsal.settings import RehearsalSettings
@@ -19,7 +19,7 @@ def _outages() -> tuple[Outages, Judge]:
     return Outages(judge=judge), judge
 
 
-def _fault(judge: Judge, model: str) -> Fault | None:
+def _fault(judge: Judge, model: str) -> Trouble | None:
     body = {"model": model, "messages": [{"role": "user", "content": "A document."}]}
     return judge.decide(read_call(json.dumps(body).encode()), now=0).fault
 

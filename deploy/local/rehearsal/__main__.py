@@ -4,16 +4,22 @@ import argparse
 import asyncio
 import signal
 
-from deploy.local.rehearsal.faults import Fault, UnknownFaultError, fault_named
+from deploy.local.rehearsal.characters.loading import all_characters, load_character
+from deploy.local.rehearsal.faults import Fault, fault_named
 from deploy.local.rehearsal.limits import Limited
 from deploy.local.rehearsal.provider import rehearsal_provider
 from deploy.local.rehearsal.settings import RehearsalSettings
+
+_LIST = "list"
 
 
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM."""
     parser = rehearsal_parser()
     arguments = parser.parse_args()
+    if arguments.character == _LIST:
+        print("\n".join(f"{each.name:<12}{each.summary}" for each in all_characters()))
+        return
     try:
         settings = settings_of(arguments)
     except ValueError as problem:
@@ -25,8 +31,9 @@ def settings_of(arguments: argparse.Namespace) -> RehearsalSettings:
     """What the command line asks for.
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of its range, or no fault or character has this name.
     """
+    character = load_character(arguments.character) if arguments.character else None
     return RehearsalSettings(
         seed=arguments.seed,
         median_seconds=arguments.median_seconds,
@@ -41,12 +48,13 @@ def settings_of(arguments: argparse.Namespace) -> RehearsalSettings:
         reserved_output_tokens=arguments.reserved_output_tokens,
         slow_past=arguments.slow_past,
         slow_power=arguments.slow_power,
-        fault_rates=dict(arguments.fault_rate),
+        fault_rates={fault_named(name, character): share for name, share in arguments.fault_rate},
         context_tokens=arguments.context_tokens,
         models=tuple(arguments.model),
         api_key=arguments.api_key,
         json_schema=not arguments.without_json_schema,
         json_object=not arguments.without_json_object,
+        character=character,
     )
 
 
@@ -55,7 +63,8 @@ async def _serve(settings: RehearsalSettings, *, host: str, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with rehearsal_provider(settings, host=host, port=port) as provider:
-        print(f"rehearsal provider ready: {provider.base_url}", flush=True)
+        played = f", as {settings.character.title}" if settings.character else ""
+        print(f"rehearsal provider ready: {provider.base_url}{played}", flush=True)
         await ended.wait()
 
 
@@ -65,10 +74,14 @@ def rehearsal_parser() -> argparse.ArgumentParser:
         prog="python -m deploy.local.rehearsal",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="An OpenAI-compatible provider to rehearse with: seeded latency, enforced limits, faults.",
-        epilog=f"Faults: {', '.join(Fault)}. A document can ask for one itself: [[rehearse:500x2]].",
+        epilog=f"Faults: {', '.join(Fault)}, or a kind of error of the character. "
+        "A document can ask for one itself: [[rehearse:500x2]].",
     )
     defaults = RehearsalSettings()
     parser.add_argument("--host", default="127.0.0.1", help="where to listen")
+    parser.add_argument(
+        "--character", metavar="NAME", help=f"answer as this provider does; {_LIST} shows which there are"
+    )
     parser.add_argument("--port", type=int, default=8081, help="where to listen")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="same seed, same latencies and faults")
     parser.add_argument("--median-seconds", type=float, default=defaults.median_seconds, help="median latency")
@@ -108,12 +121,9 @@ def _add_limits(parser: argparse.ArgumentParser, defaults: RehearsalSettings) ->
     )
 
 
-def _fault_rate(argument: str) -> tuple[Fault, float]:
+def _fault_rate(argument: str) -> tuple[str, float]:
     name, _, share = argument.partition("=")
-    try:
-        return fault_named(name), float(share)
-    except UnknownFaultError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from problem
+    return name, float(share)
 
 
 if __name__ == "__main__":

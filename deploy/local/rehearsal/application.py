@@ -5,7 +5,8 @@ The back door:
     GET    /rehearsal/counts  how many calls there were and how they ended: cheap, for whoever looks on
     DELETE /rehearsal/calls   empties the log
     POST   /rehearsal/faults  {"outage": "503", "seconds": 5, "model": "m", "rates": {"429": 0.1}}; every key may be
-                              left out. An outage meets all calls, or those of one model, for so many seconds or until
+                              left out. A kind of error of the character (daily_quota, …) is a fault, too.
+                              An outage meets all calls, or those of one model, for so many seconds or until
                               it is ended; null ends it. "refused" closes the listening port itself and needs seconds,
                               since nobody could ask for it to be opened again.
     DELETE /rehearsal/faults  ends all outages and restores the rates the provider was started with
@@ -18,7 +19,9 @@ import asyncio
 import json
 import socket
 import struct
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -29,12 +32,14 @@ from deploy.local.rehearsal.faults import Fault, UnknownFaultError
 from deploy.local.rehearsal.judge import Judge, Verdict
 from deploy.local.rehearsal.limits import Limited
 from deploy.local.rehearsal.outages import Outages
+from deploy.local.rehearsal.player import Player
 from deploy.local.rehearsal.replies import Reply
 from deploy.local.rehearsal.settings import RehearsalSettings
 
 JUDGE = web.AppKey("JUDGE", Judge)
 CALL_LOG = web.AppKey("CALL_LOG", CallLog)
 OUTAGES = web.AppKey("OUTAGES", Outages)
+PLAYER = web.AppKey[Player | None]("PLAYER")
 
 _LARGEST_BODY_BYTES = 64 * 2**20
 _HANG_SECONDS = 24 * 3600.0
@@ -54,8 +59,10 @@ def rehearsal_app(settings: RehearsalSettings) -> web.Application:
     app[CALL_LOG] = CallLog()
     app[CALL_LOG].note_limits(judge.limits.per_minute)
     app[OUTAGES] = Outages(judge=judge)
-    app.router.add_post("/v1/chat/completions", _chat_completions)
-    app.router.add_get("/v1/models", _models)
+    app[PLAYER] = Player(character=settings.character) if settings.character else None
+    for path in _api_paths(settings):
+        app.router.add_post(f"{path}/chat/completions", _chat_completions)
+        app.router.add_get(f"{path}/models", _models)
     app.router.add_get("/health", _health)
     app.router.add_get("/rehearsal/calls", _show_calls)
     app.router.add_get("/rehearsal/counts", _show_counts)
@@ -64,21 +71,32 @@ def rehearsal_app(settings: RehearsalSettings) -> web.Application:
     app.router.add_delete("/rehearsal/faults", _clear_faults)
     app.router.add_post("/rehearsal/limits", _set_limits)
     app.router.add_delete("/rehearsal/holds", _let_go)
+    if settings.character:
+        app.router.add_post("/{path:.*}", _bad_path)
     return app
+
+
+def _api_paths(settings: RehearsalSettings) -> set[str]:
+    """`/v1`, and the path that the character really has, so that only the host of its address needs a change."""
+    if settings.character is None:
+        return {"/v1"}
+    recipe = settings.character.recipe
+    real = urlsplit(recipe.base_url).path.rstrip("/")
+    return {"/v1", real, *({"/openai/deployments/{deployment}"} if recipe.azure else ())}
 
 
 async def _chat_completions(request: web.Request) -> web.Response:
     judge = request.app[JUDGE]
     loop = asyncio.get_running_loop()
     with request.app[CALL_LOG].under_way() as logged:
-        if not judge.knows_key(request.headers.get("Authorization")):
-            return _respond(replies.bad_key(), judge, logged)
+        if not judge.knows_key(_authorization(request)):
+            return _respond(request.app, replies.bad_key(), logged)
         try:
             call = read_call(await request.read())
             logged.model, logged.task, logged.document = call.model, call.task, call.document_hash
             verdict = judge.decide(call, now=loop.time(), in_flight=logged.in_flight)
         except (UnreadableRequestError, UnknownFaultError) as problem:
-            return _respond(replies.error(400, str(problem)), judge, logged)
+            return _respond(request.app, replies.error(400, str(problem)), logged)
         _write_down(verdict, logged)
         if verdict.reply is None:
             return await _leave_unanswered(request, verdict)
@@ -87,7 +105,7 @@ async def _chat_completions(request: web.Request) -> web.Response:
         if verdict.latency_seconds:
             await asyncio.sleep(verdict.latency_seconds)
         judge.settle(verdict, now=loop.time())
-        return _respond(verdict.reply, judge, logged)
+        return _respond(request.app, verdict.reply, logged)
 
 
 async def _leave_unanswered(request: web.Request, verdict: Verdict) -> web.Response:
@@ -114,12 +132,34 @@ def _write_down(verdict: Verdict, logged: Call) -> None:
         logged.cached_tokens = verdict.usage.cached_tokens
 
 
-def _respond(reply: Reply, judge: Judge, logged: Call) -> web.Response:
+def _respond(app: web.Application, reply: Reply, logged: Call) -> web.Response:
+    judge, player = app[JUDGE], app[PLAYER]
+    now, epoch = asyncio.get_running_loop().time(), time.time()
+    if player is None:
+        headers = judge.limit_headers(model=logged.model, now=now)
+    else:
+        reply = player.retold(reply, model=logged.model, attempt=logged.attempt, epoch=epoch)
+        headers = dict(player.character.headers)
+        if judge.settings.limit_headers:
+            headers |= player.limit_headers(limits=judge.limits, model=logged.model, now=now, epoch=epoch)
     logged.status = reply.status
     logged.error_code = reply.error_code
-    headers = reply.headers | judge.limit_headers(model=logged.model, now=asyncio.get_running_loop().time())
-    headers["x-request-id"] = reply.body.get("id", "rehearsal")
+    named = reply.body.get("id") if isinstance(reply.body, dict) else None
+    headers = reply.headers | headers | {"x-request-id": str(named or "rehearsal")}
+    if isinstance(reply.body, str):
+        return web.Response(text=reply.body, status=reply.status, headers=headers)
     return _json(reply.body, status=reply.status, headers=headers)
+
+
+def _authorization(request: web.Request) -> str | None:
+    """The Authorization header, or what Azure sends in its place."""
+    key = request.headers.get("api-key")
+    return request.headers.get("Authorization") or (f"Bearer {key}" if key else None)
+
+
+async def _bad_path(request: web.Request) -> web.Response:
+    with request.app[CALL_LOG].under_way() as logged:
+        return _respond(request.app, replies.bad_path(request.path), logged)
 
 
 def _json(body: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -129,9 +169,13 @@ def _json(body: Any, *, status: int = 200, headers: dict[str, str] | None = None
 
 async def _models(request: web.Request) -> web.Response:
     judge = request.app[JUDGE]
-    if not judge.knows_key(request.headers.get("Authorization")):
-        return _json(replies.bad_key().body, status=401)
-    names = judge.settings.models or (_DEFAULT_MODEL,)
+    if not judge.knows_key(_authorization(request)):
+        reply, player = replies.bad_key(), request.app[PLAYER]
+        if player is not None:
+            reply = player.retold(reply, model=None, attempt=1, epoch=time.time())
+        return _json(reply.body, status=reply.status)
+    character = judge.settings.character
+    names = judge.settings.models or (character.recipe.model if character else _DEFAULT_MODEL,)
     models = [{"id": name, "object": "model", "created": 0, "owned_by": "rehearsal"} for name in names]
     return _json({"object": "list", "data": models})
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class ChatCall:
         schema: what the answer must meet; where the format carries none, one that a message spells out.
         task: the schema's name, else a hash of the system messages.
         document: the last user message that holds a marker, else the last user message.
+        parameters: every field of the request but model and messages, as it was sent.
         preamble: identifies everything before the last user message, which is what a prompt cache could reuse.
     """
 
@@ -40,6 +42,7 @@ class ChatCall:
     preamble_tokens: int
     prompt_tokens: int
     max_output_tokens: int
+    parameters: Mapping[str, Any]
 
 
 def read_call(body: bytes) -> ChatCall:
@@ -79,6 +82,7 @@ def _call(request: dict[str, Any], body: bytes) -> ChatCall:
         max_output_tokens=int(
             request.get("max_completion_tokens") or request.get("max_tokens") or _DEFAULT_OUTPUT_TOKENS
         ),
+        parameters={name: value for name, value in request.items() if name not in {"model", "messages"}},
     )
 
 

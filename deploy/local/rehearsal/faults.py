@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from itertools import chain, repeat
+from typing import TypeAlias
+
+from deploy.local.rehearsal.characters.character import Character, ErrorKind
 
 _MARKER = re.compile(r"\[\[rehearse:([a-z0-9_]+?)(?:x(\d+))?(?:@([a-z0-9_]+))?\]\]")
 
@@ -44,33 +47,45 @@ class Fault(StrEnum):
     MODEL_NOT_FOUND = "404"
 
 
+Trouble: TypeAlias = Fault | ErrorKind
+"""A fault of any provider, or an error as the character that is played tells it."""
+
+
 class UnknownFaultError(ValueError):
-    """A marker or a rate names a fault that does not exist."""
+    """A marker or a rate names a fault that does not exist, or an error that the character is not known to give."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no fault is called {name!r}; there are {', '.join(Fault)}")
+    def __init__(self, name: str, character: Character | None = None) -> None:
+        known = ", ".join([*Fault, *(character.kinds if character else ())])
+        if name not in list(ErrorKind):
+            problem = f"no fault is called {name!r}"
+        elif character is None:
+            problem = f"{name!r} is told differently by every provider, so it needs --character"
+        else:
+            problem = f"{character.name} is not known to answer {name!r}"
+        super().__init__(f"{problem}; there are {known}")
 
 
-def fault_named(name: str) -> Fault:
-    """The fault of that name.
+def fault_named(name: str, character: Character | None = None) -> Trouble:
+    """The fault of that name, or the kind of error where the character has one.
 
     Raises:
         UnknownFaultError: there is none.
     """
-    try:
-        return Fault(name)
-    except ValueError:
-        raise UnknownFaultError(name) from None
+    known: dict[str, Trouble] = {fault.value: fault for fault in Fault}
+    known |= {kind.value: kind for kind in (character.kinds if character else ())}
+    if name not in known:
+        raise UnknownFaultError(name, character)
+    return known[name]
 
 
-def marked_fault(text: str, *, call_number: int, task: str = "") -> Fault | None:
+def marked_fault(text: str, *, call_number: int, task: str = "", character: Character | None = None) -> Trouble | None:
     """The fault that the markers in `text` ask for on its `call_number`-th call of a task, counted from 1.
 
     Raises:
         UnknownFaultError: a marker names no fault.
     """
-    script: Iterator[Fault] = chain.from_iterable(
-        repeat(fault_named(name), int(times)) if times else repeat(fault_named(name))
+    script: Iterator[Trouble] = chain.from_iterable(
+        repeat(fault_named(name, character), int(times)) if times else repeat(fault_named(name, character))
         for name, times, of_task in _MARKER.findall(text)
         if of_task in {"", task}
     )
@@ -82,7 +97,7 @@ def is_marked(text: str) -> bool:
     return "[[rehearse:" in text
 
 
-def drawn_fault(rates: Mapping[Fault, float], *, quantile: float) -> Fault | None:
+def drawn_fault(rates: Mapping[Trouble, float], *, quantile: float) -> Trouble | None:
     """The fault that a call with this random number in (0, 1) meets when faults come at these rates."""
     threshold = 0.0
     for fault, rate in rates.items():

@@ -5,9 +5,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from deploy.local.rehearsal import replies
+from deploy.local.rehearsal.characters.character import ErrorKind
 from deploy.local.rehearsal.chat import BYTES_PER_TOKEN, ChatCall
 from deploy.local.rehearsal.draws import Draw, draw, lognormal_seconds
-from deploy.local.rehearsal.faults import Fault, drawn_fault, is_marked, marked_fault
+from deploy.local.rehearsal.faults import Fault, Trouble, drawn_fault, is_marked, marked_fault
 from deploy.local.rehearsal.limits import Amounts, Excess, Limited, Limits
 from deploy.local.rehearsal.load import slowdown
 from deploy.local.rehearsal.messages import write_message
@@ -17,8 +18,9 @@ from deploy.local.rehearsal.settings import RehearsalSettings
 _CACHE_BLOCK_TOKENS = 128  # OpenAI's prompt cache reuses whole blocks of 128 tokens, from 1,024 on
 _CACHE_LEAST_TOKENS = 1_024
 _RETRY_SECONDS = 1.0
-_AT_ONCE = frozenset(
+_AT_ONCE: frozenset[Trouble] = frozenset(
     {
+        *(set(ErrorKind) - {ErrorKind.UNAVAILABLE, ErrorKind.OVERLOADED, ErrorKind.TIMEOUT}),
         Fault.RATE_LIMITED,
         Fault.RATE_LIMITED_BARE,
         Fault.INSUFFICIENT_QUOTA,
@@ -46,7 +48,7 @@ class Verdict:
     reply: Reply | None
     latency_seconds: float
     attempt: int
-    fault: Fault | None = None
+    fault: Trouble | None = None
     limited_by: Limited | None = None
     reserved: Amounts = field(default_factory=Amounts)
     usage: Usage | None = None
@@ -66,7 +68,7 @@ class _Case:
         self,
         reply: Reply | None,
         *,
-        fault: Fault | None = None,
+        fault: Trouble | None = None,
         limited_by: Limited | None = None,
         at_once: bool = False,
         usage: Usage | None = None,
@@ -92,7 +94,7 @@ class Judge:
     def __init__(self, *, settings: RehearsalSettings, now: float) -> None:
         self.settings = settings
         self.fault_rates = dict(settings.fault_rates)
-        self.outages: dict[str | None, Fault] = {}
+        self.outages: dict[str | None, Trouble] = {}
         self.limits = Limits(
             per_minute=settings.per_minute,
             window_seconds=settings.window_seconds,
@@ -157,6 +159,11 @@ class Judge:
         settings = self.settings
         if settings.models and call.model not in settings.models:
             return replies.model_not_found(call.model)
+        if settings.character and (
+            refusal := settings.character.refusal_of(model=call.model, parameters=call.parameters)
+        ):
+            headers, body = refusal.filled({"model": call.model})
+            return replies.refused(status=refusal.status, headers=headers, body=body)
         unsupported = {"json_schema": not settings.json_schema, "json_object": not settings.json_object}
         if unsupported.get(call.response_format):
             return replies.unsupported_format(call.response_format)
@@ -177,23 +184,31 @@ class Judge:
             wait_seconds=excess.wait_seconds if self.settings.limit_headers else None,
         )
 
-    def _marked(self, call: ChatCall) -> Fault | None:
+    def _marked(self, call: ChatCall) -> Trouble | None:
         if not is_marked(call.document):
             return None
         place = (call.document_hash, call.task)
         self._marked_calls[place] += 1
-        return marked_fault(call.document, call_number=self._marked_calls[place], task=call.task)
+        return marked_fault(
+            call.document,
+            call_number=self._marked_calls[place],
+            task=call.task,
+            character=self.settings.character,
+        )
 
-    def _fail(self, case: _Case, fault: Fault) -> Verdict:
+    def _fail(self, case: _Case, fault: Trouble) -> Verdict:
         if fault in {Fault.HANG, Fault.RESET}:
             return case.verdict(None, fault=fault, at_once=True)
         if (reply := self._fault_reply(case.call, fault)) is None:
             return self._answer(case, fault)
         return case.verdict(reply, fault=fault, at_once=fault in _AT_ONCE)
 
-    def _fault_reply(self, call: ChatCall, fault: Fault) -> Reply | None:
+    def _fault_reply(self, call: ChatCall, fault: Trouble) -> Reply | None:
         """The error of a fault; None for the faults that spoil an answer."""
         match fault:
+            case ErrorKind():
+                sizes = {"prompt_tokens": call.prompt_tokens, "max_output_tokens": call.max_output_tokens}
+                return replies.of_kind(fault, {**sizes, "total_tokens": sum(sizes.values())})
             case Fault.RATE_LIMITED | Fault.RATE_LIMITED_BARE:
                 tells = fault is Fault.RATE_LIMITED and self.settings.limit_headers
                 per_minute = self.limits.per_minute.get(Limited.REQUESTS, 0)
@@ -219,14 +234,18 @@ class Judge:
             case _:
                 return replies.FAULT_REPLIES.get(fault)
 
-    def _answer(self, case: _Case, fault: Fault | None = None) -> Verdict:
+    def _answer(self, case: _Case, fault: Trouble | None = None) -> Verdict:
         call, seed = case.call, case.drawn.answer_seed
-        message = write_message(call, seed=seed, fault=fault)
-        words = message.content or message.refusal or ""
+        character = self.settings.character
+        message = write_message(
+            call, seed=seed, fault=fault, thinks=character is not None and character.thinks(call.model)
+        )
+        thought = _tokens(message.thinking)
         usage = Usage(
             prompt_tokens=call.prompt_tokens,
-            completion_tokens=math.ceil(len(words.encode()) / BYTES_PER_TOKEN),
+            completion_tokens=thought + _tokens(message.content or message.refusal or ""),
             cached_tokens=self._cached_tokens(call),
+            reasoning_tokens=thought,
         )
         reply = replies.completion(request_id=f"{seed:016x}", model=call.model, message=message, usage=usage)
         return case.verdict(reply, fault=fault, usage=usage)
@@ -237,3 +256,7 @@ class Judge:
         known = call.preamble in self._cached_preambles
         self._cached_preambles.add(call.preamble)
         return call.preamble_tokens // _CACHE_BLOCK_TOKENS * _CACHE_BLOCK_TOKENS if known else 0
+
+
+def _tokens(text: str) -> int:
+    return math.ceil(len(text.encode()) / BYTES_PER_TOKEN)

@@ -54,6 +54,15 @@ class Excess:
     wait_seconds: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What a provider says of one limit. After `reset_seconds` nothing counts as used."""
+
+    limit: int
+    remaining: int
+    reset_seconds: float
+
+
 class Limits:
     """Counts calls against `per_minute`, in windows of `window_seconds`; with `by_model`, each model has all of it."""
 
@@ -106,14 +115,25 @@ class Limits:
                 else:
                     limits[what] = self._new(limit, now)
 
+    def states(self, *, model: str | None, now: float) -> dict[Limited, State]:
+        """How each limit stands, where there is one."""
+        return {
+            what: State(
+                limit=round(limit.per_minute),
+                remaining=limit.remaining(now=now),
+                reset_seconds=limit.reset_seconds(now=now),
+            )
+            for what, limit in self._of(model).items()
+        }
+
     def headers(self, *, model: str | None, now: float) -> dict[str, str]:
         """The `x-ratelimit-*` headers of a reply; none where there is no limit."""
         headers = {}
-        for what, limit in self._of(model).items():
+        for what, state in self.states(model=model, now=now).items():
             name = what.replace("_", "-")
-            headers[f"x-ratelimit-limit-{name}"] = f"{limit.per_minute:.0f}"
-            headers[f"x-ratelimit-remaining-{name}"] = str(limit.remaining(now=now))
-            headers[f"x-ratelimit-reset-{name}"] = replies.duration(limit.reset_seconds(now=now))
+            headers[f"x-ratelimit-limit-{name}"] = str(state.limit)
+            headers[f"x-ratelimit-remaining-{name}"] = str(state.remaining)
+            headers[f"x-ratelimit-reset-{name}"] = replies.duration(state.reset_seconds)
         return headers
 
     def _of(self, model: str | None) -> dict[Limited, MinuteLimit]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deploy.local.rehearsal.faults import Fault, fault_named
+from deploy.local.rehearsal.faults import Fault, Trouble, fault_named
 from deploy.local.rehearsal.judge import ALL_MODELS, Judge
 
 REFUSED = "refused"
@@ -33,7 +33,7 @@ class Outages:
         if unknown := set(body) - {"outage", "seconds", "model", "rates"}:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         if "rates" in body:
-            self.set_rates({fault_named(name): float(rate) for name, rate in body["rates"].items()})
+            self.set_rates({self._named(name): float(rate) for name, rate in body["rates"].items()})
         if "outage" in body:
             model, seconds = body.get("model"), body.get("seconds")
             if body["outage"] is None:
@@ -41,7 +41,7 @@ class Outages:
             else:
                 self.begin(body["outage"], seconds=None if seconds is None else float(seconds), model=model)
 
-    def set_rates(self, rates: Mapping[Fault, float]) -> None:
+    def set_rates(self, rates: Mapping[Trouble, float]) -> None:
         """From now on, this share of the calls fails in these ways.
 
         Raises:
@@ -51,7 +51,7 @@ class Outages:
             raise ValueError("rates must not be negative, nor more than 1 together")
         self._judge.fault_rates = dict(rates)
 
-    def begin(self, outage: Fault | str, *, seconds: float | None = None, model: str | None = ALL_MODELS) -> None:
+    def begin(self, outage: Trouble | str, *, seconds: float | None = None, model: str | None = ALL_MODELS) -> None:
         """Let every call from now on, or every call of one model, meet this fault, for `seconds` or until `end`.
 
         It takes the place of the outage that the model has, if any; one of all models goes before those of single ones.
@@ -60,7 +60,7 @@ class Outages:
             ValueError: there is no such fault, or `refused` was asked for without seconds or for one model.
         """
         # A connection that is open already cannot be refused any more, but it can break.
-        fault = Fault.RESET if outage == REFUSED else fault_named(outage)
+        fault = Fault.RESET if outage == REFUSED else self._named(outage)
         if outage == REFUSED:
             if self.on_refused is None or seconds is None or model is not ALL_MODELS:
                 raise ValueError("a refused connection needs seconds, a server of its own, and no model")
@@ -81,3 +81,6 @@ class Outages:
         for model in list(self._judge.outages):
             self.end(model=model)
         self._judge.fault_rates = dict(self._judge.settings.fault_rates)
+
+    def _named(self, name: str) -> Trouble:
+        return fault_named(name, self._judge.settings.character)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from deploy.local.rehearsal.faults import Fault
+from deploy.local.rehearsal.characters.character import Character
+from deploy.local.rehearsal.faults import Trouble, fault_named
 from deploy.local.rehearsal.limits import Limited
 
 
@@ -32,6 +33,7 @@ class RehearsalSettings:
         api_key: the bearer token that is asked for; None to take any.
         json_schema: False answers 400 to a `json_schema` response format, as servers without it do.
         json_object: the same for `json_object`.
+        character: the provider whose headers, answers and errors are played; None for one of no particular kind.
     """
 
     seed: int = 7
@@ -47,19 +49,22 @@ class RehearsalSettings:
     reserved_output_tokens: int = 256
     slow_past: int | None = None
     slow_power: float = 1.0
-    fault_rates: Mapping[Fault, float] = field(default_factory=dict)
+    fault_rates: Mapping[Trouble, float] = field(default_factory=dict)
     context_tokens: int | None = None
     models: tuple[str, ...] = ()
     api_key: str | None = None
     json_schema: bool = True
     json_object: bool = True
+    character: Character | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.
 
         Raises:
-            ValueError: a number is out of its range.
+            ValueError: a number is out of its range, or the character is not known for an error.
         """
+        for fault in self.fault_rates:
+            fault_named(fault, self.character)
         if self.median_seconds < 0 or self.sigma < 0:
             raise ValueError("median_seconds and sigma may not be negative")
         if self.slow_power < 0:
