@@ -45,8 +45,8 @@ _E = TypeVar("_E", bound=BaseException)
 
 _MESSAGE_CHARACTERS = 400
 _PAYMENT_REQUIRED, _PAYLOAD_TOO_LARGE, _RANGE, _TOO_MANY_REQUESTS = 402, 413, 416, 429
-_PASSING = frozenset({408, 409, 425, 498, 499})
-"""Timeout, conflict, too early; Groq's flex tier is full, and the caller has gone."""
+_PASSING = frozenset({408, 409, 424, 425, 498, 499})
+"""Timeout, conflict, a model behind it failed (TGI, Bedrock), too early, no room in a flex tier, cancelled."""
 _OVERLOADED = frozenset({498, 503, 529})
 _TOO_LARGE_AT_5XX = frozenset({500})
 _SERVER_ERRORS = 500
@@ -193,7 +193,7 @@ def _refusal(said: ProviderError, meaning: Meaning | None, call: Call) -> _Refus
         return None
     if said.status < _CLIENT_ERRORS:
         return _ELSEWHERE
-    if meaning is not None and meaning in _BY_MEANING and said.status != 401:  # noqa: PLR2004 - whose words are many
+    if meaning is not None and meaning in _BY_MEANING:
         return _BY_MEANING[meaning]
     return _BY_STATUS.get(said.status, _UNKNOWN)
 

@@ -137,9 +137,9 @@ def test_every_exception_of_the_sdk_has_a_meaning(kind: type[Exception]) -> None
 
 STATUSES: dict[int, type[DocsluiceError]] = {
     **dict.fromkeys((300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 407, 410, 411, 412), CallRefused),
-    **dict.fromkeys((414, 415, 417, 418, 421, 422, 423, 424, 426, 428, 431, 451), CallRefused),
+    **dict.fromkeys((414, 415, 417, 418, 421, 422, 423, 426, 428, 431, 451), CallRefused),
     **dict.fromkeys((413, 416), RecordRejected),
-    **dict.fromkeys((408, 409, 425, 498, 499), ProviderUnavailable),
+    **dict.fromkeys((408, 409, 424, 425, 498, 499), ProviderUnavailable),
     402: QuotaExhausted,
     429: RateLimited,
     **dict.fromkeys(range(500, 600), ProviderUnavailable),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from consumer.llm.finish_reasons import finish_reason
 
-SPELLINGS = {
+SPELLINGS: dict[str, list[Any]] = {
     "stop": [
         "stop",
         "STOP",
