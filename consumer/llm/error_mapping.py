@@ -7,6 +7,7 @@ of ours carries the request, its headers or the key, and what a provider quotes 
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -110,7 +111,7 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
         return AnswerUnreadable("the provider's answer cannot be decompressed")
     match error:
         case openai.APITimeoutError() if isinstance(error.__cause__, httpx2.ConnectTimeout):
-            return ProviderUnavailable(f"no connection to the provider ({_why_broken(error)})")
+            return _of_connection(error, call)
         case TimeoutError() | openai.APITimeoutError():
             return CallTimedOut("no answer within the request timeout")
         case openai.APIStatusError():
@@ -215,7 +216,9 @@ def _why_broken(error: BaseException) -> str:
         return "it closed the connection"
     if isinstance(root, aiohttp.ClientPayloadError):
         return "the connection ended in the middle of the answer"
-    words = str(root) if isinstance(root, httpx2.RemoteProtocolError) else in_words(root)
+    words = str(root) if isinstance(root, httpx2.RemoteProtocolError | httpx2.UnsupportedProtocol) else in_words(root)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        words += " (SSL_CERT_FILE)"
     return f"through a proxy (HTTPS_PROXY), {words}" if _of_kind(error, aiohttp.ClientProxyConnectionError) else words
 
 

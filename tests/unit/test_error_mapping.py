@@ -389,14 +389,14 @@ def test_what_is_no_status(error: Exception, meaning: type[DocsluiceError]) -> N
 def test_a_connection_that_broke_is_no_timeout(cause: Exception | None, words: str) -> None:
     """The aiohttp transport reports a refused connection as a connect time-out; waiting longer would not help it.
 
-    What it was is told, in the part of the message that is logged too.
+    What it was is told, in the log too.
     """
     error = openai.APITimeoutError(REQUEST)
     error.__cause__ = httpx2.ConnectTimeout("refused")
     error.__cause__.__cause__ = cause
     fault = _translate(error)
-    assert type(fault) is ProviderUnavailable
-    assert str(fault) == f"no connection to the provider ({words})"
+    assert isinstance(fault, ProviderUnavailable)
+    assert fault.cause == str(fault) == f"no connection to the provider: {words}"
 
 
 def test_a_path_without_a_list_of_models_is_told_as_such() -> None:
