@@ -64,7 +64,10 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
     finally:
         await client.close()
     if not offered:
-        return Found("reached, but it lists no models; --live makes a real call", doubtful=True)
+        return Found(
+            "reached, but there is no list of models at this path (mostly it ends with /v1); --live makes a real call",
+            doubtful=True,
+        )
     unknown = sorted(set(models) - set(offered))
     if not unknown:
         return Found(f"reached; offers {', '.join(models)}")

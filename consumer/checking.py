@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consumer.errors import DocsluiceError
+from consumer.errors import CallRefused, DocsluiceError
 
 PATIENCE_SECONDS = 10.0
 _HANDSHAKE_SECONDS = 3.0
@@ -31,10 +31,14 @@ async def tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Say) ->
     try:
         found = await attempt()
     except DocsluiceError as problem:
-        say(f"FAILED   {what}: {problem}")
+        say(f"FAILED   {what}: {_in_full(problem)}")
         return False
     say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} {what}: {found.sentence}")
     return True
+
+
+def _in_full(problem: DocsluiceError) -> str:
+    return f"{problem.remedy}; it says: {problem.cause}" if isinstance(problem, CallRefused) else str(problem)
 
 
 async def any_speaks_tls(urls: Sequence[str], *, default_port: int) -> bool:

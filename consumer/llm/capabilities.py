@@ -34,7 +34,7 @@ _UNSUPPORTED = re.compile(
     r"|extra (?:inputs|fields?|parameters?|properties)|extraneous|(?:does not|doesn'?t|not) accept|is deprecated"
     r"|only the default|may only be set|cannot (?:both )?be (?:specified|used|set|combined)|no such (?:field|parameter)"
     r"|not a valid (?:field|parameter|argument)|invalid (?:parameter|argument|field)|cannot find field|missing field"
-    r"|only [^;.]{0,40}roles|roles must alternate"
+    r"|unavailable|response_format\S* must be|only [^;.]{0,40}roles|roles must alternate"
 )
 _OF_A_SIZE = re.compile(
     r"too (?:large|small|high|low|big|long|short|many|few)|at (?:most|least)|out of range|range of|exceeds?\b"
@@ -217,7 +217,8 @@ def _first_named(said: str, sent: Sent) -> str | None:
     """The parameter that is named first: behind it may be what to use instead."""
     found: list[tuple[int, str]] = []
     for name in sent.parameters:
-        place = re.search(rf"(?<![\w-]){re.escape(name.lower())}(?![\w-])", said)
+        camel = name.replace("_", "")
+        place = re.search(rf"(?<![\w-])(?:{re.escape(name.lower())}|{re.escape(camel.lower())})(?![\w-])", said)
         if place:
             found.append((place.start(), name))
     return min(found)[1] if found else None
