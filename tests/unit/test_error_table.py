@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.llm.error_body import error_inside, read_error
@@ -249,6 +249,7 @@ ECHOES = [
 
 
 @given(DOCUMENTS, st.sampled_from(ECHOES), st.sampled_from([400, 403, 422]))
+@example(json.dumps({"error": {"message": "x", "code": "invalid_api_key"}}), ECHOES[4], 400)
 def test_no_document_gives_an_error_its_meaning(text: str, echo: Any, status: int) -> None:
     """Whatever a document says, and however it is quoted, the error means what it would without the quotation."""
     bare = meant(status, echo("A text of no importance whatsoever."), "A text of no importance whatsoever.")
@@ -273,6 +274,21 @@ def test_words_of_the_provider_that_are_also_in_the_document_are_kept_from_meani
     words = "This model's maximum context length is 500 tokens."
     assert meant(400, openai(words), text) == UNKNOWN
     assert meant(400, openai(words, code="context_length_exceeded"), text) == TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("body", "label"),
+    [
+        (openai("x", type="invalid_request_error", code="invalid_api_key"), "400 invalid_api_key"),
+        (google(400, "x", "INVALID_ARGUMENT", {"reason": "API_KEY_INVALID"}), "400 API_KEY_INVALID"),
+        (vllm("x"), "400 BadRequestError"),
+        (anthropic("invalid_request_error", "x"), "400 error"),
+        ({"message": "x"}, "400"),
+    ],
+)
+def test_the_code_that_says_most_stands_beside_the_status(body: Any, label: str) -> None:
+    """A stop shows it, and nothing else of the provider's."""
+    assert str(read_error(400, json.dumps(body).encode())) == label
 
 
 def test_the_providers_words_are_kept_in_full() -> None:
