@@ -430,6 +430,7 @@ def test_a_connection_that_broke_is_no_timeout(cause: Exception | None, words: s
     error.__cause__.__cause__ = cause
     fault = _translate(error)
     assert isinstance(fault, ProviderUnavailable)
+    assert fault.blames_document
     assert fault.cause == str(fault) == f"no connection to the provider: {words}"
 
 
@@ -438,3 +439,17 @@ def test_a_path_without_a_list_of_models_is_told_as_such() -> None:
     fault = _translate(_status_error(404, _said()), model="")
     assert isinstance(fault, CallRefused)
     assert fault.remedy == "there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1): 404"
+
+
+def test_a_call_that_found_no_connection_blames_no_document() -> None:
+    """The provider has not seen it; whether others find one is not known, so this call alone backs off."""
+    key: Any = None
+    cause = aiohttp.ClientConnectorError(key, OSError(24, "x"))
+    cause.__cause__ = OSError(24, "x")
+    error = openai.APITimeoutError(REQUEST)
+    error.__cause__ = httpx2.ConnectTimeout("x")
+    error.__cause__.__cause__ = cause
+    fault = _translate(error)
+    assert isinstance(fault, ProviderUnavailable)
+    assert (fault.blames_document, fault.holds_others) == (False, False)
+    assert str(fault) == "no connection to the provider: too many open files; raise the limit (ulimit -n)"
