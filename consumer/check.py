@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from consumer.errors import BrokerFault, DocsluiceError, ProviderMisconfigured, ProviderUnavailable
+from consumer.errors import BrokerFault, CallRefused, DocsluiceError, ProviderMisconfigured, ProviderUnavailable
 from consumer.kafka.probe import missing_topics
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
@@ -97,7 +97,7 @@ async def _tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Callab
     try:
         found = await attempt()
     except DocsluiceError as problem:
-        say(f"FAILED   {what}: {problem}")
+        say(f"FAILED   {what}: {problem.remedy if isinstance(problem, CallRefused) else problem}")
         return False
     say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} {what}: {found.sentence}")
     return True
@@ -166,6 +166,10 @@ async def _check_provider(settings: Settings, models: set[str]) -> Found:
         raise
     finally:
         await client.close()
+    if not offered:
+        return Found(
+            "reached, but there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1)", doubtful=True
+        )
     unknown = sorted(models - set(offered))
     if not unknown:
         return Found(f"reached; offers {', '.join(sorted(models))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -17,7 +18,7 @@ def in_words(error: BaseException) -> str:
         case ssl.SSLError():
             return _of_tls(error)
         case socket.gaierror():
-            return "no lookup of names works" if error.errno == socket.EAI_AGAIN else "its name is not known"
+            return _of_a_name(error)
         case ConnectionRefusedError():
             return "connection refused"
         case ConnectionError():
@@ -25,11 +26,25 @@ def in_words(error: BaseException) -> str:
         case TimeoutError():
             return "no answer"
         case OSError(errno=int(number)):
-            return os.strerror(number).lower()
+            return _of_a_number(number)
         case OSError():
             return _of_several_addresses(error)
         case _:
             return type(error).__name__
+
+
+def _of_a_number(number: int) -> str:
+    what = os.strerror(number).lower()
+    return f"{what}; raise the limit (ulimit -n)" if number in {errno.EMFILE, errno.ENFILE} else what
+
+
+def _of_a_name(error: socket.gaierror) -> str:
+    """A lookup opens a socket and a few files, and says nothing of it when it cannot."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as other:
+        return in_words(other)
+    return "no lookup of names works" if error.errno == socket.EAI_AGAIN else "its name is not known"
 
 
 def _of_tls(error: ssl.SSLError) -> str:

@@ -25,6 +25,8 @@ KEYWORDS = (
 """Keywords of JSON schema that a schema can do without: our own reading of the answer checks them anyway."""
 
 _SPEAKS_OF_PARAMETERS = frozenset({400, 404, 415, 422, 501})
+_TEMPLATE_FAILED = 500
+"""What llama.cpp and SGLang say when a chat template raises."""
 _FORGET_SECONDS = 3600.0
 _CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 _UNSUPPORTED = re.compile(
@@ -34,7 +36,7 @@ _UNSUPPORTED = re.compile(
     r"|extra (?:inputs|fields?|parameters?|properties)|extraneous|(?:does not|doesn'?t|not) accept|is deprecated"
     r"|only the default|may only be set|cannot (?:both )?be (?:specified|used|set|combined)|no such (?:field|parameter)"
     r"|not a valid (?:field|parameter|argument)|invalid (?:parameter|argument|field)|cannot find field|missing field"
-    r"|only [^;.]{0,40}roles|roles must alternate"
+    r"|unavailable|response_format\S* must be|only [^;.]{0,40}roles|roles must alternate"
 )
 _OF_A_SIZE = re.compile(
     r"too (?:large|small|high|low|big|long|short|many|few)|at (?:most|least)|out of range|range of|exceeds?\b"
@@ -155,9 +157,13 @@ class Capabilities:
 def complaint(error: ProviderError, sent: Sent) -> str | None:
     """What a refusal says the model does not know; None where it is about something else."""
     words = error.words.lower()
-    if error.status not in _SPEAKS_OF_PARAMETERS or not (error.codes & _CODES or _UNSUPPORTED.search(words)):
+    if not (error.codes & _CODES or _UNSUPPORTED.search(words)):
         return None
     about = f"{error.param.lower()} {words}"
+    if error.status == _TEMPLATE_FAILED and sent.has_system and _OF_THE_SYSTEM_ROLE.search(about):
+        return SYSTEM_ROLE
+    if error.status not in _SPEAKS_OF_PARAMETERS:
+        return None
     keyword = next((word for word in sent.keywords if _names_keyword(word, error)), None)
     if keyword:
         return keyword
@@ -217,7 +223,8 @@ def _first_named(said: str, sent: Sent) -> str | None:
     """The parameter that is named first: behind it may be what to use instead."""
     found: list[tuple[int, str]] = []
     for name in sent.parameters:
-        place = re.search(rf"(?<![\w-]){re.escape(name.lower())}(?![\w-])", said)
+        camel = name.replace("_", "")
+        place = re.search(rf"(?<![\w-])(?:{re.escape(name.lower())}|{re.escape(camel.lower())})(?![\w-])", said)
         if place:
             found.append((place.start(), name))
     return min(found)[1] if found else None

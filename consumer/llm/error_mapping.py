@@ -7,6 +7,7 @@ of ours carries the request, its headers or the key, and what a provider quotes 
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,8 +46,8 @@ _E = TypeVar("_E", bound=BaseException)
 
 _MESSAGE_CHARACTERS = 400
 _PAYMENT_REQUIRED, _PAYLOAD_TOO_LARGE, _RANGE, _TOO_MANY_REQUESTS = 402, 413, 416, 429
-_PASSING = frozenset({408, 409, 425, 498, 499})
-"""Timeout, conflict, too early; Groq's flex tier is full, and the caller has gone."""
+_PASSING = frozenset({408, 409, 424, 425, 498, 499})
+"""Timeout, conflict, a model behind it failed (TGI, Bedrock), too early, no room in a flex tier, cancelled."""
 _OVERLOADED = frozenset({498, 503, 529})
 _TOO_LARGE_AT_5XX = frozenset({500})
 _SERVER_ERRORS = 500
@@ -110,7 +111,7 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
         return AnswerUnreadable("the provider's answer cannot be decompressed")
     match error:
         case openai.APITimeoutError() if isinstance(error.__cause__, httpx2.ConnectTimeout):
-            return ProviderUnavailable(f"no connection to the provider ({_why_broken(error)})")
+            return _of_connection(error, call)
         case TimeoutError() | openai.APITimeoutError():
             return CallTimedOut("no answer within the request timeout")
         case openai.APIStatusError():
@@ -193,7 +194,7 @@ def _refusal(said: ProviderError, meaning: Meaning | None, call: Call) -> _Refus
         return None
     if said.status < _CLIENT_ERRORS:
         return _ELSEWHERE
-    if meaning is not None and meaning in _BY_MEANING and said.status != 401:  # noqa: PLR2004 - whose words are many
+    if meaning is not None and meaning in _BY_MEANING:
         return _BY_MEANING[meaning]
     return _BY_STATUS.get(said.status, _UNKNOWN)
 
@@ -205,7 +206,11 @@ def _of_connection(error: Exception, call: Call) -> DocsluiceError:
         if proxy.status == 407:  # noqa: PLR2004
             return fault_of(said, call, headers={}, now=datetime.now(UTC))
         return ProviderUnavailable(f"the proxy gives no connection to the provider ({proxy.status})")
-    return ProviderUnavailable(f"no connection to the provider: {_why_broken(error)}")
+    fault = ProviderUnavailable(f"no connection to the provider: {_why_broken(error)}")
+    if _of_kind(error, aiohttp.ClientConnectorError) is not None:
+        # The provider has not seen the document. But only this call is known to have had no connection.
+        fault.blames_document = fault.holds_others = False
+    return fault
 
 
 def _why_broken(error: BaseException) -> str:
@@ -215,7 +220,9 @@ def _why_broken(error: BaseException) -> str:
         return "it closed the connection"
     if isinstance(root, aiohttp.ClientPayloadError):
         return "the connection ended in the middle of the answer"
-    words = str(root) if isinstance(root, httpx2.RemoteProtocolError) else in_words(root)
+    words = str(root) if isinstance(root, httpx2.RemoteProtocolError | httpx2.UnsupportedProtocol) else in_words(root)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        words += " (SSL_CERT_FILE)"
     return f"through a proxy (HTTPS_PROXY), {words}" if _of_kind(error, aiohttp.ClientProxyConnectionError) else words
 
 

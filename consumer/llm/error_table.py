@@ -45,6 +45,7 @@ _CODES: dict[Meaning, frozenset[str]] = {
             "1008",
             "blocked_api_access",
             "account_suspended",
+            "budget_exceeded",
             "account_deactivated",
             "quota_exceeded",
             "pre_consume_token_quota_failed",
@@ -146,7 +147,9 @@ def _any(*patterns: str) -> re.Pattern[str]:
 _KEY = r"(?:api|access|subscription|secret)[ _-]?(?:key|token)"
 _BAD = r"(?:incorrect|invalid|wrong|bad|unknown|expired|missing|revoked|disabled|malformed|inactive|unauthorized)"
 _BOUND = r"max_?(?:completion_|output_)?tokens\W{0,3}"
-_MODEL = r"\bmodels?\b[^;.]{0,120}?"
+_NAME = r"(?:[^;.]|\.(?=\S)){0,120}?"
+"""Up to the end of the sentence; a dot inside a name ends none."""
+_MODEL = rf"\bmodels?\b{_NAME}"
 _WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.EMPTY_ACCOUNT: _any(
         r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds|quota|user quota)",
@@ -160,10 +163,11 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"account (?:\S+ ){0,3}(?:is |has been )?(?:suspended|deactivated|in arrears|overdue|not active)",
         r"account is in good standing",
         r"payment (?:is )?required",
-        r"(?:out of|no|not enough|more|negative) credits?\b(?! card)",
+        r"(?:out of|no|not enough|more|negative|have any) credits?\b(?! card)",
         r"requires billing to be enabled",
         r"please (?:recharge|top up|purchase (?:more )?credits|add (?:more )?credits)",
         r"free tier of the model has been exhausted",
+        r"budget has been exceeded|exceed\w*(?: the| your)? budget",
         r"余额不足|欠费|请充值",
         r"trial key\b.*\blimited to",
     ),
@@ -217,7 +221,7 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"contextwindowexceeded",
         r"(?:prompt|input|request|message|messages|text|document|query)s?(?: is| are|)? too (?:long|large|big)",
         r"(?:request|payload|request entity|body) too large",
-        r"too large for (?:the |this )?model",
+        r"too large for (?:the |this )?model|length (?:is )?too long",
         r"(?:input|prompt|request)[ _]?(?:tokens?|length)?(?: count)?[^;]{0,80}"
         r"exceed[^;]{0,40}(?:limit|maximum|max|length|tokens|allowed)",
         r"exceed\w*[^;.]{0,40}(?:maximum|max)[^;.]{0,30}(?:number of tokens|tokens|length|input)",
@@ -242,7 +246,8 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         rf"{_MODEL}(?:has been|was|is) (?:decommissioned|deprecated|retired|removed|discontinued)",
         r"\bmodels? ['\"`\w./:-]{1,100} (?:is|are) (?:not (?:available|supported|a valid)|unsupported|invalid|unknown)",
         r"(?:no such|unknown|invalid|unsupported|nonexistent) model\b",
-        r"is not a (?:valid|known|chat) model",
+        r"is not a (?:valid|known|chat) model|^model: \S+$",
+        rf"endpoint for{_NAME} is not running",
         r"deployment for this resource does not exist|deployment[^;.]{0,80}not found",
         r"no endpoints found for (?!.*(?:parameter|support))",
         r"supported (?:api )?model names? (?:is|are)",
@@ -274,6 +279,8 @@ def meaning_of(error: ProviderError) -> Meaning | None:
     is_limit = bool(error.codes & _LIMIT_CODES)
     if _says(Meaning.EMPTY_ACCOUNT, error, "" if is_limit else words):
         return Meaning.EMPTY_ACCOUNT
+    if _WORDS[Meaning.NOT_READY].search(words):
+        return Meaning.NOT_READY  # whatever the code: LM Studio says that a model is not found before one is loaded
     for meaning in _IN_THIS_ORDER:
         if error.codes & _CODES.get(meaning, frozenset()):
             return meaning

@@ -97,7 +97,7 @@ async def test_no_tls_where_it_was_expected() -> None:
             openai_base_url=f"https://{address}/v1",
         )
     assert broker == "it does not speak TLS; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL=SSL right?"
-    assert provider == "no connection to the provider (it does not speak TLS)"
+    assert provider == "no connection to the provider: it does not speak TLS"
 
 
 async def test_a_certificate_that_nobody_vouches_for(certificate: Path) -> None:
@@ -109,7 +109,10 @@ async def test_a_certificate_that_nobody_vouches_for(certificate: Path) -> None:
             openai_base_url=f"https://{address}/v1",
         )
     assert broker == "its certificate is not trusted, self-signed certificate (DOCSLUICE_KAFKA_SSL_CAFILE)"
-    assert provider == "no connection to the provider (its certificate is not trusted, self-signed certificate)"
+    assert (
+        provider
+        == "no connection to the provider: its certificate is not trusted, self-signed certificate (SSL_CERT_FILE)"
+    )
 
 
 async def test_somebody_else_is_there() -> None:
@@ -119,7 +122,7 @@ async def test_somebody_else_is_there() -> None:
         other, provider = await _said(kafka_bootstrap_servers=web_server, openai_base_url=f"http://{web_server}/")
     assert broker == "it closed the connection; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL=PLAINTEXT right?"
     assert other == broker
-    assert provider == "there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1): 404"
+    assert provider == "reached, but there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1)"
 
 
 async def test_somebody_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,7 @@ import gzip
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import structlog
@@ -47,41 +46,9 @@ from tests.fakes.outbox import FakeOutbox
 from tests.fakes.prices import FakePrices
 from tests.fakes.samples import SECRET_TEXT, chat_request, document, steps
 from tests.fakes.timer import FakeSleep
+from tests.integration.model_server import Answering, Server, completion_of, error, ok
 
 KEY = "sk-verysecret"
-Answering: TypeAlias = Callable[[dict[str, Any]], Awaitable[web.StreamResponse] | web.StreamResponse]
-
-
-@dataclass
-class Server:
-    """A chat completions server; `answer` makes a response of a request's body."""
-
-    answer: Answering
-    base_url: str = ""
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-
-    async def _post(self, request: web.Request) -> web.StreamResponse:
-        self.bodies.append(await request.json())
-        self.headers.append(dict(request.headers))
-        response = self.answer(self.bodies[-1])
-        return response if isinstance(response, web.StreamResponse) else await response
-
-    async def _models(self, _request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in ("a", "b")]})
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Server]:
-        app = web.Application()
-        app.add_routes([web.post("/v1/chat/completions", self._post), web.get("/v1/models", self._models)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        try:
-            yield self
-        finally:
-            await runner.cleanup()
 
 
 @contextlib.asynccontextmanager
@@ -117,32 +84,6 @@ async def _fault(answer: Answering, **more: Any) -> DocsluiceError:
     return caught.value
 
 
-def _completion(content: Any = TEXT, *, message: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    said = {"role": "assistant", "content": content, **(message or {})}
-    return {
-        "id": "c-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "m",
-        "choices": [{"index": 0, "message": said, "finish_reason": more.pop("finish_reason", "stop")}],
-        "usage": {
-            "prompt_tokens": 100,
-            "completion_tokens": 10,
-            "total_tokens": 110,
-            "prompt_tokens_details": {"cached_tokens": 40},
-        },
-        **more,
-    }
-
-
-def _ok(body: Any = None) -> Answering:
-    return lambda _: web.json_response(_completion() if body is None else body)
-
-
-def _error(status: int, message: str = "No.", *, headers: dict[str, str] | None = None, **fields: Any) -> web.Response:
-    return web.json_response({"error": {"message": message, **fields}}, status=status, headers=headers)
-
-
 class TestOpenAIChatClient(ChatClientContract):
     """The real client keeps the contract that the fake one keeps."""
 
@@ -151,14 +92,14 @@ class TestOpenAIChatClient(ChatClientContract):
     @contextlib.asynccontextmanager
     async def client(self, behaviour: Behaviour) -> AsyncIterator[ChatClient]:
         answers: dict[Behaviour, Answering] = {
-            Behaviour.ANSWER: _ok(),
-            Behaviour.REFUSE: _ok(_completion(None, message={"refusal": "I cannot."})),
-            Behaviour.CUT: _ok(_completion("{", finish_reason="length")),
-            Behaviour.RATE_LIMIT: lambda _: _error(429, headers={"retry-after": "7"}),
-            Behaviour.NO_QUOTA: lambda _: _error(429, code="insufficient_quota"),
-            Behaviour.BREAK: lambda _: _error(500),
-            Behaviour.REJECT: lambda _: _error(413),
-            Behaviour.DENY: lambda _: _error(401),
+            Behaviour.ANSWER: ok(),
+            Behaviour.REFUSE: ok(completion_of(None, message={"refusal": "I cannot."})),
+            Behaviour.CUT: ok(completion_of("{", finish_reason="length")),
+            Behaviour.RATE_LIMIT: lambda _: error(429, headers={"retry-after": "7"}),
+            Behaviour.NO_QUOTA: lambda _: error(429, code="insufficient_quota"),
+            Behaviour.BREAK: lambda _: error(500),
+            Behaviour.REJECT: lambda _: error(413),
+            Behaviour.DENY: lambda _: error(401),
         }
         async with _serving(answers[behaviour]) as (self._server, client):
             yield client
@@ -176,7 +117,7 @@ async def test_a_request_on_the_wire() -> None:
         schema={"type": "object"},
         sampling=Sampling(max_output_tokens=50, temperature=0.0, frequency_penalty=0.5),
     )
-    async with _serving(_ok()) as (server, client):
+    async with _serving(ok()) as (server, client):
         await client.ask(request)
     assert server.bodies == [
         {
@@ -196,14 +137,14 @@ async def test_a_request_on_the_wire() -> None:
 
 async def test_a_server_that_wants_no_key_gets_none_of_ours() -> None:
     """The SDK insists on one; a stand-in is sent, and never an empty header."""
-    async with _serving(_ok(), key=None) as (server, client):
+    async with _serving(ok(), key=None) as (server, client):
         await client.ask(chat_request())
     assert server.headers[0]["Authorization"] == "Bearer none"
 
 
 async def test_the_models_of_a_server() -> None:
     """What `check` shows."""
-    async with _serving(_ok()) as (_, client):
+    async with _serving(ok()) as (_, client):
         assert await client.probe() == ["a", "b"]
 
 
@@ -212,7 +153,7 @@ def _knowing(*formats: str | None, param: str | None = "response_format", messag
 
     def answer(body: dict[str, Any]) -> web.Response:
         asked = body.get("response_format", {}).get("type")
-        return web.json_response(_completion()) if asked in formats else _error(400, message, param=param)
+        return web.json_response(completion_of()) if asked in formats else error(400, message, param=param)
 
     return answer
 
@@ -255,7 +196,7 @@ async def test_a_server_that_names_no_parameter_is_understood_by_its_words() -> 
 
 async def test_a_400_about_the_document_teaches_nothing() -> None:
     """It is raised at once, and the next document is still asked with a schema."""
-    async with _serving(lambda _: _error(400, "response_format is in the text", param="messages")) as (server, client):
+    async with _serving(lambda _: error(400, "response_format is in the text", param="messages")) as (server, client):
         for _ in range(2):
             with pytest.raises(CallRefused):
                 await client.ask(chat_request())
@@ -277,7 +218,7 @@ async def test_the_name_of_the_output_bound(known: str) -> None:
 
     def answer(body: dict[str, Any]) -> web.Response:
         (asked,) = {"max_tokens", "max_completion_tokens"} & set(body)
-        return web.json_response(_completion()) if asked == known else _error(400, "unsupported", param=asked)
+        return web.json_response(completion_of()) if asked == known else error(400, "unsupported", param=asked)
 
     async with _serving(answer) as (server, client):
         for _ in range(2):
@@ -291,7 +232,7 @@ async def test_a_server_that_knows_no_bound_at_all() -> None:
 
     def answer(body: dict[str, Any]) -> web.Response:
         asked = {"max_tokens", "max_completion_tokens"} & set(body)
-        return _error(422, f"Unrecognized field: {min(asked)}") if asked else web.json_response(_completion())
+        return error(422, f"Unrecognized field: {min(asked)}") if asked else web.json_response(completion_of())
 
     async with _serving(answer) as (server, client):
         assert (await client.ask(chat_request(max_output_tokens=50))).text == TEXT
@@ -304,7 +245,7 @@ async def test_a_bound_that_is_too_large_teaches_nothing() -> None:
     def answer(body: dict[str, Any]) -> web.Response:
         (asked,) = {"max_tokens", "max_completion_tokens"} & set(body)
         message = f"{asked} is too large: 50. This model supports at most 10 completion tokens."
-        return _error(400, message, param=asked, code="invalid_value")
+        return error(400, message, param=asked, code="invalid_value")
 
     async with _serving(answer) as (server, client):
         for calls in (1, 2):
@@ -322,8 +263,8 @@ async def test_a_model_that_takes_neither_schema_nor_bound_is_asked_without() ->
     def answer(body: dict[str, Any]) -> web.Response:
         for name in ("response_format", "max_tokens"):
             if name in body:
-                return _error(400, "unsupported", param=name)
-        return web.json_response(_completion())
+                return error(400, "unsupported", param=name)
+        return web.json_response(completion_of())
 
     async with _serving(answer) as (server, client):
         assert (await client.ask(chat_request(max_output_tokens=50))).text == TEXT
@@ -455,7 +396,7 @@ async def test_an_answer_that_is_too_large_is_not_held(answer: bytes) -> None:
 
 async def test_a_packed_answer_of_ordinary_size() -> None:
     """We ask for none, and read it all the same."""
-    packed = gzip.compress(json.dumps(_completion()).encode())
+    packed = gzip.compress(json.dumps(completion_of()).encode())
     async with (
         _bytes_server(HEAD + b"Content-Encoding: gzip\r\n\r\n" + packed) as base_url,
         _client(base_url) as client,
@@ -474,7 +415,7 @@ async def test_a_redirect_says_where_to_look() -> None:
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed(status: int) -> None:
     """Whatever server points elsewhere, no document goes there."""
-    async with Server(_ok()).running() as elsewhere:
+    async with Server(ok()).running() as elsewhere:
         moved = {"Location": f"{elsewhere.base_url}/chat/completions"}
         fault = await _fault(lambda _: web.Response(status=status, headers=moved))
         assert elsewhere.bodies == []
@@ -495,7 +436,7 @@ async def test_what_nobody_has_foreseen_is_no_documents_fault(body: bytes, conte
 async def test_a_usage_beyond_all_measure_is_bounded() -> None:
     """It would spoil the sums and hold up the limits for years."""
     usage = {"prompt_tokens": 10**15, "completion_tokens": 10**30, "total_tokens": 1}
-    async with _serving(_ok(_completion(usage=usage))) as (_, client):
+    async with _serving(ok(completion_of(usage=usage))) as (_, client):
         answer = await client.ask(chat_request())
     assert answer.usage == Usage(input_tokens=10_000_000, output_tokens=10_000_000, cached_tokens=0)
 
@@ -525,7 +466,7 @@ async def test_an_answer_without_a_message(body: Any) -> None:
 
 async def test_a_broken_off_answer_is_tried_again() -> None:
     """DeepSeek was out of machines in the middle of it; what it has used is known all the same."""
-    fault = await _fault(_ok(_completion("{", finish_reason="insufficient_system_resource")))
+    fault = await _fault(ok(completion_of("{", finish_reason="insufficient_system_resource")))
     assert isinstance(fault, ProviderUnavailable)
     assert fault.usage == USED
 
@@ -545,7 +486,7 @@ async def test_a_broken_off_answer_is_tried_again() -> None:
 )
 async def test_an_error_inside_a_200(body: Any, kind: type[DocsluiceError]) -> None:
     """It counts as the status that it tells, in the provider's words."""
-    fault = await _fault(_ok(body))
+    fault = await _fault(ok(body))
     assert isinstance(fault, kind)
 
 
@@ -569,13 +510,13 @@ async def test_a_page_that_quotes_the_document_is_told_without_it() -> None:
 @pytest.mark.parametrize("content", [None, "", 7, [None], [{"type": "thinking", "thinking": "hm"}]])
 async def test_a_message_without_words(content: Any) -> None:
     """It is an empty answer, which the step will find invalid."""
-    async with _serving(_ok(_completion(content))) as (_, client):
+    async with _serving(ok(completion_of(content))) as (_, client):
         assert (await client.ask(chat_request())).text == ""
 
 
 async def test_half_an_emoji_can_be_sent_back() -> None:
     """What the model says goes into the request for a repair, and that must be valid Unicode."""
-    text = json.dumps(_completion("ab\ud83d"))
+    text = json.dumps(completion_of("ab\ud83d"))
     async with _serving(lambda _: web.Response(text=text, content_type="application/json")) as (_, client):
         answer = await client.ask(chat_request())
     assert answer.text == "ab?"
@@ -583,20 +524,20 @@ async def test_half_an_emoji_can_be_sent_back() -> None:
 
 async def test_a_server_that_leaves_out_everything_it_may() -> None:
     """One message with words is an answer."""
-    async with _serving(_ok({"choices": [{"message": {"content": TEXT}}]})) as (_, client):
+    async with _serving(ok({"choices": [{"message": {"content": TEXT}}]})) as (_, client):
         answer = await client.ask(chat_request())
     assert (answer.text, answer.finish_reason, answer.refusal, answer.usage) == (TEXT, "stop", None, None)
 
 
 async def test_cached_tokens_are_a_part_of_the_input() -> None:
     """They cost less, and they are still read."""
-    async with _serving(_ok()) as (_, client):
+    async with _serving(ok()) as (_, client):
         assert (await client.ask(chat_request())).usage == USED
 
 
 async def test_a_content_filter_that_cuts_the_answer() -> None:
     """The finish reason is passed on as it is."""
-    async with _serving(_ok(_completion("", finish_reason="content_filter"))) as (_, client):
+    async with _serving(ok(completion_of("", finish_reason="content_filter"))) as (_, client):
         assert (await client.ask(chat_request())).finish_reason == "content_filter"
 
 
@@ -610,7 +551,7 @@ async def test_a_content_filter_that_cuts_the_answer() -> None:
 )
 async def test_what_is_the_documents_fault(status: int, fields: dict[str, Any], reason: DeadLetterReason) -> None:
     """As the provider says it over HTTP."""
-    fault = await _fault(lambda _: _error(status, **fields))
+    fault = await _fault(lambda _: error(status, **fields))
     assert isinstance(fault, RecordRejected)
     assert fault.reason is reason
 
@@ -618,18 +559,18 @@ async def test_what_is_the_documents_fault(status: int, fields: dict[str, Any], 
 @pytest.mark.parametrize("status", [401, 403, 404])
 async def test_what_no_document_can_help(status: int) -> None:
     """Bad key, no permission, unknown model: whether it is so for all, other calls tell."""
-    assert isinstance(await _fault(lambda _: _error(status, f"Incorrect key {KEY}")), CallRefused)
+    assert isinstance(await _fault(lambda _: error(status, f"Incorrect key {KEY}")), CallRefused)
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
 async def test_what_passes(status: int) -> None:
     """Each may be tried again."""
-    assert isinstance(await _fault(lambda _: _error(status)), AttemptFailed)
+    assert isinstance(await _fault(lambda _: error(status)), AttemptFailed)
 
 
 async def test_more_calls_than_connections() -> None:
     """They wait for a connection inside their time-out and all get through."""
-    async with _serving(_ok()) as (server, client):
+    async with _serving(ok()) as (server, client):
         await asyncio.gather(*(client.ask(chat_request()) for _ in range(50)))
     assert len(server.bodies) == 50
 
@@ -645,7 +586,7 @@ async def test_the_key_is_nowhere(status: int) -> None:
         failures += 1
         if status == 200 or failures > 2:
             return web.json_response({"choices": [{"message": {"content": f"Authorization: Bearer {KEY}"}}]})
-        return _error(status, f"Bad request: Authorization: Bearer {KEY}", code=KEY, type=KEY, param="messages")
+        return error(status, f"Bad request: Authorization: Bearer {KEY}", code=KEY, type=KEY, param="messages")
 
     with structlog.testing.capture_logs() as logs:
         async with _serving(echo) as (_, client):

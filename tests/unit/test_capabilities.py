@@ -90,7 +90,9 @@ COMPLAINTS: list[tuple[Any, str]] = [
     (_error("Invalid service_tier argument: flex is not available for this model", param="service_tier"), "service_tier"),
     (_error({"error": TGI, "error_type": "validation"}, 422), NO_JSON_SCHEMA),
     (_error({"object": "error", "message": _extra("response_format", "json_schema")}, 422), NO_JSON_SCHEMA),
-    (_error("This response_format type is unavailable now: not supported", 501), NO_JSON_SCHEMA),
+    (_error("This response_format type is unavailable now"), NO_JSON_SCHEMA),
+    (_error("Model grok does not support parameter reasoningEffort."), "reasoning_effort"),
+    (_error("Model x does not support parameter frequencyPenalty.", 501), "frequency_penalty"),
     (_error("Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model."), NO_JSON_SCHEMA),
     (_error("model does not support structured outputs"), NO_JSON_SCHEMA),
     (_error("unknown field `strict`", param="response_format.json_schema.strict"), STRICT),
@@ -103,6 +105,8 @@ COMPLAINTS: list[tuple[Any, str]] = [
     (_error("Developer instruction is not enabled for models/gemma-3"), SYSTEM_ROLE),
     (_error("Unsupported value: 'messages[0].role' does not support 'system' with this model.", param="messages[0].role", code="unsupported_value"), SYSTEM_ROLE),
     (_error("Only user and assistant roles are supported!"), SYSTEM_ROLE),
+    (_error("Conversation roles must alternate user/assistant/user/assistant/..."), SYSTEM_ROLE),
+    (_error("Jinja Exception: System role not supported", 500), SYSTEM_ROLE),
 ]  # fmt: skip
 
 
@@ -110,6 +114,12 @@ COMPLAINTS: list[tuple[Any, str]] = [
 def test_a_complaint_names_what_is_not_known(error: Any, name: str) -> None:
     """By its field, or in the provider's words, whichever server says it and with what status."""
     assert complaint(error, _sent()) == name
+
+
+def test_the_grade_that_was_sent_is_the_one_that_is_refused() -> None:
+    """LM Studio knows json_schema and no json_object; whoever was asked for the latter goes one grade down."""
+    sent = _sent(without=frozenset({NO_JSON_SCHEMA}))
+    assert complaint(_error("'response_format.type' must be 'json_schema' or 'text'"), sent) == NO_JSON_OBJECT
 
 
 NO_COMPLAINTS = [

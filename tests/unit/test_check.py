@@ -19,7 +19,7 @@ from consumer.service import Service
 from consumer.settings import load_settings
 
 NOBODY, NOBODY_ELSE = "localhost:1", "127.0.0.1:2"
-REFUSED = "no connection to the provider (connection refused)"
+REFUSED = "no connection to the provider: connection refused"
 VERSION = load_pipeline_file(None).version(mode="fanout", default_model="gpt-4o-mini")
 PIPELINE = f"ok       pipeline built-in (fanout), version {VERSION}: summary, category, keywords"
 LIMITS = "ok       limits 16 calls at once, no others"

@@ -137,9 +137,9 @@ def test_every_exception_of_the_sdk_has_a_meaning(kind: type[Exception]) -> None
 
 STATUSES: dict[int, type[DocsluiceError]] = {
     **dict.fromkeys((300, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 407, 410, 411, 412), CallRefused),
-    **dict.fromkeys((414, 415, 417, 418, 421, 422, 423, 424, 426, 428, 431, 451), CallRefused),
+    **dict.fromkeys((414, 415, 417, 418, 421, 422, 423, 426, 428, 431, 451), CallRefused),
     **dict.fromkeys((413, 416), RecordRejected),
-    **dict.fromkeys((408, 409, 425, 498, 499), ProviderUnavailable),
+    **dict.fromkeys((408, 409, 424, 425, 498, 499), ProviderUnavailable),
     402: QuotaExhausted,
     429: RateLimited,
     **dict.fromkeys(range(500, 600), ProviderUnavailable),
@@ -339,6 +339,40 @@ def test_any_retry_after_is_a_time_or_nothing(after: str, after_ms: str) -> None
     assert seconds is None or 0 <= seconds <= 3600
 
 
+RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ([{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED", "details": [RETRY_INFO]}}], 34),
+        ([{"error": {"code": 429, "message": "x", "details": [{"retryDelay": "34.074824224s"}]}}], 34.074824224),
+        (_said("Rate limit reached. Please try again in 7.66s. Visit the site."), 7.66),
+        (_said("Please try again in 1m2s."), 62),
+        (_said("Please try again in 12m3.5s. Need more tokens?"), 723.5),
+        (_said("Please try again in 250ms."), 0.25),
+        (_said("Please retry after 20 seconds."), 20),
+        (_said("Please retry in 45.578569677s."), 45.578569677),
+        (_said("Try again in 2 minutes, 5 seconds"), 125),
+        (_said("Please wait 3 sec before retrying."), 3),
+        (_said("Please try again in 24h0m0s."), 3600),
+        (_said("Please try again in a while."), None),
+        (_said("Limit 20, used 20 in 60s."), None),
+        ({"error": {"message": "x", "metadata": {"retry_after_seconds": 12}}}, 12),
+        (_said("x", retry_after="soon"), None),
+    ],
+    ids=str,
+)
+def test_retry_after_in_the_body(body: Any, seconds: float | None) -> None:
+    """In a field, or in the provider's words; a header goes before both."""
+    fault = _translate(_status_error(429, body))
+    assert isinstance(fault, AttemptFailed)
+    assert fault.retry_after_seconds == seconds
+    told = _translate(_status_error(429, body, headers={"retry-after": "1"}))
+    assert isinstance(told, AttemptFailed)
+    assert told.retry_after_seconds == 1
+
+
 @pytest.mark.parametrize("status", [429, 500, 503, 408])
 def test_what_may_be_tried_again_says_when(status: int) -> None:
     """Retry-After is passed on, for a rate limit and for a server that is overloaded."""
@@ -389,14 +423,15 @@ def test_what_is_no_status(error: Exception, meaning: type[DocsluiceError]) -> N
 def test_a_connection_that_broke_is_no_timeout(cause: Exception | None, words: str) -> None:
     """The aiohttp transport reports a refused connection as a connect time-out; waiting longer would not help it.
 
-    What it was is told, in the part of the message that is logged too.
+    What it was is told, in the log too.
     """
     error = openai.APITimeoutError(REQUEST)
     error.__cause__ = httpx2.ConnectTimeout("refused")
     error.__cause__.__cause__ = cause
     fault = _translate(error)
-    assert type(fault) is ProviderUnavailable
-    assert str(fault) == f"no connection to the provider ({words})"
+    assert isinstance(fault, ProviderUnavailable)
+    assert fault.blames_document
+    assert fault.cause == str(fault) == f"no connection to the provider: {words}"
 
 
 def test_a_path_without_a_list_of_models_is_told_as_such() -> None:
@@ -404,3 +439,17 @@ def test_a_path_without_a_list_of_models_is_told_as_such() -> None:
     fault = _translate(_status_error(404, _said()), model="")
     assert isinstance(fault, CallRefused)
     assert fault.remedy == "there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1): 404"
+
+
+def test_a_call_that_found_no_connection_blames_no_document() -> None:
+    """The provider has not seen it; whether others find one is not known, so this call alone backs off."""
+    key: Any = None
+    cause = aiohttp.ClientConnectorError(key, OSError(24, "x"))
+    cause.__cause__ = OSError(24, "x")
+    error = openai.APITimeoutError(REQUEST)
+    error.__cause__ = httpx2.ConnectTimeout("x")
+    error.__cause__.__cause__ = cause
+    fault = _translate(error)
+    assert isinstance(fault, ProviderUnavailable)
+    assert (fault.blames_document, fault.holds_others) == (False, False)
+    assert str(fault) == "no connection to the provider: too many open files; raise the limit (ulimit -n)"

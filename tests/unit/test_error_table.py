@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.llm.error_body import error_inside, read_error
@@ -83,6 +83,9 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("zhipu", 429, {"error": {"code": "1113", "message": "余额不足或无可用资源包,请充值。"}}, EMPTY),
     ("hugging face", 402, {"error": "You have exceeded your monthly included credits for Inference Providers."}, EMPTY),
     ("groq", 400, openai("API access blocked due to spend limit.", code="blocked_api_access"), EMPTY),
+    ("xai's new team", 403, {"code": "x", "error": "Your newly created team doesn't have any credits or licenses yet."}, EMPTY),
+    ("litellm", 400, openai("Budget has been exceeded! Current cost: 26.0, Max budget: 0.25", type="budget_exceeded"), EMPTY),
+    ("litellm's user", 429, openai("LiteLLM User: x, exceeded budget for model=m", type="budget_exceeded"), EMPTY),
     ("gemini", 403, google(403, "This API method requires billing to be enabled.", "PERMISSION_DENIED", {"reason": "BILLING_DISABLED"}), EMPTY),
     # Quotas of a minute, and of a day.
     ("openai", 429, openai("Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000.", code="rate_limit_exceeded"), LIMITED),
@@ -111,6 +114,10 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("vllm v1", 400, openai("The decoder prompt (length 900) is longer than the maximum model length of 500."), TOO_LARGE),
     ("vllm with a bound", 400, vllm("'max_tokens' or 'max_completion_tokens' is too large: 900. This model's maximum context length is 500 tokens and your request has 300 input tokens."), TOO_LARGE),
     ("sglang", 400, vllm("Input length (900 tokens) exceeds the maximum allowed length (500 tokens)."), TOO_LARGE),
+    ("sglang's declared context", 400, vllm("The input (12345 tokens) is longer than the model's context length (8192 tokens)."), TOO_LARGE),
+    ("sambanova", 400, openai("The maximum context length of DeepSeek-V3-0324 is 32768. However, answering your request will take 39732 tokens. Please reduce the length of the messages or the specified max_completion_tokens value."), TOO_LARGE),
+    ("nvidia behind openrouter", 400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": '{"error": {"message": "maximum context length is 262144 tokens.", "code": 400}}', "provider_name": "Nvidia"}}}, TOO_LARGE),
+    ("ds4", 400, openai("Prompt tokens (9) exceeds context size (5)", type="context_exceeded"), TOO_LARGE),
     ("tgi", 422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 500. Given: 900 `inputs` tokens and 100 `max_new_tokens`", "error_type": "validation"}, TOO_LARGE),
     ("tgi's other words", 422, {"error": "Input validation error: `inputs` must have less than 500 tokens. Given: 900"}, TOO_LARGE),
     ("llama.cpp", 400, {"error": {"code": 400, "message": "the request exceeds the available context size, try increasing it", "type": "exceed_context_size_error", "n_ctx": 500}}, TOO_LARGE),
@@ -133,6 +140,7 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("poolside", 400, openai("Input length 131393 exceeds the maximum allowed input length of 131040 tokens."), TOO_LARGE),
     ("minimax", 400, anthropic("bad_request_error", "invalid params, context window exceeds limit (2013)"), TOO_LARGE),
     ("moonshot", 400, openai("Invalid request: Your request exceeded model token limit: 500 (requested: 900)"), TOO_LARGE),
+    ("moonshot's other words", 400, openai("Input token length too long"), TOO_LARGE),
     ("glm", 400, openai("tokens in request more than max tokens allowed"), TOO_LARGE),
     ("qwen", 400, openai("Range of input length should be [1, 500]", code="invalid_parameter_error"), TOO_LARGE),
     ("copilot", 400, openai("prompt token count of 900 exceeds the limit of 500", code="model_max_prompt_tokens_exceeded"), TOO_LARGE),
@@ -156,20 +164,24 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("openrouter", 400, {"error": {"message": "x is not a valid model ID", "code": 400}}, MODEL),
     ("vllm", 404, {"object": "error", "message": "The model `x` does not exist.", "type": "NotFoundError", "code": 404}, MODEL),
     ("together", 404, openai("Unable to access model x. Please visit the site.", code="model_not_available"), MODEL),
-    ("anthropic", 404, anthropic("not_found_error", "model: x"), PATH),
+    ("anthropic", 404, anthropic("not_found_error", "model: claude-3.5-x"), MODEL),
+    ("vllm with a dot", 404, vllm("The model `Qwen/Qwen2.5-7B` does not exist.", 404), MODEL),
+    ("together's endpoint", 400, openai("The dedicated endpoint for a/b-2.5 is not running."), MODEL),
     ("fastapi", 404, {"detail": "Not Found"}, PATH),
     ("a path that takes no POST", 405, {"detail": "Method Not Allowed"}, "path!"),
     ("a proxy", 407, "", "proxy!"),
     # Permissions.
     ("openai", 403, openai("Country, region, or territory not supported", code="unsupported_country_region_territory"), PERMISSION),
+    ("litellm", 401, openai("Authentication Error, API Key not allowed to access model. This token can only access models=['x'].", type="auth_error"), PERMISSION),
     ("a firewall", 403, "<html><head><title>403 Forbidden</title></head><body>Request blocked.</body></html>", PERMISSION),
     # What passes.
     ("llama.cpp", 503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}, AWAY),
-    ("lm studio", 404, {"error": {"message": "No models loaded. Please load a model in the developer page."}}, AWAY),
+    ("lm studio", 404, openai("No models loaded. Please load a model in the developer page.", code="model_not_found"), AWAY),
     ("anthropic", 529, anthropic("overloaded_error", "Overloaded"), AWAY),
     ("groq", 498, openai("Flex tier capacity exceeded", code="capacity_exceeded"), AWAY),
     ("vertex", 499, google(499, "The operation was cancelled.", "CANCELLED"), AWAY),
-    ("bedrock", 424, {"message": "Model error"}, UNKNOWN),
+    ("bedrock", 424, {"message": "Model error"}, AWAY),
+    ("tgi", 424, {"error": "Request failed during generation", "error_type": "generation"}, AWAY),
     ("nothing known", 400, openai("No."), UNKNOWN),
     ("a 418", 418, {}, UNKNOWN),
     ("one that only says so", 422, {"detail": [{"loc": ["body"], "msg": "field required", "type": "missing"}]}, UNKNOWN),
@@ -241,6 +253,7 @@ ECHOES = [
 
 
 @given(DOCUMENTS, st.sampled_from(ECHOES), st.sampled_from([400, 403, 422]))
+@example(json.dumps({"error": {"message": "x", "code": "invalid_api_key"}}), ECHOES[4], 400)
 def test_no_document_gives_an_error_its_meaning(text: str, echo: Any, status: int) -> None:
     """Whatever a document says, and however it is quoted, the error means what it would without the quotation."""
     bare = meant(status, echo("A text of no importance whatsoever."), "A text of no importance whatsoever.")
@@ -265,6 +278,21 @@ def test_words_of_the_provider_that_are_also_in_the_document_are_kept_from_meani
     words = "This model's maximum context length is 500 tokens."
     assert meant(400, openai(words), text) == UNKNOWN
     assert meant(400, openai(words, code="context_length_exceeded"), text) == TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("body", "label"),
+    [
+        (openai("x", type="invalid_request_error", code="invalid_api_key"), "400 invalid_api_key"),
+        (google(400, "x", "INVALID_ARGUMENT", {"reason": "API_KEY_INVALID"}), "400 API_KEY_INVALID"),
+        (vllm("x"), "400 BadRequestError"),
+        (anthropic("invalid_request_error", "x"), "400 error"),
+        ({"message": "x"}, "400"),
+    ],
+)
+def test_the_code_that_says_most_stands_beside_the_status(body: Any, label: str) -> None:
+    """A stop shows it, and nothing else of the provider's."""
+    assert str(read_error(400, json.dumps(body).encode())) == label
 
 
 def test_the_providers_words_are_kept_in_full() -> None:

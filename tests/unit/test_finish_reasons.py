@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from consumer.llm.finish_reasons import finish_reason
 
-SPELLINGS = {
+SPELLINGS: dict[str, list[Any]] = {
     "stop": [
         "stop",
         "STOP",
@@ -28,7 +28,15 @@ SPELLINGS = {
     "length": ["length", "max_tokens", "MAX_TOKENS", "model_length", "FinishReason.MAX_TOKENS", "max_output_tokens"],
     "content_filter": [
         *("content_filter", "content_filter: PROHIBITED_CONTENT", "sensitive", "SAFETY", "RECITATION", "SPII"),
-        *("PROHIBITED_CONTENT", "content-filter", "FINISH_REASON_SAFETY", "BLOCKLIST", "refusal", "ERROR_TOXIC"),
+        *(
+            "PROHIBITED_CONTENT",
+            "content-filter",
+            "FINISH_REASON_SAFETY",
+            "BLOCKLIST",
+            "IMAGE_RECITATION",
+            "refusal",
+            "ERROR_TOXIC",
+        ),
     ],
     "error": ["error", "insufficient_system_resource", "network_error", "abort", "MALFORMED_FUNCTION_CALL"],
 }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import os
+import resource
 import socket
 import ssl
 
@@ -43,6 +46,7 @@ def _untrusted(why: str) -> ssl.SSLCertVerificationError:
         (_untrusted("self-signed certificate"), "its certificate is not trusted, self-signed certificate"),
         (OSError(f"Multiple exceptions: [Errno 111] {SECRET}, [Errno 111] {SECRET}"), "connection refused"),
         (OSError("Multiple exceptions: [Errno 101] x, [Errno 111] y"), "network is unreachable, connection refused"),
+        (OSError(errno.EMFILE, SECRET), "too many open files; raise the limit (ulimit -n)"),
         (OSError(SECRET), "OSError"),
         (ValueError(SECRET), "ValueError"),
     ],
@@ -51,6 +55,23 @@ def _untrusted(why: str) -> ssl.SSLCertVerificationError:
 def test_an_error_is_a_few_words(error: Exception, words: str) -> None:
     """Its own text, which may hold anything, is not among them."""
     assert in_words(error) == words
+
+
+def test_a_lookup_without_a_free_file_is_told_as_such() -> None:
+    """The resolver says only that the name is not known."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        said = in_words(socket.gaierror(socket.EAI_NONAME, SECRET))
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert said == "too many open files; raise the limit (ulimit -n)"
 
 
 async def test_what_the_system_really_raises() -> None:
