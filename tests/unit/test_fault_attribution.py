@@ -177,7 +177,7 @@ def test_a_failure_counts_as_far_as_others_fare_better(share: float, least: int)
 def test_no_sound_document_is_blamed_in_a_partial_outage(share: float) -> None:
     """Whatever part of all calls fails: two thousand documents, each tried until it is answered."""
     desk, chance = Desk(), random.Random(11)
-    waiting = [f"d{number}" for number in range(2_000 if share < 0.99 else 300)]  # noqa: PLR2004
+    waiting = [f"d{number}" for number in range(2_000 if share < 0.99 else 300)]
     while waiting:
         document = waiting.pop(0)
         if chance.random() < share:
