@@ -18,7 +18,7 @@ from consumer.errors import (
     RecordRejected,
 )
 from consumer.kafka.last_records import last_records
-from consumer.kafka.probe import look_at
+from consumer.kafka.probe import Unreachable, look_at, why_closed
 from consumer.kafka.rights import missing_rights
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
@@ -34,7 +34,7 @@ _PATIENCE_SECONDS = 10.0
 _HANDSHAKE_SECONDS = 3.0
 _SHOWN_MODELS = 10
 _SHOWN_RECORDS = 5
-_KAFKA_PORT, _HTTP_PORT = 9092, 80
+_HTTP_PORT = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +152,9 @@ async def _check_shared_limits(settings: Settings, say: Callable[[str], None]) -
 async def _check_broker(settings: Settings) -> Found:
     try:
         cluster = await look_at(broker_of(settings), seconds=_PATIENCE_SECONDS)
-    except BrokerFault:
-        servers = [f"//{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")]
-        in_the_clear = not settings.kafka_security_protocol.endswith("SSL")
-        if in_the_clear and await _any_speaks_tls(servers, default_port=_KAFKA_PORT):
-            protocol = "SASL_SSL" if settings.kafka_security_protocol.startswith("SASL") else "SSL or SASL_SSL"
-            raise BrokerFault(f"it speaks TLS; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {protocol}") from None
+    except Unreachable as unreachable:
+        if (wrong := await why_closed(broker_of(settings), unreachable, seconds=_HANDSHAKE_SECONDS)) is not None:
+            raise BrokerFault(wrong) from None
         raise
     release = f"like Apache Kafka {cluster.release} or newer" if cluster.release else "an old or unknown protocol"
     where = f"cluster {cluster.id or 'without an id'}, speaks {release}"
