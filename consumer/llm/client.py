@@ -43,6 +43,8 @@ _MOST_TRIES = 16
 _UNAUTHORIZED = 401
 _SHORTEST_SECRET = 8
 """Headers of the settings may hold secrets, and shorter ones are none: to cut those out would spoil the words."""
+_SHORTEST_KEY = 12
+"""Own servers want none and are given a word, such as `ollama`, which an answer may well hold."""
 _NO_LIST = frozenset({404, 405, 501})
 _NO_KEY = "none"  # the SDK insists on a key; servers such as Ollama, vLLM and llama.cpp want none
 _OPENAI = "api.openai.com"
@@ -174,7 +176,8 @@ class OpenAIChatClient:
         if completion.is_blocked(parsed):
             reason = DeadLetterReason.CONTENT_FILTERED
             raise RecordRejected(reason, "the provider's filter blocked it", step=request.step, model=request.model)
-        answer = completion.answer_of(parsed, limits=self._limits(response.headers, request))
+        keys = [key for key in self._keys if len(key) >= _SHORTEST_KEY]
+        answer = completion.answer_of(parsed, limits=self._limits(response.headers, request), secrets=keys)
         if answer is None:
             fault = self._unreadable(response, request)
             fault.usage = usage_of(parsed.get("usage")) if isinstance(parsed, Mapping) else None

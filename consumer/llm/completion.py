@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from consumer.llm.chat import Answer
-from consumer.llm.error_body import html_title
+from consumer.llm.error_body import SECRET, html_title
 from consumer.llm.finish_reasons import CONTENT_FILTER, finish_reason
 from consumer.llm.usage import stated_cost_usd, usage_of
 
@@ -27,8 +27,11 @@ def parse(body: bytes) -> Any:
         raise ValueError("nested too deep") from None
 
 
-def answer_of(body: Any, *, limits: Mapping[str, float]) -> Answer | None:
-    """The answer that a completion holds; None where it holds none."""
+def answer_of(body: Any, *, limits: Mapping[str, float], secrets: Iterable[str] = ()) -> Answer | None:
+    """The answer that a completion holds; None where it holds none.
+
+    A server that echoes the request's headers must not bring `secrets` into a result or a dead letter.
+    """
     choice = first_choice(body)
     message = choice.get("message")
     if not isinstance(message, Mapping):
@@ -43,13 +46,19 @@ def answer_of(body: Any, *, limits: Mapping[str, float]) -> Answer | None:
         ended = CONTENT_FILTER
     return Answer(
         # Half an emoji, which a model may well say, could not be sent back to it.
-        text=text.encode("utf-8", errors="replace").decode(),
+        text=_cut_out(secrets, text).encode("utf-8", errors="replace").decode(),
         finish_reason=ended,
-        refusal=_refusal(message, content),
+        refusal=_cut_out(secrets, _refusal(message, content) or "") or None,
         usage=usage_of(told),
         stated_cost_usd=stated_cost_usd(told),
         limits=limits,
     )
+
+
+def _cut_out(secrets: Iterable[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, SECRET)
+    return text
 
 
 def first_choice(body: Any) -> Mapping[str, Any]:

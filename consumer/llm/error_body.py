@@ -35,7 +35,7 @@ _KEYS = re.compile(
 _RUN_FOR_MEANING, _RUN_FOR_LOG = 15, 10
 _ERRORS = range(400, 600)
 _UNKNOWN_ERROR = 500
-_SECRET = "[secret]"  # noqa: S105 - stands for one
+SECRET = "[secret]"  # noqa: S105 - stands for one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +99,8 @@ def without_secrets(text: str, secrets: Iterable[str]) -> str:
     """One line, without secrets, nor anything that looks like a key."""
     for secret in secrets:
         if secret:
-            text = text.replace(secret, _SECRET)
-    return " ".join(_KEYS.sub(_SECRET, text).encode("utf-8", errors="replace").decode().split())
+            text = text.replace(secret, SECRET)
+    return " ".join(_KEYS.sub(SECRET, text).encode("utf-8", errors="replace").decode().split())
 
 
 def html_title(text: str) -> str | None:
@@ -119,7 +119,7 @@ def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> P
     codes = [
         code
         for code in (without_secrets(code, secrets) for _, code in sorted(found.codes, key=itemgetter(0)))
-        if _SECRET not in code
+        if SECRET not in code
     ]
     codes = [
         code

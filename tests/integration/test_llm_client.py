@@ -598,6 +598,12 @@ async def test_the_key_is_nowhere(status: int) -> None:
     assert KEY not in str(logs)
 
 
+async def test_a_word_in_place_of_a_key_is_no_secret() -> None:
+    """Own servers are given such a word, and a document may be about it."""
+    async with _serving(ok(completion_of("Use ollama.")), key="ollama") as (_, client):
+        assert (await client.ask(chat_request())).text == "Use ollama."
+
+
 def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
     """A pipeline of one step on the real client; what is refused is asked again in the time of a turn."""
     metrics = Metrics()

@@ -124,6 +124,14 @@ def test_what_came_instead(body: bytes, content_type: str, words: str) -> None:
     assert completion.what_it_is(body, content_type=content_type) == words
 
 
+def test_a_key_that_a_server_echoes_is_cut_out() -> None:
+    """Of the text and of the refusal, whatever is round it; they go into results and dead letters."""
+    message = {"content": "Authorization: Bearer sk-verysecret\n", "refusal": "No, sk-verysecret."}
+    answer = completion.answer_of({"choices": [{"message": message}]}, limits={}, secrets=["sk-verysecret"])
+    assert answer is not None
+    assert (answer.text, answer.refusal) == ("Authorization: Bearer [secret]\n", "No, [secret].")
+
+
 NAMES = st.sampled_from(
     ["choices", "message", "content", "text", "type", "usage", "tool_calls", "function", "error", "x"]
 )
