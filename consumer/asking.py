@@ -48,6 +48,7 @@ _LONGEST_ASKED_SECONDS = 30.0
 _BYTES_A_TOKEN_OF_A_PART = 3
 """So little that most texts fit with it: English has four and more, code and most other languages about three."""
 _ROOM_FOR_AN_ANSWER_TOKENS = 256
+_OWN_TEXT = "The harbour office wrote that the new lamp of the lighthouse had arrived undamaged."
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
 
 
@@ -253,7 +254,7 @@ class Asker:
         except DocsluiceError as fault:
             course.spending.invest(-1)
             self._accounting.failed(request, fault, course.spending)
-            self._attribute(fault, request, call, course.blame)
+            await self._attribute(fault, request, call, course)
             permit.failed(fault)
             if isinstance(fault, AttemptFailed):
                 self._judge_failure(fault, way, course.blame)
@@ -266,9 +267,9 @@ class Asker:
         self._metrics.observe_call(task=request.step, model=request.model, seconds=time.monotonic() - started)
         return self._count_and_judge(request, answer, permit, course.spending)
 
-    def _attribute(self, fault: DocsluiceError, request: ChatRequest, call: int, blame: Blame) -> None:
+    async def _attribute(self, fault: DocsluiceError, request: ChatRequest, call: int, course: _Course) -> None:
         """Find out whose fault it is, as far as admission has to know before it hears of the call's end."""
-        way = (request.model, request.step)
+        way, blame = (request.model, request.step), course.blame
         match fault:
             case CallRefused(parameter="max_tokens") if request.is_roomier:
                 # It is this call that asks for more room than the model gives.
@@ -277,9 +278,33 @@ class Asker:
                 blame.rate_limited(fault, way=way)
             case CallRefused():
                 verdict = blame.refused(fault, way=way, call=call)
+                is_new = not (fault.is_certain or self._history.has_answered(request.model))
+                if verdict is Verdict.WORLD and is_new and not await self._refuses_our_own(request, course.spending):
+                    verdict = Verdict.OPEN
                 fault.is_worlds = None if verdict is Verdict.OPEN else verdict is Verdict.WORLD
             case RecordRejected():
                 self._history.answered(way, call)  # the provider is well: it has judged this document
+
+    async def _refuses_our_own(self, request: ChatRequest, spending: Spending) -> bool:
+        """Whether a model that has answered nobody refuses a text of our own, too. Then it is no document's fault.
+
+        The call goes out in the slot of the refused one. Documents at the head of a topic may all be odd, and must not
+        stop the service before anybody else has been tried.
+        """
+        way, trial = (request.model, request.step), request.about(_OWN_TEXT)
+        call = self._history.sent(way)
+        try:
+            answer = await self._client.ask(trial)
+        except DocsluiceError as fault:
+            self._accounting.failed(trial, fault, spending)
+            if isinstance(fault, RecordRejected):
+                self._history.answered(way, call)
+            return isinstance(fault, CallRefused)
+        finally:
+            self._history.ended(way, call)
+        self._history.answered(way, call)
+        self._accounting.answered(trial, answer, outcome="trial", spending=spending)
+        return False
 
     def _judge_failure(self, fault: AttemptFailed, way: Way, blame: Blame) -> None:
         """Find out what the failure means for the document, now that admission knows of it."""

@@ -5,7 +5,8 @@ others are. So a call is judged by the calls beside it: of the same model, and o
 what one step asks for and take the others.
 
 A refusal that fits both is tried again while it is new. It is the document's once others were answered between two of
-its refusals. It is the world's once several documents were refused and none was answered.
+its refusals. It is the world's once several documents were refused and none was answered; where the model has answered
+nobody yet, a call about a text of our own is to confirm that.
 
 A failure (a 5xx, a broken connection) may always be the world's. It speaks against a document only as far as the calls
 of others fare better: at 90 % failures, five in a row are nothing special.
@@ -155,8 +156,7 @@ class Blame:
             return Verdict.WORLD
         if len(refusals) < _TRIES_ALONE:
             return Verdict.OPEN
-        is_alone = len(record.refused) == 1
-        return Verdict.DOCUMENT if is_alone and (has_answered or fault.kind == "unknown") else Verdict.WORLD
+        return Verdict.DOCUMENT if has_answered and len(record.refused) == 1 else Verdict.WORLD
 
     def failed(self, fault: AttemptFailed, *, way: Way, is_failing: bool) -> None:
         """Take note of a failure; `is_failing` when the model is known to fail everybody."""

@@ -95,6 +95,10 @@ class ChatRequest:
             return None
         return replace(self, model=others[0], fallbacks=others[1:])
 
+    def about(self, text: str) -> ChatRequest:
+        """The same request about another document."""
+        return replace(self, messages=(*self.messages[:-1], Message("user", text)))
+
     def roomier(self, times: int) -> ChatRequest | None:
         """The same request, with that many times the room for its answer; None when the room has no bound of ours."""
         bound = self.sampling.max_output_tokens

@@ -36,6 +36,7 @@ from tests.fakes.lab import Lab
 from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import SECRET_TEXT, TASKS, steps
 from tests.fakes.timer import ManualTimer, settled
+from tests.fakes.town import Town
 
 OUTPUTS = {"summary": "words 0 words 1", "category": "tech"}
 COST = Decimal("0.0002")
@@ -848,39 +849,6 @@ async def test_the_tier_that_is_asked_for(tier: str | None, priority: object, as
 # One document that spoils it for others
 
 
-class _Town:
-    """Documents that come when they come, and a model whose calls take half a second."""
-
-    def __init__(self, reply: Replies, **changes: Any) -> None:
-        self.lab = Lab(reply, sleep=self._sleep, steps=steps()[:1], **changes)
-        ask = self.lab.client.ask
-
-        async def answers_later(request: ChatRequest) -> Any:
-            await self._sleep(0.01 if isinstance(self.lab.client.reply(request), Exception) else 0.5)
-            return await ask(request)
-
-        self.lab.client.ask = answers_later  # type: ignore[method-assign]
-        self.tasks: dict[str, asyncio.Task[Any]] = {}
-
-    async def _sleep(self, seconds: float) -> None:
-        woken = asyncio.Event()
-        self.lab.timer.call_later(seconds, woken.set)
-        await woken.wait()
-
-    async def come(self, *texts: str) -> None:
-        for text in texts:
-            self.tasks[text] = asyncio.create_task(self.lab.analyzer.analyze(text, Spending()))
-            await settled()
-
-    def ended(self) -> list[str]:
-        return [text for text, task in self.tasks.items() if task.done()]
-
-    async def close(self) -> None:
-        for task in self.tasks.values():
-            task.cancel()
-        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
-
-
 def _spoilt(fault: AttemptFailed, *, is_down: Callable[[], bool] = lambda: False) -> Replies:
     def reply(request: ChatRequest) -> Reply:
         is_bad = SECRET_TEXT in request.messages[-1].content
@@ -892,7 +860,7 @@ def _spoilt(fault: AttemptFailed, *, is_down: Callable[[], bool] = lambda: False
 async def test_a_document_that_fails_for_good_keeps_no_outage_going() -> None:
     """It was the oldest of those that waited: once the model is well the others are done, and then it is given up."""
     begin = ManualTimer().time()
-    town = _Town(_spoilt(ProviderUnavailable("500"), is_down=lambda: town.lab.timer.time() < begin + 10))
+    town = Town(_spoilt(ProviderUnavailable("500"), is_down=lambda: town.lab.timer.time() < begin + 10))
     others = [f"text {number}" for number in range(50)]
     await town.come(SECRET_TEXT, *others)
     await town.lab.timer.run(10)
@@ -909,7 +877,7 @@ async def test_a_document_that_fails_for_good_keeps_no_outage_going() -> None:
 
 async def test_a_document_that_is_refused_for_good_stops_nobody() -> None:
     """It pauses by itself, ever longer, while others are answered; and is never given up."""
-    town = _Town(_spoilt(RateLimited("429")), limits=Limits(max_concurrency=16))
+    town = Town(_spoilt(RateLimited("429")), limits=Limits(max_concurrency=16))
     others = [f"text {number}" for number in range(1000)]
     await town.come(SECRET_TEXT, *others)
     await town.lab.timer.run(60)
@@ -970,7 +938,7 @@ async def test_whoever_can_be_answered_is_answered(
             kind = outage[0]
         return faults.get(kind) or right(request)
 
-    town = _Town(reply, limits=Limits(max_concurrency=slots), max_attempts=max_attempts)
+    town = Town(reply, limits=Limits(max_concurrency=slots), max_attempts=max_attempts)
     for number, (kind, pause) in enumerate(documents):
         await town.come(f"text {number} {kind}")
         await town.lab.timer.run(pause)

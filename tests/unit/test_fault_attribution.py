@@ -105,14 +105,14 @@ def test_a_refusal_that_no_document_can_cause_is_the_worlds_at_once() -> None:
 @pytest.mark.parametrize(
     ("kind", "has_answered", "verdict"),
     [
-        ("unknown", False, Verdict.DOCUMENT),
+        ("unknown", False, Verdict.WORLD),
         ("unknown", True, Verdict.DOCUMENT),
         ("path", False, Verdict.WORLD),
         ("path", True, Verdict.DOCUMENT),
     ],
 )
 def test_who_is_alone_is_judged_after_three_tries(kind: RefusalKind, verdict: Verdict, *, has_answered: bool) -> None:
-    """By what the refusal is about, and by whether the model has answered anybody before."""
+    """By whether the model has answered anybody before."""
     desk = Desk()
     if has_answered:
         desk.answered()
@@ -122,6 +122,7 @@ def test_who_is_alone_is_judged_after_three_tries(kind: RefusalKind, verdict: Ve
 def test_of_documents_that_fail_alike_at_most_one_is_blamed() -> None:
     """One by one, each long before the next: the first could be odd, the others are not."""
     desk = Desk()
+    desk.answered()
     verdicts = {document: [desk.refused(document) for _ in range(5)][2] for document in "abcde"}
     assert list(verdicts.values()) == [Verdict.DOCUMENT] + [Verdict.WORLD] * 4
 
@@ -137,7 +138,7 @@ def test_what_one_step_is_refused_another_step_may_be_answered() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=60))
 def test_no_document_is_blamed_without_reason(calls: list[tuple[str, bool]]) -> None:
-    """Either somebody was answered after its first refusal, or nobody but it was refused since the last answer."""
+    """Somebody was answered after its first refusal, or the model is known to answer and nobody else is refused."""
     desk = Desk()
     refused_at: dict[str, int] = {}
     refused_since: set[str] = set()
@@ -152,9 +153,9 @@ def test_no_document_is_blamed_without_reason(calls: list[tuple[str, bool]]) -> 
         refused_since.add(document)
         first = refused_at.setdefault(document, number)
         if verdict is Verdict.DOCUMENT:
-            assert last_answered > first or refused_since == {document}
+            assert last_answered > first or (last_answered >= 0 and refused_since == {document})
         if verdict is Verdict.WORLD:
-            assert len(refused_since) > 1
+            assert len(refused_since) > 1 or last_answered < 0
             assert last_answered < first
 
 

@@ -1,0 +1,46 @@
+"""Documents that come when they come, and a model that takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from consumer.llm.chat import ChatRequest
+from consumer.spending import Spending
+from tests.fakes.chat import Replies
+from tests.fakes.lab import Lab
+from tests.fakes.samples import steps
+from tests.fakes.timer import settled
+
+
+class Town:
+    """Documents that come when they come, and a model whose calls take half a second."""
+
+    def __init__(self, reply: Replies, **changes: Any) -> None:
+        self.lab = Lab(reply, sleep=self._sleep, **{"steps": steps()[:1], **changes})
+        ask = self.lab.client.ask
+
+        async def answers_later(request: ChatRequest) -> Any:
+            await self._sleep(0.01 if isinstance(self.lab.client.reply(request), Exception) else 0.5)
+            return await ask(request)
+
+        self.lab.client.ask = answers_later  # type: ignore[method-assign]
+        self.tasks: dict[str, asyncio.Task[Any]] = {}
+
+    async def _sleep(self, seconds: float) -> None:
+        woken = asyncio.Event()
+        self.lab.timer.call_later(seconds, woken.set)
+        await woken.wait()
+
+    async def come(self, *texts: str) -> None:
+        for text in texts:
+            self.tasks[text] = asyncio.create_task(self.lab.analyzer.analyze(text, Spending()))
+            await settled()
+
+    def ended(self) -> list[str]:
+        return [text for text, task in self.tasks.items() if task.done()]
+
+    async def close(self) -> None:
+        for task in self.tasks.values():
+            task.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
