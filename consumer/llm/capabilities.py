@@ -8,7 +8,7 @@ tries the fuller form again. Pure: time is passed in.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -102,13 +102,13 @@ class Capabilities:
         """What is to be left out of a call."""
         return frozenset(name for _, name in self._of(model, step))
 
-    def to_try(self, offered: Collection[str], *, model: str, step: str, now: float) -> str | None:
+    def to_try(self, offered: Callable[[], Collection[str]], *, model: str, step: str, now: float) -> str | None:
         """What this call, and no other for another while, is to send again although it was once refused.
 
-        `offered` is all that the call has to send.
+        `offered` tells all that the call has to send; it is asked only where something is due.
         """
         for key, name in self._of(model, step):
-            if self._until[key] <= now and name in offered:
+            if self._until[key] <= now and name in offered():
                 self._until[key] = now + self.forget_seconds
                 return name
         return None

@@ -23,7 +23,7 @@ from consumer.errors import (
     RecordRejected,
 )
 from consumer.llm import completion
-from consumer.llm.capabilities import Capabilities, Lesson, Sent, complaint
+from consumer.llm.capabilities import Capabilities, Knowledge, Lesson, Sent, complaint
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.error_body import ProviderError, error_inside, read_error
 from consumer.llm.error_mapping import FOREIGN, Call, fault_of, out_of_files, translate
@@ -81,17 +81,20 @@ class OpenAIChatClient:
 
     async def ask(self, request: ChatRequest) -> Answer:
         """Put one request. See `ChatClient.ask` for the errors."""
-        sent: Sent | None = None
         with self._translated(request):
-            for _ in range(_MOST_TRIES):
-                body, sent = self._prepared(request, may_try=sent is None)
+            for tried in range(_MOST_TRIES):
+                without, tries = self._known(request, may_try=tried == 0)
+                body = body_of(request, without=without, bounds=self._bounds)
                 try:
                     answer = await self._answered(request, body)
                 except _Refused as refused:
+                    sent = sent_by(request, body, without=without, tries=tries)
                     if self._learns(refused.said, sent):
                         continue
                     raise self._fault(refused, request, sent) from None
-                self._note(self._capabilities.worked(sent), sent)
+                if tries:
+                    sent = sent_by(request, body, without=without, tries=tries)
+                    self._note(self._capabilities.worked(sent), sent)
                 return answer
         raise ProviderUnavailable("the provider complains of something else in the request each time")
 
@@ -135,16 +138,14 @@ class OpenAIChatClient:
                 f"no client can be built for the provider ({where}): {type(error).__name__}"
             ) from None
 
-    def _prepared(self, request: ChatRequest, *, may_try: bool) -> tuple[dict[str, Any], Sent]:
-        """The body of the next try; the first one of a call may look whether a lesson still holds."""
+    def _known(self, request: ChatRequest, *, may_try: bool) -> tuple[Knowledge, str | None]:
+        """What is left out of the next try; the first one of a call may look whether a lesson still holds."""
         model, step = model_on_the_wire(request.model), request.step
         without = self._capabilities.without(model=model, step=step)
-        tries = None
-        if may_try and without:
-            tries = self._capabilities.to_try(offered(request), model=model, step=step, now=self._now())
-            without -= {tries}
-        body = body_of(request, without=without, bounds=self._bounds)
-        return body, sent_by(request, body, without=without, tries=tries)
+        if not without or not may_try:
+            return without, None
+        tries = self._capabilities.to_try(lambda: offered(request), model=model, step=step, now=self._now())
+        return without - {tries}, tries
 
     def _learns(self, said: ProviderError, sent: Sent) -> bool:
         """Whether another try is worth while: something was learned now, or meanwhile by another call."""

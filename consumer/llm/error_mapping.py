@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -199,10 +199,10 @@ def _refusal(said: ProviderError, meaning: Meaning | None, call: Call) -> _Refus
         return _NO_LIST
     if meaning is Meaning.NOT_READY or said.status in _PASSING:
         return None
-    if meaning in {Meaning.BAD_KEY, Meaning.UNKNOWN_MODEL}:
-        return _BY_MEANING[meaning]
     if said.status >= _SERVER_ERRORS:
-        return None
+        # A gateway may say so of what is behind it, and that may pass: other calls tell.
+        own = meaning in {Meaning.BAD_KEY, Meaning.UNKNOWN_MODEL} and said.status == _SERVER_ERRORS
+        return replace(_BY_MEANING[meaning], is_certain=False) if meaning and own else None
     if said.status < _CLIENT_ERRORS:
         return _ELSEWHERE
     if meaning is not None and meaning in _BY_MEANING:

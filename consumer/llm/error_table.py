@@ -195,10 +195,10 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"content management policy",
         r"content exists risk",
         r"considered high risk",
-        r"(?:input|prompt|content|request|message|text)s?(?: \S+){0,3}"
+        r"(?:input|prompt|content|message|text)s?(?: \S+){0,3}"
         r" (?:was|were|is|has been|been|got) (?:flagged|blocked|filtered|moderated)",
         r"(?:flagged|blocked) (?:as|by|due to|for|because)[^;.]{0,60}"
-        r"(?:safety|moderation|policy|policies|violat|filter|guardrail|sensitive|harm)",
+        r"(?:safety|moderation|(?:content|usage) (?:polic|filter)|guardrail|sensitive|harmful)",
         r"violat\w+ [^;.]{0,60}(?:usage|content|safety|acceptable use) (?:polic|guideline)",
         r"prohibited_content|safety_check|blockreason|content[ _]filter",
         r"inappropriate content|不安全或敏感内容|敏感内容|data_inspection_failed",

@@ -57,13 +57,14 @@ def body_of(request: ChatRequest, *, without: Knowledge, bounds: tuple[str, ...]
 def sent_by(request: ChatRequest, body: dict[str, Any], *, without: Knowledge, tries: str | None) -> Sent:
     """What a complaint about this call may be about."""
     schema = body.get(RESPONSE_FORMAT, {}).get("json_schema", {}).get("schema")
+    keywords = keywords_in(schema)
     return Sent(
         model=model_on_the_wire(request.model),
         step=request.step,
         without=without,
         tries=tries,
         parameters=tuple(name for name in body if name not in _NOT_PARAMETERS),
-        keywords=tuple(word for word in KEYWORDS if word in keywords_in(schema)),
+        keywords=tuple(word for word in KEYWORDS if word in keywords),
         has_system=any(turn["role"] == _SYSTEM for turn in body["messages"]),
     )
 

@@ -256,6 +256,42 @@ async def test_what_is_learned_is_logged_once() -> None:
     assert "Quillon" not in str(logs)
 
 
+async def test_a_lesson_is_tried_again_after_an_hour_by_one_call() -> None:
+    """And forgotten where the server has learned meanwhile; the log says that, too."""
+    now, is_old = 0.0, True
+
+    def answer(body: dict[str, Any]) -> web.Response:
+        if is_old and "max_tokens" in body:
+            return error(400, "'max_tokens' is not supported", param="max_tokens")
+        return web.json_response(completion_of())
+
+    server = Server(answer)
+    with structlog.testing.capture_logs() as logs:
+        async with server.running():
+            provider = Provider(base_url=server.base_url, credentials=StaticKey(KEY))
+            client = OpenAIChatClient(provider=provider, max_connections=10, now=lambda: now)
+
+            async def asked() -> list[bool]:
+                server.bodies.clear()
+                await client.ask(chat_request(max_output_tokens=5))
+                return ["max_tokens" in body for body in server.bodies]
+
+            assert await asked() == [True, False]
+            assert await asked() == [False]
+            now = 3601.0
+            assert await asked() == [True, False], "it still does not know it"
+            assert await asked() == [False]
+            now, is_old = 7203.0, False
+            assert await asked() == [True]
+            assert await asked() == [True]
+            await client.close()
+    learned = [entry["meaning"] for entry in logs if entry["event"] == "provider.capability_learned"]
+    assert learned == [
+        "the bound on the answer goes by its other name, or is left out",
+        "is sent again, for the model takes it now",
+    ]
+
+
 async def test_a_server_that_complains_of_everything_is_not_asked_for_ever() -> None:
     """Each call makes a bounded number of tries."""
 

@@ -241,7 +241,7 @@ def test_a_lesson_is_tried_again_by_one_call() -> None:
     known.learn(error, _sent(), now=0.0)
 
     def to_try(now: float, request: ChatRequest = REQUEST) -> str | None:
-        return known.to_try(offered(request), model="m", step="summary", now=now)
+        return known.to_try(lambda: offered(request), model="m", step="summary", now=now)
 
     assert to_try(99.0) is None
     assert to_try(100.0, replace(REQUEST, sampling=Sampling())) is None, "it has no temperature to try"

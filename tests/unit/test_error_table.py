@@ -174,6 +174,8 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     # Permissions.
     ("openai", 403, openai("Country, region, or territory not supported", code="unsupported_country_region_territory"), PERMISSION),
     ("litellm", 401, openai("Authentication Error, API Key not allowed to access model. This token can only access models=['x'].", type="auth_error"), PERMISSION),
+    ("a firewall that says so", 403, {"message": "Your request was blocked by our security policy."}, PERMISSION),
+    ("a gateway's own key", 502, openai("upstream: invalid api key"), AWAY),
     ("a firewall", 403, "<html><head><title>403 Forbidden</title></head><body>Request blocked.</body></html>", PERMISSION),
     # What passes.
     ("llama.cpp", 503, {"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}, AWAY),
@@ -204,12 +206,13 @@ def test_what_an_error_means(who: str, status: int, body: Any, meaning: str) -> 
         ({"error": {"message": "requires moderation and your input was flagged", "code": 403}}, FILTERED, 403),
         ({"error": {"message": "Upstream idle timeout", "code": 504}}, AWAY, 504),
         ({"error": {"message": "Provider error", "code": "502"}, "choices": []}, AWAY, 502),
-        ({"error": "Incorrect API key provided"}, KEY, 500),
+        ({"error": "Incorrect API key provided"}, "credentials", 500),
+        ({"error": {"message": "Incorrect API key provided", "code": 401}}, KEY, 401),
         ({"error": {"message": "overloaded"}}, AWAY, 500),
         ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}, "choices": None}, EMPTY, 500),
         (vllm("The model `x` does not exist.", 404), MODEL, 404),
-        ({"message": "invalid api token"}, KEY, 500),
-        ({"errors": [{"message": "No such model x", "code": 5007}], "success": False}, MODEL, 500),
+        ({"message": "invalid api token"}, "credentials", 500),
+        ({"errors": [{"message": "No such model x", "code": 5007}], "success": False}, "model", 500),
     ],
     ids=str,
 )
