@@ -36,7 +36,7 @@ _UNSUPPORTED = re.compile(
     r"|extra (?:inputs|fields?|parameters?|properties)|extraneous|(?:does not|doesn'?t|not) accept|is deprecated"
     r"|only the default|may only be set|cannot (?:both )?be (?:specified|used|set|combined)|no such (?:field|parameter)"
     r"|not a valid (?:field|parameter|argument)|invalid (?:parameter|argument|field)|cannot find field|missing field"
-    r"|unavailable|response_format\S* must be|only [^;.]{0,40}roles|roles must alternate"
+    r"|unavailable|failed to parse grammar|response_format\S* must be|only [^;.]{0,40}roles|roles must alternate"
 )
 _OF_A_SIZE = re.compile(
     r"too (?:large|small|high|low|big|long|short|many|few)|at (?:most|least)|out of range|range of|exceeds?\b"
@@ -45,7 +45,7 @@ _OF_A_SIZE = re.compile(
 )
 _MISSING = re.compile(r"\b(?:missing|required|must (?:be provided|include|specify|be set))\b")
 _OF_THE_FORMAT = re.compile(
-    r"response[_ ]format|json[_ ]?schema|json[_ ]object|structured[_ ]outputs?|json mode|guided|constrained"
+    r"response[_ ]format|json[_ ]?schema|json[_ ]object|structured[_ ]outputs?|json mode|guided|constrained|grammar"
 )
 _OF_THE_SYSTEM_ROLE = re.compile(
     r"(?:system|developer)['\"`]? (?:role|message|prompt|instruction)|(?:does not|doesn't) support ['\"`]?system\b"

@@ -152,6 +152,8 @@ def fault_of(
         return RecordRejected(DeadLetterReason.TOO_LARGE, message, step=call.step, model=call.model)
     if meaning is Meaning.FILTERED and said.status < _SERVER_ERRORS:
         return RecordRejected(DeadLetterReason.CONTENT_FILTERED, message, step=call.step, model=call.model)
+    if meaning is Meaning.INVALID_ANSWER:
+        return AnswerUnreadable(message, cause=cause)  # Groq reads it before we can, and the model has written it
     if said.status == _TOO_MANY_REQUESTS:
         return _limit(said, message, cause=cause, wait=wait)
     refusal = _refusal(said, meaning, call)

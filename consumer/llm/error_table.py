@@ -20,6 +20,7 @@ class Meaning(StrEnum):
     FILTERED = "a content filter"
     OUTPUT_BOUND = "the bound on the answer is not one that the model takes"
     TOO_LARGE = "the request is too large"
+    INVALID_ANSWER = "the provider has looked at the answer, and it is not what was asked for"
     NOT_READY = "the model is not there yet"
     UNKNOWN_MODEL = "there is no such model"
     NO_PERMISSION = "the key may not do this"
@@ -133,6 +134,7 @@ _CODES: dict[Meaning, frozenset[str]] = {
             "model_not_found_error",
         }
     ),
+    Meaning.INVALID_ANSWER: frozenset({"json_validate_failed", "tool_use_failed"}),
     Meaning.NO_PERMISSION: frozenset({"permission_denied", "permission_error", "access_denied", "accessdenied"}),
     Meaning.NOT_READY: frozenset({"model_loading", "unavailable_error", "model_not_ready", "model_unloaded"}),
 }
@@ -236,6 +238,7 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"(?:prompt|input)[ _]tokens? limit exceeded",
         r"n_ctx|上下文|prompt 超长|输入过长",
     ),
+    Meaning.INVALID_ANSWER: _any(r"failed to generate (?:valid )?json", r"failed to validate json"),
     Meaning.NOT_READY: _any(
         r"(?:model|server)[^;.]{0,80}(?:is |are )?(?:currently |still )?(?:loading|starting|warming)",
         r"loading (?:the )?model",
@@ -262,6 +265,7 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
 _IN_THIS_ORDER = (
     Meaning.FILTERED,
     Meaning.BAD_KEY,
+    Meaning.INVALID_ANSWER,
     Meaning.OUTPUT_BOUND,
     Meaning.TOO_LARGE,
     Meaning.NOT_READY,

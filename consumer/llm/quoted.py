@@ -10,6 +10,7 @@ from functools import cached_property
 _MOST_CHARACTERS = 1200
 """No provider needs more to say what is wrong; whatever echoes a whole request stands behind it."""
 _MOST_WRAPPED_CHARACTERS = 8000
+_MOST_TRIES = 100_000
 _CUT = "…"
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _ESCAPED_SPACE = re.compile(r"\\+[nrtbf]")
@@ -47,7 +48,7 @@ class Quoted:
         words = _unescaped(_ECHO.sub(_CUT, words))[:_MOST_CHARACTERS]
         words = _IN_QUOTE_MARKS.sub(lambda found: _CUT if _of(found) in self._wholes else found[0], words)
         letters, places = _letters(words)
-        runs = list(_joined(self._runs(letters, run)))
+        runs = list(_joined(sorted(self._runs(letters, run))))
         for start, end in reversed(runs):
             words = f"{words[: places[start]]}{_CUT}{words[places[end - 1] + 1 :]}"
         return words
@@ -65,24 +66,37 @@ class Quoted:
         return letters in self._wholes or next(self._runs(letters, run), None) is not None
 
     def _runs(self, letters: str, run: int) -> Iterator[tuple[int, int]]:
-        """Where runs of this length begin and end that the request holds as well; they may overlap.
+        """Where runs of at least this length begin and end that the request holds as well; they may overlap.
 
-        Each of them holds a block of half its length that begins at a multiple of that: only about these is asked
-        first, for most messages quote nothing.
+        Each of them holds a block of half its length that begins in the request at a multiple of that: only these are
+        looked up, for a document may be long. One that is found too often counts as if it quoted everything.
         """
+        if len(letters) < run:
+            return
         half = (run + 1) // 2
-        tried = -1
-        for block in range(0, len(letters) - half + 1, half):
-            if letters[block : block + half] not in self._all:
-                continue
-            for start in range(max(tried + 1, block - half + 1, 0), min(block + half, len(letters) - run) + 1):
-                tried = start
-                if letters[start : start + run] in self._all:
-                    yield start, start + run
+        places: dict[str, list[int]] = {}
+        for place in range(len(letters) - half + 1):
+            places.setdefault(letters[place : place + half], []).append(place)
+        tries, request = 0, self._all
+        for block in range(0, len(request) - half + 1, half):
+            for place in places.get(request[block : block + half], ()):
+                tries += 1
+                before = _alike(letters[max(0, place - run) : place][::-1], request[max(0, block - run) : block][::-1])
+                after = _alike(letters[place : place + 2 * run], request[block : block + 2 * run])
+                if before + after >= run:
+                    yield place - before, place + after
+            if tries > _MOST_TRIES:
+                yield 0, len(letters)
+                return
+
+
+def _alike(one: str, other: str) -> int:
+    """How many letters two texts have in common at their beginnings."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Runs that overlap or touch, as one."""
+    """Runs in order, and those that overlap or touch as one."""
     begun: tuple[int, int] | None = None
     for start, end in runs:
         if begun and start <= begun[1]:

@@ -18,7 +18,7 @@ from tests.fakes.errors import NOW, meant
 
 TOO_LARGE, FILTERED, EMPTY, DAY = "too_large", "content_filtered", "quota_exhausted", "day"
 KEY, MODEL, PERMISSION, PATH, UNKNOWN = "credentials!", "model!", "permission", "path", "unknown"
-LIMITED, AWAY = "rate_limited", "unavailable"
+LIMITED, AWAY, UNREADABLE = "rate_limited", "unavailable", "answer_unreadable"
 
 
 def openai(message: str, **more: Any) -> dict[str, Any]:
@@ -148,6 +148,9 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("github", 413, openai("Request body too large for gpt-4o model. Max size: 8000 tokens.", code="tokens_limit_reached"), TOO_LARGE),
     ("litellm", 400, openai("litellm.ContextWindowExceededError: litellm.BadRequestError: input too long", code="400"), TOO_LARGE),
     ("nginx", 413, "<html><head><title>413 Request Entity Too Large</title></head></html>", TOO_LARGE),
+    # An answer that the provider has found invalid.
+    ("groq", 400, openai("Failed to generate JSON. Please adjust your prompt.", code="json_validate_failed", failed_generation='{"a": '), UNREADABLE),
+    ("groq's tools", 400, openai("Failed to call a function.", code="tool_use_failed"), UNREADABLE),
     # The bound on the answer, which no document can help.
     ("openai", 400, openai("max_tokens is too large: 160. This model supports at most 100 completion tokens.", param="max_tokens", code="invalid_value"), UNKNOWN),
     ("groq", 400, openai("`max_tokens` must be less than or equal to `8192`, the maximum value for `max_tokens` is less than the `context_window` for this model"), UNKNOWN),
