@@ -15,9 +15,9 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _BASE = 40
-"""The broker's connections, the store, the HTTP port with who reads from it, and Python itself; about 25 were seen."""
+"""Connections to each broker, the store, the HTTP port with its readers, Python. On one broker 12 were seen."""
 _PER_PARTITION = 3
-"""A transactional producer is connected to up to three brokers: the partition's, the coordinator's and the group's."""
+"""A transactional producer is connected to the partition's broker and to the coordinators': 2 on one broker."""
 _USUAL_PARTITIONS = 8
 _RESERVED = _BASE + _USUAL_PARTITIONS * _PER_PARTITION
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})

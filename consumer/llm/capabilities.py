@@ -25,6 +25,8 @@ KEYWORDS = (
 """Keywords of JSON schema that a schema can do without: our own reading of the answer checks them anyway."""
 
 _SPEAKS_OF_PARAMETERS = frozenset({400, 404, 415, 422, 501})
+_TEMPLATE_FAILED = 500
+"""What llama.cpp and SGLang say when a chat template raises."""
 _FORGET_SECONDS = 3600.0
 _CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 _UNSUPPORTED = re.compile(
@@ -155,9 +157,13 @@ class Capabilities:
 def complaint(error: ProviderError, sent: Sent) -> str | None:
     """What a refusal says the model does not know; None where it is about something else."""
     words = error.words.lower()
-    if error.status not in _SPEAKS_OF_PARAMETERS or not (error.codes & _CODES or _UNSUPPORTED.search(words)):
+    if not (error.codes & _CODES or _UNSUPPORTED.search(words)):
         return None
     about = f"{error.param.lower()} {words}"
+    if error.status == _TEMPLATE_FAILED and sent.has_system and _OF_THE_SYSTEM_ROLE.search(about):
+        return SYSTEM_ROLE
+    if error.status not in _SPEAKS_OF_PARAMETERS:
+        return None
     keyword = next((word for word in sent.keywords if _names_keyword(word, error)), None)
     if keyword:
         return keyword

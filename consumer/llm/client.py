@@ -34,6 +34,7 @@ from consumer.llm.quoted import Quoted
 from consumer.llm.rate_headers import SaidLimits
 from consumer.llm.request_body import body_of, model_on_the_wire, offered, sent_by
 from consumer.llm.transport import http_client
+from consumer.llm.usage import usage_of
 
 log = structlog.get_logger(__name__)
 
@@ -178,11 +179,13 @@ class OpenAIChatClient:
         keys = [key for key in self._keys if len(key) >= _SHORTEST_KEY]
         answer = completion.answer_of(parsed, limits=self._limits(response.headers, request), secrets=keys)
         if answer is None:
-            raise self._unreadable(response, request)
-        if answer.finish_reason == ERROR:
-            fault = ProviderUnavailable("the provider broke the answer off", limits=answer.limits)
-            fault.usage = answer.usage
+            fault = self._unreadable(response, request)
+            fault.usage = usage_of(parsed.get("usage")) if isinstance(parsed, Mapping) else None
             raise fault
+        if answer.finish_reason == ERROR:
+            broken = ProviderUnavailable("the provider broke the answer off", limits=answer.limits)
+            broken.usage = answer.usage
+            raise broken
         return answer
 
     async def _sent(

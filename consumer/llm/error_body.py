@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from consumer.llm.quoted import Quoted
@@ -17,6 +18,7 @@ _WORDS = frozenset({"message", "msg", "detail", "error", "error_description", "s
 _CODES = frozenset(
     {"code", "type", "status", "reason", "error_type", "err_code", "error_code", "quotaid", "status_code"}
 )
+_TELLING, _LEAST = {"reason": 0, "code": 1, "status": 2, "error_code": 1}, 3
 _INSIDE = frozenset(
     {"error", "errors", "detail", "details", "message", "metadata", "raw", "innererror", "violations", "base_resp"}
 )
@@ -44,7 +46,7 @@ class ProviderError:
     codes: frozenset[str] = frozenset()
     """In small letters: its code, type and reason, and those of an error that it wraps."""
     label: str = ""
-    """The first code, as it was written."""
+    """The code that says most, as it was written."""
     words: str = ""
     """What it says, for the message and for finding out what it means."""
     loggable: str = ""
@@ -62,8 +64,10 @@ class ProviderError:
 class _Found:
     """What the walk through a body has met so far."""
 
+    quoted: Quoted
     words: list[str] = field(default_factory=list)
-    codes: list[str] = field(default_factory=list)
+    codes: list[tuple[int, str]] = field(default_factory=list)
+    """How much the field says by its name, less being more; and what is in it."""
     params: list[str] = field(default_factory=list)
     delays: list[str] = field(default_factory=list)
     nodes: int = 0
@@ -106,13 +110,17 @@ def html_title(text: str) -> str | None:
 
 
 def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> ProviderError:
-    found = _Found()
+    found = _Found(quoted)
     if isinstance(body, str):
         found.words.append(html_title(body) or _TAGS.sub(" ", body))
     else:
         _walk(body, found, depth=0)
     said = without_secrets("; ".join(dict.fromkeys(found.words)), secrets)
-    codes = [code for code in (without_secrets(code, secrets) for code in found.codes) if SECRET not in code]
+    codes = [
+        code
+        for code in (without_secrets(code, secrets) for _, code in sorted(found.codes, key=itemgetter(0)))
+        if SECRET not in code
+    ]
     codes = [
         code
         for code in codes
@@ -153,8 +161,8 @@ def _walk(node: Any, found: _Found, *, depth: int) -> None:
     inner: Iterable[Any] = ()
     if isinstance(node, str):
         wrapped = _as_json(node.strip())
-        if isinstance(wrapped, str):
-            found.words += [wrapped] * bool(wrapped.strip())
+        if isinstance(wrapped, str) or found.quoted.is_in(node, run=_RUN_FOR_MEANING):
+            found.words += [node] * bool(node.strip())  # a document may be the JSON of an error, too
         else:
             inner = [wrapped]
     elif isinstance(node, list):
@@ -170,7 +178,7 @@ def _walk(node: Any, found: _Found, *, depth: int) -> None:
 
 def _note(name: str, value: Any, found: _Found) -> None:
     if name in _CODES and isinstance(value, str | int) and not isinstance(value, bool):
-        found.codes.append(str(value))
+        found.codes.append((_TELLING.get(name, _LEAST), str(value)))
     elif name in {"param", "loc"} and value:
         found.params.append(".".join(map(str, value)) if isinstance(value, list) else str(value))
     elif name in _DELAYS and isinstance(value, str | int | float):

@@ -217,7 +217,11 @@ def _of_connection(error: Exception, call: Call) -> DocsluiceError:
         if proxy.status == 407:  # noqa: PLR2004
             return fault_of(said, call, headers={}, now=datetime.now(UTC))
         return ProviderUnavailable(f"the proxy gives no connection to the provider ({proxy.status})")
-    return ProviderUnavailable(f"no connection to the provider: {_why_broken(error)}")
+    fault = ProviderUnavailable(f"no connection to the provider: {_why_broken(error)}")
+    if _of_kind(error, aiohttp.ClientConnectorError) is not None:
+        # The provider has not seen the document. But only this call is known to have had no connection.
+        fault.blames_document = fault.holds_others = False
+    return fault
 
 
 def _why_broken(error: BaseException) -> str:

@@ -17,7 +17,7 @@ _MEANINGS = {
     LENGTH: "length max_tokens max_length model_length max_output_tokens max_completion_tokens max_new_tokens "
     "token_limit length_limit model_context_window_exceeded context_length_exceeded truncated incomplete",
     CONTENT_FILTER: "content_filter content_filtered contentfilter safety recitation blocklist prohibited_content spii "
-    "image_safety sensitive moderation guardrail_intervened refusal blocked error_toxic content_policy flagged",
+    "sensitive moderation guardrail_intervened refusal blocked error_toxic content_policy flagged",
     ERROR: "error insufficient_system_resource abort aborted cancelled canceled network_error timeout failed "
     "overloaded server_error unknown_error engine_overloaded malformed_function_call unexpected_tool_call "
     "repetition_truncation error_limit",
@@ -35,6 +35,7 @@ def finish_reason(told: Any) -> str:
         return STOP
     plain = told.strip().lower().replace("-", "_")
     for word in (plain, *_BETWEEN.split(plain)):
-        if word.removeprefix("finish_reason_") in _KNOWN:
-            return _KNOWN[word.removeprefix("finish_reason_")]
+        bare = word.removeprefix("finish_reason_").removeprefix("image_")
+        if bare in _KNOWN:
+            return _KNOWN[bare]
     return told.strip()[:_LONGEST]

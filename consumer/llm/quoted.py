@@ -9,6 +9,7 @@ from functools import cached_property
 
 _MOST_CHARACTERS = 1200
 """No provider needs more to say what is wrong; whatever echoes a whole request stands behind it."""
+_MOST_WRAPPED_CHARACTERS = 8000
 _CUT = "…"
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _ESCAPED_SPACE = re.compile(r"\\+[nrtbf]")
@@ -55,6 +56,13 @@ class Quoted:
         """For the log: as `cut_from`, and of what stands in quote marks also the least that is in the request."""
         words = self.cut_from(words, run=run)
         return _IN_QUOTE_MARKS.sub(lambda found: _CUT if _of(found) and _of(found) in self._all else found[0], words)
+
+    def is_in(self, text: str, *, run: int) -> bool:
+        """Whether a text quotes the request at all; a very long one is taken to."""
+        if len(text) > _MOST_WRAPPED_CHARACTERS:
+            return True
+        letters, _ = _letters(_unescaped(text))
+        return letters in self._wholes or next(self._runs(letters, run), None) is not None
 
     def _runs(self, letters: str, run: int) -> Iterator[tuple[int, int]]:
         """Where runs of this length begin and end that the request holds as well; they may overlap.

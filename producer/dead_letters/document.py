@@ -65,6 +65,9 @@ def _value(value: bytes) -> dict[str, str]:
 
 
 def _is_valid(event: Mapping[str, Any]) -> bool:
+    """Whether it is all that the service knows of, and nothing else: what else there is would be lost."""
+    if not event.keys() <= DocumentEvent.model_fields.keys():
+        return False
     try:
         DocumentEvent.model_validate(dict(event)).model_dump_json()
     except (ValidationError, ValueError):

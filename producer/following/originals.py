@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from consumer.byte_formats import registry_frames
+
 LARGEST_VALUE_BYTES = 16 * 1024 * 1024
 """What the service's own dead-letter topic takes. A larger value is not looked into."""
 
@@ -37,11 +39,13 @@ def metadata_of(event: Mapping[str, Any]) -> dict[str, str | int | float | bool]
 def _object(value: bytes | None) -> Mapping[str, Any]:
     if not value or len(value) > LARGEST_VALUE_BYTES:
         return {}
-    try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    for data in (value, *(frame.data for frame in registry_frames(value))):
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError):
+            continue
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def _from_base64(text: object) -> bytes | None:

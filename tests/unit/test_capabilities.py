@@ -106,6 +106,8 @@ COMPLAINTS: list[tuple[Any, str]] = [
     (_error("Developer instruction is not enabled for models/gemma-3"), SYSTEM_ROLE),
     (_error("Unsupported value: 'messages[0].role' does not support 'system' with this model.", param="messages[0].role", code="unsupported_value"), SYSTEM_ROLE),
     (_error("Only user and assistant roles are supported!"), SYSTEM_ROLE),
+    (_error("Conversation roles must alternate user/assistant/user/assistant/..."), SYSTEM_ROLE),
+    (_error("Jinja Exception: System role not supported", 500), SYSTEM_ROLE),
 ]  # fmt: skip
 
 

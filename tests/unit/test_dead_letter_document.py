@@ -58,6 +58,14 @@ def test_what_is_no_document_keeps_its_value(value: bytes, added: dict[str, str]
     assert ("value" in fields) != ("value_base64" in fields)
 
 
+@pytest.mark.parametrize("start", [b"\x00\x00\x00\x00\x07", b"\xef\xbb\xbf"])
+def test_a_document_behind_a_frame_or_a_mark_is_one(start: bytes) -> None:
+    """The service reads it, so it can be shown, mended and sent when it fails later."""
+    fields = of_value(start + b'{"document_id": "d9", "text": "t", "metadata": {"a": 1}}')
+    assert (fields["document_id"], fields["text"]) == ("d9", "t")
+    assert "value" not in fields
+
+
 def test_plain_text_is_a_document() -> None:
     """Its id is the record's key, as it is for the service."""
     fields = of_value(b"Xin ch\xc3\xa0o", own=[("content-type", b"text/plain; charset=utf-8")])

@@ -340,6 +340,40 @@ def test_any_retry_after_is_a_time_or_nothing(after: str, after_ms: str) -> None
     assert seconds is None or 0 <= seconds <= 3600
 
 
+RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ([{"error": {"code": 429, "message": "x", "status": "RESOURCE_EXHAUSTED", "details": [RETRY_INFO]}}], 34),
+        ([{"error": {"code": 429, "message": "x", "details": [{"retryDelay": "34.074824224s"}]}}], 34.074824224),
+        (_said("Rate limit reached. Please try again in 7.66s. Visit the site."), 7.66),
+        (_said("Please try again in 1m2s."), 62),
+        (_said("Please try again in 12m3.5s. Need more tokens?"), 723.5),
+        (_said("Please try again in 250ms."), 0.25),
+        (_said("Please retry after 20 seconds."), 20),
+        (_said("Please retry in 45.578569677s."), 45.578569677),
+        (_said("Try again in 2 minutes, 5 seconds"), 125),
+        (_said("Please wait 3 sec before retrying."), 3),
+        (_said("Please try again in 24h0m0s."), 3600),
+        (_said("Please try again in a while."), None),
+        (_said("Limit 20, used 20 in 60s."), None),
+        ({"error": {"message": "x", "metadata": {"retry_after_seconds": 12}}}, 12),
+        (_said("x", retry_after="soon"), None),
+    ],
+    ids=str,
+)
+def test_retry_after_in_the_body(body: Any, seconds: float | None) -> None:
+    """In a field, or in the provider's words; a header goes before both."""
+    fault = _translate(_status_error(429, body))
+    assert isinstance(fault, AttemptFailed)
+    assert fault.retry_after_seconds == seconds
+    told = _translate(_status_error(429, body, headers={"retry-after": "1"}))
+    assert isinstance(told, AttemptFailed)
+    assert told.retry_after_seconds == 1
+
+
 @pytest.mark.parametrize("status", [429, 500, 503, 408])
 def test_what_may_be_tried_again_says_when(status: int) -> None:
     """Retry-After is passed on, for a rate limit and for a server that is overloaded."""
@@ -397,6 +431,7 @@ def test_a_connection_that_broke_is_no_timeout(cause: Exception | None, words: s
     error.__cause__.__cause__ = cause
     fault = _translate(error)
     assert isinstance(fault, ProviderUnavailable)
+    assert fault.blames_document
     assert fault.cause == str(fault) == f"no connection to the provider: {words}"
 
 
@@ -405,3 +440,17 @@ def test_a_path_without_a_list_of_models_is_told_as_such() -> None:
     fault = _translate(_status_error(404, _said()), model="")
     assert isinstance(fault, CallRefused)
     assert fault.remedy == "there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1): 404"
+
+
+def test_a_call_that_found_no_connection_blames_no_document() -> None:
+    """The provider has not seen it; whether others find one is not known, so this call alone backs off."""
+    key: Any = None
+    cause = aiohttp.ClientConnectorError(key, OSError(24, "x"))
+    cause.__cause__ = OSError(24, "x")
+    error = openai.APITimeoutError(REQUEST)
+    error.__cause__ = httpx2.ConnectTimeout("x")
+    error.__cause__.__cause__ = cause
+    fault = _translate(error)
+    assert isinstance(fault, ProviderUnavailable)
+    assert (fault.blames_document, fault.holds_others) == (False, False)
+    assert str(fault) == "no connection to the provider: too many open files; raise the limit (ulimit -n)"

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.llm.error_body import error_inside, read_error
@@ -115,6 +115,10 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("vllm v1", 400, openai("The decoder prompt (length 900) is longer than the maximum model length of 500."), TOO_LARGE),
     ("vllm with a bound", 400, vllm("'max_tokens' or 'max_completion_tokens' is too large: 900. This model's maximum context length is 500 tokens and your request has 300 input tokens."), TOO_LARGE),
     ("sglang", 400, vllm("Input length (900 tokens) exceeds the maximum allowed length (500 tokens)."), TOO_LARGE),
+    ("sglang's declared context", 400, vllm("The input (12345 tokens) is longer than the model's context length (8192 tokens)."), TOO_LARGE),
+    ("sambanova", 400, openai("The maximum context length of DeepSeek-V3-0324 is 32768. However, answering your request will take 39732 tokens. Please reduce the length of the messages or the specified max_completion_tokens value."), TOO_LARGE),
+    ("nvidia behind openrouter", 400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": '{"error": {"message": "maximum context length is 262144 tokens.", "code": 400}}', "provider_name": "Nvidia"}}}, TOO_LARGE),
+    ("ds4", 400, openai("Prompt tokens (9) exceeds context size (5)", type="context_exceeded"), TOO_LARGE),
     ("tgi", 422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 500. Given: 900 `inputs` tokens and 100 `max_new_tokens`", "error_type": "validation"}, TOO_LARGE),
     ("tgi's other words", 422, {"error": "Input validation error: `inputs` must have less than 500 tokens. Given: 900"}, TOO_LARGE),
     ("llama.cpp", 400, {"error": {"code": 400, "message": "the request exceeds the available context size, try increasing it", "type": "exceed_context_size_error", "n_ctx": 500}}, TOO_LARGE),
@@ -250,6 +254,7 @@ ECHOES = [
 
 
 @given(DOCUMENTS, st.sampled_from(ECHOES), st.sampled_from([400, 403, 422]))
+@example(json.dumps({"error": {"message": "x", "code": "invalid_api_key"}}), ECHOES[4], 400)
 def test_no_document_gives_an_error_its_meaning(text: str, echo: Any, status: int) -> None:
     """Whatever a document says, and however it is quoted, the error means what it would without the quotation."""
     bare = meant(status, echo("A text of no importance whatsoever."), "A text of no importance whatsoever.")
@@ -274,6 +279,21 @@ def test_words_of_the_provider_that_are_also_in_the_document_are_kept_from_meani
     words = "This model's maximum context length is 500 tokens."
     assert meant(400, openai(words), text) == UNKNOWN
     assert meant(400, openai(words, code="context_length_exceeded"), text) == TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("body", "label"),
+    [
+        (openai("x", type="invalid_request_error", code="invalid_api_key"), "400 invalid_api_key"),
+        (google(400, "x", "INVALID_ARGUMENT", {"reason": "API_KEY_INVALID"}), "400 API_KEY_INVALID"),
+        (vllm("x"), "400 BadRequestError"),
+        (anthropic("invalid_request_error", "x"), "400 error"),
+        ({"message": "x"}, "400"),
+    ],
+)
+def test_the_code_that_says_most_stands_beside_the_status(body: Any, label: str) -> None:
+    """A stop shows it, and nothing else of the provider's."""
+    assert str(read_error(400, json.dumps(body).encode())) == label
 
 
 def test_the_providers_words_are_kept_in_full() -> None:

@@ -28,7 +28,15 @@ SPELLINGS: dict[str, list[Any]] = {
     "length": ["length", "max_tokens", "MAX_TOKENS", "model_length", "FinishReason.MAX_TOKENS", "max_output_tokens"],
     "content_filter": [
         *("content_filter", "content_filter: PROHIBITED_CONTENT", "sensitive", "SAFETY", "RECITATION", "SPII"),
-        *("PROHIBITED_CONTENT", "content-filter", "FINISH_REASON_SAFETY", "BLOCKLIST", "refusal", "ERROR_TOXIC"),
+        *(
+            "PROHIBITED_CONTENT",
+            "content-filter",
+            "FINISH_REASON_SAFETY",
+            "BLOCKLIST",
+            "IMAGE_RECITATION",
+            "refusal",
+            "ERROR_TOXIC",
+        ),
     ],
     "error": ["error", "insufficient_system_resource", "network_error", "abort", "MALFORMED_FUNCTION_CALL"],
 }

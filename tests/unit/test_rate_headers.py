@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consumer.llm.rate_headers import SaidLimits, duration_seconds
 
@@ -79,3 +81,64 @@ def test_a_limit_that_is_none(limit: str) -> None:
 def test_a_server_that_says_nothing() -> None:
     """vLLM, llama.cpp and Ollama send no such headers."""
     assert SaidLimits().read({"content-type": "application/json"}) == {}
+
+
+NOW = 1_750_000_000.0
+
+
+@pytest.mark.parametrize(
+    "reset",
+    ["30s", "30", str(NOW + 30), str(int((NOW + 30) * 1000)), "2025-06-15T15:07:10Z", "2025-06-15T15:07:10+00:00"],
+)
+def test_a_reset_is_told_as_a_duration_or_as_a_moment(reset: str) -> None:
+    """Half of a minute's limit is back in half a minute, however that is said."""
+    headers = {"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "3000"}
+    assert SaidLimits().read(headers | {"x-ratelimit-reset-tokens": reset}, now=NOW) == {"tokens": 6000}
+
+
+def test_each_model_has_limits_of_its_own() -> None:
+    """What one header has taught of a model says nothing of another at the same address."""
+    said = SaidLimits()
+    assert said.read(_headers("requests", 600, 300, "30s"), model="a") == {"requests": 600}
+    bare = {"x-ratelimit-limit-requests": "600"}
+    assert said.read(bare, model="a") == {"requests": 600}
+    assert said.read(bare, model="b") == {}
+
+
+def test_anthropics_names() -> None:
+    """Each kind of token apart, and resets as dates."""
+    headers = {
+        f"anthropic-ratelimit-{name}-{what}": value
+        for name, limit, left in (("requests", "50", "25"), ("input-tokens", "30000", "15000"), ("tokens", "9", "9"))
+        for what, value in (("limit", limit), ("remaining", left), ("reset", "2025-06-15T15:07:10Z"))
+    }
+    assert SaidLimits().read(headers, now=NOW) == {"requests": 50, "input_tokens": 30000}
+
+
+def test_groqs_headers_tell_of_a_day_and_of_a_minute() -> None:
+    """Under the same kind of name; only the minute's is believed."""
+    headers = {
+        **_headers("requests", 14400, 14399, "6s"),
+        **_headers("tokens", 18000, 17890, "0.36s"),
+    }
+    assert SaidLimits().read(headers) == {"tokens": 18000}
+    assert SaidLimits().read(_headers("requests", 14400, 14370, "2m59.56s")) == {}
+
+
+def test_a_header_that_names_the_minute_is_believed() -> None:
+    """Cerebras and Mistral say so in the name."""
+    headers = {
+        "x-ratelimit-limit-tokens-minute": "60000",
+        "x-ratelimit-limit-req-minute": "30",
+        "x-ratelimit-limit-requests-day": "14400",
+    }
+    assert SaidLimits().read(headers) == {"tokens": 60000, "requests": 30}
+
+
+@given(st.dictionaries(st.sampled_from(["limit", "remaining", "reset"]), st.text(st.characters(codec="ascii"))))
+def test_any_headers_are_harmless(told: dict[str, str]) -> None:
+    """Whatever stands in them, a limit is a number above nothing, or none."""
+    headers = {f"x-ratelimit-{name}-tokens": value for name, value in told.items()}
+    headers |= {f"anthropic-ratelimit-tokens-{name}": value for name, value in told.items()}
+    limits = SaidLimits().read(headers, now=NOW)
+    assert all(1 <= limit < float("inf") for limit in limits.values())

@@ -22,6 +22,8 @@ from consumer.errors import (
 )
 from consumer.llm.chat import Answer, ChatRequest, Message
 from consumer.llm.client import OpenAIChatClient
+from consumer.llm.credentials import StaticKey
+from consumer.llm.provider import Provider
 from deploy.local.rehearsal.characters.character import Character, DocumentedError, ErrorKind, Refusal
 from deploy.local.rehearsal.characters.loading import all_characters
 from deploy.local.rehearsal.characters.templates import SAMPLE_FACTS
@@ -101,7 +103,10 @@ each_character = pytest.mark.parametrize("character", CHARACTERS, ids=lambda cha
 
 @contextlib.asynccontextmanager
 async def _client(base_url: str) -> AsyncIterator[OpenAIChatClient]:
-    client = OpenAIChatClient(api_key="sk-x", base_url=base_url, request_timeout_seconds=20.0, max_connections=4)
+    client = OpenAIChatClient(
+        provider=Provider(base_url=base_url, credentials=StaticKey("sk-x"), request_timeout_seconds=20.0),
+        max_connections=4,
+    )
     try:
         yield client
     finally:

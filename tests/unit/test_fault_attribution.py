@@ -1,0 +1,214 @@
+"""Whose fault a call's end is."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer.errors import AnswerUnreadable, AttemptFailed, CallRefused, ProviderUnavailable, RateLimited, RefusalKind
+from consumer.fault_attribution import Blame, CallHistory, Verdict, Way
+from consumer.model_ref import ModelRef
+
+WAY: Way = (ModelRef("default", "m"), "summary")
+OTHER_STEP: Way = (WAY[0], "category")
+
+
+def refusal(kind: RefusalKind = "unknown", *, is_certain: bool = False) -> CallRefused:
+    return CallRefused("403", kind=kind, remedy="see to it", is_certain=is_certain)
+
+
+class Desk:
+    """One way's calls, one after the other unless they are held open."""
+
+    def __init__(self) -> None:
+        self.history = CallHistory()
+        self.blames: dict[str, Blame] = {}
+
+    def blame(self, document: str, *, max_attempts: int = 5) -> Blame:
+        if document not in self.blames:
+            self.blames[document] = Blame(history=self.history, max_attempts=max_attempts, document=document)
+        return self.blames[document]
+
+    def answered(self, *, way: Way = WAY) -> None:
+        call = self.history.sent(way)
+        self.history.ended(way, call)
+        self.history.answered(way, call)
+
+    def refused(self, document: str, fault: CallRefused | None = None, *, way: Way = WAY) -> Verdict:
+        call = self.history.sent(way)
+        verdict = self.blame(document).refused(fault or refusal(), way=way, call=call)
+        self.history.ended(way, call)
+        return verdict
+
+    def failed(self, document: str, fault: AttemptFailed | None = None, *, is_failing: bool = False) -> bool:
+        call = self.history.sent(WAY)
+        self.history.ended(WAY, call)
+        self.blame(document).failed(fault or ProviderUnavailable("503"), way=WAY, is_failing=is_failing)
+        return self.blame(document).is_exhausted
+
+
+@pytest.mark.parametrize("kind", ["credentials", "permission", "path", "unknown"])
+def test_a_refusal_is_the_documents_once_others_were_answered_since(kind: RefusalKind) -> None:
+    """While it is new it is tried again, whatever it is about."""
+    desk = Desk()
+    desk.answered()
+    assert desk.refused("odd", refusal(kind)) is Verdict.OPEN
+    desk.answered()
+    assert desk.refused("odd", refusal(kind)) is Verdict.DOCUMENT
+
+
+def test_answers_to_calls_of_before_the_refusal_say_nothing() -> None:
+    """A key that is revoked ends no call that is under way: what comes back then is no sign that the key is good."""
+    desk = Desk()
+    desk.answered()
+    under_way = desk.history.sent(WAY)
+    assert desk.refused("one", refusal("credentials")) is Verdict.OPEN
+    desk.history.ended(WAY, under_way)
+    desk.history.answered(WAY, under_way)
+    assert desk.refused("one", refusal("credentials")) is Verdict.OPEN
+
+
+@pytest.mark.parametrize("has_answered", [False, True])
+def test_several_documents_refused_and_none_answered_is_the_worlds_fault(*, has_answered: bool) -> None:
+    """From the third on: they have not all something wrong with them."""
+    desk = Desk()
+    if has_answered:
+        desk.answered()
+    verdicts = [desk.refused(document) for document in ("a", "b", "c")]
+    assert verdicts == [Verdict.OPEN, Verdict.OPEN, Verdict.WORLD]
+    assert desk.refused("a") is Verdict.WORLD
+    desk.answered()
+    assert desk.refused("a") is Verdict.DOCUMENT
+
+
+def test_nobody_is_blamed_while_calls_beside_it_may_still_be_answered() -> None:
+    """Refusals come fast, and answers slowly."""
+    desk = Desk()
+    slow = desk.history.sent(WAY)
+    assert [desk.refused(document) for document in "abcd"] == [Verdict.OPEN] * 4
+    desk.history.ended(WAY, slow)
+    desk.history.answered(WAY, slow)
+    assert desk.refused("e") is Verdict.OPEN
+
+
+def test_a_refusal_that_no_document_can_cause_is_the_worlds_at_once() -> None:
+    """Such as of the key. Once somebody was answered in this run, it is judged like any other."""
+    desk = Desk()
+    assert desk.refused("a", refusal("credentials", is_certain=True)) is Verdict.WORLD
+    desk.answered()
+    assert desk.refused("b", refusal("credentials", is_certain=True)) is Verdict.OPEN
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_answered", "verdict"),
+    [
+        ("unknown", False, Verdict.DOCUMENT),
+        ("unknown", True, Verdict.DOCUMENT),
+        ("path", False, Verdict.WORLD),
+        ("path", True, Verdict.DOCUMENT),
+    ],
+)
+def test_who_is_alone_is_judged_after_three_tries(kind: RefusalKind, verdict: Verdict, *, has_answered: bool) -> None:
+    """By what the refusal is about, and by whether the model has answered anybody before."""
+    desk = Desk()
+    if has_answered:
+        desk.answered()
+    assert [desk.refused("a", refusal(kind)) for _ in range(3)] == [Verdict.OPEN, Verdict.OPEN, verdict]
+
+
+def test_of_documents_that_fail_alike_at_most_one_is_blamed() -> None:
+    """One by one, each long before the next: the first could be odd, the others are not."""
+    desk = Desk()
+    verdicts = {document: [desk.refused(document) for _ in range(5)][2] for document in "abcde"}
+    assert list(verdicts.values()) == [Verdict.DOCUMENT] + [Verdict.WORLD] * 4
+
+
+def test_what_one_step_is_refused_another_step_may_be_answered() -> None:
+    """A schema that a server does not take is of one step: its documents are not to blame for it."""
+    desk = Desk()
+    for document in "abc":
+        desk.answered(way=OTHER_STEP)
+        verdict = desk.refused(document)
+    assert verdict is Verdict.WORLD
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=60))
+def test_no_document_is_blamed_without_reason(calls: list[tuple[str, bool]]) -> None:
+    """Either somebody was answered after its first refusal, or nobody but it was refused since the last answer."""
+    desk = Desk()
+    refused_at: dict[str, int] = {}
+    refused_since: set[str] = set()
+    last_answered = -1
+    for number, (document, is_refused) in enumerate(calls):
+        if not is_refused:
+            desk.answered()
+            last_answered = number
+            refused_since.clear()
+            continue
+        verdict = desk.refused(document)
+        refused_since.add(document)
+        first = refused_at.setdefault(document, number)
+        if verdict is Verdict.DOCUMENT:
+            assert last_answered > first or refused_since == {document}
+        if verdict is Verdict.WORLD:
+            assert len(refused_since) > 1
+            assert last_answered < first
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.0, 5), (0.5, 20), (0.9, 100)])
+def test_a_failure_counts_as_far_as_others_fare_better(share: float, least: int) -> None:
+    """Five in a row are proof while all others are answered, and nothing special while nine in ten fail."""
+    desk, chance = Desk(), random.Random(7)
+    tries = 0
+    while not desk.failed("odd"):
+        tries += 1
+        for number in range(20):
+            if chance.random() < share:
+                desk.failed(f"other {tries} {number}")
+            else:
+                desk.answered()
+    assert tries >= least
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_no_sound_document_is_blamed_in_a_partial_outage(share: float) -> None:
+    """Whatever part of all calls fails: two thousand documents, each tried until it is answered."""
+    desk, chance = Desk(), random.Random(11)
+    waiting = [f"d{number}" for number in range(2_000 if share < 0.99 else 300)]  # noqa: PLR2004
+    while waiting:
+        document = waiting.pop(0)
+        if chance.random() < share:
+            assert not desk.failed(document), document
+            waiting.append(document)
+        else:
+            desk.answered()
+
+
+def test_failures_of_an_outage_never_count() -> None:
+    """While nobody is answered, or the model is known to fail everybody."""
+    desk = Desk()
+    for _ in range(100):
+        desk.answered()
+    assert not any(desk.failed("a") for _ in range(1_000))
+    assert not any(desk.failed("a", is_failing=True) or desk.answered() for _ in range(100))
+
+
+def test_an_answer_that_cannot_be_read_is_a_full_attempt() -> None:
+    """It may have been paid for, so nobody else is waited for: so many, and no more."""
+    desk = Desk()
+    unreadable = [desk.failed("a", AnswerUnreadable("HTML"), is_failing=True) for _ in range(5)]
+    assert unreadable == [False] * 4 + [True]
+
+
+def test_a_429_to_one_call_alone_holds_nobody_else() -> None:
+    """Where others were answered since the one before it."""
+    desk = Desk()
+    first, second = RateLimited("429"), RateLimited("429")
+    desk.blame("a").rate_limited(first, way=WAY)
+    desk.answered()
+    desk.blame("a").rate_limited(second, way=WAY)
+    assert (first.holds_others, second.holds_others) == (True, False)
+    assert (first.teaches, second.teaches) == (True, False)
