@@ -253,7 +253,7 @@ class Asker:
         except DocsluiceError as fault:
             course.spending.invest(-1)
             self._accounting.failed(request, fault, course.spending)
-            self._attribute(fault, way, call, course.blame)
+            self._attribute(fault, request, call, course.blame)
             permit.failed(fault)
             if isinstance(fault, AttemptFailed):
                 self._judge_failure(fault, way, course.blame)
@@ -266,9 +266,13 @@ class Asker:
         self._metrics.observe_call(task=request.step, model=request.model, seconds=time.monotonic() - started)
         return self._count_and_judge(request, answer, permit, course.spending)
 
-    def _attribute(self, fault: DocsluiceError, way: Way, call: int, blame: Blame) -> None:
+    def _attribute(self, fault: DocsluiceError, request: ChatRequest, call: int, blame: Blame) -> None:
         """Find out whose fault it is, as far as admission has to know before it hears of the call's end."""
+        way = (request.model, request.step)
         match fault:
+            case CallRefused(parameter="max_tokens") if request.is_roomier:
+                # It is this call that asks for more room than the model gives.
+                fault.is_worlds, fault.reason = False, DeadLetterReason.TOO_LARGE
             case RateLimited():
                 blame.rate_limited(fault, way=way)
             case CallRefused():

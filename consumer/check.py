@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from consumer.check_provider import check_providers
-from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
+from consumer.checking import HANDSHAKE_SECONDS, PATIENCE_SECONDS, Found, Say, tried
 from consumer.decode import decode
 from consumer.errors import BrokerFault, RecordRejected
 from consumer.kafka.last_records import last_records
-from consumer.kafka.probe import look_at
+from consumer.kafka.probe import Unreachable, look_at, why_closed
 from consumer.kafka.rights import missing_rights
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.steps import models_without_a_task, steps_of
@@ -19,7 +19,6 @@ from consumer.store.shared_limits import LimitsAway
 from consumer.store.steps import StoreAway
 
 _SHOWN_RECORDS = 5
-_KAFKA_PORT = 9092
 
 
 async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool = False) -> bool:
@@ -117,12 +116,9 @@ async def _check_shared_limits(settings: Settings, say: Say) -> bool:
 async def _check_broker(settings: Settings) -> Found:
     try:
         cluster = await look_at(broker_of(settings), seconds=PATIENCE_SECONDS)
-    except BrokerFault:
-        servers = [f"//{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")]
-        in_the_clear = not settings.kafka_security_protocol.endswith("SSL")
-        if in_the_clear and await any_speaks_tls(servers, default_port=_KAFKA_PORT):
-            protocol = "SASL_SSL" if settings.kafka_security_protocol.startswith("SASL") else "SSL or SASL_SSL"
-            raise BrokerFault(f"it speaks TLS; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {protocol}") from None
+    except Unreachable as unreachable:
+        if (wrong := await why_closed(broker_of(settings), unreachable, seconds=HANDSHAKE_SECONDS)) is not None:
+            raise BrokerFault(wrong) from None
         raise
     release = f"like Apache Kafka {cluster.release} or newer" if cluster.release else "an old or unknown protocol"
     where = f"cluster {cluster.id or 'without an id'}, speaks {release}"

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from consumer.errors import CallRefused, DocsluiceError
 
 PATIENCE_SECONDS = 10.0
-_HANDSHAKE_SECONDS = 3.0
+HANDSHAKE_SECONDS = 3.0
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -47,7 +47,7 @@ async def any_speaks_tls(urls: Sequence[str], *, default_port: int) -> bool:
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     for parts in map(urllib.parse.urlsplit, urls):
         with contextlib.suppress(OSError):
-            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
                 _, writer = await asyncio.open_connection(parts.hostname, parts.port or default_port, ssl=anybody)
             writer.transport.abort()
             return True

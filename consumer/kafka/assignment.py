@@ -232,6 +232,12 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             if not life.paused:
                 self.resume(life)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is known of each partition that is ours from where it is read."""
+        assigned = self.consumer.assignment()
+        return not self._unplaced and all(self.partitions.find(partition) is not None for partition in assigned)
+
     def partition_count(self) -> int:
         """How many partitions the topic has."""
         if self.consumer is None:

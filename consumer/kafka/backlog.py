@@ -8,9 +8,12 @@ from consumer.telemetry.metrics import Metrics
 _UNKNOWN = float("nan")
 
 
-def report(partitions: Partitions, metrics: Metrics) -> None:
-    """Bring them up to date. The backlog is not a number until the end of each partition is known."""
-    backlog = 0.0
+def report(partitions: Partitions, metrics: Metrics, *, is_complete: bool = True) -> None:
+    """Bring them up to date. The backlog is not a number until the end of each partition is known.
+
+    `is_complete` says whether all partitions of ours are among them: after an assignment it takes a moment.
+    """
+    backlog = 0.0 if is_complete else _UNKNOWN
     for life in partitions:
         labels = {"topic": life.partition.topic, "partition": str(life.partition.partition)}
         metrics.partition_open_records.labels(**labels).set(life.offsets.open_count)

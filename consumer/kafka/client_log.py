@@ -15,7 +15,6 @@ from consumer.reach import in_words
 
 _SERVER_FAILED = ('Unable connect to "', 'Unable to request metadata from "')
 _BROKER_FAILED = ("Unable connect to node", "Unable to request metadata from node")
-_CLOSED = (KafkaConnectionError, ConnectionResetError, ssl.SSLError)
 
 
 class ClientLog(logging.Handler):
@@ -33,8 +32,6 @@ class ClientLog(logging.Handler):
         """Bootstrap servers that failed."""
         self.brokers: dict[str, BaseException] = {}
         """Brokers that failed, at the addresses that a bootstrap server gave for them."""
-        self.has_bootstrapped = False
-        """Whether some bootstrap server has answered. The client's owner says so."""
         self._addresses: dict[object, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -50,7 +47,7 @@ class ClientLog(logging.Handler):
 
     def closed_by(self) -> list[str]:
         """The bootstrap servers that took the connection and closed it. They may speak another protocol."""
-        return [address for address, cause in self.servers.items() if isinstance(cause, _CLOSED)]
+        return [address for address, cause in self.servers.items() if took_and_closed(cause)]
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -76,7 +73,9 @@ def cause_in_words(error: BaseException, *, security_protocol: str, seconds: flo
     """The cause in a few words, with the setting that may be wrong. `seconds` is how long an answer was waited for."""
     tls = _tls_alert(error)
     if tls is not None:
-        return f"it wants a client certificate (DOCSLUICE_KAFKA_SSL_CERTFILE, _SSL_KEYFILE): {tls.reason}"
+        return (
+            f"it wants a client certificate, or another one (DOCSLUICE_KAFKA_SSL_CERTFILE, _SSL_KEYFILE): {tls.reason}"
+        )
     if isinstance(error, TimeoutError):
         return f"no answer within {seconds:g} seconds"
     if isinstance(error, KafkaConnectionError | ConnectionResetError):
@@ -90,6 +89,11 @@ def cause_in_words(error: BaseException, *, security_protocol: str, seconds: flo
         kind = type(error).__name__
         return f"not now, try again ({kind})" if faults.is_passing(error) else f"{faults.remedy(error)} ({kind})"
     return in_words(error)
+
+
+def took_and_closed(error: BaseException) -> bool:
+    """Whether a server took the connection and closed it, or broke off the handshake."""
+    return isinstance(error, KafkaConnectionError | ConnectionResetError | ssl.SSLError)
 
 
 def is_final(error: BaseException) -> bool:

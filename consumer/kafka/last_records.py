@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from consumer.errors import BrokerFault
 from consumer.kafka import faults
+from consumer.kafka.client_log import ClientLog
 from consumer.kafka.connection import Broker
 from consumer.kafka.probe import look_at
 from consumer.kafka.records import Record, read
@@ -37,9 +38,10 @@ async def last_records(broker: Broker, topic: str, *, count: int, seconds: float
         isolation_level="read_committed",
     )
     try:
-        async with asyncio.timeout(seconds):
-            await consumer.start()
-            found = await _last_of(consumer, count)
+        with ClientLog().listening():  # it would show each server of the list that is away
+            async with asyncio.timeout(seconds):
+                await consumer.start()
+                found = await _last_of(consumer, count)
     except KafkaError as error:
         raise faults.translate(error, doing=doing) or BrokerFault(f"cannot {doing} now, try again") from error
     except TimeoutError:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from consumer.errors import BrokerFault
-from consumer.kafka.client_log import ClientLog, cause_in_words, is_final
+from consumer.kafka.client_log import ClientLog, cause_in_words, is_final, took_and_closed
 from consumer.kafka.connection import Broker
+from consumer.kafka.wrong_protocol import protocol_to_set
 
 Answer = TypeVar("Answer")
 
@@ -41,11 +41,12 @@ class Trouble:
 
 
 class Unreachable(BrokerFault):
-    """The probe got no answer."""
+    """The probe got no answer. `closed_by` are the servers that took the connection and closed it."""
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, trouble: Trouble, closed_by: Sequence[str] = ()) -> None:
         super().__init__(trouble.cause)
         self.trouble = trouble
+        self.closed_by = closed_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,8 @@ class Cluster:
     topics: frozenset[str]
 
 
-async def missing_topics(broker: Broker, topics: Sequence[str], *, seconds: float) -> list[str]:
-    """Those of the topics that are not there.
-
-    Raises:
-        ConfigurationError: a certificate file cannot be used.
-        BrokerFault: no answer within `seconds`, or one that will not serve us; why, as far as it can be told.
-    """
-    return sorted(set(topics) - (await look_at(broker, seconds=seconds)).topics)
+Ask = Callable[[Any], Awaitable[Any]]
+"""Sends a request of aiokafka's protocol to a broker, and returns its answer."""
 
 
 async def look_at(broker: Broker, *, seconds: float) -> Cluster:
@@ -73,27 +68,37 @@ async def look_at(broker: Broker, *, seconds: float) -> Cluster:
 
     Raises:
         ConfigurationError: a certificate file cannot be used.
-        Unreachable: no answer within `seconds`, or one that will not serve us.
+        Unreachable: no answer, or one that will not serve us.
     """
     return await asked(broker, _cluster, seconds=seconds)
 
 
-async def asked(broker: Broker, question: Callable[[Any], Awaitable[Answer]], *, seconds: float) -> Answer:
-    """Connect a client, ask by it, and disconnect.
+async def asked(broker: Broker, question: Callable[[Ask], Awaitable[Answer]], *, seconds: float) -> Answer:
+    """Find the cluster through the bootstrap servers, and put a question to one of its brokers.
+
+    Connections are made by hand: one that is given up half-way must be closed, and aiokafka's client leaves it open.
+    `seconds` is for all servers, each of which has its part of them for each request.
 
     Raises:
         ConfigurationError: a certificate file cannot be used.
-        Unreachable: no answer within `seconds`, or one that will not serve us.
+        Unreachable: no answer, or one that will not serve us.
     """
-    # Each server and each request has its part: one that says nothing is not to use up the time of the others.
-    each = seconds / (broker.bootstrap_servers.count(",") + 1)
-    heard = ClientLog()
-    with heard.listening():
+    servers = [(host, port) for host, port, _ in collect_hosts(broker.bootstrap_servers)]
+    visit = _Visit(broker, seconds / len(servers))
+    failed: dict[str, BaseException] = {}
+    for server in servers:
         try:
-            async with asyncio.timeout(seconds):
-                return await _asked(broker, question, heard, seconds=each)
+            brokers = await visit.to(server, _addresses)
         except (KafkaError, OSError) as error:
-            raise Unreachable(_trouble(broker, heard, error, seconds=each)) from None
+            failed["{}:{}".format(*server)] = error
+            continue
+        for address in brokers or [server]:
+            try:
+                return await visit.to(address, question)
+            except (KafkaError, OSError) as error:
+                raise Unreachable(visit.led_nowhere("{}:{}".format(*address), error)) from None
+    closed = [address for address, error in failed.items() if took_and_closed(error)]
+    raise Unreachable(visit.failed(failed), closed)
 
 
 async def why_silent(broker: Broker, *, seconds: float) -> Trouble | None:
@@ -113,22 +118,57 @@ async def why_silent(broker: Broker, *, seconds: float) -> Trouble | None:
     return None
 
 
-async def _asked(
-    broker: Broker, question: Callable[[Any], Awaitable[Answer]], heard: ClientLog, *, seconds: float
-) -> Answer:
-    client = AIOKafkaClient(**broker.client_arguments() | {"request_timeout_ms": int(seconds * 1000)})
-    try:
-        await client.bootstrap()
-        heard.has_bootstrapped = True
-        return await question(client)
-    finally:
-        await client.close()
+async def why_closed(broker: Broker, unreachable: Unreachable, *, seconds: float) -> str | None:
+    """The security protocol to set, where it is that for which a server closes our connections."""
+    for address in unreachable.closed_by:
+        wrong = await protocol_to_set(address, security_protocol=broker.security_protocol, seconds=seconds)
+        if wrong is not None:
+            return wrong
+    return None
 
 
-async def _cluster(client: Any) -> Cluster:
-    node = client.get_random_node()
-    metadata = await client.send(node, MetadataRequest(None))
-    versions = await client.send(node, ApiVersionRequest())
+class _Visit:
+    """Short connections to servers of one cluster, and what their failures mean."""
+
+    def __init__(self, broker: Broker, seconds: float) -> None:
+        self._protocol = broker.security_protocol
+        self._seconds = seconds
+        self._arguments = broker.client_arguments() | {"request_timeout_ms": int(seconds * 1000)}
+        del self._arguments["bootstrap_servers"]
+
+    async def to(self, address: tuple[str, int], question: Callable[[Ask], Awaitable[Answer]]) -> Answer:
+        """Connect, ask, and disconnect."""
+        connection = await create_conn(*address, **self._arguments)
+        try:
+            return await question(connection.send)
+        finally:
+            connection.close()
+
+    def failed(self, errors: Mapping[str, BaseException]) -> Trouble:
+        """None of the bootstrap servers could be talked to."""
+        final = any(is_final(error) for error in errors.values())
+        if len(errors) == 1:
+            return Trouble(self._in_words(next(iter(errors.values()))), is_final=final)
+        causes = (f"{address}: {self._in_words(error)}" for address, error in sorted(errors.items()))
+        return Trouble("; ".join(causes), is_final=final)
+
+    def led_nowhere(self, address: str, error: BaseException) -> Trouble:
+        """A bootstrap server answered, and the broker that it named did not."""
+        why = f"it answers, and sends its clients to {address} (advertised.listeners): {self._in_words(error)}"
+        return Trouble(why, is_final=is_final(error))
+
+    def _in_words(self, error: BaseException) -> str:
+        return cause_in_words(error, security_protocol=self._protocol, seconds=self._seconds)
+
+
+async def _addresses(ask: Ask) -> list[tuple[str, int]]:
+    metadata = await ask(MetadataRequest([]))
+    return [(host, port) for _, host, port, *_ in metadata.brokers]
+
+
+async def _cluster(ask: Ask) -> Cluster:
+    metadata = await ask(MetadataRequest(None))
+    versions = await ask(ApiVersionRequest())
     topics = frozenset(topic for _, topic, *_ in metadata.topics)
     newest = {api: highest for api, _, highest in versions.api_versions}
     return Cluster(getattr(metadata, "cluster_id", None), _release(newest), topics)
@@ -137,20 +177,3 @@ async def _cluster(client: Any) -> Cluster:
 def _release(newest: Mapping[int, int]) -> str | None:
     """The release of Apache Kafka that has brought the newest request that is known: a broker does not tell its own."""
     return next((release for release, api, version in _RELEASES if newest.get(api, -1) >= version), None)
-
-
-def _trouble(broker: Broker, heard: ClientLog, error: BaseException, *, seconds: float) -> Trouble:
-    def in_words(cause: BaseException) -> str:
-        return cause_in_words(cause, security_protocol=broker.security_protocol, seconds=seconds)
-
-    if heard.brokers and heard.has_bootstrapped:
-        address, cause = next(iter(heard.brokers.items()))
-        why = f"it answers, and sends its clients to {address} (advertised.listeners): {in_words(cause)}"
-        return Trouble(why, is_final=is_final(cause))
-    if not heard.servers:
-        return Trouble(in_words(error), is_final=is_final(error))
-    final = any(is_final(cause) for cause in heard.servers.values())
-    if len(heard.servers) == 1:
-        return Trouble(in_words(next(iter(heard.servers.values()))), is_final=final)
-    causes = (f"{address}: {in_words(cause)}" for address, cause in sorted(heard.servers.items()))
-    return Trouble("; ".join(causes), is_final=final)

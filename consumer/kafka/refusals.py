@@ -53,7 +53,7 @@ class Refusals:
             if wrong is not None:
                 self._wrong_protocols += 1
                 if self._wrong_protocols >= _SURE_AFTER:
-                    raise BrokerFault(f"cannot {self._doing}: {wrong}")
+                    raise BrokerFault(f"cannot {self._doing}: {address}: {wrong}")
                 return
         self._wrong_protocols = 0
 

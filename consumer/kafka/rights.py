@@ -14,7 +14,7 @@ from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 from consumer.errors import BrokerFault
 from consumer.kafka.authorized_operations import GroupOperationsRequest, TopicOperationsRequest
 from consumer.kafka.connection import Broker, first_contact
-from consumer.kafka.probe import Unreachable, asked
+from consumer.kafka.probe import Ask, Unreachable, asked
 
 log = structlog.get_logger(__name__)
 
@@ -50,17 +50,17 @@ async def missing_rights(broker: Broker, needs: Needs, *, seconds: float, to_cre
         BrokerFault: no answer within `seconds`, or one that will not serve us.
     """
 
-    async def ask(client: Any) -> list[str] | None:
+    async def question(ask: Ask) -> list[str] | None:
         try:
             return [
-                *await _missing_on_topics(client, needs, to_create=to_create),
-                *await _missing_on_group(client, needs.group_id),
-                *await _missing_on_transactions(client, needs),
+                *await _missing_on_topics(ask, needs, to_create=to_create),
+                *await _missing_on_group(ask, needs.group_id),
+                *await _missing_on_transactions(ask, needs),
             ]
         except (IncompatibleBrokerVersion, NotImplementedError):
             return None
 
-    return await asked(broker, ask, seconds=seconds)
+    return await asked(broker, question, seconds=seconds)
 
 
 async def ensure_rights(broker: Broker, needs: Needs, *, seconds: float) -> None:
@@ -81,11 +81,11 @@ async def ensure_rights(broker: Broker, needs: Needs, *, seconds: float) -> None
         raise BrokerFault(f"the broker does not allow what is needed; grant {'; '.join(missing)}")
 
 
-async def _missing_on_topics(client: Any, needs: Needs, *, to_create: bool) -> list[str]:
+async def _missing_on_topics(ask: Ask, needs: Needs, *, to_create: bool) -> list[str]:
     wanted: dict[tuple[str, str], tuple[int, str]] = {(needs.input_topic, "DOCSLUICE_INPUT_TOPIC"): (_READ, "READ")}
     wanted |= dict.fromkeys(needs.writes().items(), (_WRITE, "WRITE"))
     names = list(dict.fromkeys(topic for topic, _ in wanted))
-    response = await client.send(client.get_random_node(), TopicOperationsRequest(names))
+    response = await ask(TopicOperationsRequest(names))
     found = {name: (code, allowed) for code, name, *_, allowed in response.topics}
     missing = []
     for (topic, setting), (operation, name) in wanted.items():
@@ -93,16 +93,16 @@ async def _missing_on_topics(client: Any, needs: Needs, *, to_create: bool) -> l
         if code == _NO_TOPIC_RIGHT or (code == 0 and _lacks(allowed, operation)):
             missing.append(f"{name} on topic {topic} ({setting})")
     unknown = [topic for topic in names if found[topic][0] == _UNKNOWN_TOPIC] if to_create else []
-    return [*missing, *await _missing_to_create(client, unknown)]
+    return [*missing, *await _missing_to_create(ask, unknown)]
 
 
-async def _missing_to_create(client: Any, topics: Sequence[str]) -> list[str]:
+async def _missing_to_create(ask: Ask, topics: Sequence[str]) -> list[str]:
     """Have the broker say whether it would create them, without creating them."""
     if not topics:
         return []
     wanted: list[tuple[Any, ...]] = [(topic, -1, -1, [], []) for topic in topics]
     request = CreateTopicsRequest(wanted, _CREATE_TIMEOUT_MS, validate_only=True)
-    response = await client.send(client.get_random_node(), request)
+    response = await ask(request)
     refused = {topic: code for topic, code, *_ in response.topic_errors if code}
     return [
         f"CREATE on topic {topic}, which is not there"
@@ -112,21 +112,21 @@ async def _missing_to_create(client: Any, topics: Sequence[str]) -> list[str]:
     ]
 
 
-async def _missing_on_group(client: Any, group_id: str) -> list[str]:
+async def _missing_on_group(ask: Ask, group_id: str) -> list[str]:
     # Rights on a group are looked at before it is asked who coordinates it, so any broker will do.
-    response = await client.send(client.get_random_node(), GroupOperationsRequest([group_id]))
+    response = await ask(GroupOperationsRequest([group_id]))
     (code, *_, allowed), *_rest = response.groups
     if code == _NO_GROUP_RIGHT or (code == 0 and _lacks(allowed, _READ)):
         return [f"READ on group {group_id} (DOCSLUICE_GROUP_ID)"]
     return []
 
 
-async def _missing_on_transactions(client: Any, needs: Needs) -> list[str]:
+async def _missing_on_transactions(ask: Ask, needs: Needs) -> list[str]:
     """Ask to add to a transaction of no producer: rights are looked at first, and then there is no such producer."""
     missing = []
     for transactional_id in needs.transactional_ids:
         request = AddPartitionsToTxnRequest(transactional_id, -1, -1, [(needs.result_topic, [0])])
-        response = await client.send(client.get_random_node(), request)
+        response = await ask(request)
         codes = {code for _, partitions in response.errors for _, code in partitions}
         if _NO_TRANSACTION_RIGHT in codes:
             prefix = f"{needs.group_id}/"

@@ -223,7 +223,7 @@ class Source:
 
     def report(self) -> None:
         """Bring the gauges up to date."""
-        report(self._assignment.partitions, self._metrics)
+        report(self._assignment.partitions, self._metrics, is_complete=self._assignment.is_complete)
         self._metrics.broker_silent_seconds.set(self._watch.silent_seconds())
         paused = any(life.paused for life in self._assignment.partitions) and not self._assignment.draining
         for reason in PAUSE_REASONS:

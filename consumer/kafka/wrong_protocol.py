@@ -11,28 +11,41 @@ from aiokafka.errors import KafkaError
 
 
 async def protocol_to_set(address: str, *, security_protocol: str, seconds: float) -> str | None:
-    """A sentence when the server speaks Kafka in another way than ours; None when that cannot be told.
+    """A sentence when the server speaks in another way than we do; None when that cannot be told.
 
     Asks only for the server's list of requests: no credentials are sent, and no certificate is looked at.
     """
+    host, _, port = address.rpartition(":")
     in_tls, with_sasl = security_protocol.endswith("SSL"), security_protocol.startswith("SASL")
-    sasl = "SASL_" if with_sasl else ""
-    if await _speaks_kafka(address, tls=not in_tls, seconds=seconds):
-        speaks, right = ("no TLS", f"{sasl}PLAINTEXT") if in_tls else ("TLS", f"{sasl}SSL")
-        return f"{address} speaks {speaks}; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {right}"
-    if not with_sasl and await _speaks_kafka(address, tls=in_tls, seconds=seconds):
-        right = "SASL_SSL" if in_tls else "SASL_PLAINTEXT"
-        return f"{address} wants a user and a password; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {right}"
+    if not in_tls and await _speaks_tls(host, int(port), seconds=seconds):
+        return _sentence("it speaks TLS", "SASL_SSL" if with_sasl else "SSL or SASL_SSL")
+    if in_tls and await _speaks_kafka(host, int(port), tls=False, seconds=seconds):
+        return _sentence("it speaks no TLS", "SASL_PLAINTEXT" if with_sasl else "PLAINTEXT or SASL_PLAINTEXT")
+    if not with_sasl and await _speaks_kafka(host, int(port), tls=in_tls, seconds=seconds):
+        return _sentence("it wants a user and a password", "SASL_SSL" if in_tls else "SASL_PLAINTEXT")
     return None
 
 
-async def _speaks_kafka(address: str, *, tls: bool, seconds: float) -> bool:
-    host, _, port = address.rpartition(":")
+def _sentence(what: str, protocol: str) -> str:
+    return f"{what}; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {protocol}"
+
+
+async def _speaks_tls(host: str, port: int, *, seconds: float) -> bool:
+    """Whether it takes part in a handshake. It may still want a certificate of ours before it speaks Kafka."""
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(host, port, ssl=_unverified())
+        writer.transport.abort()
+        return True
+    return False
+
+
+async def _speaks_kafka(host: str, port: int, *, tls: bool, seconds: float) -> bool:
     with contextlib.suppress(KafkaError, OSError):
         async with asyncio.timeout(seconds):
             connection = await create_conn(
                 host,
-                int(port),
+                port,
                 request_timeout_ms=int(seconds * 1000),
                 security_protocol="SSL" if tls else "PLAINTEXT",
                 ssl_context=_unverified() if tls else None,

@@ -62,6 +62,8 @@ class ChatRequest:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = True
     by_model: Mapping[ModelRef, ModelParameters] = field(default_factory=dict)
+    is_roomier: bool = False
+    """Whether its bound on the answer is larger than the task's own, as a remedy for an answer that was cut."""
 
     @property
     def models(self) -> tuple[ModelRef, ...]:
@@ -98,7 +100,7 @@ class ChatRequest:
         bound = self.sampling.max_output_tokens
         if bound is None:
             return None
-        return replace(self, sampling=replace(self.sampling, max_output_tokens=bound * times))
+        return replace(self, sampling=replace(self.sampling, max_output_tokens=bound * times), is_roomier=True)
 
     @property
     def input_bytes(self) -> int:

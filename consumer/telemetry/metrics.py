@@ -60,6 +60,8 @@ class Metrics:
             setattr(self, metric.name, metric.register(self.registry))
         for reason in PAUSE_REASONS:
             self.consumption_paused.labels(reason=reason).set(0)
+        for unknown in (self.backlog_documents, self.backlog_eta_seconds, self.backlog_cost_usd):
+            unknown.set(float("nan"))  # 0 would say that nothing is left
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""

@@ -91,10 +91,12 @@ def _growth(before: float, now: float) -> float:
 
 
 def _backlog(samples: list[Sample]) -> str:
-    busy = [sample for sample in samples if sample.backlog_documents > 0]
+    if any(sample.backlog_documents is None for sample in samples):
+        return "what is left to do is not known yet"
+    busy = [sample for sample in samples if (sample.backlog_documents or 0) > 0]
     if not busy:
         return "nothing left to do"
-    said = [f"{counted(round(sum(sample.backlog_documents for sample in busy)), 'document')} left to do"]
+    said = [f"{counted(round(sum(sample.backlog_documents or 0 for sample in busy)), 'document')} left to do"]
     etas = [sample.eta_seconds for sample in busy if sample.eta_seconds is not None]
     if len(etas) == len(busy):  # else some have no pace yet, and the sums would leave them out
         # Each replica works on its own partitions: all is done when the last of them is.

@@ -24,13 +24,13 @@ class Sample:
     """One look at one replica.
 
     `waited_seconds` is by constraint, since the replica began. `paused_for` are the reasons for which it reads nothing.
-    The backlog is that of its own partitions; `eta_seconds` is None while it has no pace, and then `cost_usd` says
-    nothing either. `pipeline_version` is empty where it names none.
+    The backlog is that of its own partitions, None while the replica does not know it; `eta_seconds` is None while it
+    has no pace, and then `cost_usd` says nothing either. `pipeline_version` is empty where it names none.
     """
 
     waited_seconds: Mapping[str, float]
     paused_for: frozenset[str] = frozenset()
-    backlog_documents: float = 0.0
+    backlog_documents: float | None = 0.0
     eta_seconds: float | None = None
     cost_usd: float = 0.0
     pipeline_version: str = ""
@@ -40,7 +40,7 @@ def sample_of(exposition: str) -> Sample | None:
     """Read a page in Prometheus' text format; None when it is not that of a consumer."""
     waited: dict[str, float] = {}
     paused: set[str] = set()
-    backlog: dict[str, float] = {}
+    backlog: dict[str, float | None] = {}
     version = ""
     try:
         for series in _series(exposition):
@@ -50,8 +50,8 @@ def sample_of(exposition: str) -> Sample | None:
                 paused.add(series.labels.get("reason", ""))
             elif series.name == _BUILD and PIPELINE_VERSION.fullmatch(series.labels.get("pipeline_version", "")):
                 version = series.labels["pipeline_version"]
-            elif abs(series.value) < _BEYOND_SENSE and not series.labels:
-                backlog[series.name] = series.value
+            elif not series.labels:
+                backlog[series.name] = series.value if abs(series.value) < _BEYOND_SENSE else None
     except (ValueError, LookupError):
         return None
     if _DOCUMENTS not in backlog:
@@ -61,7 +61,7 @@ def sample_of(exposition: str) -> Sample | None:
         paused_for=frozenset(paused),
         backlog_documents=backlog[_DOCUMENTS],
         eta_seconds=backlog.get(_ETA),
-        cost_usd=backlog.get(_COST, 0.0),
+        cost_usd=backlog.get(_COST) or 0.0,
         pipeline_version=version,
     )
 

@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from consumer.kafka import watch
+from consumer.kafka import open_transactions, watch
 from consumer.service import Service
 from deploy.local.broker import Broker
 from deploy.local.rehearsal.provider import RehearsalProvider
@@ -84,10 +84,7 @@ async def test_records_that_retention_took_are_told(kafka_wire: Wire, provider: 
     async with serving(settings):
         await wire.outcomes(5)
     await wire.produce(document(f"d{number}") for number in range(5, 20))
-    admin = AIOKafkaAdminClient(bootstrap_servers=wire.bootstrap_servers)
-    await admin.start()
-    await admin.delete_records({TopicPartition(wire.topics["input"], 0): RecordsToDelete(before_offset=15)})
-    await admin.close()
+    await _delete_before(wire, 15)
     with structlog.testing.capture_logs() as logs:
         async with serving(settings) as service:
             found = await wire.outcomes(10)
@@ -125,3 +122,54 @@ async def test_a_broker_that_is_gone_is_seen(
     said: list[Any] = [line for line in logs if str(line["event"]).startswith("broker.") and "doing" not in line]
     assert [line["event"] for line in said] == ["broker.silent", "broker.answers"]
     assert (said[0]["broker"], said[0]["cause"]) == (own_broker.bootstrap_servers, "connection refused")
+
+
+@pytest.mark.kafka
+async def test_a_transaction_that_nobody_ends_is_named(
+    kafka_wire: Wire, provider: RehearsalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is behind it cannot be read, so it is no backlog of ours, and the producer is to be looked for."""
+    monkeypatch.setattr(open_transactions, "_LONG_SECONDS", 1.0)
+    wire = kafka_wire
+    await wire.create_topics()
+    sender = AIOKafkaProducer(bootstrap_servers=wire.bootstrap_servers, transactional_id=f"{wire.name}.tx")
+    await sender.start()
+    with structlog.testing.capture_logs() as logs:
+        async with serving(wire.settings(provider.base_url, mode="fused")) as service:
+            await sender.begin_transaction()
+            for number in range(3):
+                await sender.send_and_wait(wire.topics["input"], value=document(f"d{number}").value)
+
+            async def is_named() -> bool:
+                return any(line["event"] == "transaction.open" for line in logs)
+
+            await until(is_named, what="the open transaction is named")
+            assert await _shown(service, "backlog_documents") == 0
+            await sender.commit_transaction()
+            assert len(await wire.outcomes(3)) == 3
+    await sender.stop()
+    (line,) = [line for line in logs if line["event"] == "transaction.open"]
+    assert (line["partition"], line["offset"], line["records_behind_it"]) == (0, 0, 3)
+
+
+async def test_a_log_without_records_has_no_lag(wire: Wire, provider: RehearsalProvider) -> None:
+    """Everything was deleted up to its end before the group came: there is nothing to lose, and nothing left."""
+    await wire.create_topics()
+    await wire.produce(document(f"d{number}") for number in range(5))
+    await _delete_before(wire, 5)
+    async with serving(wire.settings(provider.base_url, mode="fused")) as service:
+
+        async def none_left() -> bool:
+            return await _shown(service, "backlog_documents") == 0
+
+        await until(none_left, what="the backlog is 0")
+        lost = await _shown(service, "records_lost_total", topic=wire.topics["input"], partition="0")
+    assert lost == 0
+    assert len(provider.calls) == 0
+
+
+async def _delete_before(wire: Wire, offset: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=wire.bootstrap_servers)
+    await admin.start()
+    await admin.delete_records({TopicPartition(wire.topics["input"], 0): RecordsToDelete(before_offset=offset)})
+    await admin.close()

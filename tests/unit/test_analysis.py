@@ -18,6 +18,7 @@ from consumer.asking import _pause_seconds
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
     AttemptFailed,
+    CallRefused,
     CallTimedOut,
     ProviderMisconfigured,
     ProviderUnavailable,
@@ -33,7 +34,7 @@ from consumer.spending import Spending
 from tests.fakes.chat import USAGE, Replies, Reply, by_step, in_turn, right, say
 from tests.fakes.lab import Lab
 from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
-from tests.fakes.samples import SECRET_TEXT, steps
+from tests.fakes.samples import SECRET_TEXT, TASKS, steps
 from tests.fakes.timer import ManualTimer, settled
 
 OUTPUTS = {"summary": "words 0 words 1", "category": "tech"}
@@ -360,6 +361,21 @@ async def test_a_cut_answer_without_a_bound_of_ours_is_not_asked_for_again() -> 
     lab = Lab(in_turn(_CUT), steps=steps()[:1])
     assert (await lab.rejection()).reason is DeadLetterReason.TRUNCATED
     assert len(lab.client.requests) == 1
+
+
+async def test_more_room_than_the_model_gives_leaves_the_answer_cut() -> None:
+    """The refusal is of our own remedy: it says nothing of the document, nor of other calls."""
+    refusal = CallRefused("max_tokens is too large", kind="unknown", remedy="lower it", parameter="max_tokens")
+
+    def reply(request: ChatRequest) -> Reply:
+        return refusal if request.is_roomier else _CUT
+
+    task = {**TASKS[0], "max_output_tokens": 40}
+    lab = Lab(reply, steps=steps(task))
+    for _ in range(4):
+        assert (await lab.rejection()).reason is DeadLetterReason.TRUNCATED
+    assert len(lab.client.requests) == 8
+    assert lab.admission.circuits() == {MODEL_REF: False}
 
 
 async def test_what_the_provider_rejects_is_not_tried_again() -> None:

@@ -13,7 +13,7 @@ from consumer.__main__ import main
 from consumer.check import check
 from consumer.errors import BrokerFault, ConfigurationError
 from consumer.kafka.connection import Broker
-from consumer.kafka.probe import missing_topics
+from consumer.kafka.probe import look_at
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.service import Service
 from consumer.settings import load_settings
@@ -72,7 +72,7 @@ async def test_the_log_of_the_client_is_as_before(caplog: pytest.LogCaptureFixtu
     logger = logging.getLogger("aiokafka")
     before = (logger.level, logger.propagate, logger.handlers[:])
     with pytest.raises(BrokerFault, match="connection refused"):
-        await missing_topics(Broker(bootstrap_servers=NOBODY), ["t"], seconds=5)
+        await look_at(Broker(bootstrap_servers=NOBODY), seconds=5)
     assert (logger.level, logger.propagate, logger.handlers) == before
 
 

@@ -35,6 +35,14 @@ def test_a_member_without_partitions_has_no_backlog() -> None:
     assert metrics.total("backlog_documents") == 0
 
 
+def test_a_backlog_is_no_number_before_it_was_looked_at() -> None:
+    """Neither before the group has let us in, nor while it is looked up from where its partitions are read."""
+    metrics = Metrics()
+    assert math.isnan(metrics.total("backlog_documents"))
+    report(Partitions(), metrics, is_complete=False)
+    assert math.isnan(metrics.total("backlog_documents"))
+
+
 @pytest.mark.parametrize(
     ("backlog", "documents", "eta", "cost"),
     [

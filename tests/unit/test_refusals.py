@@ -80,7 +80,7 @@ async def test_a_wrong_protocol_is_said_when_it_was_seen_twice(monkeypatch: pyte
     refusals, _ = _refusals(0.0)
     for _ in range(3):
         assert "it closed the connection" in await refusals.causes(_heard(KafkaConnectionError("closed")))
-    with pytest.raises(BrokerFault, match="cannot start: speaks TLS"):
+    with pytest.raises(BrokerFault, match="cannot start: kafka0:9092: speaks TLS"):
         await refusals.causes(_heard(KafkaConnectionError("closed")))
 
 

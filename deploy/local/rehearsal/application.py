@@ -130,6 +130,7 @@ def _write_down(verdict: Verdict, logged: Call) -> None:
         logged.prompt_tokens = verdict.usage.prompt_tokens
         logged.completion_tokens = verdict.usage.completion_tokens
         logged.cached_tokens = verdict.usage.cached_tokens
+        logged.reasoning_tokens = verdict.usage.reasoning_tokens
 
 
 def _respond(app: web.Application, reply: Reply, logged: Call) -> web.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -22,7 +23,6 @@ from consumer.errors import (
 )
 from consumer.llm.chat import Answer, ChatRequest, Message
 from consumer.llm.client import OpenAIChatClient
-from consumer.llm.credentials import StaticKey
 from consumer.llm.provider import Provider
 from deploy.local.rehearsal.characters.character import Character, DocumentedError, ErrorKind, Refusal
 from deploy.local.rehearsal.characters.loading import all_characters
@@ -103,10 +103,8 @@ each_character = pytest.mark.parametrize("character", CHARACTERS, ids=lambda cha
 
 @contextlib.asynccontextmanager
 async def _client(base_url: str) -> AsyncIterator[OpenAIChatClient]:
-    client = OpenAIChatClient(
-        provider=Provider(base_url=base_url, credentials=StaticKey("sk-x"), request_timeout_seconds=20.0),
-        max_connections=4,
-    )
+    provider = Provider(base_url=base_url, request_timeout_seconds=20.0)
+    client = OpenAIChatClient(provider=provider, max_connections=4)
     try:
         yield client
     finally:
@@ -171,13 +169,16 @@ async def test_usage_is_read_in_every_shape(character: Character) -> None:
     model = _model_of(patterns, character.recipe.model)
     async with _playing(character) as (provider, client):
         await client.ask(_long_request("One document.", model=model))
-        usage = (await client.ask(_long_request("Another document.", model=model))).usage
+        answer = await client.ask(_long_request("Another document.", model=model))
         call = list(provider.calls)[-1]
+    usage, told = answer.usage, str(character.usage.shape.values())
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens) == (call.prompt_tokens, call.completion_tokens)
-    tells_cached = "cached" in str(character.usage.shape.values())
     assert call.cached_tokens
-    assert usage.cached_tokens == (call.cached_tokens if tells_cached else 0)
+    assert usage.cached_tokens == (call.cached_tokens if "cached" in told else 0)
+    assert bool(call.reasoning_tokens) == bool(character.answer.thinking)
+    assert usage.reasoning_tokens == (call.reasoning_tokens if "reasoning" in told or "answer" in told else 0)
+    assert answer.stated_cost_usd == (Decimal(str(cost)) if (cost := character.usage.shape.get("cost")) else None)
 
 
 @each_character
