@@ -83,8 +83,10 @@ class Scan:
             elif mark in "}]":
                 if not self._close(opened, mark, position):
                     break
-                if not opened:
+                if not opened and (hidden < 0 or self._is_json(start, position)):
                     return position
+                if not opened:
+                    break
             elif mark == ":":
                 opened[-1].fields.add(key)
             elif mark[0] == '"':
@@ -97,6 +99,10 @@ class Scan:
             return position
         self._rescans_left -= position - hidden
         return hidden
+
+    def _is_json(self, start: int, end: int) -> bool:
+        self.steps += end - start
+        return parsed(self._text[start:end]) is not NO_JSON
 
     def _close(self, opened: list[_Open], mark: str, end: int) -> bool:
         """Take the innermost bracket off. False where it is of the other kind."""

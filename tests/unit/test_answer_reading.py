@@ -136,6 +136,7 @@ PROSE = st.text(alphabet='ab {}[]",:\\\n`1', max_size=30)
 
 @given(answer=OBJECTS, before=PROSE, behind=st.text(alphabet="ab ,.\n`!"), indent=st.sampled_from([None, 2]))
 @example(answer=GOOD, before='{"a": "', behind="", indent=None)
+@example(answer={"}": 1, "mood": "good"}, before='{"', behind="", indent=None)
 def test_any_object_is_found_behind_any_prose(
     answer: dict[str, Any], before: str, behind: str, indent: int | None
 ) -> None:
@@ -154,6 +155,8 @@ FRAGMENTS = [
 @example(unit='{"')
 @example(unit='{"{')
 @example(unit='{"\\"{')
+@example(unit='{"{"}')
+@example(unit='{"a":"{"}')
 def test_no_text_takes_more_than_a_few_looks_at_each_character(unit: str) -> None:
     """What a model repeats without an end is read in time in proportion to its length."""
     for times in (100, 1_000):

@@ -109,13 +109,13 @@ async def test_the_repair_never_comes_back_as_the_answer(output: dict[str, Any])
 async def test_the_answer_is_kept_with_the_rejection_and_out_of_the_log() -> None:
     """A dead letter shows what the model said; nobody else is told."""
     with structlog.testing.capture_logs() as logs:
-        replies = [say("first words"), say('{"category": "secret words"}')]
+        replies = [say("quillon first"), say('{"category": "quillon words"}')]
         lab = Lab(by_step({"category": replies}), steps=steps(TASKS[1]))
         rejection = await lab.rejection()
-    assert rejection.answer == '{"category": "secret words"}'
-    assert "words" not in str(rejection)
-    assert "words" not in str(logs)
-    assert b"words" not in lab.metrics.exposition()
+    assert rejection.answer == '{"category": "quillon words"}'
+    assert "quillon" not in str(rejection)
+    assert "quillon" not in str(logs)
+    assert b"quillon" not in lab.metrics.exposition()
 
 
 async def test_where_the_repair_has_no_room_the_first_answer_is_kept() -> None:
