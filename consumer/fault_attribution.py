@@ -120,8 +120,8 @@ class _Failures:
 
     answered_before: int
     failed_before: int
-    latest_at_last: int
-    """The call that was sent last when the last of them was met."""
+    since: int
+    """The call that was sent last when the first was met, or the last that counted. One sent later must be answered."""
     met: int = 0
     counted: int = 0
 
@@ -167,9 +167,9 @@ class Blame:
         mine.met += 1
         if isinstance(fault, AnswerUnreadable):
             self._unreadable += 1
-        elif fault.blames_document and not is_failing and record.last_answered > mine.latest_at_last:
+        elif fault.blames_document and not is_failing and record.last_answered > mine.since:
             mine.counted += 1
-        mine.latest_at_last = latest
+            mine.since = latest
 
     def rate_limited(self, fault: RateLimited, *, way: Way) -> None:
         """Take note of a 429, and of whether it has anything to do with other calls.

@@ -24,7 +24,7 @@ from consumer.llm.provider import Provider
 from consumer.llm.provider_entry import ProviderEntry
 from consumer.llm.steps import Step
 from consumer.model_ref import DEFAULT_PROVIDER
-from consumer.settings import ENV_FILE, Settings, variable_of
+from consumer.settings import ENV_FILE, NO_KEY, Settings, variable_of
 from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
 from consumer.store.steps import StepStore
@@ -91,10 +91,7 @@ def _default_provider(settings: Settings) -> Provider:
     elif settings.openai_api_key_command is not None:
         credentials = CommandKey(settings.openai_api_key_command, setting=variable_of("openai_api_key_command"))
     elif settings.openai_base_url is None:
-        raise ValueError(
-            "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, "
-            "llama.cpp)"
-        )
+        raise ValueError(NO_KEY)
     return Provider(
         base_url=settings.openai_base_url,
         credentials=credentials,

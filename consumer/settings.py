@@ -39,6 +39,10 @@ _CONCURRENCY_RULE = (
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LARGEST_PORT = 65_535
 
+NO_KEY = (
+    "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
+)
+
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
 
@@ -313,6 +317,8 @@ class Settings(BaseSettings):
         keys = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
         if len(set_keys := [variable_of(name) for name in keys if getattr(self, name)]) > 1:
             problems.append(f"{', '.join(set_keys)}: only one of them may be set")
+        if not set_keys and not self.openai_base_url and self.pipeline is None:
+            problems.append(NO_KEY)  # a file may ask other providers only
         separate = (self.input_tokens_per_minute, self.output_tokens_per_minute)
         if self.tokens_per_minute is not None and separate != (None, None):
             problems.append(

@@ -161,7 +161,7 @@ async def test_a_document_becomes_a_result() -> None:
         "document_id": "doc-1",
         "outputs": {"summary": "words 0 words 1", "category": "tech"},
         "models": {"summary": MODEL, "category": MODEL},
-        "usage": {"input_tokens": 200, "output_tokens": 20, "cached_tokens": 80, "reasoning_tokens": 0},
+        "usage": {"input_tokens": 200, "output_tokens": 20, "cached_tokens": 80},
         "cost_usd": Decimal("0.0004"),
         "saved_usd": Decimal(0),
         "long": {},
