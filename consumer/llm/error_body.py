@@ -32,7 +32,8 @@ _TAGS = re.compile(r"<[^>]*>")
 _KEYS = re.compile(
     r"\b(?:sk|pk|gsk|xai|key|csk|hf|nvapi|fw|r8|AIza)[-_][\w*.-]{8,}|\bBearer\s+[^\s\"',]{8,}", re.IGNORECASE
 )
-_RUN_FOR_MEANING, _RUN_FOR_LOG = 15, 10
+_RUN_FOR_MEANING, _RUN_FOR_LOG = 24, 10
+"""Letters in a row. The first is longer than what a document about such things shares with a provider by chance."""
 _ERRORS = range(400, 600)
 _UNKNOWN_ERROR = 500
 SECRET = "[secret]"  # noqa: S105 - stands for one

@@ -11,6 +11,7 @@ _MOST_CHARACTERS = 1200
 """No provider needs more to say what is wrong; whatever echoes a whole request stands behind it."""
 _MOST_WRAPPED_CHARACTERS = 8000
 _MOST_TRIES = 100_000
+_SHORTEST_WHOLE = 8
 _CUT = "…"
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _ESCAPED_SPACE = re.compile(r"\\+[nrtbf]")
@@ -43,12 +44,12 @@ class Quoted:
     def cut_from(self, words: str, *, run: int) -> str:
         """The words without runs of at least `run` letters and digits that stand in the request.
 
-        Where one of its texts is shorter, that text is cut wherever it stands in quote marks as a whole.
+        A text of the request that is shorter is cut as a whole, if it has eight letters or stands in quote marks.
         """
         words = _unescaped(_ECHO.sub(_CUT, words))[:_MOST_CHARACTERS]
         words = _IN_QUOTE_MARKS.sub(lambda found: _CUT if _of(found) in self._wholes else found[0], words)
         letters, places = _letters(words)
-        runs = list(_joined(sorted(self._runs(letters, run))))
+        runs = list(_joined(sorted([*self._runs(letters, run), *self._short_wholes(letters, run)])))
         for start, end in reversed(runs):
             words = f"{words[: places[start]]}{_CUT}{words[places[end - 1] + 1 :]}"
         return words
@@ -64,6 +65,11 @@ class Quoted:
             return True
         letters, _ = _letters(_unescaped(text))
         return letters in self._wholes or next(self._runs(letters, run), None) is not None
+
+    def _short_wholes(self, letters: str, run: int) -> Iterator[tuple[int, int]]:
+        for whole in self._wholes:
+            if _SHORTEST_WHOLE <= len(whole) < run:
+                yield from (found.span() for found in re.finditer(re.escape(whole), letters))
 
     def _runs(self, letters: str, run: int) -> Iterator[tuple[int, int]]:
         """Where runs of at least this length begin and end that the request holds as well; they may overlap.
@@ -130,4 +136,6 @@ def _letters(words: str) -> tuple[str, list[int]]:
 def _unescaped(text: str) -> str:
     if "\\" in text:
         text = _ESCAPED_SPACE.sub(" ", _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text))
+        # Two halves of one character, as JSON escapes it.
+        text = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
     return html.unescape(text) if "&" in text else text

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -248,7 +249,7 @@ DOCUMENTS = st.one_of(
         "{} {}".format, st.sampled_from(["response_format is not supported", "Incorrect API key provided"]), st.text()
     ),
 )
-ECHOES = [
+ECHOES: list[Callable[[str], Any]] = [
     lambda text: {"detail": [{"type": "string_type", "loc": ["body", "messages", 1], "msg": "Input should be a string", "input": text}]},
     lambda text: vllm(f"[{{'type': 'string_unicode', 'loc': ('body', 'messages'), 'msg': 'Input should be a valid string', 'input': {text!r}}}]"),
     lambda text: openai(f"Could not process: {text}"),
@@ -277,6 +278,21 @@ def test_no_document_is_in_the_log(text: str, echo: Any) -> None:
     for start in range(len(letters) - 10):
         run = letters[start : start + 10]
         assert run not in logged or run in own
+
+
+@pytest.mark.parametrize("text", ["No credits", "INCORRECT API KEY 00𐀀", "request too large", "model\nnot found"])
+def test_a_short_document_gives_no_error_its_meaning_either(text: str) -> None:
+    """It is cut as a whole, with quote marks or without."""
+    for echo in ECHOES:
+        assert meant(400, echo(text), text) == UNKNOWN
+
+
+def test_a_document_that_shares_a_few_words_with_the_provider_changes_nothing() -> None:
+    """People write about such things."""
+    text = "How to mend request_too_large, and what the maximum context length has to do with it."
+    body = openai("Request too large on tokens per min: Limit 1000, Requested 2000.")
+    assert meant(429, body, text) == TOO_LARGE
+    assert meant(400, openai("This model's maximum context length is 500 tokens."), text) == TOO_LARGE
 
 
 def test_words_of_the_provider_that_are_also_in_the_document_are_kept_from_meaning_anything() -> None:
