@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
 
@@ -94,6 +94,8 @@ async def started(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_SECONDS):
                     await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+            if isinstance(client, AIOKafkaProducer):  # its stop may not have come so far
+                await client.client.close()
             if isinstance(error, KafkaConnectionError) and heard.servers:
                 raise KafkaConnectionError(await refusals.causes(heard)) from None
             raise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from consumer.kafka import open_transactions, watch
 from consumer.service import Service
-from deploy.local.broker import Broker
+from deploy.local.broker import Broker, embedded_broker
 from deploy.local.rehearsal.provider import RehearsalProvider
 from tests.integration.wire import Wire, document, scraped, serving, until
 
@@ -95,33 +97,59 @@ async def test_records_that_retention_took_are_told(kafka_wire: Wire, provider: 
     assert lost == 10
 
 
-async def test_a_broker_that_is_gone_is_seen(
-    own_broker: Broker, provider: RehearsalProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With nothing to do, too: the service is not ready, one line names the cause, and one says that it is over."""
+@pytest.fixture
+def _soon_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "SILENT_SECONDS", 3.0)
     monkeypatch.setattr(watch, "_DIAGNOSE_AFTER_SECONDS", 2.0)
     monkeypatch.setattr(watch, "_ANSWER_SECONDS", 1.0)
     monkeypatch.setattr(watch, "_LOOK_EVERY_SECONDS", 0.5)
+
+
+def _of_the_watch(logs: list[Any]) -> list[Any]:
+    return [line for line in logs if str(line["event"]).startswith("broker.") and "doing" not in line]
+
+
+@pytest.mark.usefixtures("_soon_silent")
+async def test_a_broker_that_is_gone_is_seen(own_broker: Broker, provider: RehearsalProvider) -> None:
+    """With nothing to do, too: the service is not ready, and one line names the broker and the cause."""
     wire = Wire(bootstrap_servers=own_broker.bootstrap_servers)
     await wire.create_topics()
     with structlog.testing.capture_logs() as logs:
-        async with serving(wire.settings(provider.base_url)) as service:
+        async with serving(wire.settings(provider.base_url, drain_seconds=1)) as service:
 
             async def is_seen() -> bool:
                 return "connection refused" in (service.why_not_ready() or "")
 
-            async def is_well() -> bool:
-                return service.why_not_ready() is None and any(line["event"] == "broker.answers" for line in logs)
-
             await asyncio.to_thread(own_broker.stop)
             await until(is_seen, what="the service says that the broker is gone, and why")
             assert await _shown(service, "broker_silent_seconds") >= watch.SILENT_SECONDS
-            await asyncio.to_thread(own_broker.start)
-            await until(is_well, what="the service goes on")
-    said: list[Any] = [line for line in logs if str(line["event"]).startswith("broker.") and "doing" not in line]
-    assert [line["event"] for line in said] == ["broker.silent", "broker.answers"]
-    assert (said[0]["broker"], said[0]["cause"]) == (own_broker.bootstrap_servers, "connection refused")
+
+            async def is_said() -> bool:
+                return bool(_of_the_watch(logs))
+
+            await until(is_said, what="the log says so")
+    (said,) = _of_the_watch(logs)
+    assert (said["event"], said["broker"]) == ("broker.silent", own_broker.bootstrap_servers)
+    assert said["cause"] == "connection refused"
+
+
+@pytest.mark.usefixtures("_soon_silent")
+async def test_a_broker_that_comes_back_is_said_once(tmp_path: Path, provider: RehearsalProvider) -> None:
+    """And the service is ready again, by itself."""
+    with embedded_broker(data_dir=tmp_path / "broker") as broker, structlog.testing.capture_logs() as logs:
+        wire = Wire(bootstrap_servers=broker.bootstrap_servers)
+        await wire.create_topics()
+        async with serving(wire.settings(provider.base_url)) as service:
+
+            async def has_said(count: int) -> bool:
+                return len(_of_the_watch(logs)) == count
+
+            await asyncio.to_thread(broker.stop)
+            await until(functools.partial(has_said, 1), what="the log says that the broker is gone")
+            await asyncio.to_thread(broker.start)
+            await until(functools.partial(has_said, 2), what="the log says that it answers")
+            assert service.why_not_ready() is None
+    assert [line["event"] for line in _of_the_watch(logs)] == ["broker.silent", "broker.answers"]
 
 
 @pytest.mark.kafka

@@ -33,6 +33,7 @@ class Replica:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
+        self.metrics.backlog_documents.set(0)
         self.url = ""
         self._server = HealthServer(metrics=self.metrics, health=self, refresh=self._wait)
 

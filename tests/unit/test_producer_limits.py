@@ -78,6 +78,14 @@ def test_no_pace_is_no_time() -> None:
     assert found.eta_seconds is None
 
 
+def test_a_backlog_that_is_not_known_is_not_taken_for_none() -> None:
+    """A replica that has just started does not know its backlog yet."""
+    unknown = sample_of(Metrics().exposition().decode())
+    assert unknown is not None
+    assert unknown.backlog_documents is None
+    assert "not known yet" in finding({A: sample()}, {A: unknown}).sentence
+
+
 @pytest.mark.parametrize(
     "page",
     [
