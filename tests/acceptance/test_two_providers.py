@@ -24,7 +24,7 @@ from deploy.local.rehearsal.settings import RehearsalSettings
 from tests.acceptance import programs
 from tests.integration.wire import Wire, document, until
 
-DOCUMENTS, AT_FIRST = 500, 420
+DOCUMENTS, AT_FIRST = 500, 480
 CLOUD_NAME = "gpt-4o-mini"
 OWN, CLOUD = f"own/{MODEL_NAME}", f"cloud/{CLOUD_NAME}"
 KEY = "sk-of-the-cloud-alone"
@@ -139,7 +139,7 @@ async def _play(wire: Wire, settings: Mapping[str, str], own: _OwnServer) -> _Me
         return (await _metrics(settings)).calls(provider) >= at_least
 
     await wire.produce(document(f"d{number}") for number in range(AT_FIRST))
-    await until(lambda: answered("own", 20), what="the own server has answered")
+    await until(lambda: answered("own", 10), what="the own server has answered")
     await own.stop()
     stopped = await _metrics(settings)
     more = stopped.calls("cloud") + AT_FIRST // 2
@@ -147,10 +147,13 @@ async def _play(wire: Wire, settings: Mapping[str, str], own: _OwnServer) -> _Me
     away = await _metrics(settings)
     assert away.calls("own") <= stopped.calls("own") + 1, "what is stopped answers nobody"
     await own.start()
-    for number in range(AT_FIRST, DOCUMENTS):
-        await wire.produce([document(f"d{number}")])
-        if not await answered("own", away.calls("own") + 1):
-            await asyncio.sleep(0.2)
+    last = list(range(AT_FIRST, DOCUMENTS))
+    while last and not await answered("own", away.calls("own") + 1):
+        # One at a time, so that some are left when the next call is tried there.
+        await wire.produce([document(f"d{last.pop()}")])
+        await asyncio.sleep(0.5)
+    await wire.produce(document(f"d{number}") for number in last)
+    await until(lambda: answered("own", away.calls("own") + 1), what="the own server is asked again")
 
     async def all_ended() -> bool:
         found = (await _metrics(settings)).by("outcome", "documents_total")
