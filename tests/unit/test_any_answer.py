@@ -1,0 +1,281 @@
+"""Whatever a server answers about one document, that document ends once or waits, and no other one is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+
+from consumer.admission.admission import Admission
+from consumer.admission.limits import Limits
+from consumer.analysis import Analyzer
+from consumer.asking import Asker
+from consumer.brake import Brake
+from consumer.dead_letter_limit import DeadLetterLimit
+from consumer.errors import ProviderMisconfigured
+from consumer.llm.chat import Answer, ChatRequest
+from consumer.llm.client import OpenAIChatClient
+from consumer.llm.credentials import StaticKey
+from consumer.llm.provider import Provider
+from consumer.pipeline import Identity, Pipeline
+from consumer.remembering import Memory
+from consumer.store.memory_steps import NoSteps
+from consumer.telemetry.metrics import Metrics
+from consumer.triage import Triage
+from deploy.local.rehearsal.characters.character import Character
+from deploy.local.rehearsal.characters.loading import all_characters
+from tests.fakes.odd_answers import ANSWERS, KEY, ODD_TEXT, answer_of_json, documented
+from tests.fakes.outbox import FakeOutbox
+from tests.fakes.prices import FakePrices
+from tests.fakes.raw_server import RawAnswer, RawServer
+from tests.fakes.samples import TASKS, document, steps
+from tests.fakes.timer import FakeSleep, ManualTimer, settled
+
+ODD, OTHERS = "odd", tuple(f"d{number}" for number in range(3))
+REASON = "__docsluice.errors.reason"
+MODELANSWERS = {"summary": ["One.", "Two."], "category": "tech"}
+PASSING = (429, 500, 502, 503, 504, 529)
+ENOUGH_CALLS, ENOUGH_PASSING_CALLS = 16, 6
+"""After so many, and with all others ended, a document that has not ended waits. One try may be several calls."""
+CHARACTERS = all_characters()
+
+
+def _completion(**message: Any) -> dict[str, Any]:
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
+    return {"id": "c-1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+
+
+class _Counting:
+    """The real client; knows how many calls are in flight."""
+
+    def __init__(self, client: OpenAIChatClient) -> None:
+        self._client = client
+        self.in_flight = 0
+
+    async def ask(self, request: ChatRequest) -> Answer:
+        self.in_flight += 1
+        try:
+            return await self._client.ask(request)
+        finally:
+            self.in_flight -= 1
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class Trial:
+    """A service's path of a record against a real server, in time that a test moves. `odd` is what one document gets.
+
+    The server answers all others properly, and that one too once `odd` is None.
+    """
+
+    def __init__(self, odd: RawAnswer | None, *, tasks: int = 1) -> None:
+        self.odd = odd
+        self.tasks = tasks
+        self.odd_calls = 0
+        self.server = RawServer(answer=self._answer)
+        self.timer = ManualTimer()
+        self.outbox = FakeOutbox()
+        self.work: dict[str, asyncio.Task[None]] = {}
+        self._client: _Counting
+        self._pipeline: Pipeline
+
+    @contextlib.asynccontextmanager
+    async def on(self) -> AsyncIterator[Trial]:
+        """Serve, and end all that is left at the end."""
+        async with self.server.running():
+            provider = Provider(base_url=self.server.base_url, credentials=StaticKey(KEY), request_timeout_seconds=20.0)
+            self._client = _Counting(OpenAIChatClient(provider=provider, max_connections=10))
+            self._pipeline = self._built()
+            try:
+                yield self
+            finally:
+                for task in self.work.values():
+                    task.cancel()
+                await asyncio.gather(*self.work.values(), return_exceptions=True)
+                await self._client.close()
+
+    def _built(self) -> Pipeline:
+        metrics = Metrics()
+        admission = Admission(limits=Limits(max_concurrency=4), timer=self.timer, on_wait=lambda *_: None)
+        asker = Asker(
+            client=self._client,
+            admission=admission,
+            prices=FakePrices(),
+            metrics=metrics,
+            max_attempts=3,
+            sleep=FakeSleep(on_sleep=self.timer.advance),
+        )
+        analyzer = Analyzer(
+            steps=steps(*TASKS[: self.tasks]),
+            asker=asker,
+            triage=Triage(asker=asker, metrics=metrics),
+            memory=Memory(store=NoSteps(), metrics=metrics),
+        )
+        identity = Identity(
+            group_id="g", result_topic="results", dead_letter_topic="dead", pipeline_version="v", mode="fanout"
+        )
+        brake = Brake(limit=DeadLetterLimit(max_ratio=1, max_consecutive=0))
+        return Pipeline(analyzer=analyzer, outbox=self.outbox, identity=identity, metrics=metrics, brake=brake)
+
+    def _answer(self, body: dict[str, Any]) -> RawAnswer:
+        turns = json.dumps(body)
+        if ODD_TEXT in turns:
+            self.odd_calls += 1
+            if self.odd is not None:
+                return self.odd
+        task = "category" if "Classify." in turns else "summary"
+        return answer_of_json(200, _completion(content=json.dumps({task: MODELANSWERS[task]})))
+
+    def begin(self, name: str) -> None:
+        """Take a document to its end, beside the others."""
+        text = ODD_TEXT if name == ODD else f"A text about {name}."
+        self.work[name] = asyncio.create_task(self._pipeline.process(document(text, document_id=name)))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Let time pass whenever everybody waits for it."""
+        idle_turns = 0
+        while not condition():
+            assert idle_turns < 5_000, "nothing happens any more"
+            await settled()
+            if self._client.in_flight or condition():
+                continue
+            idle_turns += 1
+            if (alarm := self.timer.next_alarm()) is not None:
+                self.timer.advance_to(alarm)
+
+    def has_ended(self, *names: str) -> bool:
+        return all(self.work[name].done() for name in names)
+
+    def odd_ends_or_waits(self) -> bool:
+        passes = self.odd is not None and self.odd.status in PASSING
+        enough = self.tasks * (ENOUGH_PASSING_CALLS if passes else ENOUGH_CALLS)
+        return self.has_ended(ODD) or self.odd_calls >= enough
+
+    def outcomes(self, name: str) -> list[str]:
+        """The topics of its outcomes; a bug of ours on the way is none that is right."""
+        mine = [outgoing for outgoing in self.outbox.published if outgoing.key == name.encode()]
+        assert not any((REASON, b"unexpected") in outgoing.headers for outgoing in mine)
+        return [outgoing.topic for outgoing in mine]
+
+
+async def _beside_others(odd: RawAnswer, *, tasks: int = 1) -> Trial:
+    """One document is answered, and then the odd one comes with others. No fault may come out of it."""
+    async with Trial(odd, tasks=tasks).on() as trial:
+        trial.begin(OTHERS[0])
+        await trial.until(lambda: trial.has_ended(OTHERS[0]))
+        await _together(trial, OTHERS[1:])
+        return trial
+
+
+async def _at_the_head(odd: RawAnswer, *, tasks: int = 1) -> Trial:
+    """The odd document is the first and alone; the others come once it has ended or waits. It may stop the service."""
+    async with Trial(odd, tasks=tasks).on() as trial:
+        trial.begin(ODD)
+        await trial.until(trial.odd_ends_or_waits)
+        if trial.has_ended(ODD) and isinstance(trial.work[ODD].exception(), ProviderMisconfigured):
+            assert not trial.outbox.published
+            with pytest.raises(ProviderMisconfigured) as caught:
+                await trial.work.pop(ODD)
+            assert KEY not in str(caught.value)
+            return trial
+        await _together(trial, OTHERS)
+        return trial
+
+
+async def _together(trial: Trial, others: tuple[str, ...]) -> None:
+    for name in (ODD, *others):
+        if name not in trial.work:
+            trial.begin(name)
+    await trial.until(lambda: trial.has_ended(*others) and trial.odd_ends_or_waits())
+    must_end = trial.odd is not None and _is_an_unreadable_answer(trial.odd)
+    assert trial.has_ended(ODD) or not must_end, "an answer that may be paid for is asked for again and again"
+    if not trial.has_ended(ODD):
+        assert trial.outcomes(ODD) == []
+        trial.odd = None
+        await trial.until(lambda: trial.has_ended(ODD))
+        assert trial.outcomes(ODD) == ["results"], "it waited for the server, which is well again"
+    for task in trial.work.values():
+        assert task.exception() is None
+    assert trial.outcomes(ODD) in (["results"], ["dead"])
+    assert [trial.outcomes(name) for name in OTHERS] == [["results"]] * len(OTHERS)
+
+
+def _is_an_unreadable_answer(answer: RawAnswer) -> bool:
+    try:
+        json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return answer.status in range(200, 300)
+    return False
+
+
+def _holds(runner: asyncio.Runner, odd: RawAnswer, *, tasks: int = 1) -> None:
+    """Both ways of coming, and nothing secret told in either."""
+    for way in (_beside_others, _at_the_head):
+        with structlog.testing.capture_logs() as logged:
+            trial = runner.run(way(odd, tasks=tasks))
+        told = [(outgoing.topic, outgoing.value, outgoing.headers) for outgoing in trial.outbox.published]
+        assert KEY not in f"{told}"
+        assert KEY not in f"{logged}"
+        assert "Quillon Farrow" not in f"{logged}"
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@given(odd=ANSWERS)
+def test_any_answer(runner: asyncio.Runner, odd: RawAnswer) -> None:
+    """Any status, headers and bytes, for two tasks that ask at once."""
+    _holds(runner, odd, tasks=2)
+
+
+@pytest.mark.parametrize("character", CHARACTERS, ids=lambda character: character.name)
+def test_documented_answers(runner: asyncio.Runner, character: Character) -> None:
+    """Every body that a provider is known to send."""
+    for odd in documented(character):
+        _holds(runner, odd)
+
+
+ECHOES = {
+    "in the answer": answer_of_json(200, _completion(content=json.dumps({"summary": ["One.", KEY]}))),
+    "in an answer that is none": answer_of_json(200, _completion(content=f"You are {KEY}.")),
+    "in a refusal": answer_of_json(200, _completion(content=None, refusal=f"Not for {KEY}.")),
+    "in the arguments of a tool": answer_of_json(
+        200, _completion(content=None, tool_calls=[{"function": {"arguments": {"summary": ["One.", KEY]}}}])
+    ),
+    "in an error": answer_of_json(
+        400, {"error": {"message": f"Odd key {KEY}", "code": KEY, "type": KEY, "param": KEY}}
+    ),
+    "in an error inside a 200": answer_of_json(200, {"error": {"message": f"Bearer {KEY}", "code": 502}}),
+    "in a web page": RawAnswer(status=502, body=f"<title>{KEY}</title>".encode()),
+    "in an answer of another kind": answer_of_json(200, {KEY: KEY, "usage": {KEY: 1}}),
+    "in headers": RawAnswer(
+        status=500, body=b"", headers={"x-request-id": KEY, "retry-after": KEY, "content-type": KEY}
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ECHOES.values(), ids=ECHOES.keys())
+def test_an_echo_of_the_key(runner: asyncio.Runner, odd: RawAnswer) -> None:
+    """A gateway may say it back anywhere. It is told to nobody."""
+    _holds(runner, odd)
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_an_answer_without_an_end(runner: asyncio.Runner, status: int) -> None:
+    """It is cut off, so that memory stays bounded; a success counts as an attempt, for it may have been paid for."""
+    odd = RawAnswer(status=status, body=b"{", endless=True)
+    trial = runner.run(_beside_others(odd))
+    assert trial.server.sent_bytes < trial.odd_calls * 2**25
+    assert trial.outcomes(ODD) == (["dead"] if status == 200 else ["results"])
