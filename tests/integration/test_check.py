@@ -130,8 +130,9 @@ async def test_somebody_else_is_there() -> None:
 
 async def test_somebody_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is waited for, and not for ever."""
-    monkeypatch.setattr("consumer.check._PATIENCE_SECONDS", 2.0)
-    monkeypatch.setattr("consumer.check._HANDSHAKE_SECONDS", 0.2)
+    for room in ("check", "check_provider"):
+        monkeypatch.setattr(f"consumer.{room}.PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr("consumer.check.HANDSHAKE_SECONDS", 0.2)
     ended = asyncio.Event()
 
     async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
