@@ -323,7 +323,7 @@ class Asker:
     def _count_and_judge(self, request: ChatRequest, answer: Answer, permit: Permit, spending: Spending) -> Answer:
         """Count what was used before anything else: a refusal is paid for as well."""
         permit.said(answer.limits)
-        rejection = _judge(request, answer)
+        rejection = rejection_of(request, answer)
         outcome = rejection.reason.value if rejection else "ok"
         cost = self._accounting.answered(request, answer, outcome=outcome, spending=spending)
         if answer.usage is not None:
@@ -371,7 +371,7 @@ def _pause_seconds(state: tenacity.RetryCallState) -> float:
     return min(asked or 0.0, _LONGEST_ASKED_SECONDS) + _BACKOFF(state)
 
 
-def _judge(request: ChatRequest, answer: Answer) -> RecordRejected | None:
+def rejection_of(request: ChatRequest, answer: Answer) -> RecordRejected | None:
     """The rejection for an answer that arrived and yet is none; None for any other."""
     if answer.refusal:
         reason, why = DeadLetterReason.REFUSED, "the model refused to answer"

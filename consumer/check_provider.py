@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 
+from consumer.asking import rejection_of
 from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
 from consumer.contracts import Usage
 from consumer.errors import DocsluiceError, InvalidAnswer, ProviderMisconfigured, ProviderUnavailable
@@ -35,14 +36,14 @@ async def check_providers(
     """
     providers = providers_of(settings, file, steps)
     models = {model for step in steps for model in step.models}
-    well = True
+    reached: dict[str, Provider] = {}
     for name, provider in providers.items():
         asked = sorted(model.name for model in models if model.provider == name)
         what = f"provider {provider.base_url or 'OpenAI'} ({_where(name, file)})"
-        well &= await tried(what, lambda provider=provider, asked=asked: _listed(provider, asked), say)  # type: ignore[misc]
-    if live and well:
-        well = await _live(providers, file, steps, prices_of(settings, file), say)
-    return well
+        if await tried(what, lambda provider=provider, asked=asked: _listed(provider, asked), say):  # type: ignore[misc]
+            reached[name] = provider
+    well = not live or await _live(reached, file, steps, prices_of(settings, file), say)
+    return well and len(reached) == len(providers)
 
 
 def _where(name: str, file: PipelineFile) -> str:
@@ -78,12 +79,14 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
 async def _live(
     providers: dict[str, Provider], file: PipelineFile, steps: Sequence[Step], prices: Prices, say: Say
 ) -> bool:
-    """One real call for each model: of the first step that may ask it, about a short text."""
+    """One real call for each model of these providers: of the first step that may ask it, about a short text."""
     text = next((example.document for example in file.examples), _DOCUMENT)
     client = ProviderClients(providers, max_connections=1)
     well = True
     try:
         for model, step in _first_steps(steps):
+            if model.provider not in providers:
+                continue
             what = f"a call of {model} (task {step.name})"
             well &= await tried(what, lambda model=model, step=step: _called(client, model, step, text, prices), say)  # type: ignore[misc]
     finally:
@@ -101,9 +104,12 @@ def _first_steps(steps: Iterable[Step]) -> list[tuple[ModelRef, Step]]:
 
 async def _called(client: ProviderClients, model: ModelRef, step: Step, text: str, prices: Prices) -> Found:
     started = time.monotonic()
-    answer = await client.ask(step.request(text).to(model))
+    request = step.request(text).to(model)
+    answer = await client.ask(request)
     seconds = time.monotonic() - started
     took = f"{_tokens(answer)} in {seconds:.1f} s, {_cost(answer, model, prices)}"
+    if (rejection := rejection_of(request, answer)) is not None:
+        return Found(f"answered ({took}), but {rejection}", doubtful=True)
     try:
         step.read(answer)
     except InvalidAnswer as problem:

@@ -33,7 +33,7 @@ from consumer.errors import (
 )
 from consumer.llm.answer_size import AnswerBroken
 from consumer.llm.error_body import ProviderError, read_error, without_secrets
-from consumer.llm.error_table import Meaning, long_quota_seconds, meaning_of
+from consumer.llm.error_table import Meaning, is_overload, long_quota_seconds, meaning_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.retry_after import retry_after_seconds
 from consumer.model_ref import ModelRef
@@ -159,7 +159,7 @@ def fault_of(
     refusal = _refusal(said, meaning, call)
     if refusal is None:
         fault = ProviderUnavailable(message, retry_after_seconds=wait, cause=cause)
-        fault.is_overload = said.status in _OVERLOADED
+        fault.is_overload = said.status in _OVERLOADED or is_overload(said)
         return fault
     remedy = refusal.remedy.format(
         model=call.model, key=call.key_setting, address=call.address_setting, model_setting=call.model_setting
@@ -209,7 +209,9 @@ def _refusal(said: ProviderError, meaning: Meaning | None, call: Call) -> _Refus
         return _ELSEWHERE
     if meaning is not None and meaning in _BY_MEANING:
         return _BY_MEANING[meaning]
-    return _BY_STATUS.get(said.status, _UNKNOWN)
+    if said.status in _BY_STATUS:
+        return _BY_STATUS[said.status]
+    return None if is_overload(said) else _UNKNOWN  # OpenAI and gateways tell of it in a 400, too
 
 
 def _of_connection(error: Exception, call: Call) -> DocsluiceError:

@@ -262,6 +262,32 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"country, region|user location is not supported|not available in your (?:country|region)",
     ),
 }
+_OVERLOAD_CODES = frozenset(
+    {
+        "overloaded",
+        "overloaded_error",
+        "engine_overloaded",
+        "engine_overloaded_error",
+        "server_overloaded",
+        "serveroverloaded",
+        "model_overloaded",
+        "capacity_exceeded",
+        "server_busy",
+        "slow_down",
+    }
+)
+_OVERLOAD_WORDS = _any(
+    r"\boverload(?:ed)?\b",
+    r"\b(?:server|service|system|llm|model|engine|backend|worker|gpu)s?\b[^;.]{0,30}\bbusy\b",
+    r"\bbusy, (?:please )?(?:try|retry)",
+    r"\bno (?:\w+ )?(?:slots?|workers?|replicas?|instances?|gpus?|capacity)\b[^;.]{0,30}\b(?:available|free|left)\b",
+    r"\b(?:at|over|out of|insufficient|not enough|exceed\w*|limited)(?: \w+)? capacity\b",
+    r"\bcapacity(?: \w+){0,3} (?:exceeded|exhausted|reached|constrained|unavailable)",
+    r"\bqueue is full\b|maximum (?:pending|queued) requests exceeded",
+    r"\b(?:high|heavy|too much) (?:traffic|load|demand)\b",
+    r"(?:服务器|系统|服务|模型)[^;.]{0,6}(?:繁忙|过载)|负载(?:过高|已饱和)",
+)
+"""As servers say so that are well, and have more to do than they can."""
 _IN_THIS_ORDER = (
     Meaning.FILTERED,
     Meaning.BAD_KEY,
@@ -299,6 +325,11 @@ def long_quota_seconds(error: ProviderError) -> float | None:
     if not found:
         return None
     return next((seconds for unit, seconds in _SECONDS.items() if unit in found[0]), _A_DAY)
+
+
+def is_overload(error: ProviderError) -> bool:
+    """Whether the server says that it has too much to do, whatever the status."""
+    return bool(error.codes & _OVERLOAD_CODES or _OVERLOAD_WORDS.search(error.words.lower()))
 
 
 def _says(meaning: Meaning, error: ProviderError, words: str) -> bool:

@@ -6,6 +6,7 @@ NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, and REQUESTS_CA_BUNDLE where these are no
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 from collections.abc import Callable
@@ -77,16 +78,27 @@ def _session(transport: Any, limits: httpx2.Limits) -> Callable[[], aiohttp.Clie
     return opened
 
 
-def _trusted() -> ssl.SSLContext | bool:
-    """The first of the certificates that the environment names; True for the usual ones."""
+def _trusted() -> ssl.SSLContext:
+    """The first of the certificates that the environment names; else the usual ones."""
     for name in _CERTIFICATES:
         place = os.environ.get(name)
         if not place:
             continue
         try:
-            is_folder = Path(place).is_dir()
-            return ssl.create_default_context(cafile=None if is_folder else place, capath=place if is_folder else None)
+            return _certificates_in(Path(place), changed_at=Path(place).stat().st_mtime_ns)
         except (OSError, ssl.SSLError) as error:
             what = error.strerror if isinstance(error, OSError) and error.strerror else "no certificate is in it"
             raise ProviderMisconfigured(f"the certificates cannot be read ({name}, {place}): {what}") from None
-    return True
+    return _usual_certificates()
+
+
+# Certificates are read once for all providers: it takes 20 ms, in which nothing else runs.
+@functools.lru_cache(maxsize=4)
+def _certificates_in(place: Path, *, changed_at: int) -> ssl.SSLContext:  # noqa: ARG001 - a part of the cache's key
+    is_folder = place.is_dir()
+    return ssl.create_default_context(cafile=None if is_folder else place, capath=place if is_folder else None)
+
+
+@functools.cache
+def _usual_certificates() -> ssl.SSLContext:
+    return httpx2.create_ssl_context(trust_env=False)

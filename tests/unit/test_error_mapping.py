@@ -391,6 +391,45 @@ def test_a_server_with_too_much_to_do_is_told_from_one_that_fails(status: int, i
 
 
 @pytest.mark.parametrize(
+    ("status", "message", "fields"),
+    [
+        (500, "unexpected server status: llm busy - no slots available", {}),  # Ollama
+        (500, "Overloaded", {"type": "api_error"}),  # Anthropic
+        (500, "The server is currently overloaded with other requests. Sorry about that!", {"type": "server_error"}),
+        (500, "System is too busy now. Please try again later.", {"code": 50508}),  # SiliconFlow
+        (502, "当前分组上游负载已饱和", {}),  # One API
+        (400, "Our servers are currently overloaded.", {"type": "invalid_request_error"}),  # OpenAI, by a gateway
+        (400, "Selected model is at capacity. Please try a different model.", {}),
+        (400, "Try another one.", {"code": "server_overloaded"}),
+    ],
+)
+def test_an_overload_is_told_by_its_words(status: int, message: str, fields: dict[str, Any]) -> None:
+    """Where the status does not say so. It passes, so it is no word on the document."""
+    fault = _translate(_status_error(status, _said(message, **fields)))
+    assert isinstance(fault, ProviderUnavailable)
+    assert fault.is_overload
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(500, "Internal server error"), (500, "CUDA error: device-side assert triggered"), (502, "Bad Gateway")],
+)
+def test_other_words_tell_of_no_overload(status: int, message: str) -> None:
+    """Fewer calls at once would not help."""
+    fault = _translate(_status_error(status, _said(message)))
+    assert isinstance(fault, ProviderUnavailable)
+    assert not fault.is_overload
+
+
+def test_a_document_about_an_overload_is_none() -> None:
+    """A server that quotes it says nothing of itself."""
+    text = "The engine is currently overloaded, and the mechanics have no slots available."
+    quoting = _status_error(422, _said(f"Input should be valid: {text}"))
+    fault = error_mapping.translate(quoting, Call(step="s", model=model_ref("m"), quoted=Quoted([text])), now=NOW)
+    assert isinstance(fault, CallRefused)
+
+
+@pytest.mark.parametrize(
     ("error", "meaning"),
     [
         (TimeoutError(), CallTimedOut),

@@ -1,0 +1,227 @@
+"""One pipeline over two real servers: a model of one's own on llama.cpp, and a cloud behind it where that one is away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumer.contracts import DocumentResult, Usage
+from consumer.llm.pricing import PriceRules
+from deploy.local.model import MODEL_NAME, local_model
+from deploy.local.process import free_port
+from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from deploy.local.rehearsal.settings import RehearsalSettings
+from tests.acceptance import programs
+from tests.integration.wire import Wire, document, until
+
+DOCUMENTS, AT_FIRST = 500, 480
+CLOUD_NAME = "gpt-4o-mini"
+OWN, CLOUD = f"own/{MODEL_NAME}", f"cloud/{CLOUD_NAME}"
+KEY = "sk-of-the-cloud-alone"
+OK = "ok"
+
+
+def _pipeline(own_url: str, cloud_url: str) -> dict[str, Any]:
+    """Two tasks: one asks its own server first, and the cloud where that is away; the other asks the cloud."""
+    return {
+        "name": "two providers",
+        "mode": "fanout",
+        "providers": {
+            "own": {"base_url": own_url, "prices": "free"},
+            "cloud": {"base_url": cloud_url, "api_key_env": "CLOUD_KEY", "prices": "openai"},
+        },
+        "tasks": [
+            {
+                "name": "category",
+                "prompt": "Choose tech or other.",
+                "output": {"type": "choice", "labels": ["tech", "other"]},
+                "model": [OWN, CLOUD],
+                "max_output_tokens": 20,
+            },
+            {"name": "keywords", "prompt": "Give keywords.", "output": {"type": "list", "items": 3}, "model": CLOUD},
+        ],
+    }
+
+
+class _OwnServer:
+    """The local model at one address, which can be stopped and started again."""
+
+    def __init__(self, *, log_path: Path) -> None:
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+        self._log_path = log_path
+        self._running = contextlib.ExitStack()
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self._running.enter_context, local_model(log_path=self._log_path, port=self.port))
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._running.close)
+
+
+@contextlib.asynccontextmanager
+async def _own_server(log_path: Path) -> AsyncIterator[_OwnServer]:
+    server = _OwnServer(log_path=log_path)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+class _Metrics:
+    """What the consumer counted, by provider."""
+
+    def __init__(self, exposition: str) -> None:
+        self._samples = [sample for family in text_string_to_metric_families(exposition) for sample in family.samples]
+
+    def by(self, label: str, name: str, **labels: str) -> dict[str, float]:
+        """A counter's sums by one label, over all series with these labels."""
+        found: Counter[str] = Counter()
+        for sample in self._samples:
+            if sample.name == f"docsluice_{name}" and labels.items() <= sample.labels.items():
+                found[sample.labels[label]] += sample.value
+        return dict(found)
+
+    def calls(self, provider: str) -> int:
+        """Calls that were answered."""
+        return int(self.by("provider", "llm_requests_total", outcome=OK).get(provider, 0))
+
+    def tokens(self, provider: str) -> tuple[int, int]:
+        """Input and output."""
+        found = self.by("direction", "llm_tokens_total", provider=provider)
+        return int(found["input"]), int(found["output"])
+
+
+async def _metrics(settings: Mapping[str, str]) -> _Metrics:
+    url = f"http://127.0.0.1:{settings['DOCSLUICE_HTTP_PORT']}/metrics"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return _Metrics(await response.text())
+
+
+def _cloud_tokens(cloud: RehearsalProvider) -> tuple[int, int]:
+    """What the cloud says that it was asked and has answered."""
+    answered = [call for call in cloud.calls if call.status == 200]
+    return sum(call.prompt_tokens for call in answered), sum(call.completion_tokens for call in answered)
+
+
+def _cloud_usd(cloud: RehearsalProvider) -> Decimal:
+    """What its calls cost by the price list, each by itself."""
+    rules = PriceRules(rule="openai")
+    costs = [
+        rules.cost_usd(
+            CLOUD_NAME,
+            Usage(
+                input_tokens=call.prompt_tokens, output_tokens=call.completion_tokens, cached_tokens=call.cached_tokens
+            ),
+        )
+        for call in cloud.calls
+        if call.status == 200
+    ]
+    assert all(costs)
+    return sum((cost for cost in costs if cost), Decimal(0))
+
+
+async def _play(wire: Wire, settings: Mapping[str, str], own: _OwnServer) -> _Metrics:
+    """Send the documents, and have the own server be away in the middle; returns what was counted at the end."""
+
+    async def answered(provider: str, at_least: int) -> bool:
+        return (await _metrics(settings)).calls(provider) >= at_least
+
+    await wire.produce(document(f"d{number}") for number in range(AT_FIRST))
+    await until(lambda: answered("own", 10), what="the own server has answered")
+    await own.stop()
+    stopped = await _metrics(settings)
+    more = stopped.calls("cloud") + AT_FIRST // 2
+    await until(lambda: answered("cloud", more), what="the cloud goes on alone")
+    away = await _metrics(settings)
+    assert away.calls("own") <= stopped.calls("own") + 1, "what is stopped answers nobody"
+    await own.start()
+    last = list(range(AT_FIRST, DOCUMENTS))
+    while last and not await answered("own", away.calls("own") + 1):
+        # One at a time, so that some are left when the next call is tried there.
+        await wire.produce([document(f"d{last.pop()}")])
+        await asyncio.sleep(0.5)
+    await wire.produce(document(f"d{number}") for number in last)
+    await until(lambda: answered("own", away.calls("own") + 1), what="the own server is asked again")
+
+    async def all_ended() -> bool:
+        found = (await _metrics(settings)).by("outcome", "documents_total")
+        return sum(found.values()) == DOCUMENTS
+
+    await until(all_ended, what="every document has ended")
+    return await _metrics(settings)
+
+
+@pytest.mark.model
+async def test_a_chain_over_two_providers(wire: Wire, log_path: Path, tmp_path: Path) -> None:
+    """The own server is away in the middle: no dead letter, results name who answered, and the sums are right."""
+    await wire.create_topics(partitions=2)
+    async with (
+        rehearsal_provider(RehearsalSettings(median_seconds=0.05, api_key=KEY, models=(CLOUD_NAME,))) as cloud,
+        _own_server(tmp_path / "model.log") as own,
+    ):
+        pipeline = tmp_path / "pipeline.yaml"
+        pipeline.write_text(yaml.safe_dump(_pipeline(own.base_url, cloud.base_url), sort_keys=False))
+        settings = programs.environment(
+            wire,
+            "http://127.0.0.1:9/v1",  # the default provider is asked by nobody
+            CLOUD_KEY=KEY,
+            DOCSLUICE_PIPELINE=str(pipeline),
+            DOCSLUICE_MAX_CONCURRENCY="8",
+            DOCSLUICE_LOG_FORMAT="json",
+        )
+        child = programs.consumer(settings, log_path=log_path)
+        try:
+            await asyncio.to_thread(programs.start, child, settings)
+            metrics = await _play(wire, settings, own)
+        finally:
+            await asyncio.to_thread(child.stop)
+    assert await wire.count("dead_letter") == 0
+    results = [
+        DocumentResult.model_validate_json(record.value)
+        async for record in wire.read(wire.topics["result"], count=DOCUMENTS)
+    ]
+    assert {result.document_id for result in results} == {f"d{number}" for number in range(DOCUMENTS)}
+    assert KEY not in log_path.read_text()
+    _check_names(results, metrics, cloud)
+    _check_sums(results, metrics, cloud)
+
+
+def _check_names(results: list[DocumentResult], metrics: _Metrics, cloud: RehearsalProvider) -> None:
+    """Each result names who answered, as often as the metrics and the cloud itself have it."""
+    assert {result.models["keywords"] for result in results} == {CLOUD}
+    who = Counter(result.models["category"] for result in results)
+    assert set(who) == {OWN, CLOUD}
+    assert metrics.by("provider", "llm_requests_total", outcome=OK) == {
+        "own": who[OWN],
+        "cloud": DOCUMENTS + who[CLOUD],
+    }
+    assert metrics.by("model", "llm_requests_total", outcome=OK) == {OWN: who[OWN], CLOUD: DOCUMENTS + who[CLOUD]}
+    assert Counter(call.task for call in cloud.calls) == {"keywords": DOCUMENTS, "category": who[CLOUD]}
+    failed = metrics.by("provider", "llm_requests_total", outcome="unavailable")
+    assert failed["own"] > 0
+    assert not failed.get("cloud")
+
+
+def _check_sums(results: list[DocumentResult], metrics: _Metrics, cloud: RehearsalProvider) -> None:
+    """Tokens and dollars of the results are those of the metrics, and the cloud's part is what it says itself."""
+    own, clouds = metrics.tokens("own"), metrics.tokens("cloud")
+    assert clouds == _cloud_tokens(cloud)
+    assert min(own) > 0
+    assert own[0] + clouds[0] == sum(result.usage.input_tokens for result in results)
+    assert own[1] + clouds[1] == sum(result.usage.output_tokens for result in results)
+    spent = metrics.by("provider", "llm_cost_usd_total")
+    assert spent["own"] == 0
+    assert spent["cloud"] == pytest.approx(float(_cloud_usd(cloud)))
+    assert sum(result.cost_usd for result in results) == _cloud_usd(cloud)
