@@ -188,7 +188,14 @@ class Asker:
         Raises:
             ProviderMisconfigured: no model of the chain has answered anybody in this run, and all of them refuse.
         """
-        log.error("provider.refuses", model=str(model), remedy=refusal.remedy, error=refusal.cause)
+        if (silenced := self._complaints.silenced(f"refuses {model}")) is not None:
+            log.error(
+                "provider.refuses",
+                model=str(model),
+                remedy=refusal.remedy,
+                error=refusal.cause,
+                not_shown=silenced,
+            )
         if self._history.has_answered(model):
             return False  # it will again, once somebody has seen to it
         if course.models() == [model]:
@@ -278,7 +285,7 @@ class Asker:
                 blame.rate_limited(fault, way=way)
             case CallRefused():
                 verdict = blame.refused(fault, way=way, call=call)
-                is_new = not (fault.is_certain or self._history.has_answered(request.model))
+                is_new = not self._history.has_answered(request.model)
                 if verdict is Verdict.WORLD and is_new and not await self._refuses_our_own(request, course.spending):
                     verdict = Verdict.OPEN
                 fault.is_worlds = None if verdict is Verdict.OPEN else verdict is Verdict.WORLD

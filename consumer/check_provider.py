@@ -58,7 +58,7 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
             offered = await client.probe()
     except (TimeoutError, DocsluiceError) as problem:
         if url.startswith("http:") and await any_speaks_tls([url], default_port=_HTTP_PORT):
-            raise ProviderMisconfigured("it speaks TLS; begin its address with https://") from None
+            raise ProviderMisconfigured(f"it speaks TLS; begin {provider.address_setting} with https://") from None
         if isinstance(problem, TimeoutError):
             raise ProviderUnavailable(f"no answer within {PATIENCE_SECONDS:.0f} seconds") from None
         raise
@@ -66,7 +66,7 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
         await client.close()
     if not offered:
         return Found(
-            "reached, but there is no list of models at this path (mostly it ends with /v1); --live makes a real call",
+            f"reached, but there is no list of models at this path ({provider.address_setting}, mostly with /v1)",
             doubtful=True,
         )
     unknown = sorted(set(models) - set(offered))

@@ -36,7 +36,7 @@ from consumer.llm.chat import ChatClient
 from consumer.llm.clients import ProviderClients
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.model_ref import ModelRef
+from consumer.model_log import say_circuit, say_gate
 from consumer.parts import (
     broker_of,
     limits_of,
@@ -67,14 +67,6 @@ Done = TypeVar("Done")
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
 _RIGHTS_SECONDS = 10.0
-_CIRCUIT_REMEDIES = {
-    "faults": "call after call has failed; one is tried every few seconds until one is answered; documents "
-    "wait, or go to the next model of their task",
-    "quota": "the account is empty: pay, or raise its limit; one call is tried every ten seconds; documents "
-    "wait, or go to the next model of their task",
-    "refusals": "the provider refuses all calls, as provider.refuses says; one is tried every ten seconds; documents "
-    "wait, or go to the next model of their task",
-}
 _PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
 _HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
@@ -246,8 +238,8 @@ class Service:
             limits=limits_of(settings, self._file),
             timer=asyncio.get_running_loop(),
             on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
-            on_circuit=_say_circuit,
-            on_gate=_say_gate,
+            on_circuit=say_circuit,
+            on_gate=say_gate,
             on_change=change.set,
             budget=budget,
         )
@@ -344,19 +336,6 @@ class Service:
             models=sorted({str(model) for step in self._steps for model in step.models}),
             http_port=self.http_port,
         )
-
-
-def _say_circuit(model: ModelRef, reason: str | None) -> None:
-    if reason is None:
-        log.warning("circuit.closed", model=str(model))
-    else:
-        log.error("circuit.opened", model=str(model), reason=reason, remedy=_CIRCUIT_REMEDIES[reason])
-
-
-def _say_gate(model: ModelRef, seconds: float) -> None:
-    log.warning(
-        "gate.closed", model=str(model), seconds=round(seconds), remedy="the provider has asked for a long pause"
-    )
 
 
 def installed_version() -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 from consumer.addresses import checked_base_url, checked_servers, is_redis
+from consumer.concurrency_range import Concurrency, checked_concurrency, concurrency_range
 from consumer.errors import ConfigurationError
 from consumer.keys import problem_of_key
 from consumer.misfits import Misfit, misfits
@@ -31,11 +32,6 @@ from consumer.store.opening import checked_steps_url
 PREFIX = "DOCSLUICE_"
 ENV_FILE = ".env"
 """Read beside the environment, which comes first."""
-_AUTO = re.compile(r"(?P<fixed>\d{1,9})|auto:(?P<floor>\d{1,9})\.\.(?P<ceiling>\d{1,9})")
-_MOST_CONCURRENCY = 10_000
-_CONCURRENCY_RULE = (
-    f"must be a whole number from 1 to {_MOST_CONCURRENCY:,}, or a range in which to find it, such as auto:4..128"
-)
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LARGEST_PORT = 65_535
 
@@ -54,29 +50,6 @@ def _topic(name: str) -> str:
 
 
 Topic = Annotated[str, AfterValidator(_topic)]
-
-
-class Concurrency(NamedTuple):
-    """How many calls may be in flight: found out between the two, where they differ."""
-
-    floor: int
-    ceiling: int
-
-
-def _concurrency(text: str) -> Concurrency:
-    """`16`, or `auto:4..128`."""
-    numbers = _AUTO.fullmatch(text)
-    if numbers is None:
-        raise ValueError(_CONCURRENCY_RULE)
-    found = Concurrency(int(numbers["floor"] or numbers["fixed"]), int(numbers["ceiling"] or numbers["fixed"]))
-    if not 1 <= found.floor <= found.ceiling <= _MOST_CONCURRENCY:
-        raise ValueError(_CONCURRENCY_RULE)
-    return found
-
-
-def _concurrency_text(text: str) -> str:
-    _concurrency(text)
-    return text
 
 
 Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
@@ -173,7 +146,7 @@ class Settings(BaseSettings):
         "of your own, see docs/settings.md; without it the provider's address tells",
     )
 
-    max_concurrency: Annotated[str, BeforeValidator(str), AfterValidator(_concurrency_text)] = Field(
+    max_concurrency: Annotated[str, BeforeValidator(str), AfterValidator(checked_concurrency)] = Field(
         "16",
         description="calls of the model in flight, over all replicas; or a range such as auto:4..128, for servers that "
         "name no limits: how many are best is then found out",
@@ -272,7 +245,7 @@ class Settings(BaseSettings):
     @property
     def concurrency(self) -> Concurrency:
         """`max_concurrency`, read."""
-        return _concurrency(self.max_concurrency)
+        return concurrency_range(self.max_concurrency)
 
     @field_validator("openai_api_key")
     @classmethod

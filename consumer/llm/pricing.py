@@ -28,7 +28,8 @@ FREE = "free"
 _OPENAI = "openai"
 _MILLION = Decimal(1_000_000)
 _CLOSED_MODELS = ("openai", "anthropic", "google", "x-ai")
-"""Vendors in the list whose models nobody can host. The list has their open ones under other names."""
+"""Vendors whose models nobody else can host, but for the open ones that the list has, too."""
+_OPEN_MODELS = ("gpt-oss", "gemma")
 _LOCAL_SUFFIXES = (".local", ".internal", ".localhost", ".lan", ".home", ".svc")
 
 
@@ -171,7 +172,8 @@ def _listed(base_url: str | None, rule: str | None, name: str) -> tuple[str, str
         names = dict.fromkeys((name, name.removeprefix("models/"), name.rpartition("/")[2]))
         return next(((provider, one) for one in names if _price(provider, one, Usage()) is not None), None)
     bare = name.rpartition("/")[2]
-    if ":" in bare and not bare.startswith("ft:"):  # a tag, as Ollama names what it hosts
+    is_tagged = ":" in bare and not bare.startswith("ft:")  # as Ollama names what it hosts
+    if is_tagged or bare.lower().startswith(_OPEN_MODELS):
         return None
     return next(((vendor, bare) for vendor in _CLOSED_MODELS if _price(vendor, bare, Usage()) is not None), None)
 

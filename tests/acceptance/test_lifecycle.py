@@ -165,7 +165,7 @@ async def test_check_says_what_is_missing(wire: Wire) -> None:
         good = programs.environment(wire, provider.base_url)
         ended = await asyncio.to_thread(programs.run, "consumer", "check", settings=good)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert ended.stdout.count("ok  ") == 5
+        assert ended.stdout.count("ok  ") == 6
         bad = good | {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
         ended = await asyncio.to_thread(programs.run, "consumer", "check", settings=bad)
     assert ended.returncode == 1

@@ -50,6 +50,8 @@ ORDINARY = [
     json.dumps({"document_id": f"d-{n}", "text": f"The {n}th account of a harbour. " * (5 + n % 7)}).encode()
     for n in range(60)
 ]
+ORDINARY.append(json.dumps({"document_id": "d-more", "text": "An account of a harbour.", "page": 3}).encode())
+"""With a field that is left out."""
 FAULTY = [
     json.dumps({"document_id": "d-refused", "text": "A text that is refused. [[rehearse:refusal]]"}).encode(),
     json.dumps({"document_id": "d-retried", "text": "A text that fails at first. [[rehearse:500x2]]"}).encode(),

@@ -84,7 +84,7 @@ async def test_attempts_run_out_only_while_others_succeed(wire: Wire, provider: 
 @pytest.mark.parametrize("outage", ["503", REFUSED, "insufficient_quota"])
 async def test_an_outage_dead_letters_nothing(wire: Wire, outage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Down, refusing or out of quota: documents wait, more often than they have attempts, and all become results."""
-    monkeypatch.setattr("consumer.admission.circuit._QUOTA_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("consumer.admission.circuit._SHUT_PAUSE_SECONDS", 0.2)
     await wire.create_topics()
     async with rehearsal_provider() as provider:
         provider.outages.begin(outage, seconds=2.0)

@@ -1,0 +1,239 @@
+"""`providers:` of the pipeline file, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumer.contracts import Usage
+from consumer.errors import ConfigurationError
+from consumer.llm.chat import ModelParameters
+from consumer.llm.credentials import CommandKey, FileKey, NoKey, StaticKey
+from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
+from consumer.llm.steps import steps_of
+from consumer.model_ref import DEFAULT_PROVIDER, ModelRef, model_ref
+from consumer.parts import limits_of, prices_of, providers_of
+from consumer.settings import Settings, load_settings
+from tests.fakes.samples import pipeline_file
+
+OWN_URL = "http://localhost:8000/v1"
+TASK = {"name": "k", "prompt": "P", "output": {"type": "text"}}
+
+
+def _file(*, model: Any = "own/m", providers: dict[str, Any] | None = None, **more: Any) -> PipelineFile:
+    return pipeline_file({**TASK, "model": model}, providers=providers or {"own": {"base_url": OWN_URL}}, **more)
+
+
+def _settings(**more: Any) -> Settings:
+    return load_settings({"openai_base_url": "http://unused", **more})
+
+
+def _providers(file: PipelineFile, **more: Any) -> dict[str, Any]:
+    return dict(providers_of(_settings(**more), file, steps_of(file, mode="fanout", default_model="m")))
+
+
+@pytest.mark.parametrize(
+    ("label", "ref"),
+    [
+        ("m", ModelRef(DEFAULT_PROVIDER, "m")),
+        ("own/m", ModelRef("own", "m")),
+        ("own/vendor/m", ModelRef("own", "vendor/m")),
+        ("vendor/m", ModelRef(DEFAULT_PROVIDER, "vendor/m")),
+        ("default/own/m", ModelRef(DEFAULT_PROVIDER, "own/m")),
+        ("own/", ModelRef(DEFAULT_PROVIDER, "own/")),
+    ],
+)
+def test_a_model_is_at_the_provider_before_the_slash_if_there_is_one(label: str, ref: ModelRef) -> None:
+    """A vendor's name before a slash is a part of the model's."""
+    assert model_ref(label, providers={"own"}) == ref
+
+
+@pytest.mark.parametrize("label", ["m", "own/m", "vendor/m"])
+def test_a_label_is_read_as_it_was_written(label: str) -> None:
+    """In results, metrics and logs a model goes by the name that people gave it."""
+    assert str(model_ref(label, providers={"own"})) == label
+
+
+@pytest.mark.parametrize(
+    ("providers", "words"),
+    [
+        ({"default": {"base_url": OWN_URL}}, "must not be default"),
+        ({"Own": {"base_url": OWN_URL}}, "lower-case letters"),
+        ({"own": {}}, "providers.own.base_url: missing"),
+        ({"own": {"base_url": "localhost"}}, "must be a URL"),
+        ({"own": {"base_url": OWN_URL, "api_key_env": "A", "api_key_file": "b"}}, "only one of"),
+        ({"own": {"base_url": OWN_URL, "headers": {"Authorization": "x"}}}, "must not carry a secret"),
+        ({"own": {"base_url": OWN_URL, "headers": {"X-A": "a\nb"}}}, "printable ASCII"),
+        ({"own": {"base_url": OWN_URL, "prices": "acme"}}, "a provider of the price list"),
+        ({"own": {"base_url": OWN_URL, "tokens_per_minute": 1, "input_tokens_per_minute": 1}}, "the two separate"),
+        ({"own": {"base_url": OWN_URL, "api_key": "sk-x"}}, "unknown field"),
+    ],
+)
+def test_an_entry_that_cannot_work_is_told(providers: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """With the file and the place in it, and never with the key that somebody wrote there."""
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps({"name": "n", "tasks": [TASK], "providers": providers}))
+    with pytest.raises(ConfigurationError) as caught:
+        load_pipeline_file(path)
+    assert words in str(caught.value)
+    assert "sk-x" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({}, NoKey),
+        ({"api_key_env": "OWN_KEY"}, StaticKey),
+        ({"api_key_file": "key.txt"}, FileKey),
+        ({"api_key_command": "print-key --now"}, CommandKey),
+    ],
+)
+def test_where_the_key_comes_from(entry: dict[str, str], kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a variable, a file or a command; none for a server that wants none."""
+    monkeypatch.setenv("OWN_KEY", "sk-own")
+    provider = _providers(_file(providers={"own": {"base_url": OWN_URL, **entry}}))["own"]
+    assert isinstance(provider.credentials, kind)
+    assert provider.base_url == OWN_URL
+
+
+def test_a_key_may_stand_in_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the default provider's may."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("OWN_KEY=sk-own\n")
+    assert _providers(_file(providers={"own": {"base_url": OWN_URL, "api_key_env": "OWN_KEY"}}))
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [(None, "OWN_KEY is not set"), (" ", "OWN_KEY is not set"), ("a b", "white")]
+)
+def test_a_key_that_is_none_is_told_at_the_start(key: str | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naming the variable."""
+    monkeypatch.delenv("OWN_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("OWN_KEY", key)
+    with pytest.raises(ConfigurationError) as caught:
+        _providers(_file(providers={"own": {"base_url": OWN_URL, "api_key_env": "OWN_KEY"}}))
+    assert words in str(caught.value)
+    assert "providers.own.api_key_env" in str(caught.value)
+
+
+def test_only_providers_that_are_asked_need_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither OpenAI's key nor that of an entry that no task names."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    idle = {"base_url": OWN_URL, "api_key_env": "NOT_SET"}
+    file = _file(providers={"own": {"base_url": OWN_URL}, "idle": idle})
+    path = tmp_path / "p.yaml"
+    path.write_text("name: n")
+    settings = load_settings({"pipeline": path})
+    assert set(providers_of(settings, file, steps_of(file, mode="fanout", default_model="m"))) == {"own"}
+    chain = _file(model=["own/m", "gpt-4o-mini"])
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY: not set"):
+        providers_of(settings, chain, steps_of(chain, mode="fanout", default_model="m"))
+
+
+def test_each_account_and_each_model_has_its_own_limits() -> None:
+    """Of two models of one name, each at its own provider."""
+    file = _file(
+        providers={"own": {"base_url": OWN_URL, "requests_per_minute": 5}},
+        models={"own/m": {"tokens_per_minute": 7}, "m": {"tokens_per_minute": 9, "context_tokens": 10}},
+    )
+    limits = limits_of(_settings(requests_per_minute=3), file)
+    assert limits.requests_per_minute == 3
+    assert limits.by_provider["own"].requests_per_minute == 5
+    assert limits.by_model[ModelRef("own", "m")].tokens_per_minute == 7
+    assert limits.by_model[ModelRef(DEFAULT_PROVIDER, "m")].tokens_per_minute == 9
+
+
+def test_what_a_model_always_gets_gives_way_to_the_tasks_own() -> None:
+    """A task knows better; a chain's other models get nothing of it."""
+    file = pipeline_file(
+        {**TASK, "model": ["own/a", "b"], "seed": 1, "extra_body": {"top_k": 5}},
+        providers={"own": {"base_url": OWN_URL}},
+        models={
+            "own/a": {"reasoning_effort": "low", "seed": 9, "stop": "END", "extra_body": {"top_k": 1, "think": False}}
+        },
+    )
+    (step,) = steps_of(file, mode="fanout", default_model="m")
+    assert set(step.by_model) == {ModelRef("own", "a")}
+    first, second = (step.request("x").to(model) for model in step.models)
+    assert (first.sampling.reasoning_effort, first.sampling.seed, first.sampling.stop) == ("low", 1, ("END",))
+    assert first.extra_body == {"top_k": 5, "think": False}
+    assert (second.sampling.reasoning_effort, second.sampling.seed, second.sampling.stop) == (None, 1, None)
+    assert second.extra_body == {"top_k": 5}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"reasoning_effort": "low"}, {"seed": 0}, {"stop": ["END"]}, {"extra_body": {"top_k": 1}}],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_is_passed_through_shapes_the_answer(change: dict[str, Any]) -> None:
+    """Of the task or of the model: it is part of the version and of the fingerprint."""
+    files = [
+        pipeline_file(TASK),
+        pipeline_file({**TASK, **change}),
+        pipeline_file(TASK, models={"m": change}),
+    ]
+    versions = {file.version(mode="fanout", default_model="m") for file in files}
+    prints = {steps_of(file, mode="fanout", default_model="m")[0].fingerprint("x") for file in files}
+    assert len(versions) == len(prints) == 3
+    assert ModelParameters() == ModelParameters(extra_body={})
+
+
+def test_what_docsluice_sends_itself_is_not_passed_through() -> None:
+    """It would break the reading of the answer."""
+    with pytest.raises(ValueError, match="must not hold messages, stream"):
+        pipeline_file({**TASK, "extra_body": {"stream": True, "messages": []}})
+
+
+MILLION = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
+PRICE = {"input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("url", "model", "rule", "dollars"),
+    [
+        (None, "gpt-4o-mini", None, "0.75"),
+        (None, "ft:gpt-4o-mini-2024-07-18:acme::id", None, "1.5"),
+        ("https://openrouter.ai/api/v1", "openai/gpt-4o-mini", None, "0.75"),
+        ("https://api.groq.com/openai/v1", "llama-3.3-70b-versatile", None, "1.38"),
+        ("https://generativelanguage.googleapis.com/v1beta/openai", "models/gemini-2.5-flash", None, "2.8"),
+        ("https://acme.openai.azure.com/openai/v1", "gpt-4o-mini", None, "0.75"),
+        ("http://localhost:11434/v1", "deepseek-r1:8b", None, "0"),
+        ("http://localhost:8000/v1", "openai/gpt-oss-20b", None, "0"),
+        ("http://10.1.2.3:8000/v1", "mistral-small", None, "0"),
+        ("http://vllm.llm.svc:8000/v1", "command-r", None, "0"),
+        ("http://localhost:4000", "gpt-4o-mini-2024-07-18", None, "0.75"),
+        ("https://gateway.example.com/v1", "azure/gpt-4o-mini", None, "0.75"),
+        ("https://gateway.example.com/v1", "qwen3-8b", None, None),
+        ("https://api.groq.com/openai/v1", "no-such-model", None, None),
+        ("http://localhost:8000/v1", "gpt-4o-mini", "free", "0"),
+        ("https://gateway.example.com/v1", "llama-3.3-70b-versatile", "groq", "1.38"),
+        ("https://gateway.example.com/v1", "mine", {"mine": PRICE}, "3"),
+    ],
+)
+def test_a_price_is_that_of_the_provider_that_is_asked(
+    url: str | None, model: str, rule: Any, dollars: str | None
+) -> None:
+    """Never that of a name which happens to be in some other list."""
+    own = {"own": {"base_url": url or "https://api.openai.com/v1", "prices": rule}}
+    named = prices_of(_settings(), _file(providers=own)).cost_usd(ModelRef("own", model), MILLION)
+    assert named == (None if dollars is None else Decimal(dollars))
+    if not isinstance(rule, dict):
+        settings = load_settings({"openai_base_url": url, "openai_api_key": "sk-a", "prices": rule})
+        assert prices_of(settings, _file()).cost_usd(model_ref(model), MILLION) == named
+
+
+def test_ones_own_prices_hold_at_all_providers(tmp_path: Path) -> None:
+    """By the name under which the model is written."""
+    path = tmp_path / "prices.yaml"
+    path.write_text(f"own/m: {PRICE}\nm: {{input_usd_per_million_tokens: 5, output_usd_per_million_tokens: 5}}\n")
+    prices = prices_of(_settings(prices=str(path)), _file())
+    assert prices.cost_usd(ModelRef("own", "m"), MILLION) == 3
+    assert prices.cost_usd(ModelRef(DEFAULT_PROVIDER, "m"), MILLION) == 10
+    assert prices.has_own(ModelRef("own", "m"))
+    assert not prices.has_own(ModelRef("own", "other"))
