@@ -1,10 +1,10 @@
-"""One pipeline over two real servers: a model of one's own on llama.cpp, and a cloud behind it where that one is away."""
+"""One pipeline over two real servers: a model of one's own on llama.cpp, and a cloud behind it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -87,7 +87,7 @@ class _Metrics:
 
     def by(self, label: str, name: str, **labels: str) -> dict[str, float]:
         """A counter's sums by one label, over all series with these labels."""
-        found: Counter[str] = Counter()
+        found: defaultdict[str, float] = defaultdict(float)
         for sample in self._samples:
             if sample.name == f"docsluice_{name}" and labels.items() <= sample.labels.items():
                 found[sample.labels[label]] += sample.value
