@@ -27,6 +27,7 @@ from consumer.errors import (
     CallRefused,
     DocsluiceError,
     ProviderMisconfigured,
+    QuotaExhausted,
     RateLimited,
     RecordRejected,
 )
@@ -38,6 +39,7 @@ from consumer.model_ref import ModelRef
 from consumer.spending import Spending
 from consumer.telemetry.logs import Throttle
 from consumer.telemetry.metrics import Metrics
+from consumer.trials import Trials
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +52,7 @@ _BYTES_A_TOKEN_OF_A_PART = 3
 _ROOM_FOR_AN_ANSWER_TOKENS = 256
 _OWN_TEXT = "The harbour office wrote that the new lamp of the lighthouse had arrived undamaged."
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
+_REFUSAL_PAUSE = tenacity.wait_random_exponential(multiplier=0.5, max=1.5)
 
 
 async def _at_once() -> None:
@@ -103,6 +106,7 @@ class Asker:
         self._estimator = TokenEstimator()
         self._accounting = CallAccounting(prices=prices, estimator=self._estimator, metrics=metrics)
         self._history = CallHistory()
+        self._trials = Trials()
         self._complaints = Throttle(seconds=10.0)
 
     async def ask(self, request: ChatRequest, spending: Spending, *, keep: Callable[[Answer], Awaitable[T]]) -> T:
@@ -132,7 +136,7 @@ class Asker:
         except AttemptFailed as fault:
             raise rejected(
                 DeadLetterReason.ATTEMPTS_EXHAUSTED,
-                f"{spending.attempts} attempts failed while other calls succeeded; the last: {fault}",
+                f"{spending.attempts} attempts failed; the last: {fault}",
                 request.to(course.asked),
             ) from fault
 
@@ -260,13 +264,15 @@ class Asker:
             answer = await self._client.ask(request)
         except DocsluiceError as fault:
             course.spending.invest(-1)
-            self._accounting.failed(request, fault, course.spending)
+            cost_usd = self._accounting.failed(request, fault, course.spending)
             await self._attribute(fault, request, call, course)
-            permit.failed(fault)
+            permit.failed(fault, cost_usd=cost_usd)
             if isinstance(fault, AttemptFailed):
                 self._judge_failure(fault, way, course.blame)
             if isinstance(fault, CallRefused) and fault.is_worlds is False:
                 raise rejected(fault.reason, str(fault), request) from fault
+            if isinstance(fault, QuotaExhausted) and fault.blames_document:
+                raise rejected(DeadLetterReason.REJECTED, str(fault), request) from fault
             raise
         finally:
             self._history.ended(way, call)
@@ -283,40 +289,50 @@ class Asker:
                 fault.is_worlds, fault.reason = False, DeadLetterReason.TOO_LARGE
             case RateLimited():
                 blame.rate_limited(fault, way=way)
+            case QuotaExhausted():
+                verdict = blame.refused(fault, way=way, call=call, is_failing=self._admission.is_failing(request.model))
+                fault.holds_others = verdict is Verdict.WORLD
+                fault.blames_document = verdict is Verdict.DOCUMENT
             case CallRefused():
-                verdict = blame.refused(fault, way=way, call=call)
+                verdict = blame.refused(fault, way=way, call=call, is_failing=self._admission.is_failing(request.model))
                 is_new = not self._history.has_answered(request.model)
-                if verdict is Verdict.WORLD and is_new and not await self._refuses_our_own(request, course.spending):
-                    verdict = Verdict.OPEN
+                if (verdict is Verdict.WORLD and is_new) or (verdict is Verdict.OPEN and blame.needs_trial(way)):
+                    verdict = await self._tried_with_our_own(request, course.spending)
                 fault.is_worlds = None if verdict is Verdict.OPEN else verdict is Verdict.WORLD
             case RecordRejected():
                 self._history.answered(way, call)  # the provider is well: it has judged this document
 
-    async def _refuses_our_own(self, request: ChatRequest, spending: Spending) -> bool:
-        """Whether a model that has answered nobody refuses a text of our own, too. Then it is no document's fault.
+    async def _tried_with_our_own(self, request: ChatRequest, spending: Spending) -> Verdict:
+        """Whether a text of our own is refused, too: then it is the world's fault. Open where it is not.
 
         The call goes out in the slot of the refused one. Documents at the head of a topic may all be odd, and must not
-        stop the service before anybody else has been tried.
+        stop the service before anybody else has been tried; and one that comes alone must not be blamed for a key.
         """
-        way, trial = (request.model, request.step), request.about(_OWN_TEXT)
-        call = self._history.sent(way)
+        way = (request.model, request.step)
+        if not self._trials.may_begin(way, now=time.monotonic()):
+            return Verdict.OPEN
+        trial, call = request.about(_OWN_TEXT), self._history.sent(way)
+        is_refused = is_told = False
         try:
             answer = await self._client.ask(trial)
         except DocsluiceError as fault:
-            self._accounting.failed(trial, fault, spending)
-            if isinstance(fault, RecordRejected):
-                self._history.answered(way, call)
-            return isinstance(fault, CallRefused)
+            self._admission.charge(self._accounting.failed(trial, fault, spending))
+            is_refused = isinstance(fault, CallRefused)
+            is_told = is_refused or isinstance(fault, RecordRejected)
+        else:
+            is_told = True
+            self._admission.charge(self._accounting.answered(trial, answer, outcome="trial", spending=spending))
         finally:
             self._history.ended(way, call)
-        self._history.answered(way, call)
-        self._accounting.answered(trial, answer, outcome="trial", spending=spending)
-        return False
+            self._trials.ended(way, is_told=is_told, now=time.monotonic())
+        if is_told and not is_refused:
+            self._history.answered(way, call)
+        return Verdict.WORLD if is_refused else Verdict.OPEN
 
     def _judge_failure(self, fault: AttemptFailed, way: Way, blame: Blame) -> None:
         """Find out what the failure means for the document, now that admission knows of it."""
         is_failing = self._admission.is_failing(way[0])
-        if not isinstance(fault, CallRefused | RateLimited):
+        if not isinstance(fault, CallRefused | QuotaExhausted | RateLimited):
             blame.failed(fault, way=way, is_failing=is_failing)
         fault.waits_in_queue = is_failing or (fault.holds_others and not fault.blames_document)
 
@@ -367,6 +383,8 @@ def _pause_seconds(state: tenacity.RetryCallState) -> float:
     fault = state.outcome.exception() if state.outcome else None
     if isinstance(fault, AttemptFailed) and fault.waits_in_queue:
         return 0.0
+    if isinstance(fault, CallRefused):
+        return _REFUSAL_PAUSE(state)  # it is not paid for, and others wait to know whose fault it is
     asked = fault.retry_after_seconds if isinstance(fault, AttemptFailed) else None
     return min(asked or 0.0, _LONGEST_ASKED_SECONDS) + _BACKOFF(state)
 

@@ -46,8 +46,8 @@ class CallAccounting:
         )
         return cost
 
-    def failed(self, request: ChatRequest, fault: DocsluiceError, spending: Spending) -> None:
-        """Count a call without an answer."""
+    def failed(self, request: ChatRequest, fault: DocsluiceError, spending: Spending) -> Decimal:
+        """Count a call without an answer, and return what it cost as far as the provider has told."""
         outcome = fault.outcome if isinstance(fault, AttemptFailed) else type(fault).__name__
         if isinstance(fault, RecordRejected):
             outcome = fault.reason.value
@@ -58,6 +58,7 @@ class CallAccounting:
         self._metrics.count_call(
             task=request.step, model=request.model, outcome=outcome, usage=usage, cost_usd=float(cost)
         )
+        return cost
 
     def _cost_usd(self, model: ModelRef, usage: Usage, stated: Decimal | None) -> Decimal:
         """A price that a person has set counts most, then what the provider states, then the list."""

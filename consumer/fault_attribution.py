@@ -4,9 +4,9 @@ The same status may be either. A 403 is the account's affair while nobody is ans
 others are. So a call is judged by the calls beside it: of the same model, and of the same step, for a server may refuse
 what one step asks for and take the others.
 
-A refusal that fits both is tried again while it is new. It is the document's once others were answered between two of
-its refusals. It is the world's once several documents were refused and none was answered; where the model has answered
-nobody yet, a call about a text of our own is to confirm that.
+A refusal that fits both is tried again while it is new. It is the world's once several documents were refused and none
+was answered, or once a text of our own is refused, too. It is the document's once it was refused again and again while
+calls of others were answered between, and so often that a sound document hardly ever would be.
 
 A failure (a 5xx, a broken connection) may always be the world's. It speaks against a document only as far as the calls
 of others fare better: at 90 % failures, five in a row are nothing special.
@@ -21,15 +21,19 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
-from consumer.errors import AnswerUnreadable, AttemptFailed, CallRefused, RateLimited
+from consumer.errors import AnswerUnreadable, AttemptFailed, CallRefused, QuotaExhausted, RateLimited
 from consumer.model_ref import ModelRef
 
 _DOCUMENTS_REFUSED_ALIKE = 3
 """So many, with nobody answered between, have not all something wrong with them."""
 _TRIES_ALONE = 3
-"""So often is a refusal tried again where no other document's call could tell whose fault it is."""
+"""So often is a refusal tried again before a text of our own is to tell whose fault it is."""
 _EVIDENCE = math.log(1e8)
 """A sound document fails so often, among the calls of others, once in a hundred million."""
+_EVIDENCE_OF_REFUSAL = math.log(1e3)
+"""A refusal that may well be a document's needs less: servers seldom refuse at random."""
+_UNREADABLE_ALONE = 4
+"""So many times the attempts may end in what cannot be read where nobody is answered: each may be paid for."""
 
 Way: TypeAlias = tuple[ModelRef, str]
 """Calls of one step to one model fare alike."""
@@ -52,6 +56,7 @@ class _Record:
     last_answered: int = 0
     """The latest sent of the calls that were answered: those sent before a fault say nothing of the time after it."""
     failed: int = 0
+    """Calls that failed or were refused."""
     in_flight: set[int] = field(default_factory=set)
     outstanding: set[int] = field(default_factory=set)
     """Of the calls in flight when refusals began, those that may still be answered."""
@@ -108,6 +113,7 @@ class CallHistory:
     def refused(self, way: Way, call: int, *, document: Hashable) -> None:
         """A call was refused in a way that may be meant for all."""
         record = self._records[way]
+        record.failed += 1
         if not record.refused:
             record.outstanding = record.in_flight - {call}
         record.outstanding.discard(call)
@@ -115,8 +121,8 @@ class CallHistory:
 
 
 @dataclass(slots=True)
-class _Failures:
-    """One question's failures on one way."""
+class _Course:
+    """One question's refusals, or its failures, on one way."""
 
     answered_before: int
     failed_before: int
@@ -124,6 +130,19 @@ class _Failures:
     """The call that was sent last when the first was met, or the last that counted. One sent later must be answered."""
     met: int = 0
     counted: int = 0
+
+    def meet(self, record: _Record, *, latest: int, may_count: bool) -> None:
+        """Take note of one more. It counts where a call that was sent since was answered."""
+        self.met += 1
+        if may_count and record.last_answered > self.since:
+            self.counted += 1
+            self.since = latest
+
+    def evidence(self, record: _Record) -> float:
+        """How unlikely so many are for a sound document, by what became of the calls of others; as a logarithm."""
+        answered = record.answered - self.answered_before
+        failed = max(0, record.failed - self.failed_before - self.met)
+        return self.counted * math.log((failed + answered + 2) / (failed + 1))
 
 
 class Blame:
@@ -133,43 +152,49 @@ class Blame:
         self._history = history
         self._max_attempts = max_attempts
         self._document = document
-        self._refusals: dict[Way, list[int]] = {}
-        """The call that was sent last when each was met."""
-        self._failures: dict[Way, _Failures] = {}
+        self._refusals: dict[Way, _Course] = {}
+        self._failures: dict[Way, _Course] = {}
         self._rate_limited: dict[Way, int] = {}
         self._unreadable = 0
         self._is_odd = False
 
-    def refused(self, fault: CallRefused, *, way: Way, call: int) -> Verdict:
-        """Take note of a refusal, and say whose fault it is."""
+    def refused(self, fault: CallRefused | QuotaExhausted, *, way: Way, call: int, is_failing: bool) -> Verdict:
+        """Take note of a refusal, and say whose fault it is; `is_failing` when the model is known to refuse everybody.
+
+        An empty account is the world's, unless others are answered after all.
+        """
+        mine = self._course_of(self._refusals, way)
         self._history.refused(way, call, document=self._document)
-        record, refusals = self._history.of(way), self._refusals.setdefault(way, [])
-        refusals.append(self._history.latest)
-        has_answered = self._history.has_answered(way[0])
-        if record.last_answered > refusals[0]:
-            return Verdict.DOCUMENT
-        if fault.is_certain and not has_answered:
+        record = self._history.of(way)
+        mine.meet(record, latest=self._history.latest, may_count=not is_failing)
+        is_certain = isinstance(fault, QuotaExhausted) or fault.is_certain
+        if mine.counted:
+            enough = _EVIDENCE if is_certain else _EVIDENCE_OF_REFUSAL
+            return Verdict.DOCUMENT if mine.evidence(record) >= enough else Verdict.OPEN
+        if isinstance(fault, QuotaExhausted):
             return Verdict.WORLD
         if record.outstanding:
             return Verdict.OPEN
-        if len(record.refused) >= _DOCUMENTS_REFUSED_ALIKE:
+        if is_certain and not self._history.has_answered(way[0]):
             return Verdict.WORLD
-        if len(refusals) < _TRIES_ALONE:
-            return Verdict.OPEN
-        return Verdict.DOCUMENT if has_answered and len(record.refused) == 1 else Verdict.WORLD
+        return Verdict.WORLD if len(record.refused) >= _DOCUMENTS_REFUSED_ALIKE else Verdict.OPEN
+
+    def needs_trial(self, way: Way) -> bool:
+        """Whether a text of our own has to tell whose fault a refusal is, since no other document's call does."""
+        mine, record = self._refusals[way], self._history.of(way)
+        is_told = record.last_answered > mine.since
+        return mine.met >= _TRIES_ALONE and not is_told and not record.outstanding
 
     def failed(self, fault: AttemptFailed, *, way: Way, is_failing: bool) -> None:
         """Take note of a failure; `is_failing` when the model is known to fail everybody."""
-        record = self._history.of(way)
-        latest = self._history.latest
-        mine = self._failures.setdefault(way, _Failures(record.answered, record.failed, latest))
+        mine = self._course_of(self._failures, way)
         self._history.failed(way)
-        mine.met += 1
-        if isinstance(fault, AnswerUnreadable):
-            self._unreadable += 1
-        elif fault.blames_document and not is_failing and record.last_answered > mine.since:
-            mine.counted += 1
-            mine.since = latest
+        before = mine.counted
+        is_unreadable = isinstance(fault, AnswerUnreadable)
+        may_count = fault.blames_document and not is_failing
+        mine.meet(self._history.of(way), latest=self._history.latest, may_count=may_count)
+        if is_unreadable:
+            self._unreadable += 1 if mine.counted == before else _UNREADABLE_ALONE
 
     def rate_limited(self, fault: RateLimited, *, way: Way) -> None:
         """Take note of a 429, and of whether it has anything to do with other calls.
@@ -187,17 +212,15 @@ class Blame:
     def is_exhausted(self) -> bool:
         """Whether the document is to blame for its failures.
 
-        Of answers that could not be read, each is a full attempt: they may have been paid for.
+        An answer that cannot be read while others are answered is a full attempt, for it may have been paid for.
         """
-        counted = sum(mine.counted for mine in self._failures.values())
-        if self._unreadable + counted < self._max_attempts:
+        if self._unreadable >= self._max_attempts * _UNREADABLE_ALONE:
+            return True
+        if sum(mine.counted for mine in self._failures.values()) < self._max_attempts:
             return False
-        evidence = sum(self._evidence(way, mine) for way, mine in self._failures.items())
-        return evidence + self._unreadable * _EVIDENCE / self._max_attempts >= _EVIDENCE
+        evidence = sum(mine.evidence(self._history.of(way)) for way, mine in self._failures.items())
+        return evidence >= _EVIDENCE
 
-    def _evidence(self, way: Way, mine: _Failures) -> float:
-        """How unlikely so many failures are for a sound document, as a logarithm."""
+    def _course_of(self, courses: dict[Way, _Course], way: Way) -> _Course:
         record = self._history.of(way)
-        answered = record.answered - mine.answered_before
-        failed = record.failed - mine.failed_before - mine.met
-        return mine.counted * math.log((failed + answered + 2) / (failed + 1))
+        return courses.setdefault(way, _Course(record.answered, record.failed, self._history.latest))

@@ -100,6 +100,10 @@ class Admission:
         self._in_flight = 0
         self._alarm: asyncio.TimerHandle | None = None
 
+    def charge(self, cost_usd: Decimal) -> None:
+        """Take from the budget what a call has cost that was made in another one's slot."""
+        self._budget.settle(Decimal(0), cost_usd, now=self._clock())
+
     def take_place(self) -> int:
         """The next place in the order of arrival, over all queues."""
         return next(self._arrivals)

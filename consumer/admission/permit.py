@@ -95,8 +95,8 @@ class Permit:
         if limits:
             self._house.note_limits(self, limits)
 
-    def failed(self, fault: DocsluiceError) -> None:
-        """It failed.
+    def failed(self, fault: DocsluiceError, *, cost_usd: Decimal = _NOTHING) -> None:
+        """It failed, and cost so much as far as the provider has told.
 
         What a provider refused, it has not counted. A call that timed out, or whose answer cannot be read, keeps what
         was reserved for it, tokens and dollars, for the provider may well have worked on it.
@@ -108,28 +108,33 @@ class Permit:
             if fault.is_overload and fault.teaches:
                 self._house.note_overload(self)
         # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
-        self._note(fault)
+        self._note(fault, is_paid=bool(cost_usd) or isinstance(fault, AnswerUnreadable))
+        told = fault.usage if isinstance(fault, AttemptFailed) else None
         is_refused = isinstance(fault, RateLimited | QuotaExhausted | CallRefused | RecordRejected | ServiceFault)
         may_be_paid = isinstance(fault, CallTimedOut | AnswerUnreadable)
         self._house.settle(
-            self, usage=Usage() if is_refused else None, cost_usd=self.reserved_usd if may_be_paid else _NOTHING
+            self,
+            usage=Usage() if is_refused else told,
+            cost_usd=max(cost_usd, self.reserved_usd if may_be_paid else _NOTHING),
         )
 
-    def _note(self, fault: DocsluiceError) -> None:
+    def _note(self, fault: DocsluiceError, *, is_paid: bool) -> None:
         """Tell what the failure says of the provider."""
         match fault:
             case RateLimited(holds_others=True):
                 self._house.note_refusal(self, pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
-            case QuotaExhausted():
+            case QuotaExhausted(holds_others=True):
                 asked = fault.retry_after_seconds or (_LONG_QUOTA_PAUSE_SECONDS if fault.period_seconds else None)
                 self._house.note_shut(self, "quota", pause_seconds=asked)
             case CallRefused():
                 self._note_refused_call(fault)
-            case RateLimited() | RecordRejected() | ServiceFault():
+            case QuotaExhausted(blames_document=False):
+                self._house.note_doubt(self)
+            case RateLimited() | QuotaExhausted() | RecordRejected() | ServiceFault():
                 # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
                 self._house.note_judgement(self)
             case _:
-                self._house.note_fault(self, is_paid=isinstance(fault, AnswerUnreadable))
+                self._house.note_fault(self, is_paid=is_paid)
 
     def _note_refused_call(self, fault: CallRefused) -> None:
         match fault.is_worlds:

@@ -228,14 +228,14 @@ async def test_attempts_are_used_up_while_others_succeed(fault: AttemptFailed, m
     assert rejection.reason is DeadLetterReason.ATTEMPTS_EXHAUSTED
     assert (rejection.step, str(rejection.model)) == ("summary", MODEL)
     assert spending.attempts == max_attempts + 1
-    assert f"{max_attempts + 1} attempts failed while other calls succeeded; the last: {fault}" in str(rejection)
+    assert f"{max_attempts + 1} attempts failed; the last: {fault}" in str(rejection)
     assert rejection.__cause__ is fault
     assert spending.first_failed_at is not None
 
 
-@pytest.mark.parametrize("fault", [RateLimited("429"), QuotaExhausted("empty")])
-async def test_limits_never_use_up_attempts(fault: AttemptFailed) -> None:
+async def test_limits_never_use_up_attempts() -> None:
     """Even while others succeed: that says how busy we are, and nothing about the document."""
+    fault = RateLimited("429")
 
     async def sleep(seconds: float) -> None:
         lab.timer.advance(seconds)

