@@ -184,4 +184,4 @@ def load_pipeline_file(path: Path | None) -> PipelineFile:
     try:
         return PipelineFile.model_validate(fields)
     except ValidationError as error:
-        raise unfit(error, name=where, expected=PipelineFile) from error
+        raise unfit(error, name=where, expected=PipelineFile, given=fields) from error
