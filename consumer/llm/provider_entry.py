@@ -19,6 +19,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+KEY_FIELDS = ("api_key_env", "api_key_file", "api_key_command")
 _KEY_SOURCES = "use api_key_env, api_key_file or api_key_command"
 _SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie"})
 
@@ -134,9 +135,8 @@ class ProviderEntry(MinuteLimitsEntry):
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
-        named = ("api_key_env", "api_key_file", "api_key_command")
-        if sum(getattr(self, name) is not None for name in named) > 1:
-            raise ValueError(f"only one of {', '.join(named)} may be set")
+        if sum(getattr(self, name) is not None for name in KEY_FIELDS) > 1:
+            raise ValueError(f"only one of {', '.join(KEY_FIELDS)} may be set")
         if self.tokens_per_minute is not None and (self.input_tokens_per_minute or self.output_tokens_per_minute):
             raise ValueError("tokens_per_minute counts input and output together; set it or the two separate limits")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,66 @@ def test_a_key_in_the_file_is_refused_and_not_quoted(entry: dict[str, Any], word
     assert words in line
     assert "secret" not in line.replace("carry a secret", "")
     assert "SECRET" not in line
+
+
+TWO = {"groq": {"base_url": OWN_URL}, "gemini": {"base_url": OWN_URL}}
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("grok/openai/gpt-oss-120b", "grok/… names no provider of this file (groq, gemini); did you mean groq/…?"),
+        ("Groq/m", "Groq/… names no provider of this file (groq, gemini); did you mean groq/…?"),
+        ("gemni/m", "did you mean gemini/…? (write default/gemni/… for a model of this name at OPENAI_BASE_URL)"),
+        ("groq", "groq names a provider and no model; write groq/MODEL"),
+        ("groq/", "groq/ names a provider and no model; write groq/MODEL"),
+    ],
+)
+def test_a_misspelt_provider_is_told(label: str, words: str, tmp_path: Path) -> None:
+    """In a task, among the models' limits and in the settings, each by its own name."""
+    path = tmp_path / "p.yaml"
+    in_task = {"tasks": [{**TASK, "model": ["groq/m", label]}]}
+    in_limits = {"tasks": [{**TASK, "model": "groq/m"}], "models": {label: {"requests_per_minute": 1}}}
+    for place, fields in (("tasks.k.model", in_task), ("models", in_limits)):
+        path.write_text(json.dumps({"name": "n", "providers": TWO, **fields}))
+        with pytest.raises(ConfigurationError) as caught:
+            load_pipeline_file(path)
+        assert str(caught.value).startswith(f"{path}: {place}: ")
+        assert words in str(caught.value)
+    unnamed = pipeline_file(TASK, providers=TWO)
+    with pytest.raises(ConfigurationError, match="^DOCSLUICE_MODEL: .*" + re.escape(words)):
+        providers_of(_settings(model=label), unnamed, steps_of(unnamed, mode="fanout", default_model=label))
+
+
+@pytest.mark.parametrize("label", ["meta-llama/m", "m", "openai/gpt-oss-120b", "default/grok/m", "gemini-2.5-flash"])
+def test_a_vendors_name_is_no_misspelt_provider(label: str) -> None:
+    """It is a part of the model's name at the default provider."""
+    assert _file(model=label, providers=TWO).ref(label).provider == DEFAULT_PROVIDER
+
+
+def test_without_providers_no_name_is_doubted() -> None:
+    """Labels with slashes are common."""
+    assert pipeline_file({**TASK, "model": "grok/m"})
+
+
+@pytest.mark.parametrize(
+    ("model", "where"),
+    [(["groq/m", "gpt-4o-mini"], "tasks.k.model"), (None, "DOCSLUICE_MODEL, for tasks.k has none")],
+)
+def test_a_missing_default_key_names_the_task_that_needs_it(
+    model: Any, where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its model may have been meant for another provider."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps({"name": "n", "tasks": [{**TASK, "model": model}], "providers": TWO}))
+    file = load_pipeline_file(path)
+    with pytest.raises(ConfigurationError) as caught:
+        providers_of(
+            load_settings({"pipeline": path}), file, steps_of(file, mode="fanout", default_model="gpt-4o-mini")
+        )
+    assert str(caught.value).startswith("OPENAI_API_KEY: not set")
+    assert str(caught.value).endswith(f"; {path}: gpt-4o-mini is asked there ({where})")
 
 
 @pytest.mark.parametrize(
