@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +33,17 @@ def main(arguments: list[str] | None = None) -> int:
     Raises:
         SystemExit: after `--help` and `--version`, with 0; on wrong usage, with 2.
     """
+    try:
+        code = _main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone. Nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAULT
+    return code
+
+
+def _main(arguments: list[str] | None) -> int:
     parsed = _parse(arguments)
     command = parsed.pop("command")
     extent = {name: parsed.pop(name) for name in ("live", "deep") if name in parsed}
@@ -65,7 +77,11 @@ async def _run(settings: Settings) -> int:
 
 
 async def _check(settings: Settings, *, live: bool, deep: bool) -> int:
-    return DRAINED if await check(settings, say=print, live=live, deep=deep) else FAULT
+    return DRAINED if await check(settings, say=_say, live=live, deep=deep) else FAULT
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - each line is seen as soon as it is known
 
 
 @contextlib.contextmanager

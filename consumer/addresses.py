@@ -7,6 +7,7 @@ import urllib.parse
 
 _SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
 _LARGEST_PORT = 65_535
+_SECRET_PARAMETER = re.compile(r"key|token|secret|passw|^(sig|signature|code|auth)$", re.IGNORECASE)
 _REDIS_PATH = re.compile(r"/?|/\d{1,4}")
 
 
@@ -32,8 +33,8 @@ def checked_servers(servers: str) -> str:
     return servers
 
 
-def checked_base_url(url: str) -> str:
-    """A model's server.
+def checked_base_url(url: str, *, key_setting: str = "OPENAI_API_KEY") -> str:
+    """A model's server. `key_setting` is the place for a key that stands in the URL.
 
     Raises:
         ValueError: as above.
@@ -46,7 +47,11 @@ def checked_base_url(url: str) -> str:
     if not is_url or " " in url or not url.isprintable():
         raise ValueError("must be a URL such as http://localhost:11434/v1")
     if "@" in parts.netloc:
-        raise ValueError("must hold no user name or password; the key goes into OPENAI_API_KEY")
+        raise ValueError(f"must hold no user name or password; the key goes into {key_setting}")
+    if parts.fragment or url.endswith("#"):
+        raise ValueError("must end before the #: a server never sees what comes behind it")
+    if any(_SECRET_PARAMETER.search(name) for name, _ in urllib.parse.parse_qsl(parts.query, keep_blank_values=True)):
+        raise ValueError(f"must hold no key behind the ?; the key goes into {key_setting}")
     return url
 
 

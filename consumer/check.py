@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
+
 from consumer.check_provider import check_providers
 from consumer.checking import HANDSHAKE_SECONDS, PATIENCE_SECONDS, Found, Say, tried
 from consumer.decode import decode
@@ -9,7 +12,8 @@ from consumer.errors import BrokerFault, RecordRejected
 from consumer.kafka.last_records import last_records
 from consumer.kafka.probe import Unreachable, look_at, why_closed
 from consumer.kafka.rights import missing_rights
-from consumer.llm.pipeline_file import load_pipeline_file
+from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
+from consumer.llm.provider_entry import ProviderEntry
 from consumer.llm.steps import models_without_a_task, steps_of
 from consumer.parts import broker_of, needs_of, prices_of, shared_limits_of, steps_store_of, topics_of
 from consumer.settings import Settings, unknown_variables
@@ -40,7 +44,7 @@ async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool 
         say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
     for problem in (*unknown_variables(), *models_without_a_task(file, steps)):
         say(f"DOUBTFUL settings: {problem}")
-    say(f"ok       limits {_limits(settings)}")
+    say(f"ok       limits {_limits(settings, file)}")
     _check_state(settings, say)
     store = await _check_store(settings, say)
     broker = await tried(
@@ -53,18 +57,34 @@ async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool 
     return broker and provider and store and shared_limits
 
 
-def _limits(settings: Settings) -> str:
-    """Those that are set, in words."""
-    named = {
+def _limits(settings: Settings, file: PipelineFile) -> str:
+    """Those that are set, in words: the default account's, then those of each provider."""
+    calls = f"{settings.max_concurrency} calls at once"
+    own = ", ".join([calls, *(_in_words(_named(settings)) or ["no others"])])
+    providers = [
+        f"{name}: {', '.join(set_)}" for name, entry in file.providers.items() if (set_ := _in_words(_named(entry)))
+    ]
+    return "; ".join([own, *providers])
+
+
+def _named(settings: Settings | ProviderEntry) -> dict[str, float | Decimal | None]:
+    named: dict[str, float | Decimal | None] = {
         "requests a minute": settings.requests_per_minute,
         "tokens a minute": settings.tokens_per_minute,
         "input tokens a minute": settings.input_tokens_per_minute,
         "output tokens a minute": settings.output_tokens_per_minute,
-        "dollars an hour": settings.budget_usd_per_hour,
-        "dollars a day": settings.budget_usd_per_day,
     }
-    parts = [f"{value:,} {what}" for what, value in named.items() if value is not None]
-    return ", ".join([f"{settings.max_concurrency} calls at once", *(parts or ["no others"])])
+    if isinstance(settings, Settings):
+        named |= {"dollars an hour": settings.budget_usd_per_hour, "dollars a day": settings.budget_usd_per_day}
+    return named
+
+
+def _in_words(named: Mapping[str, float | Decimal | None]) -> list[str]:
+    return [f"{_whole(value):,} {what}" for what, value in named.items() if value is not None]
+
+
+def _whole(value: float | Decimal) -> float | Decimal:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _check_state(settings: Settings, say: Say) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from consumer.asking import rejection_of
 from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
@@ -23,6 +25,8 @@ from consumer.settings import Settings
 
 _SHOWN_MODELS = 10
 _HTTP_PORT = 80
+_VERSION = re.compile(r"/v\d")
+_LIVE_TELLS = "check --live tells for certain"
 _DOCUMENT = "The lighthouse keeper wrote to the harbour office that the new lamp had arrived undamaged."
 
 
@@ -47,13 +51,14 @@ async def check_providers(
 
 
 def _where(name: str, file: PipelineFile) -> str:
-    return "OPENAI_BASE_URL" if name == DEFAULT_PROVIDER else f"{file.name}: providers.{name}"
+    return "OPENAI_BASE_URL" if name == DEFAULT_PROVIDER else f"{file.path}: providers.{name}"
 
 
 async def _listed(provider: Provider, models: Sequence[str]) -> Found:
     client = OpenAIChatClient(provider=provider, max_connections=1)
     url = provider.base_url or ""
     try:
+        await _have_key(provider)
         async with asyncio.timeout(PATIENCE_SECONDS):
             offered = await client.probe()
     except (TimeoutError, DocsluiceError) as problem:
@@ -65,15 +70,29 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
     finally:
         await client.close()
     if not offered:
-        return Found(
-            f"reached, but there is no list of models at this path ({provider.address_setting}, mostly with /v1)",
-            doubtful=True,
-        )
+        hint = "" if _VERSION.search(url) else f"did you leave out /v1 ({provider.address_setting})? "
+        return Found(f"reached, but there is no list of models at this path; {hint}{_LIVE_TELLS}", doubtful=True)
     unknown = sorted(set(models) - set(offered))
     if not unknown:
         return Found(f"reached; offers {', '.join(models)}")
     listed = ", ".join(sorted(offered)[:_SHOWN_MODELS])
-    return Found(f"reached, but it does not list {', '.join(unknown)}; it lists {listed}", doubtful=True)
+    meant = [f"did you mean {close[0]}? " for name in unknown if (close := get_close_matches(name, offered, n=1))]
+    return Found(
+        f"reached, but it does not list {', '.join(unknown)}; it lists {listed}; {''.join(meant)}{_LIVE_TELLS}",
+        doubtful=True,
+    )
+
+
+async def _have_key(provider: Provider) -> None:
+    """Get the key first, so that a command that hangs is not taken for a provider that does."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await provider.credentials.key()
+    except TimeoutError:
+        message = (
+            f"no API key within {PATIENCE_SECONDS:.0f} seconds ({provider.key_setting}); the provider was not asked"
+        )
+        raise ProviderMisconfigured(message) from None
 
 
 async def _live(

@@ -38,7 +38,12 @@ async def tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Say) ->
 
 
 def _in_full(problem: DocsluiceError) -> str:
-    return f"{problem.remedy}; it says: {problem.cause}" if isinstance(problem, CallRefused) else str(problem)
+    """With the provider's words behind the remedy, which ends with its status and code as the words begin."""
+    if not isinstance(problem, CallRefused):
+        return str(problem)
+    said = problem.remedy.rpartition(": ")[2]
+    words = problem.cause.removeprefix(said).removeprefix(": ").strip()
+    return f"{problem.remedy}; it says: {words}" if words else problem.remedy
 
 
 async def any_speaks_tls(urls: Sequence[str], *, default_port: int) -> bool:

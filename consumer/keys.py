@@ -17,6 +17,26 @@ _KINDS = {
 }
 """By Unicode's categories; of any other character it is said that it is not ASCII."""
 _LEAST_KEY = 8
+_KEY_BEGINS = re.compile(
+    r"((?i:bearer)\s+)?(sk[-_]|gsk[-_]|xai-|hf_|r8_|fw_|csk-|pplx-|nvapi-|tgp_|AIza|AKIA|ghp_|eyJ)[A-Za-z0-9]"
+)
+_LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=.~-]{32,}")
+_SECRET_NAME = re.compile(r"key|token|secret|auth|passw|cookie|credential", re.IGNORECASE)
+
+
+def begins_like_key(text: str) -> bool:
+    """Whether it begins as providers' keys do, perhaps behind a scheme such as Bearer."""
+    return bool(_KEY_BEGINS.match(text))
+
+
+def looks_like_key(text: str) -> bool:
+    """Whether it begins as providers' keys do, or is one long token with a digit in it."""
+    return begins_like_key(text) or (bool(_LONG_TOKEN.fullmatch(text)) and any(map(str.isdigit, text)))
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a field or a header of this name is for a key."""
+    return bool(_SECRET_NAME.search(name))
 
 
 def problem_of_key(key: str) -> str | None:

@@ -6,12 +6,17 @@ sentence holds the value itself, which may be a secret or a document.
 
 from __future__ import annotations
 
+import re
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
+
+_OF_A_KEY = "[key]"
+"""Pydantic's last step to what is wrong with a key itself."""
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 Context: TypeAlias = Mapping[str, Any]
 """What pydantic tells of one error beside its type: the bounds, the choices, the exception of a validator."""
@@ -25,14 +30,29 @@ class Misfit:
     sentence: str
 
 
-def misfits(error: ValidationError, *, expected: Any) -> Iterator[Misfit]:
-    """What pydantic found, one by one and in its order. `expected` is the type that the input was held against."""
+class FieldProblem(ValueError):
+    """Raised by a validator of a whole model: what is wrong with one of its fields."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+def misfits(error: ValidationError, *, expected: Any, given: Any = None) -> Iterator[Misfit]:
+    """Yield what pydantic found, in its order. `expected` is the type that the input was held against.
+
+    With the `given` input, an entry of a list goes by its `name` where it has one, and else by its index. Only input
+    that a person has configured may be given: names become part of the places.
+    """
     for detail in error.errors(include_url=False, include_input=False):
-        place = tuple(str(part) for part in detail["loc"])
+        context = detail.get("ctx", {})
+        place, parent = _way(expected, detail["loc"], given)
         if detail["type"] == "extra_forbidden":
-            yield Misfit(place, _unknown_field(_fields_at(expected, place[:-1])))
+            yield Misfit(place, _unknown_field(_known_fields(parent)))
+        elif isinstance(problem := context.get("error"), FieldProblem):
+            yield Misfit((*place, problem.field), str(problem))
         elif say := SENTENCES.get(detail["type"]):
-            yield Misfit(place, say(detail.get("ctx", {})))
+            yield Misfit(place, say(context))
         else:
             yield Misfit(place, detail["msg"])
 
@@ -113,20 +133,45 @@ def _unknown_field(known: list[str]) -> str:
     return f"unknown field; known are: {', '.join(known)}" if known else "unknown field"
 
 
-def _fields_at(expected: Any, place: tuple[str, ...]) -> list[str]:
-    """The fields of the model at that place, as they are written; empty where there is no model."""
-    for part in place:
-        expected = _inside(expected, part)
-    return [info.alias or name for name, info in _fields(expected).items()]
+def _known_fields(kind: Any) -> list[str]:
+    """The fields of a model, as they are written; empty for any other type."""
+    return [info.alias or name for name, info in _fields(kind).items()]
+
+
+def _way(expected: Any, steps: Sequence[int | str], given: Any) -> tuple[tuple[str, ...], Any]:
+    """The way to a place as its writer knows it, and the type of what the last step leads out of.
+
+    Pydantic mixes its own words in: the member of a union that it has tried, and `[key]` for a key of a mapping.
+    """
+    place: list[str] = []
+    kind = parent = expected
+    for step in steps:
+        members = _members(kind)
+        if len(members) > 1:
+            kind = next((member for member in members if _has_tag(member, str(step))), None)
+        elif step != _OF_A_KEY:
+            place.append(_name_of(given, step))
+            parent, kind, given = kind, _inside(kind, str(step)), _given_inside(given, step)
+    return tuple(place), parent
+
+
+def _name_of(given: Any, step: int | str) -> str:
+    entry = _given_inside(given, step)
+    name = entry.get("name") if isinstance(step, int) and isinstance(entry, Mapping) else None
+    return name if isinstance(name, str) and _NAME.fullmatch(name) else str(step)
+
+
+def _given_inside(given: Any, step: int | str) -> Any:
+    if isinstance(given, Mapping):
+        return given.get(step)
+    return given[step] if isinstance(given, list) and isinstance(step, int) and step < len(given) else None
 
 
 def _inside(kind: Any, part: str) -> Any:
-    """The type that one step leads to: into a list, a dict or a field, or to the member of a union with that tag."""
-    members = _members(kind)
-    if len(members) > 1:
-        return next((member for member in members if _has_tag(member, part)), None)
-    if get_origin(members[0]) in (list, dict):
-        return get_args(members[0])[-1]
+    """The type that one step leads to: into a list, a mapping or a field."""
+    (member,) = _members(kind)
+    if get_origin(member) in (list, dict):
+        return get_args(member)[-1]
     return next((info.annotation for name, info in _fields(kind).items() if part in (name, info.alias)), None)
 
 
@@ -136,11 +181,14 @@ def _members(kind: Any) -> list[Any]:
     if origin is Annotated:
         return _members(get_args(kind)[0])
     if origin in (Union, types.UnionType):
-        return [member for member in get_args(kind) if member is not types.NoneType]
+        members = [member for member in get_args(kind) if member is not types.NoneType]
+        return _members(members[0]) if len(members) == 1 else members
     return [kind]
 
 
 def _has_tag(kind: Any, tag: str) -> bool:
+    if get_origin(kind) is Annotated and Tag(tag) in get_args(kind)[1:]:
+        return True
     annotations = [info.annotation for info in _fields(kind).values()]
     return any(get_origin(one) is Literal and tag in get_args(one) for one in annotations)
 

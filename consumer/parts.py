@@ -21,9 +21,9 @@ from consumer.llm.credentials import CommandKey, Credentials, FileKey, NoKey, St
 from consumer.llm.pipeline_file import PipelineFile
 from consumer.llm.pricing import PriceRules, Prices, is_price_rule, load_own_prices
 from consumer.llm.provider import Provider
-from consumer.llm.provider_entry import ProviderEntry
+from consumer.llm.provider_entry import KEY_FIELDS, ProviderEntry
 from consumer.llm.steps import Step
-from consumer.model_ref import DEFAULT_PROVIDER
+from consumer.model_ref import DEFAULT_PROVIDER, problem_of_label
 from consumer.settings import ENV_FILE, NO_KEY, Settings, variable_of
 from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
@@ -55,11 +55,15 @@ def providers_of(settings: Settings, file: PipelineFile, steps: Sequence[Step]) 
     """
     found: dict[str, Provider] = {}
     problems: list[str] = []
+    if any(not task.models for task in file.tasks) and (
+        problem := problem_of_label(settings.model, providers=file.providers)
+    ):
+        raise ConfigurationError([f"DOCSLUICE_MODEL: {problem}"])
     for name in sorted({model.provider for step in steps for model in step.models}):
         try:
             found[name] = _provider(name, settings, file)
         except (ValueError, ProviderMisconfigured) as problem:
-            problems.append(str(problem))
+            problems.append(str(problem) + (_asker_of_default(settings, file) if name == DEFAULT_PROVIDER else ""))
     if problems:
         raise ConfigurationError(problems)
     return found
@@ -68,7 +72,8 @@ def providers_of(settings: Settings, file: PipelineFile, steps: Sequence[Step]) 
 def _provider(name: str, settings: Settings, file: PipelineFile) -> Provider:
     if name == DEFAULT_PROVIDER:
         return _default_provider(settings)
-    entry, where = file.providers[name], f"{file.name}: providers.{name}"
+    entry, where = file.providers[name], f"{file.path}: providers.{name}"
+    key_field = next((field for field in KEY_FIELDS if getattr(entry, field) is not None), "api_key_env")
     return Provider(
         name=name,
         base_url=entry.base_url,
@@ -76,14 +81,28 @@ def _provider(name: str, settings: Settings, file: PipelineFile) -> Provider:
         headers=entry.headers,
         azure_api_version=entry.azure.api_version if entry.azure else None,
         request_timeout_seconds=entry.timeout_seconds or settings.request_timeout_seconds,
-        key_setting=where,
+        key_setting=f"{where}.{key_field}{f' {entry.api_key_env}' if entry.api_key_env else ''}",
         address_setting=f"{where}.base_url",
-        model_setting=f"{file.name}: tasks.model",
+        model_setting=f"{file.path}: tasks.model",
     )
+
+
+def _asker_of_default(settings: Settings, file: PipelineFile) -> str:
+    """Say which task asks the default provider first, so that a name that means another provider is found."""
+    for task in file.tasks:
+        for label in task.models or (settings.model,):
+            if file.ref(label).provider == DEFAULT_PROVIDER:
+                where = (
+                    f"tasks.{task.name}.model" if task.models else f"DOCSLUICE_MODEL, for tasks.{task.name} has none"
+                )
+                return f"; {file.path}: {label} is asked there ({where})"
+    return ""
 
 
 def _default_provider(settings: Settings) -> Provider:
     credentials: Credentials = NoKey()
+    key_fields = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
+    key_field = next((field for field in key_fields if getattr(settings, field)), "openai_api_key")
     if settings.openai_api_key:
         credentials = StaticKey(settings.openai_api_key.get_secret_value())
     elif settings.openai_api_key_file is not None:
@@ -95,6 +114,7 @@ def _default_provider(settings: Settings) -> Provider:
     return Provider(
         base_url=settings.openai_base_url,
         credentials=credentials,
+        key_setting=variable_of(key_field),
         request_timeout_seconds=settings.request_timeout_seconds,
     )
 

@@ -13,6 +13,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PrivateAttr,
     ValidationError,
     field_serializer,
     model_validator,
@@ -23,7 +24,8 @@ from consumer.errors import InvalidAnswer
 from consumer.llm.outputs import Output
 from consumer.llm.provider_entry import MinuteLimitsEntry, Part, ProviderEntry, provider_name
 from consumer.llm.yaml_file import load_yaml, unfit
-from consumer.model_ref import ModelRef, model_ref
+from consumer.misfits import FieldProblem
+from consumer.model_ref import ModelRef, model_ref, problem_of_label
 
 BUILT_IN = "built-in"
 _TASK_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -135,6 +137,7 @@ class PipelineFile(Part):
     examples: list[Example] = Field(default_factory=list)
     models: dict[str, ModelEntry] = Field(default_factory=dict)
     providers: dict[Annotated[str, AfterValidator(provider_name)], ProviderEntry] = Field(default_factory=dict)
+    _path: str = PrivateAttr()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -150,6 +153,24 @@ class PipelineFile(Part):
                 except InvalidAnswer as problem:
                     raise ValueError(f"examples.{number}.answers.{name}: {problem}") from problem
         return self
+
+    @model_validator(mode="after")
+    def _providers_known(self) -> Self:
+        labels = [(f"tasks.{task.name}.model", label) for task in self.tasks for label in task.models]
+        labels += [("models", label) for label in self.models]
+        for place, label in labels:
+            if problem := problem_of_label(label, providers=self.providers):
+                raise FieldProblem(place, problem)
+        return self
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Take the path for messages, where there is one."""
+        self._path = (context or {}).get("path", self.name)
+
+    @property
+    def path(self) -> str:
+        """The file as messages call it; the pipeline's name where it came from no file."""
+        return self._path
 
     def ref(self, label: str) -> ModelRef:
         """The model that a name in this file, or in a setting, means."""
@@ -182,6 +203,6 @@ def load_pipeline_file(path: Path | None) -> PipelineFile:
         path or files("consumer.llm").joinpath("built-in.yaml"), name=where, variable="DOCSLUICE_PIPELINE"
     )
     try:
-        return PipelineFile.model_validate(fields)
+        return PipelineFile.model_validate(fields, context={"path": where})
     except ValidationError as error:
-        raise unfit(error, name=where, expected=PipelineFile) from error
+        raise unfit(error, name=where, expected=PipelineFile, given=fields) from error

@@ -7,6 +7,7 @@ gateway. All other names are free there, for a server of one's own costs nothing
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import urllib.parse
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from genai_prices.data_snapshot import get_snapshot
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from consumer.contracts import Usage
+from consumer.keys import looks_like_key
 from consumer.llm.yaml_file import load_yaml, unfit
 from consumer.model_ref import DEFAULT_PROVIDER, ModelRef
 
@@ -137,17 +139,20 @@ def is_price_rule(text: str) -> bool:
     return text == FREE or text in _names()
 
 
-def checked_price_rule(text: str) -> str:
+def checked_price_rule(rule: object) -> str:
     """Check a rule.
 
     Raises:
         ValueError: a sentence that says what it must be.
     """
-    if not is_price_rule(text):
-        raise ValueError(
-            f"must be {FREE}, or a provider of the price list: {', '.join(_names())}; or a table of prices by model"
-        )
-    return text
+    allowed = f"({FREE}, a provider, or a table)"
+    if not isinstance(rule, str) or looks_like_key(rule):
+        raise ValueError(f"must say how calls are priced {allowed}")
+    if not is_price_rule(rule):
+        close = difflib.get_close_matches(rule.lower(), [FREE, *_names()], n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{rule} is no provider of the price list{meant} {allowed}")
+    return rule
 
 
 def is_own_network(base_url: str | None) -> bool:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from consumer.addresses import checked_base_url
 from consumer.contracts import NotBlank
+from consumer.keys import begins_like_key, looks_like_key, names_a_secret
 from consumer.llm.pricing import OwnPrice, checked_price_rule
+from consumer.misfits import FieldProblem
 from consumer.model_ref import DEFAULT_PROVIDER
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+KEY_FIELDS = ("api_key_env", "api_key_file", "api_key_command")
+_KEY_SOURCES = "use api_key_env, api_key_file or api_key_command"
 _SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie"})
 
-PriceRule: TypeAlias = Annotated[str, AfterValidator(checked_price_rule)] | dict[str, OwnPrice]
+PriceRule: TypeAlias = Annotated[
+    Annotated[str, BeforeValidator(checked_price_rule), Tag("rule")] | Annotated[dict[str, OwnPrice], Tag("table")],
+    Discriminator(lambda prices: "table" if isinstance(prices, dict) else "rule"),
+]
 """`free`, the name of a provider in the price list, or a table of models."""
 
 
@@ -34,7 +43,7 @@ def _header(name: str) -> str:
     if not _HEADER.fullmatch(name):
         raise ValueError("must be the name of a header")
     if name.lower() in _SECRET_HEADERS:
-        raise ValueError("must not carry a secret; use api_key_env, api_key_file or api_key_command")
+        raise ValueError(f"must not carry a secret; {_KEY_SOURCES}")
     return name
 
 
@@ -42,6 +51,33 @@ def _header_value(value: str) -> str:
     if not _HEADER_VALUE.fullmatch(value):
         raise ValueError("must hold printable ASCII only")
     return value
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        last = value.rpartition(" ")[2]  # behind a scheme such as Bearer
+        if begins_like_key(value) or (names_a_secret(name) and looks_like_key(last)):
+            raise FieldProblem(name, f"must not carry a secret; {_KEY_SOURCES}")
+    return headers
+
+
+def _variable(name: str) -> str:
+    """Check the name of a variable. A key that stands in its place is never quoted."""
+    if _VARIABLE.fullmatch(name.strip("${}")) and name.startswith("$"):
+        raise ValueError("must be the name of the variable, without the $")
+    if not _VARIABLE.fullmatch(name) or looks_like_key(name):
+        raise ValueError("must be the name of a variable, not the key itself")
+    return name
+
+
+def _key_path(path: str) -> str:
+    if looks_like_key(path):
+        raise ValueError("must be the path of a file, not the key itself")
+    return path
+
+
+def _provider_url(url: str) -> str:
+    return checked_base_url(url, key_setting="a variable, and the variable's name under api_key_env")
 
 
 class Part(BaseModel):
@@ -70,25 +106,37 @@ class AzureEntry(Part):
     api_version: NotBlank
 
 
+Headers: TypeAlias = Annotated[
+    dict[Annotated[str, AfterValidator(_header)], Annotated[str, AfterValidator(_header_value)]],
+    AfterValidator(_headers),
+]
+
+
 class ProviderEntry(MinuteLimitsEntry):
     """One account at one server. At most one source of the key; none for a server that wants none."""
 
-    base_url: Annotated[str, AfterValidator(checked_base_url)]
-    api_key_env: NotBlank | None = None
-    api_key_file: NotBlank | None = None
+    base_url: Annotated[str, AfterValidator(_provider_url)]
+    api_key_env: Annotated[NotBlank, AfterValidator(_variable)] | None = None
+    api_key_file: Annotated[NotBlank, AfterValidator(_key_path)] | None = None
     api_key_command: NotBlank | None = None
-    headers: dict[Annotated[str, AfterValidator(_header)], Annotated[str, AfterValidator(_header_value)]] = Field(
-        default_factory=dict
-    )
+    headers: Headers = Field(default_factory=dict)
     azure: AzureEntry | None = None
     timeout_seconds: float | None = Field(default=None, gt=0, le=86_400)
     prices: PriceRule | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_key_inline(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping):
+            for name in fields.keys() - cls.model_fields.keys():
+                if names_a_secret(str(name)) and not str(name).startswith("api_key_"):
+                    raise FieldProblem(str(name), "put the key into a variable and name that under api_key_env")
+        return fields
+
     @model_validator(mode="after")
     def _one_key(self) -> Self:
-        named = ("api_key_env", "api_key_file", "api_key_command")
-        if sum(getattr(self, name) is not None for name in named) > 1:
-            raise ValueError(f"only one of {', '.join(named)} may be set")
+        if sum(getattr(self, name) is not None for name in KEY_FIELDS) > 1:
+            raise ValueError(f"only one of {', '.join(KEY_FIELDS)} may be set")
         if self.tokens_per_minute is not None and (self.input_tokens_per_minute or self.output_tokens_per_minute):
             raise ValueError("tokens_per_minute counts input and output together; set it or the two separate limits")
         return self

@@ -199,7 +199,7 @@ def models_without_a_task(pipeline: PipelineFile, steps: Iterable[Step]) -> list
     """A sentence for each model that the file has limits for and that no task asks, most likely a misspelt one."""
     asked = {model for step in steps for model in step.models}
     return [
-        f"{pipeline.name}: models.{label} is no model of any task; they are {', '.join(map(str, sorted(asked)))}"
+        f"{pipeline.path}: models.{label} is no model of any task; they are {', '.join(map(str, sorted(asked)))}"
         for label in pipeline.models
         if pipeline.ref(label) not in asked
     ]
@@ -257,7 +257,7 @@ def _fused_step(plan: _Plan) -> Step:
     wanted["long"] = {task.long for task in tasks}
     wanted["model"] = {str(plan.models(task)) for task in tasks}
     problems = [
-        f"{plan.file.name}: fused mode asks all tasks in one call, but they differ in {field}; "
+        f"{plan.file.path}: fused mode asks all tasks in one call, but they differ in {field}; "
         "make them equal or set the mode to fanout"
         for field, values in wanted.items()
         if len(values) > 1

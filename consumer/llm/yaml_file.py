@@ -47,9 +47,10 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
     return json.loads(written)
 
 
-def unfit(error: ValidationError, *, name: str, expected: Any) -> ConfigurationError:
+def unfit(error: ValidationError, *, name: str, expected: Any, given: Any = None) -> ConfigurationError:
     """A line for each field that does not fit, naming the file and the field's place in it."""
-    return ConfigurationError([f"{name}: {_line_of(misfit)}" for misfit in misfits(error, expected=expected)])
+    found = misfits(error, expected=expected, given=given)
+    return ConfigurationError([f"{name}: {_line_of(misfit)}" for misfit in found])
 
 
 def _line_of(misfit: Misfit) -> str:

@@ -126,7 +126,7 @@ async def test_somebody_else_is_there() -> None:
     assert broker == "it closed the connection; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL=PLAINTEXT right?"
     assert other == broker
     assert provider.startswith(
-        "reached, but there is no list of models at this path (OPENAI_BASE_URL, mostly with /v1)"
+        "reached, but there is no list of models at this path; did you leave out /v1 (OPENAI_BASE_URL)?"
     )
 
 

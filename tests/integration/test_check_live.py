@@ -97,16 +97,20 @@ async def test_a_wrong_key() -> None:
         well, line, _ = await _one(provider)
         assert not len(provider.calls)
     assert not well
-    assert line.startswith(f"FAILED   provider {provider.base_url} (p: providers.cloud): ")
-    assert "the provider does not accept the API key (p: providers.cloud" in line
-    assert "it says: 401 invalid_api_key: Incorrect API key provided" in line
+    assert line.startswith(f"FAILED   provider {provider.base_url} (pipeline.yaml: providers.cloud): ")
+    assert "the provider does not accept the API key (pipeline.yaml: providers.cloud.api_key_env CLOUD_KEY)" in line
+    assert "it says: Incorrect API key provided" in line
 
 
 @pytest.mark.parametrize(
     ("character", "trouble", "words"),
     [
-        ("gemini", "bad_key", "the provider does not accept the API key (p: providers.cloud"),
-        ("openai", "forbidden", "the API key may not do this (p: providers.cloud"),
+        (
+            "gemini",
+            "bad_key",
+            "the provider does not accept the API key (pipeline.yaml: providers.cloud.api_key_env CLOUD_KEY)",
+        ),
+        ("openai", "forbidden", "the API key may not do this (pipeline.yaml: providers.cloud.api_key_env CLOUD_KEY)"),
         ("anthropic", "quota_exhausted", "Your credit balance is too low"),
         ("openai", "quota_exhausted", "You exceeded your current quota"),
         ("openrouter", "unavailable", "50"),
@@ -131,9 +135,11 @@ async def test_an_unknown_model() -> None:
         well, (listed, called), _ = await _said(path)
     assert not well
     assert listed.startswith("DOUBTFUL provider ")
-    assert listed.endswith(f"reached, but it does not list gpt-5-nope; it lists {MODEL}")
+    assert listed.endswith(
+        f"reached, but it does not list gpt-5-nope; it lists {MODEL}; check --live tells for certain"
+    )
     assert called.startswith("FAILED   a call of cloud/gpt-5-nope (task summary): the provider knows no model ")
-    assert "(p: tasks.model): 404 model_not_found; it says: 404 model_not_found: The model `gpt-5-nope`" in called
+    assert "(pipeline.yaml: tasks.model): 404 model_not_found; it says: The model `gpt-5-nope`" in called
 
 
 @pytest.mark.parametrize(

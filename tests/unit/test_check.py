@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,16 @@ import structlog
 
 from consumer.__main__ import main
 from consumer.check import check
-from consumer.errors import BrokerFault, ConfigurationError
+from consumer.check_provider import check_providers
+from consumer.checking import Found, tried
+from consumer.errors import BrokerFault, CallRefused, ConfigurationError
 from consumer.kafka.connection import Broker
 from consumer.kafka.probe import look_at
 from consumer.llm.pipeline_file import load_pipeline_file
+from consumer.llm.steps import steps_of
 from consumer.service import Service
 from consumer.settings import load_settings
+from tests.fakes.one_answer import one_answer
 
 NOBODY, NOBODY_ELSE = "localhost:1", "127.0.0.1:2"
 REFUSED = "no connection to the provider: connection refused"
@@ -107,7 +112,7 @@ async def test_limits_and_the_state_folder_are_shown(tmp_path: Path) -> None:
     _, limits, state, *_ = await _said(
         max_concurrency="auto:2..8", tokens_per_minute=90_000, budget_usd_per_day="2.50", state_dir=tmp_path / "s"
     )
-    assert limits == "ok       limits auto:2..8 calls at once, 90,000.0 tokens a minute, 2.50 dollars a day"
+    assert limits == "ok       limits auto:2..8 calls at once, 90,000 tokens a minute, 2.50 dollars a day"
     assert state == f"ok       state {tmp_path / 's'} (DOCSLUICE_STATE_DIR)"
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(ConfigurationError, match="DOCSLUICE_STATE_DIR"):
@@ -122,4 +127,93 @@ async def test_limits_of_a_model_that_nobody_asks_are_doubtful(tmp_path: Path) -
         "tasks: [{name: a, prompt: P, output: {type: text}, model: gpt-4o-mini}]\n"
     )
     lines = await _said(pipeline=file)
-    assert lines[1] == "DOUBTFUL settings: p: models.gpt-4o-mni is no model of any task; they are gpt-4o-mini"
+    assert lines[1] == f"DOUBTFUL settings: {file}: models.gpt-4o-mni is no model of any task; they are gpt-4o-mini"
+
+
+def _pipeline(tmp_path: Path, *, model: str = "own/m", **entry: Any) -> Path:
+    """One task at one provider of its own."""
+    file = tmp_path / "p.yaml"
+    task = {"name": "a", "prompt": "P", "output": {"type": "text"}, "model": model}
+    file.write_text(json.dumps({"name": "mail", "tasks": [task], "providers": {"own": entry}}))
+    return file
+
+
+async def _said_of_provider(path: Path) -> str:
+    settings, lines = load_settings({"pipeline": path}), list[str]()
+    file = load_pipeline_file(path)
+    steps = steps_of(file, mode="fanout", default_model=settings.model)
+    await check_providers(settings, file, steps, live=False, say=lines.append)
+    (line,) = lines
+    return line
+
+
+async def test_limits_of_providers_are_shown(tmp_path: Path) -> None:
+    """Behind those of the default account."""
+    url = f"http://{NOBODY_ELSE}/v1"
+    lines = await _said(pipeline=_pipeline(tmp_path, base_url=url, requests_per_minute=300, tokens_per_minute=1.5))
+    assert f"{LIMITS}; own: 300 requests a minute, 1.5 tokens a minute" in lines
+
+
+async def test_a_provider_is_told_by_the_path_of_its_file(tmp_path: Path) -> None:
+    """The pipeline's name may be that of many files."""
+    path = _pipeline(tmp_path, base_url=f"http://{NOBODY_ELSE}/v1")
+    assert await _said_of_provider(path) == (
+        f"FAILED   provider http://{NOBODY_ELSE}/v1 ({path}: providers.own): {REFUSED}"
+    )
+
+
+async def test_a_wrong_key_names_its_variable_and_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider's status and code stand in the line once."""
+    monkeypatch.setenv("OWN_KEY", "sk-own-secret")
+    error = {"message": "Incorrect API key provided.", "code": "invalid_api_key", "type": "invalid_request_error"}
+    async with one_answer(status=401, body={"error": error}) as url:
+        path = _pipeline(tmp_path, base_url=url, api_key_env="OWN_KEY")
+        line = await _said_of_provider(path)
+    assert f"({path}: providers.own.api_key_env OWN_KEY): 401 invalid_api_key; it says: Incorrect API key" in line
+    assert line.count("invalid_api_key") == 1
+
+
+async def test_a_refusal_without_words_ends_with_its_code() -> None:
+    """Nothing is said twice, and nothing empty is said."""
+    lines: list[str] = []
+
+    async def refused() -> Found:
+        raise CallRefused("404: ", kind="path", remedy="no such path: 404", cause="404: ")
+
+    assert not await tried("a call", refused, lines.append)
+    assert lines == ["FAILED   a call: no such path: 404"]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("gpt-4o-mni", "; it lists gpt-4o-mini; did you mean gpt-4o-mini? check --live tells for certain"),
+        ("zzz", "; it lists gpt-4o-mini; check --live tells for certain"),
+    ],
+)
+async def test_a_model_that_is_not_listed_may_be_misspelt(model: str, words: str, tmp_path: Path) -> None:
+    """The one that is close is named; a server may serve more than it lists."""
+    listed = {"object": "list", "data": [{"id": "gpt-4o-mini", "object": "model", "created": 0, "owned_by": "x"}]}
+    async with one_answer(status=200, body=listed) as url:
+        line = await _said_of_provider(_pipeline(tmp_path, base_url=url, model=f"own/{model}"))
+    assert line.endswith(f"reached, but it does not list {model}{words}")
+
+
+@pytest.mark.parametrize("has_version", [True, False])
+async def test_without_a_list_of_models_the_path_is_doubted(tmp_path: Path, *, has_version: bool) -> None:
+    """Only where it has no version yet."""
+    async with one_answer(status=404, body={"error": {"message": "Not Found"}}) as url:
+        path = _pipeline(tmp_path, base_url=url if has_version else url.removesuffix("/v1"))
+        line = await _said_of_provider(path)
+    hint = "" if has_version else f"did you leave out /v1 ({path}: providers.own.base_url)? "
+    assert line.endswith(f"there is no list of models at this path; {hint}check --live tells for certain")
+
+
+async def test_a_command_that_hangs_is_not_taken_for_the_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line names the command's field, and the provider is not asked."""
+    monkeypatch.setattr("consumer.check_provider.PATIENCE_SECONDS", 0.2)
+    path = _pipeline(tmp_path, base_url=f"http://{NOBODY_ELSE}/v1", api_key_command="sleep 600")
+    line = await _said_of_provider(path)
+    assert line.endswith(f"({path}: providers.own.api_key_command); the provider was not asked")

@@ -6,6 +6,8 @@ import asyncio
 import importlib.metadata
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -99,6 +101,18 @@ def test_bad_settings_are_a_line_each_and_exit_code_2(capsys: pytest.CaptureFixt
         "docsluice-consumer: DOCSLUICE_MODE: must be one of fanout, fused",
         "docsluice-consumer: DOCSLUICE_MAX_ATTEMPTS: must be at least 1",
     ]
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["check"], 1), (["check", "--help"], 0)])
+def test_a_reader_that_leaves_is_no_bug(arguments: list[str], code: int) -> None:
+    """As in `docsluice-consumer check | head -1`: no traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    command = [sys.executable, "-m", "consumer", *arguments]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (code, b"")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
 from consumer.contracts import DocumentEvent, NotBlank
 from consumer.llm.pipeline_file import PipelineFile
@@ -17,6 +17,12 @@ from consumer.misfits import SENTENCES, Misfit, misfits
 from consumer.settings import Settings
 
 SECRET = "hunter2-secret"
+
+
+def _lower(text: str) -> str:
+    if text != text.lower():
+        raise ValueError("must be small")
+    return text
 
 
 class Part(BaseModel):
@@ -37,6 +43,9 @@ class Other(BaseModel):
 
 
 Tagged = Annotated[Part | Other, Field(discriminator="type")]
+
+
+Lower = Annotated[str, AfterValidator(_lower)]
 
 
 class FromAttributes(BaseModel):
@@ -200,8 +209,8 @@ KNOWN_OTHER = "unknown field; known are: type, others, named, perhaps"
         (Part, {"type": "part", "renamed": SECRET}, ("renamed",), KNOWN_PART),
         (dict[str, Part], {"a": {"type": "part", "x": 1}}, ("a", "x"), KNOWN_PART),
         (list[Part], [{"type": "part", "x": 1}], ("0", "x"), KNOWN_PART),
-        (Tagged, OTHER | {"x": 1}, ("other", "x"), KNOWN_OTHER),
-        (Tagged, {"type": "part", "x": 1}, ("part", "x"), KNOWN_PART),
+        (Tagged, OTHER | {"x": 1}, ("x",), KNOWN_OTHER),
+        (Tagged, {"type": "part", "x": 1}, ("x",), KNOWN_PART),
         (Other, OTHER | {"others": [{"type": "part", "x": 1}]}, ("others", "0", "x"), KNOWN_PART),
         (Other, OTHER | {"named": {"a": {"type": "part", "x": 1}}}, ("named", "a", "x"), KNOWN_PART),
         (Other, OTHER | {"perhaps": {"type": "part", "x": 1}}, ("perhaps", "x"), KNOWN_PART),
@@ -227,3 +236,28 @@ def test_a_misfit_says_where_it_is() -> None:
         Misfit(("0", "own"), "must be a whole number"),
         Misfit(("1", "type"), "missing"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "value", "places"),
+    [
+        (dict[Lower, int], {"A": 1}, [("A",)]),
+        (dict[str, dict[Lower, int]], {"A": {"B": "x"}}, [("A", "B"), ("A", "B")]),
+        (list[Tagged], [{"type": "part", "own": "x"}], [("0", "own")]),
+        (dict[str, Lower | int], {"A": "B"}, [("A",), ("A",)]),
+        (Annotated[Lower | dict[str, Part], Field()], {"a": {}}, [(), ("a", "type")]),
+    ],
+)
+def test_a_place_holds_no_word_of_pydantics(expected: Any, value: Any, places: list[tuple[str, ...]]) -> None:
+    """Neither the mark of a key, nor the members of a union that were tried, nor a function's name."""
+    assert [misfit.place for misfit in _misfits(expected, value)] == places
+
+
+def test_an_entry_of_a_list_goes_by_its_name() -> None:
+    """Where its name can be one; else by its index."""
+    given = {"type": "other", "others": [{"name": name} for name in ("first", "not a name", ["x"])] + [{}, 7]}
+    with pytest.raises(ValidationError) as caught:
+        Other.model_validate(given)
+    found = list(misfits(caught.value, expected=Other, given=given))
+    places = [misfit.place for misfit in found if misfit.sentence == "missing"]
+    assert places == [("others", name, "type") for name in ("first", "1", "2", "3")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,12 @@ from consumer.settings import Settings, load_settings
 from tests.fakes.samples import pipeline_file
 
 OWN_URL = "http://localhost:8000/v1"
+PRICE = {"input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 2}
 TASK = {"name": "k", "prompt": "P", "output": {"type": "text"}}
+
+
+def _entry(**fields: Any) -> dict[str, Any]:
+    return {"own": {"base_url": OWN_URL, **fields}}
 
 
 def _file(*, model: Any = "own/m", providers: dict[str, Any] | None = None, **more: Any) -> PipelineFile:
@@ -66,11 +72,18 @@ def test_a_label_is_read_as_it_was_written(label: str) -> None:
         ({"own": {}}, "providers.own.base_url: missing"),
         ({"own": {"base_url": "localhost"}}, "must be a URL"),
         ({"own": {"base_url": OWN_URL, "api_key_env": "A", "api_key_file": "b"}}, "only one of"),
-        ({"own": {"base_url": OWN_URL, "headers": {"Authorization": "x"}}}, "must not carry a secret"),
+        (_entry(headers={"Authorization": "x"}), "providers.own.headers.Authorization: must not carry a secret"),
         ({"own": {"base_url": OWN_URL, "headers": {"X-A": "a\nb"}}}, "printable ASCII"),
-        ({"own": {"base_url": OWN_URL, "prices": "acme"}}, "a provider of the price list"),
+        (
+            _entry(prices="opnai"),
+            "own.prices: opnai is no provider of the price list; did you mean openai? (free, a provider, or a table)",
+        ),
+        (_entry(prices="fre"), "did you mean free?"),
+        (_entry(prices="-"), "providers.own.prices: - is no provider of the price list (free"),
+        (_entry(prices=7), "providers.own.prices: must say how calls are priced (free, a provider, or a table)"),
+        (_entry(prices={"m": {}}), "providers.own.prices.m.input_usd_per_million_tokens: missing"),
+        (_entry(prices={"m": {**PRICE, "x": 1}}), "providers.own.prices.m.x: unknown field; known are: input_usd"),
         ({"own": {"base_url": OWN_URL, "tokens_per_minute": 1, "input_tokens_per_minute": 1}}, "the two separate"),
-        ({"own": {"base_url": OWN_URL, "api_key": "sk-x"}}, "unknown field"),
     ],
 )
 def test_an_entry_that_cannot_work_is_told(providers: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -80,7 +93,115 @@ def test_an_entry_that_cannot_work_is_told(providers: dict[str, Any], words: str
     with pytest.raises(ConfigurationError) as caught:
         load_pipeline_file(path)
     assert words in str(caught.value)
-    assert "sk-x" not in str(caught.value)
+    assert not any(mark in str(caught.value) for mark in ("[", "function-", "rule", "table."))
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"api_key_env": "gsk-secret-1"}, "api_key_env: must be the name of a variable, not the key itself"),
+        ({"api_key_env": "gsk_secret1"}, "api_key_env: must be the name of a variable, not the key itself"),
+        ({"api_key_env": "0secret0"}, "api_key_env: must be the name of a variable, not the key itself"),
+        ({"api_key_env": "secret0123456789abcdef0123456789"}, "must be the name of a variable"),
+        ({"api_key_env": "$SECRET"}, "api_key_env: must be the name of the variable, without the $"),
+        ({"api_key_env": "${SECRET}"}, "api_key_env: must be the name of the variable, without the $"),
+        ({"api_key_file": "sk-secret"}, "api_key_file: must be the path of a file, not the key itself"),
+        ({"api_key": "sk-secret"}, "own.api_key: put the key into a variable and name that under api_key_env"),
+        ({"token": "secret"}, "own.token: put the key into a variable and name that under api_key_env"),
+        ({"base_url": f"{OWN_URL}?key=secret"}, "own.base_url: must hold no key behind the ?; the key goes into a"),
+        ({"base_url": f"{OWN_URL}?api-version=1&code=secret"}, "must hold no key behind the ?"),
+        ({"base_url": f"{OWN_URL}?sig=secret"}, "name under api_key_env"),
+        ({"base_url": f"{OWN_URL}#secret"}, "base_url: must end before the #"),
+        ({"base_url": "http://user:secret@localhost/v1"}, "name under api_key_env"),
+        ({"headers": {"X-Custom": "sk-secret"}}, "own.headers.X-Custom: must not carry a secret; use api_key_env"),
+        ({"headers": {"X-Custom": "Bearer gsk_secret"}}, "must not carry a secret; use api_key_env"),
+        ({"headers": {"X-Team-Token": "secret0123456789abcdef0123456789"}}, "must not carry a secret"),
+    ],
+)
+def test_a_key_in_the_file_is_refused_and_not_quoted(entry: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """The line says where the key belongs."""
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps({"name": "n", "tasks": [TASK], "providers": {"own": {"base_url": OWN_URL, **entry}}}))
+    with pytest.raises(ConfigurationError) as caught:
+        load_pipeline_file(path)
+    (line,) = caught.value.problems
+    assert words in line
+    assert "secret" not in line.replace("carry a secret", "")
+    assert "SECRET" not in line
+
+
+TWO = {"groq": {"base_url": OWN_URL}, "gemini": {"base_url": OWN_URL}}
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("grok/openai/gpt-oss-120b", "grok/… names no provider of this file (groq, gemini); did you mean groq/…?"),
+        ("Groq/m", "Groq/… names no provider of this file (groq, gemini); did you mean groq/…?"),
+        ("gemni/m", "did you mean gemini/…? (write default/gemni/… for a model of this name at OPENAI_BASE_URL)"),
+        ("groq", "groq names a provider and no model; write groq/MODEL"),
+        ("groq/", "groq/ names a provider and no model; write groq/MODEL"),
+    ],
+)
+def test_a_misspelt_provider_is_told(label: str, words: str, tmp_path: Path) -> None:
+    """In a task, among the models' limits and in the settings, each by its own name."""
+    path = tmp_path / "p.yaml"
+    in_task = {"tasks": [{**TASK, "model": ["groq/m", label]}]}
+    in_limits = {"tasks": [{**TASK, "model": "groq/m"}], "models": {label: {"requests_per_minute": 1}}}
+    for place, fields in (("tasks.k.model", in_task), ("models", in_limits)):
+        path.write_text(json.dumps({"name": "n", "providers": TWO, **fields}))
+        with pytest.raises(ConfigurationError) as caught:
+            load_pipeline_file(path)
+        assert str(caught.value).startswith(f"{path}: {place}: ")
+        assert words in str(caught.value)
+    unnamed = pipeline_file(TASK, providers=TWO)
+    with pytest.raises(ConfigurationError, match="^DOCSLUICE_MODEL: .*" + re.escape(words)):
+        providers_of(_settings(model=label), unnamed, steps_of(unnamed, mode="fanout", default_model=label))
+
+
+@pytest.mark.parametrize("label", ["meta-llama/m", "m", "openai/gpt-oss-120b", "default/grok/m", "gemini-2.5-flash"])
+def test_a_vendors_name_is_no_misspelt_provider(label: str) -> None:
+    """It is a part of the model's name at the default provider."""
+    assert _file(model=label, providers=TWO).ref(label).provider == DEFAULT_PROVIDER
+
+
+def test_without_providers_no_name_is_doubted() -> None:
+    """Labels with slashes are common."""
+    assert pipeline_file({**TASK, "model": "grok/m"})
+
+
+@pytest.mark.parametrize(
+    ("model", "where"),
+    [(["groq/m", "gpt-4o-mini"], "tasks.k.model"), (None, "DOCSLUICE_MODEL, for tasks.k has none")],
+)
+def test_a_missing_default_key_names_the_task_that_needs_it(
+    model: Any, where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its model may have been meant for another provider."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps({"name": "n", "tasks": [{**TASK, "model": model}], "providers": TWO}))
+    file = load_pipeline_file(path)
+    with pytest.raises(ConfigurationError) as caught:
+        providers_of(
+            load_settings({"pipeline": path}), file, steps_of(file, mode="fanout", default_model="gpt-4o-mini")
+        )
+    assert str(caught.value).startswith("OPENAI_API_KEY: not set")
+    assert str(caught.value).endswith(f"; {path}: gpt-4o-mini is asked there ({where})")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"base_url": f"{OWN_URL}?api-version=2024-10-21"},
+        {"headers": {"X-Title": "docsluice", "X-Keyspace": "mail", "HTTP-Referer": "https://example.com/a"}},
+        {"headers": {"X-Request-Source": "0123456789abcdef0123456789abcdef"}},
+        {"api_key_env": "_own_key2"},
+    ],
+)
+def test_an_entry_without_a_secret_is_taken(entry: dict[str, Any]) -> None:
+    """A query, a header and a lower-case variable are no secrets by themselves."""
+    assert _file(providers={"own": {"base_url": OWN_URL, **entry}})
 
 
 @pytest.mark.parametrize(
