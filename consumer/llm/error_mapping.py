@@ -32,10 +32,11 @@ from consumer.errors import (
     RefusalKind,
 )
 from consumer.llm.answer_size import AnswerBroken
-from consumer.llm.error_body import ProviderError, read_error, without_secrets
+from consumer.llm.error_body import ProviderError, read_error
 from consumer.llm.error_table import Meaning, is_overload, long_quota_seconds, meaning_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.retry_after import retry_after_seconds
+from consumer.llm.secret_cutting import without_secrets
 from consumer.model_ref import ModelRef
 from consumer.open_files import why_no_file
 from consumer.reach import in_words
