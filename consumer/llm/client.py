@@ -279,6 +279,7 @@ class OpenAIChatClient:
             key_setting=provider.key_setting,
             address_setting=provider.address_setting,
             model_setting=provider.model_setting,
+            input_bytes=request.input_bytes if request else None,
         )
 
     @contextlib.contextmanager

@@ -48,8 +48,10 @@ class ProviderError:
     """The code that says most, as it was written."""
     words: str = ""
     """What it says, for the message and for finding out what it means."""
+    own_words: str = ""
+    """The same without anything in quotation marks that the request holds. For what its words alone may tell."""
     loggable: str = ""
-    """The same, and stricter about what might quote the document."""
+    """The same, and stricter still about what might quote the document."""
     param: str = ""
     """The request's fields that it names as such."""
     delays: tuple[str, ...] = ()
@@ -127,6 +129,7 @@ def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> P
         label=next(iter(named), ""),
         # What was cut may have stood between two parts of a secret.
         words=without_secrets(quoted.cut_from(said, run=_RUN_FOR_MEANING), secrets),
+        own_words=without_secrets(quoted.strictly_cut_from(said, run=_RUN_FOR_MEANING), secrets),
         loggable=without_secrets(quoted.strictly_cut_from(said, run=_RUN_FOR_LOG), secrets),
         param=without_secrets(quoted.cut_from(params, run=_RUN_FOR_MEANING), secrets),
         delays=tuple(found.delays),
