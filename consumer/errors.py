@@ -24,6 +24,7 @@ Exceptions of openai and aiokafka are translated into these at the edge (llm/err
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 from consumer.contracts import DeadLetterReason, Stage, Usage
@@ -85,7 +86,7 @@ class AttemptFailed(DocsluiceError):
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
     the server has too much to do, `holds_others` that other calls are to wait as well, `teaches` that it tells
     something about the pace at which calls may go out. `cause` is fit for the log: it quotes no document and no secret.
-    `usage` is what the provider says that the failed call has used.
+    `usage` is what the provider says that the failed call has used, and `stated_cost_usd` what it has cost.
     """
 
     outcome = "failed"
@@ -95,6 +96,7 @@ class AttemptFailed(DocsluiceError):
     holds_others = True
     teaches = True
     usage: Usage | None = None
+    stated_cost_usd: Decimal | None = None
 
     def __init__(
         self,

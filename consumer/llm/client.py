@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import openai
@@ -34,9 +34,11 @@ from consumer.llm.quoted import Quoted
 from consumer.llm.rate_headers import SaidLimits
 from consumer.llm.request_body import body_of, model_on_the_wire, offered, sent_by
 from consumer.llm.transport import http_client
-from consumer.llm.usage import usage_of
+from consumer.llm.usage import stated_cost_usd, usage_of
 
 log = structlog.get_logger(__name__)
+
+_F = TypeVar("_F", bound=AttemptFailed)
 
 _MOST_TRIES = 16
 """Of one call: a server complains of one thing at a time."""
@@ -54,10 +56,12 @@ _TOKEN_OF_AN_IDENTITY = "eyJ"  # noqa: S105 - how a token of Microsoft Entra beg
 class _Refused(Exception):
     """An error that the provider told, by its status or inside a 200."""
 
-    def __init__(self, said: ProviderError, headers: Mapping[str, str]) -> None:
+    def __init__(self, said: ProviderError, headers: Mapping[str, str], *, body: Any = None) -> None:
         super().__init__(str(said))
         self.said = said
         self.headers = headers
+        self.body = body
+        """Of a 200, which may have been paid for."""
 
 
 class OpenAIChatClient:
@@ -173,20 +177,16 @@ class OpenAIChatClient:
             raise self._unreadable(response, request) from None
         said = self._error_inside(parsed, request)
         if said:
-            raise _Refused(said, response.headers)
+            raise _Refused(said, response.headers, body=parsed)
         if completion.is_blocked(parsed):
             reason = DeadLetterReason.CONTENT_FILTERED
             raise RecordRejected(reason, "the provider's filter blocked it", step=request.step, model=request.model)
         keys = [key for key in self._keys if len(key) >= _SHORTEST_KEY]
         answer = completion.answer_of(parsed, limits=self._limits(response.headers, request), secrets=keys)
         if answer is None:
-            fault = self._unreadable(response, request)
-            fault.usage = usage_of(parsed.get("usage")) if isinstance(parsed, Mapping) else None
-            raise fault
+            raise _paid(self._unreadable(response, request), parsed)
         if answer.finish_reason == ERROR:
-            broken = ProviderUnavailable("the provider broke the answer off", limits=answer.limits)
-            broken.usage = answer.usage
-            raise broken
+            raise _paid(ProviderUnavailable("the provider broke the answer off", limits=answer.limits), parsed)
         return answer
 
     async def _sent(
@@ -255,6 +255,7 @@ class OpenAIChatClient:
         )
         if isinstance(fault, AttemptFailed) and request is not None:
             fault.limits = self._limits(refused.headers, request)
+            return _paid(fault, refused.body)
         return fault
 
     def _unreadable(self, response: httpx2.Response, request: ChatRequest | None) -> AnswerUnreadable:
@@ -278,6 +279,7 @@ class OpenAIChatClient:
             key_setting=provider.key_setting,
             address_setting=provider.address_setting,
             model_setting=provider.model_setting,
+            input_bytes=request.input_bytes if request else None,
         )
 
     @contextlib.contextmanager
@@ -296,6 +298,13 @@ class OpenAIChatClient:
         if isinstance(error, FOREIGN):
             return translate(error, self._call(request), now=datetime.now(UTC))
         return ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})")
+
+
+def _paid(fault: _F, body: Any) -> _F:
+    """The fault with what the body says that the call has used and cost."""
+    told = body.get("usage") if isinstance(body, Mapping) else None
+    fault.usage, fault.stated_cost_usd = usage_of(told), stated_cost_usd(told)
+    return fault
 
 
 def _is_about_the_key(said: ProviderError) -> bool:

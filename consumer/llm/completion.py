@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from consumer.llm.chat import Answer
-from consumer.llm.error_body import SECRET, html_title
+from consumer.llm.error_body import html_title
 from consumer.llm.finish_reasons import CONTENT_FILTER, finish_reason
+from consumer.llm.secret_cutting import cut_secrets
 from consumer.llm.usage import stated_cost_usd, usage_of
 
 _SHOWN_CHARACTERS, _SHOWN_KEYS = 200, 12
@@ -46,19 +47,13 @@ def answer_of(body: Any, *, limits: Mapping[str, float], secrets: Iterable[str] 
         ended = CONTENT_FILTER
     return Answer(
         # Half an emoji, which a model may well say, could not be sent back to it.
-        text=_cut_out(secrets, text).encode("utf-8", errors="replace").decode(),
+        text=cut_secrets(text, secrets).encode("utf-8", errors="replace").decode(),
         finish_reason=ended,
-        refusal=_cut_out(secrets, _refusal(message, content) or "") or None,
+        refusal=cut_secrets(_refusal(message, content) or "", secrets) or None,
         usage=usage_of(told),
         stated_cost_usd=stated_cost_usd(told),
         limits=limits,
     )
-
-
-def _cut_out(secrets: Iterable[str], text: str) -> str:
-    for secret in secrets:
-        text = text.replace(secret, SECRET)
-    return text
 
 
 def first_choice(body: Any) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from consumer.llm.quoted import Quoted
+from consumer.llm.secret_cutting import SECRET, without_secrets
 
 _MOST_BODY_BYTES = 256 * 1024
 _MOST_NODES = 200
@@ -29,14 +30,11 @@ _PROVIDERS_OWN = frozenset({"error", "errors", "base_resp", "detail"})
 _IS_CODE = re.compile(r"[\w.:/ -]{1,80}")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL | re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
-_KEYS = re.compile(
-    r"\b(?:sk|pk|gsk|xai|key|csk|hf|nvapi|fw|r8|AIza)[-_][\w*.-]{8,}|\bBearer\s+[^\s\"',]{8,}", re.IGNORECASE
-)
 _RUN_FOR_MEANING, _RUN_FOR_LOG = 24, 10
 """Letters in a row. The first is longer than what a document about such things shares with a provider by chance."""
 _ERRORS = range(400, 600)
 _UNKNOWN_ERROR = 500
-SECRET = "[secret]"  # noqa: S105 - stands for one
+_MOST_CHARACTERS = 16_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +48,10 @@ class ProviderError:
     """The code that says most, as it was written."""
     words: str = ""
     """What it says, for the message and for finding out what it means."""
+    own_words: str = ""
+    """The same without anything in quotation marks that the request holds. For what its words alone may tell."""
     loggable: str = ""
-    """The same, and stricter about what might quote the document."""
+    """The same, and stricter still about what might quote the document."""
     param: str = ""
     """The request's fields that it names as such."""
     delays: tuple[str, ...] = ()
@@ -96,14 +96,6 @@ def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection
     return _read(_status_inside(says) or _UNKNOWN_ERROR, says, quoted or Quoted(), secrets)
 
 
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """One line, without secrets, nor anything that looks like a key."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, SECRET)
-    return " ".join(_KEYS.sub(SECRET, text).encode("utf-8", errors="replace").decode().split())
-
-
 def html_title(text: str) -> str | None:
     """The title of a web page; None of anything else."""
     found = _TITLE.search(text[:_MOST_BODY_BYTES])
@@ -116,10 +108,13 @@ def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> P
         found.words.append(html_title(body) or _TAGS.sub(" ", body))
     else:
         _walk(body, found, depth=0)
-    said = without_secrets("; ".join(dict.fromkeys(found.words)), secrets)
+    said = without_secrets("; ".join(dict.fromkeys(found.words))[:_MOST_CHARACTERS], secrets)
+    params = without_secrets(" ".join(found.params)[:_MOST_CHARACTERS], secrets)
     codes = [
         code
-        for code in (without_secrets(code, secrets) for _, code in sorted(found.codes, key=itemgetter(0)))
+        for code in (
+            without_secrets(code[:_MOST_CHARACTERS], secrets) for _, code in sorted(found.codes, key=itemgetter(0))
+        )
         if SECRET not in code
     ]
     codes = [
@@ -132,9 +127,11 @@ def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> P
         status=status,
         codes=frozenset(code.lower() for code in codes),
         label=next(iter(named), ""),
-        words=quoted.cut_from(said, run=_RUN_FOR_MEANING),
-        loggable=quoted.strictly_cut_from(said, run=_RUN_FOR_LOG),
-        param=quoted.cut_from(" ".join(found.params), run=_RUN_FOR_MEANING),
+        # What was cut may have stood between two parts of a secret.
+        words=without_secrets(quoted.cut_from(said, run=_RUN_FOR_MEANING), secrets),
+        own_words=without_secrets(quoted.strictly_cut_from(said, run=_RUN_FOR_MEANING), secrets),
+        loggable=without_secrets(quoted.strictly_cut_from(said, run=_RUN_FOR_LOG), secrets),
+        param=without_secrets(quoted.cut_from(params, run=_RUN_FOR_MEANING), secrets),
         delays=tuple(found.delays),
     )
 

@@ -7,6 +7,7 @@ of ours carries the request, its headers or the key, and what a provider quotes 
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -32,10 +33,11 @@ from consumer.errors import (
     RefusalKind,
 )
 from consumer.llm.answer_size import AnswerBroken
-from consumer.llm.error_body import ProviderError, read_error, without_secrets
+from consumer.llm.error_body import ProviderError, read_error
 from consumer.llm.error_table import Meaning, is_overload, long_quota_seconds, meaning_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.retry_after import retry_after_seconds
+from consumer.llm.secret_cutting import without_secrets
 from consumer.model_ref import ModelRef
 from consumer.open_files import why_no_file
 from consumer.reach import in_words
@@ -51,6 +53,8 @@ _PAYMENT_REQUIRED, _PAYLOAD_TOO_LARGE, _RANGE, _TOO_MANY_REQUESTS = 402, 413, 41
 _PASSING = frozenset({408, 409, 424, 425, 498, 499})
 """Timeout, conflict, a model behind it failed (TGI, Bedrock), too early, no room in a flex tier, cancelled."""
 _OVERLOADED = frozenset({498, 503, 529})
+_SMALL_BYTES = 16 * 1024
+_OF_TOKENS = re.compile(r"token|context|length|prompt|model", re.IGNORECASE)
 _TOO_LARGE_AT_5XX = frozenset({500})
 _SERVER_ERRORS = 500
 _CLIENT_ERRORS = 400
@@ -67,6 +71,7 @@ class Call:
     key_setting: str = "OPENAI_API_KEY"
     address_setting: str = "OPENAI_BASE_URL"
     model_setting: str = "DOCSLUICE_MODEL"
+    input_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,10 @@ _BOUND = _Refusal(
 _ELSEWHERE = _Refusal("path", "the provider is elsewhere ({address})")
 _UNKNOWN = _Refusal("unknown", "the provider takes no request of this kind")
 _NO_LIST = _Refusal("path", "there is no list of models at this path ({address}, mostly with /v1)")
+_CLOSED = _Refusal("permission", "the account is closed or blocked; its owner has to mend that ({key})")
+_PROXY = _Refusal("unknown", "a proxy takes no request of this size; raise its bound (nginx: client_max_body_size)")
 _BY_MEANING = {
+    Meaning.CLOSED_ACCOUNT: _CLOSED,
     Meaning.BAD_KEY: _BAD_KEY,
     Meaning.UNKNOWN_MODEL: _NO_MODEL,
     Meaning.NO_PERMISSION: _NO_PERMISSION,
@@ -148,7 +156,9 @@ def fault_of(
     wait = retry_after_seconds(headers, now=now, error=said)
     if meaning is Meaning.EMPTY_ACCOUNT or said.status == _PAYMENT_REQUIRED:
         return QuotaExhausted(message, retry_after_seconds=wait, cause=cause)
-    if _is_too_large(said, meaning):
+    if meaning is Meaning.TOO_FAST:
+        return _limit(said, message, cause=cause, wait=wait)
+    if _is_too_large(said, meaning) and not _is_of_a_proxy(said, call):
         return RecordRejected(DeadLetterReason.TOO_LARGE, message, step=call.step, model=call.model)
     if meaning is Meaning.FILTERED and said.status < _SERVER_ERRORS:
         return RecordRejected(DeadLetterReason.CONTENT_FILTERED, message, step=call.step, model=call.model)
@@ -185,6 +195,12 @@ def _is_too_large(said: ProviderError, meaning: Meaning | None) -> bool:
     return said.status < _SERVER_ERRORS or said.status in _TOO_LARGE_AT_5XX
 
 
+def _is_of_a_proxy(said: ProviderError, call: Call) -> bool:
+    """Whether no model can have found a small request too large: a proxy's page says nothing of tokens."""
+    is_small = call.input_bytes is not None and call.input_bytes < _SMALL_BYTES
+    return said.status == _PAYLOAD_TOO_LARGE and is_small and not said.codes and not _OF_TOKENS.search(said.words)
+
+
 def _limit(said: ProviderError, message: str, *, cause: str, wait: float | None) -> AttemptFailed:
     """A quota of a day that is used up is an account that is empty until then, and no word on the pace."""
     period = long_quota_seconds(said)
@@ -209,6 +225,8 @@ def _refusal(said: ProviderError, meaning: Meaning | None, call: Call) -> _Refus
         return _ELSEWHERE
     if meaning is not None and meaning in _BY_MEANING:
         return _BY_MEANING[meaning]
+    if _is_of_a_proxy(said, call):
+        return _PROXY
     if said.status in _BY_STATUS:
         return _BY_STATUS[said.status]
     return None if is_overload(said) else _UNKNOWN  # OpenAI and gateways tell of it in a 400, too

@@ -16,6 +16,8 @@ class Meaning(StrEnum):
 
     EMPTY_ACCOUNT = "the account is empty"
     LONG_QUOTA = "the quota of an hour or more is used up"
+    TOO_FAST = "calls or tokens come faster than is allowed"
+    CLOSED_ACCOUNT = "the account is closed, or a gate of its owner is"
     BAD_KEY = "the key is not accepted"
     FILTERED = "a content filter"
     OUTPUT_BOUND = "the bound on the answer is not one that the model takes"
@@ -138,8 +140,11 @@ _CODES: dict[Meaning, frozenset[str]] = {
     Meaning.NO_PERMISSION: frozenset({"permission_denied", "permission_error", "access_denied", "accessdenied"}),
     Meaning.NOT_READY: frozenset({"model_loading", "unavailable_error", "model_not_ready", "model_unloaded"}),
 }
-_LIMIT_CODES = frozenset({"resource_exhausted", "rate_limit_exceeded", "rate_limit_error", "throttlingexception"})
-"""Too fast, or a quota that comes back, also where the words speak of plan and billing (Gemini)."""
+_TOO_FAST_CODE = re.compile(
+    r"^rate_?limit|ratelimitexceeded$|^throttl|too[ _]?many[ _]?requests|^requestlimitexceeded|^daily_?limit_?exceeded"
+)
+_QUOTA_CODES = frozenset({"resource_exhausted"})
+"""A quota that comes back, also where the words speak of plan and billing (Gemini). It need not be one of a pace."""
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -179,6 +184,21 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"\b(?:rpd|tpd|rph|tph)\b",
         r"\b(?:hourly|daily|weekly|monthly)\b[^;.]{0,40}(?:limit|quota|allowance|allocation|usage)",
         r"(?:limit|quota) (?:of|for) (?:the|this) (?:hour|day|week|month)",
+    ),
+    Meaning.TOO_FAST: _any(
+        r"\brate[ _-]?limit\w*\b[^;.]{0,60}\b(?:exceeded|reached|hit)\b",
+        r"\b(?:exceed\w*|reached|hit|over)\b[^;.]{0,60}\brate[ _-]?limits?\b",
+        r"\b(?:request|token|call|transaction|tpm|rpm|user)s?(?: \w+)? rate\b[^;.]{0,40}\bexceed",
+        r"^rate exceeded\b|\brate exceeded\.?$",
+        r"\btoo many requests\b|\bslow down\b|\brequests? (?:was |were |is |are |has been )?throttled\b",
+        r"\bplease wait (?:before|(?:for )?\d+ ?(?:s|seconds|minutes))\b",
+        r"(?:请求|调用)(?:过于频繁|频率(?:过高|超限))|速率限制",
+    ),
+    Meaning.CLOSED_ACCOUNT: _any(
+        r"\b(?:account|organi[sz]ation|workspace|tenant|subscription)\b[^;.]{0,60}"
+        r"\b(?:disabled|suspended|terminated|deactivated|banned|closed)\b",
+        r"\baccess\b[^;.]{0,60}\b(?:blocked|denied|restricted)\b[^;.]{0,10} by (?:\w+ )?"
+        r"(?:organi[sz]ation|company|administrator|proxy|firewall|network|policy administrator)",
     ),
     Meaning.BAD_KEY: _any(
         rf"{_BAD} (?:\S+ )?{_KEY}",
@@ -289,6 +309,7 @@ _OVERLOAD_WORDS = _any(
 )
 """As servers say so that are well, and have more to do than they can."""
 _IN_THIS_ORDER = (
+    Meaning.CLOSED_ACCOUNT,
     Meaning.FILTERED,
     Meaning.BAD_KEY,
     Meaning.INVALID_ANSWER,
@@ -298,23 +319,34 @@ _IN_THIS_ORDER = (
     Meaning.UNKNOWN_MODEL,
     Meaning.NO_PERMISSION,
 )
-_LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)")
+_OF_ALL_CALLS = frozenset({Meaning.BAD_KEY, Meaning.CLOSED_ACCOUNT, Meaning.NOT_READY})
+"""A document that is quoted must not tell them."""
+_LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^daily")
 _SECONDS = {"hour": 3600.0, "rph": 3600.0, "tph": 3600.0}
 _A_DAY = 86_400.0
 
 
 def meaning_of(error: ProviderError) -> Meaning | None:
     """What an error means, by its code first and by its words else; None where both say nothing."""
-    words = error.words.lower()
-    is_limit = bool(error.codes & _LIMIT_CODES)
-    if _says(Meaning.EMPTY_ACCOUNT, error, "" if is_limit else words):
+    words, own = error.words.lower(), (error.own_words or error.words).lower()
+    is_too_fast = any(map(_TOO_FAST_CODE.search, error.codes))
+    if _says(Meaning.EMPTY_ACCOUNT, error, "" if is_too_fast or error.codes & _QUOTA_CODES else own):
         return Meaning.EMPTY_ACCOUNT
-    if _WORDS[Meaning.NOT_READY].search(words):
+    if _WORDS[Meaning.NOT_READY].search(own):
         return Meaning.NOT_READY  # whatever the code: LM Studio says that a model is not found before one is loaded
-    for meaning in _IN_THIS_ORDER:
-        if error.codes & _CODES.get(meaning, frozenset()):
-            return meaning
-    return next((meaning for meaning in _IN_THIS_ORDER if _WORDS[meaning].search(words)), None)
+    by_code = next((meaning for meaning in _IN_THIS_ORDER if error.codes & _CODES.get(meaning, frozenset())), None)
+    # A request that is too large for the limit by itself is not too fast: waiting changes nothing.
+    if "too large" not in words and (is_too_fast or (by_code is None and _is_too_fast(error, own))):
+        return Meaning.TOO_FAST
+    return by_code or next((meaning for meaning in _IN_THIS_ORDER if _told(meaning, words, own)), None)
+
+
+def _is_too_fast(error: ProviderError, own: str) -> bool:
+    return bool(_WORDS[Meaning.TOO_FAST].search(own)) and not is_overload(error)
+
+
+def _told(meaning: Meaning, words: str, own: str) -> bool:
+    return bool(_WORDS[meaning].search(own if meaning in _OF_ALL_CALLS else words))
 
 
 def long_quota_seconds(error: ProviderError) -> float | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+
+from consumer.llm.secret_cutting import plain
 
 _MOST_CHARACTERS = 1200
 """No provider needs more to say what is wrong; whatever echoes a whole request stands behind it."""
@@ -13,8 +14,6 @@ _MOST_WRAPPED_CHARACTERS = 8000
 _MOST_TRIES = 100_000
 _SHORTEST_WHOLE = 8
 _CUT = "…"
-_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
-_ESCAPED_SPACE = re.compile(r"\\+[nrtbf]")
 _NO_LETTERS = re.compile(r"[\W_]+")
 _IN_QUOTE_MARKS = re.compile(r"'([^']{2,300})'|\"([^\"]{2,300})\"|`([^`]{2,300})`|“([^”]{2,300})”")
 _ECHO = re.compile(
@@ -46,7 +45,7 @@ class Quoted:
 
         A text of the request that is shorter is cut as a whole, if it has eight letters or stands in quote marks.
         """
-        words = _unescaped(_ECHO.sub(_CUT, words))[:_MOST_CHARACTERS]
+        words = _ECHO.sub(_CUT, plain(words[:_MOST_WRAPPED_CHARACTERS]))[:_MOST_CHARACTERS]
         words = _IN_QUOTE_MARKS.sub(lambda found: _CUT if _of(found) in self._wholes else found[0], words)
         letters, places = _letters(words)
         runs = list(_joined(sorted([*self._runs(letters, run), *self._short_wholes(letters, run)])))
@@ -63,7 +62,7 @@ class Quoted:
         """Whether a text quotes the request at all; a very long one is taken to."""
         if len(text) > _MOST_WRAPPED_CHARACTERS:
             return True
-        letters, _ = _letters(_unescaped(text))
+        letters, _ = _letters(plain(text))
         return letters in self._wholes or next(self._runs(letters, run), None) is not None
 
     def _short_wholes(self, letters: str, run: int) -> Iterator[tuple[int, int]]:
@@ -120,7 +119,7 @@ def _of(found: re.Match[str]) -> str:
 
 
 def _flat(text: str) -> str:
-    return _NO_LETTERS.sub("", _unescaped(text).casefold())
+    return _NO_LETTERS.sub("", plain(text).casefold())
 
 
 def _letters(words: str) -> tuple[str, list[int]]:
@@ -131,11 +130,3 @@ def _letters(words: str) -> tuple[str, list[int]]:
             letters.append(letter)
             places.append(place)
     return "".join(letters), places
-
-
-def _unescaped(text: str) -> str:
-    if "\\" in text:
-        text = _ESCAPED_SPACE.sub(" ", _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text))
-        # Two halves of one character, as JSON escapes it.
-        text = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
-    return html.unescape(text) if "&" in text else text

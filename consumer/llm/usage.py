@@ -10,7 +10,8 @@ from consumer.contracts import Usage
 
 _MOST_TOKENS = 10_000_000
 """More than any call takes: a server that says otherwise must not spoil the sums, nor the limits."""
-_MOST_USD = Decimal(1000)
+_MOST_USD, _LEAST_USD = Decimal(1000), Decimal("1e-12")
+"""No price is finer. A number with a million places would be written out in every result."""
 _INPUT = ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount", "prompt_eval_count")
 _OUTPUT = ("completion_tokens", "output_tokens", "candidates_token_count", "candidatesTokenCount", "eval_count")
 _TOTAL = ("total_tokens", "total_token_count", "totalTokenCount")
@@ -104,4 +105,4 @@ def _usd(value: Any) -> Decimal | None:
         amount = Decimal(str(value))
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and 0 <= amount <= _MOST_USD else None
+    return amount.quantize(_LEAST_USD) if amount.is_finite() and 0 <= amount <= _MOST_USD else None

@@ -231,6 +231,54 @@ def test_why_a_request_is_rejected(status: int, body: dict[str, Any], reason: st
     assert (fault.reason, fault.stage, fault.step, str(fault.model)) == (reason, "analyze", "summary", "gpt-4o-mini")
 
 
+NGINX = "<html><head><title>413 Request Entity Too Large</title></head><body><h1>413</h1>nginx</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("text", "input_bytes", "meaning"),
+    [
+        (NGINX, 2_000, CallRefused),
+        ("", 2_000, CallRefused),
+        ("Payload too large", 2_000, CallRefused),
+        (NGINX, 2_000_000, RecordRejected),
+        (NGINX, None, RecordRejected),
+        ('{"message": "the prompt has 9000 tokens, which is too large"}', 15_000, RecordRejected),
+        ('{"error": {"message": "no", "code": "request_too_large"}}', 15_000, RecordRejected),
+    ],
+    ids=str,
+)
+def test_a_small_request_is_too_large_for_a_proxy_only(
+    text: str, input_bytes: int | None, meaning: type[DocsluiceError]
+) -> None:
+    """Such a proxy refuses every document, so none of them is to blame."""
+    call = Call(step="summary", model=model_ref("gpt-4o-mini"), input_bytes=input_bytes)
+    fault = error_mapping.translate(_status_error(413, text=text), call, now=NOW)
+    assert type(fault) is meaning
+    if isinstance(fault, CallRefused):
+        assert (fault.kind, fault.is_certain) == ("unknown", False)
+        assert "client_max_body_size" in fault.remedy
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "cannot answer: 'your account is deactivated'",
+        "bad text: 'the model is loading'",
+        "the text says 'no API key provided' twice",
+        "refused because of 'too many requests, slow down'",
+        "refused because of 'this organization has been disabled'",
+    ],
+)
+def test_what_stands_in_quotation_marks_and_in_the_document_means_nothing(words: str) -> None:
+    """However few letters it has: these meanings hold for all calls."""
+    quote = words.split("'")[1]
+    own = _translate(_status_error(400, _said(words)), f"Somebody wrote: {quote}. Then the text went on.")
+    assert isinstance(own, CallRefused)
+    assert own.kind == "unknown"
+    providers = _translate(_status_error(400, _said(words)), "A text about something else.")
+    assert not isinstance(providers, CallRefused) or providers.kind in {"credentials", "permission"}
+
+
 def _refusal(status: int, body: Any = None, **more: Any) -> CallRefused:
     fault = _translate(_status_error(status, body, **more))
     assert isinstance(fault, CallRefused)

@@ -49,6 +49,27 @@ PLAN = "You exceeded your current quota, please check your plan and billing deta
 ARREARS = "Access denied, please make sure your account is in good standing."
 
 ERRORS: list[tuple[str, int, Any, str]] = [
+    # Too fast, at whatever status.
+    ("google of a user", 403, {"error": {"code": 403, "errors": [{"reason": "userRateLimitExceeded", "domain": "usageLimits"}], "message": "User Rate Limit Exceeded"}}, LIMITED),
+    ("google of a project", 403, {"error": {"code": 403, "errors": [{"reason": "rateLimitExceeded"}], "message": "Quota exceeded"}}, LIMITED),
+    ("google of a day", 403, {"error": {"code": 403, "errors": [{"reason": "dailyLimitExceeded"}], "message": "Daily Limit Exceeded"}}, DAY),
+    ("bedrock", 400, {"__type": "ThrottlingException", "code": "ThrottlingException", "message": "Too many tokens, please wait before trying again."}, LIMITED),
+    ("bedrock, words alone", 400, {"message": "Too many tokens, please wait before trying again."}, LIMITED),
+    ("a gateway", 400, openai("Rate limit exceeded: 60 requests per minute."), LIMITED),
+    ("a gateway's code", 500, openai("upstream said no", code="rate_limit_exceeded"), LIMITED),
+    ("a gateway's type", 403, openai("no", type="rate_limit_error"), LIMITED),
+    ("an api gateway", 400, {"message": "Rate exceeded"}, LIMITED),
+    ("azure front", 503, openai("Too many requests. Please wait 20 seconds.", code="RateLimitReached"), LIMITED),
+    ("dashscope", 400, {"code": "Throttling.RateQuota", "message": "Requests rate limit exceeded, please try again later."}, LIMITED),
+    ("slow down", 400, openai("Slow down."), LIMITED),
+    ("groq, too large by itself", 413, openai("Request too large for model: tokens per minute (TPM): Limit 6000, Requested 9000", code="rate_limit_exceeded"), TOO_LARGE),
+    # The account, which no document can have closed.
+    ("anthropic's organization", 400, anthropic("invalid_request_error", "This organization has been disabled."), PERMISSION),
+    ("terminated", 403, openai("Your account was terminated for violating our usage policies."), PERMISSION),
+    ("openai's organization", 400, openai("Your organization has been suspended for violating our usage policies."), PERMISSION),
+    ("a company's proxy", 403, "<html><title>Access to this site has been blocked by your organization: content filter</title></html>", PERMISSION),
+    ("blocked by a firewall", 400, openai("Access denied by the company firewall, see our acceptable use policy"), PERMISSION),
+    ("a prompt that is flagged", 400, openai("Your prompt was flagged as violating our usage policy."), FILTERED),
     # Keys, at whatever status.
     ("openai", 401, openai("Incorrect API key provided: sk-a***b.", code="invalid_api_key"), KEY),
     ("openai without one", 401, openai("You didn't provide an API key."), KEY),

@@ -85,6 +85,10 @@ def test_tokens_are_read_in_every_shape(told: Any, usage: Usage | None) -> None:
         ({"cost": {"total_cost": 0.006, "input_tokens_cost": 0.001}}, "0.006"),
         ({"cost": 0.01, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.2}}, "0.21"),
         ({"cost": 0.01, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.2}}, "0.01"),
+        ({"cost": "1e-999999"}, "0"),
+        ({"cost": f"0.000{'1' * 5000}"}, "0.000111111111"),
+        ({"cost": "1e999999"}, None),
+        ({"cost": "1000.01"}, None),
         ({"cost": -1}, None),
         ({"cost": float("inf")}, None),
         ({"cost": "much"}, None),
@@ -92,11 +96,13 @@ def test_tokens_are_read_in_every_shape(told: Any, usage: Usage | None) -> None:
         ({}, None),
         (None, None),
     ],
-    ids=str,
+    ids=lambda told: str(told)[:40],
 )
 def test_a_providers_own_cost_is_read(told: Any, cost: str | None) -> None:
-    """In dollars; nonsense is none."""
-    assert stated_cost_usd(told) == (None if cost is None else Decimal(cost))
+    """In dollars, with twelve places at most. Nonsense is none."""
+    amount = stated_cost_usd(told)
+    assert amount == (None if cost is None else Decimal(cost))
+    assert len(f"{amount or Decimal(0):f}") < 20
 
 
 JSON = st.recursive(
