@@ -51,14 +51,20 @@ class CallAccounting:
         outcome = fault.outcome if isinstance(fault, AttemptFailed) else type(fault).__name__
         if isinstance(fault, RecordRejected):
             outcome = fault.reason.value
-        usage = fault.usage if isinstance(fault, AttemptFailed) else None
-        cost = self._cost_usd(request.model, usage, None) if usage else Decimal(0)
+        usage, cost = self._told(request.model, fault)
         spending.count_call(usage=usage or Usage(), cost_usd=cost)
         spending.note_failure()
         self._metrics.count_call(
             task=request.step, model=request.model, outcome=outcome, usage=usage, cost_usd=float(cost)
         )
         return cost
+
+    def _told(self, model: ModelRef, fault: DocsluiceError) -> tuple[Usage | None, Decimal]:
+        """What the provider has told of a failed call's tokens and cost; None and 0 where it has told nothing."""
+        if not isinstance(fault, AttemptFailed) or (fault.usage is None and fault.stated_cost_usd is None):
+            return None, Decimal(0)
+        usage = fault.usage or Usage()
+        return usage, self._cost_usd(model, usage, fault.stated_cost_usd)
 
     def _cost_usd(self, model: ModelRef, usage: Usage, stated: Decimal | None) -> Decimal:
         """A price that a person has set counts most, then what the provider states, then the list."""

@@ -1,48 +1,47 @@
-"""A failed call that came as a 200 says what it has used and cost."""
+"""Calls that fail and are paid for all the same."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
+from consumer.admission.limits import Limits
 from consumer.contracts import Usage
-from consumer.errors import AnswerUnreadable, AttemptFailed, ProviderUnavailable, RateLimited
-from consumer.llm.client import OpenAIChatClient
-from consumer.llm.credentials import StaticKey
-from consumer.llm.provider import Provider
-from tests.fakes.one_answer import one_answer
-from tests.fakes.samples import chat_request
+from consumer.errors import AnswerUnreadable, AttemptFailed, ProviderUnavailable
+from consumer.spending import Spending
+from tests.fakes.chat import in_turn
+from tests.fakes.lab import Lab
+from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
+from tests.fakes.samples import steps
 
-USAGE = {"prompt_tokens": 900, "completion_tokens": 70, "total_tokens": 970, "cost": 0.25}
-ERROR = {"code": 502, "message": "the provider behind it is down"}
+USED = Usage(input_tokens=5_000, output_tokens=500)
+
+
+def _paid(fault: AttemptFailed, *, usage: Usage | None = USED, stated: Decimal | None = None) -> AttemptFailed:
+    fault.usage, fault.stated_cost_usd = usage, stated
+    return fault
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        ({"error": ERROR}, ProviderUnavailable),
-        ({"error": {"code": 429, "message": "slow down"}}, RateLimited),
-        ({"object": "error", "message": "no", "code": 500}, ProviderUnavailable),
-        ({"choices": [{"error": ERROR, "finish_reason": "error"}]}, ProviderUnavailable),
-        ({"choices": [{"message": {"content": "Half an"}, "finish_reason": "error"}]}, ProviderUnavailable),
-        ({"choices": []}, AnswerUnreadable),
-        ({"choices": [{"delta": {}}]}, AnswerUnreadable),
-    ],
-    ids=str,
+    "fault",
+    [ProviderUnavailable("the answer was broken off"), AnswerUnreadable("HTML")],
+    ids=["unavailable", "answer_unreadable"],
 )
-async def test_a_failure_inside_a_200_says_what_it_has_used_and_cost(body: Any, kind: type[AttemptFailed]) -> None:
-    """Wherever the failure stands."""
-    async with one_answer(status=200, body={**body, "usage": USAGE}) as base_url:
-        provider = Provider(base_url=base_url, credentials=StaticKey("sk-verysecret"), request_timeout_seconds=20.0)
-        client = OpenAIChatClient(provider=provider, max_connections=1)
-        try:
-            with pytest.raises(kind) as raised:
-                await client.ask(chat_request())
-        finally:
-            await client.close()
-    fault = raised.value
-    assert isinstance(fault, AttemptFailed)
-    assert fault.usage == Usage(input_tokens=900, output_tokens=70)
-    assert fault.stated_cost_usd == Decimal("0.25")
+async def test_what_a_failed_call_has_used_is_counted(fault: AttemptFailed) -> None:
+    """For the document, in the metrics and against the limit of tokens."""
+    limits = Limits(max_concurrency=1, tokens_per_minute=60_000)
+    lab, spending = Lab(in_turn(_paid(fault)), steps=steps()[:1], limits=limits), Spending()
+    await lab.analyze(spending=spending)
+    assert spending.usage.input_tokens == USED.input_tokens + 100
+    assert spending.cost_usd > (FakePrices().cost_usd(MODEL_REF, USED) or 0)
+    assert lab.samples("llm_cost_usd_total")[("summary", MODEL, fault.outcome)] > 0
+
+
+async def test_a_stated_cost_without_usage_is_counted() -> None:
+    """An error inside a 200 may tell its cost alone."""
+    fault = _paid(ProviderUnavailable("502"), usage=None, stated=Decimal("0.5"))
+    free = steps({"name": "k", "prompt": "P", "output": {"type": "text"}, "model": "other"})
+    lab, spending = Lab(in_turn(fault), steps=free), Spending()
+    await lab.analyze(spending=spending)
+    assert spending.cost_usd == Decimal("0.5")
