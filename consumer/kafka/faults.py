@@ -60,11 +60,18 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
 
 def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
+    error = _meant(error)
     if isinstance(error, TOO_LARGE):
         return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
     if is_passing(error):
         return None
     return BrokerFault(f"cannot {doing}: {remedy(error)} ({type(error).__name__}: {error})")
+
+
+def _meant(error: errors.KafkaError) -> errors.KafkaError:
+    """The error itself, or the one that aiokafka has wrapped in a nameless one, as it does for a broken connection."""
+    cause = error.__cause__
+    return _meant(cause) if type(error) is errors.KafkaError and isinstance(cause, errors.KafkaError) else error
 
 
 def is_passing(error: errors.KafkaError) -> bool:

@@ -104,3 +104,16 @@ def test_no_class_is_in_two_lists() -> None:
     """The table means one thing for each class."""
     names = [*WAIT, *STOP, *REJECT]
     assert len(names) == len(set(names))
+
+
+def test_an_error_in_a_nameless_one_is_told_by_the_inner_one() -> None:
+    """Aiokafka wraps what a coordinator or a connection raises, and a broken connection passes all the same."""
+    for inner, passes in (
+        (errors.KafkaConnectionError("closed"), True),
+        (errors.GroupAuthorizationFailedError(), False),
+    ):
+        outer = errors.KafkaError(repr(inner))
+        outer.__cause__ = inner
+        fault = faults.translate(outer, doing="start")
+        assert (fault is None) is passes
+    assert faults.translate(errors.KafkaError("nameless"), doing="start") is not None
