@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -9,21 +10,29 @@ import httpx2
 
 _MOST_BYTES = 16 * 1024 * 1024
 """Far more than any completion, and than any list of models."""
-_MOST_COMPRESSED_BYTES = 256 * 1024
-"""A thousandfold at most, once unpacked. We ask for nothing compressed, so only an odd server sends it."""
+_UNPACKED = frozenset({"", "identity"})
+_PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+_EITHER_KIND = 32
+"""Lets zlib find out whether it is gzip."""
+_PIECE_BYTES = 64 * 1024
 
 
 async def bound_answer(response: httpx2.Response) -> None:
     """Let a response be read so far and no further: for the client's `event_hooks`.
 
-    Reading on raises `httpx2.RemoteProtocolError`: `AnswerBroken` where a success had begun, for that may be paid.
+    We ask for nothing compressed. What an odd server compresses all the same is unpacked here, for its size unpacked is
+    the one that counts. Reading on raises `httpx2.RemoteProtocolError`: `AnswerBroken` where a success had begun, for
+    that may be paid.
     """
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    most_bytes = _MOST_BYTES if encoding in {"", "identity"} else _MOST_COMPRESSED_BYTES
-    if "," in encoding:
-        most_bytes = 0  # packed twice it may unfold a millionfold
+    encoding = response.headers.get("content-encoding", "").strip().lower()
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - an async client has no other
-    response.stream = _Bounded(response.stream, most_bytes, AnswerBroken if response.is_success else _ErrorBroken)
+    stream, most_bytes = response.stream, _MOST_BYTES
+    if encoding in _PACKED:
+        stream = _Unpacked(stream)
+        del response.headers["content-encoding"]
+    elif encoding not in _UNPACKED:
+        most_bytes = 0  # packed twice it may unfold a millionfold, and of other ways to pack the bound is not known
+    response.stream = _Bounded(stream, most_bytes, AnswerBroken if response.is_success else _ErrorBroken)
 
 
 class AnswerBroken(httpx2.RemoteProtocolError):
@@ -32,6 +41,32 @@ class AnswerBroken(httpx2.RemoteProtocolError):
 
 class _ErrorBroken(httpx2.RemoteProtocolError):
     """The same of an error's body."""
+
+
+class _Unpacked(httpx2.AsyncByteStream):
+    """A gzip or zlib stream, unpacked piece by piece."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        unpacking = zlib.decompressobj(zlib.MAX_WBITS | _EITHER_KIND)
+        begun = False
+        async for chunk in self._stream:
+            begun, rest = True, chunk
+            while rest and not unpacking.eof:
+                try:
+                    piece = unpacking.decompress(rest, _PIECE_BYTES)
+                except zlib.error:
+                    raise httpx2.DecodingError("it is not packed as it says") from None
+                rest = unpacking.unconsumed_tail
+                if piece:
+                    yield piece
+        if begun and not unpacking.eof:
+            raise httpx2.DecodingError("it ends in the middle")
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 class _Bounded(httpx2.AsyncByteStream):
@@ -50,7 +85,7 @@ class _Bounded(httpx2.AsyncByteStream):
                     raise self._broken("the answer is larger than any completion")
                 yield chunk
         except (httpx2.HTTPError, aiohttp.ClientError) as error:
-            if isinstance(error, self._broken | httpx2.TimeoutException):
+            if isinstance(error, self._broken | httpx2.TimeoutException | httpx2.DecodingError):
                 raise
             raise self._broken("the connection ended in the middle of the answer") from error
 

@@ -1,8 +1,8 @@
 """What a server turns out not to know, and how it is asked without it.
 
-A lesson is learned from one refusal: from a complaint that a part of the request is not supported, never from one
-about its size. It holds for a model, or for a model's step where it is about the schema. After an hour one call
-tries the fuller form again. Pure: time is passed in.
+A complaint that a part of the request is not supported makes a call do without it (`guesses.py`), one about its size
+does not. The answer to that call makes it a lesson. It holds for a model, or for a model's step where it is about the
+schema. After an hour one call tries the fuller form again. Pure: time is passed in.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEYWORDS = (
 _SPEAKS_OF_PARAMETERS = frozenset({400, 404, 415, 422, 501})
 _TEMPLATE_FAILED = 500
 """What llama.cpp and SGLang say when a chat template raises."""
-_FORGET_SECONDS = 3600.0
+_FORGET_SECONDS, _QUIET_SECONDS = 3600.0, 600.0
 _CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 _UNSUPPORTED = re.compile(
     r"unsupported|not (?:currently |yet )?supported|(?:doesn'?t|does not|do not|cannot|not) support|no support"
@@ -80,8 +80,6 @@ class Sent:
     model: str
     step: str
     without: Knowledge
-    tries: str | None = None
-    """What is known to be left out, and was sent all the same, to find out whether that still holds."""
     parameters: Collection[str] = ()
     keywords: Collection[str] = ()
     has_system: bool = True
@@ -97,6 +95,8 @@ class Capabilities:
     forget_seconds: float = _FORGET_SECONDS
     _until: dict[tuple[str, str, str], float] = field(default_factory=dict)
     """By model, step (or none) and name: until when it is taken for granted."""
+    _told: dict[tuple[str, str], float] = field(default_factory=dict)
+    """By model and name: when the log was last told."""
 
     def without(self, *, model: str, step: str) -> Knowledge:
         """What is to be left out of a call."""
@@ -113,45 +113,40 @@ class Capabilities:
                 return name
         return None
 
-    def worked(self, sent: Sent) -> Lesson | None:
-        """A call was answered. What it tried is known after all."""
-        if sent.tries is None or not self._forget(sent, sent.tries):
-            return None
-        return Lesson(sent.tries, "is sent again, for the model takes it now")
-
-    def learn(self, error: ProviderError, sent: Sent, *, now: float) -> Lesson | None:
-        """What a refusal teaches; None where it teaches nothing that was not known."""
-        forgotten = self._missed(error, sent)
-        if forgotten:
-            return Lesson(forgotten, "is sent again, for the model asks for it")
-        name = complaint(error, sent)
-        if name is None:
-            return None
-        key = (sent.model, sent.step if _is_of_the_schema(name) else "", name)
+    def learn(self, name: str, *, model: str, step: str, now: float) -> Lesson | None:
+        """A call without this was answered, and one with it was refused. None where that was known."""
+        key = (model, step if _is_of_the_schema(name) else "", name)
         is_new = key not in self._until
         self._until[key] = now + self.forget_seconds
         return Lesson(name, _meaning(name)) if is_new else None
+
+    def forget(self, name: str, *, model: str, step: str) -> bool:
+        """A call with this was answered. Tells whether it was known not to be."""
+        keys = [key for key, known in self._of(model, step) if known == name]
+        for key in keys:
+            del self._until[key]
+        return bool(keys)
+
+    def is_news(self, lesson: Lesson, *, model: str, now: float) -> bool:
+        """Whether a lesson is worth a line in the log. A model that flaps is told of once in a while only."""
+        last = self._told.get((model, lesson.parameter))
+        if last is not None and now < last + _QUIET_SECONDS:
+            return False
+        self._told[model, lesson.parameter] = now
+        return True
 
     def _of(self, model: str, step: str) -> Iterator[tuple[tuple[str, str, str], str]]:
         for key in tuple(self._until):
             if key[0] == model and key[1] in {"", step}:
                 yield key, key[2]
 
-    def _missed(self, error: ProviderError, sent: Sent) -> str | None:
-        """What the server asks for, and was not sent because of a lesson."""
-        said = f"{error.param} {error.words}".lower()
-        if error.status not in _SPEAKS_OF_PARAMETERS or not _MISSING.search(said):
-            return None
-        for name in sorted(sent.without - {NO_JSON_SCHEMA, NO_JSON_OBJECT}):
-            if _names(name, said) and self._forget(sent, name):
-                return name
-        return None
 
-    def _forget(self, sent: Sent, name: str) -> bool:
-        keys = [key for key, known in self._of(sent.model, sent.step) if known == name]
-        for key in keys:
-            del self._until[key]
-        return bool(keys)
+def missed(error: ProviderError, sent: Sent) -> str | None:
+    """What the server asks for, and was not sent because of a lesson."""
+    said = f"{error.param} {error.words}".lower()
+    if error.status not in _SPEAKS_OF_PARAMETERS or not _MISSING.search(said):
+        return None
+    return next((name for name in sorted(sent.without - {NO_JSON_SCHEMA, NO_JSON_OBJECT}) if _names(name, said)), None)
 
 
 def complaint(error: ProviderError, sent: Sent) -> str | None:

@@ -23,12 +23,13 @@ from consumer.errors import (
     RecordRejected,
 )
 from consumer.llm import completion
-from consumer.llm.capabilities import Capabilities, Knowledge, Lesson, Sent, complaint
+from consumer.llm.capabilities import Capabilities, Lesson, Sent, complaint
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.error_body import ProviderError, error_inside, read_error
 from consumer.llm.error_mapping import FOREIGN, Call, fault_of, out_of_files, translate
 from consumer.llm.error_table import Meaning, meaning_of
 from consumer.llm.finish_reasons import ERROR
+from consumer.llm.guesses import Guesses
 from consumer.llm.provider import Provider, address_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.rate_headers import SaidLimits
@@ -86,19 +87,18 @@ class OpenAIChatClient:
     async def ask(self, request: ChatRequest) -> Answer:
         """Put one request. See `ChatClient.ask` for the errors."""
         with self._translated(request):
-            for tried in range(_MOST_TRIES):
-                without, tries = self._known(request, may_try=tried == 0)
+            guesses = self._guesses(request)
+            for _ in range(_MOST_TRIES):
+                without = guesses.without
                 body = body_of(request, without=without, bounds=self._bounds)
                 try:
                     answer = await self._answered(request, body)
                 except _Refused as refused:
-                    sent = sent_by(request, body, without=without, tries=tries)
-                    if self._learns(refused.said, sent):
+                    sent = sent_by(request, body, without=without)
+                    if guesses.refused(refused.said, sent):
                         continue
                     raise self._fault(refused, request, sent) from None
-                if tries:
-                    sent = sent_by(request, body, without=without, tries=tries)
-                    self._note(self._capabilities.worked(sent), sent)
+                self._note(guesses.answered(now=self._now()), request)
                 return answer
         raise ProviderUnavailable("the provider complains of something else in the request each time")
 
@@ -142,28 +142,19 @@ class OpenAIChatClient:
                 f"no client can be built for the provider ({where}): {type(error).__name__}"
             ) from None
 
-    def _known(self, request: ChatRequest, *, may_try: bool) -> tuple[Knowledge, str | None]:
-        """What is left out of the next try; the first one of a call may look whether a lesson still holds."""
+    def _guesses(self, request: ChatRequest) -> Guesses:
+        """What is left out of a call; its first try may look whether a lesson still holds."""
         model, step = model_on_the_wire(request.model), request.step
-        without = self._capabilities.without(model=model, step=step)
-        if not without or not may_try:
-            return without, None
         tries = self._capabilities.to_try(lambda: offered(request), model=model, step=step, now=self._now())
-        return without - {tries}, tries
+        return Guesses(self._capabilities, model=model, step=step, tries=tries)
 
-    def _learns(self, said: ProviderError, sent: Sent) -> bool:
-        """Whether another try is worth while: something was learned now, or meanwhile by another call."""
-        lesson = self._capabilities.learn(said, sent, now=self._now())
-        self._note(lesson, sent)
-        return bool(lesson) or self._capabilities.without(model=sent.model, step=sent.step) != sent.without
-
-    def _note(self, lesson: Lesson | None, sent: Sent) -> None:
-        if lesson:
+    def _note(self, lessons: list[Lesson], request: ChatRequest) -> None:
+        for lesson in lessons:
             log.warning(
                 "provider.capability_learned",
                 provider=self._provider.name,
-                model=sent.model,
-                task=sent.step,
+                model=str(request.model),
+                task=request.step,
                 parameter=lesson.parameter,
                 meaning=lesson.meaning,
             )

@@ -198,7 +198,9 @@ def _is_too_large(said: ProviderError, meaning: Meaning | None) -> bool:
 def _is_of_a_proxy(said: ProviderError, call: Call) -> bool:
     """Whether no model can have found a small request too large: a proxy's page says nothing of tokens."""
     is_small = call.input_bytes is not None and call.input_bytes < _SMALL_BYTES
-    return said.status == _PAYLOAD_TOO_LARGE and is_small and not said.codes and not _OF_TOKENS.search(said.words)
+    if said.status != _PAYLOAD_TOO_LARGE or said.codes or not is_small:
+        return False
+    return not said.words or ("too large" in said.words.lower() and not _OF_TOKENS.search(said.words))
 
 
 def _limit(said: ProviderError, message: str, *, cause: str, wait: float | None) -> AttemptFailed:

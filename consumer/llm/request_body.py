@@ -54,7 +54,7 @@ def body_of(request: ChatRequest, *, without: Knowledge, bounds: tuple[str, ...]
     return {name: value for name, value in body.items() if value is not None and name not in without}
 
 
-def sent_by(request: ChatRequest, body: dict[str, Any], *, without: Knowledge, tries: str | None) -> Sent:
+def sent_by(request: ChatRequest, body: dict[str, Any], *, without: Knowledge) -> Sent:
     """What a complaint about this call may be about."""
     schema = body.get(RESPONSE_FORMAT, {}).get("json_schema", {}).get("schema")
     keywords = keywords_in(schema)
@@ -62,7 +62,6 @@ def sent_by(request: ChatRequest, body: dict[str, Any], *, without: Knowledge, t
         model=model_on_the_wire(request.model),
         step=request.step,
         without=without,
-        tries=tries,
         parameters=tuple(name for name in body if name not in _NOT_PARAMETERS),
         keywords=tuple(word for word in KEYWORDS if word in keywords),
         has_system=any(turn["role"] == _SYSTEM for turn in body["messages"]),

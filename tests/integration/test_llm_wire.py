@@ -9,6 +9,7 @@ import shutil
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from consumer.llm.chat import Answer
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.credentials import CommandKey, FileKey, StaticKey
 from consumer.llm.provider import Provider
+from consumer.model_ref import ModelRef
 from tests.fakes.contracts import TEXT
 from tests.fakes.samples import SECRET_TEXT, chat_request
 from tests.integration import test_producer_security as secured
@@ -249,10 +251,11 @@ async def test_what_is_learned_is_logged_once() -> None:
     server = Server(answer)
     with structlog.testing.capture_logs() as logs:
         async with server.running(), _client(server.base_url, name="own") as client:
-            await asyncio.gather(*(client.ask(chat_request(SECRET_TEXT)) for _ in range(5)))
+            request = replace(chat_request(SECRET_TEXT), model=ModelRef("own", "small"))
+            await asyncio.gather(*(client.ask(request) for _ in range(5)))
     learned = [entry for entry in logs if entry["event"] == "provider.capability_learned"]
     assert [entry["parameter"] for entry in learned] == ["response_format json_schema", "response_format json_object"]
-    assert {(entry["provider"], entry["log_level"]) for entry in learned} == {("own", "warning")}
+    assert {(entry["model"], entry["log_level"]) for entry in learned} == {("own/small", "warning")}
     assert "Quillon" not in str(logs)
 
 

@@ -25,6 +25,7 @@ from consumer.llm.capabilities import (
 )
 from consumer.llm.chat import ChatRequest, Message, Sampling
 from consumer.llm.error_body import read_error
+from consumer.llm.guesses import Guesses
 from consumer.llm.quoted import Quoted
 from consumer.llm.request_body import body_of, offered, sent_by
 from consumer.model_ref import model_ref
@@ -58,8 +59,23 @@ REQUEST = ChatRequest(
 NOTHING: frozenset[str] = frozenset()
 
 
-def _sent(request: ChatRequest = REQUEST, *, without: frozenset[str] = NOTHING, tries: str | None = None) -> Sent:
-    return sent_by(request, body_of(request, without=without), without=without, tries=tries)
+def _sent(request: ChatRequest = REQUEST, *, without: frozenset[str] = NOTHING) -> Sent:
+    return sent_by(request, body_of(request, without=without), without=without)
+
+
+def _guesses(known: Capabilities, *, tries: str | None = None) -> Guesses:
+    return Guesses(known, model="m", step="summary", tries=tries)
+
+
+def _refused(guesses: Guesses, message: str) -> bool:
+    return guesses.refused(_error(message), _sent(without=guesses.without))
+
+
+def _known(*names: str, forget_seconds: float = 100.0) -> Capabilities:
+    known = Capabilities(forget_seconds=forget_seconds)
+    for name in names:
+        known.learn(name, model="m", step="summary", now=0.0)
+    return known
 
 
 def _error(message: Any, status: int = 400, **fields: Any) -> Any:
@@ -148,7 +164,7 @@ NO_COMPLAINTS = [
 def test_what_is_no_complaint_about_a_parameter(error: Any) -> None:
     """A value that is too large, a parameter that was not sent, the document's own words, another kind of error."""
     assert complaint(error, _sent()) is None
-    assert Capabilities().learn(error, _sent(), now=0.0) is None
+    assert not _guesses(Capabilities()).refused(error, _sent())
 
 
 @given(
@@ -160,7 +176,7 @@ def test_no_document_teaches_anything(text: str, name: str) -> None:
     body = {"error": {"message": f"The request is refused: {document}"}}
     request = replace(REQUEST, messages=(*REQUEST.messages[:1], Message("user", document)))
     error = read_error(400, json.dumps(body).encode(), quoted=Quoted([document]))
-    assert Capabilities().learn(error, _sent(request), now=0.0) is None
+    assert not _guesses(Capabilities()).refused(error, _sent(request))
 
 
 def _body(*names: str, request: ChatRequest = REQUEST) -> dict[str, Any]:
@@ -216,32 +232,57 @@ def test_a_schema_without_a_keyword() -> None:
     }
 
 
+NO_TEMPERATURE, WANTED = "'temperature' is not supported", "temperature: Field required"
+
+
 def test_lessons_are_of_a_model_and_those_of_a_schema_of_its_step() -> None:
     """Another model is asked in full, and another step with its schema."""
-    known = Capabilities()
-    for name in ("temperature", "minItems"):
-        assert known.learn(_error(f"'{name}' is not supported"), _sent(), now=0.0)
+    known = _known("temperature", "minItems")
     assert known.without(model="m", step="summary") == {"temperature", "minItems"}
     assert known.without(model="m", step="other") == {"temperature"}
     assert known.without(model="other", step="summary") == NOTHING
 
 
-def test_each_thing_is_told_once() -> None:
-    """Calls that were under way together learn the same, and the second lesson is none."""
+def test_a_refusal_is_a_guess_until_the_call_without_is_answered() -> None:
+    """Then all other calls know, and it is told once."""
     known = Capabilities()
-    error = _error("'temperature' is not supported")
-    lesson = known.learn(error, _sent(), now=0.0)
-    assert lesson is not None
-    assert (lesson.parameter, lesson.meaning) == ("temperature", "it is left out of the calls to this model")
-    assert known.learn(error, _sent(), now=1.0) is None
+    first, second = _guesses(known), _guesses(known)
+    for guesses in (first, second):
+        assert _refused(guesses, NO_TEMPERATURE)
+        assert guesses.without == {"temperature"}
+        assert known.without(model="m", step="summary") == NOTHING
+    lessons = first.answered(now=0.0)
+    assert [(lesson.parameter, lesson.meaning) for lesson in lessons] == [
+        ("temperature", "it is left out of the calls to this model")
+    ]
+    assert second.answered(now=1.0) == [], "calls under way together learn the same"
     assert known.without(model="m", step="summary") == {"temperature"}
+
+
+def test_words_that_come_again_without_the_parameter_teach_nothing() -> None:
+    """They were about the document, which holds the name of a parameter."""
+    known = Capabilities()
+    guesses = _guesses(known)
+    words = "the prompt holds the forbidden word 'temperature', which is not allowed"
+    assert _refused(guesses, words)
+    assert not _refused(guesses, words), "that call fails with the provider's words"
+    assert known.without(model="m", step="summary") == NOTHING
+    assert _guesses(known).without == NOTHING
+
+
+def test_what_another_call_has_learned_meanwhile_is_worth_another_try() -> None:
+    """Whatever this one was told."""
+    known = Capabilities()
+    guesses = _guesses(known)
+    sent = _sent(without=guesses.without)
+    known.learn("temperature", model="m", step="summary", now=0.0)
+    assert guesses.refused(_error("no"), sent)
+    assert not _refused(guesses, "no")
 
 
 def test_a_lesson_is_tried_again_by_one_call() -> None:
     """After an hour. Where the model still refuses, it holds for another hour; where not, it is forgotten."""
-    known = Capabilities(forget_seconds=100.0)
-    error = _error("'temperature' is not supported")
-    known.learn(error, _sent(), now=0.0)
+    known = _known("temperature")
 
     def to_try(now: float, request: ChatRequest = REQUEST) -> str | None:
         return known.to_try(lambda: offered(request), model="m", step="summary", now=now)
@@ -250,27 +291,54 @@ def test_a_lesson_is_tried_again_by_one_call() -> None:
     assert to_try(100.0, replace(REQUEST, sampling=Sampling())) is None, "it has no temperature to try"
     assert to_try(100.0) == "temperature"
     assert to_try(100.0) is None, "one call is enough"
-    assert known.learn(error, _sent(tries="temperature"), now=101.0) is None, "it was known"
+    guesses = _guesses(known, tries="temperature")
+    assert guesses.without == NOTHING
+    assert _refused(guesses, NO_TEMPERATURE)
+    assert guesses.answered(now=101.0) == [], "it was known"
     assert known.without(model="m", step="summary") == {"temperature"}
     assert to_try(200.0) is None
     assert to_try(201.0) == "temperature"
-    back = known.worked(_sent(tries="temperature"))
-    assert back is not None
+    (back,) = _guesses(known, tries="temperature").answered(now=2000.0)
     assert back.meaning == "is sent again, for the model takes it now"
     assert known.without(model="m", step="summary") == NOTHING
-    assert known.worked(_sent()) is None
+
+
+def test_a_trial_that_is_refused_in_words_of_no_meaning_is_given_up() -> None:
+    """The call goes on as all the others do."""
+    guesses = _guesses(_known("temperature"), tries="temperature")
+    assert _refused(guesses, "no")
+    assert guesses.without == {"temperature"}
+    assert not _refused(guesses, "no")
 
 
 def test_what_the_server_asks_for_is_sent_again() -> None:
     """Another server may answer at the same address one day."""
-    known = Capabilities()
-    for name in ("max_tokens", "max_completion_tokens"):
-        left_out = known.without(model="m", step="summary")
-        assert known.learn(_error(f"'{name}' is not supported"), _sent(without=left_out), now=0.0)
-    left_out = known.without(model="m", step="summary")
-    lesson = known.learn(_error("max_tokens: Field required"), _sent(without=left_out), now=0.0)
-    assert lesson is not None
+    known = _known("max_tokens", "max_completion_tokens")
+    guesses = _guesses(known)
+    assert _refused(guesses, "max_tokens: Field required")
+    assert guesses.without == {"max_completion_tokens"}
+    (lesson,) = guesses.answered(now=1.0)
+    assert lesson.meaning == "is sent again, for the model asks for it"
     assert known.without(model="m", step="summary") == {"max_completion_tokens"}
+
+
+def test_a_model_that_flaps_ends_the_call() -> None:
+    """Each thing is left out once and sent again once."""
+    for known, turns in ((Capabilities(), 2), (_known("temperature"), 2)):
+        guesses, refusals = _guesses(known), 0
+        while _refused(guesses, WANTED if "temperature" in guesses.without else NO_TEMPERATURE):
+            refusals += 1
+        assert refusals == turns
+
+
+def test_a_model_that_flaps_is_told_of_once_in_ten_minutes() -> None:
+    """Its parameter comes and goes with every call."""
+    known, told = Capabilities(), []
+    for minute in range(12):
+        guesses = _guesses(known)
+        assert _refused(guesses, WANTED if guesses.without else NO_TEMPERATURE)
+        told += [(minute, lesson.parameter) for lesson in guesses.answered(now=60.0 * minute)]
+    assert told == [(0, "temperature"), (10, "temperature")]
 
 
 def test_what_is_left_out_is_what_the_request_has() -> None:
