@@ -25,7 +25,7 @@ from consumer.settings import Settings
 
 _SHOWN_MODELS = 10
 _HTTP_PORT = 80
-_VERSION = re.compile(r"/v\d")
+_PATH_IS_WHOLE = re.compile(r"/v\d|/deployments/|[?&]api-version=")
 _LIVE_TELLS = "check --live tells for certain"
 _DOCUMENT = "The lighthouse keeper wrote to the harbour office that the new lamp had arrived undamaged."
 
@@ -70,7 +70,11 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
     finally:
         await client.close()
     if not offered:
-        hint = "" if _VERSION.search(url) else f"did you leave out /v1 ({provider.address_setting})? "
+        hint = (
+            ""
+            if (provider.azure_api_version or _PATH_IS_WHOLE.search(url))
+            else f"did you leave out /v1 ({provider.address_setting})? "
+        )
         return Found(f"reached, but there is no list of models at this path; {hint}{_LIVE_TELLS}", doubtful=True)
     unknown = sorted(set(models) - set(offered))
     if not unknown:

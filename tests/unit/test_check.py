@@ -199,13 +199,16 @@ async def test_a_model_that_is_not_listed_may_be_misspelt(model: str, words: str
     assert line.endswith(f"reached, but it does not list {model}{words}")
 
 
-@pytest.mark.parametrize("has_version", [True, False])
-async def test_without_a_list_of_models_the_path_is_doubted(tmp_path: Path, *, has_version: bool) -> None:
-    """Only where it has no version yet."""
+@pytest.mark.parametrize(
+    ("path_of_url", "doubted"),
+    [("", True), ("/openai", True), ("/v1", False), ("/openai/deployments/d?api-version=1", False)],
+)
+async def test_without_a_list_of_models_the_path_is_doubted(tmp_path: Path, path_of_url: str, *, doubted: bool) -> None:
+    """Only where it has no version, and is not Azure's."""
     async with one_answer(status=404, body={"error": {"message": "Not Found"}}) as url:
-        path = _pipeline(tmp_path, base_url=url if has_version else url.removesuffix("/v1"))
+        path = _pipeline(tmp_path, base_url=url.removesuffix("/v1") + path_of_url)
         line = await _said_of_provider(path)
-    hint = "" if has_version else f"did you leave out /v1 ({path}: providers.own.base_url)? "
+    hint = f"did you leave out /v1 ({path}: providers.own.base_url)? " if doubted else ""
     assert line.endswith(f"there is no list of models at this path; {hint}check --live tells for certain")
 
 

@@ -160,3 +160,11 @@ async def test_a_key_is_kept_while_its_command_fails(tmp_path: Path) -> None:
 async def test_a_command_may_be_one_line() -> None:
     """It is split as a shell would, and no shell sees it."""
     assert await CommandKey(f"{sys.executable} -c \"print('$HOME;x')\"").key() == "$HOME;x"
+
+
+async def test_a_key_in_place_of_a_path_is_not_shown() -> None:
+    """The setting is named without it."""
+    with pytest.raises(ProviderMisconfigured) as caught:
+        await FileKey(Path(SECRET), setting="DOCSLUICE_OPENAI_API_KEY_FILE").key()
+    assert "DOCSLUICE_OPENAI_API_KEY_FILE" in str(caught.value)
+    assert SECRET not in str(caught.value)

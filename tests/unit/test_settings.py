@@ -425,3 +425,11 @@ def test_any_key_can_be_sent_or_is_told_by_its_kind(key: str) -> None:
     else:
         assert problem.isascii()
         assert len(key) < 4 or key not in problem
+
+
+@pytest.mark.parametrize("rest", ["?key=SECRET", "?a=b&access_token=SECRET", "#SECRET"])
+def test_the_default_providers_address_holds_no_key(rest: str) -> None:
+    """It would stand in the lines of `check`."""
+    with pytest.raises(ConfigurationError, match="OPENAI_BASE_URL: must") as caught:
+        load_settings({"openai_base_url": f"http://localhost:1/v1{rest}"})
+    assert "SECRET" not in str(caught.value)
