@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import yaml
 from pydantic import ValidationError
 
 from consumer.errors import ConfigurationError
+from consumer.keys import looks_like_key
 from consumer.misfits import Misfit, misfits
 
+_QUOTED = re.compile(r"'([^']*)'")
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
@@ -67,6 +70,13 @@ def _parsed(text: str, name: str) -> Any:
 
 
 def _line(error: Exception) -> str:
-    """PyYAML's own messages speak for themselves; the others need the exception's name."""
-    message = " ".join(str(error).split())
+    """PyYAML's own messages speak for themselves; the others need the exception's name.
+
+    PyYAML quotes the line of the file, which may hold a key. Its place is told without it.
+    """
+    if isinstance(error, yaml.MarkedYAMLError):
+        for mark in (error.context_mark, error.problem_mark):
+            if mark is not None:
+                mark.buffer = None
+    message = _QUOTED.sub(lambda found: "'…'" if looks_like_key(found[1]) else found[0], " ".join(str(error).split()))
     return message if isinstance(error, yaml.YAMLError) else f"{type(error).__name__}: {message}"

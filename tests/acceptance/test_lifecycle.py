@@ -137,7 +137,7 @@ def test_bad_settings_exit_with_two(case: str) -> None:
 BAD_PIPELINES = {
     "not YAML": ("tasks: [", "not YAML"),
     "no tasks": ("name: p\ntasks: []", "tasks"),
-    "unknown output": ("name: p\ntasks: [{name: t, prompt: x, output: {type: poem}}]", "tasks.0.output"),
+    "unknown output": ("name: p\ntasks: [{name: t, prompt: x, output: {type: poem}}]", "tasks.t.output"),
     "one label": ("name: p\ntasks: [{name: t, prompt: x, output: {type: choice, labels: [a]}}]", "labels"),
     "twice the same name": (
         "name: p\ntasks: [{name: t, prompt: x, output: {type: text}}, {name: t, prompt: y, output: {type: text}}]",

@@ -363,3 +363,14 @@ def test_a_list_that_allows_no_fewer_keeps_its_version() -> None:
 def test_a_version_is_the_same_in_every_process() -> None:
     """Replicas of one service write the same version, and so does the next release, unless it asks differently."""
     assert _version(PipelineFile.model_validate(GOOD)) == "5780936d2b28"
+
+
+@pytest.mark.parametrize(
+    "line", ['api_key: "sk-secret, b: x', "api_key: sk-secret: x", "api_key: @sk-secret", "api_key: *sk-secret"]
+)
+def test_a_file_that_is_no_yaml_is_not_quoted(line: str, tmp_path: Path) -> None:
+    """The line and the column are told; the line itself may hold a key."""
+    (problem,) = _problems(tmp_path, f"name: m\n{line}\n")
+    assert problem.startswith("not YAML: ")
+    assert "line 2, column" in problem
+    assert "secret" not in problem
