@@ -13,7 +13,7 @@ import httpx2
 import openai
 import structlog
 
-from consumer.contracts import DeadLetterReason
+from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
@@ -173,7 +173,8 @@ class OpenAIChatClient:
             reason = DeadLetterReason.CONTENT_FILTERED
             raise RecordRejected(reason, "the provider's filter blocked it", step=request.step, model=request.model)
         keys = [key for key in self._keys if len(key) >= _SHORTEST_KEY]
-        answer = completion.answer_of(parsed, limits=self._limits(response.headers, request), secrets=keys)
+        limits = self._limits(response.headers, request, usage=_usage(parsed))
+        answer = completion.answer_of(parsed, limits=limits, secrets=keys)
         if answer is None:
             raise _paid(self._unreadable(response, request), parsed)
         if answer.finish_reason == ERROR:
@@ -245,7 +246,7 @@ class OpenAIChatClient:
             parameter=complaint(refused.said, sent) if sent else None,
         )
         if isinstance(fault, AttemptFailed) and request is not None:
-            fault.limits = self._limits(refused.headers, request)
+            fault.limits = self._limits(refused.headers, request, usage=_usage(refused.body))
             return _paid(fault, refused.body)
         return fault
 
@@ -256,8 +257,12 @@ class OpenAIChatClient:
         begun = "the provider's answer is no chat completion, it is"
         return AnswerUnreadable(f"{begun} {said.words}", cause=f"{begun} {said.loggable}")
 
-    def _limits(self, headers: Mapping[str, str], request: ChatRequest) -> dict[str, float]:
-        return self._said_limits.read(headers, model=model_on_the_wire(request.model), now=time.time())
+    def _limits(self, headers: Mapping[str, str], request: ChatRequest, *, usage: Usage | None) -> dict[str, float]:
+        model = str(request.model)
+        limits = self._said_limits.read(headers, model=model, now=time.time(), usage=usage)
+        for quota, limit in self._said_limits.newly_refuted():
+            log.warning("provider.limit_not_believed", model=model, quota=quota, limit=limit)
+        return limits
 
     def _call(self, request: ChatRequest | None) -> Call:
         """What a fault must name, and what it must not quote. Of the list of models no model can be wrong."""
@@ -293,9 +298,13 @@ class OpenAIChatClient:
 
 def _paid(fault: _F, body: Any) -> _F:
     """The fault with what the body says that the call has used and cost."""
-    told = body.get("usage") if isinstance(body, Mapping) else None
-    fault.usage, fault.stated_cost_usd = usage_of(told), stated_cost_usd(told)
+    fault.usage = _usage(body)
+    fault.stated_cost_usd = stated_cost_usd(body.get("usage")) if isinstance(body, Mapping) else None
     return fault
+
+
+def _usage(body: Any) -> Usage | None:
+    return usage_of(body.get("usage")) if isinstance(body, Mapping) else None
 
 
 def _is_about_the_key(said: ProviderError) -> bool:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from consumer.contracts import Usage
+
 _NAMES = {
     "requests": "requests",
     "tokens": "tokens",
@@ -41,9 +43,35 @@ class SaidLimits:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], float] = {}
+        self._refuted: dict[tuple[str, str], float] = {}
+        self._to_tell: list[tuple[str, float]] = []
 
-    def read(self, headers: Mapping[str, str], *, model: str = "", now: float = 0.0) -> dict[str, float]:
-        """By the quota's name, what is allowed a minute, as far as it is said and believed. `now` is the Unix time."""
+    def read(
+        self, headers: Mapping[str, str], *, model: str = "", now: float = 0.0, usage: Usage | None = None
+    ) -> dict[str, float]:
+        """By the quota's name, what is allowed a minute, as far as it is said and believed. `now` is the Unix time.
+
+        `usage` is of the call that was answered with these headers. A limit that it exceeds by itself is none.
+        """
+        said = self._said(headers, model=model, now=now)
+        for name, used in _counted(usage).items():
+            if name in said and used > said[name]:
+                self._refute(model, name, said[name])
+        return {name: limit for name, limit in said.items() if self._refuted.get((model, name)) != limit}
+
+    def newly_refuted(self) -> list[tuple[str, float]]:
+        """The quotas and their limits that the last reading was the first to refute, for the log; only once."""
+        told, self._to_tell = self._to_tell, []
+        return told
+
+    def _refute(self, model: str, name: str, limit: float) -> None:
+        if (model, name) not in self._refuted:
+            self._to_tell.append((name, limit))
+        if len(self._refuted) >= _MOST_MODELS:
+            self._refuted.clear()
+        self._refuted[model, name] = limit
+
+    def _said(self, headers: Mapping[str, str], *, model: str, now: float) -> dict[str, float]:
         said = {}
         for name, limit, remaining, reset in _told(headers):
             key = (model, name)
@@ -61,6 +89,14 @@ class SaidLimits:
         if len(self._known) >= _MOST_MODELS:
             self._known.clear()
         self._known[key] = limit
+
+
+def _counted(usage: Usage | None) -> dict[str, int]:
+    """The least that a call must have taken from each quota: the answer's length was not known when it was let in."""
+    if usage is None:
+        return {}
+    read = usage.input_tokens - usage.cached_tokens
+    return {"tokens": read, "input_tokens": read}
 
 
 def duration_seconds(text: str | None) -> float | None:

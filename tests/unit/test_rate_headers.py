@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.contracts import Usage
 from consumer.llm.rate_headers import SaidLimits, duration_seconds
 
 
@@ -142,3 +143,29 @@ def test_any_headers_are_harmless(told: dict[str, str]) -> None:
     headers |= {f"anthropic-ratelimit-tokens-{name}": value for name, value in told.items()}
     limits = SaidLimits().read(headers, now=NOW)
     assert all(1 <= limit < float("inf") for limit in limits.values())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-ratelimit-limit-tokens-minute": "1"},
+        _headers("tokens", 60, 59, "1s"),
+        _headers("input-tokens", 60, 59, "1s"),
+    ],
+    ids=str,
+)
+def test_a_limit_that_its_own_call_exceeds_is_not_believed(headers: dict[str, str]) -> None:
+    """Nor later, when a call tells no usage; it is told once."""
+    said, told = SaidLimits(), []
+    for usage in (Usage(input_tokens=900, output_tokens=5), None, Usage(input_tokens=900, output_tokens=5)):
+        assert said.read(headers, model="own/m", usage=usage) == {}
+        told += said.newly_refuted()
+    assert len(told) == 1
+    assert said.read(headers, model="own/other"), "of another model it may be true"
+
+
+def test_a_limit_that_a_call_keeps_to_is_believed() -> None:
+    """What the cache held and what the model wrote need not count."""
+    usage = Usage(input_tokens=5000, cached_tokens=4500, output_tokens=900)
+    headers = {"x-ratelimit-limit-tokens-minute": "600"}
+    assert SaidLimits().read(headers, usage=usage) == {"tokens": 600}
