@@ -85,7 +85,9 @@ class _Bounded(httpx2.AsyncByteStream):
                     raise self._broken("the answer is larger than any completion")
                 yield chunk
         except (httpx2.HTTPError, aiohttp.ClientError) as error:
-            if isinstance(error, self._broken | httpx2.TimeoutException | httpx2.DecodingError):
+            if isinstance(error, self._broken | httpx2.TimeoutException):
+                raise
+            if isinstance(error, httpx2.DecodingError) and self._broken is AnswerBroken:
                 raise
             raise self._broken("the connection ended in the middle of the answer") from error
 
