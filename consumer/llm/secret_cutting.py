@@ -15,11 +15,12 @@ _RUN = 12
 """Letters and digits in a row. Nothing but the secret has so many of them by chance."""
 _SHORTEST_FLAT = 8
 _MOST_LAYERS = 8
+_MOST_CHARACTERS = 2**20
 _ESCAPED = re.compile(
     r"&#?[^\t\n\f <&#;]{1,32};?"
     r"|(?:%[0-9a-fA-F]{2})+"
-    r"|(?:(?:\\+|%)u[0-9a-fA-F]{4})+|\\+x[0-9a-fA-F]{2}"
-    r"|\\+[nrtbf]"
+    r"|(?:(?:\\{1,8}|%)u[0-9a-fA-F]{4})+|\\{1,8}x[0-9a-fA-F]{2}"
+    r"|\\{1,8}[nrtbf]"
 )
 _UNITS = re.compile(r"u([0-9a-fA-F]{4})")
 _NO_LETTERS = re.compile(r"[\W_]+")
@@ -59,9 +60,11 @@ def cut_secrets(text: str, secrets: Iterable[str]) -> str:
         text = text.replace(secret, SECRET)
         spelled |= {flat: None for flat in (_flat(secret), _flat(plain(secret))) if len(flat) >= _SHORTEST_FLAT}
     seen = _flat(plain(text))
-    found = [flat for flat in spelled if any(part in seen for part in _parts(flat))]
+    found = [flat for flat in spelled if any(part in seen for part in _parts(flat)) and _is_in(seen, flat)]
     if not found:
         return text
+    if len(text) > _MOST_CHARACTERS:
+        return SECRET  # no answer is as long, and to find the places takes a hundred times the memory
     letters, places = _letters(text)
     inside = {place for flat in found for start, end in _runs(flat, letters) for place in range(start, end)}
     ends = sorted((place for place in inside if place + 1 not in inside), reverse=True)
@@ -79,6 +82,11 @@ def _parts(flat: str) -> Iterator[str]:
     half = _RUN // 2
     for start in range(0, len(flat) - half + 1, half):
         yield flat[start : start + half]
+
+
+def _is_in(seen: str, flat: str) -> bool:
+    size = min(_RUN, len(flat))
+    return any(flat[start : start + size] in seen for start in range(len(flat) - size + 1))
 
 
 def _runs(flat: str, letters: str) -> Iterator[tuple[int, int]]:

@@ -102,3 +102,10 @@ def test_what_two_cuts_bring_together_is_no_key() -> None:
     body = f"denied {KEY[:14]} {document} {KEY[14:]}".encode()
     error = read_error(403, body, quoted=Quoted([document]), secrets=(KEY,))
     assert not any(_holds(text) for text in _strings(error))
+
+
+def test_a_huge_text_with_a_secret_in_it_is_given_up() -> None:
+    """One without is left as it is, also where it consists of half an escape."""
+    huge = "\\" * 2**21
+    assert cut_secrets(huge, [KEY]) == huge
+    assert cut_secrets(huge + KEY.lower(), [KEY]) == SECRET
