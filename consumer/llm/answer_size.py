@@ -87,8 +87,10 @@ class _Bounded(httpx2.AsyncByteStream):
         except (httpx2.HTTPError, aiohttp.ClientError) as error:
             if isinstance(error, self._broken | httpx2.TimeoutException):
                 raise
-            if isinstance(error, httpx2.DecodingError) and self._broken is AnswerBroken:
-                raise
+            if isinstance(error, httpx2.DecodingError):
+                if self._broken is AnswerBroken:
+                    raise
+                raise self._broken("the body of the error cannot be unpacked") from None
             raise self._broken("the connection ended in the middle of the answer") from error
 
     async def aclose(self) -> None:
