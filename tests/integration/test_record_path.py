@@ -88,7 +88,7 @@ BAD_INPUT = {
     "no schema version": (b'{"document_id": "x", "text": "words", "schema_version": 0}', "invalid_event"),
     "framed Avro": (b"\x00\x00\x00\x00\x07\x08avro", "undecodable"),
     "UTF-16": ('{"document_id": "x", "text": "words"}'.encode("utf-16"), "undecodable"),
-    "gzip": (gzip.compress(b'{"document_id": "x", "text": "words"}'), "undecodable"),
+    "gzip": (gzip.compress(b'{"document_id": "x", "text": "words"}', mtime=0), "undecodable"),
     "empty": (b"", "undecodable"),
 }
 HEADERS = [("h", b"\x00\xff"), ("null", None), ("empty", b"")]

@@ -95,7 +95,7 @@ def test_total_bytes_are_known_for_files_only(tmp_path: Path) -> None:
 
 def test_a_file_of_a_known_kind_is_named_where_its_suffix_is_not(tmp_path: Path) -> None:
     """To be told which format it has would be of no use to it; a list in a .json needs no telling."""
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}"))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}", mtime=0))
     with pytest.raises(WrongUsage, match=r"a\.jsonl\.gz: it is compressed with gzip: unpack it first"):
         select([str(tmp_path / "a.jsonl.gz")], other_format=None)
     (tmp_path / "b.json").write_bytes(b"[]")
