@@ -160,7 +160,7 @@ async def test_a_refused_parameter(character: str, model: str, parameters: list[
     assert [(entry["event"], entry["parameter"]) for entry in logged] == [
         ("provider.capability_learned", parameter) for parameter in parameters
     ]
-    assert all(entry["meaning"] and entry["model"] == model for entry in logged)
+    assert all(entry["meaning"] and entry["model"] == f"cloud/{model}" for entry in logged)
 
 
 @pytest.mark.parametrize(
