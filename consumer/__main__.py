@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
             if field not in _SECRETS:
                 command.add_argument(_flag_of(field), dest=field, metavar="VALUE", help=_help_of(field))
         if name == "check":
-            command.add_argument("--live", action="store_true", help="make one real, paid call for each model")
+            command.add_argument("--live", action="store_true", help="make one real, paid call for each task and model")
             command.add_argument("--deep", action="store_true", help="ask for our rights on the broker, too")
     return parser
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
-from consumer.asking import Asker, rejected
+from consumer.asking import Asker
 from consumer.contracts import DeadLetterReason, OutputValue
 from consumer.errors import RecordRejected, ServiceFault
 from consumer.llm.long_documents import head_of, in_line, parts_of, runs, together
 from consumer.llm.steps import Condensing, Step
+from consumer.rejections import rejected
 from consumer.remembering import Keep, Memory
 from consumer.spending import Purse, Spending, TooDear
 from consumer.store.steps import PaidStep
@@ -158,7 +159,7 @@ class Analyzer:
 
     def _is_to_be_cut(self, step: Step, text: str) -> bool:
         """At once: to ask about all of it would most likely be a call for nothing."""
-        return self._may_be_cut(step, text) and not self._asker.likely_fits(step.request(text))
+        return self._may_be_cut(step, text) and not self._asker.router.likely_fits(step.request(text))
 
     def _room_for(self, step: Step, text: str) -> int:
         """How large a text may be for one call; half of this one, where that is not known or was wrong."""
@@ -168,7 +169,7 @@ class Analyzer:
     def _known_room_for(self, step: Step, text: str) -> int | None:
         """What the limits that are known leave for a text, beside what is put round it."""
         request = step.request(text)
-        room = self._asker.room_bytes(request)
+        room = self._asker.router.room_bytes(request)
         return None if room is None else room - (request.input_bytes - len(text.encode()))
 
     async def _asked_in_parts(

@@ -47,7 +47,13 @@ class ConfigurationError(DocsluiceError):
 
 
 class RecordRejected(DocsluiceError):
-    """The record's own fault. `answer` is what the model said, where that was the trouble; it is for nobody's log."""
+    """The record's own fault. `answer` is what the model said, where that was the trouble; it is for nobody's log.
+
+    `usage` and `stated_cost_usd` are what the provider says of the call that was rejected.
+    """
+
+    usage: Usage | None = None
+    stated_cost_usd: Decimal | None = None
 
     def __init__(
         self,
@@ -85,8 +91,10 @@ class AttemptFailed(DocsluiceError):
     `limits` on what it allows a minute; `blames_document` tells whether the attempt may count against the document at
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
     the server has too much to do, `holds_others` that other calls are to wait as well, `teaches` that it tells
-    something about the pace at which calls may go out. `cause` is fit for the log: it quotes no document and no secret.
-    `usage` is what the provider says that the failed call has used, and `stated_cost_usd` what it has cost.
+    something about the pace at which calls may go out. `speaks_of_document` says that its document has failed before,
+    and calls of others were answered since: this failure tells nothing of the provider. `cause` is fit for the log: it
+    quotes no document and no secret. `usage` is what the provider says that the failed call has used, and
+    `stated_cost_usd` what it has cost.
     """
 
     outcome = "failed"
@@ -95,6 +103,7 @@ class AttemptFailed(DocsluiceError):
     waits_in_queue = False
     holds_others = True
     teaches = True
+    speaks_of_document = False
     usage: Usage | None = None
     stated_cost_usd: Decimal | None = None
 
@@ -155,10 +164,12 @@ class CallRefused(AttemptFailed):
         remedy: A sentence that names the setting, for a stop. Status and code are the provider's only words in it.
         parameter: The request parameter that the provider complains of, if it names one.
         is_worlds: Whose fault the other calls have shown it to be; None while it is not known.
+        refuses_step: The model refuses this step for all documents, and answers others.
     """
 
     outcome = "call_refused"
     is_worlds: bool | None = None
+    refuses_step = False
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class House(Protocol):
         ...
 
     def note_doubt(self, permit: Permit) -> None:
-        """The provider has refused this call, and other documents' calls are to tell whether it refuses all."""
+        """The call has failed, and only other documents' calls tell whether the provider is well."""
         ...
 
     def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
@@ -109,12 +109,12 @@ class Permit:
                 self._house.note_overload(self)
         # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
         self._note(fault, is_paid=bool(cost_usd) or isinstance(fault, AnswerUnreadable))
-        told = fault.usage if isinstance(fault, AttemptFailed) else None
+        told = fault.usage if isinstance(fault, AttemptFailed | RecordRejected) else None
         is_refused = isinstance(fault, RateLimited | QuotaExhausted | CallRefused | RecordRejected | ServiceFault)
         may_be_paid = isinstance(fault, CallTimedOut | AnswerUnreadable)
         self._house.settle(
             self,
-            usage=Usage() if is_refused else told,
+            usage=Usage() if is_refused and told is None else told,
             cost_usd=max(cost_usd, self.reserved_usd if may_be_paid else _NOTHING),
         )
 
@@ -128,9 +128,9 @@ class Permit:
                 self._house.note_shut(self, "quota", pause_seconds=asked)
             case CallRefused():
                 self._note_refused_call(fault)
-            case QuotaExhausted(blames_document=False):
+            case RateLimited() | QuotaExhausted(blames_document=False) | AttemptFailed(speaks_of_document=True):
                 self._house.note_doubt(self)
-            case RateLimited() | QuotaExhausted() | RecordRejected() | ServiceFault():
+            case QuotaExhausted() | RecordRejected() | ServiceFault():
                 # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
                 self._house.note_judgement(self)
             case _:

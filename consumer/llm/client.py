@@ -39,7 +39,7 @@ from consumer.llm.usage import stated_cost_usd, usage_of
 
 log = structlog.get_logger(__name__)
 
-_F = TypeVar("_F", bound=AttemptFailed)
+_F = TypeVar("_F", bound=AttemptFailed | RecordRejected)
 
 _MOST_TRIES = 16
 """Of one call: a server complains of one thing at a time."""
@@ -170,8 +170,8 @@ class OpenAIChatClient:
         if said:
             raise _Refused(said, response.headers, body=parsed)
         if completion.is_blocked(parsed):
-            reason = DeadLetterReason.CONTENT_FILTERED
-            raise RecordRejected(reason, "the provider's filter blocked it", step=request.step, model=request.model)
+            reason, why = DeadLetterReason.CONTENT_FILTERED, "the provider's filter blocked it"
+            raise _paid(RecordRejected(reason, why, step=request.step, model=request.model), parsed)
         keys = [key for key in self._keys if len(key) >= _SHORTEST_KEY]
         limits = self._limits(response.headers, request, usage=_usage(parsed))
         answer = completion.answer_of(parsed, limits=limits, secrets=keys)
@@ -247,8 +247,7 @@ class OpenAIChatClient:
         )
         if isinstance(fault, AttemptFailed) and request is not None:
             fault.limits = self._limits(refused.headers, request, usage=_usage(refused.body))
-            return _paid(fault, refused.body)
-        return fault
+        return _paid(fault, refused.body) if isinstance(fault, AttemptFailed | RecordRejected) else fault
 
     def _unreadable(self, response: httpx2.Response, request: ChatRequest | None) -> AnswerUnreadable:
         call = self._call(request)

@@ -78,6 +78,11 @@ def in_turn(*replies: Reply | Replies, then: Replies = right) -> Replies:
     return reply
 
 
+def of_documents(replies: Replies) -> Replies:
+    """These replies about documents; a call about a text of our own is answered."""
+    return lambda request: right(request) if "harbour office" in request.messages[-1].content else replies(request)
+
+
 def by_step(scripts: Mapping[str, Iterable[Reply | Replies]], then: Replies = right) -> Replies:
     """A row of replies for each step, and then `then` for good."""
     rows: dict[str, Replies] = defaultdict(lambda: then)

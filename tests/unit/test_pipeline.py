@@ -45,7 +45,7 @@ from consumer.store.steps import StepStore
 from consumer.telemetry.catalogue import PREFIX
 from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
-from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, say
+from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, of_documents, say
 from tests.fakes.outbox import FakeOutbox
 from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import SECRET_TEXT, document, record, steps
@@ -291,12 +291,13 @@ REJECTIONS: list[tuple[list[Reply], str]] = [
 @pytest.mark.parametrize(("replies", "reason"), REJECTIONS, ids=[reason for _, reason in REJECTIONS])
 async def test_what_the_model_will_not_do_becomes_a_dead_letter(replies: list[Reply], reason: str) -> None:
     """With the step, the model, and what was spent on all steps."""
-    line = Line(by_step({"category": replies}))
+    line = Line(of_documents(by_step({"category": replies})))
     errors = await line.errors(document())
     assert (errors["stage"], errors["reason"]) == ("analyze", reason)
     assert (errors["step"], errors["model"]) == ("category", MODEL)
-    assert errors["attempts"] == str(1 + len(replies))
-    paid = 1 + sum(not isinstance(reply, Exception) for reply in replies)
+    rejected = sum(isinstance(reply, Exception) for reply in replies)  # and then a text of our own is tried
+    assert errors["attempts"] == str(1 + len(replies) + rejected)
+    paid = 1 + len(replies)
     assert Decimal(errors["cost_usd"]) == paid * Decimal("0.0002")
     assert line.counted("dead_letters_total") == {(reason, "category"): 1}
 
