@@ -587,7 +587,7 @@ async def test_the_key_is_nowhere(status: int) -> None:
     def echo(body: dict[str, Any]) -> web.Response:
         nonlocal failures
         failures += 1
-        if status == 200 or failures > 2:
+        if status == 200 or failures > (1 if status == 413 else 2):  # a text of our own is not too large
             return web.json_response({"choices": [{"message": {"content": f"Authorization: Bearer {KEY}"}}]})
         return error(status, f"Bad request: Authorization: Bearer {KEY}", code=KEY, type=KEY, param="messages")
 
