@@ -132,11 +132,15 @@ class Lane:
     def _sort(self) -> None:
         self.waiters = deque(sorted(self.waiters, key=self._turn))
 
-    def said(self, per_minute: Mapping[str, float], *, now: float) -> None:
-        """The provider has said, with an answer or a refusal, what it allows."""
+    def said(self, per_minute: Mapping[str, float], *, is_answer: bool, now: float) -> None:
+        """The provider has said what it allows, with an answer or a refusal. What an answer leaves out, it has ended."""
         for quota in self.learned:
-            if quota.name in per_minute and not quota.learns_pace:
+            if quota.learns_pace:
+                continue
+            if quota.name in per_minute:
                 quota.said(per_minute[quota.name], now=now)
+            elif is_answer:
+                quota.not_said(now=now)
 
     def account_wait(self, on_wait: Callable[[str, float], None], *, now: float) -> None:
         """Charge the time since the last look to the constraint that held the queue back, for all who waited."""

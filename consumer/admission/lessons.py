@@ -122,9 +122,9 @@ class Lessons:
         if permit.lane.circuit.is_open:
             permit.lane.put_behind(permit.place)
 
-    def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
+    def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
         """See `House.note_limits`."""
-        permit.lane.said(limits, now=self._now())
+        permit.lane.said(limits, is_answer=is_answer, now=self._now())
 
     def note_silence(self, permit: Permit) -> None:
         """See `House.note_silence`."""

@@ -60,8 +60,8 @@ class House(Protocol):
         """The provider does not answer, or nothing that can be read; that may have been paid for."""
         ...
 
-    def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
-        """The provider says what it allows."""
+    def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
+        """The provider says what it allows, if anything."""
         ...
 
     def note_silence(self, permit: Permit) -> None:
@@ -90,10 +90,9 @@ class Permit:
             self._house.settle(self, usage=usage, cost_usd=cost_usd)
             self._house.note_answer(self, output_tokens=usage.output_tokens if usage else 0)
 
-    def said(self, limits: Mapping[str, float]) -> None:
-        """The provider has said what it allows a minute, by the names of the quotas."""
-        if limits:
-            self._house.note_limits(self, limits)
+    def said(self, limits: Mapping[str, float], *, is_answer: bool = True) -> None:
+        """The provider has said what it allows a minute, by the names of the quotas. An answer may say nothing."""
+        self._house.note_limits(self, limits, is_answer=is_answer)
 
     def failed(self, fault: DocsluiceError, *, cost_usd: Decimal = _NOTHING) -> None:
         """It failed, and cost so much as far as the provider has told.
@@ -104,7 +103,7 @@ class Permit:
         if not self._ends():
             return
         if isinstance(fault, AttemptFailed):
-            self.said(fault.limits)
+            self.said(fault.limits, is_answer=False)
             if fault.is_overload and fault.teaches:
                 self._house.note_overload(self)
         # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
