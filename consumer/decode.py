@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from consumer.batches.flaw import Flaw
 from consumer.byte_formats import RegistryFrame, format_of, registry_frames, wide_encoding
 from consumer.contracts import DeadLetterReason, DocumentEvent, Headers, Stage
 from consumer.errors import RecordRejected
@@ -28,6 +29,8 @@ _KNOWN_CHARSET = re.compile(
     r"|shift[-_]?jis|euc[-_]\w+|gb\w+|big5\w*|koi8-\w|hz)"
 )
 _VALUE = "the value"
+MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+"""Unless a person says otherwise: about what a context of a million tokens holds."""
 _WITHOUT_REGISTRY = (
     "{what} has a schema registry's frame, schema id {schema}, not JSON: what follows is Avro, Protobuf or damaged, and"
     " cannot be read without the registry; have the producer write JSON, framed or plain"
@@ -40,6 +43,22 @@ class ReadRecord(NamedTuple):
 
     event: DocumentEvent
     unknown_fields: tuple[str, ...] = ()
+
+
+def whole_value(value: bytes | None, flaw: Flaw | None, *, most_bytes: int) -> bytes:
+    """The value of a record that can be worked on.
+
+    Raises:
+        RecordRejected: it has a flaw, or is larger than a document may be.
+    """
+    if flaw is not None and not flaw.is_too_large:
+        raise _undecodable(flaw.problem)
+    size = flaw.value_bytes if flaw is not None else len(value or b"")
+    if flaw is not None or size is None or size > most_bytes:
+        allowed = f"DOCSLUICE_MAX_DOCUMENT_BYTES allows {most_bytes:,}"
+        said = f"the value has {size or 0:,} bytes" if flaw is None else flaw.problem
+        raise RecordRejected(DeadLetterReason.TOO_LARGE, f"{said}; {allowed}", stage=Stage.DECODE)
+    return value or b""
 
 
 def decode(*, key: bytes | None, value: bytes, headers: Headers) -> DocumentEvent:

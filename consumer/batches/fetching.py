@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final
 
 import aiokafka.consumer.fetcher
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import CorruptRecordException, KafkaError
+from aiokafka.errors import KafkaError
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
@@ -33,6 +33,12 @@ _MAGIC = 2
 _CODEC_BITS = 0x07
 _APPEND_TIME_BIT = 0x08
 _DAMAGED = "the batch of this record is damaged: its checksum is wrong, also when it is read once more"
+
+
+class DamagedBatch(KafkaError):  # type: ignore[misc]  # aiokafka ships no types
+    """Fetched bytes that may be sound when they come again; or it is not known yet where the batch ends."""
+
+    retriable = True
 
 
 def flaw_of(record: Any) -> Flaw | None:
@@ -99,25 +105,25 @@ class _Records:
         """The next batch; None at the end.
 
         Raises:
-            CorruptRecordException: it is damaged, and may be sound when it comes again; or its end is not known yet.
+            DamagedBatch: it is damaged, and may be sound when it comes again; or its end is not known yet.
         """
         data = self._next
         if data is None:
             return None
         if len(data) < _LEAST_BYTES:
-            raise CorruptRecordException("a batch without a head")
+            raise DamagedBatch("a batch without a head")
         self._next = self._slice()
         if data[_MAGIC_AT] < _MAGIC:
             return _Legacy(LegacyRecordBatch(data, data[_MAGIC_AT]))
         if len(data) < _HEAD.size:
-            raise CorruptRecordException("a batch without a head")
+            raise DamagedBatch("a batch without a head")
         batch = DefaultRecordBatch(data)
         if batch.validate_crc():
             return _Batch(batch, data, kept_bytes=self.kept_bytes)
         fingerprint = (batch.base_offset, zlib.crc32(data))
         if fingerprint not in self._suspects:
             self._suspects.append(fingerprint)
-            raise CorruptRecordException(f"a batch at offset {batch.base_offset} has a wrong checksum")
+            raise DamagedBatch(f"a batch at offset {batch.base_offset} has a wrong checksum")
         return _Damaged(batch.base_offset, self._last_offset(batch, data))
 
     def _last_offset(self, batch: Any, data: memoryview) -> int:
@@ -130,7 +136,7 @@ class _Records:
             (following,) = struct.unpack_from(">q", self._next)
             if following > batch.base_offset and self._next[_MAGIC_AT] == _MAGIC:
                 return int(following - 1)
-        raise CorruptRecordException(f"a batch at offset {batch.base_offset} is damaged, and does not tell its end")
+        raise DamagedBatch(f"a batch at offset {batch.base_offset} is damaged, and does not tell its end")
 
     def _slice(self) -> memoryview | None:
         """The bytes of the next batch; None where they are not all there, as at the end of a fetch."""

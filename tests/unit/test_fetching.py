@@ -10,13 +10,12 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.codec import snappy_encode
 from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.batches.fetching import flaw_of, read_past_flaws, taken
+from consumer.batches.fetching import DamagedBatch, flaw_of, read_past_flaws, taken
 from consumer.batches.flaw import ALL_PARTS
 from consumer.batches.unfolding import Unfolding, Unreadable
 from tests.fakes.batches import CODECS, RawRecord, batch, compressed, zeros_of
@@ -156,7 +155,7 @@ def test_a_damaged_record_costs_itself(damage: bytes) -> None:
 def test_a_damaged_batch_is_read_twice_before_it_is_given_up() -> None:
     """It may have been damaged on its way; when it comes again as it was, one record stands for all of it."""
     data = batch([SOUND] * 5, base_offset=100, is_damaged=True) + batch([SOUND], base_offset=105)
-    with pytest.raises(CorruptRecordException, match="offset 100"):
+    with pytest.raises(DamagedBatch, match="offset 100"):
         handed_out(data, position=102)
     found = handed_out(data, position=102)
     assert [one.offset for one in found] == [104, 105]
@@ -167,7 +166,7 @@ def test_where_a_damaged_batch_ends_is_told_by_the_next_one() -> None:
     """Its own word is damaged, too; until something follows it is not passed over."""
     data = batch([SOUND] * 5, base_offset=200, last_offset_delta=70_000, is_damaged=True)
     for _ in range(3):
-        with pytest.raises(CorruptRecordException):
+        with pytest.raises(DamagedBatch):
             handed_out(data, position=200)
     found = handed_out(data + batch([SOUND], base_offset=205), position=200)
     assert [one.offset for one in found] == [204, 205]
@@ -282,7 +281,7 @@ async def test_no_more_is_taken_than_there_is_room_for() -> None:
 
 async def test_an_error_costs_nothing_that_was_read_before_it() -> None:
     """It is told by the next call, which has nothing else."""
-    consumer = Consumer(*handed_out(batch([SOUND] * 2)), then=CorruptRecordException("damaged"))
+    consumer = Consumer(*handed_out(batch([SOUND] * 2)), then=DamagedBatch("damaged"))
     assert len((await taken(consumer, timeout_ms=1, most_records=9, most_bytes=10**6))[P0]) == 2
-    with pytest.raises(CorruptRecordException):
+    with pytest.raises(DamagedBatch):
         await taken(consumer, timeout_ms=1, most_records=9, most_bytes=10**6)
