@@ -15,9 +15,9 @@ from tests.integration.wire import Record, Wire
 _TIMEOUT_MS = 60_000
 
 
-async def produce_batches(wire: Wire, batches: Iterable[bytes], *, partition: int = 0) -> None:
-    """Write batches to a partition of the input topic, one request each."""
-    topic = wire.topics["input"]
+async def produce_batches(wire: Wire, batches: Iterable[bytes], *, partition: int = 0, role: str = "input") -> None:
+    """Write batches to a partition of one of the topics, one request each."""
+    topic = wire.topics[role]
     client = AIOKafkaClient(bootstrap_servers=wire.bootstrap_servers, request_timeout_ms=_TIMEOUT_MS)
     await client.bootstrap()
     try:
