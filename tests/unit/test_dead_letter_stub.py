@@ -16,7 +16,7 @@ from tests.fakes.outcomes import Fetched
 
 VALUE = event("d1")
 SHA256 = hashlib.sha256(VALUE).hexdigest()
-KNOWN = {"stub": "headers,value", "value_bytes": "24117248", "value_sha256": SHA256}
+KNOWN: dict[str, Any] = {"stub": "headers,value", "value_bytes": "24117248", "value_sha256": SHA256}
 
 
 def _stub(value: bytes = b"", **changed: Any) -> Stub:
