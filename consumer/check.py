@@ -6,16 +6,26 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from consumer.check_provider import check_providers
+from consumer.check_sizes import sizes_found
 from consumer.checking import HANDSHAKE_SECONDS, PATIENCE_SECONDS, Found, Say, tried
 from consumer.decode import decode
 from consumer.errors import BrokerFault, RecordRejected
+from consumer.kafka.connection import topic_limits
 from consumer.kafka.last_records import last_records
 from consumer.kafka.probe import Unreachable, look_at, why_closed
 from consumer.kafka.rights import missing_rights
 from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
 from consumer.llm.provider_entry import ProviderEntry
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, needs_of, prices_of, shared_limits_of, steps_store_of, topics_of
+from consumer.parts import (
+    broker_of,
+    needs_of,
+    prices_of,
+    shared_limits_of,
+    steps_store_of,
+    subscription_of,
+    topics_of,
+)
 from consumer.settings import Settings, unknown_variables
 from consumer.store.ledger import Ledger
 from consumer.store.opening import place_of_steps
@@ -149,9 +159,24 @@ async def _check_broker(settings: Settings) -> Found:
 
 
 async def _check_topics(settings: Settings, say: Say, *, deep: bool) -> bool:
+    await _check_sizes(settings, say)
     allowed = not deep or await tried("rights on the broker", lambda: _check_rights(settings), say)
     what = f"input {settings.input_topic} (DOCSLUICE_INPUT_TOPIC)"
     return await tried(what, lambda: _check_input(settings), say) and allowed
+
+
+async def _check_sizes(settings: Settings, say: Say) -> None:
+    """Say what the topics' limits mean. Where the broker does not tell them, or they are not there yet, say nothing."""
+    topics = (settings.input_topic, settings.dead_letter_topic)
+    limits = await topic_limits(broker_of(settings), topics, seconds=PATIENCE_SECONDS)
+    found = sizes_found(
+        limits,
+        input_topic=settings.input_topic,
+        dead_letter_topic=settings.dead_letter_topic,
+        kept_bytes=subscription_of(settings).kept_record_bytes,
+    )
+    if found is not None:
+        say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} sizes (max.message.bytes): {found.sentence}")
 
 
 async def _check_rights(settings: Settings) -> Found:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from consumer.batches.flaw import Flaw
 from consumer.contracts import (
     ERROR_HEADER_PREFIX,
     ORIGINAL_TOPIC_HEADER,
@@ -86,6 +87,7 @@ def dead_letter(record: Record, failure: Failure, *, topic: str) -> Outgoing:
     }
     fields = {**_described(failure), **_origin(record, failure), **_kept(earlier), **_counted(earlier)}
     fields["cost_usd"] = plain_decimal(failure.cost_usd + _earlier_cost(earlier))
+    fields |= _left_out(record.flaw)
     own = [(name, value) for name, value in record.headers if not _is_ours(name)]
     added = [(ERROR_HEADER_PREFIX + name, value.encode("utf-8", errors="replace")) for name, value in fields.items()]
     original_topic = (ORIGINAL_TOPIC_HEADER, fields["topic"].encode())
@@ -120,6 +122,16 @@ def _counted(earlier: dict[str, bytes]) -> dict[str, str]:
         return {}
     written = earlier.get("replay_count", b"")
     return {"replay_count": str(int(written) + 1 if _COUNT.fullmatch(written) else 1)}
+
+
+def _left_out(flaw: Flaw | None) -> dict[str, str]:
+    """What could not be read, or was too large to be kept, and so is not in the dead letter either."""
+    if flaw is None or not flaw.left_out:
+        return {}
+    known = {"value_bytes": flaw.value_bytes, "value_sha256": flaw.value_sha256, "key_bytes": flaw.key_bytes}
+    return {"stub": ",".join(sorted(flaw.left_out))} | {
+        name: str(value) for name, value in known.items() if value is not None
+    }
 
 
 def _described(failure: Failure) -> dict[str, str]:

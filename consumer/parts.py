@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 from consumer import open_files
 from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Limits, MinuteLimits
+from consumer.batches.fetching import KEPT_RECORD_BYTES
 from consumer.errors import ConfigurationError, ProviderMisconfigured
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.connection import Broker
@@ -30,6 +31,7 @@ from consumer.store.shared_limits import SharedLimits, account_of
 from consumer.store.steps import StepStore
 
 _SECONDS_A_DAY = 86_400
+_ROOM_BESIDE_VALUE_BYTES = 8 * 1024 * 1024
 
 
 def broker_of(settings: Settings) -> Broker:
@@ -205,6 +207,8 @@ def subscription_of(settings: Settings) -> Subscription:
         ),
         commit_interval_seconds=settings.commit_interval_seconds,
         drain_seconds=settings.drain_seconds,
+        # Room for the key and the headers, too: a record is kept so that its dead letter can be whole.
+        kept_record_bytes=max(KEPT_RECORD_BYTES, settings.max_document_bytes + _ROOM_BESIDE_VALUE_BYTES),
         refuses_unknown_maps=settings.delivery == "exactly_once" and settings.unknown_commit_map == "refuse",
     )
 

@@ -288,6 +288,7 @@ class Service:
             pipeline_version=self._pipeline_version,
             mode=self._mode,
             keeps_rejected_answers=settings.dead_letter_answer,
+            max_document_bytes=settings.max_document_bytes,
         )
         return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=self._metrics, brake=self._brake)
 

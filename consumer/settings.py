@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 
 from consumer.addresses import checked_base_url, checked_servers, is_redis
 from consumer.concurrency_range import Concurrency, checked_concurrency, concurrency_range
+from consumer.decode import MAX_DOCUMENT_BYTES
 from consumer.errors import ConfigurationError
 from consumer.keys import problem_of_key
 from consumer.misfits import Misfit, misfits
@@ -209,6 +210,12 @@ class Settings(BaseSettings):
         ge=1,
         description="bytes of open records as they were read, over all partitions; while one is worked on it takes "
         "about three times that, a text full of emoji up to nine times",
+    )
+    max_document_bytes: int = Field(
+        MAX_DOCUMENT_BYTES,
+        ge=1,
+        le=64 * 1024 * 1024,
+        description="a record whose value has more bytes becomes a dead letter before it is decoded; 64 MiB at most",
     )
     commit_interval_seconds: float = Field(0.5, gt=0, le=60, description="from one commit to the next")
     drain_seconds: float = Field(

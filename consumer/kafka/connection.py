@@ -12,9 +12,10 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
-from consumer.errors import BrokerFault, ConfigurationError
+from consumer.errors import BrokerFault, ConfigurationError, DocsluiceError
 from consumer.kafka.client_log import ClientLog
 from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.patience import patiently
@@ -24,7 +25,9 @@ log = structlog.get_logger(__name__)
 
 MAX_REQUEST_BYTES = 2**31 - 1
 """A producer's own bound, on bytes not compressed yet: the topic's `max.message.bytes` is to decide, not the client."""
-_ROOMY = {"max.message.bytes": str(16 * 1024 * 1024)}
+_LIMIT = "max.message.bytes"
+_ROOMY = {_LIMIT: str(16 * 1024 * 1024)}
+_CONFIG_SECONDS = 5.0
 _STOP_SECONDS = 5.0
 
 
@@ -135,6 +138,28 @@ async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: in
     """
     async with _admin(broker) as admin:
         await patiently(lambda: _create_missing(admin, topics, partitions, roomy), doing="look up the topics")
+
+
+async def most_bytes_of(broker: Broker, topic: str) -> int | None:
+    """How large a batch the topic takes (`max.message.bytes`); None where the broker does not tell, or not now."""
+    limits = await topic_limits(broker, [topic], seconds=_CONFIG_SECONDS)
+    return limits.get(topic)
+
+
+async def topic_limits(broker: Broker, topics: Sequence[str], *, seconds: float) -> dict[str, int]:
+    """The `max.message.bytes` of the topics, as far as the broker tells them, within so many seconds."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, {_LIMIT: None}) for topic in topics]
+    found: dict[str, int] = {}
+    try:
+        async with asyncio.timeout(seconds), _admin(broker) as admin:
+            for response in await admin.describe_configs(asked):
+                for code, _, _, topic, entries in response.resources:
+                    values = {name: value for name, value, *_ in entries} if code == 0 else {}
+                    if (values.get(_LIMIT) or "").isdecimal():
+                        found[topic] = int(values[_LIMIT])
+    except (KafkaError, DocsluiceError, TimeoutError) as error:
+        log.debug("topic.limits_unknown", topics=list(topics), error=type(error).__name__)
+    return found
 
 
 async def committed_points(

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumer.errors import BrokerFault
+from consumer.batches.fetching import read_past_flaws, taken
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.backlog import report
 from consumer.kafka.backpressure import OpenLimits
@@ -54,6 +54,8 @@ _HEARTBEAT_MS = 3_000
 _MAX_POLL_INTERVAL_MS = 600_000
 _METADATA_MAX_AGE_MS = 30_000
 _FETCH_BYTES = 64 * 1024 * 1024
+_TAKEN_BYTES = 8 * 1024 * 1024
+"""Of records at a time, and one more record: a fetch may unfold to any size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,8 @@ class Subscription:
     open_limits: OpenLimits
     commit_interval_seconds: float
     drain_seconds: float
+    kept_record_bytes: int
+    """A record with more bytes than that is read without its value."""
     refuses_unknown_maps: bool = False
     """Whether a commit's map of ended records that a later release has written stops the service."""
 
@@ -233,6 +237,7 @@ class Source:
     def _subscribed_consumer(self) -> Any:
         subscription = self._subscription
         # Bytes come in as they are: a deserializer inside the client would let one bad record stop the reading.
+        read_past_flaws(kept_bytes=subscription.kept_record_bytes)
         consumer = AIOKafkaConsumer(
             **self._broker.client_arguments(),
             group_id=subscription.group_id,
@@ -274,23 +279,14 @@ class Source:
     async def _next_batches(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         most = self._subscription.open_limits.records_per_partition
         try:
-            batches: dict[TopicPartition, list[ConsumerRecord]] = await self._assignment.consumer.getmany(
-                timeout_ms=_POLL_MS, max_records=most
+            return await taken(
+                self._assignment.consumer, timeout_ms=_POLL_MS, most_records=most, most_bytes=_TAKEN_BYTES
             )
         except OffsetOutOfRangeError as error:
             await self._assignment.out_of_range(error.args[0])
             return {}
         except NoOffsetForPartitionError:
             return {}  # it is about to be told from where
-        except UnicodeDecodeError as error:
-            # Of what it had read from other partitions it has moved the position, so there is no going on.
-            places = ", ".join(f"{life.partition.partition}@{life.reads_from}" for life in self._assignment.partitions)
-            raise BrokerFault(
-                f"a record of topic {self._subscription.topic} cannot be read, for the name of one of its headers is"
-                f" not UTF-8. It is at or behind one of the places that were to be read next ({places}); move the group"
-                " past it with kafka-consumer-groups --reset-offsets, and let whoever wrote it mend it"
-            ) from error
-        return batches
 
     def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Start a task for each record; pause the partition when it has enough of them."""

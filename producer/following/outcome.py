@@ -10,7 +10,17 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, Long, Usage, plain_decimal, rfc3339
+from consumer.batches.fetching import flaw_of
+from consumer.contracts import (
+    ERROR_HEADER_PREFIX,
+    DocumentResult,
+    Headers,
+    Long,
+    Usage,
+    plain_decimal,
+    rfc3339,
+    stub_parts,
+)
 from producer.following.originals import document_id_of, event_in, metadata_of
 
 IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finished_at", "pipeline_version")
@@ -34,6 +44,8 @@ class FetchedRecord(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    checksum: Any
+    """The flaw of a record that cannot be read, where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +95,8 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     if errors.get("reason"):
         return _dead_letter(record, errors)
     where = f"{record.topic}[{record.partition}] offset {record.offset}"
+    if (flaw := flaw_of(record)) is not None:
+        return Unreadable(where=where, problem=flaw.problem)
     if record.value is None:
         return Unreadable(where=where, problem="no value, and no dead letter's headers")
     try:
@@ -190,6 +204,9 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
             "group": errors.get("group"),
             "first_failed_at": errors.get("first_failed_at"),
             "replay_count": _number(errors.get("replay_count")),
+            "left_out": stub_parts(record.headers),
+            "value_bytes": _number(errors.get("value_bytes")),
+            "value_sha256": errors.get("value_sha256"),
         },
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from consumer.admission.admission import Admission
 from consumer.admission.limits import Limits
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
+from consumer.batches.flaw import ALL_PARTS, Flaw
 from consumer.brake import Brake
 from consumer.contracts import (
     ERROR_HEADER_PREFIX,
@@ -28,6 +30,7 @@ from consumer.contracts import (
     result_id,
 )
 from consumer.dead_letter_limit import DeadLetterLimit
+from consumer.decode import MAX_DOCUMENT_BYTES
 from consumer.errors import (
     BrokerFault,
     ProviderMisconfigured,
@@ -368,7 +371,22 @@ async def test_a_result_that_is_too_large_becomes_a_dead_letter() -> None:
     assert line.counted("documents_total") == {("dead_letter",): 1}
 
 
-async def test_a_dead_letter_that_is_too_large_stops_the_service() -> None:
+async def test_a_dead_letter_that_is_too_large_is_made_smaller() -> None:
+    """The headers that were copied go first, then the value; the log says what was left out."""
+    line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100, DEAD_LETTERS: 2_000}))
+    big = document("word " * 1_000)
+    with structlog.testing.capture_logs() as logs:
+        await line.process(big)
+    (letter,) = line.outbox.to(DEAD_LETTERS)
+    errors = _errors(letter)
+    assert (errors["stage"], errors["reason"]) == ("publish", "too_large")
+    assert (letter.key, letter.value) == (big.key, b"")
+    assert (errors["stub"], errors["value_bytes"]) == ("headers,value", str(len(big.value or b"")))
+    assert [one["left_out"] for one in logs if one["event"] == "document.dead_letter"] == ["headers, value"]
+    assert line.counted("documents_total") == {("dead_letter",): 1}
+
+
+async def test_a_dead_letter_topic_that_takes_nothing_stops_the_service() -> None:
     """Dropping it would lose a record; the message says which record and which setting of the topic."""
     line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100, DEAD_LETTERS: 100}))
     with pytest.raises(PublishImpossible) as caught:
@@ -378,6 +396,46 @@ async def test_a_dead_letter_that_is_too_large_stops_the_service() -> None:
     assert "max.message.bytes" in str(caught.value)
     assert SECRET_TEXT not in str(caught.value)
     assert line.counted("documents_total") == {}
+
+
+async def test_a_document_that_is_too_large_is_not_decoded() -> None:
+    """Whatever it holds; the message names the setting, and the dead letter is whole."""
+    line = Line()
+    errors = await line.errors(record(b"{" * (MAX_DOCUMENT_BYTES + 1)))
+    assert (errors["stage"], errors["reason"]) == ("decode", "too_large")
+    assert "the value has 4,194,305 bytes; DOCSLUICE_MAX_DOCUMENT_BYTES allows 4,194,304" in errors["exception.message"]
+    assert "stub" not in errors
+    await line.process(document("x" * (MAX_DOCUMENT_BYTES - 100)))
+    assert line.counted("documents_total") == {("dead_letter",): 1, ("result",): 1}
+
+
+@pytest.mark.parametrize(
+    ("flaw", "reason", "stub"),
+    [
+        (Flaw(problem="the name of header 1 is not UTF-8"), "undecodable", None),
+        (Flaw(problem="it is damaged", left_out=ALL_PARTS), "undecodable", "headers,key,value"),
+        (
+            Flaw(
+                problem="the record has 9 bytes",
+                is_too_large=True,
+                left_out=frozenset({"headers", "value"}),
+                value_bytes=2**30,
+                value_sha256="ab",
+            ),
+            "too_large",
+            "headers,value",
+        ),
+    ],
+)
+async def test_a_record_with_a_flaw_is_a_dead_letter(flaw: Flaw, reason: str, stub: str | None) -> None:
+    """At the stage of decoding, even without a value, which is no tombstone then; nobody is asked about it."""
+    for value in (b'{"document_id": "d", "text": "sound"}', None, b""):
+        line = Line()
+        errors = await line.errors(replace(record(value), flaw=flaw))
+        assert (errors["stage"], errors["reason"], errors.get("stub")) == ("decode", reason, stub)
+        assert flaw.problem in errors["exception.message"]
+        assert errors.get("value_bytes") == (str(2**30) if flaw.is_too_large else None)
+        assert line.client.requests == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,12 @@ from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
 from consumer.llm.steps import steps_of
 from tests.fakes.samples import pipeline_file
 
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+MERGED_BOMB = "a0: &a0 {k: v}\n" + "".join(
+    f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+"""Nine of the one before, eleven times: four gigabytes and more."""
+
 GOOD: dict[str, Any] = {
     "name": "sample",
     "mode": "fused",
@@ -193,13 +199,16 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ("name: *nobody", "not YAML: found undefined alias"),
         ("{[a]: 1, {b: c}: 2}", "not YAML: while constructing a mapping"),
         ("name: &a [*a]", "holds what JSON cannot: ValueError: Circular reference"),
+        (BOMB, "unfolds to more than 10,000,000 characters, for its aliases (*name) repeat what repeats others"),
+        (MERGED_BOMB, "unfolds to more than 10,000,000 characters"),
+        ("a: &a " + "x" * 1_000_000 + "\nb: [" + ", ".join(["*a"] * 10) + "]", "unfolds to more than 10,000,000"),
         ("name: .nan", "holds what JSON cannot: ValueError: "),
         ("name: !!binary eA==", "holds what JSON cannot: TypeError: "),
         ("name: !!int x", "holds what JSON cannot: ValueError: "),
         ("name: !!bool x", "holds what JSON cannot: KeyError: "),
         ("name: !!timestamp x", "holds what JSON cannot: AttributeError: "),
         ('name: "\\ud800"', "holds what JSON cannot: UnicodeEncodeError: "),
-        ("[" * 1500, "holds what JSON cannot: RecursionError: "),
+        ("[" * 1500, "nested too deeply to read"),
         (b"name: \xff\xfe\xff", "not valid UTF-8 at byte 6"),
     ],
 )

@@ -110,6 +110,9 @@ def test_a_dead_letter_s_line_says_what_went_wrong() -> None:
         "group": "g",
         "first_failed_at": None,
         "replay_count": 0,
+        "left_out": [],
+        "value_bytes": None,
+        "value_sha256": None,
     }
 
 

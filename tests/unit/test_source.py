@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaConnectionError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumer.errors import BrokerFault
+from consumer.batches.flaw import Flaw
 from consumer.kafka import source as source_module
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import GroupCommitter
@@ -31,7 +32,7 @@ class Desk:
         self.worked_on: list[int] = []
         self.may_end = asyncio.Event()
         self.may_end.set()
-        self.problem: Exception = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        self.problem: Exception = KafkaConnectionError("the broker is away")
         self.metrics = metrics = Metrics()
         self.source = Source(
             broker=Broker(bootstrap_servers="nowhere:1"),
@@ -43,6 +44,7 @@ class Desk:
                 open_limits=OpenLimits(records_per_partition=records_per_partition, records=1_000, bytes=1_000_000),
                 commit_interval_seconds=1.0,
                 drain_seconds=1.0,
+                kept_record_bytes=1_000_000,
             ),
             process=self._process,
             committer=GroupCommitter(metrics=metrics),
@@ -146,12 +148,16 @@ async def test_a_batch_is_opened_as_far_as_there_is_room() -> None:
     assert not life.paused
 
 
-async def test_a_record_that_the_client_cannot_read_is_named() -> None:
-    """A header's name that is not UTF-8 stops the reading, with the place and what to do about it."""
+async def test_a_record_with_a_flaw_is_worked_on_like_any_other() -> None:
+    """It comes with its flaw, and its offset ends when its dead letter is published; a gap before it has ended."""
     desk = Desk()
-    desk.source._assignment.partitions.begin(P0, committed=CommitPoint(7))
-    with pytest.raises(BrokerFault, match=r"topic documents .* not UTF-8.* \(0@7\).*--reset-offsets"):
-        await desk.source._next_batches()
+    life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
+    flawed = replace(_record(9), checksum=Flaw(problem="damaged", first_offset=5), value=b"")
+    desk.source._open(P0, [flawed])
+    await settled()
+    assert desk.worked_on == [9]
+    assert read_record(flawed).flaw == Flaw(problem="damaged", first_offset=5)
+    assert life.to_commit() == CommitPoint(10)
 
 
 async def test_a_loop_that_dies_stops_the_service() -> None:
