@@ -123,8 +123,8 @@ class RateLimited(AttemptFailed):
 class QuotaExhausted(AttemptFailed):
     """The account has nothing left, whatever the status.
 
-    `period_seconds` is None where only a person can mend that, by paying. Else the quota is of an hour or a day, and
-    comes back by itself: it says nothing of the pace that a minute allows.
+    `period_seconds` is None where only a person can mend that, by paying. Else the quota is of an hour, a day, a week
+    or a month, and comes back by itself: it says nothing of the pace that a minute allows.
     """
 
     outcome = "quota_exhausted"
