@@ -233,7 +233,7 @@ class Asker:
             if problem is None:
                 fitting.append((request, estimate))
         if not fitting:
-            raise rejected(DeadLetterReason.TOO_LARGE, f"one call {misfit}", course.request)
+            raise rejected(DeadLetterReason.TOO_LARGE, f"one call {misfit}", course.request, cause=misfit)
         fitting = [choice for choice in fitting if self.likely_fits(choice[0])] or fitting
         well = [choice for choice in fitting if self._admission.would_take(choice[0].model)]
         request, estimate = (well or fitting)[0]
@@ -368,10 +368,15 @@ class Asker:
 
 
 def rejected(
-    reason: DeadLetterReason, message: str, request: ChatRequest, *, answer: str | None = None
+    reason: DeadLetterReason,
+    message: str,
+    request: ChatRequest,
+    *,
+    answer: str | None = None,
+    cause: str | None = None,
 ) -> RecordRejected:
     """The rejection of a document by a question about it, with the answer that led to it."""
-    return RecordRejected(reason, message, step=request.step, model=request.model, answer=answer)
+    return RecordRejected(reason, message, step=request.step, model=request.model, answer=answer, cause=cause)
 
 
 def _pause_seconds(state: tenacity.RetryCallState) -> float:
@@ -399,7 +404,7 @@ def rejection_of(request: ChatRequest, answer: Answer) -> RecordRejected | None:
         reason, why = DeadLetterReason.TRUNCATED, _why_cut(request, answer)
     else:
         return None
-    return rejected(reason, why, request, answer=answer.refusal or answer.text)
+    return rejected(reason, why, request, answer=answer.refusal or answer.text, cause=why)
 
 
 def _why_cut(request: ChatRequest, answer: Answer) -> str:

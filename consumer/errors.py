@@ -47,7 +47,11 @@ class ConfigurationError(DocsluiceError):
 
 
 class RecordRejected(DocsluiceError):
-    """The record's own fault. `answer` is what the model said, where that was the trouble; it is for nobody's log."""
+    """The record's own fault.
+
+    `answer` is what the model said, where that was the trouble; it is for nobody's log. `cause` is fit for the log, as
+    that of `AttemptFailed`; None where the message may quote the document.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class RecordRejected(DocsluiceError):
         step: str | None = None,
         model: ModelRef | None = None,
         answer: str | None = None,
+        cause: str | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -65,6 +70,7 @@ class RecordRejected(DocsluiceError):
         self.step = step
         self.model = model
         self.answer = answer
+        self.cause = cause
 
 
 class InvalidAnswer(DocsluiceError):
@@ -203,3 +209,13 @@ class UnknownCommitMap(ServiceFault):
 
 class PublishImpossible(ServiceFault):
     """A dead letter that its topic will never take; dropping it would lose a record."""
+
+
+def cause_of(error: BaseException) -> str | None:
+    """The cause of an error that is fit for the log: its own, or that of the error that it comes of. None of others."""
+    origin: BaseException | None = error
+    while origin is not None:
+        if isinstance(origin, AttemptFailed | RecordRejected) and origin.cause:
+            return origin.cause
+        origin = origin.__cause__
+    return None

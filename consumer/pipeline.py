@@ -33,7 +33,7 @@ from consumer.contracts import (
 from consumer.dead_letter import Failure, dead_letter
 from consumer.dead_letter_limit import Result
 from consumer.decode import read_record
-from consumer.errors import PublishImpossible, RecordRejected, ServiceFault
+from consumer.errors import PublishImpossible, RecordRejected, ServiceFault, cause_of
 from consumer.ignored_fields import IgnoredFields
 from consumer.kafka.records import Outbox, Outgoing, Record
 from consumer.spending import Spending
@@ -225,13 +225,18 @@ def _this_task() -> asyncio.Task[object]:
 
 def _log_dead_letter(record: Record, failure: Failure) -> None:
     """Say it without the error's message, which may quote the document; the dead letter has it in full."""
+    error = failure.error
     fields = {
         "reason": failure.reason.value,
         "stage": failure.stage.value,
         "step": failure.step or None,
         "source": f"{record.topic}/{record.partition}@{record.offset}",
     }
-    if isinstance(failure.error, RecordRejected):
+    if (cause := cause_of(error)) is not None:
+        fields["cause"] = cause
+    if isinstance(error, RecordRejected):
+        if error.model is not None:
+            fields |= {"model": str(error.model), "provider": error.model.provider}
         log.warning("document.dead_letter", **fields)
     else:
-        log.error("document.dead_letter", **fields, error=type(failure.error).__name__)
+        log.error("document.dead_letter", **fields, error=type(error).__name__)

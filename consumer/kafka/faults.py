@@ -62,10 +62,16 @@ def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
     error = _meant(error)
     if isinstance(error, TOO_LARGE):
-        return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
+        return too_large()
     if is_passing(error):
         return None
     return BrokerFault(f"cannot {doing}: {remedy(error)} ({type(error).__name__}: {error})")
+
+
+def too_large() -> RecordRejected:
+    """The rejection of an outcome that its topic does not take."""
+    why = "larger than the topic takes"
+    return RecordRejected(DeadLetterReason.TOO_LARGE, why, stage=Stage.PUBLISH, cause=why)
 
 
 def _meant(error: errors.KafkaError) -> errors.KafkaError:

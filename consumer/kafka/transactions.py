@@ -33,8 +33,6 @@ from aiokafka.errors import (
     UnknownProducerId,
 )
 
-from consumer.contracts import DeadLetterReason, Stage
-from consumer.errors import RecordRejected
 from consumer.kafka import faults
 from consumer.kafka.commits import Membership
 from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, committed_points, started, stopped
@@ -257,9 +255,7 @@ class ExactlyOnceOutbox:
         line.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
         for finished in attempt.finished:
             if not finished.done.done():
-                finished.done.set_exception(
-                    RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
-                )
+                finished.done.set_exception(faults.too_large())
 
     async def _started(self, partition: TopicPartition) -> Any:
         """A producer that is the partition's only one from now on."""

@@ -170,8 +170,8 @@ class OpenAIChatClient:
         if said:
             raise _Refused(said, response.headers, body=parsed)
         if completion.is_blocked(parsed):
-            reason = DeadLetterReason.CONTENT_FILTERED
-            raise RecordRejected(reason, "the provider's filter blocked it", step=request.step, model=request.model)
+            reason, why = DeadLetterReason.CONTENT_FILTERED, "the provider's filter blocked it"
+            raise RecordRejected(reason, why, step=request.step, model=request.model, cause=why)
         keys = [key for key in self._keys if len(key) >= _SHORTEST_KEY]
         limits = self._limits(response.headers, request, usage=_usage(parsed))
         answer = completion.answer_of(parsed, limits=limits, secrets=keys)
