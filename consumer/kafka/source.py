@@ -71,6 +71,17 @@ class Subscription:
     """Whether a commit's map of ended records that a later release has written stops the service."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What became of the records that were open when a drain began. All but the finished ones are read again."""
+
+    finished: int = 0
+    released: int = 0
+    """Given back without a call under way: not begun, or waiting."""
+    unfinished: tuple[str, ...] = ()
+    """The places of those that were cut off at the deadline."""
+
+
 class Source:
     """The input topic.
 
@@ -166,10 +177,11 @@ class Source:
             self._balance()
             self._say_stuck()
 
-    async def drain(self, *, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> list[str]:
-        """Open no more records, give the open ones so long to end, and let go of the rest; returns which those are.
+    async def drain(self, *, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Drained:
+        """Open no more records, wait up to `seconds` for the open ones, and cancel the rest.
 
-        They stay open, so nothing above them is committed and they are read again. `meanwhile` is called now and then.
+        Records that have not ended stay open, so nothing above them is committed and they are read again. `meanwhile`
+        is called now and then.
         """
         self._assignment.draining = True
         self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
@@ -186,7 +198,12 @@ class Source:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        return sorted(task.get_name() for task in tasks if task.cancelled())
+        finished = {task for task in tasks if not task.cancelled() and task.result()}
+        return Drained(
+            finished=len(finished),
+            released=len(tasks - finished - left),
+            unfinished=tuple(sorted(task.get_name() for task in left - finished)),
+        )
 
     async def close(self) -> None:
         """Let go of all work, commit what has ended, and leave the group."""
