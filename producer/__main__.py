@@ -16,7 +16,7 @@ from producer.exits import Exit
 from producer.faults import ProducerFault, Stopped, WrongUsage
 from producer.following.follow import Following, follow
 from producer.following.reader import Start
-from producer.printable import printable
+from producer.printable import harmless, printable
 from producer.sending.results import IfChanged
 from producer.sending.send import Destination, Sending, dry_run, send
 from producer.sending.version import metrics_urls
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         broker = broker_from(environment, bootstrap_servers=arguments.bootstrap_servers)
         return _COMMANDS[arguments.command](arguments, environment, broker)
     except ProducerFault as fault:
-        print(f"{PROGRAM}: {fault}", file=sys.stderr)
+        print(f"{PROGRAM}: {harmless(str(fault))}", file=sys.stderr)
         if isinstance(fault, Stopped):
             return fault.exit_code
         return Exit.WRONG_USAGE if isinstance(fault, WrongUsage) else Exit.FAULT

@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
 from producer.faults import NotWritten, WrongUsage
 from producer.following.outcome import Outcome
+from producer.printable import harmless_json
 
 _BEFORE_OUTPUTS = ("kind", "document_id")
 _AFTER_OUTPUTS = (
@@ -70,7 +71,12 @@ def open_table(path: Path) -> Table:
 
 def json_line(outcome: Outcome) -> str:
     """An outcome's fields as one line of JSON."""
-    return json.dumps(outcome.fields, ensure_ascii=False, separators=(",", ":"))
+    return json_text(outcome.fields)
+
+
+def json_text(fields: Mapping[str, Any]) -> str:
+    """One line of JSON that a terminal may show: controls and what turns the direction of text are escapes in it."""
+    return harmless_json(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
 
 
 class JsonLines:
