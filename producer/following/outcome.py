@@ -15,6 +15,19 @@ from producer.following.originals import document_id_of, event_in, metadata_of
 
 IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finished_at", "pipeline_version")
 """Fields that results and dead letters have, under the same name and of the same type."""
+OF_DEAD_LETTERS: Mapping[str, str] = {
+    "reason": "reason",
+    "stage": "stage",
+    "step": "step",
+    "message": "exception.message",
+    "exception": "exception.class.name",
+    "model": "model",
+    "provider": "provider",
+    "group": "group",
+    "first_failed_at": "first_failed_at",
+    "replay_count": "replay_count",
+}
+"""Fields that only dead letters have, and the headers that they are read from."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_TIMESTAMP_MS = 253_402_300_799_999
 """The end of the year 9999; a producer may write any number."""
@@ -181,14 +194,7 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
             "cost_usd": plain_decimal(cost_usd),
             "finished_at": rfc3339(finished_at),
             "pipeline_version": errors.get("pipeline_version"),
-            "reason": errors["reason"],
-            "stage": errors.get("stage"),
-            "step": errors.get("step"),
-            "message": errors.get("exception.message"),
-            "exception": errors.get("exception.class.name"),
-            "model": errors.get("model"),
-            "group": errors.get("group"),
-            "first_failed_at": errors.get("first_failed_at"),
+            **{name: errors.get(header) for name, header in OF_DEAD_LETTERS.items()},
             "replay_count": _number(errors.get("replay_count")),
         },
     )

@@ -2,17 +2,19 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
+from consumer.contracts import DocumentResult, SourcePosition, Usage
 from producer.faults import NotWritten, WrongUsage
-from producer.following.outcome import Outcome
+from producer.following.outcome import OF_DEAD_LETTERS, Outcome
 from producer.printable import harmless_json
 
 _BEFORE_OUTPUTS = ("kind", "document_id")
-_AFTER_OUTPUTS = (
+_OF_THE_FIRST_RELEASE = (
     "reason",
     "stage",
     "step",
@@ -35,7 +37,27 @@ _AFTER_OUTPUTS = (
     "excerpt",
     "metadata",
 )
+"""These keep their places; columns that come later are behind them."""
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""As OWASP lists them. Quote marks before it count, so that a text with one of its own can be told from ours."""
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _LARGEST_CELL = 2**31 - 1
+
+
+def _columns_of_results() -> Iterator[str]:
+    for name in DocumentResult.model_fields:
+        match name:
+            case "document_id" | "outputs" | "schema_version":
+                continue
+            case "usage":
+                yield from Usage.model_fields
+            case "source":
+                yield from (f"source_{part}" for part in SourcePosition.model_fields)
+            case _:
+                yield name
+
+
+_AFTER_OUTPUTS = tuple(dict.fromkeys((*_OF_THE_FIRST_RELEASE, *_columns_of_results(), *OF_DEAD_LETTERS)))
 
 
 class Table(Protocol):
@@ -152,6 +174,16 @@ def cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def csv_cell(value: Any) -> str:
+    """The same for a spreadsheet: a text that it would run as a formula has a quote mark before it.
+
+    Numbers stay as they are. docs/producer.md tells how the text is read back.
+    """
+    text = cell(value)
+    is_run = isinstance(value, str | list) and _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_run else text
+
+
 def _opened(path: Path, mode: Literal["r", "w", "a"]) -> IO[str]:
     # A dead letter may hold half of a surrogate pair, which no UTF-8 can: it is written as the escape that JSON has.
     return path.open(mode, encoding="utf-8", errors="backslashreplace", newline="")
@@ -160,16 +192,16 @@ def _opened(path: Path, mode: Literal["r", "w", "a"]) -> IO[str]:
 def _row(outcome: Outcome) -> dict[str, str]:
     fields = {
         **outcome.fields,
-        **outcome.fields.get("usage", {}),
+        **({} if outcome.is_dead_letter else {name: getattr(outcome.usage, name) for name in Usage.model_fields}),
         **{f"source_{name}": value for name, value in outcome.fields["source"].items()},
         "long": [f"{task}: {how}" for task, how in outcome.long.items()],
     }
-    row = {name: cell(fields.get(name)) for name in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS)}
-    return row | {_column(name): cell(value) for name, value in outcome.outputs.items()}
+    row = {name: csv_cell(fields.get(name)) for name in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS)}
+    return row | {_column(name): csv_cell(value) for name, value in outcome.outputs.items()}
 
 
 def _column(output: str) -> str:
-    return f"outputs.{output}" if output in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS) else output
+    return f"outputs.{output}" if output in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS) else csv_cell(output)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.contracts import SourcePosition
+from consumer.contracts import SourcePosition, Usage
 from producer.following.display import outcome_text, totals_text, unreadable_text
 from producer.following.originals import LARGEST_VALUE_BYTES
 from producer.following.outcome import Outcome, Unreadable, outcome_of
@@ -203,6 +203,15 @@ def test_a_result_says_what_was_done_about_a_long_document(long: dict[str, str],
     assert outcome_text(result_outcome(long=long)).plain.splitlines()[0] == (
         f"d1  100 (10 cached) → 20 tokens  $0.0003{said}"
     )
+
+
+def test_a_result_and_the_totals_say_what_went_into_thinking() -> None:
+    """A part of the output that nobody sees, and that is paid for."""
+    thoughtful = result_outcome(usage=Usage(input_tokens=100, output_tokens=1_020, reasoning_tokens=1_000))
+    assert "  100 → 1,020 (1,000 reasoning) tokens  " in outcome_text(thoughtful).plain.splitlines()[0]
+    tally = Tally()
+    tally.add(thoughtful)
+    assert "tokens: 100 in (0 cached), 1,020 out (1,000 reasoning) ·" in totals_text(tally)
 
 
 def test_a_result_says_what_was_saved() -> None:
