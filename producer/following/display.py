@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from consumer.contracts import Long, Usage
+from producer.following.money import left_out
 from producer.following.outcome import Outcome, Unreadable
 from producer.following.tables import cell
 from producer.following.tally import Tally
@@ -45,7 +46,7 @@ def totals_text(tally: Tally) -> str:
     output = f"{usage.output_tokens:,} out{_thought(usage)}"
     spent = [
         f"tokens: {usage.input_tokens:,} in ({usage.cached_tokens:,} cached), {output}",
-        f"cost: {usd(tally.cost_usd)}",
+        f"cost: {usd(tally.cost_usd)}{left_out(tally.costs_left_out)}",
     ]
     spent += [f"saved: {usd(tally.saved_usd)}"] if tally.saved_usd else []
     rate = tally.documents_per_hour
