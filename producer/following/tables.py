@@ -1,11 +1,15 @@
 """Outcomes to a file, each on the disk before the next is awaited."""
 
 import csv
+import errno
 import json
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkstemp
 from typing import IO, Any, Literal, Protocol
 
 from consumer.contracts import DocumentResult, SourcePosition, Usage
@@ -41,6 +45,7 @@ _OF_THE_FIRST_RELEASE = (
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """As OWASP lists them. Quote marks before it count, so that a text with one of its own can be told from ours."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_NAME_CHARACTERS = 50
 _LARGEST_CELL = 2**31 - 1
 
 
@@ -127,7 +132,9 @@ class CsvTable:
     """
 
     def __init__(self, *, path: Path) -> None:
-        self._path = path
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no regular file")
+        self._path = Path(os.path.realpath(path))  # a link that was named stays one
         self._outputs: list[str] = []
         self._file = _opened(path, "w")
         self._write_header(self._file)
@@ -148,12 +155,10 @@ class CsvTable:
     def _widen(self, fresh: Sequence[str]) -> None:
         self._file.close()
         self._outputs.extend(fresh)
-        wider = self._path.with_name(self._path.name + ".part")
         csv.field_size_limit(_LARGEST_CELL)
-        with _opened(self._path, "r") as old, _opened(wider, "w") as new:
+        with _opened(self._path, "r") as old, _instead_of(self._path) as new:
             self._write_header(new)
             self._writer(new).writerows(csv.DictReader(old))
-        wider.replace(self._path)
         self._file = _opened(self._path, "a")
 
     def _write_header(self, file: IO[str]) -> None:
@@ -184,9 +189,23 @@ def csv_cell(value: Any) -> str:
     return f"'{text}" if is_run else text
 
 
-def _opened(path: Path, mode: Literal["r", "w", "a"]) -> IO[str]:
+def _opened(path: Path | int, mode: Literal["r", "w", "a"]) -> IO[str]:
     # A dead letter may hold half of a surrogate pair, which no UTF-8 can: it is written as the escape that JSON has.
-    return path.open(mode, encoding="utf-8", errors="backslashreplace", newline="")
+    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")  # noqa: PTH123 - it may be a descriptor
+
+
+@contextmanager
+def _instead_of(path: Path) -> Iterator[IO[str]]:
+    """A new file beside another, which it replaces at the end. Its name cannot be guessed, so it is nobody's link."""
+    descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name[:_NAME_CHARACTERS]}.", suffix=".part")
+    try:
+        with _opened(descriptor, "w") as new:
+            os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
+            yield new
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _row(outcome: Outcome) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import os
 import re
 from contextlib import closing
 from decimal import Decimal
@@ -16,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumer.contracts import DocumentResult, Usage
-from producer.faults import WrongUsage
+from producer.faults import NotWritten, WrongUsage
 from producer.following.outcome import IN_BOTH, OF_DEAD_LETTERS, Outcome
 from producer.following.tables import csv_cell, json_line, open_table
 from tests.fakes.outcomes import dead_letter, result, result_outcome
@@ -164,6 +165,45 @@ def test_columns_of_before_keep_their_places(tmp_path: Path) -> None:
         "cost_usd",
     ]
     assert header[23] == "metadata"
+
+
+def test_a_csv_that_grows_writes_through_no_link(tmp_path: Path) -> None:
+    """In a folder that others may write to, a name that can be guessed may be a link to a file of ours."""
+    (tmp_path / "precious").write_text("mine", encoding="utf-8")
+    for name in ("out.csv.part", ".out.csv.part", "out.part"):
+        (tmp_path / name).symlink_to("precious")
+    rows = _rows(tmp_path / "out.csv", result_outcome(1), result_outcome(2, outputs={"new": "x"}))
+    assert [row["new"] for row in rows] == ["", "x"]
+    assert (tmp_path / "precious").read_text(encoding="utf-8") == "mine"
+    assert len(list(tmp_path.iterdir())) == 5, "nothing is left over"
+
+
+def test_a_csv_that_grows_stays_what_it_was(tmp_path: Path) -> None:
+    """Its permissions stay, and so does a link that was named."""
+    (tmp_path / "real.csv").touch(mode=0o640)
+    (tmp_path / "out.csv").symlink_to("real.csv")
+    _rows(tmp_path / "out.csv", result_outcome(1))
+    assert (tmp_path / "out.csv").is_symlink()
+    assert (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o640
+    assert "document_id" in (tmp_path / "real.csv").read_text(encoding="utf-8")
+
+
+def test_a_csv_that_cannot_grow_leaves_nothing_behind(tmp_path: Path) -> None:
+    """As where somebody has taken the file away."""
+    path = tmp_path / "out.csv"
+    with closing(open_table(path)) as table:
+        table.write(result_outcome(1))
+        path.unlink()
+        with pytest.raises(NotWritten, match="No such file"):
+            table.write(result_outcome(2, outputs={"new": "x"}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_csv_is_no_pipe(tmp_path: Path) -> None:
+    """It is written anew when a column comes; a pipe would be waited for without an end."""
+    os.mkfifo(tmp_path / "out.csv")
+    with pytest.raises(WrongUsage, match="no regular file"):
+        open_table(tmp_path / "out.csv")
 
 
 def test_json_lines_are_replaced_and_flushed(tmp_path: Path) -> None:
