@@ -235,7 +235,7 @@ class Service:
         budget = Budget(usd_per_hour=settings.budget_usd_per_hour, usd_per_day=settings.budget_usd_per_day)
         if budget.is_set:
             member = f"{settings.group_id}/{settings.group_instance_id or ''}"
-            ledger = await asyncio.to_thread(Ledger, folder=settings.state_dir.expanduser(), member=member)
+            ledger = await asyncio.to_thread(Ledger, folder=settings.state_dir, member=member)
             keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
             cleanup.push_async_callback(keeper.close)
             await keeper.start()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from consumer.paths import why_nowhere
 from producer.arguments import DEFAULT_PARTITIONS, PROGRAM, parsed, wrong
 from producer.connection import Broker, broker_from, settings
 from producer.dead_letters.command import dead_letters
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         arguments = parsed(argv)
-        environment = settings(Path.cwd())
+        environment = settings(_here())
         for problem in unknown_variables(environment):
             print(f"{PROGRAM}: {printable(problem)}", file=sys.stderr)
         broker = broker_from(environment, bootstrap_servers=arguments.bootstrap_servers)
@@ -49,6 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAULT
+
+
+def _here() -> Path:
+    if (problem := why_nowhere()) is not None:
+        raise WrongUsage(problem)
+    return Path.cwd()
 
 
 def _send(arguments: argparse.Namespace, environment: Mapping[str, str], broker: Broker) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,12 +20,14 @@ from consumer.kafka.client_log import ClientLog
 from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.patience import patiently
 from consumer.kafka.refusals import REFUSED_SECONDS, REQUEST_TIMEOUT_MS, Refusals
+from consumer.paths import why_unreadable
 
 log = structlog.get_logger(__name__)
 
 MAX_REQUEST_BYTES = 2**31 - 1
 """A producer's own bound, on bytes not compressed yet: the topic's `max.message.bytes` is to decide, not the client."""
 _ROOMY = {"max.message.bytes": str(16 * 1024 * 1024)}
+_SSL = "DOCSLUICE_KAFKA_SSL_"
 _STOP_SECONDS = 5.0
 
 
@@ -63,14 +66,23 @@ class Broker:
         return arguments
 
     def _ssl_context(self) -> ssl.SSLContext:
+        files = {"CAFILE": self.ssl_cafile, "CERTFILE": self.ssl_certfile, "KEYFILE": self.ssl_keyfile}
+        for name, path in files.items():
+            if path and (why := why_unreadable(Path(path))) is not None:
+                raise ConfigurationError([f"{_SSL}{name}: cannot read {path}: {why}"])
+        if self.ssl_keyfile and not self.ssl_certfile:
+            raise ConfigurationError([f"{_SSL}KEYFILE: not used without {_SSL}CERTFILE; set that too"])
+        name = "CAFILE"
         try:
             context = ssl.create_default_context(cafile=self.ssl_cafile)
             if self.ssl_certfile:
-                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                [f"DOCSLUICE_KAFKA_SSL_CAFILE, _SSL_CERTFILE or _SSL_KEYFILE cannot be used: {error}"]
-            ) from error
+                name = "CERTFILE"
+                ssl.create_default_context(cafile=self.ssl_certfile)  # or nobody could tell which of the two it is
+                name = "KEYFILE" if self.ssl_keyfile else name
+                # Without a password of ours OpenSSL would ask for one at the terminal.
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password=lambda: "")
+        except (OSError, ValueError) as error:
+            raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {error}"]) from error
         return context
 
 

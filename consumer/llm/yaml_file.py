@@ -39,14 +39,14 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
     except OSError as error:
         raise ConfigurationError([f"{variable}: cannot read {name}: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError([f"{name}: not valid UTF-8 at byte {error.start}"]) from error
+        raise ConfigurationError([f"{variable}: {name}: not valid UTF-8 at byte {error.start}"]) from error
     try:
         written = json.dumps(_parsed(text, name), ensure_ascii=False, allow_nan=False)
         written.encode()
     except yaml.YAMLError as error:
-        raise ConfigurationError([f"{name}: not YAML: {_line(error)}"]) from error
+        raise ConfigurationError([f"{variable}: {name}: not YAML: {_line(error)}"]) from error
     except Exception as error:  # PyYAML raises many kinds for a value that does not fit its tag
-        raise ConfigurationError([f"{name}: holds what JSON cannot: {_line(error)}"]) from error
+        raise ConfigurationError([f"{variable}: {name}: holds what JSON cannot: {_line(error)}"]) from error
     return json.loads(written)
 
 

@@ -213,9 +213,13 @@ def test_an_entry_without_a_secret_is_taken(entry: dict[str, Any]) -> None:
         ({"api_key_command": "print-key --now"}, CommandKey),
     ],
 )
-def test_where_the_key_comes_from(entry: dict[str, str], kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_key_comes_from(
+    entry: dict[str, str], kind: type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """From a variable, a file or a command; none for a server that wants none."""
     monkeypatch.setenv("OWN_KEY", "sk-own")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key.txt").write_text("sk-own")
     provider = _providers(_file(providers={"own": {"base_url": OWN_URL, **entry}}))["own"]
     assert isinstance(provider.credentials, kind)
     assert provider.base_url == OWN_URL
