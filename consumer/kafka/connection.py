@@ -103,11 +103,14 @@ async def started(
                 await client.start()
         except BaseException as error:
             # Its end may wait for the very answer that its start has waited for.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
-            if isinstance(client, AIOKafkaProducer):  # its stop may not have come so far
-                await client.client.close()
+            if isinstance(client, AIOKafkaAdminClient):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_STOP_SECONDS):
+                        await client.close()
+            elif isinstance(client, AIOKafkaProducer):
+                await stopped(client)
+            else:
+                await left(client, seconds=_STOP_SECONDS)
             if isinstance(error, KafkaConnectionError) and heard.servers:
                 raise KafkaConnectionError(await refusals.causes(heard)) from None
             raise
@@ -124,6 +127,19 @@ async def stopped(producer: Any) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             await producer.client.close()
+
+
+async def left(consumer: Any, *, seconds: float) -> bool:
+    """Stop a consumer, and return whether it could say goodbye. Its connections are closed in any case."""
+    try:
+        async with asyncio.timeout(seconds):
+            await consumer.stop()
+    except TimeoutError:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await consumer._client.close()  # noqa: SLF001 - what its stop does last, and did not come to
+        return False
+    return True
 
 
 async def first_contact(broker: Broker) -> None:

@@ -25,7 +25,7 @@ from consumer.kafka.assignment import Assignment
 from consumer.kafka.backlog import report
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import Committer
-from consumer.kafka.connection import Broker, started
+from consumer.kafka.connection import Broker, left, started
 from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.patience import patiently
@@ -218,10 +218,7 @@ class Source:
         await self._end(self._commit_task, after_seconds=0.0)
         await self._assignment.commit_at_last()
         await self._end(self._poll_task, after_seconds=_POLL_GRACE_SECONDS)
-        try:
-            async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._assignment.consumer.stop()
-        except TimeoutError:
+        if not await left(self._assignment.consumer, seconds=_LEAVE_SECONDS):
             log.warning("group.left_without_a_word", reason="the broker did not answer")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import ssl
 import subprocess
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import TopicAuthorizationFailedError
 
-from consumer.errors import ConfigurationError
+from consumer.errors import BrokerFault, ConfigurationError
+from consumer.kafka import connection
 from consumer.kafka.connection import Broker
 
 PASSWORD = "hunter2"
@@ -112,3 +116,46 @@ def test_a_key_with_a_passphrase_asks_nobody(tmp_path: Path, certificates: dict[
 def test_the_password_is_not_shown() -> None:
     """Not in the broker's own text."""
     assert PASSWORD not in repr(Broker(bootstrap_servers="a:1", **SASL))
+
+
+class Stuck:
+    """An aiokafka consumer whose end waits for an answer of a broker that restarts."""
+
+    def __init__(self, start: Exception | None = None) -> None:
+        self._start = start
+        self._client = self
+        self.is_closed = False
+
+    async def start(self) -> None:
+        if self._start is not None:
+            raise self._start
+
+    async def stop(self) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_a_consumer_that_cannot_leave_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stop closes them last, and never comes so far."""
+    monkeypatch.setattr(connection, "_STOP_SECONDS", 0.01)
+    consumer = Stuck()
+    assert not await connection.left(consumer, seconds=0.01)
+    assert consumer.is_closed
+
+
+async def test_a_client_that_fails_to_start_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try makes a new one, and the old one's end may wait for the very answer that its start has waited for."""
+    monkeypatch.setattr(connection, "_STOP_SECONDS", 0.01)
+    consumer = Stuck(TopicAuthorizationFailedError("no"))
+    with pytest.raises(BrokerFault):
+        await connection.started(lambda: consumer, broker=Broker(bootstrap_servers="a:1"), doing="try")
+    assert consumer.is_closed
+
+
+async def test_where_a_consumer_has_its_connections() -> None:
+    """They are not a part of aiokafka's interface."""
+    consumer = AIOKafkaConsumer(bootstrap_servers="a:1")
+    assert callable(consumer._client.close)
+    await consumer.stop()
