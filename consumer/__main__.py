@@ -15,6 +15,7 @@ import structlog
 
 from consumer.check import check
 from consumer.errors import ConfigurationError, ServiceFault
+from consumer.printable import harmless
 from consumer.service import Service, installed_version
 from consumer.settings import Settings, load_settings, unknown_variables, variable_of
 from consumer.telemetry.logs import configure_logs
@@ -54,7 +55,7 @@ def _main(arguments: list[str] | None) -> int:
         return asyncio.run(_check(settings, **extent) if command == "check" else _run(settings))
     except ConfigurationError as error:
         for problem in error.problems:
-            print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201 - the person who started us reads it
+            print(f"{PROGRAM}: {harmless(problem)}", file=sys.stderr)  # noqa: T201 - the person who started us reads it
         return BAD_SETTINGS
 
 
@@ -81,7 +82,7 @@ async def _check(settings: Settings, *, live: bool, deep: bool) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - each line is seen as soon as it is known
+    print(harmless(line), flush=True)  # noqa: T201 - each line is seen as soon as it is known
 
 
 @contextlib.contextmanager

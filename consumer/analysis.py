@@ -103,12 +103,12 @@ class Analyzer:
                 sum((self._expected_usd(step, text) for step, text in unpaid), Decimal(0)), instead_of=in_vain
             )
         except TooDear as too_dear:
-            raise RecordRejected(
-                DeadLetterReason.TOO_LARGE,
+            why = (
                 f"its calls would cost {too_dear}, and a document may cost {purse.most_usd}"
-                " (DOCSLUICE_MAX_COST_USD_PER_DOCUMENT)",
-                step=questions[0][0].name if instead_of else None,
-            ) from too_dear
+                " (DOCSLUICE_MAX_COST_USD_PER_DOCUMENT)"
+            )
+            step = questions[0][0].name if instead_of else None
+            raise RecordRejected(DeadLetterReason.TOO_LARGE, why, step=step, cause=why) from too_dear
 
     def _expected_usd(self, step: Step, text: str) -> Decimal:
         return self._asker.expected_cost_usd(step.request(self._at_most(step, text)))
@@ -245,7 +245,7 @@ def _head(text: str, most_bytes: int) -> str:
 
 
 def _too_large(step: Step, message: str) -> RecordRejected:
-    return rejected(DeadLetterReason.TOO_LARGE, message, step.request(""))
+    return rejected(DeadLetterReason.TOO_LARGE, message, step.request(""), cause=message)
 
 
 async def _side_by_side(work: dict[str, Callable[[], Awaitable[PaidStep]]]) -> list[PaidStep]:

@@ -105,7 +105,7 @@ def _check_state(settings: Settings, say: Say) -> None:
     """
     if settings.budget_usd_per_hour is None and settings.budget_usd_per_day is None:
         return
-    Ledger(folder=settings.state_dir.expanduser(), member="check").close()
+    Ledger(folder=settings.state_dir, member="check").close()
     say(f"ok       state {settings.state_dir} (DOCSLUICE_STATE_DIR)")
 
 

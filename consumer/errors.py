@@ -47,9 +47,11 @@ class ConfigurationError(DocsluiceError):
 
 
 class RecordRejected(DocsluiceError):
-    """The record's own fault. `answer` is what the model said, where that was the trouble; it is for nobody's log.
+    """The record's own fault.
 
-    `usage` and `stated_cost_usd` are what the provider says of the call that was rejected.
+    `answer` is what the model said, where that was the trouble; it is for nobody's log. `cause` is fit for the log, as
+    that of `AttemptFailed`; None where the message may quote the document. `usage` and `stated_cost_usd` are what the
+    provider says of the call that was rejected.
     """
 
     usage: Usage | None = None
@@ -64,6 +66,7 @@ class RecordRejected(DocsluiceError):
         step: str | None = None,
         model: ModelRef | None = None,
         answer: str | None = None,
+        cause: str | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -71,6 +74,7 @@ class RecordRejected(DocsluiceError):
         self.step = step
         self.model = model
         self.answer = answer
+        self.cause = cause
 
 
 class InvalidAnswer(DocsluiceError):
@@ -132,8 +136,8 @@ class RateLimited(AttemptFailed):
 class QuotaExhausted(AttemptFailed):
     """The account has nothing left, whatever the status.
 
-    `period_seconds` is None where only a person can mend that, by paying. Else the quota is of an hour or a day, and
-    comes back by itself: it says nothing of the pace that a minute allows.
+    `period_seconds` is None where only a person can mend that, by paying. Else the quota is of an hour, a day, a week
+    or a month, and comes back by itself: it says nothing of the pace that a minute allows.
     """
 
     outcome = "quota_exhausted"
@@ -214,3 +218,13 @@ class UnknownCommitMap(ServiceFault):
 
 class PublishImpossible(ServiceFault):
     """A dead letter that its topic will never take; dropping it would lose a record."""
+
+
+def cause_of(error: BaseException) -> str | None:
+    """The cause of an error that is fit for the log: its own, or that of the error that it comes of. None of others."""
+    origin: BaseException | None = error
+    while origin is not None:
+        if isinstance(origin, AttemptFailed | RecordRejected) and origin.cause:
+            return origin.cause
+        origin = origin.__cause__
+    return None

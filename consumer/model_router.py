@@ -44,7 +44,8 @@ class ModelRouter:
         problems = {model: self._misfit(request.to(model)) for model in models}
         fitting = [model for model, problem in problems.items() if problem is None]
         if not fitting:
-            raise rejected(DeadLetterReason.TOO_LARGE, f"one call {next(iter(problems.values()))}", request)
+            misfit = next(iter(problems.values()))
+            raise rejected(DeadLetterReason.TOO_LARGE, f"one call {misfit}", request, cause=misfit)
         fitting = [model for model in fitting if self.likely_fits(request.to(model))] or fitting
         well = [model for model in fitting if self._admission.would_take(model)]
         chosen = (well or fitting)[0]

@@ -1,5 +1,7 @@
 """How many files this process may have open: each call is one, and so is each connection to a broker.
 
+Idle connections to providers are none beside: all providers together have as many connections as there may be calls.
+
 The soft limit is raised to what is needed, as far as the hard one lets us. Where that is too little, fewer calls go out
 at once: a call that finds no file left would fail, and look like a provider that is away.
 """

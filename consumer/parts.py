@@ -25,6 +25,7 @@ from consumer.llm.provider import Provider
 from consumer.llm.provider_entry import KEY_FIELDS, ProviderEntry
 from consumer.llm.steps import Step
 from consumer.model_ref import DEFAULT_PROVIDER, problem_of_label
+from consumer.paths import at_home, why_unreadable
 from consumer.settings import ENV_FILE, NO_KEY, Settings, variable_of
 from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
@@ -108,7 +109,7 @@ def _default_provider(settings: Settings) -> Provider:
     if settings.openai_api_key:
         credentials = StaticKey(settings.openai_api_key.get_secret_value())
     elif settings.openai_api_key_file is not None:
-        credentials = FileKey(settings.openai_api_key_file, setting=variable_of("openai_api_key_file"))
+        credentials = _file_key(settings.openai_api_key_file, setting=variable_of("openai_api_key_file"))
     elif settings.openai_api_key_command is not None:
         credentials = CommandKey(settings.openai_api_key_command, setting=variable_of("openai_api_key_command"))
     elif settings.openai_base_url is None:
@@ -123,7 +124,7 @@ def _default_provider(settings: Settings) -> Provider:
 
 def _credentials(entry: ProviderEntry, *, where: str) -> Credentials:
     if entry.api_key_file is not None:
-        return FileKey(Path(entry.api_key_file).expanduser(), setting=f"{where}.api_key_file")
+        return _file_key(Path(entry.api_key_file), setting=f"{where}.api_key_file")
     if entry.api_key_command is not None:
         return CommandKey(entry.api_key_command, setting=f"{where}.api_key_command")
     if entry.api_key_env is None:
@@ -132,6 +133,18 @@ def _credentials(entry: ProviderEntry, *, where: str) -> Credentials:
     if not key:
         raise ValueError(f"{where}.api_key_env: the variable {entry.api_key_env} is not set")
     return StaticKey(key, setting=f"{where}.api_key_env {entry.api_key_env}")
+
+
+def _file_key(path: Path, *, setting: str) -> FileKey:
+    """The key in a file. One that is not there ends the start, and not the first document."""
+    try:
+        path = at_home(path)
+    except ValueError as problem:
+        raise ValueError(f"{setting}: {problem}") from None
+    key = FileKey(path, setting=setting)
+    if (why := why_unreadable(path)) is not None:
+        raise ValueError(f"the API key cannot be read ({key.source}): {why}")
+    return key
 
 
 def prices_of(settings: Settings, file: PipelineFile) -> Prices:
@@ -170,7 +183,7 @@ def steps_store_of(settings: Settings) -> StepStore:
     """Where answers are kept that were paid for."""
     return open_steps(
         settings.store_url.get_secret_value() if settings.store_url else None,
-        state_dir=settings.state_dir.expanduser(),
+        state_dir=settings.state_dir,
         max_bytes=settings.store_max_bytes,
         max_age_seconds=settings.store_max_age_days * _SECONDS_A_DAY,
     )

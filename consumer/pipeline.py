@@ -35,7 +35,7 @@ from consumer.dead_letter import Failure, dead_letter
 from consumer.dead_letter_ladder import rungs
 from consumer.dead_letter_limit import Result
 from consumer.decode import MAX_DOCUMENT_BYTES, read_record, whole_value
-from consumer.errors import PublishImpossible, RecordRejected, ServiceFault
+from consumer.errors import PublishImpossible, RecordRejected, ServiceFault, cause_of
 from consumer.ignored_fields import IgnoredFields
 from consumer.kafka.records import Outbox, Outgoing, Record
 from consumer.spending import Spending
@@ -243,6 +243,7 @@ def _this_task() -> asyncio.Task[object]:
 
 def _log_dead_letter(record: Record, failure: Failure, *, left_out: Sequence[str]) -> None:
     """Say it without the error's message, which may quote the document; the dead letter has it in full."""
+    error = failure.error
     fields = {
         "reason": failure.reason.value,
         "stage": failure.stage.value,
@@ -251,7 +252,11 @@ def _log_dead_letter(record: Record, failure: Failure, *, left_out: Sequence[str
     }
     if left_out:
         fields["left_out"] = ", ".join(left_out)
-    if isinstance(failure.error, RecordRejected):
+    if (cause := cause_of(error)) is not None:
+        fields["cause"] = cause
+    if isinstance(error, RecordRejected):
+        if error.model is not None:
+            fields |= {"model": str(error.model), "provider": error.model.provider}
         log.warning("document.dead_letter", **fields)
     else:
-        log.error("document.dead_letter", **fields, error=type(failure.error).__name__)
+        log.error("document.dead_letter", **fields, error=type(error).__name__)

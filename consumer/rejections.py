@@ -8,10 +8,15 @@ from consumer.llm.chat import Answer, ChatRequest
 
 
 def rejected(
-    reason: DeadLetterReason, message: str, request: ChatRequest, *, answer: str | None = None
+    reason: DeadLetterReason,
+    message: str,
+    request: ChatRequest,
+    *,
+    answer: str | None = None,
+    cause: str | None = None,
 ) -> RecordRejected:
-    """The rejection of a document by a call about it, with the answer that led to it."""
-    return RecordRejected(reason, message, step=request.step, model=request.model, answer=answer)
+    """The rejection of a document by a call about it, with the answer that led to it. `cause` is fit for the log."""
+    return RecordRejected(reason, message, step=request.step, model=request.model, answer=answer, cause=cause)
 
 
 def rejection_of(request: ChatRequest, answer: Answer) -> RecordRejected | None:
@@ -24,7 +29,7 @@ def rejection_of(request: ChatRequest, answer: Answer) -> RecordRejected | None:
         reason, why = DeadLetterReason.TRUNCATED, _why_cut(request, answer)
     else:
         return None
-    return rejected(reason, why, request, answer=answer.refusal or answer.text)
+    return rejected(reason, why, request, answer=answer.refusal or answer.text, cause=why)
 
 
 def _why_cut(request: ChatRequest, answer: Answer) -> str:

@@ -205,8 +205,14 @@ class Service:
         released = pipeline.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
         give_up = self._admission.give_up_if_still if self._admission else lambda: None
-        unfinished = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
-        log.info("service.drained", unfinished=len(unfinished), records=unfinished[:_NAMED_RECORDS])
+        drained = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
+        log.info(
+            "service.drained",
+            finished=drained.finished,
+            released=drained.released,
+            unfinished=len(drained.unfinished),
+            records=list(drained.unfinished[:_NAMED_RECORDS]),
+        )
         if self._fault.done():
             self._fault.result()
 
@@ -229,7 +235,7 @@ class Service:
         budget = Budget(usd_per_hour=settings.budget_usd_per_hour, usd_per_day=settings.budget_usd_per_day)
         if budget.is_set:
             member = f"{settings.group_id}/{settings.group_instance_id or ''}"
-            ledger = await asyncio.to_thread(Ledger, folder=settings.state_dir.expanduser(), member=member)
+            ledger = await asyncio.to_thread(Ledger, folder=settings.state_dir, member=member)
             keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
             cleanup.push_async_callback(keeper.close)
             await keeper.start()

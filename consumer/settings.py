@@ -28,6 +28,7 @@ from consumer.decode import MAX_DOCUMENT_BYTES
 from consumer.errors import ConfigurationError
 from consumer.keys import problem_of_key
 from consumer.misfits import Misfit, misfits
+from consumer.paths import at_home, why_nowhere
 from consumer.store.opening import checked_steps_url
 
 PREFIX = "DOCSLUICE_"
@@ -53,6 +54,15 @@ def _topic(name: str) -> str:
 Topic = Annotated[str, AfterValidator(_topic)]
 
 
+def _file(path: str) -> str:
+    return str(at_home(Path(path)))
+
+
+HomePath = Annotated[Path, AfterValidator(at_home)]
+HomeFile = Annotated[str, AfterValidator(_file)]
+"""The same for libraries that want a string. A word without a `~` stays what it is."""
+
+
 Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -75,7 +85,7 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="needed unless the base URL is set"
     )
-    openai_api_key_file: Path | None = Field(
+    openai_api_key_file: HomePath | None = Field(
         None, description="file that holds the key, instead of the key; read again when it changes, and after a 401"
     )
     openai_api_key_command: str | None = Field(
@@ -101,13 +111,13 @@ class Settings(BaseSettings):
     )
     kafka_sasl_username: str | None = Field(None, description="user name, with SASL_PLAINTEXT or SASL_SSL")
     kafka_sasl_password: SecretStr | None = Field(None, description="password, with SASL_PLAINTEXT or SASL_SSL")
-    kafka_ssl_cafile: str | None = Field(
+    kafka_ssl_cafile: HomeFile | None = Field(
         None, description="PEM file of who may vouch for the broker's certificate; without it the system's authorities"
     )
-    kafka_ssl_certfile: str | None = Field(
+    kafka_ssl_certfile: HomeFile | None = Field(
         None, description="PEM file of our own certificate, where the broker asks for one"
     )
-    kafka_ssl_keyfile: str | None = Field(
+    kafka_ssl_keyfile: HomeFile | None = Field(
         None, description="PEM file of that certificate's key, unless it is in the same file"
     )
 
@@ -134,14 +144,14 @@ class Settings(BaseSettings):
         description="unordered; or key: one record of a key at a time, in order; or partition: one of a partition",
     )
 
-    pipeline: Path | None = Field(
+    pipeline: HomePath | None = Field(
         None, description="path of a pipeline file, see docs/pipeline-file.md; without it the built-in one"
     )
     model: str = Field("gpt-4o-mini", min_length=1, description="model for tasks that name none")
     mode: Literal["fanout", "fused"] | None = Field(
         None, description="fanout: a call for each task; or fused: one call for all; without it as the pipeline says"
     )
-    prices: str | None = Field(
+    prices: HomeFile | None = Field(
         None,
         description="prices at the default provider: free, a provider of the price list such as openai, or a YAML file "
         "of your own, see docs/settings.md; without it the provider's address tells",
@@ -222,7 +232,7 @@ class Settings(BaseSettings):
         30.0, ge=0, le=86_400, description="after SIGTERM: finish what is in flight for so long"
     )
 
-    state_dir: Path = Field(
+    state_dir: HomePath = Field(
         Path(".docsluice"),
         description="folder for what must survive a restart: what was spent of a budget, and the store",
     )
@@ -342,6 +352,8 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
     Raises:
         ConfigurationError: one sentence for each problem, naming the variable.
     """
+    if (problem := why_nowhere()) is not None:
+        raise ConfigurationError([problem])
     try:
         return Settings(**dict(overrides or {}))
     except ValidationError as error:
@@ -349,6 +361,8 @@ def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
         raise ConfigurationError(problems) from None
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{ENV_FILE}: not valid UTF-8 at byte {error.start}"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{ENV_FILE}: cannot be read: {error.strerror}"]) from None
 
 
 def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:

@@ -62,6 +62,7 @@ class _Invalid:
             step=step.name,
             model=self.answer.model,
             answer=self.answer.text,
+            cause=message,
         )
 
 

@@ -26,6 +26,7 @@ from aiokafka.errors import (
 from aiokafka.helpers import create_ssl_context
 from dotenv import dotenv_values
 
+from consumer.paths import at_home
 from producer.faults import BrokerAway, BrokerRefused, WrongUsage
 from producer.printable import printable
 
@@ -75,8 +76,10 @@ def settings(working_directory: Path) -> dict[str, str]:
     """
     try:
         from_file = dotenv_values(working_directory / ".env", verbose=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUsage(f".env cannot be read: {error}") from error
+    except OSError as error:
+        raise WrongUsage(f".env: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise WrongUsage(f".env: not valid UTF-8 at byte {error.start}") from error
     return {name: value for name, value in {**from_file, **os.environ}.items() if value and value.strip()}
 
 
@@ -126,10 +129,7 @@ def _sasl(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _ssl_context(environment: Mapping[str, str]) -> ssl.SSLContext:
-    files = {name: environment.get(_SECURITY + name) for name in ("SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE")}
-    for name, path in files.items():
-        if path and not Path(path).is_file():
-            raise WrongUsage(f"{_SECURITY}{name}: there is no file {path}")
+    files = {name: _file(environment, name) for name in ("SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE")}
     try:
         context: ssl.SSLContext = create_ssl_context(
             cafile=files["SSL_CAFILE"],
@@ -140,6 +140,18 @@ def _ssl_context(environment: Mapping[str, str]) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         raise WrongUsage(f"{_SECURITY}SSL_*: the certificate files do not work: {error}") from error
     return context
+
+
+def _file(environment: Mapping[str, str], name: str) -> str | None:
+    if not (written := environment.get(_SECURITY + name)):
+        return None
+    try:
+        path = at_home(Path(written))
+    except ValueError as problem:
+        raise WrongUsage(f"{_SECURITY}{name}: {problem}") from None
+    if not path.is_file():
+        raise WrongUsage(f"{_SECURITY}{name}: there is no file {path}")
+    return str(path)
 
 
 class ClientLog(logging.Handler):

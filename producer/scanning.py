@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumer.batches.fetching import DamagedBatch, read_past_flaws, taken
+from producer.ages import timestamp_ms
 from producer.connection import explained, stopped
 from producer.faults import BrokerAway, BrokerRefused
 from producer.link import STOP_SECONDS, Link
@@ -153,7 +154,7 @@ class Scan:
         end = dict(await self._consumer.end_offsets(self._partitions))
         first = dict(await self._consumer.beginning_offsets(self._partitions))
         if since is not None:
-            since_ms = int((datetime.now(UTC) - since).timestamp() * 1000)
+            since_ms = timestamp_ms(since, now=datetime.now(UTC))
             found = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, since_ms))
             # A partition with nothing so young has no such offset.
             first = {one: found[one].offset if found.get(one) else end[one] for one in self._partitions}

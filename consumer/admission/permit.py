@@ -81,6 +81,8 @@ class Permit:
         self.sent_at = sent_at
         self.taken = waiter.taken
         self.reserved_usd = waiter.ask.cost_usd
+        self.fault: DocsluiceError | None = None
+        """How the call failed."""
         self._house = house
         self._has_ended = False
 
@@ -102,6 +104,7 @@ class Permit:
         """
         if not self._ends():
             return
+        self.fault = fault
         if isinstance(fault, AttemptFailed):
             self.said(fault.limits, is_answer=False)
             if fault.is_overload and fault.teaches:

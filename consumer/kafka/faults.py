@@ -84,7 +84,7 @@ def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
     error = _meant(error)
     if isinstance(error, TOO_LARGE):
-        return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
+        return too_large()
     if isinstance(error, NOT_TAKEN):
         return RecordRejected(
             DeadLetterReason.REJECTED,
@@ -95,6 +95,12 @@ def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     if is_passing(error):
         return None
     return BrokerFault(f"cannot {doing}: {remedy(error)} ({type(error).__name__}: {error})")
+
+
+def too_large() -> RecordRejected:
+    """The rejection of an outcome that its topic does not take."""
+    why = "larger than the topic takes"
+    return RecordRejected(DeadLetterReason.TOO_LARGE, why, stage=Stage.PUBLISH, cause=why)
 
 
 def _meant(error: errors.KafkaError) -> errors.KafkaError:

@@ -12,7 +12,7 @@ from consumer.batches.fetching import read_past_flaws, taken
 from consumer.errors import BrokerFault
 from consumer.kafka import faults
 from consumer.kafka.client_log import ClientLog
-from consumer.kafka.connection import Broker
+from consumer.kafka.connection import Broker, left
 from consumer.kafka.probe import look_at
 from consumer.kafka.records import Record, read
 
@@ -50,7 +50,7 @@ async def last_records(broker: Broker, topic: str, *, count: int, seconds: float
     except TimeoutError:
         raise BrokerFault(f"cannot {doing}: no answer within {seconds:g} seconds") from None
     finally:
-        await consumer.stop()
+        await left(consumer, seconds=seconds)
     return sorted(found, key=lambda record: record.timestamp_ms)[-count:]
 
 

@@ -25,7 +25,7 @@ from consumer.kafka.assignment import Assignment
 from consumer.kafka.backlog import report
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import Committer
-from consumer.kafka.connection import Broker, started
+from consumer.kafka.connection import Broker, left, started
 from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.patience import patiently
@@ -73,6 +73,17 @@ class Subscription:
     """A record with more bytes than that is read without its value."""
     refuses_unknown_maps: bool = False
     """Whether a commit's map of ended records that a later release has written stops the service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What became of the records that were open when a drain began. All but the finished ones are read again."""
+
+    finished: int = 0
+    released: int = 0
+    """Given back without a call under way: not begun, or waiting."""
+    unfinished: tuple[str, ...] = ()
+    """The places of those that were cut off at the deadline."""
 
 
 class Source:
@@ -170,10 +181,11 @@ class Source:
             self._balance()
             self._say_stuck()
 
-    async def drain(self, *, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> list[str]:
-        """Open no more records, give the open ones so long to end, and let go of the rest; returns which those are.
+    async def drain(self, *, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Drained:
+        """Open no more records, wait up to `seconds` for the open ones, and cancel the rest.
 
-        They stay open, so nothing above them is committed and they are read again. `meanwhile` is called now and then.
+        Records that have not ended stay open, so nothing above them is committed and they are read again. `meanwhile`
+        is called now and then.
         """
         self._assignment.draining = True
         self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
@@ -190,7 +202,12 @@ class Source:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        return sorted(task.get_name() for task in tasks if task.cancelled())
+        finished = {task for task in tasks if not task.cancelled() and task.result()}
+        return Drained(
+            finished=len(finished),
+            released=len(tasks - finished - left),
+            unfinished=tuple(sorted(task.get_name() for task in left - finished)),
+        )
 
     async def close(self) -> None:
         """Let go of all work, commit what has ended, and leave the group."""
@@ -205,10 +222,7 @@ class Source:
         await self._end(self._commit_task, after_seconds=0.0)
         await self._assignment.commit_at_last()
         await self._end(self._poll_task, after_seconds=_POLL_GRACE_SECONDS)
-        try:
-            async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._assignment.consumer.stop()
-        except TimeoutError:
+        if not await left(self._assignment.consumer, seconds=_LEAVE_SECONDS):
             log.warning("group.left_without_a_word", reason="the broker did not answer")
 
     @property

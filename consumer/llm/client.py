@@ -34,7 +34,7 @@ from consumer.llm.provider import Provider, address_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.rate_headers import SaidLimits
 from consumer.llm.request_body import body_of, model_on_the_wire, offered, sent_by
-from consumer.llm.transport import http_client
+from consumer.llm.transport import Connections, http_client
 from consumer.llm.usage import stated_cost_usd, usage_of
 
 log = structlog.get_logger(__name__)
@@ -69,17 +69,26 @@ class OpenAIChatClient:
     """Asks one provider.
 
     The SDK's own retries are off, since admission must see every attempt. What a model turns out not to know is
-    remembered and left out from then on. A key that is refused is looked for anew, and the call made once more.
+    remembered and left out from then on. A key that is refused is looked for anew, and the call made once more. Its
+    connections, up to `max_connections`, are its own unless it is given some that it shares.
     """
 
-    def __init__(self, *, provider: Provider, max_connections: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        provider: Provider,
+        max_connections: int,
+        connections: Connections | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._provider = provider
         self._address = address_of(provider.base_url, azure_api_version=provider.azure_api_version)
         self._now = now
         self._capabilities = Capabilities()
         self._said_limits = SaidLimits()
         self._keys: dict[str, None] = {}
-        self._sdk = self._sdk_of(provider, max_connections=max_connections)
+        self._own_connections = Connections(most=max_connections)
+        self._sdk = self._sdk_of(provider, connections or self._own_connections)
         newer_first = _OPENAI in str(self._sdk.base_url) or self._address.is_classic_azure
         names = ("max_completion_tokens", "max_tokens")
         self._bounds = names if newer_first else names[::-1]
@@ -123,8 +132,9 @@ class OpenAIChatClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._sdk.close()
+        await self._own_connections.close()
 
-    def _sdk_of(self, provider: Provider, *, max_connections: int) -> openai.AsyncOpenAI:
+    def _sdk_of(self, provider: Provider, connections: Connections) -> openai.AsyncOpenAI:
         timeout = provider.request_timeout_seconds
         try:
             return openai.AsyncOpenAI(
@@ -134,7 +144,7 @@ class OpenAIChatClient:
                 default_headers=dict(provider.headers),
                 max_retries=0,
                 timeout=openai.Timeout(timeout, connect=min(10.0, timeout)),
-                http_client=http_client(max_connections=max_connections),
+                http_client=http_client(connections),
             )
         except (openai.OpenAIError, ValueError, httpx2.InvalidURL) as error:
             where = f"{provider.address_setting}; HTTPS_PROXY"
@@ -171,7 +181,7 @@ class OpenAIChatClient:
             raise _Refused(said, response.headers, body=parsed)
         if completion.is_blocked(parsed):
             reason, why = DeadLetterReason.CONTENT_FILTERED, "the provider's filter blocked it"
-            raise _paid(RecordRejected(reason, why, step=request.step, model=request.model), parsed)
+            raise _paid(RecordRejected(reason, why, step=request.step, model=request.model, cause=why), parsed)
         keys = [key for key in self._keys if len(key) >= _SHORTEST_KEY]
         limits = self._limits(response.headers, request, usage=_usage(parsed))
         answer = completion.answer_of(parsed, limits=limits, secrets=keys)

@@ -159,9 +159,10 @@ def fault_of(
     if meaning is Meaning.TOO_FAST:
         return _limit(said, message, cause=cause, wait=wait)
     if _is_too_large(said, meaning) and not _is_of_a_proxy(said, call):
-        return RecordRejected(DeadLetterReason.TOO_LARGE, message, step=call.step, model=call.model)
+        return RecordRejected(DeadLetterReason.TOO_LARGE, message, step=call.step, model=call.model, cause=cause)
     if meaning is Meaning.FILTERED and said.status < _SERVER_ERRORS:
-        return RecordRejected(DeadLetterReason.CONTENT_FILTERED, message, step=call.step, model=call.model)
+        reason = DeadLetterReason.CONTENT_FILTERED
+        return RecordRejected(reason, message, step=call.step, model=call.model, cause=cause)
     if meaning is Meaning.INVALID_ANSWER:
         return AnswerUnreadable(message, cause=cause)  # Groq reads it before we can, and the model has written it
     if said.status == _TOO_MANY_REQUESTS:

@@ -45,18 +45,18 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
     except OSError as error:
         raise ConfigurationError([f"{variable}: cannot read {name}: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError([f"{name}: not valid UTF-8 at byte {error.start}"]) from error
+        raise ConfigurationError([f"{variable}: {name}: not valid UTF-8 at byte {error.start}"]) from error
     try:
         written = json.dumps(_parsed(text, name), ensure_ascii=False, allow_nan=False)
         written.encode()
     except yaml.YAMLError as error:
-        raise ConfigurationError([f"{name}: not YAML: {_line(error)}"]) from error
+        raise ConfigurationError([f"{variable}: {name}: not YAML: {_line(error)}"]) from error
     except ConfigurationError:
         raise
     except RecursionError as error:
-        raise ConfigurationError([f"{name}: nested too deeply to read"]) from error
+        raise ConfigurationError([f"{variable}: {name}: nested too deeply to read"]) from error
     except Exception as error:  # PyYAML raises many kinds for a value that does not fit its tag
-        raise ConfigurationError([f"{name}: holds what JSON cannot: {_line(error)}"]) from error
+        raise ConfigurationError([f"{variable}: {name}: holds what JSON cannot: {_line(error)}"]) from error
     return json.loads(written)
 
 
@@ -81,7 +81,9 @@ def _parsed(text: str, name: str) -> Any:
         if size == math.inf:
             raise ValueError("Circular reference: an alias within what it names")
         if size > _MOST_CHARACTERS:
-            problem = f"{name}: unfolds to more than {_MOST_CHARACTERS:,} characters, for its aliases (*name) repeat what"
+            problem = (
+                f"{name}: unfolds to more than {_MOST_CHARACTERS:,} characters, for its aliases (*name) repeat what"
+            )
             raise ConfigurationError([f"{problem} repeats others; write out what is meant"])
         return loader.construct_document(node)
     finally:

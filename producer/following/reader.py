@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumer.batches.fetching import DamagedBatch, read_past_flaws, taken
+from producer.ages import ago, timestamp_ms
 from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, explained, patiently, stopped
 from producer.faults import BrokerRefused
 from producer.topics import partitions_of_topics
@@ -33,7 +34,7 @@ class Start:
     def __str__(self) -> str:
         if self.from_beginning:
             return "from the beginning"
-        return f"from {self.since} ago" if self.since else "from now on"
+        return "from now on" if self.since is None else f"from {ago(self.since)}"
 
 
 class Reader:
@@ -193,7 +194,7 @@ async def _first_offsets(
         return dict(await consumer.beginning_offsets(partitions))
     offsets = dict(await consumer.end_offsets(partitions))
     if start.since is not None:
-        since_ms = int((datetime.now(UTC) - start.since).timestamp() * 1000)
+        since_ms = timestamp_ms(start.since, now=datetime.now(UTC))
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
         # A partition with nothing so young has no such offset.
         offsets |= {partition: one.offset for partition, one in found.items() if one is not None}

@@ -560,7 +560,47 @@ async def test_no_document_is_logged() -> None:
     assert SECRET_TEXT not in str(logs)
     dead = [entry for entry in logs if entry["event"] == "document.dead_letter"]
     assert {entry["source"] for entry in dead} == {"documents/3@42"}
-    assert all(set(entry) <= {"event", "log_level", "reason", "stage", "step", "source", "error"} for entry in dead)
+    told = {"event", "log_level", "reason", "stage", "step", "source", "error", "model", "provider", "cause"}
+    assert all(set(entry) <= told for entry in dead)
+
+
+def _given_up(fault: Exception) -> RecordRejected:
+    rejection = RecordRejected(
+        DeadLetterReason.ATTEMPTS_EXHAUSTED, f"the last: {fault}", step="category", model=MODEL_REF
+    )
+    rejection.__cause__ = fault
+    return rejection
+
+
+@pytest.mark.parametrize(
+    ("replies", "told"),
+    [
+        ([_given_up(ProviderUnavailable(SECRET_TEXT, cause="503 overloaded"))], ("m", "503 overloaded")),
+        ([KeyError(SECRET_TEXT)], (None, None)),
+        ([say("", refusal=SECRET_TEXT)], ("m", "the model refused to answer")),
+        (
+            [say(SECRET_TEXT, finish_reason="length")],
+            ("m", "the answer was cut at max_output_tokens (the model's own bound)"),
+        ),
+        ([say(SECRET_TEXT), say(SECRET_TEXT)], ("m", "the answer is still not valid after a repair")),
+        ([RecordRejected(DeadLetterReason.REJECTED, SECRET_TEXT, step="category")], (None, None)),
+        (
+            [RecordRejected(DeadLetterReason.TOO_LARGE, SECRET_TEXT, model=MODEL_REF, cause="413 too_long: 9 > 8")],
+            ("m", "413 too_long: 9 > 8"),
+        ),
+    ],
+)
+async def test_a_dead_letter_is_logged_with_its_model_and_its_cause(
+    replies: list[Reply], told: tuple[str | None, str | None]
+) -> None:
+    """As far as they are known, and in words that quote neither the document nor the answer."""
+    with structlog.testing.capture_logs() as logs:
+        await Line(by_step({"category": replies})).process(document())
+    (entry,) = (entry for entry in logs if entry["event"] == "document.dead_letter")
+    assert SECRET_TEXT not in str(logs)
+    model, cause = told
+    assert entry.get("cause") == cause
+    assert (entry.get("model"), entry.get("provider")) == ((MODEL, "default") if model else (None, None))
 
 
 async def test_normal_work_is_quiet() -> None:

@@ -46,10 +46,11 @@ def _problems(tmp_path: Path, content: str | bytes) -> list[str]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigurationError) as caught:
         load_pipeline_file(path)
-    assert all(problem.startswith(f"{path}: ") for problem in caught.value.problems)
-    assert not any("\n" in problem for problem in caught.value.problems)
+    problems = [problem.removeprefix("DOCSLUICE_PIPELINE: ") for problem in caught.value.problems]
+    assert all(problem.startswith(f"{path}: ") for problem in problems)
+    assert not any("\n" in problem for problem in problems)
     assert str(caught.value) == "\n".join(caught.value.problems)
-    return [problem.removeprefix(f"{path}: ") for problem in caught.value.problems]
+    return [problem.removeprefix(f"{path}: ") for problem in problems]
 
 
 def _changed(*path: str | int, to: Any) -> str:

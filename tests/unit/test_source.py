@@ -16,9 +16,10 @@ from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import GroupCommitter
 from consumer.kafka.connection import Broker
 from consumer.kafka.offsets import CommitPoint, Run
+from consumer.kafka.ordering import Ordering
 from consumer.kafka.records import Record
 from consumer.kafka.records import read as read_record
-from consumer.kafka.source import Source, Subscription
+from consumer.kafka.source import Drained, Source, Subscription
 from consumer.telemetry.metrics import Metrics
 from tests.fakes.timer import settled
 
@@ -28,7 +29,8 @@ P0 = TopicPartition("documents", 0)
 class Desk:
     """A source without a broker: records are handed to it, and it is noted which are worked on."""
 
-    def __init__(self, *, records_per_partition: int = 100) -> None:
+    def __init__(self, *, records_per_partition: int = 100, ordering: Ordering = "unordered") -> None:
+        self.never_ends: set[int] = set()
         self.worked_on: list[int] = []
         self.may_end = asyncio.Event()
         self.may_end.set()
@@ -40,7 +42,7 @@ class Desk:
                 topic="documents",
                 group_id="g",
                 group_instance_id=None,
-                ordering="unordered",
+                ordering=ordering,
                 open_limits=OpenLimits(records_per_partition=records_per_partition, records=1_000, bytes=1_000_000),
                 commit_interval_seconds=1.0,
                 drain_seconds=1.0,
@@ -59,6 +61,8 @@ class Desk:
     async def _process(self, record: Record) -> None:
         self.worked_on.append(record.offset)
         await self.may_end.wait()
+        if record.offset in self.never_ends:
+            await asyncio.Event().wait()
 
     def seek(self, _partition: TopicPartition, offset: int) -> None:
         self.sought.append(offset)
@@ -214,8 +218,42 @@ async def test_a_drain_commits_before_it_cuts_off(monkeypatch: pytest.MonkeyPatc
         desk.may_end.set()
 
     monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
-    assert await desk.source.drain(seconds=0) == []
+    assert await desk.source.drain(seconds=0) == Drained(finished=2)
     assert desk.worked_on == [1, 2]
+
+
+async def test_a_drain_tells_apart_what_was_finished_given_back_and_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those given back were cancelled by others, or stood behind such a one: nothing of them was broken off."""
+    desk = Desk()
+    desk.may_end.clear()
+    desk.never_ends = {3, 4}
+    desk.source._assignment.partitions.begin(P0)
+    await desk.hand(1, 2, 3, 4, 5)
+
+    async def commit() -> None:
+        desk.may_end.set()
+
+    monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
+    for task in desk.source._assignment.partitions.tasks():
+        if task.get_name().endswith(("@2", "@5")):
+            task.cancel()  # as the pipeline lets go of what was not begun
+    drained = await desk.source.drain(seconds=0)
+    assert drained == Drained(finished=1, released=2, unfinished=("documents/0@3", "documents/0@4"))
+
+
+async def test_what_waits_for_its_turn_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a key's records only the first was begun."""
+    desk = Desk(ordering="key")
+    desk.may_end.clear()
+    desk.never_ends = {1}
+    desk.source._assignment.partitions.begin(P0)
+    await desk.hand(1, 2, 3)
+
+    async def commit() -> None:
+        desk.may_end.set()
+
+    monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
+    assert await desk.source.drain(seconds=0) == Drained(released=2, unfinished=("documents/0@1",))
 
 
 def test_a_record_is_read_as_it_is() -> None:
