@@ -42,10 +42,12 @@ async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool 
     tasks = ", ".join(task.name for task in file.tasks)
     version = file.version(mode=mode, default_model=settings.model)
     say(f"ok       pipeline {file.name} ({mode}), version {version}: {tasks}")
+    if settings.given_by_file:
+        say(f"ok       file {settings.env_file.path} gives {', '.join(sorted(settings.given_by_file))}")
     prices_of(settings, file)
     if settings.prices:
         say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
-    for problem in (*unknown_variables(), *models_without_a_task(file, steps)):
+    for problem in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
         say(f"DOUBTFUL settings: {problem}")
     say(f"ok       limits {_limits(settings, file)}")
     state = await _check_state(settings, say)

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 import structlog
 
 from consumer import open_files
+from consumer.addresses import shown
 from consumer.admission.admission import Admission
 from consumer.admission.budget import Budget
 from consumer.analysis import Analyzer
@@ -348,6 +349,7 @@ class Service:
             ordering=self._settings.ordering,
             max_concurrency=self._settings.max_concurrency,
             models=sorted({str(model) for step in self._steps for model in step.models}),
+            servers={name: shown(one.base_url or "OpenAI") for name, one in self._providers.items()},
             http_port=self.http_port,
         )
 

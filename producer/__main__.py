@@ -32,9 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         arguments = parsed(argv)
-        environment = settings(Path.cwd())
+        environment = settings(
+            Path.cwd(),
+            env_file=arguments.env_file,
+            flags={"KAFKA_BOOTSTRAP_SERVERS"} if arguments.bootstrap_servers else (),
+            say=_say,
+        )
         for problem in unknown_variables(environment):
-            print(f"{PROGRAM}: {printable(problem)}", file=sys.stderr)
+            _say(problem)
         broker = broker_from(environment, bootstrap_servers=arguments.bootstrap_servers)
         return _COMMANDS[arguments.command](arguments, environment, broker)
     except ProducerFault as fault:
@@ -49,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAULT
+
+
+def _say(line: str) -> None:
+    print(f"{PROGRAM}: {printable(line)}", file=sys.stderr)
 
 
 def _send(arguments: argparse.Namespace, environment: Mapping[str, str], broker: Broker) -> int:
