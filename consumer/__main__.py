@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
 
+from consumer.addresses import shown
 from consumer.check import check
 from consumer.errors import ConfigurationError, ServiceFault
 from consumer.printable import harmless
@@ -20,11 +22,15 @@ from consumer.service import Service, installed_version
 from consumer.settings import Settings, load_settings, unknown_variables, variable_of
 from consumer.telemetry.logs import configure_logs
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger("consumer")  # also where it is run with -m, under another name
 
 PROGRAM = "docsluice-consumer"
 DRAINED, FAULT, BAD_SETTINGS = 0, 1, 2
 _NO_COMMAND = "the first argument must be run or check, with the flags behind it"
+_ENV_FILE = (
+    "file of settings, under the environment, instead of the .env in the working folder; one that is named may send"
+    " secrets of the environment to the addresses that it sets"
+)
 _SECRETS = frozenset({"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"})
 
 
@@ -48,8 +54,11 @@ def _main(arguments: list[str] | None) -> int:
     parsed = _parse(arguments)
     command = parsed.pop("command")
     extent = {name: parsed.pop(name) for name in ("live", "deep") if name in parsed}
+    env_file = parsed.pop("env_file")
     try:
-        settings = load_settings({name: value for name, value in parsed.items() if value is not None})
+        settings = load_settings(
+            {name: value for name, value in parsed.items() if value is not None}, env_file=env_file
+        )
         log_format = settings.log_format or ("console" if sys.stderr.isatty() else "json")
         configure_logs(log_format=log_format, level=settings.log_level)
         return asyncio.run(_check(settings, **extent) if command == "check" else _run(settings))
@@ -60,8 +69,15 @@ def _main(arguments: list[str] | None) -> int:
 
 
 async def _run(settings: Settings) -> int:
-    for problem in unknown_variables():
+    for problem in unknown_variables(file=settings.env_file):
         log.warning("settings.unknown", problem=problem)
+    if settings.given_by_file:
+        log.info(
+            "settings.env_file",
+            path=str(settings.env_file.path),
+            variables=sorted(settings.given_by_file),
+            base_url=shown(settings.openai_base_url or "OpenAI"),
+        )
     service = Service(settings)
     with _signals(go_on=service.go_on) as stop:
         try:
@@ -166,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         for field in Settings.model_fields:
             if field not in _SECRETS:
                 command.add_argument(_flag_of(field), dest=field, metavar="VALUE", help=_help_of(field))
+        command.add_argument("--env-file", dest="env_file", type=Path, metavar="PATH", help=_ENV_FILE)
         if name == "check":
             command.add_argument("--live", action="store_true", help="make one real, paid call for each task and model")
             command.add_argument("--deep", action="store_true", help="ask for our rights on the broker, too")

@@ -63,3 +63,14 @@ def is_redis(url: str) -> bool:
     except ValueError:
         return False
     return is_url and url.isprintable() and bool(_REDIS_PATH.fullmatch(parts.path))
+
+
+def shown(url: str) -> str:
+    """A URL as it may be seen by everybody: without user names, passwords and what stands behind the path."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "\u2026"
+    host = parts.hostname or ""
+    return urllib.parse.urlunsplit((parts.scheme, (f"[{host}]" if ":" in host else host) + port, parts.path, "", ""))

@@ -96,7 +96,7 @@ class Analyzer:
         """
         if purse.most_usd is None:
             return
-        unpaid = [(step, text) for step, text in questions if not await self._memory.knows(step.fingerprint(text))]
+        unpaid = [(step, text) for step, text in questions if not await self._knows(step, text)]
         in_vain = self._expected_usd(*instead_of) if instead_of else Decimal(0)
         try:
             purse.promise(
@@ -109,6 +109,9 @@ class Analyzer:
             )
             step = questions[0][0].name if instead_of else None
             raise RecordRejected(DeadLetterReason.TOO_LARGE, why, step=step, cause=why) from too_dear
+
+    async def _knows(self, step: Step, text: str) -> bool:
+        return await self._memory.knows(step.fingerprint(text), fits=step.is_answered_by)
 
     def _expected_usd(self, step: Step, text: str) -> Decimal:
         return self._asker.expected_cost_usd(step.request(self._at_most(step, text)))
@@ -130,7 +133,7 @@ class Analyzer:
 
             return await self._asked(step, text, part, question, keep_with_cost)
 
-        paid, is_new = await self._memory.answer(step.fingerprint(text), ask)
+        paid, is_new = await self._memory.answer(step.fingerprint(text), ask, fits=step.is_answered_by)
         if not is_new:
             spending.count_saved(usage=paid.usage, cost_usd=paid.cost_usd)
         return paid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -27,10 +28,12 @@ from consumer.parts import (
     topics_of,
 )
 from consumer.settings import Settings, unknown_variables
+from consumer.store.deadline import Deadline
+from consumer.store.disk_thread import DiskThread
 from consumer.store.ledger import Ledger
 from consumer.store.opening import place_of_steps
 from consumer.store.shared_limits import LimitsAway
-from consumer.store.steps import StoreAway
+from consumer.store.steps import NotBelieved, StoreAway
 
 _SHOWN_RECORDS = 5
 
@@ -49,13 +52,15 @@ async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool 
     tasks = ", ".join(task.name for task in file.tasks)
     version = file.version(mode=mode, default_model=settings.model)
     say(f"ok       pipeline {file.name} ({mode}), version {version}: {tasks}")
+    if settings.given_by_file:
+        say(f"ok       file {settings.env_file.path} gives {', '.join(sorted(settings.given_by_file))}")
     prices_of(settings, file)
     if settings.prices:
         say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
-    for problem in (*unknown_variables(), *models_without_a_task(file, steps)):
+    for problem in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
         say(f"DOUBTFUL settings: {problem}")
     say(f"ok       limits {_limits(settings, file)}")
-    _check_state(settings, say)
+    state = await _check_state(settings, say)
     store = await _check_store(settings, say)
     broker = await tried(
         f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
@@ -64,7 +69,7 @@ async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool 
         broker = await _check_topics(settings, say, deep=deep)
     provider = await check_providers(settings, file, steps, live=live, say=say)
     shared_limits = await _check_shared_limits(settings, say)
-    return broker and provider and store and shared_limits
+    return broker and provider and state and store and shared_limits
 
 
 def _limits(settings: Settings, file: PipelineFile) -> str:
@@ -97,16 +102,32 @@ def _whole(value: float | Decimal) -> float | Decimal:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _check_state(settings: Settings, say: Say) -> None:
+async def _check_state(settings: Settings, say: Say) -> bool:
     """Try the folder that a budget needs.
 
     Raises:
         ConfigurationError: it cannot be written to.
     """
     if settings.budget_usd_per_hour is None and settings.budget_usd_per_day is None:
-        return
-    Ledger(folder=settings.state_dir, member="check").close()
-    say(f"ok       state {settings.state_dir} (DOCSLUICE_STATE_DIR)")
+        return True
+    what = f"state {settings.state_dir} (DOCSLUICE_STATE_DIR)"
+    ledger, thread = Ledger(folder=settings.state_dir, member="check"), DiskThread(name="check.ledger")
+    try:
+        await Deadline().of(lambda: thread.run(lambda: _looked_at(ledger)))
+    except StoreAway as away:
+        say(f"FAILED   {what}: {away}")
+        return False
+    finally:
+        thread.end()
+    say(f"ok       {what}")
+    return True
+
+
+def _looked_at(ledger: Ledger) -> None:
+    try:
+        ledger.read()
+    finally:
+        ledger.close()
 
 
 async def _check_store(settings: Settings, say: Say) -> bool:
@@ -115,7 +136,8 @@ async def _check_store(settings: Settings, say: Say) -> bool:
     url = settings.store_url.get_secret_value() if settings.store_url else None
     what = f"store {place_of_steps(url, state_dir=settings.state_dir)} (DOCSLUICE_STORE_URL)"
     try:
-        await store.get("0" * 64)
+        with contextlib.suppress(NotBelieved):
+            await store.get("0" * 64)
     except StoreAway as away:
         if not settings.store_optional:
             say(f"FAILED   {what}: {away}")

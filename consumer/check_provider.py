@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from consumer.addresses import shown
 from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
 from consumer.contracts import Usage
 from consumer.errors import DocsluiceError, InvalidAnswer, ProviderMisconfigured, ProviderUnavailable
@@ -43,7 +44,7 @@ async def check_providers(
     reached: dict[str, Provider] = {}
     for name, provider in providers.items():
         asked = sorted(model.name for model in models if model.provider == name)
-        what = f"provider {provider.base_url or 'OpenAI'} ({_where(name, file)})"
+        what = f"provider {shown(provider.base_url) if provider.base_url else 'OpenAI'} ({_where(name, file)})"
         if await tried(what, lambda provider=provider, asked=asked: _listed(provider, asked), say):  # type: ignore[misc]
             reached[name] = provider
     well = not live or await _live(reached, file, steps, prices_of(settings, file), say)

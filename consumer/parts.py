@@ -6,12 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from consumer import open_files
 from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Limits, MinuteLimits
 from consumer.batches.fetching import KEPT_RECORD_BYTES
+from consumer.env_file import REMEDY, distrusted
 from consumer.errors import ConfigurationError, ProviderMisconfigured
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.connection import Broker
@@ -26,7 +25,7 @@ from consumer.llm.provider_entry import KEY_FIELDS, ProviderEntry
 from consumer.llm.steps import Step
 from consumer.model_ref import DEFAULT_PROVIDER, problem_of_label
 from consumer.paths import at_home, why_unreadable
-from consumer.settings import ENV_FILE, NO_KEY, Settings, variable_of
+from consumer.settings import NO_KEY, Settings, variable_of
 from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
 from consumer.store.steps import StepStore
@@ -80,7 +79,7 @@ def _provider(name: str, settings: Settings, file: PipelineFile) -> Provider:
     return Provider(
         name=name,
         base_url=entry.base_url,
-        credentials=_credentials(entry, where=where),
+        credentials=_credentials(entry, settings, where=where),
         headers=entry.headers,
         azure_api_version=entry.azure.api_version if entry.azure else None,
         request_timeout_seconds=entry.timeout_seconds or settings.request_timeout_seconds,
@@ -122,14 +121,26 @@ def _default_provider(settings: Settings) -> Provider:
     )
 
 
-def _credentials(entry: ProviderEntry, *, where: str) -> Credentials:
+def _credentials(entry: ProviderEntry, settings: Settings, *, where: str) -> Credentials:
+    """The key of a provider of the pipeline file.
+
+    Raises:
+        ValueError: it cannot be had, or may not go to the address that the file names.
+    """
+    in_environment = os.environ.get(entry.api_key_env or "", "").strip()
+    if _is_unvouched_pipeline(settings) and (in_environment or entry.api_key_file or entry.api_key_command):
+        what = entry.api_key_env or "the key"
+        raise ValueError(
+            f"{where}.base_url: DOCSLUICE_PIPELINE is {distrusted(settings.env_file)}, and {what} would be sent there;"
+            f" {REMEDY}"
+        )
     if entry.api_key_file is not None:
         return _file_key(Path(entry.api_key_file), setting=f"{where}.api_key_file")
     if entry.api_key_command is not None:
         return CommandKey(entry.api_key_command, setting=f"{where}.api_key_command")
     if entry.api_key_env is None:
         return NoKey()
-    key = (os.environ.get(entry.api_key_env) or dotenv_values(ENV_FILE).get(entry.api_key_env) or "").strip()
+    key = in_environment or settings.env_file.values.get(entry.api_key_env.upper(), "").strip()
     if not key:
         raise ValueError(f"{where}.api_key_env: the variable {entry.api_key_env} is not set")
     return StaticKey(key, setting=f"{where}.api_key_env {entry.api_key_env}")
@@ -145,6 +156,11 @@ def _file_key(path: Path, *, setting: str) -> FileKey:
     if (why := why_unreadable(path)) is not None:
         raise ValueError(f"the API key cannot be read ({key.source}): {why}")
     return key
+
+
+def _is_unvouched_pipeline(settings: Settings) -> bool:
+    """Whether a `.env` that nobody has named says which pipeline file is read, and so where its providers are."""
+    return "DOCSLUICE_PIPELINE" in settings.given_by_file and not settings.env_file.is_named
 
 
 def prices_of(settings: Settings, file: PipelineFile) -> Prices:

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 import structlog
 
 from consumer import open_files
+from consumer.addresses import shown
 from consumer.admission.admission import Admission
 from consumer.admission.budget import Budget
 from consumer.analysis import Analyzer
@@ -113,6 +114,7 @@ class Service:
         )
         self._admission: Admission | None = None
         self._source: Source | None = None
+        self._keeper: BudgetKeeper | None = None
         self._store = PatientSteps(store=steps_store_of(settings), is_optional=settings.store_optional)
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
@@ -158,7 +160,7 @@ class Service:
         )
         await _unless(stop, topics)
         outbox, committer = await _unless(stop, self._delivery(broker, cleanup))
-        admission, set_share = await self._admission_of(cleanup)
+        admission, set_share = await self._admission_of(stop, cleanup)
         pipeline = self._pipeline_of(client, outbox, admission)
         source = Source(
             broker=broker,
@@ -185,7 +187,7 @@ class Service:
             url = self._settings.store_url
             place = place_of_steps(url.get_secret_value() if url else None, state_dir=self._settings.state_dir)
             problem = (
-                f"DOCSLUICE_STORE_URL: {place} cannot be used: {reason};"
+                f"{'DOCSLUICE_STORE_URL' if url else 'DOCSLUICE_STATE_DIR'}: {place} cannot be used: {reason};"
                 " DOCSLUICE_STORE_OPTIONAL=true goes on without it, and pays again for what is in it"
             )
             raise ConfigurationError([problem]) from None
@@ -229,16 +231,18 @@ class Service:
         except (OSError, ValueError) as error:
             raise ConfigurationError([_why_not_listening(error, host=host, port=port)]) from error
 
-    async def _admission_of(self, cleanup: contextlib.AsyncExitStack) -> tuple[Admission, Callable[[float], None]]:
+    async def _admission_of(
+        self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack
+    ) -> tuple[Admission, Callable[[float], None]]:
         """Admission, and whom to tell which share of its limits is ours."""
         settings, waits = self._settings, self._metrics.admission_wait_seconds_total
         budget = Budget(usd_per_hour=settings.budget_usd_per_hour, usd_per_day=settings.budget_usd_per_day)
         if budget.is_set:
             member = f"{settings.group_id}/{settings.group_instance_id or ''}"
-            ledger = await asyncio.to_thread(Ledger, folder=settings.state_dir, member=member)
-            keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
+            ledger = Ledger(folder=settings.state_dir, member=member)
+            self._keeper = keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
             cleanup.push_async_callback(keeper.close)
-            await keeper.start()
+            await _unless(stop, keeper.start())
         change = asyncio.Event()
         admission = Admission(
             limits=limits_of(settings, self._file),
@@ -309,7 +313,13 @@ class Service:
 
     def why_not_ready(self) -> str | None:
         """See `telemetry.health.Health`."""
-        return self._not_ready or self._why_no_broker() or self._brake.why_not_ready() or self._why_no_store()
+        return (
+            self._why_no_ledger()
+            or self._not_ready
+            or self._why_no_broker()
+            or self._brake.why_not_ready()
+            or self._why_no_store()
+        )
 
     def go_on(self) -> None:
         """A person wants it to go on, though so many documents have become dead letters."""
@@ -317,6 +327,11 @@ class Service:
 
     def _why_no_broker(self) -> str | None:
         return self._source.why_not_ready() if self._source is not None else None
+
+    def _why_no_ledger(self) -> str | None:
+        if self._keeper is None or self._keeper.why_waiting is None:
+            return None
+        return f"starting: waiting for the ledger (DOCSLUICE_STATE_DIR): {self._keeper.why_waiting}"
 
     def _why_no_store(self) -> str | None:
         if self._store.why_away is None or self._settings.store_optional:
@@ -341,6 +356,7 @@ class Service:
             ordering=self._settings.ordering,
             max_concurrency=self._settings.max_concurrency,
             models=sorted({str(model) for step in self._steps for model in step.models}),
+            servers={name: shown(one.base_url or "OpenAI") for name, one in self._providers.items()},
             http_port=self.http_port,
         )
 

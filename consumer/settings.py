@@ -15,25 +15,26 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.addresses import checked_base_url, checked_servers, is_redis
 from consumer.concurrency_range import Concurrency, checked_concurrency, concurrency_range
 from consumer.decode import MAX_DOCUMENT_BYTES
+from consumer.env_file import EnvFile, EnvFileProblem, read_env_file
 from consumer.errors import ConfigurationError
 from consumer.keys import problem_of_key
 from consumer.misfits import Misfit, misfits
 from consumer.paths import at_home, why_nowhere
+from consumer.sources import problems_of
 from consumer.store.opening import checked_steps_url
 
 PREFIX = "DOCSLUICE_"
-ENV_FILE = ".env"
-"""Read beside the environment, which comes first."""
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LARGEST_PORT = 65_535
 
@@ -74,7 +75,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -259,6 +259,19 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
+    _env_file: EnvFile = PrivateAttr(default_factory=EnvFile)
+    _given: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def env_file(self) -> EnvFile:
+        """The `.env` that was read beside the environment, which comes first."""
+        return self._env_file
+
+    @property
+    def given_by_file(self) -> frozenset[str]:
+        """The variables that were taken from it."""
+        return self._given
+
     @property
     def concurrency(self) -> Concurrency:
         """`max_concurrency`, read."""
@@ -346,33 +359,42 @@ def variable_of(field: str) -> str:
     return alias if isinstance(alias, str) else (PREFIX + field).upper()
 
 
-def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Read the environment; `overrides` (by field name) win.
+def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path | None = None) -> Settings:
+    """Read the environment, and under it the file that is named, or else `.env`; `overrides` (by field name) win.
 
     Raises:
         ConfigurationError: one sentence for each problem, naming the variable.
     """
     if (problem := why_nowhere()) is not None:
         raise ConfigurationError([problem])
+    flags = dict(overrides or {})
     try:
-        return Settings(**dict(overrides or {}))
+        file = read_env_file(env_file)
+    except EnvFileProblem as problem:
+        raise ConfigurationError([str(problem)]) from None
+    fields = {variable_of(field): field for field in Settings.model_fields if field not in flags}
+    given = {name: value for name, value in file.given(os.environ).items() if name in fields}
+    values: dict[str, Any] = {fields[name]: value for name, value in given.items()}
+    try:
+        settings = Settings(**values, **flags)
     except ValidationError as error:
         problems = [line for misfit in misfits(error, expected=Settings) for line in _problems(misfit)]
-        raise ConfigurationError(problems) from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError([f"{ENV_FILE}: not valid UTF-8 at byte {error.start}"]) from None
-    except OSError as error:
-        raise ConfigurationError([f"{ENV_FILE}: cannot be read: {error.strerror}"]) from None
+        raise ConfigurationError([*problems, *problems_of(file, given, set_elsewhere=())]) from None
+    set_ = {variable_of(field) for field in settings.model_fields_set if getattr(settings, field)}
+    if problems := problems_of(file, given, set_elsewhere=set_ - given.keys()):
+        raise ConfigurationError(problems)
+    settings._env_file, settings._given = file, frozenset(given)  # noqa: SLF001 - nobody else may
+    return settings
 
 
-def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
+def unknown_variables(environment: Iterable[str] | None = None, *, file: EnvFile | None = None) -> list[str]:
     """A sentence for each `DOCSLUICE_` variable that is no setting, most likely a misspelt one.
 
-    Without `environment`, those of the process and of `.env` are looked at.
+    Without `environment`, those of the process and of `file` are looked at.
     """
     known = {variable_of(field) for field in Settings.model_fields}
     if environment is None:
-        environment = {*os.environ, *(name.upper() for name in DotEnvSettingsSource(Settings).env_vars)}
+        environment = {*os.environ, *(file.values if file else ())}
     return [
         f"{name} is no setting{_suggestion(name, known)}"
         for name in sorted(environment)

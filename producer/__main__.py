@@ -33,9 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         arguments = parsed(argv)
-        environment = settings(_here())
+        environment = settings(
+            _here(),
+            env_file=arguments.env_file,
+            flags={"KAFKA_BOOTSTRAP_SERVERS"} if arguments.bootstrap_servers else (),
+            say=_say,
+        )
         for problem in unknown_variables(environment):
-            print(f"{PROGRAM}: {printable(problem)}", file=sys.stderr)
+            _say(problem)
         broker = broker_from(environment, bootstrap_servers=arguments.bootstrap_servers)
         return _COMMANDS[arguments.command](arguments, environment, broker)
     except ProducerFault as fault:
@@ -56,6 +61,10 @@ def _here() -> Path:
     if (problem := why_nowhere()) is not None:
         raise WrongUsage(problem)
     return Path.cwd()
+
+
+def _say(line: str) -> None:
+    print(f"{PROGRAM}: {printable(line)}", file=sys.stderr)
 
 
 def _send(arguments: argparse.Namespace, environment: Mapping[str, str], broker: Broker) -> int:

@@ -133,7 +133,7 @@ class Lane:
         self.waiters = deque(sorted(self.waiters, key=self._turn))
 
     def said(self, per_minute: Mapping[str, float], *, is_answer: bool, now: float) -> None:
-        """The provider has said what it allows, with an answer or a refusal. What an answer leaves out, it has ended."""
+        """The provider has said what it allows, with an answer or a refusal. Only an answer ends what it leaves out."""
         for quota in self.learned:
             if quota.learns_pace:
                 continue

@@ -53,6 +53,10 @@ class TextOutput(_Output):
         sentences = _items(value, self.sentences, "sentences")
         return " ".join(_text(sentence, self.sentence_characters) for sentence in sentences)
 
+    def may_be(self, output: OutputValue) -> bool:
+        """Tell whether this can have come of an answer. One of a long document is put together, and may be longer."""
+        return isinstance(output, str) and bool(output.strip())
+
     def bare_values(self, said: str) -> list[Any]:
         """Return what may be the answer, where the object round it was left out of all that was `said`."""
         value = parsed(said)
@@ -94,6 +98,10 @@ class ChoiceOutput(_Output):
             if label.casefold() == said:
                 return label
         raise InvalidAnswer(f"must be one of: {', '.join(self.labels)}")
+
+    def may_be(self, output: OutputValue) -> bool:
+        """As `TextOutput.may_be`."""
+        return isinstance(output, str) and output in self.labels
 
     def bare_values(self, said: str) -> list[Any]:
         """As `TextOutput.bare_values`. A label without quotes is the label, too."""
@@ -151,6 +159,11 @@ class ListOutput(_Output):
             problem = f"must be an array of exactly {asked_for} items"
         raise InvalidAnswer(problem, usable=usable)
 
+    def may_be(self, output: OutputValue) -> bool:
+        """As `TextOutput.may_be`."""
+        is_list = isinstance(output, list) and 0 < len(output) <= self.items
+        return is_list and all(isinstance(item, str) and item.strip() for item in output)
+
     def bare_values(self, said: str) -> list[Any]:
         """As `TextOutput.bare_values`."""
         return [parsed(said)]
@@ -195,6 +208,10 @@ class JsonOutput(_Output):
         if problem is not None:
             raise InvalidAnswer(f"{problem.json_path}: {problem.message}")
         return value
+
+    def may_be(self, output: OutputValue) -> bool:
+        """As `TextOutput.may_be`."""
+        return next(jsonschema.Draft202012Validator(self.schema_).iter_errors(output), None) is None
 
     def bare_values(self, said: str) -> list[Any]:
         """As `TextOutput.bare_values`. An object is the answer where it has all that the schema requires."""

@@ -99,6 +99,12 @@ class Step:
         servers = "\n".join(self.servers)
         return hashlib.sha256(f"{servers}\n{question}".encode()).hexdigest()
 
+    def is_answered_by(self, outputs: Mapping[str, OutputValue]) -> bool:
+        """Whether these can be the outputs of this step: one a task, each of its kind. For what a store holds."""
+        return outputs.keys() == {task.name for task in self.tasks} and all(
+            task.output.may_be(outputs[task.name]) for task in self.tasks
+        )
+
     def request(self, text: str, *, service_tier: str | None = None) -> ChatRequest:
         """Ask about one document."""
         return ChatRequest(

@@ -164,6 +164,12 @@ CATALOGUE = (
         remedy="No hits after a restart or a redrive: DOCSLUICE_STORE_URL names another store than before.",
     ),
     Metric(
+        "store_entries_refused_total",
+        Counter,
+        meaning="Entries of the store that are no answer to what was asked, and are asked again; each is a miss, too.",
+        remedy="Any: somebody has changed the store, or its disk is failing. The log's store.entry_refused says why.",
+    ),
+    Metric(
         "saved_usd_total",
         Counter,
         meaning="Dollars that answers had cost which were not asked for again.",

@@ -33,6 +33,7 @@ class Metrics:
     admission_limit: Gauge
     admission_available: Gauge
     store_lookups_total: Counter
+    store_entries_refused_total: Counter
     saved_usd_total: Counter
     retries_total: Counter
     dead_letters_total: Counter
