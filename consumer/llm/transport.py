@@ -18,7 +18,7 @@ import httpx2
 import openai
 
 from consumer.errors import ProviderMisconfigured
-from consumer.llm.answer_size import bound_answer
+from consumer.llm.answer_size import BoundedTransport
 
 _LARGEST_HEADER_BYTES = 128 * 1024
 """Gateways echo headers, cookies and policies; aiohttp's own bound is 8 KiB."""
@@ -35,25 +35,24 @@ def http_client(*, max_connections: int) -> httpx2.AsyncClient:
         verify=_trusted(),
         follow_redirects=False,
         headers={"Accept-Encoding": "identity"},
-        event_hooks={"response": [bound_answer]},
         limits=httpx2.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
     )
 
 
 class _Client(openai.DefaultAioHttpClient):
-    """Gives each of its transports a session that reads large headers."""
+    """Gives each of its transports a session that reads large headers, and bounds what comes back."""
 
     def _init_transport(self, *args: Any, **settings: Any) -> httpx2.AsyncBaseTransport:
         transport: Any = super()._init_transport(*args, **settings)
         transport.client = _session(transport, settings["limits"])
-        return transport  # type: ignore[no-any-return]
+        return BoundedTransport(transport)
 
     def _init_proxy_transport(self, proxy: httpx2.Proxy, *args: Any, **settings: Any) -> httpx2.AsyncBaseTransport:
         if proxy.url.scheme not in {"http", "https"}:
             return _NoSuchProxy()
         transport: Any = super()._init_proxy_transport(proxy, *args, **settings)
         transport.client = _session(transport, settings["limits"])
-        return transport  # type: ignore[no-any-return]
+        return BoundedTransport(transport)
 
 
 class _NoSuchProxy(httpx2.AsyncBaseTransport):
@@ -71,6 +70,7 @@ def _session(transport: Any, limits: httpx2.Limits) -> Callable[[], aiohttp.Clie
                 limit=limits.max_connections or 0,
                 keepalive_timeout=limits.keepalive_expiry,
             ),
+            cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=_LARGEST_HEADER_BYTES,
             max_field_size=_LARGEST_HEADER_BYTES,
         )
