@@ -117,8 +117,9 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
     broken = _of_kind(error, AnswerBroken)
     if broken is not None:
         return AnswerUnreadable(f"the provider's answer broke off: {broken}")
-    if _of_kind(error, httpx2.DecodingError) is not None:
-        return AnswerUnreadable("the provider's answer cannot be decompressed")
+    packed = _of_kind(error, httpx2.DecodingError)
+    if packed is not None:
+        return AnswerUnreadable(f"the provider's answer cannot be unpacked: {packed}")
     match error:
         case openai.APITimeoutError() if isinstance(error.__cause__, httpx2.ConnectTimeout):
             return _of_connection(error, call)
@@ -127,9 +128,7 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
         case openai.APIStatusError():
             said = read_error(error.status_code, error.response.content, quoted=call.quoted, secrets=call.secrets)
             return fault_of(said, call, headers=error.response.headers, now=now)
-        case (
-            openai.APIResponseValidationError() | json.JSONDecodeError() | UnicodeDecodeError() | httpx2.DecodingError()
-        ):
+        case openai.APIResponseValidationError() | json.JSONDecodeError() | UnicodeDecodeError():
             return AnswerUnreadable("the provider's answer is no chat completion")
         case openai.APIConnectionError() | httpx2.HTTPError() | aiohttp.ClientError():
             return _of_connection(error, call)

@@ -18,7 +18,7 @@ import httpx2
 import openai
 
 from consumer.errors import ProviderMisconfigured
-from consumer.llm.answer_size import bound_answer
+from consumer.llm.answer_size import BoundedTransport
 
 _LARGEST_HEADER_BYTES = 128 * 1024
 """Gateways echo headers, cookies and policies; aiohttp's own bound is 8 KiB."""
@@ -41,6 +41,7 @@ class Connections:
         return aiohttp.ClientSession(
             connector=self._connector,
             connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=_LARGEST_HEADER_BYTES,
             max_field_size=_LARGEST_HEADER_BYTES,
         )
@@ -62,28 +63,27 @@ def http_client(connections: Connections) -> httpx2.AsyncClient:
         verify=_trusted(),
         follow_redirects=False,
         headers={"Accept-Encoding": "identity"},
-        event_hooks={"response": [bound_answer]},
     )
 
 
 class _Client(openai.DefaultAioHttpClient):
-    """Gives each of its transports a session over the shared connections."""
+    """Gives each of its transports a session over the shared connections, and bounds what comes back."""
 
     def __init__(self, connections: Connections, **settings: Any) -> None:
         self._connections = connections
         super().__init__(**settings)
 
     def _init_transport(self, *args: Any, **settings: Any) -> httpx2.AsyncBaseTransport:
-        return self._over_connections(super()._init_transport(*args, **settings))
+        return self._bounded(super()._init_transport(*args, **settings))
 
     def _init_proxy_transport(self, proxy: httpx2.Proxy, *args: Any, **settings: Any) -> httpx2.AsyncBaseTransport:
         if proxy.url.scheme not in {"http", "https"}:
             return _NoSuchProxy()
-        return self._over_connections(super()._init_proxy_transport(proxy, *args, **settings))
+        return self._bounded(super()._init_proxy_transport(proxy, *args, **settings))
 
-    def _over_connections(self, transport: Any) -> httpx2.AsyncBaseTransport:
+    def _bounded(self, transport: Any) -> httpx2.AsyncBaseTransport:
         transport.client = functools.partial(self._connections.session, trusted=transport.ssl_context)
-        return transport  # type: ignore[no-any-return]
+        return BoundedTransport(transport)
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -393,7 +393,7 @@ async def test_a_connection_that_breaks(answer: bytes) -> None:
 async def test_an_answer_that_is_too_large_is_not_held(answer: bytes) -> None:
     """A server that never stops, or sends a bomb, costs a bounded number of bytes, and it is the provider's fault."""
     async with _bytes_server(answer) as base_url, _client(base_url) as client:
-        with pytest.raises(AnswerUnreadable, match="larger than any completion"):
+        with pytest.raises(AnswerUnreadable, match=r"larger than any completion|nobody asked for"):
             await client.ask(chat_request())
 
 

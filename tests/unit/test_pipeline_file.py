@@ -148,6 +148,11 @@ BAD_FIELDS: list[tuple[tuple[str | int, ...], Any, str]] = [
         {"type": "json", "schema": {"type": "x"}},
         "tasks.summary.output.schema: not a JSON schema",
     ),
+    (
+        ("tasks", 0, "output"),
+        {"type": "json", "schema": {"properties": {"mail": {"pattern": "^(?=.*@)"}}}},
+        "tasks.summary.output.schema: properties.mail.pattern: ^(?=.*@) has look-around",
+    ),
     (("tasks", 0, "model"), " ", "tasks.summary.model.0: must not be blank"),
     (("tasks", 0, "max_output_tokens"), 0, "tasks.summary.max_output_tokens: must be at least 1"),
     (("tasks", 0, "temperature"), 2.1, "tasks.summary.temperature: must be at most 2"),
