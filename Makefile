@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-.PHONY: help setup demo test lint format bench bench-limits faults lock clean
+.PHONY: help setup demo test lint format bench bench-limits faults hostile lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ bench-limits: setup ## Measure what is used of each limit, through outages too (
 
 faults: setup ## Kill, freeze, cut and restart everything, and account for every document (ARGS="kill9 --documents 200")
 	$(BIN)/python -m tests.acceptance.faults $(ARGS)
+
+hostile: setup ## Attack the service with records, answers and files, beside ordinary documents (ARGS="'zstd bomb'")
+	$(BIN)/python -m tests.acceptance.hostile $(ARGS)
 
 lock: $(UV) ## Resolve requirements.lock anew
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --group dev --no-emit-index-url \

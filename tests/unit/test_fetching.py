@@ -117,6 +117,7 @@ def test_a_key_that_is_too_large_is_left_out_too() -> None:
         (batch(b"\xff" * 20, count=7), "a length in it is none"),
         (batch(b"\x01", count=7), "has no length"),
     ],
+    ids=["zstd", "gzip", "lz4", "snappy at once", "snappy", "codec", "short", "length", "no length"],
 )
 def test_a_batch_that_cannot_be_read_is_passed_over_as_a_whole(data: bytes, why: str) -> None:
     """One record with its last offset stands for all, says why, and the next batch is read."""
