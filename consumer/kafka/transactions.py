@@ -33,6 +33,8 @@ from aiokafka.errors import (
     UnknownProducerId,
 )
 
+from consumer.contracts import DeadLetterReason, Stage
+from consumer.errors import RecordRejected
 from consumer.kafka import faults
 from consumer.kafka.commits import Membership
 from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, committed_points, started, stopped
@@ -220,7 +222,7 @@ class ExactlyOnceOutbox:
         if fault is not None and not line.is_mended_by_a_new_producer(error):
             raise fault from error
         line.has_died |= type(error) is KafkaError
-        log.warning("transaction.failed", partition=life.partition.partition, error=f"{type(error).__name__}: {error}")
+        log.warning("transaction.failed", partition=life.partition.partition, error=faults.in_words(error))
         await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _resolve(self, life: PartitionLife, line: _Line) -> bool:
@@ -255,7 +257,9 @@ class ExactlyOnceOutbox:
         line.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
         for finished in attempt.finished:
             if not finished.done.done():
-                finished.done.set_exception(faults.too_large())
+                finished.done.set_exception(
+                    RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
+                )
 
     async def _started(self, partition: TopicPartition) -> Any:
         """A producer that is the partition's only one from now on."""
