@@ -49,6 +49,7 @@ _PASSING = (
     errors.UnknownMemberIdError,
     errors.MemberIdRequired,
     errors.CommitFailedError,
+    errors.InvalidTimestampError,
 )
 """Passing by nature, though aiokafka does not mark them as retriable."""
 
@@ -77,6 +78,8 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
     errors.UnsupportedCodecError: "the records are compressed in a way that needs another library",
     errors.PolicyViolationError: "a policy of the broker forbids it",
     errors.ProducerFenced: "another producer took our place",
+    errors.InvalidTimestampError: "the clocks of this machine and of the broker are apart; set them right (NTP)."
+    " The topic's message.timestamp.after.max.ms and message.timestamp.before.max.ms say how far they may be",
 }
 
 
@@ -84,7 +87,7 @@ def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
     error = _meant(error)
     if isinstance(error, TOO_LARGE):
-        return too_large()
+        return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
     if isinstance(error, NOT_TAKEN):
         return RecordRejected(
             DeadLetterReason.REJECTED,
@@ -97,12 +100,6 @@ def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     return BrokerFault(f"cannot {doing}: {remedy(error)} ({type(error).__name__}: {error})")
 
 
-def too_large() -> RecordRejected:
-    """The rejection of an outcome that its topic does not take."""
-    why = "larger than the topic takes"
-    return RecordRejected(DeadLetterReason.TOO_LARGE, why, stage=Stage.PUBLISH, cause=why)
-
-
 def _meant(error: errors.KafkaError) -> errors.KafkaError:
     """The error itself, or the one that aiokafka has wrapped in a nameless one, as it does for a broken connection."""
     cause = error.__cause__
@@ -112,6 +109,13 @@ def _meant(error: errors.KafkaError) -> errors.KafkaError:
 def is_passing(error: errors.KafkaError) -> bool:
     """Whether waiting may mend it."""
     return error.retriable or isinstance(error, _PASSING)
+
+
+def in_words(error: errors.KafkaError) -> str:
+    """For the log: what it says, and what to do about it where that is known."""
+    said, kind = str(error), type(error).__name__  # most of aiokafka's errors begin with their own name
+    told = said if kind in said else f"{kind}: {said}"
+    return f"{told}: {remedy(error)}" if isinstance(error, tuple(_REMEDIES)) else told
 
 
 def remedy(error: errors.KafkaError) -> str:

@@ -239,7 +239,7 @@ class ExactlyOnceOutbox:
         if fault is not None and not line.is_mended_by_a_new_producer(error):
             raise fault from error
         line.has_died |= type(error) is KafkaError
-        log.warning("transaction.failed", partition=life.partition.partition, error=f"{type(error).__name__}: {error}")
+        log.warning("transaction.failed", partition=life.partition.partition, error=faults.in_words(error))
         await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _renew(self, life: PartitionLife, line: _Line, codec: Compression) -> None:

@@ -22,7 +22,7 @@ WAIT = [
     "NotEnoughReplicasError", "NotEnoughReplicasAfterAppendError", "NotControllerError", "KafkaStorageError",
     "ReassignmentInProgress", "ListenerNotFound", "FetchSessionIdNotFound", "InvalidFetchSessionEpoch",
     "ConcurrentTransactions", "CommitFailedError", "RebalanceInProgressError", "IllegalGenerationError",
-    "UnknownMemberIdError", "MemberIdRequired",
+    "UnknownMemberIdError", "MemberIdRequired", "InvalidTimestampError",
 ]
 STOP = [
     "IllegalStateError", "IllegalArgumentError", "UnrecognizedBrokerVersion", "IncompatibleBrokerVersion",
@@ -32,7 +32,7 @@ STOP = [
     "InvalidFetchRequestError", "OffsetMetadataTooLargeError", "InvalidTopicError", "InvalidRequiredAcksError",
     "InconsistentGroupProtocolError", "InvalidGroupIdError", "InvalidSessionTimeoutError",
     "InvalidCommitOffsetSizeError", "TopicAuthorizationFailedError", "GroupAuthorizationFailedError",
-    "ClusterAuthorizationFailedError", "InvalidTimestampError", "UnsupportedSaslMechanismError",
+    "ClusterAuthorizationFailedError", "UnsupportedSaslMechanismError",
     "IllegalSaslStateError", "UnsupportedVersionError", "TopicAlreadyExistsError", "InvalidPartitionsError",
     "InvalidReplicationFactorError", "InvalidReplicationAssignmentError", "InvalidConfigurationError",
     "InvalidRequestError", "UnsupportedForMessageFormatError", "PolicyViolationError", "OutOfOrderSequenceNumber",
@@ -129,3 +129,11 @@ def test_codes_that_aiokafka_does_not_know_have_their_own_class(code: int, kind:
     assert errors.for_code(code) is kind
     assert not faults.is_passing(kind())
     assert isinstance(faults.translate(faults.RecordRefused(), doing="publish"), RecordRejected)
+
+
+def test_a_wrong_clock_is_waited_for_with_a_remedy() -> None:
+    """NTP, or a person, will set it right; the log says what to do until then."""
+    said = faults.in_words(errors.InvalidTimestampError("of d1"))
+    assert "InvalidTimestampError" in said
+    assert "the clocks of this machine and of the broker are apart; set them right (NTP)" in said
+    assert faults.in_words(errors.KafkaConnectionError("gone")) == "KafkaConnectionError: gone"
