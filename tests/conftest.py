@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from deploy.local.broker import Broker, embedded_broker
-from deploy.local.kafka import apache_kafka, why_not
+from deploy.local.broker import embedded_broker
+from deploy.local.kafka import why_not
 from tests import required  # read before the environment is cleared
 from tests.integration.wire import Wire
+from tests.shared_kafka import shared_kafka
+
+# Modules and fixtures are many objects that stay. By default, scanning them takes a sixth of the unit tests' time.
+gc.set_threshold(10_000, 10, 10)
 
 # Nothing is asserted about time, not even that an example takes less than 200 ms.
 hypothesis.settings.register_profile("docsluice", deadline=None)
@@ -28,23 +33,26 @@ def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the embedded broker."""
     with embedded_broker(data_dir=tmp_path_factory.mktemp("embedded")) as broker:
-        yield broker
+        yield broker.bootstrap_servers
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of Apache Kafka."""
     reason = why_not()
     if reason and required.KAFKA:
         pytest.fail(f"DOCSLUICE_REQUIRE_KAFKA=1, but: {reason}")
     if reason:
         pytest.skip(reason)
-    with apache_kafka(data_dir=tmp_path_factory.mktemp("kafka")) as broker:
-        yield broker
+    ours = tmp_path_factory.getbasetemp()
+    with shared_kafka((ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / "kafka") as address:
+        yield address
 
 
 @pytest.fixture
-def kafka_wire(kafka: Broker) -> Wire:
+def kafka_wire(kafka: str) -> Wire:
     """Apache Kafka, for what needs several members or the topic's own limits."""
-    return Wire(bootstrap_servers=kafka.bootstrap_servers)
+    return Wire(bootstrap_servers=kafka)

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.broker import Broker
 from tests.integration.wire import Wire
 
 
 @pytest.fixture
-def wire(embedded: Broker) -> Wire:
-    return Wire(bootstrap_servers=embedded.bootstrap_servers)
+def wire(embedded: str) -> Wire:
+    return Wire(bootstrap_servers=embedded)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
-"""Starting docsluice's programs as anybody would."""
+"""Starting docsluice's programs."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.process import Child, free_port
+from tests.integration.forked_program import ran
 from tests.integration.wire import Wire
 
 
@@ -44,19 +46,11 @@ def start(child: Child, settings: Mapping[str, str]) -> None:
     child.start(is_ready=lambda: _answers(f"http://127.0.0.1:{port}/readyz"), timeout_seconds=60)
 
 
-def run(
-    module: str, *arguments: str, settings: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run one of the programs to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        env={**os.environ, **(settings or {})},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def run(program: str, *arguments: str, settings: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run one of the programs to its end, as a fork that is up at once."""
+    environment = {**os.environ, **(settings or {})}
+    ended = asyncio.run(ran(program, *arguments, environment=environment))
+    return subprocess.CompletedProcess(ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 def _answers(url: str) -> bool:

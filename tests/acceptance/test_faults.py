@@ -18,16 +18,17 @@ from tests.acceptance.faults.stage import Stage
 from tests.acceptance.faults.trial import Mode, Trial, run
 
 
-@pytest.fixture
-def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
-    reason = why_not()
-    if reason and required.KAFKA:
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with ground(tmp_path / "kafka") as on:
+@pytest.fixture(scope="module")
+def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    if reason := why_not():
+        (pytest.fail if required.KAFKA else pytest.skip)(reason)
+    with ground(tmp_path_factory.mktemp("kafka")) as on:
         yield on
+
+
+@pytest.fixture(autouse=True)
+def _this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
 @pytest.mark.kafka

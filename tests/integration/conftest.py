@@ -18,8 +18,7 @@ from tests.integration.wire import Wire
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
 def wire(request: pytest.FixtureRequest) -> Wire:
     """Both brokers in turn: one consumer's work must be the same on either."""
-    broker: Broker = request.getfixturevalue(request.param)
-    return Wire(bootstrap_servers=broker.bootstrap_servers)
+    return Wire(bootstrap_servers=request.getfixturevalue(request.param))
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])

@@ -10,7 +10,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from consumer.contracts import result_headers, result_id
-from deploy.local.broker import Broker
 from deploy.local.rehearsal.provider import RehearsalProvider
 from producer.exits import Exit
 from tests.fakes.outcomes import result
@@ -197,9 +196,9 @@ async def replicas() -> AsyncIterator[list[Replica]]:
 
 
 @pytest.fixture
-async def done(embedded: Broker) -> Wire:
+async def done(embedded: str) -> Wire:
     """A broker with a result of document a; one will do, for it is the consumers that matter here."""
-    wire = Wire(bootstrap_servers=embedded.bootstrap_servers)
+    wire = Wire(bootstrap_servers=embedded)
     await wire.create_topics()
     async with Results(wire) as results:
         await results.add("a")

@@ -15,7 +15,6 @@ from aiokafka import AIOKafkaProducer
 
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
-from deploy.local.broker import Broker
 from producer.exits import Exit
 from producer.limits import lookout as lookout_room
 from producer.limits.finding import Finding
@@ -65,9 +64,9 @@ async def replica() -> AsyncIterator[Replica]:
 
 
 @pytest.fixture
-def wire(embedded: Broker) -> Wire:
+def wire(embedded: str) -> Wire:
     """One broker will do: it is the metrics that matter here."""
-    return Wire(bootstrap_servers=embedded.bootstrap_servers)
+    return Wire(bootstrap_servers=embedded)
 
 
 @pytest.fixture

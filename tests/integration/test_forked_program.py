@@ -1,0 +1,40 @@
+"""A forked program is as good as one that a shell starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.forked_program import ran
+
+ROWS = b'{"document_id": "a", "text": "t"}\nnope\n'
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("producer", ["--version"]),
+        ("producer", ["send", "-", "--dry-run"]),
+        ("producer", ["send", "here.jsonl", "--dry-run"]),
+        ("producer", ["follow", "--until", "none"]),
+        ("producer", ["dead-letters", "list", "--dead-letter-topic", "a b"]),
+        ("producer", []),
+        ("consumer", ["run"]),
+        ("consumer", ["check", "--help"]),
+        ("consumer", ["check"]),
+    ],
+)
+def test_it_says_and_does_the_same(tmp_path: Path, program: str, arguments: list[str]) -> None:
+    """Output, errors and exit code are those of the program, from the same folder, settings and standard input."""
+    (tmp_path / "here.jsonl").write_bytes(ROWS)
+    environment = {**os.environ, "DOCSLUICE_MODE": "both", "COLUMNS": "70"}
+    command = [sys.executable, "-m", program, *arguments]
+    real = subprocess.run(command, input=ROWS, capture_output=True, env=environment, check=False)
+    fork = asyncio.run(ran(program, *arguments, data=ROWS, environment=environment))
+    assert real.stdout + real.stderr
+    assert (fork.returncode, fork.stdout, fork.stderr) == (real.returncode, real.stdout, real.stderr)
