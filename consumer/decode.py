@@ -9,7 +9,6 @@ import base64
 import binascii
 import codecs
 import contextlib
-import json
 import re
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from consumer.byte_formats import RegistryFrame, format_of, registry_frames, wid
 from consumer.contracts import DeadLetterReason, DocumentEvent, Headers, Stage
 from consumer.errors import RecordRejected
 from consumer.event_problems import problems_of
+from consumer.json_values import json_value
 
 _STRUCTURED = "application/cloudevents"
 _TEXT = "text/plain"
@@ -153,7 +153,7 @@ def _json(data: bytes, *, what: str = _VALUE, charset: str = "") -> Any:
             raise _undecodable(_WITHOUT_REGISTRY.format(what=what, schema=frames[0].schema))
     text = _text(data, what=what, charset=charset)
     try:
-        return _parsed(text)
+        return json_value(text)
     except ValueError as error:
         named = format_of(data)
         # The decoder's message holds a position and never the text itself.
@@ -164,20 +164,8 @@ def _framed(frames: list[RegistryFrame]) -> Any | None:
     """The JSON behind the frame of a schema registry, if there is any."""
     for frame in frames:
         with contextlib.suppress(ValueError):
-            return _parsed(frame.data.decode("utf-8-sig"))
+            return json_value(frame.data.decode("utf-8-sig"))
     return None
-
-
-def _parsed(text: str) -> Any:
-    """JSON as Python's values.
-
-    Raises:
-        ValueError: it is not JSON.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply to read") from error
 
 
 def _compressed(what: str, named: str) -> str:
