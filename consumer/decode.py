@@ -22,6 +22,7 @@ from consumer.byte_formats import RegistryFrame, format_of, registry_frames, wid
 from consumer.contracts import DeadLetterReason, DocumentEvent, Headers, Stage
 from consumer.errors import RecordRejected
 from consumer.event_problems import problems_of, shown_name, with_few_misfits
+from consumer.json_values import json_value
 
 _STRUCTURED = "application/cloudevents"
 _TEXT = "text/plain"
@@ -198,12 +199,12 @@ def _parsed(text: str) -> Any:
         ValueError: it is not JSON.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object)
-    except RecursionError as error:
-        raise ValueError("nested too deeply to read") from error
+        return json_value(text, object_pairs_hook=_object)
     except json.JSONDecodeError:
         raise
     except ValueError as error:  # Python's own limit: longer ones take quadratic time
+        if isinstance(error.__cause__, RecursionError):
+            raise
         raise ValueError(f"a number in it has more than {sys.get_int_max_str_digits():,} digits") from error
 
 

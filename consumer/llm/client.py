@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -22,10 +23,12 @@ from consumer.errors import (
     ProviderUnavailable,
     RecordRejected,
 )
+from consumer.json_values import json_value
 from consumer.llm import completion
+from consumer.llm.aside import aside
 from consumer.llm.capabilities import Capabilities, Lesson, Sent, complaint
 from consumer.llm.chat import Answer, ChatRequest
-from consumer.llm.error_body import ProviderError, error_inside, read_error
+from consumer.llm.error_body import ProviderError, read_error
 from consumer.llm.error_mapping import FOREIGN, Call, fault_of, out_of_files, translate
 from consumer.llm.error_table import Meaning, meaning_of
 from consumer.llm.finish_reasons import ERROR
@@ -121,12 +124,12 @@ class OpenAIChatClient:
                     return []
                 raise self._fault(refused, None, None) from None
         try:
-            body = completion.parse(response.content)
+            body = json_value(response.content)
         except ValueError:
-            body = None
+            body = completion.NO_JSON
         listed = body.get("data") if isinstance(body, Mapping) else body
         if not isinstance(listed, list):
-            raise self._unreadable(response, None)
+            raise await self._unreadable(response, body, None)
         return [str(model["id"]) for model in listed if isinstance(model, Mapping) and model.get("id")]
 
     async def close(self) -> None:
@@ -172,24 +175,27 @@ class OpenAIChatClient:
     async def _answered(self, request: ChatRequest, body: dict[str, Any]) -> Answer:
         path = self._address.chat_path(body["model"])
         response = await self._sent("POST", path, body, request)
-        try:
-            parsed = completion.parse(response.content)
-        except ValueError:
-            raise self._unreadable(response, request) from None
-        said = self._error_inside(parsed, request)
-        if said:
-            raise _Refused(said, response.headers, body=parsed)
-        if completion.is_blocked(parsed):
+        read = await self._read(response.content, request)
+        if read.body is completion.NO_JSON:
+            raise await self._unreadable(response, read.body, request)
+        if read.error:
+            raise _Refused(read.error, response.headers, body=read.body)
+        if completion.is_blocked(read.body):
             reason, why = DeadLetterReason.CONTENT_FILTERED, "the provider's filter blocked it"
-            raise _paid(RecordRejected(reason, why, step=request.step, model=request.model, cause=why), parsed)
-        keys = [key for key in self._keys if len(key) >= _SHORTEST_KEY]
-        limits = self._limits(response.headers, request, usage=_usage(parsed))
-        answer = completion.answer_of(parsed, limits=limits, secrets=keys)
-        if answer is None:
-            raise _paid(self._unreadable(response, request), parsed)
-        if answer.finish_reason == ERROR:
-            raise _paid(ProviderUnavailable("the provider broke the answer off", limits=answer.limits), parsed)
-        return answer
+            raise _paid(RecordRejected(reason, why, step=request.step, model=request.model, cause=why), read.body)
+        limits = self._limits(response.headers, request, usage=_usage(read.body))
+        if read.answer is None:
+            raise _paid(await self._unreadable(response, read.body, request), read.body)
+        if read.answer.finish_reason == ERROR:
+            raise _paid(ProviderUnavailable("the provider broke the answer off", limits=limits), read.body)
+        return replace(read.answer, limits=limits)
+
+    async def _read(self, content: bytes, request: ChatRequest) -> completion.Completion:
+        call, keys = self._call(request), [key for key in self._keys if len(key) >= _SHORTEST_KEY]
+        return await aside(
+            len(content) + request.input_bytes,
+            lambda: completion.read(content, quoted=call.quoted, secrets=call.secrets, keys=keys),
+        )
 
     async def _sent(
         self, method: str, path: str, body: dict[str, Any] | None, request: ChatRequest | None
@@ -203,7 +209,7 @@ class OpenAIChatClient:
         try:
             return await self._sent_with(key, method, path, body)
         except openai.APIStatusError as error:
-            refused = self._refused(error, request)
+            refused = await self._refused(error, request)
         if _is_about_the_key(refused.said):
             changed = await self._provider.credentials.refresh()
             newer = await self._provider.credentials.key()
@@ -211,7 +217,7 @@ class OpenAIChatClient:
                 try:
                     return await self._sent_with(newer, method, path, body)
                 except openai.APIStatusError as error:
-                    refused = self._refused(error, request)
+                    refused = await self._refused(error, request)
         raise refused
 
     async def _sent_with(self, key: str | None, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response:
@@ -232,20 +238,16 @@ class OpenAIChatClient:
             return {"Authorization": openai.Omit(), "api-key": key}
         return {"Authorization": f"Bearer {key or _NO_KEY}"}
 
-    def _refused(self, error: openai.APIStatusError, request: ChatRequest | None) -> _Refused:
-        call = self._call(request)
-        said = read_error(error.status_code, error.response.content, quoted=call.quoted, secrets=call.secrets)
+    async def _refused(self, error: openai.APIStatusError, request: ChatRequest | None) -> _Refused:
+        said = await self._told(error.status_code, error.response.content, request)
         return _Refused(said, error.response.headers)
 
-    def _error_inside(self, parsed: Any, request: ChatRequest) -> ProviderError | None:
-        """The error that came instead of an answer, beside the choices or in the first of them."""
-        choice = completion.first_choice(parsed)
-        inner = choice.get("error")
-        if not inner and choice.get("message"):
-            return None
+    async def _told(self, status: int, content: bytes, request: ChatRequest | None) -> ProviderError:
         call = self._call(request)
-        body = {"error": inner} if inner else parsed
-        return error_inside(body, quoted=call.quoted, secrets=call.secrets)
+        return await aside(
+            len(content) + (call.input_bytes or 0),
+            lambda: read_error(status, content, quoted=call.quoted, secrets=call.secrets),
+        )
 
     def _fault(self, refused: _Refused, request: ChatRequest | None, sent: Sent | None) -> DocsluiceError:
         fault = fault_of(
@@ -259,10 +261,9 @@ class OpenAIChatClient:
             fault.limits = self._limits(refused.headers, request, usage=_usage(refused.body))
         return _paid(fault, refused.body) if isinstance(fault, AttemptFailed | RecordRejected) else fault
 
-    def _unreadable(self, response: httpx2.Response, request: ChatRequest | None) -> AnswerUnreadable:
-        call = self._call(request)
-        what = completion.what_it_is(response.content, content_type=response.headers.get("content-type", ""))
-        said = read_error(response.status_code, what.encode(errors="replace"), quoted=call.quoted, secrets=call.secrets)
+    async def _unreadable(self, response: httpx2.Response, body: Any, request: ChatRequest | None) -> AnswerUnreadable:
+        what = completion.what_it_is(response.content, body, content_type=response.headers.get("content-type", ""))
+        said = await self._told(response.status_code, what.encode(errors="replace"), request)
         begun = "the provider's answer is no chat completion, it is"
         return AnswerUnreadable(f"{begun} {said.words}", cause=f"{begun} {said.loggable}")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
+from consumer.json_values import json_value
 from consumer.llm.quoted import Quoted
 from consumer.llm.secret_cutting import SECRET, without_secrets
 
@@ -28,8 +28,10 @@ _TEXTS = _WORDS | {"raw"}
 _DELAYS = frozenset({"retrydelay", "retry_after", "retry_after_seconds", "retry-after"})
 _PROVIDERS_OWN = frozenset({"error", "errors", "base_resp", "detail"})
 _IS_CODE = re.compile(r"[\w.:/ -]{1,80}")
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL | re.IGNORECASE)
-_TAGS = re.compile(r"<[^>]*>")
+_TITLE_BEGINS = re.compile(r"<title\b[^<>]*+>", re.IGNORECASE)
+_TITLE_ENDS = re.compile(r"</title", re.IGNORECASE)
+_TAGS = re.compile(r"<[^<>]*+>")
+"""Each looks at no character more than a few times: thousands of `<` in a row must not hold up the loop."""
 _RUN_FOR_MEANING, _RUN_FOR_LOG = 24, 10
 """Letters in a row. The first is longer than what a document about such things shares with a provider by chance."""
 _ERRORS = range(400, 600)
@@ -98,8 +100,10 @@ def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection
 
 def html_title(text: str) -> str | None:
     """The title of a web page; None of anything else."""
-    found = _TITLE.search(text[:_MOST_BODY_BYTES])
-    return " ".join(found[1].split()) if found else None
+    text = text[:_MOST_BODY_BYTES]
+    begins = _TITLE_BEGINS.search(text)
+    ends = _TITLE_ENDS.search(text, begins.end()) if begins else None
+    return " ".join(text[begins.end() : ends.start()].split()) if begins and ends else None
 
 
 def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> ProviderError:
@@ -146,8 +150,8 @@ def _as_json(text: str) -> Any:
     if not text.startswith(("{", "[", '"')):
         return text
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json_value(text)
+    except ValueError:
         return text
 
 
@@ -178,7 +182,8 @@ def _note(name: str, value: Any, found: _Found) -> None:
     if name in _CODES and isinstance(value, str | int) and not isinstance(value, bool):
         found.codes.append((_TELLING.get(name, _LEAST), str(value)))
     elif name in {"param", "loc"} and value:
-        found.params.append(".".join(map(str, value)) if isinstance(value, list) else str(value))
+        steps = value if isinstance(value, list) else [value]
+        found.params.append(".".join(str(step) for step in steps[:_MOST_NODES] if isinstance(step, str | int)))
     elif name in _DELAYS and isinstance(value, str | int | float):
         found.delays.append(str(value))
 

@@ -17,7 +17,7 @@ from consumer.llm.chat import Answer, ChatRequest, Message, ModelParameters, Sam
 from consumer.llm.long_documents import most_runs, shared_out, shown
 from consumer.llm.outputs import ListOutput, Output
 from consumer.llm.pipeline_file import Example, PipelineFile, Task, passed_through
-from consumer.llm.repairs import CLOSING, is_echo, repair_text
+from consumer.llm.repairs import CLOSING, is_echo, repair_text, shown_answer
 from consumer.llm.strict_schema import CannotBeStrict, strict
 from consumer.model_ref import ModelRef
 
@@ -126,7 +126,7 @@ class Step:
 
     def repair(self, request: ChatRequest, answer: Answer, problem: InvalidAnswer) -> ChatRequest:
         """Ask again, showing the model its answer and what is wrong with it."""
-        return request.and_then(Message("assistant", answer.text), Message("user", repair_text(problem)))
+        return request.and_then(Message("assistant", shown_answer(answer.text)), Message("user", repair_text(problem)))
 
     def read(self, answer: Answer) -> dict[str, OutputValue]:
         """Find the answer in what the model said, check it and return one value a task.
