@@ -270,14 +270,16 @@ class Blame:
 
         It says nothing where it is an accident, or where others were once answered between two of this document's. The
         document then pauses by itself. A large one would never find enough of a minute's limit left so. Now and then
-        the others wait until such a document was tried again.
+        the others wait until such a document was tried again. Of the pace only a document's first one tells: ten that
+        are always refused would teach a limit that is none.
         """
         latest, last_answered = self._history.latest, self._history.of(way).last_answered
         is_alone = last_answered > self._overloaded.get(way, latest)
+        is_first = way not in self._overloaded
         self._overloaded[way] = latest
         self._alone += is_alone
         evidence = 0.0 if self._alone else self._history.overloaded(way[0])
-        fault.teaches = evidence >= _EVIDENCE_OF_A_PACE
+        fault.teaches = is_first and evidence >= _EVIDENCE_OF_A_PACE
         if isinstance(fault, RateLimited):
             has_turn = is_alone and self._alone > 1 and self._history.gives_turn(way[0])
             fault.holds_others = evidence >= _EVIDENCE_TO_PAUSE or has_turn

@@ -88,7 +88,7 @@ class Lessons:
         """See `House.note_judgement`."""
         self._is_well(permit)
         if not permit.lane.circuit.is_open:
-            permit.lane.answered()
+            permit.lane.answered(sent_at=permit.sent_at)
 
     def note_refusal(self, permit: Permit, *, pause_seconds: float | None, teaches: bool) -> None:
         """See `House.note_refusal`."""

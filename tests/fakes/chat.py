@@ -98,7 +98,8 @@ def example_of(schema: Mapping[str, Any]) -> Any:
         case "object":
             return {name: example_of(part) for name, part in schema.get("properties", {}).items()}
         case "array":
-            return [f"{example_of(schema['items'])} {number}" for number in range(schema["minItems"])]
+            items = schema.get("items", {})
+            return [f"{example_of(items)} {number}" for number in range(schema.get("minItems", 1))]
         case "integer" | "number":
             return 1
         case _:

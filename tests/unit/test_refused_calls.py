@@ -250,17 +250,18 @@ async def test_documents_that_are_judged_by_themselves_are_rejected(reason: Dead
     await town.close()
 
 
+@pytest.mark.parametrize("slots", [8, 16])
 @pytest.mark.parametrize("fault", ["500", "429", "slow"])
-async def test_documents_that_always_fail_do_not_starve_those_behind_them(fault: str) -> None:
+async def test_documents_that_always_fail_do_not_starve_those_behind_them(fault: str, slots: int) -> None:
     """Ten at the head of three hundred: the others take at most twice as long, after ten seconds to find that out."""
     faults = {"500": ProviderUnavailable("500"), "429": RateLimited("429"), "slow": CallTimedOut("slow")}
 
     def reply(request: ChatRequest) -> Reply:
         return faults[fault] if "poison" in request.messages[-1].content else right(request)
 
-    town = Town(reply, limits=Limits(max_concurrency=8), max_attempts=5)
+    town = Town(reply, limits=Limits(max_concurrency=slots), max_attempts=5)
     await town.come(*(f"poison {number}" for number in range(10)), *(f"text {number}" for number in range(290)))
-    await town.lab.timer.run(10 + 2 * 290 * 0.5 / 8)
+    await town.lab.timer.run(10 + 2 * 290 * 0.5 / slots)
     assert sum(text.startswith("text") for text in town.ended()) == 290
     await town.lab.timer.run(600)
     ends = _ends(town)

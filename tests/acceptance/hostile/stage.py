@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -70,7 +71,7 @@ async def _read_ends(case: Case, wire: Wire, seen: Seen, documents: int) -> None
     ended: Counter[str] = Counter()
     hostile = sum(case.ends.values()) if case.ends is not None else 0
     begun = time.monotonic()
-    async for record in wire.read(wire.topics["result"], wire.topics["dead_letter"], count=documents + hostile):
+    async for record in wire.read(wire.topics["result"], wire.topics["dead_letter"], count=sys.maxsize):
         errors = {name: value for name, value in record.headers if name.startswith("__docsluice.errors.")}
         reason = errors.get("__docsluice.errors.reason", b"result").decode()
         is_ordinary = (record.key or b"").startswith(b"d")
@@ -82,6 +83,8 @@ async def _read_ends(case: Case, wire: Wire, seen: Seen, documents: int) -> None
             ended[(record.key or b"").decode()] += 1
             seen.results, seen.repeated = len(ended), ended.total() - len(ended)
             seen.seconds = time.monotonic() - begun
+        if len(ended) + seen.ordinary_dead_letters.total() >= documents and seen.ends.total() >= hostile:
+            return
 
 
 @contextlib.asynccontextmanager
