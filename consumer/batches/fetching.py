@@ -57,18 +57,19 @@ def read_past_flaws(*, kept_bytes: int = KEPT_RECORD_BYTES) -> None:
 
 
 async def taken(
-    consumer: Any, *, timeout_ms: int, most_records: int, most_bytes: int
+    consumer: Any, *partitions: TopicPartition, timeout_ms: int, most_records: int, most_bytes: int
 ) -> dict[TopicPartition, list[ConsumerRecord]]:
     """As `getmany`, but one record after another: memory is bounded, and an error costs no other partition its records.
 
-    It ends with the record that reaches `most_bytes`.
+    It ends with the record that reaches `most_bytes`. Where `partitions` are named, what was fetched for others stays
+    for later. Else it is thrown away if its partition is paused, and later decompressed from its beginning once more.
     """
     found: dict[TopicPartition, list[ConsumerRecord]] = {}
     count = size = 0
     while count < most_records and size < most_bytes:
         try:
             batches: Mapping[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
-                timeout_ms=0 if found else timeout_ms, max_records=1
+                *partitions, timeout_ms=0 if found else timeout_ms, max_records=1
             )
         except KafkaError:
             if not found:

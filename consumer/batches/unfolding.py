@@ -15,8 +15,13 @@ import lz4.frame
 import zstandard
 
 PIECE_BYTES = 256 * 1024
-MOST_UNFOLDED_BYTES = 1280 * 1024 * 1024
-"""Of one batch. What is behind them would hold up everything else for seconds. A record of 1 GiB is read past."""
+MOST_UNFOLDED_BYTES = 4 * 1024 * 1024 * 1024
+"""Of one batch. What is behind them is not read.
+
+To pass over them takes four seconds, with gzip eleven. Were that longer than the session of the group, a member that
+begins in the middle of such a batch would never get through it. Producers do write batches of 3 GB: thousands of
+records that are alike.
+"""
 _INPUT_BYTES = 16 * 1024
 _ZSTD_WINDOW_BYTES = 128 * 1024 * 1024
 """The largest that zstd itself takes unasked; Kafka's own is 8 MiB at most."""

@@ -206,6 +206,15 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._made_anew.add(life.partition)
         self.partitions.forget(life.partition)  # the next commit round begins anew with it
 
+    def awake(self) -> list[PartitionLife]:
+        """The lives that are read now."""
+        assigned = self.consumer.assignment()
+        return [
+            life
+            for life in self.partitions
+            if not life.paused and life.partition in assigned and life.partition not in self._unplaced
+        ]
+
     def pause(self, lives: Iterable[PartitionLife]) -> None:
         """Read no more of these for now."""
         for life in lives:

@@ -43,6 +43,8 @@ Process = Callable[[Record], Awaitable[None]]
 
 _POLL_MS = 20
 _REST_SECONDS = 0.2
+_IDLE_SECONDS = 30.0
+"""So often the client is asked though nothing is to be read: it leaves the group of a consumer that never asks."""
 _POLL_GRACE_SECONDS = 2.0
 _JOINING_NOTICE_SECONDS = 5.0
 _LEAVE_SECONDS = 5.0
@@ -126,6 +128,7 @@ class Source:
         self._watch = BrokerWatch(broker=broker, topic=subscription.topic, partitions=self._assignment.partitions)
         self._stopped = False
         self._said_stuck = ""
+        self._asked_at = float("-inf")
         self.polled_at = self.committed_at = time.monotonic()
         self.fault = fault or asyncio.get_running_loop().create_future()
 
@@ -291,10 +294,18 @@ class Source:
         await asyncio.gather(task, return_exceptions=True)
 
     async def _next_batches(self) -> dict[TopicPartition, list[ConsumerRecord]]:
-        most = self._subscription.open_limits.records_per_partition
+        awake, now = self._assignment.awake(), time.monotonic()
+        if not awake and now - self._asked_at < _IDLE_SECONDS:
+            return {}  # what was fetched for partitions that are paused is still there when they are resumed
+        self._asked_at = now
+        room = self._subscription.open_limits.room(awake, self._assignment.partitions)
         try:
             return await taken(
-                self._assignment.consumer, timeout_ms=_POLL_MS, most_records=most, most_bytes=_TAKEN_BYTES
+                self._assignment.consumer,
+                *(life.partition for life in awake),
+                timeout_ms=_POLL_MS,
+                most_records=room.records,
+                most_bytes=min(room.bytes, _TAKEN_BYTES),
             )
         except OffsetOutOfRangeError as error:
             await self._assignment.out_of_range(error.args[0])

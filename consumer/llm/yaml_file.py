@@ -81,10 +81,8 @@ def _parsed(text: str, name: str) -> Any:
         if size == math.inf:
             raise ValueError("Circular reference: an alias within what it names")
         if size > _MOST_CHARACTERS:
-            problem = (
-                f"{name}: unfolds to more than {_MOST_CHARACTERS:,} characters, for its aliases (*name) repeat what"
-            )
-            raise ConfigurationError([f"{problem} repeats others; write out what is meant"])
+            problem = f"{name}: unfolds to more than {_MOST_CHARACTERS:,} characters, for its aliases (*name)"
+            raise ConfigurationError([f"{problem} repeat what repeats others; write out what is meant"])
         return loader.construct_document(node)
     finally:
         loader.dispose()

@@ -193,6 +193,12 @@ def test_messages_of_old_formats_are_read_too() -> None:
     assert flaw_of(found[0]) is not None
 
 
+def test_a_batch_without_records_is_passed_over() -> None:
+    """As compaction leaves them."""
+    found = handed_out(batch(b"", count=0, last_offset_delta=4) + batch([SOUND], base_offset=5))
+    assert [one.offset for one in found] == [5]
+
+
 @pytest.mark.parametrize("codec", ["zstd", "gzip", "lz4"])
 def test_a_bomb_unfolds_piece_by_piece(codec: str) -> None:
     """Its zeros are counted, and are never there together."""
@@ -261,7 +267,7 @@ class Consumer:
         self.left = list(records)
         self._then = then
 
-    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
+    async def getmany(self, *_: TopicPartition, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
         assert max_records == 1
         if self.left:
             return {P0: [self.left.pop(0)]}

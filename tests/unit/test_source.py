@@ -23,7 +23,7 @@ from consumer.kafka.source import Drained, Source, Subscription
 from consumer.telemetry.metrics import Metrics
 from tests.fakes.timer import settled
 
-P0 = TopicPartition("documents", 0)
+P0, P1 = TopicPartition("documents", 0), TopicPartition("documents", 1)
 
 
 class Desk:
@@ -34,7 +34,8 @@ class Desk:
         self.worked_on: list[int] = []
         self.may_end = asyncio.Event()
         self.may_end.set()
-        self.problem: Exception = KafkaConnectionError("the broker is away")
+        self.problem: Exception | None = KafkaConnectionError("the broker is away")
+        self.asked: list[tuple[TopicPartition, ...]] = []
         self.metrics = metrics = Metrics()
         self.source = Source(
             broker=Broker(bootstrap_servers="nowhere:1"),
@@ -73,8 +74,14 @@ class Desk:
     def resume(self, *partitions: TopicPartition) -> None:
         self.paused -= len(partitions)
 
-    async def getmany(self, **_: int) -> None:
+    async def getmany(self, *partitions: TopicPartition, **_: int) -> dict[TopicPartition, list[object]]:
+        self.asked.append(partitions)
+        if self.problem is None:
+            return {}
         raise self.problem
+
+    def assignment(self) -> set[TopicPartition]:
+        return {P0, P1}
 
     async def position(self, _partition: TopicPartition) -> int:
         while self.reads_next is None:
@@ -343,3 +350,18 @@ async def test_a_partition_that_has_no_place_yet_is_no_fault() -> None:
     desk = Desk()
     desk.problem = NoOffsetForPartitionError(P0)
     assert await desk.source._next_batches() == {}
+
+
+async def test_a_paused_partition_is_not_asked_about() -> None:
+    """What was fetched for it stays for later: thrown away, it would be decompressed from its beginning once more."""
+    desk = Desk()
+    desk.problem = None
+    lives = [desk.source._assignment.partitions.begin(one, committed=CommitPoint(0)) for one in (P0, P1)]
+    desk.source._assignment.pause([lives[0]])
+    assert await desk.source._next_batches() == {}
+    desk.source._assignment.pause([lives[1]])
+    assert await desk.source._next_batches() == {}
+    assert desk.asked == [(P1,)]
+    desk.source._asked_at -= 31.0
+    await desk.source._next_batches()
+    assert desk.asked == [(P1,), ()], "a client that nobody asks leaves the group"
