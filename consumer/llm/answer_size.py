@@ -9,7 +9,7 @@ import aiohttp
 import httpx2
 
 MOST_ANSWER_BYTES = 2 * 1024 * 1024
-"""Four times what 128,000 tokens take in most languages. To parse as much of the worst JSON takes a tenth of a second."""
+"""Four times what 128,000 tokens take in most languages. To parse the worst JSON takes a tenth of a second."""
 _MOST_LIST_BYTES = 16 * 1024 * 1024
 """Lists of models are longer, and `check` alone asks for them."""
 MOST_ERROR_BYTES = 256 * 1024
