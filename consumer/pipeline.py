@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -57,11 +57,19 @@ class Identity:
 
 
 class Pipeline:
-    """Takes records to their end."""
+    """Takes records to their end. `cut` takes out of a dead letter's words what must not be seen."""
 
     def __init__(
-        self, *, analyzer: Analyzer, outbox: Outbox, identity: Identity, metrics: Metrics, brake: Brake
+        self,
+        *,
+        analyzer: Analyzer,
+        outbox: Outbox,
+        identity: Identity,
+        metrics: Metrics,
+        brake: Brake,
+        cut: Callable[[str], str] = str,
     ) -> None:
+        self._cut = cut
         self._analyzer = analyzer
         self._outbox = outbox
         self._identity = identity
@@ -168,7 +176,7 @@ class Pipeline:
         await self._brake.wait_to_publish(failure.cause, withdrawn=withdrawn)
         topic = self._identity.dead_letter_topic
         try:
-            await self._outbox.publish(dead_letter(record, failure, topic=topic), ending=record)
+            await self._outbox.publish(dead_letter(record, failure, topic=topic, cut=self._cut), ending=record)
         except RecordRejected as too_large:
             raise PublishImpossible(
                 f"the dead letter of {record.topic}/{record.partition}@{record.offset} is larger than topic {topic} "

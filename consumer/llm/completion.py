@@ -9,8 +9,8 @@ from typing import Any
 from consumer.llm.chat import Answer
 from consumer.llm.error_body import html_title
 from consumer.llm.finish_reasons import CONTENT_FILTER, finish_reason
-from consumer.llm.secret_cutting import cut_secrets
 from consumer.llm.usage import stated_cost_usd, usage_of
+from consumer.redaction import cut_secrets
 
 _SHOWN_CHARACTERS, _SHOWN_KEYS = 200, 12
 _THOUGHTS = frozenset({"thinking", "reasoning", "redacted_thinking", "reasoning_text"})
