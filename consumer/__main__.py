@@ -17,6 +17,8 @@ import structlog
 from consumer.addresses import shown
 from consumer.check import check
 from consumer.errors import ConfigurationError, ServiceFault
+from consumer.known_secrets import KnownSecrets
+from consumer.parts import known_secrets_of
 from consumer.printable import harmless
 from consumer.service import Service, installed_version
 from consumer.settings import Settings, load_settings, unknown_variables, variable_of
@@ -55,20 +57,23 @@ def _main(arguments: list[str] | None) -> int:
     command = parsed.pop("command")
     extent = {name: parsed.pop(name) for name in ("live", "deep") if name in parsed}
     env_file = parsed.pop("env_file")
+    secrets = KnownSecrets()
     try:
         settings = load_settings(
             {name: value for name, value in parsed.items() if value is not None}, env_file=env_file
         )
+        secrets = known_secrets_of(settings)
         log_format = settings.log_format or ("console" if sys.stderr.isatty() else "json")
-        configure_logs(log_format=log_format, level=settings.log_level)
-        return asyncio.run(_check(settings, **extent) if command == "check" else _run(settings))
+        configure_logs(log_format=log_format, level=settings.log_level, cut=secrets.cut_all)
+        return asyncio.run(_check(settings, secrets, **extent) if command == "check" else _run(settings, secrets))
     except ConfigurationError as error:
         for problem in error.problems:
-            print(f"{PROGRAM}: {harmless(problem)}", file=sys.stderr)  # noqa: T201 - the person who started us reads it
+            line = harmless(secrets.cut(f"{PROGRAM}: {problem}"))
+            print(line, file=sys.stderr)  # noqa: T201 - the person who started us reads it
         return BAD_SETTINGS
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings, secrets: KnownSecrets) -> int:
     for problem in unknown_variables(file=settings.env_file):
         log.warning("settings.unknown", problem=problem)
     if settings.given_by_file:
@@ -78,7 +83,7 @@ async def _run(settings: Settings) -> int:
             variables=sorted(settings.given_by_file),
             base_url=shown(settings.openai_base_url or "OpenAI"),
         )
-    service = Service(settings)
+    service = Service(settings, secrets)
     with _signals(go_on=service.go_on) as stop:
         try:
             await service.run(stop)
@@ -93,8 +98,17 @@ async def _run(settings: Settings) -> int:
     return DRAINED
 
 
-async def _check(settings: Settings, *, live: bool, deep: bool) -> int:
-    return DRAINED if await check(settings, say=_say, live=live, deep=deep) else FAULT
+async def _check(settings: Settings, secrets: KnownSecrets, *, live: bool, deep: bool) -> int:
+    def say(line: str) -> None:
+        _say(secrets.cut(line))
+
+    try:
+        return DRAINED if await check(settings, secrets, say=say, live=live, deep=deep) else FAULT
+    except (ConfigurationError, BrokenPipeError):
+        raise
+    except Exception:
+        log.critical("check.bug", exc_info=True)
+        return FAULT
 
 
 def _say(line: str) -> None:

@@ -74,3 +74,12 @@ def shown(url: str) -> str:
         return "\u2026"
     host = parts.hostname or ""
     return urllib.parse.urlunsplit((parts.scheme, (f"[{host}]" if ":" in host else host) + port, parts.path, "", ""))
+
+
+def passwords_in(url: str) -> tuple[str, ...]:
+    """The password that a URL holds, as it stands there and as it is meant; none where it holds none."""
+    try:
+        password = urllib.parse.urlsplit(url).password
+    except ValueError:
+        return ()
+    return (password, urllib.parse.unquote(password)) if password else ()

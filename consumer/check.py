@@ -15,6 +15,7 @@ from consumer.kafka.connection import topic_limits
 from consumer.kafka.last_records import last_records
 from consumer.kafka.probe import Unreachable, look_at, why_closed
 from consumer.kafka.rights import missing_rights
+from consumer.known_secrets import KnownSecrets
 from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
 from consumer.llm.provider_entry import ProviderEntry
 from consumer.llm.steps import models_without_a_task, steps_of
@@ -38,7 +39,9 @@ from consumer.store.steps import NotBelieved, StoreAway
 _SHOWN_RECORDS = 5
 
 
-async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool = False) -> bool:
+async def check(
+    settings: Settings, secrets: KnownSecrets | None = None, *, say: Say, live: bool = False, deep: bool = False
+) -> bool:
     """Print a line a part; True when all is well.
 
     With `live`, each model is asked once. With `deep`, the rights on the broker are looked at, too.
@@ -67,7 +70,7 @@ async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool 
     )
     if broker:
         broker = await _check_topics(settings, say, deep=deep)
-    provider = await check_providers(settings, file, steps, live=live, say=say)
+    provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
     shared_limits = await _check_shared_limits(settings, say)
     return broker and provider and state and store and shared_limits
 

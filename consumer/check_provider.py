@@ -12,6 +12,7 @@ from consumer.addresses import shown
 from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
 from consumer.contracts import Usage
 from consumer.errors import DocsluiceError, InvalidAnswer, ProviderMisconfigured, ProviderUnavailable
+from consumer.known_secrets import KnownSecrets
 from consumer.llm.chat import Answer
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.clients import ProviderClients
@@ -32,14 +33,20 @@ _DOCUMENT = "The lighthouse keeper wrote to the harbour office that the new lamp
 
 
 async def check_providers(
-    settings: Settings, file: PipelineFile, steps: Sequence[Step], *, live: bool, say: Say
+    settings: Settings,
+    file: PipelineFile,
+    steps: Sequence[Step],
+    secrets: KnownSecrets | None = None,
+    *,
+    live: bool,
+    say: Say,
 ) -> bool:
     """Print a line for each provider, and with `live` one for each model. True when all is well.
 
     Raises:
         ConfigurationError: a key that the file or the settings name cannot be had.
     """
-    providers = providers_of(settings, file, steps)
+    providers = providers_of(settings, file, steps, secrets)
     models = {model for step in steps for model in step.models}
     reached: dict[str, Provider] = {}
     for name, provider in providers.items():

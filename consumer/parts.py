@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from consumer import open_files
+from consumer.addresses import passwords_in
 from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Limits, MinuteLimits
 from consumer.batches.fetching import KEPT_RECORD_BYTES
@@ -17,6 +19,8 @@ from consumer.kafka.connection import Broker
 from consumer.kafka.rights import Needs
 from consumer.kafka.source import Subscription
 from consumer.kafka.transactions import transactional_id_of
+from consumer.keys import looks_like_key
+from consumer.known_secrets import KnownSecrets
 from consumer.llm.credentials import CommandKey, Credentials, FileKey, NoKey, StaticKey
 from consumer.llm.pipeline_file import PipelineFile
 from consumer.llm.pricing import PriceRules, Prices, is_price_rule, load_own_prices
@@ -34,6 +38,39 @@ _SECONDS_A_DAY = 86_400
 _ROOM_BESIDE_VALUE_BYTES = 8 * 1024 * 1024
 
 
+_SECRETS_LASTING = ("openai_api_key", "kafka_sasl_password")
+_URLS_WITH_SECRETS = ("store_url", "shared_limits_url")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+def known_secrets_of(settings: Settings) -> KnownSecrets:
+    """The secrets that the settings hold, and the proxies that the environment names.
+
+    Raises:
+        ConfigurationError: a setting that everybody sees holds a key.
+    """
+    secrets = {
+        variable_of(name): found.get_secret_value() for name in _SECRETS_LASTING if (found := getattr(settings, name))
+    }
+    shown = {
+        variable_of(name): value for name in Settings.model_fields if isinstance(value := getattr(settings, name), str)
+    }
+    problems = [
+        f"{name}: holds the secret of {other}, and everybody sees it in logs, metrics and results; put its own value"
+        for name, value in shown.items()
+        for other, secret in secrets.items()
+        if looks_like_key(secret) and secret in value
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    known = KnownSecrets(public=("docsluice", *shown.values()))
+    urls = [found.get_secret_value() for name in _URLS_WITH_SECRETS if (found := getattr(settings, name))]
+    urls += [value for name, value in os.environ.items() if name.lower() in _PROXIES]
+    for secret in (*secrets.values(), *(password for url in urls for password in passwords_in(url))):
+        known.learn(secret)
+    return known
+
+
 def broker_of(settings: Settings) -> Broker:
     """How to reach the broker."""
     password = settings.kafka_sasl_password
@@ -49,25 +86,34 @@ def broker_of(settings: Settings) -> Broker:
     )
 
 
-def providers_of(settings: Settings, file: PipelineFile, steps: Sequence[Step]) -> dict[str, Provider]:
-    """The providers that the steps' models are at, by name.
+def providers_of(
+    settings: Settings, file: PipelineFile, steps: Sequence[Step], secrets: KnownSecrets | None = None
+) -> dict[str, Provider]:
+    """The providers that the steps' models are at, by name. What they are sent is learned by `secrets`.
 
     Raises:
         ConfigurationError: a sentence for each whose key cannot be had.
     """
     found: dict[str, Provider] = {}
     problems: list[str] = []
+    secrets = secrets or KnownSecrets()
     if any(not task.models for task in file.tasks) and (
         problem := problem_of_label(settings.model, providers=file.providers)
     ):
         raise ConfigurationError([f"DOCSLUICE_MODEL: {problem}"])
     for name in sorted({model.provider for step in steps for model in step.models}):
         try:
-            found[name] = _provider(name, settings, file)
+            found[name] = replace(_provider(name, settings, file), secrets=secrets)
         except (ValueError, ProviderMisconfigured) as problem:
             problems.append(str(problem) + (_asker_of_default(settings, file) if name == DEFAULT_PROVIDER else ""))
     if problems:
         raise ConfigurationError(problems)
+    models = (str(model) for step in steps for model in step.models)
+    secrets.show(
+        (*file.providers, *models, *(step.name for step in steps), *(one.base_url or "" for one in found.values()))
+    )
+    for value in (value for one in found.values() for value in one.headers.values()):
+        secrets.learn(value)
     return found
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -60,11 +60,19 @@ class Identity:
 
 
 class Pipeline:
-    """Takes records to their end."""
+    """Takes records to their end. `cut` takes out of a dead letter's words what must not be seen."""
 
     def __init__(
-        self, *, analyzer: Analyzer, outbox: Outbox, identity: Identity, metrics: Metrics, brake: Brake
+        self,
+        *,
+        analyzer: Analyzer,
+        outbox: Outbox,
+        identity: Identity,
+        metrics: Metrics,
+        brake: Brake,
+        cut: Callable[[str], str] = str,
     ) -> None:
+        self._cut = cut
         self._analyzer = analyzer
         self._outbox = outbox
         self._identity = identity
@@ -170,7 +178,7 @@ class Pipeline:
             keeps_answer=self._identity.keeps_rejected_answers,
         )
         await self._brake.wait_to_publish(failure.cause, withdrawn=withdrawn)
-        letter = dead_letter(record, failure, topic=self._identity.dead_letter_topic)
+        letter = dead_letter(record, failure, topic=self._identity.dead_letter_topic, cut=self._cut)
         left_out = await self._publish_fitting(record, letter)
         self._metrics.documents_total.labels(outcome="dead_letter").inc()
         self._metrics.dead_letters_total.labels(reason=failure.reason.value, step=failure.step).inc()

@@ -9,8 +9,8 @@ import importlib.metadata
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from collections.abc import Callable
+from typing import Literal
 
 import structlog
 
@@ -33,6 +33,7 @@ from consumer.kafka.records import Outbox
 from consumer.kafka.rights import ensure_rights
 from consumer.kafka.source import Source
 from consumer.kafka.transactions import ExactlyOnceOutbox
+from consumer.known_secrets import KnownSecrets
 from consumer.llm.chat import ChatClient
 from consumer.llm.clients import ProviderClients
 from consumer.llm.pipeline_file import load_pipeline_file
@@ -40,6 +41,7 @@ from consumer.llm.steps import models_without_a_task, steps_of
 from consumer.model_log import say_circuit, say_gate
 from consumer.parts import (
     broker_of,
+    known_secrets_of,
     limits_of,
     needs_of,
     prices_of,
@@ -60,20 +62,15 @@ from consumer.store.steps import StoreUnusable
 from consumer.telemetry.health import HealthServer
 from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
+from consumer.waiting import Stopped, unless, until
 
 log = structlog.get_logger(__name__)
-
-Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
 _RIGHTS_SECONDS = 10.0
 _PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
 _HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-
-
-class Stopped(Exception):
-    """A stop was asked for before the service was up."""
 
 
 class Service:
@@ -83,8 +80,9 @@ class Service:
         ConfigurationError: from the constructor, when the settings name a file that cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, secrets: KnownSecrets | None = None) -> None:
         self._settings = settings
+        self._secrets = secrets or known_secrets_of(settings)
         self._file = load_pipeline_file(settings.pipeline)
         self._mode: Literal["fanout", "fused"] = settings.mode or self._file.mode
         self._pipeline_version = self._file.version(mode=self._mode, default_model=settings.model)
@@ -94,9 +92,9 @@ class Service:
             default_model=settings.model,
             default_url=settings.openai_base_url or "",
         )
-        self._providers = providers_of(settings, self._file, self._steps)
+        self._providers = providers_of(settings, self._file, self._steps, self._secrets)
         self._prices = prices_of(settings, self._file)
-        self._metrics = Metrics()
+        self._metrics = Metrics(cut=self._secrets.cut_label)
         self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
         for problem in models_without_a_task(self._file, self._steps):
             log.warning("pipeline.unused_limits", problem=problem)
@@ -136,7 +134,7 @@ class Service:
                 return
             self._not_ready = None
             try:
-                await _until(stop, self._fault)
+                await until(stop, self._fault)
             finally:
                 self._not_ready = "draining: finishing what has been begun, and then it ends"
             await self._drain(source, pipeline)
@@ -151,15 +149,15 @@ class Service:
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
         await self._try_store()
-        await _unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
+        await unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
         topics = ensure_topics(
             broker,
             topics_of(settings),
             partitions=settings.topic_partitions,
             roomy=settings.dead_letter_topic,
         )
-        await _unless(stop, topics)
-        outbox, committer = await _unless(stop, self._delivery(broker, cleanup))
+        await unless(stop, topics)
+        outbox, committer = await unless(stop, self._delivery(broker, cleanup))
         admission, set_share = await self._admission_of(stop, cleanup)
         pipeline = self._pipeline_of(client, outbox, admission)
         source = Source(
@@ -174,7 +172,7 @@ class Service:
         )
         self._admission = admission
         cleanup.push_async_callback(source.close)
-        await _unless(stop, source.start())
+        await unless(stop, source.start())
         self._source = source
         open_files.make_room(calls=settings.concurrency.ceiling, partitions=source.partition_count)
         self._say_started()
@@ -223,7 +221,7 @@ class Service:
             self._fault.set_exception(error)
 
     async def _serve_health(self, cleanup: contextlib.AsyncExitStack) -> None:
-        server = HealthServer(metrics=self._metrics, health=self, refresh=self.refresh)
+        server = HealthServer(metrics=self._metrics, health=self, refresh=self.refresh, cut=self._secrets.cut)
         cleanup.push_async_callback(server.close)
         host, port = self._settings.http_host, self._settings.http_port
         try:
@@ -242,7 +240,7 @@ class Service:
             ledger = Ledger(folder=settings.state_dir, member=member)
             self._keeper = keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
             cleanup.push_async_callback(keeper.close)
-            await _unless(stop, keeper.start())
+            await unless(stop, keeper.start())
         change = asyncio.Event()
         admission = Admission(
             limits=limits_of(settings, self._file),
@@ -300,7 +298,14 @@ class Service:
             keeps_rejected_answers=settings.dead_letter_answer,
             max_document_bytes=settings.max_document_bytes,
         )
-        return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=self._metrics, brake=self._brake)
+        return Pipeline(
+            analyzer=analyzer,
+            outbox=outbox,
+            identity=identity,
+            metrics=self._metrics,
+            brake=self._brake,
+            cut=self._secrets.cut,
+        )
 
     def why_not_live(self) -> str | None:
         """See `telemetry.health.Health`."""
@@ -374,31 +379,3 @@ def _why_not_listening(error: Exception, *, host: str, port: int) -> str:
     if number is None or number in _HOST_ERRORS or isinstance(error, socket.gaierror):
         return f"DOCSLUICE_HTTP_HOST: {host} is no address of this machine; choose one that is, or 0.0.0.0 for all"
     return f"DOCSLUICE_HTTP_HOST, DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({os.strerror(number)})"
-
-
-async def _until(stop: asyncio.Event, fault: asyncio.Future[None]) -> None:
-    """Return when a stop is asked for; raise the fault when that comes first."""
-    stopping = asyncio.create_task(stop.wait(), name="service.stop")
-    fault.add_done_callback(lambda _: stopping.cancel())
-    try:
-        await stopping
-    except asyncio.CancelledError:
-        if not fault.done():
-            raise  # we ourselves are being cancelled
-    if fault.done():
-        fault.result()
-
-
-async def _unless(stop: asyncio.Event, starting: Awaitable[Done]) -> Done:
-    """Await a part's start, which waits for the broker for as long as it takes, or raise Stopped."""
-    start = asyncio.ensure_future(starting)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait([start, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not start.done():
-            raise Stopped
-        return start.result()
-    finally:
-        stopping.cancel()
-        start.cancel()
-        await asyncio.gather(start, stopping, return_exceptions=True)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from consumer.known_secrets import KnownSecrets
 from consumer.paths import why_nowhere
 from producer.arguments import DEFAULT_PARTITIONS, PROGRAM, parsed, wrong
 from producer.connection import Broker, broker_from, settings
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # Documents are in every language, whatever this terminal's is.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    secrets = KnownSecrets()
     try:
         arguments = parsed(argv)
         environment = settings(
@@ -39,12 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             flags={"KAFKA_BOOTSTRAP_SERVERS"} if arguments.bootstrap_servers else (),
             say=_say,
         )
+        secrets.learn(environment.get("DOCSLUICE_KAFKA_SASL_PASSWORD"))
         for problem in unknown_variables(environment):
             _say(problem)
         broker = broker_from(environment, bootstrap_servers=arguments.bootstrap_servers)
         return _COMMANDS[arguments.command](arguments, environment, broker)
     except ProducerFault as fault:
-        print(f"{PROGRAM}: {harmless(str(fault))}", file=sys.stderr)
+        print(harmless(secrets.cut(f"{PROGRAM}: {fault}")), file=sys.stderr)
         if isinstance(fault, Stopped):
             return fault.exit_code
         return Exit.WRONG_USAGE if isinstance(fault, WrongUsage) else Exit.FAULT

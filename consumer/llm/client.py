@@ -39,6 +39,7 @@ from consumer.llm.rate_headers import SaidLimits
 from consumer.llm.request_body import body_of, model_on_the_wire, offered, sent_by
 from consumer.llm.transport import Connections, http_client
 from consumer.llm.usage import stated_cost_usd, usage_of
+from consumer.redaction import redaction_of
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,8 @@ _SHORTEST_SECRET = 8
 """Headers of the settings may hold secrets, and shorter ones are none: to cut those out would spoil the words."""
 _SHORTEST_KEY = 12
 """Own servers want none and are given a word, such as `ollama`, which an answer may well hold."""
+_SHOWN_CHARACTERS = 64 * 1024
+"""Of a body that is no completion and tells a secret; nothing is shown of what stands behind."""
 _NO_LIST = frozenset({404, 405, 501})
 _NO_KEY = "none"  # the SDK insists on a key; servers such as Ollama, vLLM and llama.cpp want none
 _OPENAI = "api.openai.com"
@@ -191,7 +194,8 @@ class OpenAIChatClient:
         return replace(read.answer, limits=limits)
 
     async def _read(self, content: bytes, request: ChatRequest) -> completion.Completion:
-        call, keys = self._call(request), [key for key in self._keys if len(key) >= _SHORTEST_KEY]
+        call, known = self._call(request), (*self._provider.secrets.known(), *self._keys)
+        keys = tuple(key for key in dict.fromkeys(known) if len(key) >= _SHORTEST_KEY)
         return await aside(
             len(content) + request.input_bytes,
             lambda: completion.read(content, quoted=call.quoted, secrets=call.secrets, keys=keys),
@@ -229,6 +233,7 @@ class OpenAIChatClient:
 
     def _key_headers(self, key: str | None) -> dict[str, Any]:
         if key is not None:
+            self._provider.secrets.learn(key, is_passing=True)
             self._keys[key] = None
             for old in list(self._keys)[:-3]:
                 del self._keys[old]
@@ -262,7 +267,12 @@ class OpenAIChatClient:
         return _paid(fault, refused.body) if isinstance(fault, AttemptFailed | RecordRejected) else fault
 
     async def _unreadable(self, response: httpx2.Response, body: Any, request: ChatRequest | None) -> AnswerUnreadable:
-        what = completion.what_it_is(response.content, body, content_type=response.headers.get("content-type", ""))
+        # Before anything is shortened: what is left of a key could no longer be told from other words.
+        redaction, content = redaction_of(self._call(request).secrets), response.content
+        if redaction.is_in(told := content.decode("utf-8", errors="replace")):
+            content, body = redaction.cut(told, most=_SHOWN_CHARACTERS).encode(errors="replace"), completion.NO_JSON
+        content_type = redaction.cut(response.headers.get("content-type", ""))
+        what = completion.what_it_is(content, body, content_type=content_type)
         said = await self._told(response.status_code, what.encode(errors="replace"), request)
         begun = "the provider's answer is no chat completion, it is"
         return AnswerUnreadable(f"{begun} {said.words}", cause=f"{begun} {said.loggable}")
@@ -281,12 +291,17 @@ class OpenAIChatClient:
             step=request.step if request else "check",
             model=request.model if request else None,
             quoted=Quoted(turn.content for turn in request.messages) if request else Quoted(),
-            secrets=(*self._keys, *(value for value in provider.headers.values() if len(value) >= _SHORTEST_SECRET)),
+            secrets=self._secrets(),
             key_setting=provider.key_setting,
             address_setting=provider.address_setting,
             model_setting=provider.model_setting,
             input_bytes=request.input_bytes if request else None,
         )
+
+    def _secrets(self) -> tuple[str, ...]:
+        """All that must not stand in an error: those of the process, and what this provider is sent, however short."""
+        headers = (value for value in self._provider.headers.values() if len(value) >= _SHORTEST_SECRET)
+        return tuple(dict.fromkeys((*self._provider.secrets.known(), *self._keys, *headers)))
 
     @contextlib.contextmanager
     def _translated(self, request: ChatRequest | None) -> Iterator[None]:

@@ -12,8 +12,8 @@ from consumer.llm.chat import Answer
 from consumer.llm.error_body import ProviderError, error_inside, html_title
 from consumer.llm.finish_reasons import CONTENT_FILTER, finish_reason
 from consumer.llm.quoted import Quoted
-from consumer.llm.secret_cutting import cut_secrets
 from consumer.llm.usage import stated_cost_usd, usage_of
+from consumer.redaction import cut_secrets
 
 _SHOWN_CHARACTERS, _SHOWN_KEYS = 200, 12
 NO_JSON: Final = object()

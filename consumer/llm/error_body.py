@@ -10,7 +10,7 @@ from typing import Any
 
 from consumer.json_values import json_value
 from consumer.llm.quoted import Quoted
-from consumer.llm.secret_cutting import SECRET, without_secrets
+from consumer.redaction import SECRET, Redaction, redaction_of
 
 _MOST_BODY_BYTES = 256 * 1024
 _MOST_NODES = 200
@@ -80,7 +80,8 @@ def read_error(
     status: int, body: bytes, *, quoted: Quoted | None = None, secrets: Collection[str] = ()
 ) -> ProviderError:
     """What the body of an error means to say."""
-    return _read(status, _parsed(body), quoted or Quoted(), secrets)
+    redaction = redaction_of(tuple(secrets))
+    return _read(status, _parsed(body, redaction), quoted or Quoted(), redaction)
 
 
 def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection[str] = ()) -> ProviderError | None:
@@ -95,7 +96,7 @@ def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection
         says = dict(body)
     if not says:
         return None
-    return _read(_status_inside(says) or _UNKNOWN_ERROR, says, quoted or Quoted(), secrets)
+    return _read(_status_inside(says) or _UNKNOWN_ERROR, says, quoted or Quoted(), redaction_of(tuple(secrets)))
 
 
 def html_title(text: str) -> str | None:
@@ -106,21 +107,16 @@ def html_title(text: str) -> str | None:
     return " ".join(text[begins.end() : ends.start()].split()) if begins and ends else None
 
 
-def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> ProviderError:
+def _read(status: int, body: Any, quoted: Quoted, redaction: Redaction) -> ProviderError:
     found = _Found(quoted)
     if isinstance(body, str):
         found.words.append(html_title(body) or _TAGS.sub(" ", body))
     else:
         _walk(body, found, depth=0)
-    said = without_secrets("; ".join(dict.fromkeys(found.words))[:_MOST_CHARACTERS], secrets)
-    params = without_secrets(" ".join(found.params)[:_MOST_CHARACTERS], secrets)
-    codes = [
-        code
-        for code in (
-            without_secrets(code[:_MOST_CHARACTERS], secrets) for _, code in sorted(found.codes, key=itemgetter(0))
-        )
-        if SECRET not in code
-    ]
+    said = redaction.line("; ".join(dict.fromkeys(found.words)), most=_MOST_CHARACTERS)
+    params = redaction.line(" ".join(found.params), most=_MOST_CHARACTERS)
+    told = (redaction.line(code, most=_MOST_CHARACTERS) for _, code in sorted(found.codes, key=itemgetter(0)))
+    codes = [code for code in told if SECRET not in code]
     codes = [
         code
         for code in codes
@@ -132,17 +128,20 @@ def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> P
         codes=frozenset(code.lower() for code in codes),
         label=next(iter(named), ""),
         # What was cut may have stood between two parts of a secret.
-        words=without_secrets(quoted.cut_from(said, run=_RUN_FOR_MEANING), secrets),
-        own_words=without_secrets(quoted.strictly_cut_from(said, run=_RUN_FOR_MEANING), secrets),
-        loggable=without_secrets(quoted.strictly_cut_from(said, run=_RUN_FOR_LOG), secrets),
-        param=without_secrets(quoted.cut_from(params, run=_RUN_FOR_MEANING), secrets),
-        delays=tuple(found.delays),
+        words=redaction.line(quoted.cut_from(said, run=_RUN_FOR_MEANING)),
+        own_words=redaction.line(quoted.strictly_cut_from(said, run=_RUN_FOR_MEANING)),
+        loggable=redaction.line(quoted.strictly_cut_from(said, run=_RUN_FOR_LOG)),
+        param=redaction.line(quoted.cut_from(params, run=_RUN_FOR_MEANING)),
+        delays=tuple(map(redaction.line, found.delays)),
     )
 
 
-def _parsed(body: bytes) -> Any:
-    text = body[:_MOST_BODY_BYTES].decode("utf-8-sig", errors="replace").strip()
-    return _as_json(text)
+def _parsed(body: bytes, redaction: Redaction) -> Any:
+    """The JSON of a body, or its text. Of one that is too long the beginning, from which secrets are cut first."""
+    if len(body) <= _MOST_BODY_BYTES:
+        return _as_json(body.decode("utf-8-sig", errors="replace").strip())
+    text = body[: 2 * _MOST_BODY_BYTES].decode("utf-8-sig", errors="replace")
+    return redaction.cut(text, most=_MOST_BODY_BYTES).strip()
 
 
 def _as_json(text: str) -> Any:

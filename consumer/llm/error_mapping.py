@@ -37,10 +37,10 @@ from consumer.llm.error_body import ProviderError, read_error
 from consumer.llm.error_table import Meaning, is_overload, long_quota_seconds, meaning_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.retry_after import retry_after_seconds
-from consumer.llm.secret_cutting import without_secrets
 from consumer.model_ref import ModelRef
 from consumer.open_files import why_no_file
 from consumer.reach import in_words
+from consumer.redaction import redaction_of
 
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
 FOREIGN = (openai.OpenAIError, TimeoutError, httpx2.HTTPError, aiohttp.ClientError, *_UNREADABLE)
@@ -133,7 +133,7 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
         case openai.APIConnectionError() | httpx2.HTTPError() | aiohttp.ClientError():
             return _of_connection(error, call)
         case _:
-            told = _cut(without_secrets(str(error), call.secrets))
+            told = _cut(redaction_of(call.secrets).line(str(error)))
             return ProviderMisconfigured(f"the OpenAI client cannot work as configured: {told}")
 
 

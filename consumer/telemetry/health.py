@@ -23,9 +23,12 @@ class Health(Protocol):
 
 
 class HealthServer:
-    """Serves until closed. `refresh` is called before each look at the metrics."""
+    """Serves until closed. `refresh` is called before each look at the metrics; `cut` takes secrets out of verdicts."""
 
-    def __init__(self, *, metrics: Metrics, health: Health, refresh: Callable[[], None]) -> None:
+    def __init__(
+        self, *, metrics: Metrics, health: Health, refresh: Callable[[], None], cut: Callable[[str], str] = str
+    ) -> None:
+        self._cut = cut
         self._metrics = metrics
         self._health = health
         self._refresh = refresh
@@ -58,11 +61,10 @@ class HealthServer:
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _livez(self, _request: web.Request) -> web.Response:
-        return _verdict(self._health.why_not_live())
+        return self._verdict(self._health.why_not_live())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return _verdict(self._health.why_not_ready())
+        return self._verdict(self._health.why_not_ready())
 
-
-def _verdict(problem: str | None) -> web.Response:
-    return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
+    def _verdict(self, problem: str | None) -> web.Response:
+        return web.Response(text=f"{self._cut(problem or 'ok')}\n", status=503 if problem else 200)

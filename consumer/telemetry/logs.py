@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -16,8 +16,22 @@ from consumer.printable import harmless, printable
 _OF_MANY_LINES = frozenset({"exception", "stack"})
 
 
-def configure_logs(*, log_format: Literal["json", "console"], level: str = "INFO") -> None:
-    """Send our logs, and those of the libraries from WARNING on, to standard error in one format."""
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def configure_logs(
+    *, log_format: Literal["json", "console"], level: str = "INFO", cut: Callable[[Any], Any] = _as_it_is
+) -> None:
+    """Send our logs, and those of the libraries from WARNING on, to standard error in one format.
+
+    `cut` takes out of the fields of a line what must not be seen, stack traces included.
+    """
+
+    def without_secrets(_logger: Any, _name: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = cut(dict(fields))
+        return found
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -38,7 +52,7 @@ def configure_logs(*, log_format: Literal["json", "console"], level: str = "INFO
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, without_secrets, *renderers],
         )
     )
     root = logging.getLogger()

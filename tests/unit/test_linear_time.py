@@ -24,8 +24,8 @@ from consumer.llm.quoted import Quoted
 from consumer.llm.rate_headers import SaidLimits
 from consumer.llm.repairs import is_echo
 from consumer.llm.retry_after import retry_after_seconds
-from consumer.llm.secret_cutting import cut_secrets, without_secrets
 from consumer.llm.usage import stated_cost_usd, usage_of
+from consumer.redaction import redaction_of
 from tests.fakes.opcodes import opcodes_of
 from tests.fakes.samples import steps
 
@@ -72,8 +72,8 @@ OF_A_TEXT: dict[str, Callable[[str], object]] = {
     "an error": lambda text: read_error(502, text.encode(errors="replace"), quoted=Quoted([DOCUMENT]), secrets=[KEY]),
     "an error's message": lambda text: error_inside({"error": {"message": text, "code": text, "param": text}}),
     "an echo of a document": lambda text: read_error(422, DOCUMENT.encode(), quoted=Quoted([text])),
-    "secrets": lambda text: cut_secrets(text, [KEY]),
-    "secrets in a log": lambda text: without_secrets(text, [KEY]),
+    "secrets": lambda text: redaction_of((KEY,)).cut(text),
+    "secrets in a log": lambda text: redaction_of((KEY,)).line(text),
     "a repeated repair": lambda text: is_echo(text, prompt=text[:99], problem=InvalidAnswer("x"), document=text),
     "parts": lambda text: list(parts_of(text, most_bytes=200 + len(text) // 8)),
     "a head": lambda text: head_of(text, most_bytes=100),
@@ -229,7 +229,7 @@ def test_a_record_of_thousands_of_misfits_is_told_in_a_few_words() -> None:
     """Each of them would be put into words otherwise, and five are shown."""
     metadata: dict[str, Any] = {f"field-{number}": [] for number in range(40_000)}
     value = json.dumps({"document_id": "d", "text": "T", "metadata": metadata}).encode()
-    with pytest.raises(RecordRejected, match=r"metadata\.field-4: must be .*; and more") as caught:
+    with pytest.raises(RecordRejected, match=r"metadata\.field-4: must be .*; and 39995 more") as caught:
         read_record(key=None, value=value, headers=[])
     assert len(str(caught.value)) < 500
     assert opcodes_of(lambda: _decoded(value)) < 200_000
