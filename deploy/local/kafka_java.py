@@ -2,12 +2,13 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from deploy.local.broker import Broker, BrokerProcess
@@ -70,14 +71,14 @@ def java_broker(*, version: str, data_dir: Path, port: int, server_properties: M
 
     The first time ever, some 45 MB of jars are downloaded into the user's cache.
     """
-    jars = _jars(version)
+    jars = _cached(f"apache-kafka-{version}", functools.partial(_download, version))
     log_dir = data_dir / "data"
     log_dir.mkdir(parents=True, exist_ok=True)
     config_path = data_dir / "server.properties"
     _write_properties(config_path, {**server_properties, "log.dirs": str(log_dir)})
     java = ["java", *_JVM_OPTIONS, "-cp", f"{jars}/*"]
     if not (log_dir / "meta.properties").exists():
-        _format_storage(java, config_path)
+        shutil.copytree(_empty_storage(version, java, server_properties), log_dir, dirs_exist_ok=True)
     child = Child(
         name="Apache Kafka", command=[*java, "kafka.Kafka", str(config_path)], log_path=data_dir / "broker.log"
     )
@@ -99,21 +100,22 @@ def _java_version() -> int | None:
     return int(found[1]) if found else None
 
 
-def _jars(version: str) -> Path:
-    """The folder with Kafka and all that it depends on; downloaded once for each user and version."""
+def _cached(name: str, make: Callable[[Path], Path]) -> Path:
+    """A folder in the user's cache. `make` makes it, in the scratch folder that it is given, once for each user."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docsluice"
-    jars = cache / f"apache-kafka-{version}"
+    folder = cache / name
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"apache-kafka-{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs side by side download once
-        if not jars.exists():
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs side by side make it once
+        if not folder.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                downloaded = _download(version, Path(scratch))
-                downloaded.rename(jars)  # whole or not at all, so that its existence is proof
-    return jars
+                made = make(Path(scratch))
+                made.rename(folder)  # whole or not at all, so that its existence is proof
+    return folder
 
 
 def _download(version: str, scratch: Path) -> Path:
+    """Fetch the jars of Kafka and of all that it depends on."""
     pom = scratch / "pom.xml"
     pom.write_text(_POM.format(version=version), "utf-8")
     jars = scratch / "jars"
@@ -125,7 +127,19 @@ def _download(version: str, scratch: Path) -> Path:
     return jars
 
 
-def _format_storage(java: list[str], config_path: Path) -> None:
+def _empty_storage(version: str, java: list[str], server_properties: Mapping[str, str]) -> Path:
+    """The files of a formatted storage. They are the same for every broker, so Java makes them once."""
+
+    def made(scratch: Path) -> Path:
+        storage, config_path = scratch / "storage", scratch / "server.properties"
+        _write_properties(config_path, {**server_properties, "log.dirs": str(storage)})
+        _format(java, config_path)
+        return storage
+
+    return _cached(f"apache-kafka-{version}-storage", made)
+
+
+def _format(java: list[str], config_path: Path) -> None:
     format_command = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(config_path)]
     try:
         _run([*java, *format_command], timeout_seconds=_FORMAT_SECONDS)

@@ -17,7 +17,7 @@ from deploy.local.rehearsal.provider import rehearsal_provider
 from tests.acceptance import programs
 from tests.integration.wire import Record, Wire, document, until
 
-DOCUMENTS, MOST, PARTITIONS, OPEN = 300, 40, 3, 20
+DOCUMENTS, MOST, PARTITIONS, OPEN = 150, 20, 3, 10
 REACHED = "dead_letter_limit.reached"
 PAUSED = '\ndocsluice_consumption_paused{reason="dead_letter_limit"} 1.0\n'
 

@@ -14,7 +14,7 @@ from deploy.local.rehearsal.settings import RehearsalSettings
 from tests.acceptance import programs
 from tests.integration.wire import Wire, document, until
 
-DOCUMENTS = 120
+DOCUMENTS = 60
 
 
 async def _finished(wire: Wire, count: int) -> set[str]:

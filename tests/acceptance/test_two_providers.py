@@ -22,9 +22,10 @@ from deploy.local.process import free_port
 from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
 from deploy.local.rehearsal.settings import RehearsalSettings
 from tests.acceptance import programs
-from tests.integration.wire import Wire, document, until
+from tests.integration.wire import Record, Wire, document, until
 
-DOCUMENTS, AT_FIRST = 500, 480
+AT_FIRST, WHILE_AWAY, LATER, AFTER_THAT = 40, 60, 20, 2
+"""Few while the own server is there, for its answers take seconds, and later only until it has given one again."""
 CLOUD_NAME = "gpt-4o-mini"
 OWN, CLOUD = f"own/{MODEL_NAME}", f"cloud/{CLOUD_NAME}"
 KEY = "sk-of-the-cloud-alone"
@@ -63,7 +64,9 @@ class _OwnServer:
         self._running = contextlib.ExitStack()
 
     async def start(self) -> None:
-        await asyncio.to_thread(self._running.enter_context, local_model(log_path=self._log_path, port=self.port))
+        await asyncio.to_thread(
+            self._running.enter_context, local_model(log_path=self._log_path, port=self.port, slots=1)
+        )
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._running.close)
@@ -132,35 +135,42 @@ def _cloud_usd(cloud: RehearsalProvider) -> Decimal:
     return sum((cost for cost in costs if cost), Decimal(0))
 
 
-async def _play(wire: Wire, settings: Mapping[str, str], own: _OwnServer) -> _Metrics:
-    """Send the documents, and have the own server be away in the middle; returns what was counted at the end."""
+def _documents(first: int, count: int) -> list[Record]:
+    return [document(f"d{number}") for number in range(first, first + count)]
+
+
+async def _play(wire: Wire, settings: Mapping[str, str], own: _OwnServer) -> tuple[int, _Metrics]:
+    """Send documents, and have the own server be away in the middle; returns how many, and what was counted."""
 
     async def answered(provider: str, at_least: int) -> bool:
         return (await _metrics(settings)).calls(provider) >= at_least
 
-    await wire.produce(document(f"d{number}") for number in range(AT_FIRST))
-    await until(lambda: answered("own", 10), what="the own server has answered")
+    await wire.produce(_documents(0, AT_FIRST))
+    await until(lambda: answered("own", 3), what="the own server has answered")
     await own.stop()
     stopped = await _metrics(settings)
-    more = stopped.calls("cloud") + AT_FIRST // 2
+    await wire.produce(_documents(AT_FIRST, WHILE_AWAY))
+    more = stopped.calls("cloud") + WHILE_AWAY
     await until(lambda: answered("cloud", more), what="the cloud goes on alone")
     away = await _metrics(settings)
     assert away.calls("own") <= stopped.calls("own") + 1, "what is stopped answers nobody"
     await own.start()
-    last = list(range(AT_FIRST, DOCUMENTS))
-    while last and not await answered("own", away.calls("own") + 1):
+    sent = AT_FIRST + WHILE_AWAY
+    while sent < AT_FIRST + WHILE_AWAY + LATER and not await answered("own", away.calls("own") + 1):
         # One at a time, so that some are left when the next call is tried there.
-        await wire.produce([document(f"d{last.pop()}")])
+        await wire.produce(_documents(sent, 1))
+        sent += 1
         await asyncio.sleep(0.5)
-    await wire.produce(document(f"d{number}") for number in last)
     await until(lambda: answered("own", away.calls("own") + 1), what="the own server is asked again")
+    await wire.produce(_documents(sent, AFTER_THAT))
+    sent += AFTER_THAT
 
     async def all_ended() -> bool:
         found = (await _metrics(settings)).by("outcome", "documents_total")
-        return sum(found.values()) == DOCUMENTS
+        return sum(found.values()) == sent
 
     await until(all_ended, what="every document has ended")
-    return await _metrics(settings)
+    return sent, await _metrics(settings)
 
 
 @pytest.mark.model
@@ -184,15 +194,15 @@ async def test_a_chain_over_two_providers(wire: Wire, log_path: Path, tmp_path: 
         child = programs.consumer(settings, log_path=log_path)
         try:
             await asyncio.to_thread(programs.start, child, settings)
-            metrics = await _play(wire, settings, own)
+            documents, metrics = await _play(wire, settings, own)
         finally:
             await asyncio.to_thread(child.stop)
     assert await wire.count("dead_letter") == 0
     results = [
         DocumentResult.model_validate_json(record.value)
-        async for record in wire.read(wire.topics["result"], count=DOCUMENTS)
+        async for record in wire.read(wire.topics["result"], count=documents)
     ]
-    assert {result.document_id for result in results} == {f"d{number}" for number in range(DOCUMENTS)}
+    assert {result.document_id for result in results} == {f"d{number}" for number in range(documents)}
     assert KEY not in log_path.read_text()
     _check_names(results, metrics, cloud)
     _check_sums(results, metrics, cloud)
@@ -205,10 +215,10 @@ def _check_names(results: list[DocumentResult], metrics: _Metrics, cloud: Rehear
     assert set(who) == {OWN, CLOUD}
     assert metrics.by("provider", "llm_requests_total", outcome=OK) == {
         "own": who[OWN],
-        "cloud": DOCUMENTS + who[CLOUD],
+        "cloud": len(results) + who[CLOUD],
     }
-    assert metrics.by("model", "llm_requests_total", outcome=OK) == {OWN: who[OWN], CLOUD: DOCUMENTS + who[CLOUD]}
-    assert Counter(call.task for call in cloud.calls) == {"keywords": DOCUMENTS, "category": who[CLOUD]}
+    assert metrics.by("model", "llm_requests_total", outcome=OK) == {OWN: who[OWN], CLOUD: len(results) + who[CLOUD]}
+    assert Counter(call.task for call in cloud.calls) == {"keywords": len(results), "category": who[CLOUD]}
     failed = metrics.by("provider", "llm_requests_total", outcome="unavailable")
     assert failed["own"] > 0
     assert not failed.get("cloud")

@@ -166,9 +166,9 @@ async def test_missing_topics_are_created(wire: Wire, provider: RehearsalProvide
 async def test_backpressure_pauses_and_resumes(wire: Wire, provider: RehearsalProvider) -> None:
     """With few open records allowed, far more documents than that still all come through."""
     await wire.create_topics()
-    await wire.produce(document(f"d{n}", f"Text {n}.") for n in range(200))
+    await wire.produce(document(f"d{n}", f"Text {n}.") for n in range(60))
     async with serving(wire.settings(provider.base_url, max_open_records_per_partition=3, max_concurrency=2)):
-        found = await wire.outcomes(200)
+        found = await wire.outcomes(60)
     assert Counter(outcome.document_id for outcome in found).most_common(1)[0][1] == 1
     assert provider.calls.most_in_flight <= 2
 

@@ -253,6 +253,6 @@ async def until(condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
     try:
         async with asyncio.timeout(WATCHDOG_SECONDS):
             while not await condition():
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
     except TimeoutError:
         raise AssertionError(f"never happened: {what}") from None

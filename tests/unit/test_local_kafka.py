@@ -113,3 +113,24 @@ def test_an_image_that_can_be_pulled_is_used(engine: type[_Engine]) -> None:
     engine.pulls = True
     assert kafka._docker_serves()
     assert any("apache" in path for path in engine.pulled)
+
+
+def test_what_is_cached_is_made_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure leaves nothing that the next start would take for it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    made = []
+
+    def make(scratch: Path) -> Path:
+        folder = scratch / "folder"
+        folder.mkdir()
+        made.append(folder)
+        if len(made) == 1:
+            raise RuntimeError("no disk")
+        (folder / "file").write_text("whole")
+        return folder
+
+    with pytest.raises(RuntimeError):
+        kafka_java._cached("name", make)
+    for _ in range(2):
+        assert (kafka_java._cached("name", make) / "file").read_text() == "whole"
+    assert len(made) == 2
