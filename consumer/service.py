@@ -60,6 +60,7 @@ from consumer.store.opening import place_of_steps
 from consumer.store.patient_steps import PatientSteps
 from consumer.store.steps import StoreUnusable
 from consumer.telemetry.health import HealthServer
+from consumer.telemetry.loop_watch import LoopWatch
 from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
 from consumer.waiting import Stopped, unless, until
@@ -105,6 +106,7 @@ class Service:
             of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
         )
         self._gauges = Gauges(self._metrics)
+        self._loop_watch = LoopWatch()
         self._brake = Brake(
             limit=DeadLetterLimit(
                 max_ratio=settings.dead_letter_max_ratio, max_consecutive=settings.dead_letter_max_consecutive
@@ -144,6 +146,8 @@ class Service:
         """Bring up the parts in the order of dependence; `cleanup` ends them in the reverse."""
         settings, broker = self._settings, broker_of(self._settings)
         open_files.make_room(calls=settings.concurrency.ceiling)
+        self._loop_watch.start()
+        cleanup.callback(self._loop_watch.close)
         await self._serve_health(cleanup)
         client = ProviderClients(self._providers, max_connections=open_files.fitting(settings.concurrency.ceiling))
         cleanup.push_async_callback(client.close)
@@ -345,6 +349,7 @@ class Service:
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
+        self._metrics.event_loop_lag_seconds.set(self._loop_watch.longest_lag_seconds())
         if self._source is not None and self._admission is not None:
             self._gauges.refresh(self._source, self._admission)
 

@@ -300,6 +300,14 @@ CATALOGUE = (
         remedy="Too much: choose a cheaper model or mode fused before it is spent.",
     ),
     Metric(
+        "event_loop_lag_seconds",
+        Gauge,
+        meaning="How late the service's own timer came at worst in the last one or two minutes. For so long nothing "
+        "was read, published or committed, and no probe was answered.",
+        remedy="Above 1: the log's loop.blocked says where it hung, unless the process was stopped. Often above 0.1: "
+        "it has too little CPU.",
+    ),
+    Metric(
         "build_info",
         Gauge,
         {"version": ANY, "pipeline_version": ANY},
