@@ -15,7 +15,7 @@
         ├── ProviderMisconfigured   the provider refuses all calls: bad key, unknown model or path
         ├── BrokerFault             a topic that is missing and may not be made, no permission, wrong credentials
         ├── UnknownCommitMap        a later release has committed here, and what it has ended would be repeated
-        └── PublishImpossible       a dead letter that the topic will never take
+        └── PublishImpossible       a dead-letter topic that takes not even a few hundred bytes
 
 Anything else that a record raises is a bug of ours: a dead letter with the reason `unexpected`.
 Exceptions of openai and aiokafka are translated into these at the edge (llm/error_mapping.py, kafka/faults.py).
@@ -217,7 +217,7 @@ class UnknownCommitMap(ServiceFault):
 
 
 class PublishImpossible(ServiceFault):
-    """A dead letter that its topic will never take; dropping it would lose a record."""
+    """A dead letter that its topic takes in no size; dropping it would lose a record."""
 
 
 def cause_of(error: BaseException) -> str | None:
