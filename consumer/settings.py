@@ -56,12 +56,12 @@ Topic = Annotated[str, AfterValidator(_topic)]
 
 
 def _file(path: str) -> str:
-    return str(at_home(Path(path)))
+    return str(at_home(Path(path))) if path.startswith("~") else path
 
 
 HomePath = Annotated[Path, AfterValidator(at_home)]
 HomeFile = Annotated[str, AfterValidator(_file)]
-"""The same for libraries that want a string. A word without a `~` stays what it is."""
+"""The same for libraries that want a string. What does not begin with `~` stays as it is."""
 
 
 Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]

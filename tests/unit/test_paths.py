@@ -49,9 +49,11 @@ def test_the_home_of_nobody_is_one_line(field: str, variable: str) -> None:
     assert caught.value.problems == [f"{variable}: begins with ~ and a user that there is not; write the path in full"]
 
 
-def test_prices_that_are_a_word_stay_one() -> None:
-    """They need not be a file."""
-    assert load_settings({"openai_base_url": "http://x", "prices": "free"}).prices == "free"
+@pytest.mark.parametrize("word", ["free", "", "./prices.yaml"])
+def test_what_does_not_begin_at_home_stays_as_it_is(word: str) -> None:
+    """Prices need not be a file, and a flag may be empty."""
+    settings = load_settings({"openai_base_url": "http://x", "prices": word, "kafka_ssl_cafile": word})
+    assert (settings.prices, settings.kafka_ssl_cafile) == (word, word)
 
 
 def _of_key_file(path: str) -> ConfigurationError:
