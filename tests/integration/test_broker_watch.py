@@ -13,7 +13,7 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from consumer.kafka import open_transactions, watch
+from consumer.kafka import assignment, connection, open_transactions, watch
 from consumer.service import Service
 from deploy.local.broker import Broker, embedded_broker
 from deploy.local.rehearsal.provider import RehearsalProvider
@@ -54,8 +54,11 @@ async def test_nothing_is_left_though_markers_stand_at_the_end(
     assert await wire.count("result") == 3
 
 
-async def test_the_backlog_is_right_while_nothing_is_read(wire: Wire, provider: RehearsalProvider) -> None:
+async def test_the_backlog_is_right_while_nothing_is_read(
+    wire: Wire, provider: RehearsalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Under a spent budget what comes in is counted all the same, and nobody says when it will be done."""
+    monkeypatch.setattr(watch, "_LOOK_EVERY_SECONDS", 0.5)
     await wire.create_topics()
     settings = wire.settings(provider.base_url, mode="fused", budget_usd_per_hour="0.000001", max_concurrency=1)
     async with serving(settings) as service:
@@ -103,6 +106,9 @@ def _soon_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_DIAGNOSE_AFTER_SECONDS", 2.0)
     monkeypatch.setattr(watch, "_ANSWER_SECONDS", 1.0)
     monkeypatch.setattr(watch, "_LOOK_EVERY_SECONDS", 0.5)
+    # And soon given up, when the service stops without it.
+    monkeypatch.setattr(assignment, "_LAST_COMMIT_SECONDS", 1.0)
+    monkeypatch.setattr(connection, "_STOP_SECONDS", 1.0)
 
 
 def _of_the_watch(logs: list[Any]) -> list[Any]:

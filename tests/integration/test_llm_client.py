@@ -46,7 +46,7 @@ from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract
 from tests.fakes.outbox import FakeOutbox
 from tests.fakes.prices import FakePrices
 from tests.fakes.samples import SECRET_TEXT, chat_request, document, steps
-from tests.fakes.timer import FakeSleep
+from tests.fakes.timer import FakeSleep, QuickTimer
 from tests.integration.model_server import Answering, Server, completion_of, error, ok
 
 KEY = "sk-verysecret"
@@ -610,7 +610,7 @@ def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
     """A pipeline of one step on the real client; what is refused is asked again in the time of a turn."""
     metrics = Metrics()
     admission = Admission(
-        limits=Limits(max_concurrency=1), timer=asyncio.get_running_loop(), on_wait=lambda _constraint, _seconds: None
+        limits=Limits(max_concurrency=1), timer=QuickTimer(), on_wait=lambda _constraint, _seconds: None
     )
     asker = Asker(
         client=client, admission=admission, prices=FakePrices(), metrics=metrics, max_attempts=3, sleep=FakeSleep()
