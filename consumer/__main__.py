@@ -23,6 +23,7 @@ from consumer.printable import harmless
 from consumer.service import Service, installed_version
 from consumer.settings import Settings, load_settings, unknown_variables, variable_of
 from consumer.telemetry.logs import configure_logs
+from consumer.telemetry.loop_errors import LoopErrors
 
 log = structlog.get_logger("consumer")  # also where it is run with -m, under another name
 
@@ -83,6 +84,7 @@ async def _run(settings: Settings, secrets: KnownSecrets) -> int:
             variables=sorted(settings.given_by_file),
             base_url=shown(settings.openai_base_url or "OpenAI"),
         )
+    asyncio.get_running_loop().set_exception_handler(LoopErrors())
     service = Service(settings, secrets)
     with _signals(go_on=service.go_on) as stop:
         try:

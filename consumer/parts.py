@@ -39,6 +39,8 @@ _ROOM_BESIDE_VALUE_BYTES = 8 * 1024 * 1024
 
 
 _SECRETS_LASTING = ("openai_api_key", "kafka_sasl_password")
+_NEVER_SHOWN = frozenset({"openai_api_key_command", "kafka_sasl_username"})
+"""A command may well have the key among its words."""
 _URLS_WITH_SECRETS = ("store_url", "shared_limits_url")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -53,7 +55,9 @@ def known_secrets_of(settings: Settings) -> KnownSecrets:
         variable_of(name): found.get_secret_value() for name in _SECRETS_LASTING if (found := getattr(settings, name))
     }
     shown = {
-        variable_of(name): value for name in Settings.model_fields if isinstance(value := getattr(settings, name), str)
+        variable_of(name): value
+        for name in Settings.model_fields
+        if isinstance(value := getattr(settings, name), str) and name not in _NEVER_SHOWN
     }
     problems = [
         f"{name}: holds the secret of {other}, and everybody sees it in logs, metrics and results; put its own value"

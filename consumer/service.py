@@ -225,7 +225,13 @@ class Service:
             self._fault.set_exception(error)
 
     async def _serve_health(self, cleanup: contextlib.AsyncExitStack) -> None:
-        server = HealthServer(metrics=self._metrics, health=self, refresh=self.refresh, cut=self._secrets.cut)
+        server = HealthServer(
+            metrics=self._metrics,
+            health=self,
+            refresh=self.refresh,
+            cut=self._secrets.cut,
+            most_connections=open_files.http_connections(calls=self._settings.concurrency.ceiling),
+        )
         cleanup.push_async_callback(server.close)
         host, port = self._settings.http_host, self._settings.http_port
         try:

@@ -291,6 +291,14 @@ def test_a_word_that_everybody_sees_is_no_secret(monkeypatch: pytest.MonkeyPatch
     assert known.cut("docsluice.events of group docsluice") == "docsluice.events of group docsluice"
 
 
+def test_a_key_among_the_words_of_its_command_is_a_secret() -> None:
+    """Nobody sees the command."""
+    key = "sk-0123456789abcdefgh"
+    known = known_secrets_of(load_settings({"openai_api_key_command": f"echo {key}"}))
+    known.learn(key)
+    assert key not in known.cut(f"denied {key}")
+
+
 def test_what_is_too_short_may_be_any_word() -> None:
     """A server of one's own is given a word for a key, which must not vanish from its own name."""
     known = KnownSecrets()
