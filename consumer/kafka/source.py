@@ -332,6 +332,7 @@ class Source:
 
     def _start(self, life: PartitionLife, record: Record) -> None:
         place = f"{record.topic}/{record.partition}@{record.offset}"
+        _say_unreadable(record)
         task = asyncio.create_task(self._work(life, record), name=place)
         life.tasks[task] = time.monotonic()
         life.open_bytes += record.size_bytes
@@ -381,6 +382,20 @@ class Source:
     def _stop_because(self, error: BaseException) -> None:
         if not self.fault.done():
             self.fault.set_exception(error)
+
+
+def _say_unreadable(record: Record) -> None:
+    """Several records may be in what cannot be read, and one dead letter stands for all."""
+    flaw = record.flaw
+    if flaw is not None and flaw.first_offset is not None:
+        log.error(
+            "records.unreadable",
+            partition=record.partition,
+            first_offset=flaw.first_offset,
+            last_offset=record.offset,
+            problem=flaw.problem,
+            remedy="one dead letter stands for all of these offsets; have their producer send them again",
+        )
 
 
 def _say_joining(subscription: Subscription) -> None:

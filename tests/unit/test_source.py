@@ -164,8 +164,11 @@ async def test_a_record_with_a_flaw_is_worked_on_like_any_other() -> None:
     desk = Desk()
     life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
     flawed = replace(_record(9), checksum=Flaw(problem="damaged", first_offset=5), value=b"")
-    desk.source._open(P0, [flawed])
+    with structlog.testing.capture_logs() as logs:
+        desk.source._open(P0, [flawed])
     await settled()
+    (said,) = [line for line in logs if line["event"] == "records.unreadable"]
+    assert (said["log_level"], said["first_offset"], said["last_offset"]) == ("error", 5, 9)
     assert desk.worked_on == [9]
     assert read_record(flawed).flaw == Flaw(problem="damaged", first_offset=5)
     assert life.to_commit() == CommitPoint(10)
