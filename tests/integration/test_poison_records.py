@@ -17,7 +17,7 @@ from deploy.local.rehearsal.provider import RehearsalProvider
 from tests.acceptance import programs
 from tests.fakes.batches import RawRecord, batch
 from tests.integration.raw_producer import bomb, far_repeats, in_zstd, odd_header_name, produce_batches
-from tests.integration.wire import Wire, document, until
+from tests.integration.wire import Record, Wire, document, serving, until
 
 DELIVERIES = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 FAR = far_repeats()
@@ -126,6 +126,23 @@ async def test_many_that_do_not_fit_cost_themselves_only(
     assert places == set(range(len(records)))
     assert sum(not outcome.is_dead_letter for outcome in found) == 20
     assert await wire.count("dead_letter") == len(records) - 20
+
+
+@pytest.mark.kafka
+@DELIVERIES
+async def test_a_record_without_a_key_fits_a_compacted_topic(
+    kafka_wire: Wire, provider: RehearsalProvider, delivery: str
+) -> None:
+    """Such a topic takes nothing without one, so the record's place is its key; it was waited for without an end."""
+    wire = kafka_wire
+    await wire.create_topics(configs={"dead_letter": {"cleanup.policy": "compact"}})
+    await wire.produce([document("before"), Record(value=b"no JSON"), document("after")])
+    async with serving(wire.settings(provider.base_url, mode="fused", delivery=delivery)):
+        found = await wire.outcomes(3)
+    assert sorted(outcome.document_id for outcome in found if not outcome.is_dead_letter) == ["after", "before"]
+    (letter,) = [one async for one in wire.read(wire.topics["dead_letter"], count=1)]
+    assert (letter.key, letter.value) == (f"{wire.topics['input']}/0@1".encode(), b"no JSON")
+    assert stub_parts(letter.headers) == ["key"]
 
 
 def _mixed(chance: random.Random) -> Sequence[bytes]:
