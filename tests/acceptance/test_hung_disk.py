@@ -37,8 +37,8 @@ async def test_documents_wait_for_a_disk_that_hangs(wire: Wire, log_path: Path, 
     """`/readyz` says so, nothing is published that is not kept, all goes on with the disk, and SIGTERM is enough."""
     assert COMPILER is not None
     library, hung = tmp_path / "hung_disk.so", tmp_path / "hung"
-    compiling = [COMPILER, "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"]
-    await asyncio.to_thread(subprocess.run, compiling, check=True)
+    compiling = [COMPILER, "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"]
+    await asyncio.to_thread(lambda: subprocess.run(compiling, check=True))
     await wire.create_topics(partitions=1)
     async with rehearsal_provider(QUICK) as provider:
         settings = programs.environment(
