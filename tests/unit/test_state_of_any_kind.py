@@ -73,14 +73,14 @@ async def _all_end(store: StepStore) -> Line:
     return line
 
 
-async def _patient(store: StepStore) -> PatientSteps:
+async def _patient(store: StepStore, *, most_waits: int = _MOST_WAITS) -> PatientSteps:
     """As the service has it; to wait more often than a restart of a store takes is to wait for ever."""
     waits = 0
 
     async def sleep(_: float) -> None:
         nonlocal waits
         waits += 1
-        assert waits < _MOST_WAITS, "it is waited for without an end"
+        assert waits < most_waits, "it is waited for without an end"
         await asyncio.sleep(0)
 
     patient = PatientSteps(store=store, is_optional=False, sleep=sleep)
@@ -171,7 +171,10 @@ async def test_a_ledger_that_was_spoilt(damage: Damage) -> None:
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=15, suppress_health_check=list(HealthCheck))
 async def test_a_redis_that_says_anything(seed: int) -> None:
-    """To each command: what is right, what is right with something changed, or anything at all."""
+    """To each command: what is right, what is right with something changed, or anything at all.
+
+    In the end each document has its result: one more try, and there is an answer.
+    """
     draw = random.Random(seed)
     entry = paid().written()
 
@@ -211,6 +214,7 @@ async def test_a_redis_that_says_anything(seed: int) -> None:
                 granted = await limits.exchange(asked, share=1.0)
                 assert 0 <= granted["t"].amount <= 5.001
                 assert 0 <= granted["t"].wait_seconds <= DAY
+        await _all_end(await _patient(store, most_waits=50 * _MOST_WAITS))
         await store.close()
         await limits.close()
 
