@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 _REFUSAL_SECONDS = 0.1
 _OUTPUT_TOKENS = 60
+_SIGMA = 0.42
 
 
 class Limiter(Protocol):
@@ -25,25 +26,17 @@ class Limiter(Protocol):
     def overloaded(self, *, seconds: float, now: float) -> None: ...
 
 
-@dataclass(frozen=True)
-class Fixed:
-    """A limit that never moves."""
-
-    limit: int
-
-    def answered(self, *, seconds: float, output_tokens: int, in_flight: int, now: float) -> None:
-        pass
-
-    def overloaded(self, *, seconds: float, now: float) -> None:
-        pass
-
-
 @dataclass(frozen=True, kw_only=True)
 class Server:
     """`speed(n)` is how fast each of n calls goes on, 1 being alone; beyond `refuses_beyond` calls it answers 429."""
 
     speed: Callable[[int], float] = lambda _calls: 1.0
     refuses_beyond: float = math.inf
+
+    def throughput(self, limit: int) -> float:
+        """The tokens a second that it writes while a `ClosedLoop` keeps `limit` calls in flight."""
+        serving = int(min(limit, self.refuses_beyond))
+        return serving * self.speed(serving) * _OUTPUT_TOKENS / math.exp(_SIGMA**2 / 2)
 
 
 def knee(at: float, power: float = 1.0) -> Server:
@@ -107,8 +100,8 @@ class ClosedLoop:
         if len(self._serving) >= self.server.refuses_beyond:
             heapq.heappush(self._refused, _Call(self._now + _REFUSAL_SECONDS, self._sent, self._now, in_flight, 0))
             return
-        tokens = max(1, round(_OUTPUT_TOKENS * self._random.lognormvariate(0, 0.42)))
-        work = tokens / _OUTPUT_TOKENS * self._random.lognormvariate(0, 0.42)
+        tokens = max(1, round(_OUTPUT_TOKENS * self._random.lognormvariate(0, _SIGMA)))
+        work = tokens / _OUTPUT_TOKENS * self._random.lognormvariate(0, _SIGMA)
         heapq.heappush(self._serving, _Call(self._work + work, self._sent, self._now, in_flight, tokens))
 
     def _refuse(self) -> None:

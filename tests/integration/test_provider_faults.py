@@ -60,14 +60,14 @@ async def test_what_passes_is_tried_again(wire: Wire, provider: RehearsalProvide
 async def test_attempts_run_out_only_while_others_succeed(wire: Wire, provider: RehearsalProvider, fault: str) -> None:
     """A document that fails for good, while the provider answers others, ends as attempts_exhausted."""
     await wire.create_topics()
-    others = [document(f"d{n}", f"Text {n}.") for n in range(300)]
+    others = [document(f"d{n}", f"Text {n}.") for n in range(60)]
     await wire.produce([document("hopeless", f"A text. [[rehearse:{fault}]]"), *others])
     settings = wire.settings(
         provider.base_url, mode="fused", max_attempts=2, request_timeout_seconds=0.3, max_concurrency=2
     )
     async with serving(settings):
         # Others keep on coming, for attempts count only while somebody else is answered.
-        provided = 300
+        provided = 60
 
         async def given_up() -> bool:
             nonlocal provided

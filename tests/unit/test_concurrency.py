@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
 from statistics import fmean
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.admission.concurrency import AdaptiveConcurrency
-from tests.fakes.slow_server import ClosedLoop, Fixed, Server, knee, mean_limit, throughput
+from tests.fakes.slow_server import ClosedLoop, Server, knee, mean_limit, throughput
 
 FLOOR, CEILING = 4, 128
 SEEDS = range(4)
@@ -51,14 +50,9 @@ CASES = {
 }
 
 
-@cache
 def best_fixed(server: Server) -> tuple[float, int]:
     """The best throughput of all fixed limits, and the lowest limit that reaches 0.95 of it."""
-    reached: dict[int, float] = {}
-    for limit in sorted({*(round(FLOOR * 1.2**step) for step in range(19)), 24, CEILING}):
-        loop = ClosedLoop(limiter=Fixed(limit), server=server, seed=1)
-        loop.run(2000 + limit)
-        reached[limit] = throughput(loop.ended[limit:])
+    reached = {limit: server.throughput(limit) for limit in range(FLOOR, CEILING + 1)}
     best = max(reached.values())
     return best, min(limit for limit, tokens in reached.items() if tokens >= 0.95 * best)
 
