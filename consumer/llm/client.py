@@ -175,8 +175,7 @@ class OpenAIChatClient:
         if completion.is_blocked(parsed):
             reason = DeadLetterReason.CONTENT_FILTERED
             raise RecordRejected(reason, "the provider's filter blocked it", step=request.step, model=request.model)
-        known = (*self._provider.secrets.known(), *self._keys)
-        keys = tuple(key for key in dict.fromkeys(known) if len(key) >= _SHORTEST_KEY)
+        keys = tuple(key for key in self._keys if len(key) >= _SHORTEST_KEY)
         limits = self._limits(response.headers, request, usage=_usage(parsed))
         answer = completion.answer_of(parsed, limits=limits, secrets=keys)
         if answer is None:
