@@ -194,8 +194,7 @@ class OpenAIChatClient:
         return replace(read.answer, limits=limits)
 
     async def _read(self, content: bytes, request: ChatRequest) -> completion.Completion:
-        call, known = self._call(request), (*self._provider.secrets.known(), *self._keys)
-        keys = tuple(key for key in dict.fromkeys(known) if len(key) >= _SHORTEST_KEY)
+        call, keys = self._call(request), tuple(key for key in self._keys if len(key) >= _SHORTEST_KEY)
         return await aside(
             len(content) + request.input_bytes,
             lambda: completion.read(content, quoted=call.quoted, secrets=call.secrets, keys=keys),

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,17 @@ from consumer.errors import ConfigurationError
 from consumer.settings import Settings, load_settings
 from producer.connection import settings as producer_settings
 from producer.faults import WrongUsage
+from tests.fakes.process_logs import logs_as_before
 
 KEY, PASSWORD = "sk-0123456789abcdef0123456789", "correct horse battery staple"
 ELSEWHERE = "http://elsewhere.example/v1"
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    with logs_as_before():
+        yield
 
 
 def _problems(**more: Any) -> list[str]:

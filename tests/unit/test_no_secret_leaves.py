@@ -33,6 +33,7 @@ from consumer.settings import load_settings
 from consumer.telemetry.logs import configure_logs
 from consumer.telemetry.metrics import Metrics
 from tests.fakes.leaks import SECRETS, SPELLINGS, tells
+from tests.fakes.process_logs import logs_as_before
 from tests.fakes.raw_server import RawAnswer, RawServer
 from tests.fakes.samples import chat_request, document
 
@@ -177,16 +178,13 @@ class _Odd:
 @contextlib.contextmanager
 def _logging_of_its_own() -> Iterator[io.StringIO]:
     """What is logged in the block; afterwards all is as before, for logging is the process's."""
-    root, before, stderr = logging.getLogger(), structlog.get_config(), sys.stderr
-    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("", "consumer", "aiokafka")}
+    stderr = sys.stderr
     sys.stderr = said = io.StringIO()
     try:
-        yield said
+        with logs_as_before():
+            yield said
     finally:
-        sys.stderr, root.handlers[:] = stderr, handlers
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-        structlog.configure(**before)
+        sys.stderr = stderr
 
 
 @given(secret=SECRETS, spelling=SPELLED, log_format=st.sampled_from(["json", "console"]))
@@ -304,6 +302,20 @@ def test_what_is_too_short_may_be_any_word() -> None:
     known = KnownSecrets()
     known.learn("ollama")
     assert known.cut("provider ollama/llama3") == "provider ollama/llama3"
+
+
+async def test_an_answer_keeps_the_words_that_happen_to_be_a_password() -> None:
+    """Only the key that the provider was sent can have come from it; a result is not changed for anything else."""
+    known = KnownSecrets()
+    known.learn("administrator")
+    said = json.dumps({"choices": [{"message": {"content": "The administrator said own-key-0123456789."}}]})
+    server = RawServer(answer=lambda _: RawAnswer(status=200, body=said.encode()))
+    async with asyncio.timeout(60), server.running():
+        provider = Provider(base_url=server.base_url, credentials=StaticKey("own-key-0123456789"), secrets=known)
+        client = OpenAIChatClient(provider=provider, max_connections=1)
+        answer = await client.ask(chat_request())
+        await client.close()
+    assert answer.text == "The administrator said [secret]."
 
 
 def test_text_without_a_secret_stays_as_it_was() -> None:
