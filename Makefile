@@ -48,7 +48,7 @@ format: setup ## Let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Measure: utilisation, the local model, exactly once against at least once, memory
+bench: setup ## Measure: utilisation, the local model, exactly once against at least once, memory, odd answers
 	$(BIN)/python -m tests.bench
 
 bench-limits: setup ## Measure what is used of each limit, through outages too (ARGS="requests tokens --quick")
