@@ -20,12 +20,8 @@ log = structlog.get_logger(__name__)
 
 _FILE = "spending.sqlite3"
 _ASIDE = "spending.damaged"
-_SCHEMA = """
-create table if not exists spent (
-    member text not null, window text not null, began_at real not null, usd text not null,
-    primary key (member, window)
-) without rowid
-"""
+_MARK = "member text not null, window text not null, began_at real not null, usd text not null"
+_SCHEMA = f"create table if not exists spent ({_MARK}, primary key (member, window)) without rowid"
 _PROBE = "select count(*) from spent"
 # A column may hold any type once it is damaged, and text that is none: only what a row may be is taken out of the file.
 _READ = """
@@ -54,7 +50,9 @@ class Ledger:
             self._rows = None  # the new file holds none of them, and nobody else has taken them out
             log.error("ledger.damaged", error=error, set_aside=aside.name, remedy="the budget begins anew")
 
-        self._file = SqliteFile(path=folder / _FILE, opening=(_SCHEMA, _PROBE), aside=aside, say_damaged=say_damaged)
+        self._file = SqliteFile(
+            path=folder / _FILE, opening=(_SCHEMA, _PROBE), mark=_MARK, aside=aside, say_damaged=say_damaged
+        )
         self._folder = folder
         self._member = member
         self._is_shared = False

@@ -35,7 +35,7 @@ _WORDS = {
 }
 _OF_A_DATABASE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """The second where SQLite's own words quote what is damaged."""
-_HEADER_BYTES = 100
+_PAGE_BYTES = 4096
 _WRITE_VERSION, _APPLICATION_ID = slice(18, 19), slice(68, 72)
 _WRITE_VERSIONS = frozenset({b"", b"\1", b"\2"})
 """SQLite takes a file with another one for a file that may only be read."""
@@ -48,12 +48,15 @@ class SqliteFile:
     """The file at `path`, opened when first used, and anew after every failure.
 
     Its methods block for a disk's time, and are called from one thread. `opening` are the statements that each opening
-    begins with: they make the tables, and fail where these are not ours. A damaged file is set aside as `aside`, and
-    `say_damaged` hears of it.
+    begins with: they make the tables, and fail where these are not ours. `mark` are words of theirs that nobody else's
+    table has. A damaged file is set aside as `aside`, and `say_damaged` hears of it.
     """
 
-    def __init__(self, *, path: Path, opening: Sequence[str], aside: Path, say_damaged: Callable[[str], None]) -> None:
+    def __init__(
+        self, *, path: Path, opening: Sequence[str], mark: str, aside: Path, say_damaged: Callable[[str], None]
+    ) -> None:
         self.path = path
+        self._mark = mark.encode()
         self._opening = opening
         self._aside = aside
         self._say_damaged = say_damaged
@@ -103,7 +106,7 @@ class SqliteFile:
                 try:
                     self._connection = self._connected()
                 except _OF_A_DATABASE as error:
-                    if not (_is_damage(error, self.path) or _is_ours_no_more(error, self.path)):
+                    if not (_is_damage(error, self.path) or self._is_ours_no_more(error)):
                         raise
                     self._set_aside(error)
                     self._connection = self._connected()
@@ -130,6 +133,14 @@ class SqliteFile:
             connection.close()
             raise
         return connection
+
+    def _is_ours_no_more(self, error: Exception) -> bool:
+        """Whether a file that we have made cannot be opened, or our tables are not found in it.
+
+        Two things tell that we have made it, for either may be what was damaged.
+        """
+        first = _first_page(self.path)
+        return _code(error) == sqlite3.SQLITE_ERROR and (first[_APPLICATION_ID] == _OURS or self._mark in first)
 
     def _give_up(self, error: Exception) -> None:
         """Set the file aside, unless another process has done so already: then the name is that of its new one.
@@ -200,19 +211,14 @@ def _identity(path: Path) -> _Identity | None:
 def _is_damage(error: Exception, path: Path) -> bool:
     code = _code(error)
     if code == sqlite3.SQLITE_READONLY:
-        return _header(path)[_WRITE_VERSION] not in _WRITE_VERSIONS
+        return _first_page(path)[_WRITE_VERSION] not in _WRITE_VERSIONS
     return code in _DAMAGE or isinstance(error, UnicodeDecodeError)
 
 
-def _is_ours_no_more(error: Exception, path: Path) -> bool:
-    """Whether a file that we have made cannot be opened, or our tables are not found in it."""
-    return _code(error) == sqlite3.SQLITE_ERROR and _header(path)[_APPLICATION_ID] == _OURS
-
-
-def _header(path: Path) -> bytes:
+def _first_page(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_HEADER_BYTES)
+            return file.read(_PAGE_BYTES)
     except OSError:
         return b""
 

@@ -28,11 +28,8 @@ _ROUNDS = 32
 """Of deleting at a time: who has asked meanwhile is then served first."""
 
 # Another form of this table would have another name: releases that know either then live on one file.
-_SCHEMA = """
-create table if not exists steps (
-    id integer primary key, fingerprint text not null unique, written_at real not null, step blob not null
-)
-"""
+_MARK = "fingerprint text not null unique, written_at real not null, step blob not null"
+_SCHEMA = f"create table if not exists steps (id integer primary key, {_MARK})"
 _PROBE = "select id, fingerprint, written_at, step from steps order by id limit 1"
 # Nothing is taken for granted of what is in a column: a damaged one may hold any type, and NULL.
 _GET = """
@@ -70,7 +67,7 @@ class StepFile:
             log.error("store.damaged", error=error, set_aside=aside.name, remedy="steps that it held are asked again")
 
         opening = (f"pragma journal_size_limit = {_WAL_BYTES}", _SCHEMA, _PROBE)
-        self._file = SqliteFile(path=path, opening=opening, aside=aside, say_damaged=say_damaged)
+        self._file = SqliteFile(path=path, opening=opening, mark=_MARK, aside=aside, say_damaged=say_damaged)
         self._max_bytes = max_bytes
         self._max_age_seconds = max_age_seconds
         self._clock = clock

@@ -204,7 +204,7 @@ def test_no_log_line_tells_a_secret(secret: str, spelling: str, log_format: Any)
             log.critical("sample.bug", exc_info=True)
             logging.getLogger("library").exception("trouble")
     lines = said.getvalue()
-    assert all(words in lines for words in ("sample.event", "sample.bug", "trouble with", "RecordRejected"))
+    assert all(words in lines for words in ("sample.event", "sample.bug", "trouble", "RecordRejected"))
     assert not tells(lines, secret)
 
 
