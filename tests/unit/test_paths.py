@@ -184,4 +184,4 @@ def test_an_env_file_that_cannot_be_read_is_one_line(
     (tmp_path / ".env").symlink_to(target)  # a regular file whose reading fails, also for root
     assert main(["run" if main is consumer_main else "follow"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert ".env: cannot be read: Input/output error" in line
+    assert ".env: cannot be read (Input/output error)" in line

@@ -169,7 +169,7 @@ async def test_a_ledger_that_was_spoilt(damage: Damage) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=15, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
 async def test_a_redis_that_says_anything(seed: int) -> None:
     """To each command: what is right, what is right with something changed, or anything at all.
 
