@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 # Programs start again and again here, and in half the time from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast lint format bench bench-limits faults lock clean
+.PHONY: help setup demo test test-fast lint format bench bench-limits faults hostile lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ format: setup ## Let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## Measure: utilisation, the local model, exactly once against at least once, memory
+bench: setup ## Measure: utilisation, the local model, exactly once against at least once, memory, odd answers
 	$(BIN)/python -m tests.bench
 
 bench-limits: setup ## Measure what is used of each limit, through outages too (ARGS="requests tokens --quick")
@@ -54,6 +54,9 @@ bench-limits: setup ## Measure what is used of each limit, through outages too (
 
 faults: setup ## Kill, freeze, cut and restart everything, and account for every document (ARGS="kill9 --documents 200")
 	$(BIN)/python -m tests.acceptance.faults $(ARGS)
+
+hostile: setup ## Attack the service with records, answers and files, beside ordinary documents (ARGS="'zstd bomb'")
+	$(BIN)/python -m tests.acceptance.hostile $(ARGS)
 
 lock: $(UV) ## Resolve requirements.lock anew
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --group dev --no-emit-index-url \

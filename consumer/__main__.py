@@ -9,21 +9,31 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import structlog
 
+from consumer.addresses import shown
 from consumer.check import check
 from consumer.errors import ConfigurationError, ServiceFault
+from consumer.known_secrets import KnownSecrets
+from consumer.parts import known_secrets_of
+from consumer.printable import harmless
 from consumer.service import Service, installed_version
 from consumer.settings import Settings, load_settings, unknown_variables, variable_of
 from consumer.telemetry.logs import configure_logs
+from consumer.telemetry.loop_errors import LoopErrors
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger("consumer")  # also where it is run with -m, under another name
 
 PROGRAM = "docsluice-consumer"
 DRAINED, FAULT, BAD_SETTINGS = 0, 1, 2
 _NO_COMMAND = "the first argument must be run or check, with the flags behind it"
+_ENV_FILE = (
+    "file of settings, under the environment, instead of the .env in the working folder; one that is named may send"
+    " secrets of the environment to the addresses that it sets"
+)
 _SECRETS = frozenset({"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"})
 
 
@@ -47,21 +57,35 @@ def _main(arguments: list[str] | None) -> int:
     parsed = _parse(arguments)
     command = parsed.pop("command")
     extent = {name: parsed.pop(name) for name in ("live", "deep") if name in parsed}
+    env_file = parsed.pop("env_file")
+    secrets = KnownSecrets()
     try:
-        settings = load_settings({name: value for name, value in parsed.items() if value is not None})
+        settings = load_settings(
+            {name: value for name, value in parsed.items() if value is not None}, env_file=env_file
+        )
+        secrets = known_secrets_of(settings)
         log_format = settings.log_format or ("console" if sys.stderr.isatty() else "json")
-        configure_logs(log_format=log_format, level=settings.log_level)
-        return asyncio.run(_check(settings, **extent) if command == "check" else _run(settings))
+        configure_logs(log_format=log_format, level=settings.log_level, cut=secrets.cut_all)
+        return asyncio.run(_check(settings, secrets, **extent) if command == "check" else _run(settings, secrets))
     except ConfigurationError as error:
         for problem in error.problems:
-            print(f"{PROGRAM}: {problem}", file=sys.stderr)  # noqa: T201 - the person who started us reads it
+            line = harmless(secrets.cut(f"{PROGRAM}: {problem}"))
+            print(line, file=sys.stderr)  # noqa: T201 - the person who started us reads it
         return BAD_SETTINGS
 
 
-async def _run(settings: Settings) -> int:
-    for problem in unknown_variables():
+async def _run(settings: Settings, secrets: KnownSecrets) -> int:
+    for problem in unknown_variables(file=settings.env_file):
         log.warning("settings.unknown", problem=problem)
-    service = Service(settings)
+    if settings.given_by_file:
+        log.info(
+            "settings.env_file",
+            path=str(settings.env_file.path),
+            variables=sorted(settings.given_by_file),
+            base_url=shown(settings.openai_base_url or "OpenAI"),
+        )
+    asyncio.get_running_loop().set_exception_handler(LoopErrors())
+    service = Service(settings, secrets)
     with _signals(go_on=service.go_on) as stop:
         try:
             await service.run(stop)
@@ -76,12 +100,21 @@ async def _run(settings: Settings) -> int:
     return DRAINED
 
 
-async def _check(settings: Settings, *, live: bool, deep: bool) -> int:
-    return DRAINED if await check(settings, say=_say, live=live, deep=deep) else FAULT
+async def _check(settings: Settings, secrets: KnownSecrets, *, live: bool, deep: bool) -> int:
+    def say(line: str) -> None:
+        _say(secrets.cut(line))
+
+    try:
+        return DRAINED if await check(settings, secrets, say=say, live=live, deep=deep) else FAULT
+    except (ConfigurationError, BrokenPipeError):
+        raise
+    except Exception:
+        log.critical("check.bug", exc_info=True)
+        return FAULT
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - each line is seen as soon as it is known
+    print(harmless(line), flush=True)  # noqa: T201 - each line is seen as soon as it is known
 
 
 @contextlib.contextmanager
@@ -165,8 +198,9 @@ def _parser() -> argparse.ArgumentParser:
         for field in Settings.model_fields:
             if field not in _SECRETS:
                 command.add_argument(_flag_of(field), dest=field, metavar="VALUE", help=_help_of(field))
+        command.add_argument("--env-file", dest="env_file", type=Path, metavar="PATH", help=_ENV_FILE)
         if name == "check":
-            command.add_argument("--live", action="store_true", help="make one real, paid call for each model")
+            command.add_argument("--live", action="store_true", help="make one real, paid call for each task and model")
             command.add_argument("--deep", action="store_true", help="ask for our rights on the broker, too")
     return parser
 

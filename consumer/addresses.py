@@ -63,3 +63,23 @@ def is_redis(url: str) -> bool:
     except ValueError:
         return False
     return is_url and url.isprintable() and bool(_REDIS_PATH.fullmatch(parts.path))
+
+
+def shown(url: str) -> str:
+    """A URL as it may be seen by everybody: without user names, passwords and what stands behind the path."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "\u2026"
+    host = parts.hostname or ""
+    return urllib.parse.urlunsplit((parts.scheme, (f"[{host}]" if ":" in host else host) + port, parts.path, "", ""))
+
+
+def passwords_in(url: str) -> tuple[str, ...]:
+    """The password that a URL holds, as it stands there and as it is meant; none where it holds none."""
+    try:
+        password = urllib.parse.urlsplit(url).password
+    except ValueError:
+        return ()
+    return (password, urllib.parse.unquote(password)) if password else ()

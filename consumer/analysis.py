@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
-from consumer.asking import Asker, rejected
+from consumer.asking import Asker
 from consumer.contracts import DeadLetterReason, OutputValue
 from consumer.errors import RecordRejected, ServiceFault
 from consumer.llm.long_documents import head_of, in_line, parts_of, runs, together
 from consumer.llm.steps import Condensing, Step
+from consumer.rejections import rejected
 from consumer.remembering import Keep, Memory
 from consumer.spending import Purse, Spending, TooDear
 from consumer.store.steps import PaidStep
@@ -95,19 +96,22 @@ class Analyzer:
         """
         if purse.most_usd is None:
             return
-        unpaid = [(step, text) for step, text in questions if not await self._memory.knows(step.fingerprint(text))]
+        unpaid = [(step, text) for step, text in questions if not await self._knows(step, text)]
         in_vain = self._expected_usd(*instead_of) if instead_of else Decimal(0)
         try:
             purse.promise(
                 sum((self._expected_usd(step, text) for step, text in unpaid), Decimal(0)), instead_of=in_vain
             )
         except TooDear as too_dear:
-            raise RecordRejected(
-                DeadLetterReason.TOO_LARGE,
+            why = (
                 f"its calls would cost {too_dear}, and a document may cost {purse.most_usd}"
-                " (DOCSLUICE_MAX_COST_USD_PER_DOCUMENT)",
-                step=questions[0][0].name if instead_of else None,
-            ) from too_dear
+                " (DOCSLUICE_MAX_COST_USD_PER_DOCUMENT)"
+            )
+            step = questions[0][0].name if instead_of else None
+            raise RecordRejected(DeadLetterReason.TOO_LARGE, why, step=step, cause=why) from too_dear
+
+    async def _knows(self, step: Step, text: str) -> bool:
+        return await self._memory.knows(step.fingerprint(text), fits=step.is_answered_by)
 
     def _expected_usd(self, step: Step, text: str) -> Decimal:
         return self._asker.expected_cost_usd(step.request(self._at_most(step, text)))
@@ -129,7 +133,7 @@ class Analyzer:
 
             return await self._asked(step, text, part, question, keep_with_cost)
 
-        paid, is_new = await self._memory.answer(step.fingerprint(text), ask)
+        paid, is_new = await self._memory.answer(step.fingerprint(text), ask, fits=step.is_answered_by)
         if not is_new:
             spending.count_saved(usage=paid.usage, cost_usd=paid.cost_usd)
         return paid
@@ -158,7 +162,7 @@ class Analyzer:
 
     def _is_to_be_cut(self, step: Step, text: str) -> bool:
         """At once: to ask about all of it would most likely be a call for nothing."""
-        return self._may_be_cut(step, text) and not self._asker.likely_fits(step.request(text))
+        return self._may_be_cut(step, text) and not self._asker.router.likely_fits(step.request(text))
 
     def _room_for(self, step: Step, text: str) -> int:
         """How large a text may be for one call; half of this one, where that is not known or was wrong."""
@@ -168,7 +172,7 @@ class Analyzer:
     def _known_room_for(self, step: Step, text: str) -> int | None:
         """What the limits that are known leave for a text, beside what is put round it."""
         request = step.request(text)
-        room = self._asker.room_bytes(request)
+        room = self._asker.router.room_bytes(request)
         return None if room is None else room - (request.input_bytes - len(text.encode()))
 
     async def _asked_in_parts(
@@ -244,7 +248,7 @@ def _head(text: str, most_bytes: int) -> str:
 
 
 def _too_large(step: Step, message: str) -> RecordRejected:
-    return rejected(DeadLetterReason.TOO_LARGE, message, step.request(""))
+    return rejected(DeadLetterReason.TOO_LARGE, message, step.request(""), cause=message)
 
 
 async def _side_by_side(work: dict[str, Callable[[], Awaitable[PaidStep]]]) -> list[PaidStep]:

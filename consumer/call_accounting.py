@@ -61,7 +61,9 @@ class CallAccounting:
 
     def _told(self, model: ModelRef, fault: DocsluiceError) -> tuple[Usage | None, Decimal]:
         """What the provider has told of a failed call's tokens and cost; None and 0 where it has told nothing."""
-        if not isinstance(fault, AttemptFailed) or (fault.usage is None and fault.stated_cost_usd is None):
+        if not isinstance(fault, AttemptFailed | RecordRejected) or (
+            fault.usage is None and fault.stated_cost_usd is None
+        ):
             return None, Decimal(0)
         usage = fault.usage or Usage()
         return usage, self._cost_usd(model, usage, fault.stated_cost_usd)

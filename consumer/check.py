@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from decimal import Decimal
 
 from consumer.check_provider import check_providers
+from consumer.check_sizes import sizes_found
 from consumer.checking import HANDSHAKE_SECONDS, PATIENCE_SECONDS, Found, Say, tried
 from consumer.decode import decode
 from consumer.errors import BrokerFault, RecordRejected
+from consumer.kafka.connection import topic_limits
 from consumer.kafka.last_records import last_records
 from consumer.kafka.probe import Unreachable, look_at, why_closed
 from consumer.kafka.rights import missing_rights
+from consumer.known_secrets import KnownSecrets
 from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
 from consumer.llm.provider_entry import ProviderEntry
 from consumer.llm.steps import models_without_a_task, steps_of
-from consumer.parts import broker_of, needs_of, prices_of, shared_limits_of, steps_store_of, topics_of
+from consumer.parts import (
+    broker_of,
+    needs_of,
+    prices_of,
+    shared_limits_of,
+    steps_store_of,
+    subscription_of,
+    topics_of,
+)
 from consumer.settings import Settings, unknown_variables
+from consumer.store.deadline import Deadline
+from consumer.store.disk_thread import DiskThread
 from consumer.store.ledger import Ledger
 from consumer.store.opening import place_of_steps
 from consumer.store.shared_limits import LimitsAway
-from consumer.store.steps import StoreAway
+from consumer.store.steps import NotBelieved, StoreAway
 
 _SHOWN_RECORDS = 5
 
 
-async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool = False) -> bool:
+async def check(
+    settings: Settings, secrets: KnownSecrets | None = None, *, say: Say, live: bool = False, deep: bool = False
+) -> bool:
     """Print a line a part; True when all is well.
 
     With `live`, each model is asked once. With `deep`, the rights on the broker are looked at, too.
@@ -39,22 +55,24 @@ async def check(settings: Settings, *, say: Say, live: bool = False, deep: bool 
     tasks = ", ".join(task.name for task in file.tasks)
     version = file.version(mode=mode, default_model=settings.model)
     say(f"ok       pipeline {file.name} ({mode}), version {version}: {tasks}")
+    if settings.given_by_file:
+        say(f"ok       file {settings.env_file.path} gives {', '.join(sorted(settings.given_by_file))}")
     prices_of(settings, file)
     if settings.prices:
         say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
-    for problem in (*unknown_variables(), *models_without_a_task(file, steps)):
+    for problem in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
         say(f"DOUBTFUL settings: {problem}")
     say(f"ok       limits {_limits(settings, file)}")
-    _check_state(settings, say)
+    state = await _check_state(settings, say)
     store = await _check_store(settings, say)
     broker = await tried(
         f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
     )
     if broker:
         broker = await _check_topics(settings, say, deep=deep)
-    provider = await check_providers(settings, file, steps, live=live, say=say)
+    provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
     shared_limits = await _check_shared_limits(settings, say)
-    return broker and provider and store and shared_limits
+    return broker and provider and state and store and shared_limits
 
 
 def _limits(settings: Settings, file: PipelineFile) -> str:
@@ -87,16 +105,32 @@ def _whole(value: float | Decimal) -> float | Decimal:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _check_state(settings: Settings, say: Say) -> None:
+async def _check_state(settings: Settings, say: Say) -> bool:
     """Try the folder that a budget needs.
 
     Raises:
         ConfigurationError: it cannot be written to.
     """
     if settings.budget_usd_per_hour is None and settings.budget_usd_per_day is None:
-        return
-    Ledger(folder=settings.state_dir.expanduser(), member="check").close()
-    say(f"ok       state {settings.state_dir} (DOCSLUICE_STATE_DIR)")
+        return True
+    what = f"state {settings.state_dir} (DOCSLUICE_STATE_DIR)"
+    ledger, thread = Ledger(folder=settings.state_dir, member="check"), DiskThread(name="check.ledger")
+    try:
+        await Deadline().of(lambda: thread.run(lambda: _looked_at(ledger)))
+    except StoreAway as away:
+        say(f"FAILED   {what}: {away}")
+        return False
+    finally:
+        thread.end()
+    say(f"ok       {what}")
+    return True
+
+
+def _looked_at(ledger: Ledger) -> None:
+    try:
+        ledger.read()
+    finally:
+        ledger.close()
 
 
 async def _check_store(settings: Settings, say: Say) -> bool:
@@ -105,7 +139,8 @@ async def _check_store(settings: Settings, say: Say) -> bool:
     url = settings.store_url.get_secret_value() if settings.store_url else None
     what = f"store {place_of_steps(url, state_dir=settings.state_dir)} (DOCSLUICE_STORE_URL)"
     try:
-        await store.get("0" * 64)
+        with contextlib.suppress(NotBelieved):
+            await store.get("0" * 64)
     except StoreAway as away:
         if not settings.store_optional:
             say(f"FAILED   {what}: {away}")
@@ -149,9 +184,24 @@ async def _check_broker(settings: Settings) -> Found:
 
 
 async def _check_topics(settings: Settings, say: Say, *, deep: bool) -> bool:
+    await _check_sizes(settings, say)
     allowed = not deep or await tried("rights on the broker", lambda: _check_rights(settings), say)
     what = f"input {settings.input_topic} (DOCSLUICE_INPUT_TOPIC)"
     return await tried(what, lambda: _check_input(settings), say) and allowed
+
+
+async def _check_sizes(settings: Settings, say: Say) -> None:
+    """Say what the topics' limits mean. Where the broker does not tell them, or they are not there yet, say nothing."""
+    topics = (settings.input_topic, settings.dead_letter_topic)
+    limits = await topic_limits(broker_of(settings), topics, seconds=PATIENCE_SECONDS)
+    found = sizes_found(
+        limits,
+        input_topic=settings.input_topic,
+        dead_letter_topic=settings.dead_letter_topic,
+        kept_bytes=subscription_of(settings).kept_record_bytes,
+    )
+    if found is not None:
+        say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} sizes (max.message.bytes): {found.sentence}")
 
 
 async def _check_rights(settings: Settings) -> Found:

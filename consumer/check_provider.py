@@ -1,4 +1,4 @@
-"""The providers' part of `check`: their lists of models, and with `--live` one real call for each model."""
+"""The providers' part of `check`: their lists of models, and with `--live` one real call for each task and model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from consumer.asking import rejection_of
+from consumer.addresses import shown
 from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
 from consumer.contracts import Usage
 from consumer.errors import DocsluiceError, InvalidAnswer, ProviderMisconfigured, ProviderUnavailable
+from consumer.known_secrets import KnownSecrets
 from consumer.llm.chat import Answer
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.clients import ProviderClients
@@ -21,6 +22,7 @@ from consumer.llm.provider import Provider
 from consumer.llm.steps import Step
 from consumer.model_ref import DEFAULT_PROVIDER, ModelRef
 from consumer.parts import prices_of, providers_of
+from consumer.rejections import rejection_of
 from consumer.settings import Settings
 
 _SHOWN_MODELS = 10
@@ -31,19 +33,25 @@ _DOCUMENT = "The lighthouse keeper wrote to the harbour office that the new lamp
 
 
 async def check_providers(
-    settings: Settings, file: PipelineFile, steps: Sequence[Step], *, live: bool, say: Say
+    settings: Settings,
+    file: PipelineFile,
+    steps: Sequence[Step],
+    secrets: KnownSecrets | None = None,
+    *,
+    live: bool,
+    say: Say,
 ) -> bool:
     """Print a line for each provider, and with `live` one for each model. True when all is well.
 
     Raises:
         ConfigurationError: a key that the file or the settings name cannot be had.
     """
-    providers = providers_of(settings, file, steps)
+    providers = providers_of(settings, file, steps, secrets)
     models = {model for step in steps for model in step.models}
     reached: dict[str, Provider] = {}
     for name, provider in providers.items():
         asked = sorted(model.name for model in models if model.provider == name)
-        what = f"provider {provider.base_url or 'OpenAI'} ({_where(name, file)})"
+        what = f"provider {shown(provider.base_url) if provider.base_url else 'OpenAI'} ({_where(name, file)})"
         if await tried(what, lambda provider=provider, asked=asked: _listed(provider, asked), say):  # type: ignore[misc]
             reached[name] = provider
     well = not live or await _live(reached, file, steps, prices_of(settings, file), say)
@@ -102,12 +110,12 @@ async def _have_key(provider: Provider) -> None:
 async def _live(
     providers: dict[str, Provider], file: PipelineFile, steps: Sequence[Step], prices: Prices, say: Say
 ) -> bool:
-    """One real call for each model of these providers: of the first step that may ask it, about a short text."""
+    """One real call for each step and each model of these providers that it may ask, about a short text."""
     text = next((example.document for example in file.examples), _DOCUMENT)
     client = ProviderClients(providers, max_connections=1)
     well = True
     try:
-        for model, step in _first_steps(steps):
+        for model, step in _distinct_calls(steps):
             if model.provider not in providers:
                 continue
             what = f"a call of {model} (task {step.name})"
@@ -117,12 +125,10 @@ async def _live(
     return well
 
 
-def _first_steps(steps: Iterable[Step]) -> list[tuple[ModelRef, Step]]:
-    found: dict[ModelRef, Step] = {}
-    for step in steps:
-        for model in step.models:
-            found.setdefault(model, step)
-    return sorted(found.items(), key=lambda pair: pair[0])
+def _distinct_calls(steps: Iterable[Step]) -> list[tuple[ModelRef, Step]]:
+    """Each step with each of its models: a server may take one step's schema and refuse another's."""
+    found = {(model, step.name): step for step in steps for model in step.models}
+    return [(model, step) for (model, _), step in sorted(found.items(), key=lambda entry: entry[0])]
 
 
 async def _called(client: ProviderClients, model: ModelRef, step: Step, text: str, prices: Prices) -> Found:

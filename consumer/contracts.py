@@ -36,6 +36,8 @@ EXCERPT_CHARACTERS = 100
 RESULT_TYPE = "docsluice.document.analyzed.v1"
 REPLAY_COUNT_HEADER = "__docsluice.errors.replay_count"
 ERROR_HEADER_PREFIX = "__docsluice.errors."
+STUB_HEADER = "__docsluice.errors.stub"
+"""Which parts of the record the dead letter does not have: of `headers`, `key` and `value`, with commas between."""
 ORIGINAL_TOPIC_HEADER = "kafka_dlt-original-topic"
 """The one name outside our prefix: user interfaces that redrive look for it."""
 
@@ -158,7 +160,8 @@ class DeadLetterReason(StrEnum):
 REASONS_OF_RECORDS = (
     DeadLetterReason.UNDECODABLE,
     DeadLetterReason.INVALID_EVENT,
-    DeadLetterReason.TOO_LARGE,  # its result, for the result topic
+    DeadLetterReason.TOO_LARGE,  # the record, for us; or its result, for the result topic
+    DeadLetterReason.REJECTED,  # its result, by the broker
     DeadLetterReason.UNEXPECTED,
 )
 """Met before the steps or after them, or by surprise: such a dead letter names no step."""
@@ -202,6 +205,12 @@ def result_headers(result: DocumentResult, *, group_id: str) -> list[tuple[str, 
         ("ce_time", rfc3339(result.finished_at).encode()),
         ("content-type", b"application/json"),
     ]
+
+
+def stub_parts(headers: Headers) -> list[str]:
+    """The parts of its record that a dead letter does not have, by name; none of one that is whole."""
+    said = next((value for name, value in headers if name == STUB_HEADER and value), b"")
+    return [part for part in ("headers", "key", "value") if part.encode() in said.split(b",")]
 
 
 def excerpt(text: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from consumer.batches.flaw import Flaw
 from consumer.contracts import (
     ERROR_HEADER_PREFIX,
     ORIGINAL_TOPIC_HEADER,
@@ -65,7 +67,7 @@ class Failure:
         """What the model said, where that was the trouble and may be kept; empty otherwise."""
         if not self.keeps_answer or not isinstance(self.error, RecordRejected):
             return ""
-        return _beginning(self.error.answer or "", ANSWER_BYTES)
+        return self.error.answer or ""
 
     @property
     def cause(self) -> str:
@@ -73,8 +75,8 @@ class Failure:
         return f"{self.reason.value}/{self.step}" if self.step else self.reason.value
 
 
-def dead_letter(record: Record, failure: Failure, *, topic: str) -> Outgoing:
-    """The dead letter of a record.
+def dead_letter(record: Record, failure: Failure, *, topic: str, cut: Callable[[str], str] = str) -> Outgoing:
+    """The dead letter of a record. `cut` takes secrets out of what we write; the record's own bytes stay untouched.
 
     The previous failure's headers are dropped, all but the first origin: stacked stack traces are how a dead letter
     outgrows its topic's message limit.
@@ -84,8 +86,9 @@ def dead_letter(record: Record, failure: Failure, *, topic: str) -> Outgoing:
         for name, value in record.headers
         if name.startswith(ERROR_HEADER_PREFIX) and value is not None
     }
-    fields = {**_described(failure), **_origin(record, failure), **_kept(earlier), **_counted(earlier)}
+    fields = {**_described(failure, cut), **_origin(record, failure), **_kept(earlier), **_counted(earlier)}
     fields["cost_usd"] = plain_decimal(failure.cost_usd + _earlier_cost(earlier))
+    fields |= _left_out(record.flaw)
     own = [(name, value) for name, value in record.headers if not _is_ours(name)]
     added = [(ERROR_HEADER_PREFIX + name, value.encode("utf-8", errors="replace")) for name, value in fields.items()]
     original_topic = (ORIGINAL_TOPIC_HEADER, fields["topic"].encode())
@@ -122,7 +125,17 @@ def _counted(earlier: dict[str, bytes]) -> dict[str, str]:
     return {"replay_count": str(int(written) + 1 if _COUNT.fullmatch(written) else 1)}
 
 
-def _described(failure: Failure) -> dict[str, str]:
+def _left_out(flaw: Flaw | None) -> dict[str, str]:
+    """What could not be read, or was too large to be kept, and so is not in the dead letter either."""
+    if flaw is None or not flaw.left_out:
+        return {}
+    known = {"value_bytes": flaw.value_bytes, "value_sha256": flaw.value_sha256, "key_bytes": flaw.key_bytes}
+    return {"stub": ",".join(sorted(flaw.left_out))} | {
+        name: str(value) for name, value in known.items() if value is not None
+    }
+
+
+def _described(failure: Failure, cut: Callable[[str], str]) -> dict[str, str]:
     error = failure.error
     model = error.model if isinstance(error, RecordRejected) else None
     fields = {
@@ -131,14 +144,14 @@ def _described(failure: Failure) -> dict[str, str]:
         "step": failure.step,
         "reason": failure.reason.value,
         "exception.class.name": f"{type(error).__module__}.{type(error).__qualname__}",
-        "exception.message": _beginning(str(error), MESSAGE_BYTES),
-        "exception.stacktrace": _stacktrace(error),
+        "exception.message": _beginning(cut(str(error)), MESSAGE_BYTES),
+        "exception.stacktrace": _stacktrace(error, cut),
         "attempts": str(failure.attempts),
         "last_failed_at": rfc3339(failure.failed_at),
         "pipeline_version": failure.pipeline_version,
-        "model": str(model or ""),
-        "provider": model.provider if model else "",
-        "answer": failure.answer,
+        "model": cut(str(model or "")),
+        "provider": cut(model.provider) if model else "",
+        "answer": _beginning(cut(failure.answer), ANSWER_BYTES),
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -148,9 +161,9 @@ def _beginning(text: str, most_bytes: int) -> str:
     return text[:most_bytes].encode("utf-8", errors="replace")[:most_bytes].decode("utf-8", errors="ignore")
 
 
-def _stacktrace(error: BaseException) -> str:
+def _stacktrace(error: BaseException, cut: Callable[[str], str]) -> str:
     """The end of the trace, which is where it went wrong."""
-    trace = "".join(traceback.format_exception(error)).encode("utf-8", errors="replace")
+    trace = cut("".join(traceback.format_exception(error))).encode("utf-8", errors="replace")
     return trace[-STACKTRACE_BYTES:].decode("utf-8", errors="ignore")
 
 

@@ -11,14 +11,18 @@ import codecs
 import contextlib
 import json
 import re
+import sys
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from consumer.batches.flaw import Flaw
 from consumer.byte_formats import RegistryFrame, format_of, registry_frames, wide_encoding
 from consumer.contracts import DeadLetterReason, DocumentEvent, Headers, Stage
 from consumer.errors import RecordRejected
-from consumer.event_problems import problems_of
+from consumer.event_problems import problems_of, shown_name, with_few_misfits
+from consumer.json_values import json_value
 
 _STRUCTURED = "application/cloudevents"
 _TEXT = "text/plain"
@@ -28,10 +32,13 @@ _KNOWN_CHARSET = re.compile(
     r"|shift[-_]?jis|euc[-_]\w+|gb\w+|big5\w*|koi8-\w|hz)"
 )
 _VALUE = "the value"
+MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+"""Unless a person says otherwise: about what a context of a million tokens holds."""
 _WITHOUT_REGISTRY = (
     "{what} has a schema registry's frame, schema id {schema}, not JSON: what follows is Avro, Protobuf or damaged, and"
     " cannot be read without the registry; have the producer write JSON, framed or plain"
 )
+_ENVELOPE = frozenset({"specversion", "data", "data_base64", "datacontenttype", "subject", "id"})
 _WRITE_UTF8 = "have the producer write UTF-8"
 
 
@@ -40,6 +47,22 @@ class ReadRecord(NamedTuple):
 
     event: DocumentEvent
     unknown_fields: tuple[str, ...] = ()
+
+
+def whole_value(value: bytes | None, flaw: Flaw | None, *, most_bytes: int) -> bytes:
+    """The value of a record that can be worked on.
+
+    Raises:
+        RecordRejected: it has a flaw, or is larger than a document may be.
+    """
+    if flaw is not None and not flaw.is_too_large:
+        raise _undecodable(flaw.problem)
+    size = flaw.value_bytes if flaw is not None else len(value or b"")
+    if flaw is not None or size is None or size > most_bytes:
+        allowed = f"DOCSLUICE_MAX_DOCUMENT_BYTES allows {most_bytes:,}"
+        said = f"the value has {size or 0:,} bytes" if flaw is None else flaw.problem
+        raise RecordRejected(DeadLetterReason.TOO_LARGE, f"{said}; {allowed}", stage=Stage.DECODE)
+    return value or b""
 
 
 def decode(*, key: bytes | None, value: bytes, headers: Headers) -> DocumentEvent:
@@ -66,6 +89,7 @@ def read_record(*, key: bytes | None, value: bytes, headers: Headers) -> ReadRec
 
 def _structured(envelope: Any) -> ReadRecord:
     """A CloudEvents envelope: the event is its `data`; `subject`, where given, names the document."""
+    _refuse_ambiguous(envelope, _ENVELOPE)
     if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
         raise _invalid("a structured CloudEvent must be a JSON object with specversion 1.0")
     if "data_base64" in envelope:
@@ -175,9 +199,39 @@ def _parsed(text: str) -> Any:
         ValueError: it is not JSON.
     """
     try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply to read") from error
+        return json_value(text, object_pairs_hook=_object)
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:  # Python's own limit: longer ones take quadratic time
+        if isinstance(error.__cause__, RecursionError):
+            raise
+        raise ValueError(f"a number in it has more than {sys.get_int_max_str_digits():,} digits") from error
+
+
+class _Ambiguous(dict[str, Any]):
+    """An object in which names come twice. Readers take the first, or the last, or refuse it."""
+
+    twice: frozenset[str] = frozenset()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    ambiguous, seen, twice = _Ambiguous(found), set[str](), set[str]()
+    for name, _ in pairs:
+        (twice if name in seen else seen).add(name)
+    ambiguous.twice = frozenset(twice)
+    return ambiguous
+
+
+def _refuse_ambiguous(fields: Any, names: Collection[str] | None = None, *, where: str = "") -> None:
+    """Raise where one of the names (None: any) comes twice. Of fields that nobody here reads it does not matter."""
+    if not isinstance(fields, _Ambiguous):
+        return
+    meant = sorted(name for name in fields.twice if names is None or name in names)
+    if meant:
+        raise _invalid(f"{where}{shown_name(meant[0])}: is there more than once, and only one can be meant")
 
 
 def _compressed(what: str, named: str) -> str:
@@ -186,13 +240,18 @@ def _compressed(what: str, named: str) -> str:
 
 
 def _event(fields: Any) -> ReadRecord:
+    _refuse_ambiguous(fields, DocumentEvent.model_fields)
+    hidden = 0
+    if isinstance(fields, dict) and isinstance(fields.get("metadata"), dict):
+        _refuse_ambiguous(fields["metadata"], where="metadata.")
+        fields, hidden = with_few_misfits(fields)
     try:
         event = DocumentEvent.model_validate(fields)
         event.model_dump_json()  # a lone surrogate passes as str and could never be sent anywhere
         "".join(event.metadata).encode()  # pydantic writes another name where it meets one in a name
     except ValidationError as error:
         # Without its cause, whose message quotes the document.
-        raise _invalid(problems_of(fields, error)) from None
+        raise _invalid(problems_of(fields, error, hidden=hidden)) from None
     except ValueError as error:
         raise _undecodable("the event holds text that is not valid Unicode") from error
     return ReadRecord(event, tuple(name for name in fields if name not in DocumentEvent.model_fields))

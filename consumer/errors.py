@@ -15,7 +15,7 @@
         ├── ProviderMisconfigured   the provider refuses all calls: bad key, unknown model or path
         ├── BrokerFault             a topic that is missing and may not be made, no permission, wrong credentials
         ├── UnknownCommitMap        a later release has committed here, and what it has ended would be repeated
-        └── PublishImpossible       a dead letter that the topic will never take
+        └── PublishImpossible       a dead-letter topic that takes not even a few hundred bytes
 
 Anything else that a record raises is a bug of ours: a dead letter with the reason `unexpected`.
 Exceptions of openai and aiokafka are translated into these at the edge (llm/error_mapping.py, kafka/faults.py).
@@ -47,7 +47,15 @@ class ConfigurationError(DocsluiceError):
 
 
 class RecordRejected(DocsluiceError):
-    """The record's own fault. `answer` is what the model said, where that was the trouble; it is for nobody's log."""
+    """The record's own fault.
+
+    `answer` is what the model said, where that was the trouble; it is for nobody's log. `cause` is fit for the log, as
+    that of `AttemptFailed`; None where the message may quote the document. `usage` and `stated_cost_usd` are what the
+    provider says of the call that was rejected.
+    """
+
+    usage: Usage | None = None
+    stated_cost_usd: Decimal | None = None
 
     def __init__(
         self,
@@ -58,6 +66,7 @@ class RecordRejected(DocsluiceError):
         step: str | None = None,
         model: ModelRef | None = None,
         answer: str | None = None,
+        cause: str | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -65,6 +74,7 @@ class RecordRejected(DocsluiceError):
         self.step = step
         self.model = model
         self.answer = answer
+        self.cause = cause
 
 
 class InvalidAnswer(DocsluiceError):
@@ -85,8 +95,10 @@ class AttemptFailed(DocsluiceError):
     `limits` on what it allows a minute; `blames_document` tells whether the attempt may count against the document at
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
     the server has too much to do, `holds_others` that other calls are to wait as well, `teaches` that it tells
-    something about the pace at which calls may go out. `cause` is fit for the log: it quotes no document and no secret.
-    `usage` is what the provider says that the failed call has used, and `stated_cost_usd` what it has cost.
+    something about the pace at which calls may go out. `speaks_of_document` says that its document has failed before,
+    and calls of others were answered since: this failure tells nothing of the provider. `cause` is fit for the log: it
+    quotes no document and no secret. `usage` is what the provider says that the failed call has used, and
+    `stated_cost_usd` what it has cost.
     """
 
     outcome = "failed"
@@ -95,6 +107,7 @@ class AttemptFailed(DocsluiceError):
     waits_in_queue = False
     holds_others = True
     teaches = True
+    speaks_of_document = False
     usage: Usage | None = None
     stated_cost_usd: Decimal | None = None
 
@@ -123,8 +136,8 @@ class RateLimited(AttemptFailed):
 class QuotaExhausted(AttemptFailed):
     """The account has nothing left, whatever the status.
 
-    `period_seconds` is None where only a person can mend that, by paying. Else the quota is of an hour or a day, and
-    comes back by itself: it says nothing of the pace that a minute allows.
+    `period_seconds` is None where only a person can mend that, by paying. Else the quota is of an hour, a day, a week
+    or a month, and comes back by itself: it says nothing of the pace that a minute allows.
     """
 
     outcome = "quota_exhausted"
@@ -155,10 +168,12 @@ class CallRefused(AttemptFailed):
         remedy: A sentence that names the setting, for a stop. Status and code are the provider's only words in it.
         parameter: The request parameter that the provider complains of, if it names one.
         is_worlds: Whose fault the other calls have shown it to be; None while it is not known.
+        refuses_step: The model refuses this step for all documents, and answers others.
     """
 
     outcome = "call_refused"
     is_worlds: bool | None = None
+    refuses_step = False
 
     def __init__(
         self,
@@ -202,4 +217,14 @@ class UnknownCommitMap(ServiceFault):
 
 
 class PublishImpossible(ServiceFault):
-    """A dead letter that its topic will never take; dropping it would lose a record."""
+    """A dead letter that its topic takes in no size; dropping it would lose a record."""
+
+
+def cause_of(error: BaseException) -> str | None:
+    """The cause of an error that is fit for the log: its own, or that of the error that it comes of. None of others."""
+    origin: BaseException | None = error
+    while origin is not None:
+        if isinstance(origin, AttemptFailed | RecordRejected) and origin.cause:
+            return origin.cause
+        origin = origin.__cause__
+    return None

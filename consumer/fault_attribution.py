@@ -10,12 +10,15 @@ calls of others were answered between, and so often that a sound document hardly
 
 A failure (a 5xx, a broken connection) may always be the world's. It speaks against a document only as far as the calls
 of others fare better: at 90 % failures, five in a row are nothing special.
+
+An overload (a 429, a timeout) says that calls go out too fast only where it is more than a rare accident. It is weighed
+against the calls that are answered between.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -35,6 +38,18 @@ _EVIDENCE_OF_REFUSAL = math.log(1e3)
 _UNREADABLE_ALONE = 4
 """So many times the attempts may end in what cannot be read where nobody is answered: each may be paid for."""
 
+_OVERLOAD_WEIGHT = math.log(0.1 / 0.01)
+_ANSWER_WEIGHT = math.log((1 - 0.01) / (1 - 0.1))
+"""Log-likelihood of one call in ten being turned away, as at a limit, against one in a hundred, as by accident."""
+_EVIDENCE_TO_PAUSE = 6.0
+"""Three in a row have it, and three with nine answers between. Of single ones at half a percent hardly any has."""
+_EVIDENCE_OF_A_PACE = 8.0
+"""A pause is over in a second, but a pace that was cut takes minutes to grow back."""
+_FIRST_EVIDENCE, _MOST_EVIDENCE = 4.0, 12.0
+"""Before the first answers one overload is enough for a pause. A hundred answers end the evidence of many."""
+_ANSWERS_BETWEEN_TURNS = 50
+"""A pause of a second for one document costs the others little then."""
+
 Way: TypeAlias = tuple[ModelRef, str]
 """Calls of one step to one model fare alike."""
 
@@ -52,7 +67,9 @@ class Verdict(Enum):
 class _Record:
     """How the calls of one way have ended, in this run."""
 
+    completed: int = 0
     answered: int = 0
+    """Calls that were completed, or rejected for something that only their own document can have."""
     last_answered: int = 0
     """The latest sent of the calls that were answered: those sent before a fault say nothing of the time after it."""
     failed: int = 0
@@ -62,6 +79,8 @@ class _Record:
     """Of the calls in flight when refusals began, those that may still be answered."""
     refused: set[Hashable] = field(default_factory=set)
     """Documents that were refused since somebody was answered."""
+    refused_since: int = 0
+    """The call that was sent last when the first of them was refused."""
 
 
 class CallHistory:
@@ -69,7 +88,9 @@ class CallHistory:
 
     def __init__(self) -> None:
         self._records: defaultdict[Way, _Record] = defaultdict(_Record)
-        self._models_answered: set[ModelRef] = set()
+        self._overloads: defaultdict[ModelRef, float] = defaultdict(lambda: _FIRST_EVIDENCE)
+        self._answers: Counter[ModelRef] = Counter()
+        self._next_turn: Counter[ModelRef] = Counter()
         self._calls = 0
 
     def of(self, way: Way) -> _Record:
@@ -78,7 +99,37 @@ class CallHistory:
 
     def has_answered(self, model: ModelRef) -> bool:
         """Whether a model has answered anybody in this run."""
-        return model in self._models_answered
+        return self._answers[model] > 0
+
+    def has_completed(self, way: Way) -> bool:
+        """Whether a call of a way has been completed in this run."""
+        return self._records[way].completed > 0
+
+    def answers_other_steps(self, way: Way) -> bool:
+        """Whether the model has answered a call of another step that was sent after the refusals of this one began."""
+        model, step = way
+        since = self._records[way].refused_since
+        return any(
+            record.last_answered > since
+            for (other_model, other_step), record in self._records.items()
+            if other_model == model and other_step != step
+        )
+
+    def gives_turn(self, model: ModelRef) -> bool:
+        """Whether the others may be held back for one document. If so, its turn is taken."""
+        if self._answers[model] < self._next_turn[model]:
+            return False
+        self._next_turn[model] = self._answers[model] + _ANSWERS_BETWEEN_TURNS
+        return True
+
+    def may_answer_other_steps(self, way: Way) -> bool:
+        """Whether the model has a call of another step in flight."""
+        model, step = way
+        return any(
+            record.in_flight
+            for (other_model, other_step), record in self._records.items()
+            if other_model == model and other_step != step
+        )
 
     @property
     def latest(self) -> int:
@@ -98,13 +149,25 @@ class CallHistory:
         record.outstanding.discard(call)
 
     def answered(self, way: Way, call: int) -> None:
-        """A call was answered, or refused for something that only its own document can have."""
+        """A call was completed."""
+        self._records[way].completed += 1
+        self.judged(way, call)
+
+    def judged(self, way: Way, call: int) -> None:
+        """A call was rejected for something that only its own document can have: the provider is well."""
         record = self._records[way]
         record.answered += 1
         record.last_answered = max(record.last_answered, call)
         record.refused.clear()
         record.outstanding.clear()
-        self._models_answered.add(way[0])
+        self._answers[way[0]] += 1
+        self._overloads[way[0]] = max(0.0, self._overloads[way[0]] - _ANSWER_WEIGHT)
+
+    def overloaded(self, model: ModelRef) -> float:
+        """A call met an overload. Return the evidence that calls go out too fast; see the constants."""
+        evidence = self._overloads[model] + _OVERLOAD_WEIGHT
+        self._overloads[model] = min(_MOST_EVIDENCE, evidence)
+        return evidence
 
     def failed(self, way: Way) -> None:
         """A call met a failure."""
@@ -116,6 +179,7 @@ class CallHistory:
         record.failed += 1
         if not record.refused:
             record.outstanding = record.in_flight - {call}
+            record.refused_since = self._calls
         record.outstanding.discard(call)
         record.refused.add(document)
 
@@ -127,16 +191,21 @@ class _Course:
     answered_before: int
     failed_before: int
     since: int
-    """The call that was sent last when the first was met, or the last that counted. One sent later must be answered."""
+    """The call that was sent last when the first was met, or the last that others' calls told of."""
     met: int = 0
     counted: int = 0
 
-    def meet(self, record: _Record, *, latest: int, may_count: bool) -> None:
-        """Take note of one more. It counts where a call that was sent since was answered."""
+    def meet(self, record: _Record, *, latest: int, may_count: bool) -> bool:
+        """Take note of one more. Return whether a call that was sent since the one before it was answered.
+
+        Only then it counts.
+        """
         self.met += 1
-        if may_count and record.last_answered > self.since:
-            self.counted += 1
+        is_told = record.last_answered > self.since
+        if is_told:
+            self.counted += may_count
             self.since = latest
+        return is_told
 
     def evidence(self, record: _Record) -> float:
         """How unlikely so many are for a sound document, by what became of the calls of others; as a logarithm."""
@@ -154,9 +223,9 @@ class Blame:
         self._document = document
         self._refusals: dict[Way, _Course] = {}
         self._failures: dict[Way, _Course] = {}
-        self._rate_limited: dict[Way, int] = {}
+        self._overloaded: dict[Way, int] = {}
+        self._alone = 0
         self._unreadable = 0
-        self._is_odd = False
 
     def refused(self, fault: CallRefused | QuotaExhausted, *, way: Way, call: int, is_failing: bool) -> Verdict:
         """Take note of a refusal, and say whose fault it is; `is_failing` when the model is known to refuse everybody.
@@ -190,23 +259,30 @@ class Blame:
         mine = self._course_of(self._failures, way)
         self._history.failed(way)
         before = mine.counted
-        is_unreadable = isinstance(fault, AnswerUnreadable)
         may_count = fault.blames_document and not is_failing
-        mine.meet(self._history.of(way), latest=self._history.latest, may_count=may_count)
-        if is_unreadable:
+        latest = self._history.latest
+        fault.speaks_of_document = mine.meet(self._history.of(way), latest=latest, may_count=may_count)
+        if isinstance(fault, AnswerUnreadable):
             self._unreadable += 1 if mine.counted == before else _UNREADABLE_ALONE
 
-    def rate_limited(self, fault: RateLimited, *, way: Way) -> None:
-        """Take note of a 429, and of whether it has anything to do with other calls.
+    def overloaded(self, fault: AttemptFailed, *, way: Way) -> None:
+        """Take note of a 429 or a timeout, and mark what it says of the pace of all calls.
 
-        Where others were answered since the one before it, it has not: then this question pauses, and nobody else.
-        After that it is to be the first after a pause once more, or a large one would never find enough left.
+        It says nothing where it is an accident, or where others were once answered between two of this document's. The
+        document then pauses by itself. A large one would never find enough of a minute's limit left so. Now and then
+        the others wait until such a document was tried again. Of the pace only a document's first one tells: ten that
+        are always refused would teach a limit that is none.
         """
-        latest = self._history.latest
-        if self._history.of(way).last_answered > self._rate_limited.setdefault(way, latest):
-            del self._rate_limited[way]
-            self._is_odd, fault.holds_others = True, False
-        fault.teaches = not self._is_odd
+        latest, last_answered = self._history.latest, self._history.of(way).last_answered
+        is_alone = last_answered > self._overloaded.get(way, latest)
+        is_first = way not in self._overloaded
+        self._overloaded[way] = latest
+        self._alone += is_alone
+        evidence = 0.0 if self._alone else self._history.overloaded(way[0])
+        fault.teaches = is_first and evidence >= _EVIDENCE_OF_A_PACE
+        if isinstance(fault, RateLimited):
+            has_turn = is_alone and self._alone > 1 and self._history.gives_turn(way[0])
+            fault.holds_others = evidence >= _EVIDENCE_TO_PAUSE or has_turn
 
     @property
     def is_exhausted(self) -> bool:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 _QUOTES = frozenset("\"'`")
+_REFERENCE = re.compile(r"\$(\{[A-Za-z_][^}]*\}|[A-Za-z_]\w*)")
 _NAMED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*_(API_)?KEY\s*=")
 _KINDS = {
     "Cc": "a control character",
@@ -43,6 +44,8 @@ def problem_of_key(key: str) -> str | None:
     """Why a key, without white space around it, can be none, as the end of a sentence; None when it may be one."""
     if key.lower().startswith("bearer "):
         return 'begins with "Bearer", which is added by itself; give the key alone'
+    if _REFERENCE.fullmatch(key):
+        return "refers to a variable, and nothing is put in its place; give the key itself"
     if _NAMED.match(key):
         return "begins with the name of a variable; give the key alone"
     if key.split() != [key]:

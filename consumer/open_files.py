@@ -1,5 +1,7 @@
 """How many files this process may have open: each call is one, and so is each connection to a broker.
 
+Idle connections to providers are none beside: all providers together have as many connections as there may be calls.
+
 The soft limit is raised to what is needed, as far as the hard one lets us. Where that is too little, fewer calls go out
 at once: a call that finds no file left would fail, and look like a provider that is away.
 """
@@ -15,7 +17,9 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _BASE = 40
-"""Connections to each broker, the store, the HTTP port with its readers, Python. On one broker 12 were seen."""
+"""Connections to each broker, the store, a few readers of the HTTP port, Python. On one broker 12 were seen."""
+_MOST_HTTP, _LEAST_HTTP = 64, 8
+"""Connections to the HTTP port. The least are a part of the above."""
 _PER_PARTITION = 3
 """A transactional producer is connected to the partition's broker and to the coordinators': 2 on one broker."""
 _USUAL_PARTITIONS = 8
@@ -25,7 +29,7 @@ _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 
 def make_room(*, calls: int, partitions: int = 0) -> None:
     """Raise the soft limit to what so many calls at once, and so many partitions, need; say what could not be had."""
-    needed = _BASE + max(partitions, _USUAL_PARTITIONS) * _PER_PARTITION + calls
+    needed = _BASE + _MOST_HTTP + max(partitions, _USUAL_PARTITIONS) * _PER_PARTITION + calls
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _is_enough(soft, needed):
         return
@@ -46,6 +50,14 @@ def fitting(calls: int) -> int:
     """How many of so many calls at once the limit allows, besides what else is open; at least one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return calls if _is_enough(soft, _RESERVED + calls) else max(1, soft - _RESERVED)
+
+
+def http_connections(*, calls: int) -> int:
+    """How many connections the HTTP port may hold at once, so that none of them takes a call's place."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if _is_enough(soft, _RESERVED + _MOST_HTTP + calls):
+        return _MOST_HTTP
+    return min(_MOST_HTTP, max(_LEAST_HTTP, soft - _RESERVED - calls))
 
 
 def why_no_file(error: BaseException) -> str | None:

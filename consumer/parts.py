@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from consumer import open_files
+from consumer.addresses import passwords_in
 from consumer.admission.holding import BURST_SECONDS
 from consumer.admission.limits import Limits, MinuteLimits
+from consumer.batches.fetching import KEPT_RECORD_BYTES
+from consumer.env_file import REMEDY, distrusted
 from consumer.errors import ConfigurationError, ProviderMisconfigured
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.connection import Broker
 from consumer.kafka.rights import Needs
 from consumer.kafka.source import Subscription
 from consumer.kafka.transactions import transactional_id_of
+from consumer.keys import looks_like_key
+from consumer.known_secrets import KnownSecrets
 from consumer.llm.credentials import CommandKey, Credentials, FileKey, NoKey, StaticKey
 from consumer.llm.pipeline_file import PipelineFile
 from consumer.llm.pricing import PriceRules, Prices, is_price_rule, load_own_prices
@@ -24,12 +28,51 @@ from consumer.llm.provider import Provider
 from consumer.llm.provider_entry import KEY_FIELDS, ProviderEntry
 from consumer.llm.steps import Step
 from consumer.model_ref import DEFAULT_PROVIDER, problem_of_label
-from consumer.settings import ENV_FILE, NO_KEY, Settings, variable_of
+from consumer.paths import at_home, why_unreadable
+from consumer.settings import NO_KEY, Settings, variable_of
 from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
 from consumer.store.steps import StepStore
 
 _SECONDS_A_DAY = 86_400
+_ROOM_BESIDE_VALUE_BYTES = 8 * 1024 * 1024
+
+
+_SECRETS_LASTING = ("openai_api_key", "kafka_sasl_password")
+_NEVER_SHOWN = frozenset({"openai_api_key_command", "kafka_sasl_username"})
+"""A command may well have the key among its words."""
+_URLS_WITH_SECRETS = ("store_url", "shared_limits_url")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+def known_secrets_of(settings: Settings) -> KnownSecrets:
+    """The secrets that the settings hold, and the proxies that the environment names.
+
+    Raises:
+        ConfigurationError: a setting that everybody sees holds a key.
+    """
+    secrets = {
+        variable_of(name): found.get_secret_value() for name in _SECRETS_LASTING if (found := getattr(settings, name))
+    }
+    shown = {
+        variable_of(name): value
+        for name in Settings.model_fields
+        if isinstance(value := getattr(settings, name), str) and name not in _NEVER_SHOWN
+    }
+    problems = [
+        f"{name}: holds the secret of {other}, and everybody sees it in logs, metrics and results; put its own value"
+        for name, value in shown.items()
+        for other, secret in secrets.items()
+        if looks_like_key(secret) and secret in value
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    known = KnownSecrets(public=("docsluice", *shown.values()))
+    urls = [found.get_secret_value() for name in _URLS_WITH_SECRETS if (found := getattr(settings, name))]
+    urls += [value for name, value in os.environ.items() if name.lower() in _PROXIES]
+    for secret in (*secrets.values(), *(password for url in urls for password in passwords_in(url))):
+        known.learn(secret)
+    return known
 
 
 def broker_of(settings: Settings) -> Broker:
@@ -47,25 +90,34 @@ def broker_of(settings: Settings) -> Broker:
     )
 
 
-def providers_of(settings: Settings, file: PipelineFile, steps: Sequence[Step]) -> dict[str, Provider]:
-    """The providers that the steps' models are at, by name.
+def providers_of(
+    settings: Settings, file: PipelineFile, steps: Sequence[Step], secrets: KnownSecrets | None = None
+) -> dict[str, Provider]:
+    """The providers that the steps' models are at, by name. What they are sent is learned by `secrets`.
 
     Raises:
         ConfigurationError: a sentence for each whose key cannot be had.
     """
     found: dict[str, Provider] = {}
     problems: list[str] = []
+    secrets = secrets or KnownSecrets()
     if any(not task.models for task in file.tasks) and (
         problem := problem_of_label(settings.model, providers=file.providers)
     ):
         raise ConfigurationError([f"DOCSLUICE_MODEL: {problem}"])
     for name in sorted({model.provider for step in steps for model in step.models}):
         try:
-            found[name] = _provider(name, settings, file)
+            found[name] = replace(_provider(name, settings, file), secrets=secrets)
         except (ValueError, ProviderMisconfigured) as problem:
             problems.append(str(problem) + (_asker_of_default(settings, file) if name == DEFAULT_PROVIDER else ""))
     if problems:
         raise ConfigurationError(problems)
+    models = (str(model) for step in steps for model in step.models)
+    secrets.show(
+        (*file.providers, *models, *(step.name for step in steps), *(one.base_url or "" for one in found.values()))
+    )
+    for value in (value for one in found.values() for value in one.headers.values()):
+        secrets.learn(value)
     return found
 
 
@@ -77,7 +129,7 @@ def _provider(name: str, settings: Settings, file: PipelineFile) -> Provider:
     return Provider(
         name=name,
         base_url=entry.base_url,
-        credentials=_credentials(entry, where=where),
+        credentials=_credentials(entry, settings, where=where),
         headers=entry.headers,
         azure_api_version=entry.azure.api_version if entry.azure else None,
         request_timeout_seconds=entry.timeout_seconds or settings.request_timeout_seconds,
@@ -106,7 +158,7 @@ def _default_provider(settings: Settings) -> Provider:
     if settings.openai_api_key:
         credentials = StaticKey(settings.openai_api_key.get_secret_value())
     elif settings.openai_api_key_file is not None:
-        credentials = FileKey(settings.openai_api_key_file, setting=variable_of("openai_api_key_file"))
+        credentials = _file_key(settings.openai_api_key_file, setting=variable_of("openai_api_key_file"))
     elif settings.openai_api_key_command is not None:
         credentials = CommandKey(settings.openai_api_key_command, setting=variable_of("openai_api_key_command"))
     elif settings.openai_base_url is None:
@@ -119,17 +171,46 @@ def _default_provider(settings: Settings) -> Provider:
     )
 
 
-def _credentials(entry: ProviderEntry, *, where: str) -> Credentials:
+def _credentials(entry: ProviderEntry, settings: Settings, *, where: str) -> Credentials:
+    """The key of a provider of the pipeline file.
+
+    Raises:
+        ValueError: it cannot be had, or may not go to the address that the file names.
+    """
+    in_environment = os.environ.get(entry.api_key_env or "", "").strip()
+    if _is_unvouched_pipeline(settings) and (in_environment or entry.api_key_file or entry.api_key_command):
+        what = entry.api_key_env or "the key"
+        raise ValueError(
+            f"{where}.base_url: DOCSLUICE_PIPELINE is {distrusted(settings.env_file)}, and {what} would be sent there;"
+            f" {REMEDY}"
+        )
     if entry.api_key_file is not None:
-        return FileKey(Path(entry.api_key_file).expanduser(), setting=f"{where}.api_key_file")
+        return _file_key(Path(entry.api_key_file), setting=f"{where}.api_key_file")
     if entry.api_key_command is not None:
         return CommandKey(entry.api_key_command, setting=f"{where}.api_key_command")
     if entry.api_key_env is None:
         return NoKey()
-    key = (os.environ.get(entry.api_key_env) or dotenv_values(ENV_FILE).get(entry.api_key_env) or "").strip()
+    key = in_environment or settings.env_file.values.get(entry.api_key_env.upper(), "").strip()
     if not key:
         raise ValueError(f"{where}.api_key_env: the variable {entry.api_key_env} is not set")
     return StaticKey(key, setting=f"{where}.api_key_env {entry.api_key_env}")
+
+
+def _file_key(path: Path, *, setting: str) -> FileKey:
+    """The key in a file. One that is not there ends the start, and not the first document."""
+    try:
+        path = at_home(path)
+    except ValueError as problem:
+        raise ValueError(f"{setting}: {problem}") from None
+    key = FileKey(path, setting=setting)
+    if (why := why_unreadable(path)) is not None:
+        raise ValueError(f"the API key cannot be read ({key.source}): {why}")
+    return key
+
+
+def _is_unvouched_pipeline(settings: Settings) -> bool:
+    """Whether a `.env` that nobody has named says which pipeline file is read, and so where its providers are."""
+    return "DOCSLUICE_PIPELINE" in settings.given_by_file and not settings.env_file.is_named
 
 
 def prices_of(settings: Settings, file: PipelineFile) -> Prices:
@@ -168,7 +249,7 @@ def steps_store_of(settings: Settings) -> StepStore:
     """Where answers are kept that were paid for."""
     return open_steps(
         settings.store_url.get_secret_value() if settings.store_url else None,
-        state_dir=settings.state_dir.expanduser(),
+        state_dir=settings.state_dir,
         max_bytes=settings.store_max_bytes,
         max_age_seconds=settings.store_max_age_days * _SECONDS_A_DAY,
     )
@@ -205,6 +286,8 @@ def subscription_of(settings: Settings) -> Subscription:
         ),
         commit_interval_seconds=settings.commit_interval_seconds,
         drain_seconds=settings.drain_seconds,
+        # Room for the key and the headers, too: a record is kept so that its dead letter can be whole.
+        kept_record_bytes=max(KEPT_RECORD_BYTES, settings.max_document_bytes + _ROOM_BESIDE_VALUE_BYTES),
         refuses_unknown_maps=settings.delivery == "exactly_once" and settings.unknown_commit_map == "refuse",
     )
 

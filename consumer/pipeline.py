@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -29,11 +29,13 @@ from consumer.contracts import (
     excerpt,
     result_headers,
     result_id,
+    stub_parts,
 )
 from consumer.dead_letter import Failure, dead_letter
+from consumer.dead_letter_ladder import rungs
 from consumer.dead_letter_limit import Result
-from consumer.decode import read_record
-from consumer.errors import PublishImpossible, RecordRejected, ServiceFault
+from consumer.decode import MAX_DOCUMENT_BYTES, read_record, whole_value
+from consumer.errors import PublishImpossible, RecordRejected, ServiceFault, cause_of
 from consumer.ignored_fields import IgnoredFields
 from consumer.kafka.records import Outbox, Outgoing, Record
 from consumer.spending import Spending
@@ -54,14 +56,23 @@ class Identity:
     pipeline_version: str
     mode: Literal["fanout", "fused"]
     keeps_rejected_answers: bool = True
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
 
 
 class Pipeline:
-    """Takes records to their end."""
+    """Takes records to their end. `cut` takes out of a dead letter's words what must not be seen."""
 
     def __init__(
-        self, *, analyzer: Analyzer, outbox: Outbox, identity: Identity, metrics: Metrics, brake: Brake
+        self,
+        *,
+        analyzer: Analyzer,
+        outbox: Outbox,
+        identity: Identity,
+        metrics: Metrics,
+        brake: Brake,
+        cut: Callable[[str], str] = str,
     ) -> None:
+        self._cut = cut
         self._analyzer = analyzer
         self._outbox = outbox
         self._identity = identity
@@ -74,13 +85,13 @@ class Pipeline:
 
     async def process(self, record: Record) -> None:
         """See the module's docstring."""
-        if record.value is None:
+        if record.value is None and record.flaw is None:
             self._metrics.documents_total.labels(outcome="skipped").inc()
             return
         started = time.monotonic()
         with self._spending() as spending, self._metrics.documents_in_flight.track_inprogress():
             try:
-                await self._when_let(record, record.value, spending)
+                await self._when_let(record, spending)
             except ServiceFault:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug met on one record must not stop the others
@@ -98,12 +109,12 @@ class Pipeline:
             task.cancel()
         return len(waiting)
 
-    async def _when_let(self, record: Record, value: bytes, spending: Spending) -> None:
+    async def _when_let(self, record: Record, spending: Spending) -> None:
         """Begin when the brake is off; and again from the beginning, where it was put on before anything was paid."""
         while True:
             try:
                 await self._brake.wait_to_begin()
-                return await self._publish_result(record, value, spending)
+                return await self._publish_result(record, spending)
             except asyncio.CancelledError:
                 if not self._is_only_sent_back():
                     raise
@@ -134,8 +145,9 @@ class Pipeline:
             del self._at_work[task]
             self._sent_back.discard(task)
 
-    async def _publish_result(self, record: Record, value: bytes, spending: Spending) -> None:
+    async def _publish_result(self, record: Record, spending: Spending) -> None:
         started_at = datetime.now(UTC)
+        value = whole_value(record.value, record.flaw, most_bytes=self._identity.max_document_bytes)
         read = read_record(key=record.key, value=value, headers=record.headers)
         self._ignored_fields.note(read)
         event = read.event
@@ -166,17 +178,31 @@ class Pipeline:
             keeps_answer=self._identity.keeps_rejected_answers,
         )
         await self._brake.wait_to_publish(failure.cause, withdrawn=withdrawn)
-        topic = self._identity.dead_letter_topic
-        try:
-            await self._outbox.publish(dead_letter(record, failure, topic=topic), ending=record)
-        except RecordRejected as too_large:
-            raise PublishImpossible(
-                f"the dead letter of {record.topic}/{record.partition}@{record.offset} is larger than topic {topic} "
-                f"takes; raise max.message.bytes of that topic above that of {record.topic}"
-            ) from too_large
+        letter = dead_letter(record, failure, topic=self._identity.dead_letter_topic, cut=self._cut)
+        left_out = await self._publish_fitting(record, letter)
         self._metrics.documents_total.labels(outcome="dead_letter").inc()
         self._metrics.dead_letters_total.labels(reason=failure.reason.value, step=failure.step).inc()
-        _log_dead_letter(record, failure)
+        _log_dead_letter(record, failure, left_out=left_out)
+
+    async def _publish_fitting(self, record: Record, letter: Outgoing) -> Sequence[str]:
+        """Publish the dead letter as large as its topic takes it, and return what was left out.
+
+        Raises:
+            PublishImpossible: not even the smallest is taken.
+        """
+        refused: RecordRejected | None = None
+        for rung in rungs(letter):
+            try:
+                await self._outbox.publish(rung, ending=record)
+            except RecordRejected as error:
+                refused = error
+            else:
+                return stub_parts(rung.headers)
+        raise PublishImpossible(
+            f"topic {letter.topic} takes not even a few hundred bytes that say where to find"
+            f" {record.topic}/{record.partition}@{record.offset}, which cannot be analyzed: {refused}; raise its"
+            " max.message.bytes, or see what else it refuses"
+        ) from refused
 
     def _result(
         self,
@@ -223,15 +249,22 @@ def _this_task() -> asyncio.Task[object]:
     return task
 
 
-def _log_dead_letter(record: Record, failure: Failure) -> None:
+def _log_dead_letter(record: Record, failure: Failure, *, left_out: Sequence[str]) -> None:
     """Say it without the error's message, which may quote the document; the dead letter has it in full."""
+    error = failure.error
     fields = {
         "reason": failure.reason.value,
         "stage": failure.stage.value,
         "step": failure.step or None,
         "source": f"{record.topic}/{record.partition}@{record.offset}",
     }
-    if isinstance(failure.error, RecordRejected):
+    if left_out:
+        fields["left_out"] = ", ".join(left_out)
+    if (cause := cause_of(error)) is not None:
+        fields["cause"] = cause
+    if isinstance(error, RecordRejected):
+        if error.model is not None:
+            fields |= {"model": str(error.model), "provider": error.model.provider}
         log.warning("document.dead_letter", **fields)
     else:
-        log.error("document.dead_letter", **fields, error=type(failure.error).__name__)
+        log.error("document.dead_letter", **fields, error=type(error).__name__)

@@ -9,12 +9,13 @@ import importlib.metadata
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
-from typing import Literal, TypeVar
+from collections.abc import Callable
+from typing import Literal
 
 import structlog
 
 from consumer import open_files
+from consumer.addresses import shown
 from consumer.admission.admission import Admission
 from consumer.admission.budget import Budget
 from consumer.analysis import Analyzer
@@ -32,6 +33,7 @@ from consumer.kafka.records import Outbox
 from consumer.kafka.rights import ensure_rights
 from consumer.kafka.source import Source
 from consumer.kafka.transactions import ExactlyOnceOutbox
+from consumer.known_secrets import KnownSecrets
 from consumer.llm.chat import ChatClient
 from consumer.llm.clients import ProviderClients
 from consumer.llm.pipeline_file import load_pipeline_file
@@ -39,6 +41,7 @@ from consumer.llm.steps import models_without_a_task, steps_of
 from consumer.model_log import say_circuit, say_gate
 from consumer.parts import (
     broker_of,
+    known_secrets_of,
     limits_of,
     needs_of,
     prices_of,
@@ -57,22 +60,18 @@ from consumer.store.opening import place_of_steps
 from consumer.store.patient_steps import PatientSteps
 from consumer.store.steps import StoreUnusable
 from consumer.telemetry.health import HealthServer
+from consumer.telemetry.loop_watch import LoopWatch
 from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
+from consumer.waiting import Stopped, unless, until
 
 log = structlog.get_logger(__name__)
-
-Done = TypeVar("Done")
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
 _RIGHTS_SECONDS = 10.0
 _PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
 _HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-
-
-class Stopped(Exception):
-    """A stop was asked for before the service was up."""
 
 
 class Service:
@@ -82,8 +81,9 @@ class Service:
         ConfigurationError: from the constructor, when the settings name a file that cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, secrets: KnownSecrets | None = None) -> None:
         self._settings = settings
+        self._secrets = secrets or known_secrets_of(settings)
         self._file = load_pipeline_file(settings.pipeline)
         self._mode: Literal["fanout", "fused"] = settings.mode or self._file.mode
         self._pipeline_version = self._file.version(mode=self._mode, default_model=settings.model)
@@ -93,9 +93,9 @@ class Service:
             default_model=settings.model,
             default_url=settings.openai_base_url or "",
         )
-        self._providers = providers_of(settings, self._file, self._steps)
+        self._providers = providers_of(settings, self._file, self._steps, self._secrets)
         self._prices = prices_of(settings, self._file)
-        self._metrics = Metrics()
+        self._metrics = Metrics(cut=self._secrets.cut_label)
         self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
         for problem in models_without_a_task(self._file, self._steps):
             log.warning("pipeline.unused_limits", problem=problem)
@@ -106,6 +106,7 @@ class Service:
             of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
         )
         self._gauges = Gauges(self._metrics)
+        self._loop_watch = LoopWatch()
         self._brake = Brake(
             limit=DeadLetterLimit(
                 max_ratio=settings.dead_letter_max_ratio, max_consecutive=settings.dead_letter_max_consecutive
@@ -113,6 +114,7 @@ class Service:
         )
         self._admission: Admission | None = None
         self._source: Source | None = None
+        self._keeper: BudgetKeeper | None = None
         self._store = PatientSteps(store=steps_store_of(settings), is_optional=settings.store_optional)
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
@@ -134,7 +136,7 @@ class Service:
                 return
             self._not_ready = None
             try:
-                await _until(stop, self._fault)
+                await until(stop, self._fault)
             finally:
                 self._not_ready = "draining: finishing what has been begun, and then it ends"
             await self._drain(source, pipeline)
@@ -144,21 +146,23 @@ class Service:
         """Bring up the parts in the order of dependence; `cleanup` ends them in the reverse."""
         settings, broker = self._settings, broker_of(self._settings)
         open_files.make_room(calls=settings.concurrency.ceiling)
+        self._loop_watch.start()
+        cleanup.callback(self._loop_watch.close)
         await self._serve_health(cleanup)
         client = ProviderClients(self._providers, max_connections=open_files.fitting(settings.concurrency.ceiling))
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
         await self._try_store()
-        await _unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
+        await unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
         topics = ensure_topics(
             broker,
             topics_of(settings),
             partitions=settings.topic_partitions,
             roomy=settings.dead_letter_topic,
         )
-        await _unless(stop, topics)
-        outbox, committer = await _unless(stop, self._delivery(broker, cleanup))
-        admission, set_share = await self._admission_of(cleanup)
+        await unless(stop, topics)
+        outbox, committer = await unless(stop, self._delivery(broker, cleanup))
+        admission, set_share = await self._admission_of(stop, cleanup)
         pipeline = self._pipeline_of(client, outbox, admission)
         source = Source(
             broker=broker,
@@ -172,7 +176,7 @@ class Service:
         )
         self._admission = admission
         cleanup.push_async_callback(source.close)
-        await _unless(stop, source.start())
+        await unless(stop, source.start())
         self._source = source
         open_files.make_room(calls=settings.concurrency.ceiling, partitions=source.partition_count)
         self._say_started()
@@ -185,7 +189,7 @@ class Service:
             url = self._settings.store_url
             place = place_of_steps(url.get_secret_value() if url else None, state_dir=self._settings.state_dir)
             problem = (
-                f"DOCSLUICE_STORE_URL: {place} cannot be used: {reason};"
+                f"{'DOCSLUICE_STORE_URL' if url else 'DOCSLUICE_STATE_DIR'}: {place} cannot be used: {reason};"
                 " DOCSLUICE_STORE_OPTIONAL=true goes on without it, and pays again for what is in it"
             )
             raise ConfigurationError([problem]) from None
@@ -205,8 +209,14 @@ class Service:
         released = pipeline.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
         give_up = self._admission.give_up_if_still if self._admission else lambda: None
-        unfinished = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
-        log.info("service.drained", unfinished=len(unfinished), records=unfinished[:_NAMED_RECORDS])
+        drained = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
+        log.info(
+            "service.drained",
+            finished=drained.finished,
+            released=drained.released,
+            unfinished=len(drained.unfinished),
+            records=list(drained.unfinished[:_NAMED_RECORDS]),
+        )
         if self._fault.done():
             self._fault.result()
 
@@ -215,7 +225,13 @@ class Service:
             self._fault.set_exception(error)
 
     async def _serve_health(self, cleanup: contextlib.AsyncExitStack) -> None:
-        server = HealthServer(metrics=self._metrics, health=self, refresh=self.refresh)
+        server = HealthServer(
+            metrics=self._metrics,
+            health=self,
+            refresh=self.refresh,
+            cut=self._secrets.cut,
+            most_connections=open_files.http_connections(calls=self._settings.concurrency.ceiling),
+        )
         cleanup.push_async_callback(server.close)
         host, port = self._settings.http_host, self._settings.http_port
         try:
@@ -223,16 +239,18 @@ class Service:
         except (OSError, ValueError) as error:
             raise ConfigurationError([_why_not_listening(error, host=host, port=port)]) from error
 
-    async def _admission_of(self, cleanup: contextlib.AsyncExitStack) -> tuple[Admission, Callable[[float], None]]:
+    async def _admission_of(
+        self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack
+    ) -> tuple[Admission, Callable[[float], None]]:
         """Admission, and whom to tell which share of its limits is ours."""
         settings, waits = self._settings, self._metrics.admission_wait_seconds_total
         budget = Budget(usd_per_hour=settings.budget_usd_per_hour, usd_per_day=settings.budget_usd_per_day)
         if budget.is_set:
             member = f"{settings.group_id}/{settings.group_instance_id or ''}"
-            ledger = await asyncio.to_thread(Ledger, folder=settings.state_dir.expanduser(), member=member)
-            keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
+            ledger = Ledger(folder=settings.state_dir, member=member)
+            self._keeper = keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
             cleanup.push_async_callback(keeper.close)
-            await keeper.start()
+            await unless(stop, keeper.start())
         change = asyncio.Event()
         admission = Admission(
             limits=limits_of(settings, self._file),
@@ -288,8 +306,16 @@ class Service:
             pipeline_version=self._pipeline_version,
             mode=self._mode,
             keeps_rejected_answers=settings.dead_letter_answer,
+            max_document_bytes=settings.max_document_bytes,
         )
-        return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=self._metrics, brake=self._brake)
+        return Pipeline(
+            analyzer=analyzer,
+            outbox=outbox,
+            identity=identity,
+            metrics=self._metrics,
+            brake=self._brake,
+            cut=self._secrets.cut,
+        )
 
     def why_not_live(self) -> str | None:
         """See `telemetry.health.Health`."""
@@ -302,7 +328,13 @@ class Service:
 
     def why_not_ready(self) -> str | None:
         """See `telemetry.health.Health`."""
-        return self._not_ready or self._why_no_broker() or self._brake.why_not_ready() or self._why_no_store()
+        return (
+            self._why_no_ledger()
+            or self._not_ready
+            or self._why_no_broker()
+            or self._brake.why_not_ready()
+            or self._why_no_store()
+        )
 
     def go_on(self) -> None:
         """A person wants it to go on, though so many documents have become dead letters."""
@@ -311,6 +343,11 @@ class Service:
     def _why_no_broker(self) -> str | None:
         return self._source.why_not_ready() if self._source is not None else None
 
+    def _why_no_ledger(self) -> str | None:
+        if self._keeper is None or self._keeper.why_waiting is None:
+            return None
+        return f"starting: waiting for the ledger (DOCSLUICE_STATE_DIR): {self._keeper.why_waiting}"
+
     def _why_no_store(self) -> str | None:
         if self._store.why_away is None or self._settings.store_optional:
             return None
@@ -318,6 +355,7 @@ class Service:
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
+        self._metrics.event_loop_lag_seconds.set(self._loop_watch.longest_lag_seconds())
         if self._source is not None and self._admission is not None:
             self._gauges.refresh(self._source, self._admission)
 
@@ -334,6 +372,7 @@ class Service:
             ordering=self._settings.ordering,
             max_concurrency=self._settings.max_concurrency,
             models=sorted({str(model) for step in self._steps for model in step.models}),
+            servers={name: shown(one.base_url or "OpenAI") for name, one in self._providers.items()},
             http_port=self.http_port,
         )
 
@@ -351,31 +390,3 @@ def _why_not_listening(error: Exception, *, host: str, port: int) -> str:
     if number is None or number in _HOST_ERRORS or isinstance(error, socket.gaierror):
         return f"DOCSLUICE_HTTP_HOST: {host} is no address of this machine; choose one that is, or 0.0.0.0 for all"
     return f"DOCSLUICE_HTTP_HOST, DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({os.strerror(number)})"
-
-
-async def _until(stop: asyncio.Event, fault: asyncio.Future[None]) -> None:
-    """Return when a stop is asked for; raise the fault when that comes first."""
-    stopping = asyncio.create_task(stop.wait(), name="service.stop")
-    fault.add_done_callback(lambda _: stopping.cancel())
-    try:
-        await stopping
-    except asyncio.CancelledError:
-        if not fault.done():
-            raise  # we ourselves are being cancelled
-    if fault.done():
-        fault.result()
-
-
-async def _unless(stop: asyncio.Event, starting: Awaitable[Done]) -> Done:
-    """Await a part's start, which waits for the broker for as long as it takes, or raise Stopped."""
-    start = asyncio.ensure_future(starting)
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait([start, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not start.done():
-            raise Stopped
-        return start.result()
-    finally:
-        stopping.cancel()
-        start.cancel()
-        await asyncio.gather(start, stopping, return_exceptions=True)

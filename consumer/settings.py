@@ -15,23 +15,26 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.addresses import checked_base_url, checked_servers, is_redis
 from consumer.concurrency_range import Concurrency, checked_concurrency, concurrency_range
+from consumer.decode import MAX_DOCUMENT_BYTES
+from consumer.env_file import EnvFile, EnvFileProblem, read_env_file
 from consumer.errors import ConfigurationError
 from consumer.keys import problem_of_key
 from consumer.misfits import Misfit, misfits
+from consumer.paths import at_home, why_nowhere
+from consumer.sources import problems_of
 from consumer.store.opening import checked_steps_url
 
 PREFIX = "DOCSLUICE_"
-ENV_FILE = ".env"
-"""Read beside the environment, which comes first."""
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LARGEST_PORT = 65_535
 
@@ -52,6 +55,15 @@ def _topic(name: str) -> str:
 Topic = Annotated[str, AfterValidator(_topic)]
 
 
+def _file(path: str) -> str:
+    return str(at_home(Path(path))) if path.startswith("~") else path
+
+
+HomePath = Annotated[Path, AfterValidator(at_home)]
+HomeFile = Annotated[str, AfterValidator(_file)]
+"""The same for libraries that want a string. What does not begin with `~` stays as it is."""
+
+
 Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -63,7 +75,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -74,7 +85,7 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="needed unless the base URL is set"
     )
-    openai_api_key_file: Path | None = Field(
+    openai_api_key_file: HomePath | None = Field(
         None, description="file that holds the key, instead of the key; read again when it changes, and after a 401"
     )
     openai_api_key_command: str | None = Field(
@@ -100,13 +111,13 @@ class Settings(BaseSettings):
     )
     kafka_sasl_username: str | None = Field(None, description="user name, with SASL_PLAINTEXT or SASL_SSL")
     kafka_sasl_password: SecretStr | None = Field(None, description="password, with SASL_PLAINTEXT or SASL_SSL")
-    kafka_ssl_cafile: str | None = Field(
+    kafka_ssl_cafile: HomeFile | None = Field(
         None, description="PEM file of who may vouch for the broker's certificate; without it the system's authorities"
     )
-    kafka_ssl_certfile: str | None = Field(
+    kafka_ssl_certfile: HomeFile | None = Field(
         None, description="PEM file of our own certificate, where the broker asks for one"
     )
-    kafka_ssl_keyfile: str | None = Field(
+    kafka_ssl_keyfile: HomeFile | None = Field(
         None, description="PEM file of that certificate's key, unless it is in the same file"
     )
 
@@ -133,14 +144,14 @@ class Settings(BaseSettings):
         description="unordered; or key: one record of a key at a time, in order; or partition: one of a partition",
     )
 
-    pipeline: Path | None = Field(
+    pipeline: HomePath | None = Field(
         None, description="path of a pipeline file, see docs/pipeline-file.md; without it the built-in one"
     )
     model: str = Field("gpt-4o-mini", min_length=1, description="model for tasks that name none")
     mode: Literal["fanout", "fused"] | None = Field(
         None, description="fanout: a call for each task; or fused: one call for all; without it as the pipeline says"
     )
-    prices: str | None = Field(
+    prices: HomeFile | None = Field(
         None,
         description="prices at the default provider: free, a provider of the price list such as openai, or a YAML file "
         "of your own, see docs/settings.md; without it the provider's address tells",
@@ -210,12 +221,18 @@ class Settings(BaseSettings):
         description="bytes of open records as they were read, over all partitions; while one is worked on it takes "
         "about three times that, a text full of emoji up to nine times",
     )
+    max_document_bytes: int = Field(
+        MAX_DOCUMENT_BYTES,
+        ge=1,
+        le=64 * 1024 * 1024,
+        description="a record whose value has more bytes becomes a dead letter before it is decoded; 64 MiB at most",
+    )
     commit_interval_seconds: float = Field(0.5, gt=0, le=60, description="from one commit to the next")
     drain_seconds: float = Field(
         30.0, ge=0, le=86_400, description="after SIGTERM: finish what is in flight for so long"
     )
 
-    state_dir: Path = Field(
+    state_dir: HomePath = Field(
         Path(".docsluice"),
         description="folder for what must survive a restart: what was spent of a budget, and the store",
     )
@@ -241,6 +258,19 @@ class Settings(BaseSettings):
         None, description="json or console; without it console on a terminal and json elsewhere"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    _env_file: EnvFile = PrivateAttr(default_factory=EnvFile)
+    _given: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def env_file(self) -> EnvFile:
+        """The `.env` that was read beside the environment, which comes first."""
+        return self._env_file
+
+    @property
+    def given_by_file(self) -> frozenset[str]:
+        """The variables that were taken from it."""
+        return self._given
 
     @property
     def concurrency(self) -> Concurrency:
@@ -329,29 +359,42 @@ def variable_of(field: str) -> str:
     return alias if isinstance(alias, str) else (PREFIX + field).upper()
 
 
-def load_settings(overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Read the environment; `overrides` (by field name) win.
+def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path | None = None) -> Settings:
+    """Read the environment, and under it the file that is named, or else `.env`; `overrides` (by field name) win.
 
     Raises:
         ConfigurationError: one sentence for each problem, naming the variable.
     """
+    if (problem := why_nowhere()) is not None:
+        raise ConfigurationError([problem])
+    flags = dict(overrides or {})
     try:
-        return Settings(**dict(overrides or {}))
+        file = read_env_file(env_file)
+    except EnvFileProblem as problem:
+        raise ConfigurationError([str(problem)]) from None
+    fields = {variable_of(field): field for field in Settings.model_fields if field not in flags}
+    given = {name: value for name, value in file.given(os.environ).items() if name in fields}
+    values: dict[str, Any] = {fields[name]: value for name, value in given.items()}
+    try:
+        settings = Settings(**values, **flags)
     except ValidationError as error:
         problems = [line for misfit in misfits(error, expected=Settings) for line in _problems(misfit)]
-        raise ConfigurationError(problems) from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError([f"{ENV_FILE}: not valid UTF-8 at byte {error.start}"]) from None
+        raise ConfigurationError([*problems, *problems_of(file, given, set_elsewhere=())]) from None
+    set_ = {variable_of(field) for field in settings.model_fields_set if getattr(settings, field)}
+    if problems := problems_of(file, given, set_elsewhere=set_ - given.keys()):
+        raise ConfigurationError(problems)
+    settings._env_file, settings._given = file, frozenset(given)  # noqa: SLF001 - nobody else may
+    return settings
 
 
-def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
+def unknown_variables(environment: Iterable[str] | None = None, *, file: EnvFile | None = None) -> list[str]:
     """A sentence for each `DOCSLUICE_` variable that is no setting, most likely a misspelt one.
 
-    Without `environment`, those of the process and of `.env` are looked at.
+    Without `environment`, those of the process and of `file` are looked at.
     """
     known = {variable_of(field) for field in Settings.model_fields}
     if environment is None:
-        environment = {*os.environ, *(name.upper() for name in DotEnvSettingsSource(Settings).env_vars)}
+        environment = {*os.environ, *(file.values if file else ())}
     return [
         f"{name} is no setting{_suggestion(name, known)}"
         for name in sorted(environment)

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from consumer.asking import Asker
 from consumer.contracts import DeadLetterReason, OutputValue
 from consumer.errors import InvalidAnswer, RecordRejected
+from consumer.llm.aside import aside
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.steps import Step
 from consumer.model_ref import ModelRef
@@ -62,6 +63,7 @@ class _Invalid:
             step=step.name,
             model=self.answer.model,
             answer=self.answer.text,
+            cause=message,
         )
 
 
@@ -101,7 +103,7 @@ class Triage:
 
         async def read(answer: Answer) -> PaidStep | _Invalid:
             try:
-                outputs = step.read(answer)
+                outputs = await aside(len(answer.text), lambda: step.read(answer))
             except InvalidAnswer as problem:
                 return _Invalid(answer, problem)
             return await keep(Said(outputs, answer.model))
@@ -128,7 +130,11 @@ class Triage:
 
         async def read(answer: Answer) -> PaidStep | _Invalid:
             try:
-                said = Said(step.read_repaired(answer, document=document, problem=first.problem), answer.model)
+                outputs = await aside(
+                    len(answer.text) + len(document),
+                    lambda: step.read_repaired(answer, document=document, problem=first.problem),
+                )
+                said = Said(outputs, answer.model)
             except InvalidAnswer as problem:
                 if first.usable is None:
                     return _Invalid(answer, problem)

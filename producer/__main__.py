@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from consumer.known_secrets import KnownSecrets
+from consumer.paths import why_nowhere
 from producer.arguments import DEFAULT_PARTITIONS, PROGRAM, parsed, wrong
 from producer.connection import Broker, broker_from, settings
 from producer.dead_letters.command import dead_letters
@@ -16,7 +18,7 @@ from producer.exits import Exit
 from producer.faults import ProducerFault, Stopped, WrongUsage
 from producer.following.follow import Following, follow
 from producer.following.reader import Start
-from producer.printable import printable
+from producer.printable import harmless, printable
 from producer.sending.results import IfChanged
 from producer.sending.send import Destination, Sending, dry_run, send
 from producer.sending.version import metrics_urls
@@ -30,15 +32,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # Documents are in every language, whatever this terminal's is.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    secrets = KnownSecrets()
     try:
         arguments = parsed(argv)
-        environment = settings(Path.cwd())
+        environment = settings(
+            _here(),
+            env_file=arguments.env_file,
+            flags={"KAFKA_BOOTSTRAP_SERVERS"} if arguments.bootstrap_servers else (),
+            say=_say,
+        )
+        secrets.learn(environment.get("DOCSLUICE_KAFKA_SASL_PASSWORD"))
         for problem in unknown_variables(environment):
-            print(f"{PROGRAM}: {printable(problem)}", file=sys.stderr)
+            _say(problem)
         broker = broker_from(environment, bootstrap_servers=arguments.bootstrap_servers)
         return _COMMANDS[arguments.command](arguments, environment, broker)
     except ProducerFault as fault:
-        print(f"{PROGRAM}: {fault}", file=sys.stderr)
+        print(harmless(secrets.cut(f"{PROGRAM}: {fault}")), file=sys.stderr)
         if isinstance(fault, Stopped):
             return fault.exit_code
         return Exit.WRONG_USAGE if isinstance(fault, WrongUsage) else Exit.FAULT
@@ -49,6 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAULT
+
+
+def _here() -> Path:
+    if (problem := why_nowhere()) is not None:
+        raise WrongUsage(problem)
+    return Path.cwd()
+
+
+def _say(line: str) -> None:
+    print(f"{PROGRAM}: {printable(line)}", file=sys.stderr)
 
 
 def _send(arguments: argparse.Namespace, environment: Mapping[str, str], broker: Broker) -> int:

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +24,13 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 from aiokafka.helpers import create_ssl_context
-from dotenv import dotenv_values
 
+from consumer.env_file import EnvFileProblem, read_env_file
+from consumer.paths import at_home
+from consumer.sources import KAFKA, problems_of
 from producer.faults import BrokerAway, BrokerRefused, WrongUsage
 from producer.printable import printable
+from producer.variables import OF_PRODUCER
 
 REQUEST_TIMEOUT_MS = 10_000
 """One request. A broker that accepts connections and says nothing can take us so far past the end of our patience."""
@@ -67,17 +70,28 @@ class Broker:
         return {"bootstrap_servers": self.bootstrap_servers, "request_timeout_ms": REQUEST_TIMEOUT_MS, **self.security}
 
 
-def settings(working_directory: Path) -> dict[str, str]:
-    """The environment over the `.env` of the working directory. Blank values count as not set.
+def settings(
+    working_directory: Path, *, env_file: Path | None = None, flags: Collection[str] = (), say: Say = lambda _: None
+) -> dict[str, str]:
+    """The environment over the file that is named, or else the `.env` of the working directory. Blank means not set.
+
+    `flags` are the variables in whose place a flag was given. `say` hears which ones are taken from the file.
 
     Raises:
-        WrongUsage: there is a `.env` that cannot be read.
+        WrongUsage: there is a file that cannot be read, or it says where a secret is to go that is not its own.
     """
     try:
-        from_file = dotenv_values(working_directory / ".env", verbose=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongUsage(f".env cannot be read: {error}") from error
-    return {name: value for name, value in {**from_file, **os.environ}.items() if value and value.strip()}
+        file = read_env_file(env_file, folder=working_directory)
+    except EnvFileProblem as problem:
+        raise WrongUsage(str(problem)) from None
+    given = file.given(os.environ)
+    environment = {name: value for name, value in os.environ.items() if value.strip()}
+    ours = {name: value for name, value in given.items() if name in OF_PRODUCER and name not in flags}
+    if problems := problems_of(file, ours, set_elsewhere=environment.keys(), ways=(KAFKA,)):
+        raise WrongUsage("; ".join(problems))
+    if ours:
+        say(f"{file.path} gives {', '.join(sorted(ours))}")
+    return {**given, **environment}
 
 
 def broker_from(environment: Mapping[str, str], *, bootstrap_servers: str | None) -> Broker:
@@ -126,10 +140,7 @@ def _sasl(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _ssl_context(environment: Mapping[str, str]) -> ssl.SSLContext:
-    files = {name: environment.get(_SECURITY + name) for name in ("SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE")}
-    for name, path in files.items():
-        if path and not Path(path).is_file():
-            raise WrongUsage(f"{_SECURITY}{name}: there is no file {path}")
+    files = {name: _file(environment, name) for name in ("SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE")}
     try:
         context: ssl.SSLContext = create_ssl_context(
             cafile=files["SSL_CAFILE"],
@@ -140,6 +151,18 @@ def _ssl_context(environment: Mapping[str, str]) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         raise WrongUsage(f"{_SECURITY}SSL_*: the certificate files do not work: {error}") from error
     return context
+
+
+def _file(environment: Mapping[str, str], name: str) -> str | None:
+    if not (written := environment.get(_SECURITY + name)):
+        return None
+    try:
+        path = at_home(Path(written))
+    except ValueError as problem:
+        raise WrongUsage(f"{_SECURITY}{name}: {problem}") from None
+    if not path.is_file():
+        raise WrongUsage(f"{_SECURITY}{name}: there is no file {path}")
+    return str(path)
 
 
 class ClientLog(logging.Handler):

@@ -4,6 +4,7 @@ import argparse
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -43,6 +44,13 @@ def add_connection(command: argparse.ArgumentParser) -> None:
         default=_DEFAULT_WAIT_SECONDS,
         metavar="S",
         help="wait so long for a broker that is away (default: %(default)g)",
+    )
+    add(
+        "--env-file",
+        type=Path,
+        metavar="PATH",
+        help="read settings from this file, under the environment; one that is named may send a password of the"
+        " environment to the broker that it names (default: .env in the working folder)",
     )
 
 

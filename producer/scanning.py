@@ -14,6 +14,8 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from consumer.batches.fetching import DamagedBatch, read_past_flaws, taken
+from producer.ages import timestamp_ms
 from producer.connection import explained, stopped
 from producer.faults import BrokerAway, BrokerRefused
 from producer.link import STOP_SECONDS, Link
@@ -120,6 +122,7 @@ class Scan:
                 silence.broken()  # however long our caller took
 
     async def _connected(self) -> Any:
+        read_past_flaws()
         consumer = AIOKafkaConsumer(
             group_id=None,
             enable_auto_commit=False,
@@ -151,7 +154,7 @@ class Scan:
         end = dict(await self._consumer.end_offsets(self._partitions))
         first = dict(await self._consumer.beginning_offsets(self._partitions))
         if since is not None:
-            since_ms = int((datetime.now(UTC) - since).timestamp() * 1000)
+            since_ms = timestamp_ms(since, now=datetime.now(UTC))
             found = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, since_ms))
             # A partition with nothing so young has no such offset.
             first = {one: found[one].offset if found.get(one) else end[one] for one in self._partitions}
@@ -163,9 +166,14 @@ class Scan:
             self._consumer.seek(partition, offset)
 
     async def _fetched(self) -> list[Any]:
-        """The next records: those of a partition in their order, and the oldest first as far as that allows."""
+        """The next records: those of a partition in their order, and the oldest first as far as that allows.
+
+        What cannot be read is among them, with its flaw.
+        """
         try:
-            fetched = await self._consumer.getmany(timeout_ms=_FETCH_MS, max_records=_RECORDS)
+            fetched = await taken(self._consumer, timeout_ms=_FETCH_MS, most_records=_RECORDS, most_bytes=_FETCH_BYTES)
+        except DamagedBatch:
+            return []  # it is fetched once more, and then read past
         except KafkaError as error:
             where = f"{self._topic} on {self._link.broker.bootstrap_servers}"
             raise BrokerRefused(f"{where} cannot be read: {explained(error)}") from error

@@ -48,6 +48,7 @@ SETTINGS = frozenset(
         "DOCSLUICE_DEAD_LETTER_ANSWER",
         "DOCSLUICE_MAX_OPEN_RECORDS_PER_PARTITION",
         "DOCSLUICE_MAX_OPEN_RECORDS",
+        "DOCSLUICE_MAX_DOCUMENT_BYTES",
         "DOCSLUICE_MAX_OPEN_BYTES",
         "DOCSLUICE_COMMIT_INTERVAL_SECONDS",
         "DOCSLUICE_DRAIN_SECONDS",
@@ -63,6 +64,15 @@ SETTINGS = frozenset(
     }
 )
 """All that the service has, for one `.env` serves both programs. A test holds this list against the service's own."""
+
+
+OF_PRODUCER = frozenset(
+    {
+        *(name for name in SETTINGS if "KAFKA" in name or name.endswith("_TOPIC")),
+        "DOCSLUICE_HTTP_PORT",
+    }
+)
+"""Those that this program itself reads."""
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:

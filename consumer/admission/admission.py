@@ -20,7 +20,7 @@ from consumer.admission.claims import Claims
 from consumer.admission.concurrency import AdaptiveConcurrency
 from consumer.admission.lane import Lane, Obstacle, Waiter
 from consumer.admission.lanes import Lanes
-from consumer.admission.lessons import LONG_PAUSE_SECONDS, Consequences, Lessons
+from consumer.admission.lessons import LONG_PAUSE_SECONDS, Consequences, Lessons, OnCircuit
 from consumer.admission.limits import Ask, Limits
 from consumer.admission.permit import Permit
 from consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, QUOTAS, REQUESTS, TOKENS, Quota
@@ -58,9 +58,9 @@ class CircuitOpened(Exception):
 class Admission:
     """Admits calls within `limits` and `budget`, and hears from their permits how they ended.
 
-    `on_wait(constraint, seconds)` hears how long each constraint held calls back; `on_circuit(model, reason)` when a
-    model's circuit opens, and with None when it closes; `on_gate(model, seconds)` of a long pause; `on_change()`
-    whenever there may be something to claim. `clock` is the time of day, by which the budget's windows go.
+    `on_wait(constraint, seconds)` hears how long each constraint held calls back; `on_circuit(model, reason, fault)`
+    when a model's circuit opens, and with None twice when it closes; `on_gate(model, seconds)` of a long pause;
+    `on_change()` whenever there may be something to claim. `clock` is the time of day: the budget's windows go by it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Admission:
         limits: Limits,
         timer: Timer,
         on_wait: Callable[[str, float], None],
-        on_circuit: Callable[[ModelRef, str | None], None] = lambda _model, _reason: None,
+        on_circuit: OnCircuit = lambda _model, _reason, _fault: None,
         on_gate: Callable[[ModelRef, float], None] = lambda _model, _seconds: None,
         on_change: Callable[[], None] = lambda: None,
         budget: Budget | None = None,

@@ -12,8 +12,8 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 2.0
 """So that work is back to its full rate within seconds of an outage's end, at a price of thirty calls a minute."""
 _SHUT_PAUSE_SECONDS = 10.0
-_LONGEST_SHUT_PAUSE_SECONDS = 300.0
-"""Where a day's quota is used up, a probe every few minutes is enough, and some providers count it."""
+_LONGEST_SHUT_PAUSE_SECONDS = 60.0
+"""A word about a day's quota may be wrong; it is tried once a minute whether it still holds."""
 _LONGEST_PAID_PAUSE_SECONDS = 60.0
 """A probe whose answer cannot be read may be paid for."""
 _PROBE_PATIENCE_SECONDS = 10.0

@@ -66,6 +66,7 @@ class Lane:
     """Places of calls that were refused, and have kept their place so far."""
     _only_refuses: bool = False
     """Whether the last word was a refusal, and has closed the gate."""
+    _refused_at: float = float("-inf")
 
     @property
     def quotas(self) -> Iterable[Quota]:
@@ -100,6 +101,7 @@ class Lane:
         When that is refused, too, whoever was not refused yet is tried.
         """
         self._refused.add(place)
+        self._refused_at = now
         if self.gate.is_closed(now=now):
             return  # it had gone out together with the one that has closed it
         if self._only_refuses:
@@ -107,8 +109,10 @@ class Lane:
             self._refused.clear()
         self._only_refuses = True
 
-    def answered(self) -> None:
-        """The provider is well: everybody has his place again."""
+    def answered(self, *, sent_at: float) -> None:
+        """The provider is well: everybody has his place again. A call from before the last refusal tells nothing."""
+        if sent_at < self._refused_at:
+            return
         self._only_refuses = False
         self._refused.clear()
         if self._behind:
@@ -132,11 +136,15 @@ class Lane:
     def _sort(self) -> None:
         self.waiters = deque(sorted(self.waiters, key=self._turn))
 
-    def said(self, per_minute: Mapping[str, float], *, now: float) -> None:
-        """The provider has said, with an answer or a refusal, what it allows."""
+    def said(self, per_minute: Mapping[str, float], *, is_answer: bool, now: float) -> None:
+        """The provider has said what it allows, with an answer or a refusal. Only an answer ends what it leaves out."""
         for quota in self.learned:
-            if quota.name in per_minute and not quota.learns_pace:
+            if quota.learns_pace:
+                continue
+            if quota.name in per_minute:
                 quota.said(per_minute[quota.name], now=now)
+            elif is_answer:
+                quota.not_said(now=now)
 
     def account_wait(self, on_wait: Callable[[str, float], None], *, now: float) -> None:
         """Charge the time since the last look to the constraint that held the queue back, for all who waited."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeAlias
 
 from consumer.admission.budget import Budget
 from consumer.admission.concurrency import AdaptiveConcurrency
@@ -13,7 +14,10 @@ from consumer.admission.lanes import Lanes
 from consumer.admission.permit import Permit
 from consumer.admission.quota import REQUESTS
 from consumer.contracts import Usage
+from consumer.errors import DocsluiceError
 from consumer.model_ref import ModelRef
+
+OnCircuit: TypeAlias = Callable[[ModelRef, str | None, DocsluiceError | None], None]
 
 LONG_PAUSE_SECONDS = 10.0
 _DEFAULT_PAUSE_SECONDS = 1.0
@@ -27,13 +31,13 @@ class Consequences:
     Attributes:
         settled: something came free.
         divert: those who wait in a lane may choose another model.
-        on_circuit: a model's circuit has opened for a reason, or, with None, has closed.
+        on_circuit: a model's circuit has opened for a reason, with the last call's fault; or, with None twice, closed.
         on_gate: a model's gate is closed for so many seconds.
     """
 
     settled: Callable[[], None]
     divert: Callable[[Lane], None]
-    on_circuit: Callable[[ModelRef, str | None], None]
+    on_circuit: OnCircuit
     on_gate: Callable[[ModelRef, float], None]
 
 
@@ -84,7 +88,7 @@ class Lessons:
         """See `House.note_judgement`."""
         self._is_well(permit)
         if not permit.lane.circuit.is_open:
-            permit.lane.answered()
+            permit.lane.answered(sent_at=permit.sent_at)
 
     def note_refusal(self, permit: Permit, *, pause_seconds: float | None, teaches: bool) -> None:
         """See `House.note_refusal`."""
@@ -107,7 +111,7 @@ class Lessons:
     def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
         """See `House.note_shut`."""
         if permit.lane.circuit.shut(reason, now=self._now(), pause_seconds=pause_seconds):
-            self._opened(permit.lane)
+            self._opened(permit)
         permit.lane.put_behind(permit.place)
 
     def note_doubt(self, permit: Permit) -> None:
@@ -118,13 +122,13 @@ class Lessons:
     def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
         """See `House.note_fault`."""
         if permit.lane.circuit.failed(is_probe=permit.is_probe, now=self._now(), is_paid=is_paid):
-            self._opened(permit.lane)
+            self._opened(permit)
         if permit.lane.circuit.is_open:
             permit.lane.put_behind(permit.place)
 
-    def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
+    def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
         """See `House.note_limits`."""
-        permit.lane.said(limits, now=self._now())
+        permit.lane.said(limits, is_answer=is_answer, now=self._now())
 
     def note_silence(self, permit: Permit) -> None:
         """See `House.note_silence`."""
@@ -134,7 +138,7 @@ class Lessons:
     def _is_well(self, permit: Permit) -> None:
         if permit.lane.circuit.answered(is_probe=permit.is_probe):
             permit.lane.gate.open(now=self._now())
-            self._consequences.on_circuit(permit.lane.model, None)
+            self._consequences.on_circuit(permit.lane.model, None, None)
             for lane in self._lanes:
                 if lane.circuit.is_open or self._is_paused(lane):
                     self._consequences.divert(lane)
@@ -143,6 +147,7 @@ class Lessons:
         """Whether those who wait in it would rather ask another model."""
         return lane.gate.wait_seconds(now=self._now(), crowd=1) >= LONG_PAUSE_SECONDS
 
-    def _opened(self, lane: Lane) -> None:
-        self._consequences.on_circuit(lane.model, lane.circuit.opened_for)
+    def _opened(self, permit: Permit) -> None:
+        lane = permit.lane
+        self._consequences.on_circuit(lane.model, lane.circuit.opened_for, permit.fault)
         self._consequences.divert(lane)

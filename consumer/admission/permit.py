@@ -53,15 +53,15 @@ class House(Protocol):
         ...
 
     def note_doubt(self, permit: Permit) -> None:
-        """The provider has refused this call, and other documents' calls are to tell whether it refuses all."""
+        """The call has failed, and only other documents' calls tell whether the provider is well."""
         ...
 
     def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
         """The provider does not answer, or nothing that can be read; that may have been paid for."""
         ...
 
-    def note_limits(self, permit: Permit, limits: Mapping[str, float]) -> None:
-        """The provider says what it allows."""
+    def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
+        """The provider says what it allows, if anything."""
         ...
 
     def note_silence(self, permit: Permit) -> None:
@@ -81,6 +81,8 @@ class Permit:
         self.sent_at = sent_at
         self.taken = waiter.taken
         self.reserved_usd = waiter.ask.cost_usd
+        self.fault: DocsluiceError | None = None
+        """How the call failed."""
         self._house = house
         self._has_ended = False
 
@@ -90,10 +92,9 @@ class Permit:
             self._house.settle(self, usage=usage, cost_usd=cost_usd)
             self._house.note_answer(self, output_tokens=usage.output_tokens if usage else 0)
 
-    def said(self, limits: Mapping[str, float]) -> None:
-        """The provider has said what it allows a minute, by the names of the quotas."""
-        if limits:
-            self._house.note_limits(self, limits)
+    def said(self, limits: Mapping[str, float], *, is_answer: bool = True) -> None:
+        """The provider has said what it allows a minute, by the names of the quotas. An answer may say nothing."""
+        self._house.note_limits(self, limits, is_answer=is_answer)
 
     def failed(self, fault: DocsluiceError, *, cost_usd: Decimal = _NOTHING) -> None:
         """It failed, and cost so much as far as the provider has told.
@@ -103,18 +104,19 @@ class Permit:
         """
         if not self._ends():
             return
+        self.fault = fault
         if isinstance(fault, AttemptFailed):
-            self.said(fault.limits)
+            self.said(fault.limits, is_answer=False)
             if fault.is_overload and fault.teaches:
                 self._house.note_overload(self)
         # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
         self._note(fault, is_paid=bool(cost_usd) or isinstance(fault, AnswerUnreadable))
-        told = fault.usage if isinstance(fault, AttemptFailed) else None
+        told = fault.usage if isinstance(fault, AttemptFailed | RecordRejected) else None
         is_refused = isinstance(fault, RateLimited | QuotaExhausted | CallRefused | RecordRejected | ServiceFault)
         may_be_paid = isinstance(fault, CallTimedOut | AnswerUnreadable)
         self._house.settle(
             self,
-            usage=Usage() if is_refused else told,
+            usage=Usage() if is_refused and told is None else told,
             cost_usd=max(cost_usd, self.reserved_usd if may_be_paid else _NOTHING),
         )
 
@@ -128,9 +130,9 @@ class Permit:
                 self._house.note_shut(self, "quota", pause_seconds=asked)
             case CallRefused():
                 self._note_refused_call(fault)
-            case QuotaExhausted(blames_document=False):
+            case RateLimited() | QuotaExhausted(blames_document=False) | AttemptFailed(speaks_of_document=True):
                 self._house.note_doubt(self)
-            case RateLimited() | QuotaExhausted() | RecordRejected() | ServiceFault():
+            case QuotaExhausted() | RecordRejected() | ServiceFault():
                 # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
                 self._house.note_judgement(self)
             case _:

@@ -19,6 +19,9 @@ QUOTAS = (REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)
 _BOUND_SHARE = 0.5
 """Of a burst. More would be given back in heaps that the bucket cannot hold, and so be lost."""
 
+_BELIEVED_SECONDS = 60.0
+"""One answer may hold a limit that is none. An answer that does not repeat it ends it, once a minute is over."""
+
 
 class Quota:
     """Units a minute of one kind; no limit at all while none is known.
@@ -43,6 +46,7 @@ class Quota:
         self._pace = LearnedPace() if learns_pace else None
         self._share = 1.0
         self._is_shared = False
+        self._said_at = now
         self._bucket: Bucket | Holding | None = None
         self._refresh(now)
 
@@ -53,8 +57,15 @@ class Quota:
 
     def said(self, per_minute: float, *, now: float) -> None:
         """The provider has said what it allows the whole account."""
+        self._said_at = now
         if self._known.get("said") != per_minute:
             self._known["said"] = per_minute
+            self._refresh(now)
+
+    def not_said(self, *, now: float) -> None:
+        """The provider has answered, and has said nothing of it: what it said long ago is forgotten."""
+        if "said" in self._known and now - self._said_at >= _BELIEVED_SECONDS:
+            del self._known["said"]
             self._refresh(now)
 
     def answered(self, *, now: float) -> None:

@@ -206,6 +206,15 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._made_anew.add(life.partition)
         self.partitions.forget(life.partition)  # the next commit round begins anew with it
 
+    def awake(self) -> list[PartitionLife]:
+        """The lives that are read now."""
+        assigned = self.consumer.assignment()
+        return [
+            life
+            for life in self.partitions
+            if not life.paused and life.partition in assigned and life.partition not in self._unplaced
+        ]
+
     def pause(self, lives: Iterable[PartitionLife]) -> None:
         """Read no more of these for now."""
         for life in lives:
@@ -284,7 +293,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         await asyncio.gather(*(self._committer.take_over(p, epoch=epoch) for p, epoch in epochs.items()))
         stored = await committed_points(self._broker, self._group_id, partitions)
         # All of them before the first is read: where one is refused, nothing may be.
-        maps_of_ended = {partition: self._ended_before(partition, point) for partition, point in stored.items()}
+        ends = await self._ends_of([partition for partition, point in stored.items() if point.metadata])
+        maps_of_ended = {
+            partition: self._ended_before(partition, point, log_end=ends.get(partition, 0))
+            for partition, point in stored.items()
+        }
         for partition, epoch in epochs.items():
             self._metrics.expect_losses(partition.topic, partition.partition)
             point, is_made_anew = stored.get(partition), partition in self._made_anew
@@ -299,6 +312,15 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 life = self.partitions.begin(partition, epoch=epoch, committed=point, ended_before=ended)
                 self.read_from(life, point.offset)
 
+    async def _ends_of(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Up to where their logs can be read."""
+        if not partitions:
+            return {}
+        ends: Mapping[TopicPartition, int] = await patiently(
+            lambda: self.consumer.end_offsets(partitions), doing="look up the ends of the partitions"
+        )
+        return ends
+
     async def _seek_to_beginning(self, partition: TopicPartition) -> None:
         with contextlib.suppress(IllegalStateError):
             await patiently(lambda: self.consumer.seek_to_beginning(partition), doing=f"read topic {partition.topic}")
@@ -308,14 +330,16 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._metrics.forget_partition(life.partition.topic, life.partition.partition)
         await self._committer.let_go(life.partition)
 
-    def _ended_before(self, partition: TopicPartition, point: CommitPoint) -> list[Run]:
+    def _ended_before(self, partition: TopicPartition, point: CommitPoint, *, log_end: int) -> list[Run]:
         """What the last owner's commit says; without its map some records may be worked on again, and none is lost.
+
+        It is said how many records are passed over for it: nothing else would ever tell.
 
         Raises:
             UnknownCommitMap: a later release has written it, and nothing is to be repeated.
         """
         try:
-            return decode(point)
+            ended = decode(point, log_end=log_end)
         except ForeignMetadataError as problem:
             if self._refuses_unknown_maps and isinstance(problem, UnknownMapError):
                 raise UnknownCommitMap(
@@ -325,6 +349,16 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 ) from None
             log.warning("commit.foreign_metadata", partition=partition.partition, problem=str(problem))
             return []
+        if ended:
+            log.info(
+                "commit.map",
+                partition=partition.partition,
+                committed=point.offset,
+                passes_over=sum(run.end - run.start for run in ended),
+                last_offset=ended[-1].end - 1,
+                log_end=log_end,
+            )
+        return ended
 
 
 def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from consumer.kafka.partitions import PartitionLife, Partitions
 
 _MAP_IS_FULL = 0.75
 _RESUME_BELOW = 0.75
+
+
+class Room(NamedTuple):
+    """How much may be read at a time. At least one record."""
+
+    records: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +37,14 @@ class OpenLimits:
             or all_lives.open_count >= self.records
             or all_lives.open_bytes >= self.bytes
             or life.offsets.metadata_ratio() >= _MAP_IS_FULL
+        )
+
+    def room(self, lives: Sequence[PartitionLife], all_lives: Partitions) -> Room:
+        """How much may be read at a time without passing a limit by more than one record, whosever it is."""
+        open_here = max((life.offsets.open_count for life in lives), default=0)
+        return Room(
+            records=max(1, min(self.records_per_partition - open_here, self.records - all_lives.open_count)),
+            bytes=max(1, self.bytes - all_lives.open_bytes),
         )
 
     def has_room(self, life: PartitionLife, all_lives: Partitions) -> bool:

@@ -7,24 +7,30 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
-from consumer.errors import BrokerFault, ConfigurationError
+from consumer.errors import BrokerFault, ConfigurationError, DocsluiceError
 from consumer.kafka.client_log import ClientLog
 from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.patience import patiently
 from consumer.kafka.refusals import REFUSED_SECONDS, REQUEST_TIMEOUT_MS, Refusals
+from consumer.paths import why_unreadable
 
 log = structlog.get_logger(__name__)
 
 MAX_REQUEST_BYTES = 2**31 - 1
 """A producer's own bound, on bytes not compressed yet: the topic's `max.message.bytes` is to decide, not the client."""
-_ROOMY = {"max.message.bytes": str(16 * 1024 * 1024)}
+_LIMIT = "max.message.bytes"
+_ROOMY = {_LIMIT: str(16 * 1024 * 1024)}
+_CONFIG_SECONDS = 5.0
+_SSL = "DOCSLUICE_KAFKA_SSL_"
 _STOP_SECONDS = 5.0
 
 
@@ -63,14 +69,23 @@ class Broker:
         return arguments
 
     def _ssl_context(self) -> ssl.SSLContext:
+        files = {"CAFILE": self.ssl_cafile, "CERTFILE": self.ssl_certfile, "KEYFILE": self.ssl_keyfile}
+        for name, path in files.items():
+            if path and (why := why_unreadable(Path(path))) is not None:
+                raise ConfigurationError([f"{_SSL}{name}: cannot read {path}: {why}"])
+        if self.ssl_keyfile and not self.ssl_certfile:
+            raise ConfigurationError([f"{_SSL}KEYFILE: not used without {_SSL}CERTFILE; set that too"])
+        name = "CAFILE"
         try:
             context = ssl.create_default_context(cafile=self.ssl_cafile)
             if self.ssl_certfile:
-                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                [f"DOCSLUICE_KAFKA_SSL_CAFILE, _SSL_CERTFILE or _SSL_KEYFILE cannot be used: {error}"]
-            ) from error
+                name = "CERTFILE"
+                ssl.create_default_context(cafile=self.ssl_certfile)  # or nobody could tell which of the two it is
+                name = "KEYFILE" if self.ssl_keyfile else name
+                # Without a password of ours OpenSSL would ask for one at the terminal.
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password=lambda: "")
+        except (OSError, ValueError) as error:
+            raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {error}"]) from error
         return context
 
 
@@ -91,11 +106,14 @@ async def started(
                 await client.start()
         except BaseException as error:
             # Its end may wait for the very answer that its start has waited for.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
-            if isinstance(client, AIOKafkaProducer):  # its stop may not have come so far
-                await client.client.close()
+            if isinstance(client, AIOKafkaAdminClient):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_STOP_SECONDS):
+                        await client.close()
+            elif isinstance(client, AIOKafkaProducer):
+                await stopped(client)
+            else:
+                await left(client, seconds=_STOP_SECONDS)
             if isinstance(error, KafkaConnectionError) and heard.servers:
                 raise KafkaConnectionError(await refusals.causes(heard)) from None
             raise
@@ -112,6 +130,19 @@ async def stopped(producer: Any) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             await producer.client.close()
+
+
+async def left(consumer: Any, *, seconds: float) -> bool:
+    """Stop a consumer, and return whether it could say goodbye. Its connections are closed in any case."""
+    try:
+        async with asyncio.timeout(seconds):
+            await consumer.stop()
+    except TimeoutError:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await consumer._client.close()  # noqa: SLF001 - what its stop does last, and did not come to
+        return False
+    return True
 
 
 async def first_contact(broker: Broker) -> None:
@@ -135,6 +166,28 @@ async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: in
     """
     async with _admin(broker) as admin:
         await patiently(lambda: _create_missing(admin, topics, partitions, roomy), doing="look up the topics")
+
+
+async def most_bytes_of(broker: Broker, topic: str) -> int | None:
+    """How large a batch the topic takes (`max.message.bytes`); None where the broker does not tell, or not now."""
+    limits = await topic_limits(broker, [topic], seconds=_CONFIG_SECONDS)
+    return limits.get(topic)
+
+
+async def topic_limits(broker: Broker, topics: Sequence[str], *, seconds: float) -> dict[str, int]:
+    """The `max.message.bytes` of the topics, as far as the broker tells them, within so many seconds."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, {_LIMIT: None}) for topic in topics]
+    found: dict[str, int] = {}
+    try:
+        async with asyncio.timeout(seconds), _admin(broker) as admin:
+            for response in await admin.describe_configs(asked):
+                for code, _, _, topic, entries in response.resources:
+                    values = {name: value for name, value, *_ in entries} if code == 0 else {}
+                    if (values.get(_LIMIT) or "").isdecimal():
+                        found[topic] = int(values[_LIMIT])
+    except (KafkaError, DocsluiceError, TimeoutError) as error:
+        log.debug("topic.limits_unknown", topics=list(topics), error=type(error).__name__)
+    return found
 
 
 async def committed_points(

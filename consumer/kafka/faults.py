@@ -7,7 +7,29 @@ from aiokafka import errors
 from consumer.contracts import DeadLetterReason, Stage
 from consumer.errors import BrokerFault, DocsluiceError, RecordRejected
 
+
+class CodecRefused(errors.BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
+    """The broker does not take what is compressed so (UNSUPPORTED_COMPRESSION_TYPE)."""
+
+    errno = 76
+    message = "UNSUPPORTED_COMPRESSION_TYPE"
+
+
+class RecordRefused(errors.BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
+    """The broker does not take a record for what it is: without a key on a compacted topic, say (INVALID_RECORD)."""
+
+    errno = 87
+    message = "INVALID_RECORD"
+
+
+# aiokafka knows neither, and would call them an error that passes: they would be waited for, for ever.
+errors.kafka_errors.update({kind.errno: kind for kind in (CodecRefused, RecordRefused)})
+
 TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
+NOT_TAKEN = (RecordRefused, errors.CorruptRecordException)
+"""For what it is, whatever its size. The latter is how brokers of before 2.4 say it."""
+REFUSED = (*TOO_LARGE, *NOT_TAKEN)
+"""What a broker says of one record, of a batch that it then refuses as a whole."""
 
 _PASSING = (
     errors.KafkaTimeoutError,
@@ -27,6 +49,7 @@ _PASSING = (
     errors.UnknownMemberIdError,
     errors.MemberIdRequired,
     errors.CommitFailedError,
+    errors.InvalidTimestampError,
 )
 """Passing by nature, though aiokafka does not mark them as retriable."""
 
@@ -55,6 +78,8 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
     errors.UnsupportedCodecError: "the records are compressed in a way that needs another library",
     errors.PolicyViolationError: "a policy of the broker forbids it",
     errors.ProducerFenced: "another producer took our place",
+    errors.InvalidTimestampError: "the clocks of this machine and of the broker are apart; set them right (NTP)."
+    " The topic's message.timestamp.after.max.ms and message.timestamp.before.max.ms say how far they may be",
 }
 
 
@@ -63,6 +88,13 @@ def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
     error = _meant(error)
     if isinstance(error, TOO_LARGE):
         return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
+    if isinstance(error, NOT_TAKEN):
+        return RecordRejected(
+            DeadLetterReason.REJECTED,
+            f"the broker does not take it ({type(error).__name__}): a compacted topic takes no record without a key,"
+            " and a broker may hold records against a schema",
+            stage=Stage.PUBLISH,
+        )
     if is_passing(error):
         return None
     return BrokerFault(f"cannot {doing}: {remedy(error)} ({type(error).__name__}: {error})")
@@ -77,6 +109,13 @@ def _meant(error: errors.KafkaError) -> errors.KafkaError:
 def is_passing(error: errors.KafkaError) -> bool:
     """Whether waiting may mend it."""
     return error.retriable or isinstance(error, _PASSING)
+
+
+def in_words(error: errors.KafkaError) -> str:
+    """For the log: what it says, and what to do about it where that is known."""
+    said, kind = str(error), type(error).__name__  # most of aiokafka's errors begin with their own name
+    told = said if kind in said else f"{kind}: {said}"
+    return f"{told}: {remedy(error)}" if isinstance(error, tuple(_REMEDIES)) else told
 
 
 def remedy(error: errors.KafkaError) -> str:

@@ -8,16 +8,18 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
+from consumer.batches.fetching import read_past_flaws, taken
 from consumer.errors import BrokerFault
 from consumer.kafka import faults
 from consumer.kafka.client_log import ClientLog
-from consumer.kafka.connection import Broker
+from consumer.kafka.connection import Broker, left
 from consumer.kafka.probe import look_at
 from consumer.kafka.records import Record, read
 
 _OFFSETS_A_RECORD = 4
 """How far to go back for one, since transaction markers take offsets, too."""
 _POLL_MS = 200
+_TAKEN_BYTES = 8 * 1024 * 1024
 
 
 async def last_records(broker: Broker, topic: str, *, count: int, seconds: float) -> list[Record]:
@@ -30,6 +32,7 @@ async def last_records(broker: Broker, topic: str, *, count: int, seconds: float
     if topic not in (await look_at(broker, seconds=seconds)).topics:
         return []  # aiokafka would wait for it to come
     doing = f"read the last records of topic {topic}"
+    read_past_flaws()
     consumer = AIOKafkaConsumer(
         topic,
         **broker.client_arguments(),
@@ -47,7 +50,7 @@ async def last_records(broker: Broker, topic: str, *, count: int, seconds: float
     except TimeoutError:
         raise BrokerFault(f"cannot {doing}: no answer within {seconds:g} seconds") from None
     finally:
-        await consumer.stop()
+        await left(consumer, seconds=seconds)
     return sorted(found, key=lambda record: record.timestamp_ms)[-count:]
 
 
@@ -59,7 +62,8 @@ async def _last_of(consumer: Any, count: int) -> list[Record]:
     found: list[Record] = []
     left = {partition for partition in partitions if ends[partition] > starts[partition]}
     while left:
-        for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
+        batches = await taken(consumer, timeout_ms=_POLL_MS, most_records=count, most_bytes=_TAKEN_BYTES)
+        for records in batches.values():
             found += [read(record) for record in records]
         left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
     return found

@@ -162,13 +162,23 @@ def encode(offset: int, ended: Iterable[Run]) -> str:
     return f"{_PREFIX}{runs}:{_checksum(offset, runs)}" if runs else ""
 
 
-def decode(point: CommitPoint) -> list[Run]:
+def decode(point: CommitPoint, *, log_end: int) -> list[Run]:
     """The runs that a commit says have ended above its offset; none without metadata.
+
+    `log_end` is up to where the log can be read. A map that reaches beyond it is of another log: its records would be
+    passed over as they come.
 
     Raises:
         UnknownMapError: it is of a later release.
-        ForeignMetadataError: the metadata is not ours, or was damaged.
+        ForeignMetadataError: the metadata is not ours, or was damaged, or is of another log.
     """
+    runs = _runs(point)
+    if runs and runs[-1].end > log_end:
+        raise ForeignMetadataError(f"a map of ended records up to {runs[-1].end - 1}, and the log ends at {log_end}")
+    return runs
+
+
+def _runs(point: CommitPoint) -> list[Run]:
     if not point.metadata:
         return []
     said = _VERSION.match(point.metadata)

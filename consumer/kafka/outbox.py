@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -10,9 +11,11 @@ from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed, ProducerFe
 
 from consumer.errors import RecordRejected
 from consumer.kafka import faults
-from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, started, stopped
+from consumer.kafka.codecs import Codecs
+from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, most_bytes_of, started, stopped
 from consumer.kafka.patience import patiently
-from consumer.kafka.records import Outgoing, Record
+from consumer.kafka.records import Compression, Outgoing, Record
+from consumer.kafka.topic_limits import TopicLimits
 
 _SPENT = (OutOfOrderSequenceNumber, UnknownProducerId, ProducerFenced, ProducerClosed)
 """What a producer says after a batch of its was refused, or when it has been replaced meanwhile."""
@@ -31,31 +34,35 @@ class AtLeastOnceOutbox:
     def __init__(self, broker: Broker, producer: Any) -> None:
         self._broker = broker
         self._producer = producer
+        self._limits = TopicLimits(lambda topic: most_bytes_of(broker, topic))
+        self._codecs = Codecs()
         self._replacing = asyncio.Lock()
         self._spent: dict[Any, asyncio.Task[None]] = {}
-        self._lone_producer: Any = None
+        self._lone_producers: dict[Compression, Any] = {}
         self._alone = asyncio.Lock()
 
     @classmethod
     async def open(cls, broker: Broker) -> AtLeastOnceOutbox:
         """Connect, waiting for the broker."""
-        return cls(broker, await _connected(broker))
+        return cls(broker, await _connected(broker, "gzip"))
 
     async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:  # noqa: ARG002 - the offset is committed later
         """See `Outbox.publish`."""
+        await self._limits.check(outgoing)
         doing = f"publish to {outgoing.topic}"
-        try:
-            await patiently(lambda: self._send_with_others(outgoing), doing=doing)
-        except RecordRejected:
-            async with self._alone:
-                await patiently(lambda: self._send_alone(outgoing), doing=doing)
+        if not outgoing.alone:
+            with contextlib.suppress(RecordRejected):  # another one of its batch may have been meant
+                await patiently(lambda: self._send_with_others(outgoing), doing=doing)
+                return
+        async with self._alone:
+            await patiently(lambda: self._send_alone(outgoing), doing=doing)
 
     async def close(self) -> None:
         """Disconnect; everything published has been acknowledged already."""
         spent = dict(self._spent)
         for stopping in spent.values():
             stopping.cancel()
-        last = [producer for producer in (self._producer, self._lone_producer, *spent) if producer is not None]
+        last = [producer for producer in (self._producer, *self._lone_producers.values(), *spent) if producer]
         await asyncio.gather(*map(stopped, last), *spent.values(), return_exceptions=True)
 
     async def _send_with_others(self, outgoing: Outgoing) -> None:
@@ -65,33 +72,37 @@ class AtLeastOnceOutbox:
                 return await _send(producer, outgoing)
             except _SPENT:
                 await self._replace(producer)
-            except faults.TOO_LARGE:
+            except faults.REFUSED:
                 await self._replace(producer)
                 raise
 
     async def _send_alone(self, outgoing: Outgoing) -> None:
         """Through a producer that nobody else uses: aiokafka's own way to send a batch of one may wait for ever."""
-        if self._lone_producer is None:
-            self._lone_producer = await _connected(self._broker)
-        try:
-            await _send(self._lone_producer, outgoing)
-        except BaseException:
-            spent, self._lone_producer = self._lone_producer, None
-            await stopped(spent)
-            raise
+        while True:
+            codec = self._codecs.taken(outgoing.compression)
+            if codec not in self._lone_producers:
+                self._lone_producers[codec] = await _connected(self._broker, codec)
+            try:
+                return await _send(self._lone_producers[codec], outgoing)
+            except BaseException as error:
+                await stopped(self._lone_producers.pop(codec))
+                if isinstance(error, faults.TOO_LARGE):
+                    self._limits.note_refused(outgoing)
+                if not (isinstance(error, faults.CodecRefused) and self._codecs.note_refused(codec)):
+                    raise
 
     async def _replace(self, spent: Any) -> None:
         """Go on with a new producer, once, however many records find that the old one is spent."""
         async with self._replacing:
             if self._producer is not spent:
                 return
-            self._producer = await _connected(self._broker)
+            self._producer = await _connected(self._broker, "gzip")
         # What it has on its way to other partitions is still good, so its end is waited for elsewhere.
         self._spent[spent] = asyncio.create_task(spent.stop(), name="outbox.stop-spent-producer")
         self._spent[spent].add_done_callback(lambda _: self._spent.pop(spent))
 
 
-async def _connected(broker: Broker) -> Any:
+async def _connected(broker: Broker, codec: Compression) -> Any:
     return await started(
         lambda: AIOKafkaProducer(
             **broker.client_arguments(),
@@ -99,7 +110,7 @@ async def _connected(broker: Broker) -> Any:
             acks="all",
             max_request_size=MAX_REQUEST_BYTES,
             # What fitted the input topic because its producer compressed it must fit the dead-letter topic too.
-            compression_type="gzip",
+            compression_type=codec,
         ),
         broker=broker,
         doing="connect the producer",

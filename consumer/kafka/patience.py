@@ -59,7 +59,7 @@ class _Wait:
         self._waiting[self._doing] += 1
         if self._doing not in self._said:
             self._said.add(self._doing)
-            log.warning("broker.waiting", doing=self._doing, error=_in_words(error))
+            log.warning("broker.waiting", doing=self._doing, error=faults.in_words(error))
 
     def __enter__(self) -> Self:
         return self
@@ -71,9 +71,3 @@ class _Wait:
         if self._waiting[self._doing] == 0 and kind is None and self._doing in self._said:
             self._said.discard(self._doing)
             log.warning("broker.back", doing=self._doing)
-
-
-def _in_words(error: KafkaError) -> str:
-    """Most of aiokafka's errors begin with their own name."""
-    said, kind = str(error), type(error).__name__
-    return said if kind in said else f"{kind}: {said}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
+from consumer.batches.fetching import flaw_of
+from consumer.batches.flaw import Flaw
 from consumer.contracts import Headers
 
 
@@ -23,6 +25,8 @@ class Record:
     headers: Headers
     timestamp_ms: int
     epoch: int = 0
+    flaw: Flaw | None = None
+    """Why it is not as it was written, where it could not be read as such."""
 
     @property
     def size_bytes(self) -> int:
@@ -31,14 +35,23 @@ class Record:
         return len(self.key or b"") + len(self.value or b"") + headers
 
 
+Compression: TypeAlias = Literal["gzip", "zstd"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """What a record ended as. Records of one key go to one partition."""
+    """What a record ended as. Records of one key go to one partition.
+
+    One that is `alone` shares its request and its transaction with no other, for it may be refused. `compression` is a
+    wish: a broker that does not take it gets gzip, which every client reads. Only what is alone may wish for another.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers
+    alone: bool = False
+    compression: Compression = "gzip"
 
 
 class Outbox(Protocol):
@@ -50,7 +63,7 @@ class Outbox(Protocol):
         A broker that is away is waited for.
 
         Raises:
-            RecordRejected: it is larger than the topic takes (`too_large`).
+            RecordRejected: it is larger than the topic takes (`too_large`), or the broker refuses it (`rejected`).
             ServiceFault: the broker will not take it whatever we do.
         """
         ...
@@ -67,4 +80,5 @@ def read(record: Any, *, epoch: int = 0) -> Record:
         headers=list(record.headers),
         timestamp_ms=record.timestamp,
         epoch=epoch,
+        flaw=flaw_of(record),
     )

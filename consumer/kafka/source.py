@@ -20,12 +20,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumer.errors import BrokerFault
+from consumer.batches.fetching import read_past_flaws, taken
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.backlog import report
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import Committer
-from consumer.kafka.connection import Broker, started
+from consumer.kafka.connection import Broker, left, started
 from consumer.kafka.ordering import Ordering, lane_of
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.patience import patiently
@@ -43,6 +43,8 @@ Process = Callable[[Record], Awaitable[None]]
 
 _POLL_MS = 20
 _REST_SECONDS = 0.2
+_IDLE_SECONDS = 30.0
+"""So often the client is asked though nothing is to be read: it leaves the group of a consumer that never asks."""
 _POLL_GRACE_SECONDS = 2.0
 _JOINING_NOTICE_SECONDS = 5.0
 _LEAVE_SECONDS = 5.0
@@ -54,6 +56,8 @@ _HEARTBEAT_MS = 3_000
 _MAX_POLL_INTERVAL_MS = 600_000
 _METADATA_MAX_AGE_MS = 30_000
 _FETCH_BYTES = 64 * 1024 * 1024
+_TAKEN_BYTES = 8 * 1024 * 1024
+"""Of records at a time, and one more record: a fetch may unfold to any size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +71,21 @@ class Subscription:
     open_limits: OpenLimits
     commit_interval_seconds: float
     drain_seconds: float
+    kept_record_bytes: int
+    """A record with more bytes than that is read without its value."""
     refuses_unknown_maps: bool = False
     """Whether a commit's map of ended records that a later release has written stops the service."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What became of the records that were open when a drain began. All but the finished ones are read again."""
+
+    finished: int = 0
+    released: int = 0
+    """Given back without a call under way: not begun, or waiting."""
+    unfinished: tuple[str, ...] = ()
+    """The places of those that were cut off at the deadline."""
 
 
 class Source:
@@ -111,6 +128,7 @@ class Source:
         self._watch = BrokerWatch(broker=broker, topic=subscription.topic, partitions=self._assignment.partitions)
         self._stopped = False
         self._said_stuck = ""
+        self._asked_at = float("-inf")
         self.polled_at = self.committed_at = time.monotonic()
         self.fault = fault or asyncio.get_running_loop().create_future()
 
@@ -166,10 +184,11 @@ class Source:
             self._balance()
             self._say_stuck()
 
-    async def drain(self, *, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> list[str]:
-        """Open no more records, give the open ones so long to end, and let go of the rest; returns which those are.
+    async def drain(self, *, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Drained:
+        """Open no more records, wait up to `seconds` for the open ones, and cancel the rest.
 
-        They stay open, so nothing above them is committed and they are read again. `meanwhile` is called now and then.
+        Records that have not ended stay open, so nothing above them is committed and they are read again. `meanwhile`
+        is called now and then.
         """
         self._assignment.draining = True
         self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
@@ -186,7 +205,12 @@ class Source:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        return sorted(task.get_name() for task in tasks if task.cancelled())
+        finished = {task for task in tasks if not task.cancelled() and task.result()}
+        return Drained(
+            finished=len(finished),
+            released=len(tasks - finished - left),
+            unfinished=tuple(sorted(task.get_name() for task in left - finished)),
+        )
 
     async def close(self) -> None:
         """Let go of all work, commit what has ended, and leave the group."""
@@ -201,10 +225,7 @@ class Source:
         await self._end(self._commit_task, after_seconds=0.0)
         await self._assignment.commit_at_last()
         await self._end(self._poll_task, after_seconds=_POLL_GRACE_SECONDS)
-        try:
-            async with asyncio.timeout(_LEAVE_SECONDS):
-                await self._assignment.consumer.stop()
-        except TimeoutError:
+        if not await left(self._assignment.consumer, seconds=_LEAVE_SECONDS):
             log.warning("group.left_without_a_word", reason="the broker did not answer")
 
     @property
@@ -233,6 +254,7 @@ class Source:
     def _subscribed_consumer(self) -> Any:
         subscription = self._subscription
         # Bytes come in as they are: a deserializer inside the client would let one bad record stop the reading.
+        read_past_flaws(kept_bytes=subscription.kept_record_bytes)
         consumer = AIOKafkaConsumer(
             **self._broker.client_arguments(),
             group_id=subscription.group_id,
@@ -272,25 +294,24 @@ class Source:
         await asyncio.gather(task, return_exceptions=True)
 
     async def _next_batches(self) -> dict[TopicPartition, list[ConsumerRecord]]:
-        most = self._subscription.open_limits.records_per_partition
+        awake, now = self._assignment.awake(), time.monotonic()
+        if not awake and now - self._asked_at < _IDLE_SECONDS:
+            return {}  # what was fetched for partitions that are paused is still there when they are resumed
+        self._asked_at = now
+        room = self._subscription.open_limits.room(awake, self._assignment.partitions)
         try:
-            batches: dict[TopicPartition, list[ConsumerRecord]] = await self._assignment.consumer.getmany(
-                timeout_ms=_POLL_MS, max_records=most
+            return await taken(
+                self._assignment.consumer,
+                *(life.partition for life in awake),
+                timeout_ms=_POLL_MS,
+                most_records=room.records,
+                most_bytes=min(room.bytes, _TAKEN_BYTES),
             )
         except OffsetOutOfRangeError as error:
             await self._assignment.out_of_range(error.args[0])
             return {}
         except NoOffsetForPartitionError:
             return {}  # it is about to be told from where
-        except UnicodeDecodeError as error:
-            # Of what it had read from other partitions it has moved the position, so there is no going on.
-            places = ", ".join(f"{life.partition.partition}@{life.reads_from}" for life in self._assignment.partitions)
-            raise BrokerFault(
-                f"a record of topic {self._subscription.topic} cannot be read, for the name of one of its headers is"
-                f" not UTF-8. It is at or behind one of the places that were to be read next ({places}); move the group"
-                " past it with kafka-consumer-groups --reset-offsets, and let whoever wrote it mend it"
-            ) from error
-        return batches
 
     def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Start a task for each record; pause the partition when it has enough of them."""
@@ -311,6 +332,7 @@ class Source:
 
     def _start(self, life: PartitionLife, record: Record) -> None:
         place = f"{record.topic}/{record.partition}@{record.offset}"
+        _say_unreadable(record)
         task = asyncio.create_task(self._work(life, record), name=place)
         life.tasks[task] = time.monotonic()
         life.open_bytes += record.size_bytes
@@ -360,6 +382,20 @@ class Source:
     def _stop_because(self, error: BaseException) -> None:
         if not self.fault.done():
             self.fault.set_exception(error)
+
+
+def _say_unreadable(record: Record) -> None:
+    """Several records may be in what cannot be read, and one dead letter stands for all."""
+    flaw = record.flaw
+    if flaw is not None and flaw.first_offset is not None:
+        log.error(
+            "records.unreadable",
+            partition=record.partition,
+            first_offset=flaw.first_offset,
+            last_offset=record.offset,
+            problem=flaw.problem,
+            remedy="one dead letter stands for all of these offsets; have their producer send them again",
+        )
 
 
 def _say_joining(subscription: Subscription) -> None:

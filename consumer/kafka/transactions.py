@@ -33,15 +33,15 @@ from aiokafka.errors import (
     UnknownProducerId,
 )
 
-from consumer.contracts import DeadLetterReason, Stage
-from consumer.errors import RecordRejected
 from consumer.kafka import faults
+from consumer.kafka.codecs import Codecs
 from consumer.kafka.commits import Membership
-from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, committed_points, started, stopped
+from consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, committed_points, most_bytes_of, started, stopped
 from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.partitions import PartitionLife
-from consumer.kafka.records import Outgoing, Record
+from consumer.kafka.records import Compression, Outgoing, Record
 from consumer.kafka.slow_start import slow_start
+from consumer.kafka.topic_limits import TopicLimits
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -91,6 +91,8 @@ class _Line:
 
     epoch: int
     producer: Any
+    codec: Compression = "gzip"
+    """What the producer compresses with."""
     finished: list[_Finished] = field(default_factory=list)
     """What the next round will take."""
     due: list[_Finished] = field(default_factory=list)
@@ -104,6 +106,11 @@ class _Line:
     def is_mended_by_a_new_producer(self, error: KafkaError) -> bool:
         """What its client does not name may be that the broker has forgotten its id; twice in a row, it is not."""
         return isinstance(error, _MENDED) or (type(error) is KafkaError and not self.has_died)
+
+    @property
+    def wished_codec(self) -> Compression:
+        """That of what is due next; what shares a transaction has the same."""
+        return next((one.outgoing.compression for one in self.due if not one.done.cancelled()), self.codec)
 
     def begin_round(self) -> None:
         """Take what has finished by now, behind what an interrupted round may have left."""
@@ -125,9 +132,12 @@ class ExactlyOnceOutbox:
         self._metrics = metrics
         metrics.expect_commits(("ok", "failed"))
         self._lines: dict[TopicPartition, _Line] = {}
+        self._limits = TopicLimits(lambda topic: most_bytes_of(broker, topic))
+        self._codecs = Codecs()
 
     async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
         """See `Outbox.publish`. Returns when the transaction has been committed, with the record's offset in it."""
+        await self._limits.check(outgoing)
         line = self._lines.get(TopicPartition(ending.topic, ending.partition))
         if line is None or line.epoch != ending.epoch:
             raise asyncio.CancelledError("the partition is not ours any more, and the record someone else's")
@@ -142,7 +152,7 @@ class ExactlyOnceOutbox:
     async def take_over(self, partition: TopicPartition, *, epoch: int) -> None:
         """See `Committer.take_over`: the broker ends what the last owner has begun, and refuses it from now on."""
         await self.let_go(partition)
-        self._lines[partition] = _Line(epoch, await self._started(partition))
+        self._lines[partition] = _Line(epoch, await self._started(partition, "gzip"))
 
     async def let_go(self, partition: TopicPartition) -> None:
         """See `Committer.let_go`."""
@@ -177,6 +187,11 @@ class ExactlyOnceOutbox:
                     return False  # a new producer would shut out the rightful owner; the next assignment will tell
                 if not await self._resolve(life, line):
                     return True
+            if line.codec != (codec := self._codecs.taken(line.wished_codec)):
+                if not membership.owns(life.partition):
+                    return False
+                await self._renew(life, line, codec)
+                continue
             attempt = _next_attempt(life, line)
             if attempt is None:
                 return False
@@ -212,25 +227,31 @@ class ExactlyOnceOutbox:
     async def _failed(self, life: PartitionLife, line: _Line, attempt: _Attempt, error: KafkaError) -> None:
         """Decide what a transaction's error means; it is tried again with the same outcomes."""
         self._metrics.commits_total.labels(outcome="failed").inc()
-        if isinstance(error, faults.TOO_LARGE):
+        if isinstance(error, faults.CodecRefused) and self._codecs.note_refused(line.codec):
+            return
+        if isinstance(error, faults.REFUSED):
             if len(attempt.finished) > 1:
                 line.one_by_one = True
             else:
-                self._reject(life, line, attempt)
+                self._reject(life, line, attempt, error)
             return
         fault = faults.translate(error, doing="commit a transaction")
         if fault is not None and not line.is_mended_by_a_new_producer(error):
             raise fault from error
         line.has_died |= type(error) is KafkaError
-        log.warning("transaction.failed", partition=life.partition.partition, error=f"{type(error).__name__}: {error}")
+        log.warning("transaction.failed", partition=life.partition.partition, error=faults.in_words(error))
         await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _renew(self, life: PartitionLife, line: _Line, codec: Compression) -> None:
+        """Have another producer take the place of the line's own, whose compression is that of all it sends."""
+        await stopped(line.producer)
+        line.producer, line.codec = await self._started(life.partition, codec), codec
 
     async def _resolve(self, life: PartitionLife, line: _Line) -> bool:
         """Find out how a transaction ended. False when somebody else has had the partition since."""
-        attempt, spent = line.unresolved, line.producer
+        attempt = line.unresolved
         assert attempt is not None, "there is something to resolve"  # noqa: S101
-        await stopped(spent)
-        line.producer = await self._started(life.partition)
+        await self._renew(life, line, line.codec)
         stored = (await committed_points(self._broker, self._group_id, [life.partition])).get(life.partition)
         if attempt.is_told_by(stored):  # first: a rebalance may have found the same, and moved `committed` there
             self._settle(life, line, attempt)
@@ -251,17 +272,17 @@ class ExactlyOnceOutbox:
             if not finished.done.done():
                 finished.done.set_result(None)
 
-    def _reject(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
+    def _reject(self, life: PartitionLife, line: _Line, attempt: _Attempt, error: KafkaError) -> None:
         # Its point counts the record as ended: should it be found stored, somebody else has ended it.
         life.attempted = None
         line.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
         for finished in attempt.finished:
+            if isinstance(error, faults.TOO_LARGE):
+                self._limits.note_refused(finished.outgoing)
             if not finished.done.done():
-                finished.done.set_exception(
-                    RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
-                )
+                finished.done.set_exception(faults.translate(error, doing="publish") or error)
 
-    async def _started(self, partition: TopicPartition) -> Any:
+    async def _started(self, partition: TopicPartition, codec: Compression) -> Any:
         """A producer that is the partition's only one from now on."""
         transactional_id = transactional_id_of(self._group_id, partition.topic, partition.partition)
         say = functools.partial(_say_waiting, transactional_id)
@@ -273,7 +294,7 @@ class ExactlyOnceOutbox:
                     transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
                     acks="all",
                     max_request_size=MAX_REQUEST_BYTES,
-                    compression_type="gzip",
+                    compression_type=codec,
                 ),
                 broker=self._broker,
                 doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
@@ -341,9 +362,16 @@ def _seen(sent: asyncio.Future[Any]) -> None:
 def _next_attempt(life: PartitionLife, line: _Line) -> _Attempt | None:
     """What is due, and how far that takes the partition; None when nothing has ended since the last transaction."""
     waiting = [finished for finished in line.due if not finished.done.cancelled()]
-    count = 1 if line.one_by_one else len(waiting)
+    count = 1 if line.one_by_one else _count_together(waiting)
     finished, line.due = waiting[:count], waiting[count:]
     point = life.offsets.committable(closing={one.offset for one in finished})
     if not finished and (point is None or point == life.committed):
         return None
     return _Attempt(finished=finished, point=point, since=life.committed)
+
+
+def _count_together(waiting: Sequence[_Finished]) -> int:
+    """How many of the first may share a transaction: one that is alone shares it with nobody."""
+    if waiting and waiting[0].outgoing.alone:
+        return 1
+    return next((count for count, one in enumerate(waiting) if one.outgoing.alone), len(waiting))

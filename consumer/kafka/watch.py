@@ -36,6 +36,7 @@ _DIAGNOSE_AFTER_SECONDS = 10.0
 """Early enough for the cause to be known when it is said."""
 _PROBE_SECONDS = 10.0
 
+_NO_ANSWER = f"no answer within {_ANSWER_SECONDS:.0f} seconds"
 _AWAY_REMEDY = "documents wait, and nothing is lost; it goes on by itself when the broker answers"
 _REFUSED_REMEDY = (
     "documents wait, and nothing is lost; it ends with exit code 1 when it has been refused"
@@ -72,6 +73,8 @@ class BrokerWatch:
         self._refused_since: float | None = None
         self._silent_since: float | None = None
         """Set once it was said."""
+        self._away_since: float | None = None
+        """When it last answered, once it was said that it is away."""
 
     async def run(self, consumer: Any) -> None:
         """Watch until cancelled.
@@ -117,11 +120,12 @@ class BrokerWatch:
         is_due = self._clock() - self._looked_at >= _LOOK_EVERY_SECONDS or any(life.end is None for life in lives)
         if is_due:
             self._looked_at = self._clock()
-            self._error = None
+            self._error, answered_at = None, self._answered_at
             if not lives:
                 await self._look_at_cluster()
             elif not await self._look_at(lives) and len(lives) > 1:
                 await asyncio.gather(*(self._look_at([life]) for life in lives))
+            self._say_away(since=answered_at)
         for life in lives:
             if (ends := self._fetched_ends(life.partition)) is not None:
                 self._transactions.note(life.partition, *ends, now=self._clock())
@@ -186,6 +190,18 @@ class BrokerWatch:
         missing = ", ".join(map(str, self._silent()))
         return Trouble(f"it answers, but not for partition {missing} of {self._topic}; has it a leader?")
 
+    def _say_away(self, *, since: float) -> None:
+        """Say so when nothing of a look was answered, and when something is again; a silence has lines of its own."""
+        if self._answered_at > since or self._error is None:
+            if self._away_since is not None and self._silent_since is None:
+                seconds = round(self._clock() - self._away_since)
+                log.warning("broker.back", broker=self._broker.bootstrap_servers, seconds=seconds)
+            self._away_since = None
+        elif self._away_since is None and _is_of_the_way(self._error):
+            self._away_since = since
+            error = faults.in_words(self._error) if isinstance(self._error, KafkaError) else _NO_ANSWER
+            log.warning("broker.away", broker=self._broker.bootstrap_servers, error=error, remedy=_AWAY_REMEDY)
+
     def _say_silent(self, seconds: float, trouble: Trouble) -> None:
         if self._silent_since is not None:
             return
@@ -229,3 +245,8 @@ class BrokerWatch:
 
     def _is_assigned(self, partition: TopicPartition) -> bool:
         return self._consumer is not None and partition in self._consumer.assignment()
+
+
+def _is_of_the_way(error: BaseException) -> bool:
+    """Whether it is no answer, as a right that is missing would be. Where no broker answers, aiokafka's has no kind."""
+    return not isinstance(error, KafkaError) or type(error) is KafkaError or faults.is_passing(error)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from consumer.json_values import json_value
+
 _SPACE = r"[ \t\r\n]*+"
 _OBJECT = re.compile(r"\{" + f'(?={_SPACE}["}}])')
 _TOKEN = re.compile(
@@ -23,7 +25,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _THINK_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|\[(/?)THINK\]|◁(/?)think▷", re.IGNORECASE)
-_FENCED = re.compile(r"(`{3,}|~{3,})[a-z0-9]*+\s(.*)\1", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"(`{3,}+|~{3,}+)[a-z0-9]*+\s", re.IGNORECASE)
 _BLANK = "\ufeff \t\r\n"
 NO_JSON: Final = object()
 _MOST_CHARACTERS = 256 * 1024
@@ -131,14 +133,16 @@ def unwrapped(text: str) -> str:
     """Return an answer without its thoughts, and without a fence round all of it."""
     thoughts = _thoughts(text)
     said = text[thoughts[-1].end if thoughts else 0 :].strip(_BLANK)
-    fenced = _FENCED.fullmatch(said)
-    return fenced[2].strip() if fenced else said
+    fence = _FENCE.match(said)
+    if fence is None or not said.endswith(fence[1], fence.end()):
+        return said
+    return said[fence.end() : -len(fence[1])].strip()
 
 
 def parsed(text: str) -> Any:
     """Return the JSON value that a text is, with raw line breaks in its strings; `NO_JSON` where it is none."""
     try:
-        value = json.loads(text.strip(_BLANK), strict=False, parse_constant=_refuse_constant)
+        value = json_value(text.strip(_BLANK), strict=False, parse_constant=_refuse_constant)
         # Half an emoji and 1e999 are JSON, and could never be sent anywhere.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):

@@ -8,52 +8,84 @@ from collections.abc import AsyncIterator
 import aiohttp
 import httpx2
 
-_MOST_BYTES = 16 * 1024 * 1024
-"""Far more than any completion, and than any list of models."""
+MOST_ANSWER_BYTES = 2 * 1024 * 1024
+"""Four times what 128,000 tokens take in most languages. The worst JSON of that size parses in a tenth of a second."""
+_MOST_LIST_BYTES = 16 * 1024 * 1024
+"""Lists of models are longer, and `check` alone asks for them."""
+MOST_ERROR_BYTES = 256 * 1024
+"""Of an error its status says most; servers that quote the request are not heard out."""
 _UNPACKED = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+_KNOWN = frozenset({"br", "zstd", "compress", "gzip, gzip"})
+"""Ways that may be named: a header may hold anything, and a key."""
 _EITHER_KIND = 32
 """Lets zlib find out whether it is gzip."""
 _PIECE_BYTES = 64 * 1024
 
 
-async def bound_answer(response: httpx2.Response) -> None:
-    """Let a response be read so far and no further: for the client's `event_hooks`.
+class BoundedTransport(httpx2.AsyncBaseTransport):
+    """Another transport, whose responses are read so far and no further. Cookies are not kept.
 
-    We ask for nothing compressed. What an odd server compresses all the same is unpacked here, for its size unpacked is
-    the one that counts. Reading on raises `httpx2.RemoteProtocolError`: `AnswerBroken` where a success had begun, for
-    that may be paid.
+    A server that sets a new cookie with each answer would otherwise make each request larger than the one before.
     """
-    encoding = response.headers.get("content-encoding", "").strip().lower()
+
+    def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request, and bound what comes back."""
+        response = await self._transport.handle_async_request(request)
+        response.headers.pop("set-cookie", None)
+        # JSON is UTF-8. A charset such as punycode takes minutes to decode.
+        response.encoding = "utf-8"
+        bound_answer(response, most_bytes=_MOST_LIST_BYTES if request.method == "GET" else MOST_ANSWER_BYTES)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the other one."""
+        await self._transport.aclose()
+
+
+def bound_answer(response: httpx2.Response, *, most_bytes: int = MOST_ANSWER_BYTES) -> None:
+    """Let a response be read so far and no further, whatever its headers say of its size.
+
+    We ask for nothing compressed. Gateways compress all the same, so gzip and deflate are unpacked here, and the
+    unpacked size is the one that counts. Of an error the beginning is read, as far as it can be: its status holds
+    whatever its body is. Reading more of a success raises `AnswerBroken`, for it may have been paid for.
+    """
+    encoding = response.headers.pop("content-encoding", "").strip().lower()
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - an async client has no other
-    stream, most_bytes = response.stream, _MOST_BYTES
+    stream = response.stream
     if encoding in _PACKED:
         stream = _Unpacked(stream)
-        del response.headers["content-encoding"]
     elif encoding not in _UNPACKED:
-        most_bytes = 0  # packed twice it may unfold a millionfold, and of other ways to pack the bound is not known
-    response.stream = _Bounded(stream, most_bytes, AnswerBroken if response.is_success else _ErrorBroken)
+        stream = _Unasked(stream, encoding)
+    response.stream = _Whole(stream, most_bytes) if response.is_success else _Beginning(stream, MOST_ERROR_BYTES)
 
 
 class AnswerBroken(httpx2.RemoteProtocolError):
     """The body of an answer ended before it was whole, or had no end."""
 
 
-class _ErrorBroken(httpx2.RemoteProtocolError):
-    """The same of an error's body."""
-
-
-class _Unpacked(httpx2.AsyncByteStream):
-    """A gzip or zlib stream, unpacked piece by piece."""
+class _Around(httpx2.AsyncByteStream):
+    """A stream that is read through another one."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
 
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Unpacked(_Around):
+    """A gzip or zlib stream, unpacked piece by piece."""
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         unpacking = zlib.decompressobj(zlib.MAX_WBITS | _EITHER_KIND)
-        begun = False
+        packed_bytes = 0
         async for chunk in self._stream:
-            begun, rest = True, chunk
+            packed_bytes += len(chunk)
+            rest = chunk
             while rest and not unpacking.eof:
                 try:
                     piece = unpacking.decompress(rest, _PIECE_BYTES)
@@ -62,36 +94,67 @@ class _Unpacked(httpx2.AsyncByteStream):
                 rest = unpacking.unconsumed_tail
                 if piece:
                     yield piece
-        if begun and not unpacking.eof:
+            if packed_bytes > _MOST_LIST_BYTES:
+                raise httpx2.DecodingError("it unpacks to nothing, without an end")
+        if packed_bytes and not unpacking.eof:
             raise httpx2.DecodingError("it ends in the middle")
 
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
+class _Unasked(_Around):
+    """A body that nobody can bound: packed twice it may unfold a millionfold, and other ways to pack are not known."""
 
-class _Bounded(httpx2.AsyncByteStream):
-    def __init__(
-        self, stream: httpx2.AsyncByteStream, most_bytes: int, broken: type[httpx2.RemoteProtocolError]
-    ) -> None:
-        self._stream = stream
-        self._broken = broken
-        self._left_bytes = most_bytes
+    def __init__(self, stream: httpx2.AsyncByteStream, encoding: str) -> None:
+        super().__init__(stream)
+        self._known = f" ({encoding})" if encoding in _KNOWN else ""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for _ in self._stream:
+            raise httpx2.DecodingError(f"it is packed in a way that nobody asked for{self._known}")
+        yield b""
+
+
+class _Whole(_Around):
+    """The body of a success, all of it."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int) -> None:
+        super().__init__(stream)
+        self._most_bytes = most_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left_bytes = self._most_bytes
         try:
             async for chunk in self._stream:
-                self._left_bytes -= len(chunk)
-                if self._left_bytes < 0:
-                    raise self._broken("the answer is larger than any completion")
+                left_bytes -= len(chunk)
+                if left_bytes < 0:
+                    break
                 yield chunk
+        except (httpx2.DecodingError, httpx2.TimeoutException):
+            raise
         except (httpx2.HTTPError, aiohttp.ClientError) as error:
-            if isinstance(error, self._broken | httpx2.TimeoutException):
-                raise
-            if isinstance(error, httpx2.DecodingError):
-                if self._broken is AnswerBroken:
-                    raise
-                raise self._broken("the body of the error cannot be unpacked") from None
-            raise self._broken("the connection ended in the middle of the answer") from error
+            raise AnswerBroken("the connection ended in the middle of the answer") from error
+        if left_bytes < 0:
+            most = self._most_bytes // 2**20
+            raise AnswerBroken(f"it is larger than any completion, which has {most} MiB at most")
 
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+
+class _Beginning(_Around):
+    """The body of an error, as far as it can be read within its bound."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int) -> None:
+        super().__init__(stream)
+        self._most_bytes = most_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left_bytes = self._most_bytes
+        try:
+            async for chunk in self._stream:
+                yield chunk[:left_bytes]
+                left_bytes -= len(chunk)
+                if left_bytes <= 0:
+                    return
+        except httpx2.DecodingError:
+            return
+        except httpx2.TimeoutException:
+            raise
+        except (httpx2.HTTPError, aiohttp.ClientError) as error:
+            raise httpx2.RemoteProtocolError("the connection ended in the middle of the answer") from error

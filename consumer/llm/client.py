@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -22,10 +23,12 @@ from consumer.errors import (
     ProviderUnavailable,
     RecordRejected,
 )
+from consumer.json_values import json_value
 from consumer.llm import completion
+from consumer.llm.aside import aside
 from consumer.llm.capabilities import Capabilities, Lesson, Sent, complaint
 from consumer.llm.chat import Answer, ChatRequest
-from consumer.llm.error_body import ProviderError, error_inside, read_error
+from consumer.llm.error_body import ProviderError, read_error
 from consumer.llm.error_mapping import FOREIGN, Call, fault_of, out_of_files, translate
 from consumer.llm.error_table import Meaning, meaning_of
 from consumer.llm.finish_reasons import ERROR
@@ -34,12 +37,13 @@ from consumer.llm.provider import Provider, address_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.rate_headers import SaidLimits
 from consumer.llm.request_body import body_of, model_on_the_wire, offered, sent_by
-from consumer.llm.transport import http_client
+from consumer.llm.transport import Connections, http_client
 from consumer.llm.usage import stated_cost_usd, usage_of
+from consumer.redaction import redaction_of
 
 log = structlog.get_logger(__name__)
 
-_F = TypeVar("_F", bound=AttemptFailed)
+_F = TypeVar("_F", bound=AttemptFailed | RecordRejected)
 
 _MOST_TRIES = 16
 """Of one call: a server complains of one thing at a time."""
@@ -48,6 +52,8 @@ _SHORTEST_SECRET = 8
 """Headers of the settings may hold secrets, and shorter ones are none: to cut those out would spoil the words."""
 _SHORTEST_KEY = 12
 """Own servers want none and are given a word, such as `ollama`, which an answer may well hold."""
+_SHOWN_CHARACTERS = 64 * 1024
+"""Of a body that is no completion and tells a secret; nothing is shown of what stands behind."""
 _NO_LIST = frozenset({404, 405, 501})
 _NO_KEY = "none"  # the SDK insists on a key; servers such as Ollama, vLLM and llama.cpp want none
 _OPENAI = "api.openai.com"
@@ -69,17 +75,26 @@ class OpenAIChatClient:
     """Asks one provider.
 
     The SDK's own retries are off, since admission must see every attempt. What a model turns out not to know is
-    remembered and left out from then on. A key that is refused is looked for anew, and the call made once more.
+    remembered and left out from then on. A key that is refused is looked for anew, and the call made once more. Its
+    connections, up to `max_connections`, are its own unless it is given some that it shares.
     """
 
-    def __init__(self, *, provider: Provider, max_connections: int, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        provider: Provider,
+        max_connections: int,
+        connections: Connections | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._provider = provider
         self._address = address_of(provider.base_url, azure_api_version=provider.azure_api_version)
         self._now = now
         self._capabilities = Capabilities()
         self._said_limits = SaidLimits()
         self._keys: dict[str, None] = {}
-        self._sdk = self._sdk_of(provider, max_connections=max_connections)
+        self._own_connections = Connections(most=max_connections)
+        self._sdk = self._sdk_of(provider, connections or self._own_connections)
         newer_first = _OPENAI in str(self._sdk.base_url) or self._address.is_classic_azure
         names = ("max_completion_tokens", "max_tokens")
         self._bounds = names if newer_first else names[::-1]
@@ -112,19 +127,20 @@ class OpenAIChatClient:
                     return []
                 raise self._fault(refused, None, None) from None
         try:
-            body = completion.parse(response.content)
+            body = json_value(response.content)
         except ValueError:
-            body = None
+            body = completion.NO_JSON
         listed = body.get("data") if isinstance(body, Mapping) else body
         if not isinstance(listed, list):
-            raise self._unreadable(response, None)
+            raise await self._unreadable(response, body, None)
         return [str(model["id"]) for model in listed if isinstance(model, Mapping) and model.get("id")]
 
     async def close(self) -> None:
         """Close the connections."""
         await self._sdk.close()
+        await self._own_connections.close()
 
-    def _sdk_of(self, provider: Provider, *, max_connections: int) -> openai.AsyncOpenAI:
+    def _sdk_of(self, provider: Provider, connections: Connections) -> openai.AsyncOpenAI:
         timeout = provider.request_timeout_seconds
         try:
             return openai.AsyncOpenAI(
@@ -134,7 +150,7 @@ class OpenAIChatClient:
                 default_headers=dict(provider.headers),
                 max_retries=0,
                 timeout=openai.Timeout(timeout, connect=min(10.0, timeout)),
-                http_client=http_client(max_connections=max_connections),
+                http_client=http_client(connections),
             )
         except (openai.OpenAIError, ValueError, httpx2.InvalidURL) as error:
             where = f"{provider.address_setting}; HTTPS_PROXY"
@@ -162,24 +178,27 @@ class OpenAIChatClient:
     async def _answered(self, request: ChatRequest, body: dict[str, Any]) -> Answer:
         path = self._address.chat_path(body["model"])
         response = await self._sent("POST", path, body, request)
-        try:
-            parsed = completion.parse(response.content)
-        except ValueError:
-            raise self._unreadable(response, request) from None
-        said = self._error_inside(parsed, request)
-        if said:
-            raise _Refused(said, response.headers, body=parsed)
-        if completion.is_blocked(parsed):
-            reason = DeadLetterReason.CONTENT_FILTERED
-            raise RecordRejected(reason, "the provider's filter blocked it", step=request.step, model=request.model)
-        keys = [key for key in self._keys if len(key) >= _SHORTEST_KEY]
-        limits = self._limits(response.headers, request, usage=_usage(parsed))
-        answer = completion.answer_of(parsed, limits=limits, secrets=keys)
-        if answer is None:
-            raise _paid(self._unreadable(response, request), parsed)
-        if answer.finish_reason == ERROR:
-            raise _paid(ProviderUnavailable("the provider broke the answer off", limits=answer.limits), parsed)
-        return answer
+        read = await self._read(response.content, request)
+        if read.body is completion.NO_JSON:
+            raise await self._unreadable(response, read.body, request)
+        if read.error:
+            raise _Refused(read.error, response.headers, body=read.body)
+        if completion.is_blocked(read.body):
+            reason, why = DeadLetterReason.CONTENT_FILTERED, "the provider's filter blocked it"
+            raise _paid(RecordRejected(reason, why, step=request.step, model=request.model, cause=why), read.body)
+        limits = self._limits(response.headers, request, usage=_usage(read.body))
+        if read.answer is None:
+            raise _paid(await self._unreadable(response, read.body, request), read.body)
+        if read.answer.finish_reason == ERROR:
+            raise _paid(ProviderUnavailable("the provider broke the answer off", limits=limits), read.body)
+        return replace(read.answer, limits=limits)
+
+    async def _read(self, content: bytes, request: ChatRequest) -> completion.Completion:
+        call, keys = self._call(request), tuple(key for key in self._keys if len(key) >= _SHORTEST_KEY)
+        return await aside(
+            len(content) + request.input_bytes,
+            lambda: completion.read(content, quoted=call.quoted, secrets=call.secrets, keys=keys),
+        )
 
     async def _sent(
         self, method: str, path: str, body: dict[str, Any] | None, request: ChatRequest | None
@@ -193,7 +212,7 @@ class OpenAIChatClient:
         try:
             return await self._sent_with(key, method, path, body)
         except openai.APIStatusError as error:
-            refused = self._refused(error, request)
+            refused = await self._refused(error, request)
         if _is_about_the_key(refused.said):
             changed = await self._provider.credentials.refresh()
             newer = await self._provider.credentials.key()
@@ -201,7 +220,7 @@ class OpenAIChatClient:
                 try:
                     return await self._sent_with(newer, method, path, body)
                 except openai.APIStatusError as error:
-                    refused = self._refused(error, request)
+                    refused = await self._refused(error, request)
         raise refused
 
     async def _sent_with(self, key: str | None, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response:
@@ -213,6 +232,7 @@ class OpenAIChatClient:
 
     def _key_headers(self, key: str | None) -> dict[str, Any]:
         if key is not None:
+            self._provider.secrets.learn(key, is_passing=True)
             self._keys[key] = None
             for old in list(self._keys)[:-3]:
                 del self._keys[old]
@@ -222,20 +242,16 @@ class OpenAIChatClient:
             return {"Authorization": openai.Omit(), "api-key": key}
         return {"Authorization": f"Bearer {key or _NO_KEY}"}
 
-    def _refused(self, error: openai.APIStatusError, request: ChatRequest | None) -> _Refused:
-        call = self._call(request)
-        said = read_error(error.status_code, error.response.content, quoted=call.quoted, secrets=call.secrets)
+    async def _refused(self, error: openai.APIStatusError, request: ChatRequest | None) -> _Refused:
+        said = await self._told(error.status_code, error.response.content, request)
         return _Refused(said, error.response.headers)
 
-    def _error_inside(self, parsed: Any, request: ChatRequest) -> ProviderError | None:
-        """The error that came instead of an answer, beside the choices or in the first of them."""
-        choice = completion.first_choice(parsed)
-        inner = choice.get("error")
-        if not inner and choice.get("message"):
-            return None
+    async def _told(self, status: int, content: bytes, request: ChatRequest | None) -> ProviderError:
         call = self._call(request)
-        body = {"error": inner} if inner else parsed
-        return error_inside(body, quoted=call.quoted, secrets=call.secrets)
+        return await aside(
+            len(content) + (call.input_bytes or 0),
+            lambda: read_error(status, content, quoted=call.quoted, secrets=call.secrets),
+        )
 
     def _fault(self, refused: _Refused, request: ChatRequest | None, sent: Sent | None) -> DocsluiceError:
         fault = fault_of(
@@ -247,13 +263,16 @@ class OpenAIChatClient:
         )
         if isinstance(fault, AttemptFailed) and request is not None:
             fault.limits = self._limits(refused.headers, request, usage=_usage(refused.body))
-            return _paid(fault, refused.body)
-        return fault
+        return _paid(fault, refused.body) if isinstance(fault, AttemptFailed | RecordRejected) else fault
 
-    def _unreadable(self, response: httpx2.Response, request: ChatRequest | None) -> AnswerUnreadable:
-        call = self._call(request)
-        what = completion.what_it_is(response.content, content_type=response.headers.get("content-type", ""))
-        said = read_error(response.status_code, what.encode(errors="replace"), quoted=call.quoted, secrets=call.secrets)
+    async def _unreadable(self, response: httpx2.Response, body: Any, request: ChatRequest | None) -> AnswerUnreadable:
+        # Before anything is shortened: what is left of a key could no longer be told from other words.
+        redaction, content = redaction_of(self._call(request).secrets), response.content
+        if redaction.is_in(told := content.decode("utf-8", errors="replace")):
+            content, body = redaction.cut(told, most=_SHOWN_CHARACTERS).encode(errors="replace"), completion.NO_JSON
+        content_type = redaction.cut(response.headers.get("content-type", ""))
+        what = completion.what_it_is(content, body, content_type=content_type)
+        said = await self._told(response.status_code, what.encode(errors="replace"), request)
         begun = "the provider's answer is no chat completion, it is"
         return AnswerUnreadable(f"{begun} {said.words}", cause=f"{begun} {said.loggable}")
 
@@ -271,12 +290,17 @@ class OpenAIChatClient:
             step=request.step if request else "check",
             model=request.model if request else None,
             quoted=Quoted(turn.content for turn in request.messages) if request else Quoted(),
-            secrets=(*self._keys, *(value for value in provider.headers.values() if len(value) >= _SHORTEST_SECRET)),
+            secrets=self._secrets(),
             key_setting=provider.key_setting,
             address_setting=provider.address_setting,
             model_setting=provider.model_setting,
             input_bytes=request.input_bytes if request else None,
         )
+
+    def _secrets(self) -> tuple[str, ...]:
+        """All that must not stand in an error: those of the process, and what this provider is sent, however short."""
+        headers = (value for value in self._provider.headers.values() if len(value) >= _SHORTEST_SECRET)
+        return tuple(dict.fromkeys((*self._provider.secrets.known(), *self._keys, *headers)))
 
     @contextlib.contextmanager
     def _translated(self, request: ChatRequest | None) -> Iterator[None]:

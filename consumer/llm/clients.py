@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.provider import Provider
+from consumer.llm.transport import Connections
 
 
 class ProviderClients:
-    """See `ChatClient`. Each provider has connections of its own, up to `max_connections`."""
+    """See `ChatClient`. All of them together have up to `max_connections`, idle ones included."""
 
     def __init__(self, providers: Mapping[str, Provider], *, max_connections: int) -> None:
+        self._connections = Connections(most=max_connections)
         self._clients = {
-            name: OpenAIChatClient(provider=provider, max_connections=max_connections)
+            name: OpenAIChatClient(provider=provider, max_connections=max_connections, connections=self._connections)
             for name, provider in providers.items()
         }
 
@@ -26,3 +28,4 @@ class ProviderClients:
     async def close(self) -> None:
         """Close the connections."""
         await asyncio.gather(*(client.close() for client in self._clients.values()))
+        await self._connections.close()

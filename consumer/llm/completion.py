@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
+from consumer.json_values import json_value
 from consumer.llm.chat import Answer
-from consumer.llm.error_body import html_title
+from consumer.llm.error_body import ProviderError, error_inside, html_title
 from consumer.llm.finish_reasons import CONTENT_FILTER, finish_reason
-from consumer.llm.secret_cutting import cut_secrets
+from consumer.llm.quoted import Quoted
 from consumer.llm.usage import stated_cost_usd, usage_of
+from consumer.redaction import cut_secrets
 
 _SHOWN_CHARACTERS, _SHOWN_KEYS = 200, 12
+NO_JSON: Final = object()
 _THOUGHTS = frozenset({"thinking", "reasoning", "redacted_thinking", "reasoning_text"})
 
 
-def parse(body: bytes) -> Any:
-    """The JSON of a body.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a 200 turned out to hold: an error, or an answer, or neither."""
 
-    Raises:
-        ValueError: it is none.
-    """
+    body: Any
+    """As JSON; `NO_JSON` where it is none."""
+    error: ProviderError | None = None
+    answer: Answer | None = None
+    """Without the limits, which the headers tell."""
+
+
+def read(content: bytes, *, quoted: Quoted, secrets: Collection[str], keys: Iterable[str]) -> Completion:
+    """Parse a body, once, and take what is needed from it. See `error_inside` and `answer_of`."""
     try:
-        return json.loads(body)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+        body = json_value(content)
+    except ValueError:
+        return Completion(body=NO_JSON)
+    if error := _error_instead(body, quoted=quoted, secrets=secrets):
+        return Completion(body=body, error=error)
+    return Completion(body=body, answer=None if is_blocked(body) else answer_of(body, limits={}, secrets=keys))
+
+
+def _error_instead(body: Any, *, quoted: Quoted, secrets: Collection[str]) -> ProviderError | None:
+    """The error that came instead of an answer, beside the choices or in the first of them."""
+    choice = first_choice(body)
+    inner = choice.get("error")
+    if not inner and choice.get("message"):
+        return None
+    return error_inside({"error": inner} if inner else body, quoted=quoted, secrets=secrets)
 
 
 def answer_of(body: Any, *, limits: Mapping[str, float], secrets: Iterable[str] = ()) -> Answer | None:
@@ -69,22 +92,23 @@ def is_blocked(body: Any) -> bool:
     return isinstance(feedback, Mapping) and bool(feedback.get("blockReason") or feedback.get("block_reason"))
 
 
-def what_it_is(body: bytes, *, content_type: str) -> str:
-    """What came instead of a completion, in a few words that may still quote the request."""
+def what_it_is(content: bytes, body: Any, *, content_type: str) -> str:
+    """What came instead of a completion, in a few words that may still quote the request.
+
+    `body` is the content as JSON, or `NO_JSON`.
+    """
     kind = content_type.partition(";")[0].strip()[:_SHOWN_CHARACTERS] or "no content type"
-    if not body.strip():
+    if not content.strip():
         return f"an empty body ({kind})"
-    try:
-        parsed = parse(body)
-    except ValueError:
-        text = body[: 64 * 1024].decode("utf-8", errors="replace")
+    if body is NO_JSON:
+        text = content[: 64 * 1024].decode("utf-8", errors="replace")
         title = html_title(text)
         shown = f"a web page with the title “{title}”" if title else " ".join(text.split())[:_SHOWN_CHARACTERS]
         return f"no JSON ({kind}): {shown}"
-    if isinstance(parsed, Mapping):
-        keys = ", ".join(str(key)[:_SHOWN_CHARACTERS] for key in list(parsed)[:_SHOWN_KEYS])
+    if isinstance(body, Mapping):
+        keys = ", ".join(str(key)[:_SHOWN_CHARACTERS] for key in list(body)[:_SHOWN_KEYS])
         return f"JSON without a message ({kind}), its keys are: {keys or 'none'}"
-    return f"JSON that is no object ({kind}): {type(parsed).__name__}"
+    return f"JSON that is no object ({kind}): {type(body).__name__}"
 
 
 def _text(content: Any) -> str:
@@ -92,7 +116,7 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, Mapping):
-        return json.dumps(content, ensure_ascii=False) if "type" not in content else _of_part(content)
+        return _written(content) if "type" not in content else _of_part(content)
     return "".join(map(_of_part, content)) if isinstance(content, list) else ""
 
 
@@ -107,6 +131,13 @@ def _of_part(part: Any) -> str:
     return text if isinstance(text, str) else ""
 
 
+def _written(value: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return ""  # it was read, and is too deep to be written
+
+
 def _arguments(message: Mapping[str, Any]) -> str:
     """The answer of a server that turns a schema into a tool: the arguments of the first call."""
     calls = message.get("tool_calls")
@@ -115,7 +146,7 @@ def _arguments(message: Mapping[str, Any]) -> str:
     for function in (*functions, message.get("function_call")):
         arguments = function.get("arguments") if isinstance(function, Mapping) else None
         if isinstance(arguments, Mapping):
-            return json.dumps(arguments, ensure_ascii=False)
+            return _written(arguments)
         if isinstance(arguments, str) and arguments.strip():
             return arguments
     return ""

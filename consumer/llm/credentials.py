@@ -66,7 +66,7 @@ class FileKey:
 
     def __init__(self, path: Path, *, setting: str = "api_key_file") -> None:
         self._path = path
-        self._source = setting if looks_like_key(str(path)) else f"{setting} {path}"  # a key set by mistake
+        self.source = setting if looks_like_key(str(path)) else f"{setting} {path}"  # a key set by mistake
         self._key: str | None = None
         self._read_at: tuple[int, int] | None = None
 
@@ -91,8 +91,8 @@ class FileKey:
                 return
             content = await asyncio.to_thread(self._read)
         except OSError as error:
-            raise ProviderMisconfigured(f"the API key cannot be read ({self._source}): {error.strerror}") from None
-        self._key = fit_for_a_header(content, source=self._source)
+            raise ProviderMisconfigured(f"the API key cannot be read ({self.source}): {error.strerror}") from None
+        self._key = fit_for_a_header(content, source=self.source)
         self._read_at = (found.st_mtime_ns, found.st_ino)
 
     def _read(self) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
+from consumer.json_values import json_value
 from consumer.llm.quoted import Quoted
-from consumer.llm.secret_cutting import SECRET, without_secrets
+from consumer.redaction import SECRET, Redaction, redaction_of
 
 _MOST_BODY_BYTES = 256 * 1024
 _MOST_NODES = 200
@@ -28,8 +28,10 @@ _TEXTS = _WORDS | {"raw"}
 _DELAYS = frozenset({"retrydelay", "retry_after", "retry_after_seconds", "retry-after"})
 _PROVIDERS_OWN = frozenset({"error", "errors", "base_resp", "detail"})
 _IS_CODE = re.compile(r"[\w.:/ -]{1,80}")
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.DOTALL | re.IGNORECASE)
-_TAGS = re.compile(r"<[^>]*>")
+_TITLE_BEGINS = re.compile(r"<title\b[^<>]*+>", re.IGNORECASE)
+_TITLE_ENDS = re.compile(r"</title", re.IGNORECASE)
+_TAGS = re.compile(r"<[^<>]*+>")
+"""Each looks at no character more than a few times: thousands of `<` in a row must not hold up the loop."""
 _RUN_FOR_MEANING, _RUN_FOR_LOG = 24, 10
 """Letters in a row. The first is longer than what a document about such things shares with a provider by chance."""
 _ERRORS = range(400, 600)
@@ -78,7 +80,8 @@ def read_error(
     status: int, body: bytes, *, quoted: Quoted | None = None, secrets: Collection[str] = ()
 ) -> ProviderError:
     """What the body of an error means to say."""
-    return _read(status, _parsed(body), quoted or Quoted(), secrets)
+    redaction = redaction_of(tuple(secrets))
+    return _read(status, _parsed(body, redaction), quoted or Quoted(), redaction)
 
 
 def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection[str] = ()) -> ProviderError | None:
@@ -93,30 +96,27 @@ def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection
         says = dict(body)
     if not says:
         return None
-    return _read(_status_inside(says) or _UNKNOWN_ERROR, says, quoted or Quoted(), secrets)
+    return _read(_status_inside(says) or _UNKNOWN_ERROR, says, quoted or Quoted(), redaction_of(tuple(secrets)))
 
 
 def html_title(text: str) -> str | None:
     """The title of a web page; None of anything else."""
-    found = _TITLE.search(text[:_MOST_BODY_BYTES])
-    return " ".join(found[1].split()) if found else None
+    text = text[:_MOST_BODY_BYTES]
+    begins = _TITLE_BEGINS.search(text)
+    ends = _TITLE_ENDS.search(text, begins.end()) if begins else None
+    return " ".join(text[begins.end() : ends.start()].split()) if begins and ends else None
 
 
-def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> ProviderError:
+def _read(status: int, body: Any, quoted: Quoted, redaction: Redaction) -> ProviderError:
     found = _Found(quoted)
     if isinstance(body, str):
         found.words.append(html_title(body) or _TAGS.sub(" ", body))
     else:
         _walk(body, found, depth=0)
-    said = without_secrets("; ".join(dict.fromkeys(found.words))[:_MOST_CHARACTERS], secrets)
-    params = without_secrets(" ".join(found.params)[:_MOST_CHARACTERS], secrets)
-    codes = [
-        code
-        for code in (
-            without_secrets(code[:_MOST_CHARACTERS], secrets) for _, code in sorted(found.codes, key=itemgetter(0))
-        )
-        if SECRET not in code
-    ]
+    said = redaction.line("; ".join(dict.fromkeys(found.words)), most=_MOST_CHARACTERS)
+    params = redaction.line(" ".join(found.params), most=_MOST_CHARACTERS)
+    told = (redaction.line(code, most=_MOST_CHARACTERS) for _, code in sorted(found.codes, key=itemgetter(0)))
+    codes = [code for code in told if SECRET not in code]
     codes = [
         code
         for code in codes
@@ -128,17 +128,20 @@ def _read(status: int, body: Any, quoted: Quoted, secrets: Collection[str]) -> P
         codes=frozenset(code.lower() for code in codes),
         label=next(iter(named), ""),
         # What was cut may have stood between two parts of a secret.
-        words=without_secrets(quoted.cut_from(said, run=_RUN_FOR_MEANING), secrets),
-        own_words=without_secrets(quoted.strictly_cut_from(said, run=_RUN_FOR_MEANING), secrets),
-        loggable=without_secrets(quoted.strictly_cut_from(said, run=_RUN_FOR_LOG), secrets),
-        param=without_secrets(quoted.cut_from(params, run=_RUN_FOR_MEANING), secrets),
-        delays=tuple(found.delays),
+        words=redaction.line(quoted.cut_from(said, run=_RUN_FOR_MEANING)),
+        own_words=redaction.line(quoted.strictly_cut_from(said, run=_RUN_FOR_MEANING)),
+        loggable=redaction.line(quoted.strictly_cut_from(said, run=_RUN_FOR_LOG)),
+        param=redaction.line(quoted.cut_from(params, run=_RUN_FOR_MEANING)),
+        delays=tuple(map(redaction.line, found.delays)),
     )
 
 
-def _parsed(body: bytes) -> Any:
-    text = body[:_MOST_BODY_BYTES].decode("utf-8-sig", errors="replace").strip()
-    return _as_json(text)
+def _parsed(body: bytes, redaction: Redaction) -> Any:
+    """The JSON of a body, or its text. Of one that is too long the beginning, from which secrets are cut first."""
+    if len(body) <= _MOST_BODY_BYTES:
+        return _as_json(body.decode("utf-8-sig", errors="replace").strip())
+    text = body[: 2 * _MOST_BODY_BYTES].decode("utf-8-sig", errors="replace")
+    return redaction.cut(text, most=_MOST_BODY_BYTES).strip()
 
 
 def _as_json(text: str) -> Any:
@@ -146,8 +149,8 @@ def _as_json(text: str) -> Any:
     if not text.startswith(("{", "[", '"')):
         return text
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json_value(text)
+    except ValueError:
         return text
 
 
@@ -178,7 +181,8 @@ def _note(name: str, value: Any, found: _Found) -> None:
     if name in _CODES and isinstance(value, str | int) and not isinstance(value, bool):
         found.codes.append((_TELLING.get(name, _LEAST), str(value)))
     elif name in {"param", "loc"} and value:
-        found.params.append(".".join(map(str, value)) if isinstance(value, list) else str(value))
+        steps = value if isinstance(value, list) else [value]
+        found.params.append(".".join(str(step) for step in steps[:_MOST_NODES] if isinstance(step, str | int)))
     elif name in _DELAYS and isinstance(value, str | int | float):
         found.delays.append(str(value))
 

@@ -37,10 +37,10 @@ from consumer.llm.error_body import ProviderError, read_error
 from consumer.llm.error_table import Meaning, is_overload, long_quota_seconds, meaning_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.retry_after import retry_after_seconds
-from consumer.llm.secret_cutting import without_secrets
 from consumer.model_ref import ModelRef
 from consumer.open_files import why_no_file
 from consumer.reach import in_words
+from consumer.redaction import redaction_of
 
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
 FOREIGN = (openai.OpenAIError, TimeoutError, httpx2.HTTPError, aiohttp.ClientError, *_UNREADABLE)
@@ -117,8 +117,9 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
     broken = _of_kind(error, AnswerBroken)
     if broken is not None:
         return AnswerUnreadable(f"the provider's answer broke off: {broken}")
-    if _of_kind(error, httpx2.DecodingError) is not None:
-        return AnswerUnreadable("the provider's answer cannot be decompressed")
+    packed = _of_kind(error, httpx2.DecodingError)
+    if packed is not None:
+        return AnswerUnreadable(f"the provider's answer cannot be unpacked: {packed}")
     match error:
         case openai.APITimeoutError() if isinstance(error.__cause__, httpx2.ConnectTimeout):
             return _of_connection(error, call)
@@ -127,14 +128,12 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
         case openai.APIStatusError():
             said = read_error(error.status_code, error.response.content, quoted=call.quoted, secrets=call.secrets)
             return fault_of(said, call, headers=error.response.headers, now=now)
-        case (
-            openai.APIResponseValidationError() | json.JSONDecodeError() | UnicodeDecodeError() | httpx2.DecodingError()
-        ):
+        case openai.APIResponseValidationError() | json.JSONDecodeError() | UnicodeDecodeError():
             return AnswerUnreadable("the provider's answer is no chat completion")
         case openai.APIConnectionError() | httpx2.HTTPError() | aiohttp.ClientError():
             return _of_connection(error, call)
         case _:
-            told = _cut(without_secrets(str(error), call.secrets))
+            told = _cut(redaction_of(call.secrets).line(str(error)))
             return ProviderMisconfigured(f"the OpenAI client cannot work as configured: {told}")
 
 
@@ -159,9 +158,10 @@ def fault_of(
     if meaning is Meaning.TOO_FAST:
         return _limit(said, message, cause=cause, wait=wait)
     if _is_too_large(said, meaning) and not _is_of_a_proxy(said, call):
-        return RecordRejected(DeadLetterReason.TOO_LARGE, message, step=call.step, model=call.model)
+        return RecordRejected(DeadLetterReason.TOO_LARGE, message, step=call.step, model=call.model, cause=cause)
     if meaning is Meaning.FILTERED and said.status < _SERVER_ERRORS:
-        return RecordRejected(DeadLetterReason.CONTENT_FILTERED, message, step=call.step, model=call.model)
+        reason = DeadLetterReason.CONTENT_FILTERED
+        return RecordRejected(reason, message, step=call.step, model=call.model, cause=cause)
     if meaning is Meaning.INVALID_ANSWER:
         return AnswerUnreadable(message, cause=cause)  # Groq reads it before we can, and the model has written it
     if said.status == _TOO_MANY_REQUESTS:

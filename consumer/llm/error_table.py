@@ -322,8 +322,8 @@ _IN_THIS_ORDER = (
 _OF_ALL_CALLS = frozenset({Meaning.BAD_KEY, Meaning.CLOSED_ACCOUNT, Meaning.NOT_READY})
 """A document that is quoted must not tell them."""
 _LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^daily")
-_SECONDS = {"hour": 3600.0, "rph": 3600.0, "tph": 3600.0}
-_A_DAY = 86_400.0
+_AN_HOUR, _A_DAY = 3_600.0, 86_400.0
+_SECONDS = {"hour": _AN_HOUR, "rph": _AN_HOUR, "tph": _AN_HOUR, "week": 7 * _A_DAY, "month": 30 * _A_DAY}
 
 
 def meaning_of(error: ProviderError) -> Meaning | None:
@@ -351,12 +351,14 @@ def _told(meaning: Meaning, words: str, own: str) -> bool:
 
 def long_quota_seconds(error: ProviderError) -> float | None:
     """For how long a quota is that was used up, where it is longer than a minute's."""
-    if any(_LONG_QUOTA_CODE.search(code) for code in error.codes):
-        return _A_DAY
-    found = _WORDS[Meaning.LONG_QUOTA].search(error.words.lower())
-    if not found:
-        return None
-    return next((seconds for unit, seconds in _SECONDS.items() if unit in found[0]), _A_DAY)
+    found = [_LONG_QUOTA_CODE.search(code) for code in error.codes]
+    if not any(found):
+        found = [_WORDS[Meaning.LONG_QUOTA].search(error.words.lower())]
+    return max((_seconds_of(one[0]) for one in found if one), default=None)
+
+
+def _seconds_of(quota: str) -> float:
+    return next((seconds for unit, seconds in _SECONDS.items() if unit in quota), _A_DAY)
 
 
 def is_overload(error: ProviderError) -> bool:

@@ -33,9 +33,10 @@ def finish_reason(told: Any) -> str:
     """
     if not isinstance(told, str) or not told.strip():
         return STOP
-    plain = told.strip().lower().replace("-", "_")
+    said: str = told.strip()[:_LONGEST]
+    plain = said.lower().replace("-", "_")
     for word in (plain, *_BETWEEN.split(plain)):
         bare = word.removeprefix("finish_reason_").removeprefix("image_")
         if bare in _KNOWN:
             return _KNOWN[bare]
-    return told.strip()[:_LONGEST]
+    return said

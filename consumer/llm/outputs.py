@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
-import jsonschema
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from consumer.contracts import OutputValue
 from consumer.errors import InvalidAnswer
-from consumer.llm.answer_reading import objects_in, parsed
-from consumer.llm.strict_schema import without_nulls
+from consumer.llm.answer_reading import NO_JSON, objects_in, parsed
+from consumer.llm.answer_schema import AnswerSchema, Schema, schema_problem
+from consumer.llm.strict_schema import OptionalNulls
 
-Schema: TypeAlias = dict[str, Any]
 _MOST_NAMED = 5
 _SHOWN_CHARACTERS = 60
 """A repair names so many repeated items, and so much of each."""
@@ -52,6 +52,10 @@ class TextOutput(_Output):
             return _text(value, self.max_characters)
         sentences = _items(value, self.sentences, "sentences")
         return " ".join(_text(sentence, self.sentence_characters) for sentence in sentences)
+
+    def may_be(self, output: OutputValue) -> bool:
+        """Tell whether this can have come of an answer. One of a long document is put together, and may be longer."""
+        return isinstance(output, str) and bool(output.strip())
 
     def bare_values(self, said: str) -> list[Any]:
         """Return what may be the answer, where the object round it was left out of all that was `said`."""
@@ -94,6 +98,10 @@ class ChoiceOutput(_Output):
             if label.casefold() == said:
                 return label
         raise InvalidAnswer(f"must be one of: {', '.join(self.labels)}")
+
+    def may_be(self, output: OutputValue) -> bool:
+        """As `TextOutput.may_be`."""
+        return isinstance(output, str) and output in self.labels
 
     def bare_values(self, said: str) -> list[Any]:
         """As `TextOutput.bare_values`. A label without quotes is the label, too."""
@@ -151,6 +159,11 @@ class ListOutput(_Output):
             problem = f"must be an array of exactly {asked_for} items"
         raise InvalidAnswer(problem, usable=usable)
 
+    def may_be(self, output: OutputValue) -> bool:
+        """As `TextOutput.may_be`."""
+        is_list = isinstance(output, list) and 0 < len(output) <= self.items
+        return is_list and all(isinstance(item, str) and item.strip() for item in output)
+
     def bare_values(self, said: str) -> list[Any]:
         """As `TextOutput.bare_values`."""
         return [parsed(said)]
@@ -169,13 +182,19 @@ class JsonOutput(_Output):
     @field_validator("schema_")
     @classmethod
     def _valid(cls, schema: Schema) -> Schema:
-        try:
-            jsonschema.Draft202012Validator.check_schema(schema)
-        except jsonschema.SchemaError as error:
-            raise ValueError(f"not a JSON schema: {error.message}") from error
-        if _refers(schema):
-            raise ValueError("must hold no $ref; write the part out in its place")
+        if problem := schema_problem(schema):
+            raise ValueError(problem)
         return schema
+
+    @model_validator(mode="after")
+    def _compiled_at_once(self) -> Self:
+        _ = self.compiled  # not while a first answer waits
+        return self
+
+    @cached_property
+    def compiled(self) -> tuple[AnswerSchema, OptionalNulls]:
+        """What answers are held against, and what then leaves out the nulls that strict mode has brought."""
+        return AnswerSchema(self.schema_), OptionalNulls(self.schema_)
 
     def json_schema(self) -> Schema:
         """Return the schema of one answer."""
@@ -187,14 +206,20 @@ class JsonOutput(_Output):
         Where it does not fit, it is read without the nulls that stand for optional properties: strict mode knows no
         other way to leave one out.
         """
-        validator = jsonschema.Draft202012Validator(self.schema_)
-        if next(validator.iter_errors(value), None) is None:
+        schema, nulls = self.compiled
+        if excess := schema.excess(value):
+            raise InvalidAnswer(excess)
+        if schema.problem(value) is None:
             return value
-        value = without_nulls(value, self.schema_)
-        problem = next(validator.iter_errors(value), None)
-        if problem is not None:
-            raise InvalidAnswer(f"{problem.json_path}: {problem.message}")
+        value = nulls.left_out(value)
+        if problem := schema.problem(value):
+            raise InvalidAnswer(problem)
         return value
+
+    def may_be(self, output: OutputValue) -> bool:
+        """As `TextOutput.may_be`."""
+        schema, _ = self.compiled
+        return not schema.excess(output) and schema.problem(output) is None
 
     def bare_values(self, said: str) -> list[Any]:
         """As `TextOutput.bare_values`. An object is the answer where it has all that the schema requires."""
@@ -202,7 +227,7 @@ class JsonOutput(_Output):
         if kind == "object" and required:
             return list(objects_in(said, fields=required))
         value = parsed(said)
-        return [value] if kind is not None and not isinstance(value, dict) else []
+        return [value] if kind is not None and value is not NO_JSON and not isinstance(value, dict) else []
 
 
 Output = Annotated[TextOutput | ChoiceOutput | ListOutput | JsonOutput, Field(discriminator="type")]
@@ -245,8 +270,3 @@ def _items(value: Any, count: int, what: str) -> list[Any]:
     if not isinstance(value, list) or len(value) != count:
         raise InvalidAnswer(f"must be an array of exactly {count} {what}")
     return value
-
-
-def _refers(schema: Any) -> bool:
-    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
-    return (isinstance(schema, dict) and not {"$ref", "$dynamicRef"}.isdisjoint(schema)) or any(map(_refers, parts))

@@ -22,6 +22,7 @@ from genai_prices.data_snapshot import get_snapshot
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from consumer.contracts import Usage
+from consumer.errors import ConfigurationError
 from consumer.keys import looks_like_key
 from consumer.llm.yaml_file import load_yaml, unfit
 from consumer.model_ref import DEFAULT_PROVIDER, ModelRef
@@ -127,7 +128,14 @@ def load_own_prices(path: Path) -> dict[str, OwnPrice]:
     Raises:
         ConfigurationError: a sentence for each problem.
     """
-    fields = load_yaml(path, name=str(path), variable="DOCSLUICE_PRICES")
+    try:
+        fields = load_yaml(path, name=str(path), variable="DOCSLUICE_PRICES")
+    except ConfigurationError as error:
+        if path.suffix or len(path.parts) > 1 or not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        close = _close_to(str(path))
+        meant = f" (did you mean {close}?)" if close else ""
+        raise ConfigurationError([f"{error.problems[0]}; it is no provider of the price list either{meant}"]) from error
     try:
         return TypeAdapter(_OwnPrices).validate_python(fields)
     except ValidationError as error:
@@ -149,8 +157,8 @@ def checked_price_rule(rule: object) -> str:
     if not isinstance(rule, str) or looks_like_key(rule):
         raise ValueError(f"must say how calls are priced {allowed}")
     if not is_price_rule(rule):
-        close = difflib.get_close_matches(rule.lower(), [FREE, *_names()], n=1)
-        meant = f"; did you mean {close[0]}?" if close else ""
+        close = _close_to(rule)
+        meant = f"; did you mean {close}?" if close else ""
         raise ValueError(f"{rule} is no provider of the price list{meant} {allowed}")
     return rule
 
@@ -163,6 +171,11 @@ def is_own_network(base_url: str | None) -> bool:
     except ValueError:
         return "." not in host or host.endswith(_LOCAL_SUFFIXES)
     return address.is_private or address.is_loopback or address.is_link_local
+
+
+def _close_to(word: str) -> str | None:
+    """The rule that was probably meant."""
+    return next(iter(difflib.get_close_matches(word.lower(), [FREE, *_names()], n=1)), None)
 
 
 def _names() -> list[str]:

@@ -7,6 +7,7 @@ import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from consumer.known_secrets import KnownSecrets
 from consumer.llm.credentials import Credentials, NoKey
 
 _CHAT = "/chat/completions"
@@ -28,6 +29,8 @@ class Provider:
     key_setting: str = "OPENAI_API_KEY"
     address_setting: str = "OPENAI_BASE_URL"
     model_setting: str = "DOCSLUICE_MODEL"
+    secrets: KnownSecrets = field(default_factory=KnownSecrets)
+    """Those of the whole process: a gateway may tell one provider's key to another's caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,10 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEY_FIELDS = ("api_key_env", "api_key_file", "api_key_command")
 _KEY_SOURCES = "use api_key_env, api_key_file or api_key_command"
 _SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "proxy-authorization", "cookie"})
+_OF_THE_ASKER = frozenset(
+    {"http-referer", "referer", "x-title", "x-openrouter-title", "user-agent", "openai-organization", "openai-project"}
+)
+"""Headers that tell who asks, and shape no answer."""
 
 PriceRule: TypeAlias = Annotated[
     Annotated[str, BeforeValidator(checked_price_rule), Tag("rule")] | Annotated[dict[str, OwnPrice], Tag("table")],
@@ -123,6 +127,17 @@ class ProviderEntry(MinuteLimitsEntry):
     azure: AzureEntry | None = None
     timeout_seconds: float | None = Field(default=None, gt=0, le=86_400)
     prices: PriceRule | None = None
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """What shapes its answers beside its address; nothing that may be secret, and only what is set."""
+        headers = {
+            name.lower(): value
+            for name, value in sorted(self.headers.items(), key=lambda header: header[0].lower())
+            if name.lower() not in _OF_THE_ASKER and not names_a_secret(name)
+        }
+        version = {"api_version": self.azure.api_version} if self.azure else {}
+        return version | ({"headers": headers} if headers else {})
 
     @model_validator(mode="before")
     @classmethod

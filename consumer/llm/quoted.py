@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
-from consumer.llm.secret_cutting import plain
+from consumer.redaction import plain
 
 _MOST_CHARACTERS = 1200
 """No provider needs more to say what is wrong; whatever echoes a whole request stands behind it."""
 _MOST_WRAPPED_CHARACTERS = 8000
-_MOST_TRIES = 100_000
+_MOST_TRIES = 20_000
 _SHORTEST_WHOLE = 8
 _CUT = "…"
 _NO_LETTERS = re.compile(r"[\W_]+")
@@ -31,6 +32,7 @@ class Quoted:
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._texts = tuple(texts)
+        self._blocks_of: dict[int, Mapping[str, list[int]]] = {}
 
     @cached_property
     def _wholes(self) -> list[str]:
@@ -74,25 +76,31 @@ class Quoted:
         """Where runs of at least this length begin and end that the request holds as well; they may overlap.
 
         Each of them holds a block of half its length that begins in the request at a multiple of that: only these are
-        looked up, for a document may be long. One that is found too often counts as if it quoted everything.
+        looked up, for a document may be long. Words whose blocks are found too often count as quoted as a whole.
         """
         if len(letters) < run:
             return
         half = (run + 1) // 2
-        places: dict[str, list[int]] = {}
+        tries, request, blocks = 0, self._all, self._blocks(half)
         for place in range(len(letters) - half + 1):
-            places.setdefault(letters[place : place + half], []).append(place)
-        tries, request = 0, self._all
-        for block in range(0, len(request) - half + 1, half):
-            for place in places.get(request[block : block + half], ()):
+            for block in blocks.get(letters[place : place + half], ()):
                 tries += 1
+                if tries > _MOST_TRIES:
+                    yield 0, len(letters)
+                    return
                 before = _alike(letters[max(0, place - run) : place][::-1], request[max(0, block - run) : block][::-1])
                 after = _alike(letters[place : place + 2 * run], request[block : block + 2 * run])
                 if before + after >= run:
                     yield place - before, place + after
-            if tries > _MOST_TRIES:
-                yield 0, len(letters)
-                return
+
+    def _blocks(self, size: int) -> Mapping[str, list[int]]:
+        """The request cut into blocks, and where each of them stands. It is cut once, and asked about many words."""
+        if size not in self._blocks_of:
+            places: defaultdict[str, list[int]] = defaultdict(list)
+            for place in range(0, len(self._all) - size + 1, size):
+                places[self._all[place : place + size]].append(place)
+            self._blocks_of[size] = dict(places)
+        return self._blocks_of[size]
 
 
 def _alike(one: str, other: str) -> int:

@@ -13,11 +13,18 @@ _OPENING = "That answer is not valid"
 _WORD = re.compile(r"\w+")
 _LEAST_WORDS = 4
 """Fewer of our words in a row may well be the model's own."""
+_MOST_ANSWER_CHARACTERS = 64 * 1024
+"""A model that has run on for megabytes is not shown all of it: that would be paid for once more."""
 
 
 def repair_text(problem: InvalidAnswer) -> str:
     """The turn that asks for another answer."""
     return f"{_OPENING}: {problem}. {CLOSING}"
+
+
+def shown_answer(text: str) -> str:
+    """The answer as the turn before the repair, cut where it is very long."""
+    return text if len(text) <= _MOST_ANSWER_CHARACTERS else f"{text[:_MOST_ANSWER_CHARACTERS]}\u2026"
 
 
 def is_echo(output: OutputValue, *, prompt: str, problem: InvalidAnswer, document: str) -> bool:
@@ -30,11 +37,12 @@ def is_echo(output: OutputValue, *, prompt: str, problem: InvalidAnswer, documen
     told = [_words(text) for text in (_OPENING, CLOSING, str(problem), without_the_field)]
     whole, read = _words(prompt), _words(document)
     echoes = [words for words in told if len(words) >= _LEAST_WORDS and not _within(words, read)]
+    is_prompt_told = len(whole) >= _LEAST_WORDS and not _within(whole, read)
     for text in _texts(output):
         said = _words(text)
         if any(_within(words, said) for words in echoes):
             return True
-        if said == whole and len(whole) >= _LEAST_WORDS and not _within(whole, read):
+        if is_prompt_told and said == whole:
             return True
     return False
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from consumer.llm.error_body import ProviderError
 from consumer.llm.rate_headers import duration_seconds
 
-_LONGEST_SECONDS = 3600.0
+LONGEST_SECONDS = 3600.0
 _UNIT = r"(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h|d)"
 _IN_WORDS = re.compile(
     r"(?:try again|retry|retrying|wait|available again|resets?)\s+(?:after\s+|in\s+|for\s+)?(?:about\s+)?"
@@ -60,4 +60,4 @@ def _in_body(error: ProviderError) -> float | None:
 
 
 def _bounded(seconds: float) -> float:
-    return min(max(0.0, seconds), _LONGEST_SECONDS)
+    return min(max(0.0, seconds), LONGEST_SECONDS)

@@ -17,7 +17,7 @@ from consumer.llm.chat import Answer, ChatRequest, Message, ModelParameters, Sam
 from consumer.llm.long_documents import most_runs, shared_out, shown
 from consumer.llm.outputs import ListOutput, Output
 from consumer.llm.pipeline_file import Example, PipelineFile, Task, passed_through
-from consumer.llm.repairs import CLOSING, is_echo, repair_text
+from consumer.llm.repairs import CLOSING, is_echo, repair_text, shown_answer
 from consumer.llm.strict_schema import CannotBeStrict, strict
 from consumer.model_ref import ModelRef
 
@@ -59,6 +59,8 @@ class Step:
     """Parameters that single models of the chain get."""
     servers: tuple[str, ...] = ("",)
     """The addresses that the chain's models are asked at, in its order; empty for OpenAI's own."""
+    providers: Mapping[str, Any] = field(default_factory=dict)
+    """What else tells the chain's providers from others that are called the same."""
     condensing: tuple[Condensing, ...] = ()
     """How what was said of the parts of a document that was split is made one; for tasks that answer in prose."""
 
@@ -70,7 +72,8 @@ class Step:
     def fingerprint(self, text: str) -> str:
         """The same for the same question about the same text at the same servers: its answer can be used again.
 
-        The servers are part of it, for a rehearsal must never answer for the real model.
+        The servers are part of it, for a rehearsal must never answer for the real model. See docs/store.md for all that
+        is. What is newer than the first release is left out while it is not set: answers of before are still good.
         """
         asked: dict[str, Any] = {
             "models": [str(model) for model in self.models],
@@ -90,9 +93,17 @@ class Step:
             asked["extra_body"] = dict(self.extra_body)
         if self.by_model:
             asked["by_model"] = {str(model): dataclasses.asdict(own) for model, own in self.by_model.items()}
+        if self.providers:
+            asked["providers"] = dict(self.providers)
         question = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
         servers = "\n".join(self.servers)
         return hashlib.sha256(f"{servers}\n{question}".encode()).hexdigest()
+
+    def is_answered_by(self, outputs: Mapping[str, OutputValue]) -> bool:
+        """Whether these can be the outputs of this step: one a task, each of its kind. For what a store holds."""
+        return outputs.keys() == {task.name for task in self.tasks} and all(
+            task.output.may_be(outputs[task.name]) for task in self.tasks
+        )
 
     def request(self, text: str, *, service_tier: str | None = None) -> ChatRequest:
         """Ask about one document."""
@@ -115,7 +126,7 @@ class Step:
 
     def repair(self, request: ChatRequest, answer: Answer, problem: InvalidAnswer) -> ChatRequest:
         """Ask again, showing the model its answer and what is wrong with it."""
-        return request.and_then(Message("assistant", answer.text), Message("user", repair_text(problem)))
+        return request.and_then(Message("assistant", shown_answer(answer.text)), Message("user", repair_text(problem)))
 
     def read(self, answer: Answer) -> dict[str, OutputValue]:
         """Find the answer in what the model said, check it and return one value a task.
@@ -219,8 +230,27 @@ class _Plan:
 
     def servers(self, models: Iterable[ModelRef]) -> tuple[str, ...]:
         """Their addresses."""
-        addresses = {name: entry.base_url for name, entry in self.file.providers.items()}
-        return tuple(dict.fromkeys(addresses.get(model.provider, self.default_url) for model in models))
+        return tuple(dict.fromkeys(self._addresses(models).values()))
+
+    def providers(self, models: Sequence[ModelRef]) -> dict[str, Any]:
+        """What of their providers shapes answers and is not told by the list of their addresses."""
+        addresses, entries = self._addresses(models), self.file.providers
+        told: dict[str, Any] = {
+            f"providers.{name}": entries[name].shaping
+            for name in addresses
+            if name in entries and entries[name].shaping
+        }
+        if 1 < len(set(addresses.values())) < len(addresses):
+            told["addresses"] = list(addresses.values())  # which of them share one
+        return told
+
+    def _addresses(self, models: Iterable[ModelRef]) -> dict[str, str]:
+        """By provider, in the order of the chain."""
+        entries = self.file.providers
+        return {
+            name: entries[name].base_url if name in entries else self.default_url
+            for name in dict.fromkeys(model.provider for model in models)
+        }
 
     def parameters(self, models: Iterable[ModelRef]) -> dict[ModelRef, ModelParameters]:
         """Those that single models get."""
@@ -317,6 +347,7 @@ def _step(name: str, tasks: tuple[Task, ...], plan: _Plan) -> Step:
         extra_body=first.extra_body,
         by_model=plan.parameters(models),
         servers=plan.servers(models),
+        providers=plan.providers(models),
         long=first.long,
     )
 

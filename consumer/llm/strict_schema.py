@@ -1,16 +1,14 @@
 """A user's JSON schema in the form that strict structured outputs take, and the way back. Pure.
 
 Strict mode wants a type everywhere, `additionalProperties: false` on every object and every property required. So an
-optional property may be null instead, and `without_nulls` leaves such a null out again.
+optional property may be null instead, and `OptionalNulls` leaves such a null out again.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
-import jsonschema
-
-Schema: TypeAlias = dict[str, Any]
+from consumer.llm.answer_schema import AnswerSchema, Schema
 
 _NOT_IN_STRICT_MODE = frozenset(
     (
@@ -58,25 +56,35 @@ def strict(schema: Any) -> Schema:
     return fit
 
 
-def without_nulls(value: Any, schema: Any) -> Any:
-    """Return the value without the nulls of optional properties that may not be null, at any depth."""
-    if not isinstance(schema, dict):
+class OptionalNulls:
+    """Leaves the nulls out of a value that stand for optional properties of a schema, at any depth."""
+
+    def __init__(self, schema: Any) -> None:
+        fields: Schema = schema if isinstance(schema, dict) else {}
+        properties, required = fields.get("properties", {}), fields.get("required", ())
+        self._branches = [(OptionalNulls(branch), AnswerSchema(branch)) for branch in fields.get("anyOf", ())]
+        self._items = OptionalNulls(fields["items"]) if "items" in fields else None
+        self._properties = {name: OptionalNulls(part) for name, part in properties.items()}
+        self._never_null = frozenset(
+            name for name, part in properties.items() if name not in required and not _is_valid(None, part)
+        )
+
+    def left_out(self, value: Any) -> Any:
+        """Return the value without them. It must not be nested deeper than `MOST_LEVELS`."""
+        for branch, schema in self._branches:
+            cleaned = branch.left_out(value)
+            if schema.is_valid(cleaned):
+                value = cleaned
+                break
+        if isinstance(value, list) and self._items is not None:
+            return [self._items.left_out(item) for item in value]
+        if isinstance(value, dict) and self._properties:
+            return {
+                name: self._properties[name].left_out(item) if name in self._properties else item
+                for name, item in value.items()
+                if item is not None or name not in self._never_null
+            }
         return value
-    for branch in schema.get("anyOf", ()):
-        cleaned = without_nulls(value, branch)
-        if _is_valid(cleaned, branch):
-            value = cleaned
-            break
-    if isinstance(value, list):
-        return [without_nulls(item, schema.get("items")) for item in value]
-    if isinstance(value, dict):
-        properties, required = schema.get("properties", {}), schema.get("required", ())
-        return {
-            name: without_nulls(item, properties.get(name))
-            for name, item in value.items()
-            if item is not None or name in required or name not in properties or _is_valid(None, properties[name])
-        }
-    return value
 
 
 def _types(schema: Schema) -> list[str]:
@@ -121,4 +129,4 @@ def _nullable(schema: Schema) -> Schema:
 
 
 def _is_valid(value: Any, schema: Any) -> bool:
-    return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
+    return AnswerSchema(schema).is_valid(value)

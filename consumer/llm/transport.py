@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
-from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +18,92 @@ import httpx2
 import openai
 
 from consumer.errors import ProviderMisconfigured
-from consumer.llm.answer_size import bound_answer
+from consumer.llm.answer_size import BoundedTransport
 
 _LARGEST_HEADER_BYTES = 128 * 1024
 """Gateways echo headers, cookies and policies; aiohttp's own bound is 8 KiB."""
+_KEPT_SECONDS = 5.0
+"""For so long an idle connection stays open."""
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def http_client(*, max_connections: int) -> httpx2.AsyncClient:
+class Connections:
+    """The connections of all clients that share them, through proxies or not: at most `most`, idle ones included."""
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
+        self._connector: _Connector | None = None
+
+    def session(self, *, trusted: ssl.SSLContext) -> aiohttp.ClientSession:
+        """A session over them that reads large headers."""
+        if self._connector is None or self._connector.closed:
+            self._connector = _Connector(ssl=trusted, limit=self._most, keepalive_timeout=_KEPT_SECONDS)
+        return aiohttp.ClientSession(
+            connector=self._connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_LARGEST_HEADER_BYTES,
+            max_field_size=_LARGEST_HEADER_BYTES,
+        )
+
+    async def close(self) -> None:
+        """Close them."""
+        if self._connector is not None:
+            await self._connector.close()
+
+
+def http_client(connections: Connections) -> httpx2.AsyncClient:
     """A client that follows no redirect, for the documents would go wherever a server points to.
 
     Raises:
         ProviderMisconfigured: the certificates that the environment names cannot be read.
     """
     return _Client(
+        connections,
         verify=_trusted(),
         follow_redirects=False,
         headers={"Accept-Encoding": "identity"},
-        event_hooks={"response": [bound_answer]},
-        limits=httpx2.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
     )
 
 
 class _Client(openai.DefaultAioHttpClient):
-    """Gives each of its transports a session that reads large headers."""
+    """Gives each of its transports a session over the shared connections, and bounds what comes back."""
+
+    def __init__(self, connections: Connections, **settings: Any) -> None:
+        self._connections = connections
+        super().__init__(**settings)
 
     def _init_transport(self, *args: Any, **settings: Any) -> httpx2.AsyncBaseTransport:
-        transport: Any = super()._init_transport(*args, **settings)
-        transport.client = _session(transport, settings["limits"])
-        return transport  # type: ignore[no-any-return]
+        return self._bounded(super()._init_transport(*args, **settings))
 
     def _init_proxy_transport(self, proxy: httpx2.Proxy, *args: Any, **settings: Any) -> httpx2.AsyncBaseTransport:
         if proxy.url.scheme not in {"http", "https"}:
             return _NoSuchProxy()
-        transport: Any = super()._init_proxy_transport(proxy, *args, **settings)
-        transport.client = _session(transport, settings["limits"])
-        return transport  # type: ignore[no-any-return]
+        return self._bounded(super()._init_proxy_transport(proxy, *args, **settings))
+
+    def _bounded(self, transport: Any) -> httpx2.AsyncBaseTransport:
+        transport.client = functools.partial(self._connections.session, trusted=transport.ssl_context)
+        return BoundedTransport(transport)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes room among the idle connections before it opens one more: aiohttp's own limit does not count them.
+
+    It looks into aiohttp's pool, which is not part of its interface.
+    """
+
+    async def _create_connection(self, *args: Any, **more: Any) -> Any:
+        self._make_room()
+        return await super()._create_connection(*args, **more)
+
+    def _make_room(self) -> None:
+        """Close those that are idle longest. The one to be opened is among the acquired ones already."""
+        idle = sorted(((since, key) for key, kept in self._conns.items() for _, since in kept), key=itemgetter(0))
+        for _, key in idle[: max(0, len(idle) + len(self._acquired) - self.limit)]:
+            connection, _ = self._conns[key].popleft()  # the oldest of its kind
+            if not self._conns[key]:
+                del self._conns[key]
+            connection.abort()  # a TLS connection that is closed waits for the other side
 
 
 class _NoSuchProxy(httpx2.AsyncBaseTransport):
@@ -61,21 +111,6 @@ class _NoSuchProxy(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         raise httpx2.UnsupportedProtocol("only HTTP proxies work (HTTPS_PROXY, ALL_PROXY; NO_PROXY)", request=request)
-
-
-def _session(transport: Any, limits: httpx2.Limits) -> Callable[[], aiohttp.ClientSession]:
-    def opened() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=transport.ssl_context,
-                limit=limits.max_connections or 0,
-                keepalive_timeout=limits.keepalive_expiry,
-            ),
-            max_line_size=_LARGEST_HEADER_BYTES,
-            max_field_size=_LARGEST_HEADER_BYTES,
-        )
-
-    return opened
 
 
 def _trusted() -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,6 +18,11 @@ from consumer.misfits import Misfit, misfits
 
 _QUOTED = re.compile(r"'([^']*)'")
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+_MOST_CHARACTERS = 10_000_000
+"""A file of one kilobyte may stand for gigabytes by its aliases."""
+_NODE_CHARACTERS = 4
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,14 +45,18 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
     except OSError as error:
         raise ConfigurationError([f"{variable}: cannot read {name}: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError([f"{name}: not valid UTF-8 at byte {error.start}"]) from error
+        raise ConfigurationError([f"{variable}: {name}: not valid UTF-8 at byte {error.start}"]) from error
     try:
         written = json.dumps(_parsed(text, name), ensure_ascii=False, allow_nan=False)
         written.encode()
     except yaml.YAMLError as error:
-        raise ConfigurationError([f"{name}: not YAML: {_line(error)}"]) from error
+        raise ConfigurationError([f"{variable}: {name}: not YAML: {_line(error)}"]) from error
+    except ConfigurationError:
+        raise
+    except RecursionError as error:
+        raise ConfigurationError([f"{variable}: {name}: nested too deeply to read"]) from error
     except Exception as error:  # PyYAML raises many kinds for a value that does not fit its tag
-        raise ConfigurationError([f"{name}: holds what JSON cannot: {_line(error)}"]) from error
+        raise ConfigurationError([f"{variable}: {name}: holds what JSON cannot: {_line(error)}"]) from error
     return json.loads(written)
 
 
@@ -64,9 +74,36 @@ def _parsed(text: str, name: str) -> Any:
     loader = _Loader(text)
     loader.name = name  # for the messages
     try:
-        return loader.get_single_data()
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        size = _unfolded(node, {})
+        if size == math.inf:
+            raise ValueError("Circular reference: an alias within what it names")
+        if size > _MOST_CHARACTERS:
+            problem = f"{name}: unfolds to more than {_MOST_CHARACTERS:,} characters, for its aliases (*name)"
+            raise ConfigurationError([f"{problem} repeat what repeats others; write out what is meant"])
+        return loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many characters a node has once all aliases in it are written out; without end where it is within itself."""
+    found = known.get(id(node))
+    if found is not None:
+        return found
+    known[id(node)] = math.inf
+    match node:
+        case yaml.MappingNode():
+            parts = [part for pair in node.value for part in pair]
+        case yaml.SequenceNode():
+            parts = node.value
+        case _:
+            parts = []
+    own = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+    known[id(node)] = own + _NODE_CHARACTERS + sum(_unfolded(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _line(error: Exception) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
+from consumer.store.deadline import ANSWER_SECONDS, Deadline
 from consumer.store.steps import PaidStep, StoreAway
+from consumer.store.stored import MOST_STEP_BYTES, step_of
 
 _MOST = 256
 _MOST_BYTES = 1024 * 1024
@@ -38,11 +40,15 @@ class Served:
 class Batches:
     """Gives `serve` one batch at a time, each of what has been asked while it was busy with the last one.
 
-    What is put is served also when the one who waits for it is cancelled.
+    What is put is served also when the one who waits for it is cancelled. A batch that is not served within
+    `answer_seconds` fails, and so does all that is asked until it has ended after all.
     """
 
-    def __init__(self, *, serve: Callable[[Sequence[Asked]], asyncio.Future[Served]]) -> None:
+    def __init__(
+        self, *, serve: Callable[[Sequence[Asked]], asyncio.Future[Served]], answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
         self._serve = serve
+        self._deadline = Deadline(seconds=answer_seconds)
         self._waiting: list[Asked] = []
         self._job: asyncio.Future[Served] | None = None
         """Held here, for a loop alone does not keep its tasks."""
@@ -53,11 +59,13 @@ class Batches:
     async def get(self, fingerprint: str) -> PaidStep | None:
         """See `StepStore.get`."""
         written = await self.ask(fingerprint)
-        return None if written is None else PaidStep.read(written)
+        return None if written is None else step_of(written)
 
     async def put(self, fingerprint: str, step: PaidStep) -> None:
-        """See `StepStore.put`."""
-        await self.ask(fingerprint, step.written())
+        """See `StepStore.put`. A step of more than `MOST_STEP_BYTES` is not kept."""
+        written = step.written()
+        if len(written) <= MOST_STEP_BYTES:
+            await self.ask(fingerprint, written)
 
     def ask(self, fingerprint: str, written: bytes | None = None) -> asyncio.Future[Answer]:
         """Put what is written, or get what is kept.
@@ -75,15 +83,23 @@ class Batches:
             loop.call_soon(self._send)  # what others ask in the same moment goes with it
         return asked.answer
 
+    def within_deadline(self, begin: Callable[[], asyncio.Future[None]]) -> asyncio.Future[None]:
+        """Do something else with the store, under the same deadline.
+
+        Raises:
+            StoreAway: from the future; at once while a batch is overdue.
+        """
+        return self._deadline.of(begin)
+
     async def close(self) -> None:
-        """Take no more, and return when all has been served."""
+        """Take no more, and return when all has been served, or is overdue."""
         self._is_closed = True
         await self._idle.wait()
 
     def _send(self) -> None:
         """A callback and no task, which whoever ends all tasks of a loop would cancel."""
         batch = self._taken()
-        self._job = self._serve(batch)
+        self._job = self._deadline.of(partial(self._serve, batch))
         self._job.add_done_callback(partial(self._sent, batch))
 
     def _taken(self) -> list[Asked]:

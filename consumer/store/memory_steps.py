@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consumer.store.steps import PaidStep
+from consumer.store.stored import MOST_STEP_BYTES, step_of
 
 _OVERHEAD_BYTES = 400
 """What Python takes for an entry beside the step itself: the key, the objects and their places in a dict."""
@@ -31,12 +32,12 @@ class MemorySteps:
     async def get(self, fingerprint: str) -> PaidStep | None:
         """See `StepStore`."""
         entry = self._entries.get(fingerprint)
-        return None if entry is None or self._is_too_old(entry) else PaidStep.read(entry.written)
+        return None if entry is None or self._is_too_old(entry) else step_of(entry.written)
 
     async def put(self, fingerprint: str, step: PaidStep) -> None:
         """See `StepStore`. A step of more than `max_bytes` is not kept."""
         entry = _Entry(self._clock(), step.written())
-        if _size(entry) > self._max_bytes:
+        if _size(entry) > self._max_bytes or len(entry.written) > MOST_STEP_BYTES:
             return
         if fingerprint in self._entries:
             self._forget(fingerprint)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.store.steps import PaidStep, StepStore, StoreAway, StoreUnusable
+from consumer.store.steps import NotBelieved, PaidStep, StepStore, StoreAway, StoreUnusable
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +63,8 @@ class PatientSteps:
             StoreUnusable: waiting would not help.
         """
         try:
-            await self._tried(_Doing.READ, lambda: self._store.get(_TRIED))
+            with contextlib.suppress(NotBelieved):
+                await self._tried(_Doing.READ, lambda: self._store.get(_TRIED))
             await self._tried(_Doing.WRITE, lambda: self._store.put(_TRIED, PaidStep(outputs={}, models={})))
         except StoreUnusable:
             if not self._is_optional:
@@ -129,6 +130,9 @@ class PatientSteps:
             done = await attempt()
         except StoreAway as away:
             self._note_away(doing, str(away))
+            raise
+        except NotBelieved:
+            self._note_back(doing)  # it has answered
             raise
         self._note_back(doing)
         return done

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from consumer.store.batching import Answer, Asked, Batches, Served
-from consumer.store.redis_words import away, is_of_another_kind
+from consumer.store.redis_link import Allowance, redis_at
+from consumer.store.redis_words import away, is_of_another_kind, is_too_much
 from consumer.store.steps import PaidStep, StoreAway
+from consumer.store.stored import MOST_STEP_BYTES
 
 _PATIENCE_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
+"""For an exchange with all that comes before and after it. Only what the client overlooks takes so long."""
+_MOST_ANSWER_BYTES = 4 * MOST_STEP_BYTES
 _PREFIX = "docsluice:step:"
+_NO_REDIS = "it answers as no Redis does"
 
 
 class RedisSteps:
@@ -22,19 +29,10 @@ class RedisSteps:
     """
 
     def __init__(self, *, url: str, max_age_seconds: float) -> None:
-        from redis.asyncio import Redis  # noqa: PLC0415 - an extra, which only those need who keep steps in it
-        from redis.asyncio.retry import Retry  # noqa: PLC0415
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-
-        self._redis = Redis.from_url(
-            url,
-            protocol=2,
-            socket_connect_timeout=_PATIENCE_SECONDS,
-            socket_timeout=_PATIENCE_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # who asks decides whether to ask again
-        )
+        self._allowance = Allowance(_MOST_ANSWER_BYTES)
+        self._redis = redis_at(url, allowance=self._allowance)
         self._seconds = max(1, math.ceil(max_age_seconds))
-        self._batches = Batches(serve=self._serve)
+        self._batches = Batches(serve=self._serve, answer_seconds=_ANSWER_SECONDS)
 
     async def get(self, fingerprint: str) -> PaidStep | None:
         """See `StepStore`."""
@@ -47,28 +45,41 @@ class RedisSteps:
     async def close(self) -> None:
         """Send what has been put, and close the connection."""
         await self._batches.close()
-        await self._redis.aclose()
+        with contextlib.suppress(StoreAway):
+            await self._batches.within_deadline(lambda: asyncio.ensure_future(self._redis.aclose()))
 
     def _serve(self, batch: Sequence[Asked]) -> asyncio.Future[Served]:
         return asyncio.create_task(self._served(batch), name="steps.batch")
 
     async def _served(self, batch: Sequence[Asked]) -> Served:
-        """In one exchange, in the order in which they have asked."""
+        """In one exchange; in several, where the answers are too large for one."""
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS), self._redis.pipeline(transaction=False) as exchange:
-                for asked in batch:
-                    if asked.written is None:
-                        exchange.get(_PREFIX + asked.fingerprint)
-                    else:
-                        exchange.set(_PREFIX + asked.fingerprint, asked.written, ex=self._seconds)
-                said = await exchange.execute(raise_on_error=False)
-            return Served(answers=[_answer(asked, one) for asked, one in zip(batch, said, strict=True)])
+            said = await self._exchanged(batch)
         except Exception as error:  # noqa: BLE001 - whatever comes of it is Redis' fault, or that of the way to it
+            if is_too_much(error) and len(batch) > 1:
+                half = len(batch) // 2
+                first, second = await self._served(batch[:half]), await self._served(batch[half:])
+                return Served(answers=[*first.answers, *second.answers])
             return Served(answers=[away(error)] * len(batch))
+        return Served(answers=[_answer(asked, one) for asked, one in zip(batch, said, strict=True)])
+
+    async def _exchanged(self, batch: Sequence[Asked]) -> Sequence[Any]:
+        """What Redis says to each, in the order in which they have asked."""
+        self._allowance.renew()
+        async with asyncio.timeout(_PATIENCE_SECONDS), self._redis.pipeline(transaction=False) as exchange:
+            for asked in batch:
+                if asked.written is None:
+                    exchange.get(_PREFIX + asked.fingerprint)
+                else:
+                    exchange.set(_PREFIX + asked.fingerprint, asked.written, ex=self._seconds)
+            said: Sequence[Any] = await exchange.execute(raise_on_error=False)
+        return said
 
 
 def _answer(asked: Asked, said: Any) -> Answer | StoreAway:
     if isinstance(said, Exception):
         is_unread = asked.written is None and is_of_another_kind(said)
         return None if is_unread else away(said)  # somebody else has put it there, and waiting would not mend it
-    return said if asked.written is None else None
+    if asked.written is not None:
+        return None if said is True else StoreAway(_NO_REDIS)
+    return said if said is None or isinstance(said, bytes) else StoreAway(_NO_REDIS)

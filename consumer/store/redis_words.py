@@ -10,6 +10,8 @@ from consumer.store.steps import StoreAway, StoreUnusable
 _LASTING = ("DB index", "unknown command", "MOVED")
 """How replies begin of a Redis that will never do: no such database, something else than Redis, or a cluster."""
 
+_MOST_CHARACTERS = 200
+
 
 def away(error: Exception) -> StoreAway:
     """What it means for the steps in Redis: `StoreUnusable` where waiting will not help."""
@@ -26,6 +28,13 @@ def is_of_another_kind(error: Exception) -> bool:
     return str(error).startswith("WRONGTYPE")
 
 
+def is_too_much(error: Exception) -> bool:
+    """Whether an answer was larger than it may be, or none that Redis gives."""
+    from redis import exceptions  # noqa: PLC0415 - an extra, which few need
+
+    return isinstance(error, exceptions.InvalidResponse)
+
+
 def why(error: Exception) -> str:
     """Without addresses and passwords. Needs the package `redis`."""
     from redis import exceptions  # noqa: PLC0415 - an extra, which few need
@@ -34,8 +43,10 @@ def why(error: Exception) -> str:
     match error:
         case exceptions.AuthenticationError():
             return "it does not take the user name and password"
+        case exceptions.InvalidResponse() | ValueError() | TypeError() | RecursionError():
+            return "it answers as no Redis does, or too much"
         case exceptions.ResponseError():
-            return str(error)
+            return _line(str(error))
         case TimeoutError():
             return "no answer"
         case _ if isinstance(cause, OSError):
@@ -44,3 +55,9 @@ def why(error: Exception) -> str:
             return in_words(ConnectionError())
         case _:
             return type(error).__name__
+
+
+def _line(words: str) -> str:
+    """What a server says, as one short line."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}\u2026"

@@ -5,6 +5,12 @@
 --       bucket, the units a minute, and how many are wanted, needed at the least, and returned.
 -- Gives, for each bucket, how many are granted and after how many seconds to ask again for what is still needed.
 
+-- What is kept here may have been written by anybody: what is no number, or an absurd one, counts as not there.
+local function number(text)
+  local found = tonumber(text)
+  return found and found == found and math.abs(found) < 1e12 and found or nil
+end
+
 local members, me, lease_seconds, burst_seconds = KEYS[1], ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
@@ -17,22 +23,24 @@ redis.call('PEXPIRE', members, math.ceil(lease_seconds * 2000))
 local leases = redis.call('HGETALL', members)
 for i = 1, #leases, 2 do
   local share, ends_at = string.match(leases[i + 1], '^(%S+) (%S+)$')
-  if tonumber(ends_at) > now then
+  share, ends_at = number(share) or -1, number(ends_at) or 0
+  if ends_at > now and ends_at <= now + 2 * lease_seconds and share >= 0 and share <= 1 then
     live[leases[i]] = true
-    shares = shares + tonumber(share)
+    shares = shares + share
   else
     redis.call('HDEL', members, leases[i])
   end
 end
 
 -- What those need who have come to the queue before this one. Whoever is not heard of any more has left it.
-local function needed_before_me(bucket, queue)
+local function needed_before_me(bucket, queue, burst)
   local sum = 0
   for _, other in ipairs(redis.call('ZRANGE', queue, 0, -1)) do
     if other == me then
       break
     elseif live[other] then
-      sum = sum + (tonumber(redis.call('HGET', bucket, 'needs:' .. other)) or 0)
+      local needs = number(redis.call('HGET', bucket, 'needs:' .. other)) or 0
+      sum = sum + math.max(0, math.min(burst, needs))
     else
       redis.call('ZREM', queue, other)
       redis.call('HDEL', bucket, 'needs:' .. other)
@@ -55,12 +63,12 @@ local function exchange(bucket, queue, per_minute, wanted, needed, returned)
   local rate = per_minute / 60 * math.min(1, shares)
   local burst = math.max(1, rate * burst_seconds)
   local kept = redis.call('HMGET', bucket, 'level', 'filled_at')
-  local level, filled_at = tonumber(kept[1]) or 0, tonumber(kept[2]) or now
+  local level, filled_at = number(kept[1]) or 0, number(kept[2]) or now
   level = math.min(burst, level + rate * math.max(0, now - filled_at) + returned)
 
   -- Only the first in the queue is granted less than it needs: it saves up for a large call, and nobody else does, or
   -- several would go out in one instant.
-  local before = needed_before_me(bucket, queue)
+  local before = needed_before_me(bucket, queue, burst)
   local free, amount = level - before, 0
   if before == 0 or free >= needed then
     amount = math.max(0, math.min(wanted, free))

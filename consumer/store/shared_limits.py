@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from consumer.store.redis_link import Allowance, redis_at
 from consumer.store.redis_words import why
+from consumer.store.steps import NotBelieved
+from consumer.store.stored import grant_of
 
 LEASE_SECONDS = 3.0
 """For so long after it was last heard of, a replica's share is everybody's."""
 _PATIENCE_SECONDS = 1.0
+_MOST_ANSWER_BYTES = 1024 * 1024
 _PREFIX = "docsluice"
 _OPENAI = "https://api.openai.com/v1"
 _SCRIPT = Path(__file__).with_suffix(".lua")
@@ -54,18 +58,8 @@ class SharedLimits:
     """
 
     def __init__(self, *, url: str, account: str, burst_seconds: float) -> None:
-        from redis.asyncio import Redis  # noqa: PLC0415 - an extra, which only those need who share limits
-        from redis.asyncio.retry import Retry  # noqa: PLC0415
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-
-        self._redis = Redis.from_url(
-            url,
-            decode_responses=True,
-            protocol=2,
-            socket_connect_timeout=_PATIENCE_SECONDS,
-            socket_timeout=_PATIENCE_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # what was given back would be counted twice
-        )
+        self._allowance = Allowance(_MOST_ANSWER_BYTES)
+        self._redis = redis_at(url, allowance=self._allowance, decode_responses=True)
         self._script = self._redis.register_script(_SCRIPT.read_text(encoding="utf-8"))
         self._account = f"{_PREFIX}:{{{account}}}"  # braces: a cluster keeps what has one account together
         self._member = uuid.uuid4().hex
@@ -82,17 +76,32 @@ class SharedLimits:
         for name, of_one in asked.items():
             keys += [f"{self._account}:{name}", f"{self._account}:{name}:queue"]
             arguments += [of_one.per_minute, of_one.wanted, of_one.needed, of_one.returned]
+        self._allowance.renew()
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 answers = await self._script(keys=keys, args=arguments)
-            pairs = zip(answers[::2], answers[1::2], strict=True)
-            return {
-                name: Granted(amount=float(amount), wait_seconds=float(seconds))
-                for name, (amount, seconds) in zip(asked, pairs, strict=True)
-            }
+            return _granted(asked, answers)
+        except NotBelieved as problem:
+            raise LimitsAway(f"it answers with {problem}") from None
         except Exception as error:  # noqa: BLE001 - whatever comes of it is Redis' fault, or that of the way to it
             raise LimitsAway(why(error)) from None
 
     async def close(self) -> None:
         """Close the connection."""
         await self._redis.aclose()
+
+
+def _granted(asked: Mapping[str, Asked], answers: object) -> Mapping[str, Granted]:
+    """What was granted of each limit.
+
+    Raises:
+        NotBelieved: that was not said, or cannot be meant.
+    """
+    if not isinstance(answers, list) or len(answers) != 2 * len(asked):
+        raise NotBelieved("something else than grants")
+    pairs = zip(answers[::2], answers[1::2], strict=True)
+    granted = {}
+    for (name, of_one), (amount, seconds) in zip(asked.items(), pairs, strict=True):
+        units, wait_seconds = grant_of(amount, seconds, wanted=of_one.wanted)
+        granted[name] = Granted(amount=units, wait_seconds=wait_seconds)
+    return granted

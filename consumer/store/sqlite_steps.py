@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from consumer.store.batching import Asked, Batches, Served
+from consumer.store.deadline import ANSWER_SECONDS
+from consumer.store.disk_thread import DiskThread
 from consumer.store.step_file import StepFile
 from consumer.store.steps import PaidStep, StoreAway
 
@@ -23,11 +26,17 @@ class SqliteSteps:
     """
 
     def __init__(
-        self, *, path: Path, max_bytes: int, max_age_seconds: float, clock: Callable[[], float] = time.time
+        self,
+        *,
+        path: Path,
+        max_bytes: int,
+        max_age_seconds: float,
+        clock: Callable[[], float] = time.time,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._file = StepFile(path=path, max_bytes=max_bytes, max_age_seconds=max_age_seconds, clock=clock)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="steps")
-        self._batches = Batches(serve=self._serve)
+        self._thread = DiskThread(name="steps")
+        self._batches = Batches(serve=self._serve, answer_seconds=answer_seconds)
         self._is_closed = False
 
     async def get(self, fingerprint: str) -> PaidStep | None:
@@ -39,16 +48,17 @@ class SqliteSteps:
         await self._batches.put(fingerprint, step)
 
     async def close(self) -> None:
-        """Write what has been put, and close the file."""
+        """Write what has been put, and close the file, should the disk answer in time."""
         await self._batches.close()
         if self._is_closed:
             return
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._file.close)
         self._is_closed = True
-        self._thread.shutdown()
+        with contextlib.suppress(StoreAway):
+            await self._batches.within_deadline(lambda: self._thread.run(self._file.close))
+        self._thread.end()
 
     def _serve(self, batch: Sequence[Asked]) -> asyncio.Future[Served]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._served, batch)
+        return self._thread.run(partial(self._served, batch))
 
     def _served(self, batch: Sequence[Asked]) -> Served:
         """In the thread. What is put comes first, and is found by who asks for it in the same batch."""

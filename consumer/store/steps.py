@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from consumer.contracts import Long, OutputValue, Usage, Usd
 
@@ -29,13 +29,9 @@ class PaidStep(BaseModel):
         """As a store keeps it."""
         return self.model_dump_json().encode()
 
-    @classmethod
-    def read(cls, written: bytes) -> PaidStep | None:
-        """What a store has kept; None when it is not of our form."""
-        try:
-            return cls.model_validate_json(written)
-        except ValidationError:
-            return None
+
+class NotBelieved(Exception):
+    """What a store holds is not what was put there. The message says why in a few words, and quotes nothing of it."""
 
 
 class StoreAway(Exception):
@@ -54,6 +50,7 @@ class StepStore(Protocol):
 
         Raises:
             StoreAway: there is no knowing.
+            NotBelieved: something is, but no step that could be used. Waiting will not mend it; a put will.
         """
         ...
 

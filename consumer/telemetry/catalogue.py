@@ -164,6 +164,12 @@ CATALOGUE = (
         remedy="No hits after a restart or a redrive: DOCSLUICE_STORE_URL names another store than before.",
     ),
     Metric(
+        "store_entries_refused_total",
+        Counter,
+        meaning="Entries of the store that are no answer to what was asked, and are asked again; each is a miss, too.",
+        remedy="Any: somebody has changed the store, or its disk is failing. The log's store.entry_refused says why.",
+    ),
+    Metric(
         "saved_usd_total",
         Counter,
         meaning="Dollars that answers had cost which were not asked for again.",
@@ -292,6 +298,14 @@ CATALOGUE = (
         Gauge,
         meaning="What the backlog will cost at the present cost of a document; not a number until one has ended.",
         remedy="Too much: choose a cheaper model or mode fused before it is spent.",
+    ),
+    Metric(
+        "event_loop_lag_seconds",
+        Gauge,
+        meaning="How late the service's own timer came at worst in the last one or two minutes. For so long nothing "
+        "was read, published or committed, and no probe was answered.",
+        remedy="Above 1: the log's loop.blocked says where it hung, unless the process was stopped. Often above 0.1: "
+        "it has too little CPU.",
     ),
     Metric(
         "build_info",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client import Metric as Family
@@ -33,6 +33,7 @@ class Metrics:
     admission_limit: Gauge
     admission_available: Gauge
     store_lookups_total: Counter
+    store_entries_refused_total: Counter
     saved_usd_total: Counter
     retries_total: Counter
     dead_letters_total: Counter
@@ -51,9 +52,11 @@ class Metrics:
     backlog_documents: Gauge
     backlog_eta_seconds: Gauge
     backlog_cost_usd: Gauge
+    event_loop_lag_seconds: Gauge
     build_info: Gauge
 
-    def __init__(self) -> None:
+    def __init__(self, *, cut: Callable[[str], str] = str) -> None:
+        self._cut = cut
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         for metric in CATALOGUE:
@@ -64,8 +67,8 @@ class Metrics:
             unknown.set(float("nan"))  # 0 would say that nothing is left
 
     def exposition(self) -> bytes:
-        """Everything in Prometheus' text format."""
-        return generate_latest(_WithoutCreationTimes(self.registry))
+        """Everything in Prometheus' text format. `cut` takes out of labels what must not be seen."""
+        return generate_latest(_Shown(self.registry, self._cut))
 
     def expect_task(self, *, task: str, model: ModelRef) -> None:
         """Let a task's counters exist at 0 before its first call, so that its first tokens and dollars are seen."""
@@ -147,14 +150,19 @@ class Metrics:
             gauge.remove(topic, str(partition))
 
 
-class _WithoutCreationTimes(Collector):
+class _Shown(Collector):
     """A registry without the `_created` samples, which nobody reads and which double the number of series."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, cut: Callable[[str], str]) -> None:
         self._registry = registry
+        self._cut = cut
 
     def collect(self) -> Iterator[Family]:
         """Pass on each family with its other samples."""
         for family in self._registry.collect():
-            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            family.samples = [
+                sample._replace(labels={name: self._cut(value) for name, value in sample.labels.items()})
+                for sample in family.samples
+                if not sample.name.endswith("_created")
+            ]
             yield family

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from consumer.llm.pricing import Prices
 from consumer.model_ref import model_ref
@@ -12,6 +13,7 @@ from deploy.local.model import MODEL_NAME
 from producer.following.outcome import Outcome
 from producer.following.tables import cell
 from producer.following.tally import Tally
+from producer.printable import printable
 
 _COMPARED_WITH = model_ref("gpt-4o-mini")
 
@@ -22,12 +24,12 @@ def report(console: Console, outcomes: Sequence[Outcome], tally: Tally, *, model
     table = Table(title=f"What {model} made of the documents", show_lines=True, expand=True)
     table.add_column("document", style="bold", overflow="ellipsis", no_wrap=True, ratio=2)
     for name in names:
-        table.add_column(name, overflow="fold", ratio=6 if name == "summary" else 2)
+        table.add_column(Text(printable(name)), overflow="fold", ratio=6 if name == "summary" else 2)
     for outcome in sorted(outcomes, key=lambda one: one.document_id):
-        cells = [cell(outcome.outputs.get(name)) for name in names]
+        cells = [Text(printable(cell(outcome.outputs.get(name)))) for name in names]
         if outcome.is_dead_letter:
-            cells = [f"[red]dead letter: {outcome.reason}", *[""] * (len(names) - 1)]
-        table.add_row(outcome.document_id, *cells)
+            cells = [Text(printable(f"dead letter: {outcome.reason}"), style="red")]
+        table.add_row(Text(printable(outcome.document_id)), *cells)
     console.print(table)
     if model == MODEL_NAME:
         console.print(f"{model} has 135 million parameters: judge the machinery by it, and not the answers.")

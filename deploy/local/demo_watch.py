@@ -20,6 +20,7 @@ from producer.following.tables import cell, open_table
 from producer.following.tally import Tally
 from producer.limits.finding import Finding
 from producer.limits.lookout import Lookout
+from producer.printable import printable
 
 _TOPICS = ("documents.results", "documents.dlq")
 _LOOK_SECONDS = 1.0
@@ -102,6 +103,6 @@ class Watch:
 
 def _line(outcome: Outcome) -> Text:
     if outcome.is_dead_letter:
-        return Text(f"✗ {outcome.document_id}: {outcome.reason} ({outcome.message})", style="red")
+        return Text(printable(f"✗ {outcome.document_id}: {outcome.reason} ({outcome.message})"), style="red")
     answers = " · ".join(cell(value) for name, value in outcome.outputs.items() if name != "summary" and cell(value))
-    return Text(f"✓ {outcome.document_id}: {answers}")
+    return Text(printable(f"✓ {outcome.document_id}: {answers}"))

@@ -7,6 +7,7 @@ from decimal import Decimal
 from consumer.contracts import rfc3339
 from producer.dead_letters.letter import Letter
 from producer.dead_letters.marks import State
+from producer.following.money import left_out
 from producer.printable import counted, printable, usd
 
 _HEAD = ("reason", "step", "count", "newest", "spent")
@@ -30,6 +31,7 @@ class Counts:
     def __init__(self) -> None:
         self._of: dict[tuple[str, str], _Count] = {}
         self._redriven = 0
+        self._costs_left_out = 0
 
     @property
     def total(self) -> int:
@@ -45,6 +47,7 @@ class Counts:
             self._redriven += 1
         else:
             one.cost_usd += outcome.cost_usd
+            self._costs_left_out += outcome.cost_is_odd
         one.newest = max(one.newest or outcome.finished_at, outcome.finished_at)
 
     @property
@@ -57,7 +60,7 @@ class Counts:
         spent = sum((one.cost_usd for one in self._of.values()), Decimal(0))
         them = "it" if self.total == 1 else "them"
         whom = "those that are not redriven" if self._redriven else them
-        total = f"{counted(self.total, 'dead letter')}, {usd(spent)} spent on {whom}"
+        total = f"{counted(self.total, 'dead letter')}, {usd(spent)} spent on {whom}{left_out(self._costs_left_out)}"
         return [*_aligned([_HEAD, *rows]), total] if rows else [total]
 
 

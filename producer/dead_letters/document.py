@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from consumer.contracts import ERROR_HEADER_PREFIX, DocumentEvent, Headers
+from consumer.contracts import ERROR_HEADER_PREFIX, DocumentEvent, Headers, stub_parts
 from producer.dead_letters.letter import Letter
 from producer.following.originals import document_id_of, event_in
 
@@ -20,6 +20,7 @@ def exported(letter: Letter) -> dict[str, Any]:
 
     A document is at the top level and comes first (`document_id`, `text`, `metadata`), so that it can be mended and
     sent. What is none has its `value` instead, or `value_base64` where that is no text; what is nearly one has both.
+    Where the value was left out there is neither.
     """
     record, event = letter.record, event_of(letter)
     document = {name: letter.fields[name] for name in ("document_id", "metadata")}
@@ -27,7 +28,7 @@ def exported(letter: Letter) -> dict[str, Any]:
         document_id = document_id_of(event) or letter.outcome.document_id
         document = {"document_id": document_id, "text": event["text"], "metadata": letter.fields["metadata"]}
     fields = {**document, **letter.fields, **document, "headers": texts_without_trace(record.headers)}
-    if record.value is not None and not _is_valid(event):
+    if record.value is not None and "value" not in stub_parts(record.headers) and not _is_valid(event):
         fields |= _value(record.value)
     return fields
 

@@ -66,5 +66,5 @@ async def _mark(question: Question, stretch: Stretch) -> int:
     return handled.exit_code
 
 
-def _entry(letter: Letter) -> Entry:
+async def _entry(letter: Letter) -> Entry:
     return Entry(mark=Mark(letter.place, letter.record.timestamp, State.DROPPED))

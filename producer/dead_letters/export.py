@@ -5,11 +5,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from producer.dead_letters.document import exported
-from producer.dead_letters.listing import json_text
 from producer.dead_letters.question import Question, letters_for_looking
 from producer.exits import Exit
 from producer.faults import NotWritten
 from producer.following.display import console
+from producer.following.tables import json_text
 from producer.printable import counted
 from producer.stopping import stop_on_signals
 

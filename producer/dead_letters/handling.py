@@ -15,6 +15,7 @@ from producer.dead_letters.question import Letters, Question
 from producer.dead_letters.selection import Selection
 from producer.exits import Exit
 from producer.faults import ProducerFault
+from producer.link import Link
 from producer.scanning import Scan, Stretch
 from producer.stopping import Stop, stop_on_signals
 
@@ -23,6 +24,7 @@ from producer.stopping import Stop, stop_on_signals
 class Handling:
     """Dead letters on their way through. `fault` is what ended it early; whatever did, what was written is marked."""
 
+    link: Link
     topics: Mapping[str, list[int]]
     journal: Journal
     letters: Letters
@@ -39,7 +41,7 @@ class Handling:
 
     async def each(
         self,
-        entry_of: Callable[[Letter], Entry | None],
+        entry_of: Callable[[Letter], Awaitable[Entry | None]],
         *,
         write: Callable[[Sequence[Entry]], Awaitable[object]],
         most: int,
@@ -54,7 +56,7 @@ class Handling:
         batches = Batches(write=write, most=most, per_second=per_second, stopping=self.stopping)
         with Progression(status=self.status, offsets=letters.stretch.offsets) as progression:
             async for letter in letters.until(self.stopping.is_set):
-                entry = entry_of(letter)
+                entry = await entry_of(letter)
                 if entry is not None:
                     chosen += 1
                     await batches.add(entry)
@@ -83,6 +85,7 @@ async def handling(
         stretch = stretch or await scan.stretch(since=question.since)
         stopping = asyncio.Event()
         handled = Handling(
+            link=link,
             topics=topics,
             journal=journal,
             letters=Letters(scan=scan, stretch=stretch, states=journal, selection=selection),

@@ -44,6 +44,8 @@ _MAX_REQUEST_BYTES = 2**31 - 1
 _TRANSACTION_SECONDS_BEYOND_PATIENCE = 30.0
 """The broker must not give a transaction up while we still wait: it would look as if another had taken our place."""
 _LONGEST_TRANSACTION_SECONDS = 900.0
+_USUAL, _SMALLEST = "gzip", "zstd"
+"""As the service writes dead letters: what fitted so fits so again."""
 _TRIES = 5
 _PAUSE_SECONDS = 0.5
 _NOTICE_SECONDS = 3.0
@@ -104,6 +106,7 @@ class Journal:
         self._dead_letter_topic = dead_letter_topic
         self._reading = _Reading(link, topic_of_marks(dead_letter_topic))
         self._producer: Any = None
+        self._codec = _USUAL
 
     async def __aenter__(self) -> Self:
         asyncio.get_running_loop().set_exception_handler(_unseen)
@@ -153,9 +156,23 @@ class Journal:
     async def _write_apart(self, entries: Sequence[Entry]) -> list[Entry]:
         """A batch is refused as a whole: halve it until the one that is too large stands alone."""
         if len(entries) == 1:
-            return list(entries)
+            return await self._write_smaller(entries)
         half = len(entries) // 2
         return [*await self.write(entries[:half]), *await self.write(entries[half:])]
+
+    async def _write_smaller(self, entries: Sequence[Entry]) -> list[Entry]:
+        """What was written with zstd may fit so only. A broker that does not take zstd takes no such record."""
+        if self._codec == _SMALLEST:
+            return list(entries)
+        self._codec = _SMALLEST
+        try:
+            await self._renew()
+            return await self.write(entries)
+        except BrokerRefused:
+            return list(entries)
+        finally:
+            self._codec = _USUAL
+            await self._renew()
 
     async def _transact(self, entries: Sequence[Entry]) -> None:
         loop, seconds = asyncio.get_running_loop(), self._link.patience_seconds
@@ -222,7 +239,7 @@ class Journal:
             transaction_timeout_ms=int(seconds * 1000),
             acks="all",
             max_request_size=_MAX_REQUEST_BYTES,
-            compression_type="gzip",  # as the service writes dead letters: what fitted so fits so again
+            compression_type=self._codec,
             **self._link.broker.arguments(),
         )
         try:

@@ -8,9 +8,9 @@ from typing import Any
 
 from consumer.contracts import ERROR_HEADER_PREFIX
 from producer.dead_letters.marks import Place, State
+from producer.following.money import dollars
 from producer.following.outcome import FetchedRecord, Outcome
 
-_WRITTEN_COST = re.compile(r"[0-9]{1,12}(\.[0-9]{1,28})?")
 _LIFE = ("topic", "partition", "offset", "timestamp", "group", "pipeline_version", "replay_count")
 """What is the same in a dead letter that came twice. So it is, too, when a record is read once more and fails again."""
 _SOURCE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})@([0-9]{1,18})")
@@ -77,7 +77,7 @@ class Letter:
     @property
     def cost_of_a_run(self) -> Decimal | None:
         """US dollars that one of its runs has cost on average; None when its headers do not tell."""
-        if not _WRITTEN_COST.fullmatch(errors_of(self.record).get("cost_usd", "")):
+        if dollars(errors_of(self.record).get("cost_usd", "")) is None:
             return None
         return self.outcome.cost_usd / (self.replays + 1)
 

@@ -1,9 +1,5 @@
 """`docsluice-producer dead-letters list`: a line for each, and a table of what they come to."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
@@ -12,6 +8,7 @@ from producer.dead_letters.letter import Letter
 from producer.dead_letters.question import Question, letters_for_looking
 from producer.exits import Exit
 from producer.following.display import console
+from producer.following.tables import json_text
 from producer.printable import printable, usd
 from producer.stopping import stop_on_signals
 
@@ -56,11 +53,6 @@ async def list_letters(question: Question, *, as_json: bool) -> int:
     for line in [*counts.lines, *letters.selection.remarks]:
         totals.print(line)
     return stop.exit_code or Exit.DONE
-
-
-def json_text(fields: Mapping[str, Any]) -> str:
-    """One line of JSON, as `follow --json` writes it."""
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
 class Rows:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from producer.dead_letters.counts import Counts
-from producer.dead_letters.handling import Handling, handling
-from producer.dead_letters.journal import Entry, Outgoing
+from producer.dead_letters.handling import handling
+from producer.dead_letters.journal import Entry, Journal, Outgoing
 from producer.dead_letters.letter import Letter
 from producer.dead_letters.marks import Mark, State
+from producer.dead_letters.originals import Originals
 from producer.dead_letters.question import Question, letters_for_looking
 from producer.dead_letters.redriving import Forecast, Sorting, redriven_headers
 from producer.dead_letters.selection import Selection
+from producer.dead_letters.stub import stub_of
 from producer.exits import Exit
 from producer.following.display import console
 from producer.printable import counted
@@ -69,36 +71,47 @@ async def redrive(asked: Redrive) -> int:
     status, out, sorting = console(stderr=True), console(), asked.sorting()
     selection = Selection(wanted=asked.question.wanted, say=status.print)
     async with handling(asked.question, selection, status=status, topic=asked.topic) as handled:
-        sending = _Sending(handled, asked.topic, status)
-        await handled.each(
-            lambda letter: sending.entry(letter) if sorting.sends(letter) else None,
-            write=sending.write,
-            most=_IN_A_TRANSACTION,
-            per_second=asked.per_second,
-            done="redriven",
-        )
+        partitions = handled.topics[asked.topic]
+        async with Originals(link=handled.link, topic=asked.topic, partitions=partitions) as originals:
+            sending = _Sending(handled.journal, originals, asked.topic, partitions, status)
+
+            async def entry_of(letter: Letter) -> Entry | None:
+                return await sending.entry(letter) if sorting.sends(letter) else None
+
+            await handled.each(
+                entry_of, write=sending.write, most=_IN_A_TRANSACTION, per_second=asked.per_second, done="redriven"
+            )
     out.print(f"redriven {counted(handled.journal.written, 'dead letter')} to {asked.topic}")
     for line in [*sending.remarks, *sorting.remarks, *selection.remarks]:
         out.print(line)
-    return handled.exit_code or (Exit.FAULT if sending.refused else Exit.DONE)
+    return handled.exit_code or (Exit.FAULT if sending.refused or sending.gone else Exit.DONE)
 
 
 class _Sending:
-    """Dead letters as records of the topic that they go back to. `refused` counts what the topic does not take."""
+    """Dead letters as records of the topic that they go back to.
 
-    def __init__(self, handled: Handling, topic: str, status: Console) -> None:
-        self.refused = 0
-        self._journal = handled.journal
+    `refused` counts what the topic does not take, `gone` those whose record is not to be had any more.
+    """
+
+    def __init__(
+        self, journal: Journal, originals: Originals, topic: str, partitions: Sequence[int], status: Console
+    ) -> None:
+        self.refused = self.gone = 0
+        self._journal = journal
+        self._originals = originals
         self._topic = topic
-        self._partitions = handled.topics[topic]
+        self._partitions = partitions
         self._status = status
 
     @property
     def remarks(self) -> list[str]:
-        """What was not taken."""
-        if not self.refused:
-            return []
-        return [f"{counted(self.refused, 'dead letter')} larger than {self._topic} takes: left as they are"]
+        """What was not sent."""
+        lines = []
+        if self.refused:
+            lines.append(f"{counted(self.refused, 'dead letter')} larger than {self._topic} takes: left as they are")
+        if self.gone:
+            lines.append(f"{counted(self.gone, 'dead letter')} without their record, which is gone: left as they are")
+        return lines
 
     async def write(self, entries: Sequence[Entry]) -> None:
         """Send the entries, and name those that are not taken."""
@@ -110,9 +123,16 @@ class _Sending:
                 " (its setting max.message.bytes)"
             )
 
-    def entry(self, letter: Letter) -> Entry:
-        """The record that is sent for a dead letter, with its mark."""
-        record = letter.record
+    async def entry(self, letter: Letter) -> Entry | None:
+        """The record that is sent for a dead letter, with its mark; None where the record is not to be had."""
+        record, own, stub = letter.record, None, stub_of(letter)
+        if stub is not None:
+            original, why = await self._originals.read(letter, stub)
+            if original is None:
+                self.gone += 1
+                self._status.print(f"{letter.place}: {why}")
+                return None
+            record, own = original, original.headers
         partition = letter.origin_partition
         outgoing = Outgoing(
             topic=self._topic,
@@ -120,6 +140,6 @@ class _Sending:
             partition=partition if partition in self._partitions else None,
             key=record.key,
             value=record.value or b"",
-            headers=redriven_headers(record.headers, replays=letter.replays + 1),
+            headers=redriven_headers(letter.record.headers, replays=letter.replays + 1, own=own),
         )
-        return Entry(mark=Mark(letter.place, record.timestamp, State.REDRIVEN), outgoing=outgoing)
+        return Entry(mark=Mark(letter.place, letter.record.timestamp, State.REDRIVEN), outgoing=outgoing)

@@ -12,6 +12,7 @@ from consumer.contracts import (
     REPLAY_COUNT_HEADER,
     DeadLetterReason,
     Headers,
+    stub_parts,
 )
 from producer.dead_letters.letter import Letter
 from producer.printable import counted, printable, usd
@@ -47,9 +48,13 @@ def verdict(letter: Letter, *, topic: str, most_replays: int | None) -> Verdict:
     return Verdict.SEND
 
 
-def redriven_headers(headers: Headers, *, replays: int) -> list[tuple[str, bytes | None]]:
-    """The record's own headers as they were, its origin, and the count of how often it was sent again."""
-    kept = [(name, value) for name, value in headers if name in _KEPT or not _is_of_the_service(name)]
+def redriven_headers(headers: Headers, *, replays: int, own: Headers | None = None) -> list[tuple[str, bytes | None]]:
+    """The record's own headers as they were, its origin, and the count of how often it was sent again.
+
+    `own` are those of the original, where the dead letter does not have them.
+    """
+    of_the_record = [one for one in (headers if own is None else own) if not _is_of_the_service(one[0])]
+    kept = [*of_the_record, *(one for one in headers if one[0] in _KEPT)]
     return [*kept, (REPLAY_COUNT_HEADER, str(replays).encode())]
 
 
@@ -101,10 +106,12 @@ class Forecast:
     known: int = 0
     unknown: int = 0
     unmended: int = 0
+    stubs: int = 0
 
     def add(self, letter: Letter) -> None:
         """Count a letter that would be sent."""
         cost = letter.cost_of_a_run
+        self.stubs += bool(stub_parts(letter.record.headers))
         self.unmended += letter.outcome.reason in _OF_THE_RECORD
         if cost is None:
             self.unknown += 1
@@ -115,7 +122,14 @@ class Forecast:
     @property
     def sentences(self) -> Sequence[str]:
         """The forecast in words."""
-        return [*self._cost, *self._unmended]
+        return [*self._cost, *self._unmended, *self._stubs]
+
+    @property
+    def _stubs(self) -> list[str]:
+        if not self.stubs:
+            return []
+        them = "1 of them" if self.stubs == 1 else f"{self.stubs:,} of them"
+        return [f"{them} without all of the record: that is read back from its topic, and what is gone stays as it is"]
 
     @property
     def _unmended(self) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from consumer.batches.fetching import flaw_of
 from producer.dead_letters.letter import Letter, Source
 from producer.dead_letters.marks import Handled, Place, State
 from producer.following.outcome import FetchedRecord, Unreadable, outcome_of
@@ -74,9 +75,9 @@ class Selection:
         """The dead letter that a record is; None when it is none, or not a wanted one."""
         outcome = outcome_of(record)
         if isinstance(outcome, Unreadable) or not outcome.is_dead_letter:
-            self._pass_over(
-                record, "no header of it gives a reason" if isinstance(outcome, Unreadable) else "it is a result"
-            )
+            flaw = flaw_of(record)
+            missing = flaw.problem if flaw is not None else "no header of it gives a reason"
+            self._pass_over(record, missing if isinstance(outcome, Unreadable) else "it is a result")
             return None
         handled = states.handled(Place(record.partition, record.offset), record.timestamp)
         letter = Letter(record=record, outcome=outcome, state=handled.state if handled else State.OPEN)

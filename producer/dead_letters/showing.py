@@ -11,6 +11,7 @@ from producer.dead_letters.letter import Letter, errors_of, source_in
 from producer.dead_letters.marks import place_in
 from producer.dead_letters.question import Question, letters_for_looking
 from producer.dead_letters.selection import Wanted
+from producer.dead_letters.stub import stub_of
 from producer.exits import Exit
 from producer.following.display import console
 from producer.printable import counted, printable, printable_lines, usd
@@ -116,6 +117,10 @@ def _trace(trace: str, *, is_shown: bool) -> Iterator[str]:
 
 
 def _document(letter: Letter, topic: str, *, bounded: bool) -> Iterator[str]:
+    if (stub := stub_of(letter)) is not None:
+        yield stub.sentence
+        if "value" in stub.left_out:
+            return
     value, text = letter.record.value, event_of(letter).get("text")
     if isinstance(text, str):
         yield f"document ({counted(len(text), 'character')})"

@@ -1,6 +1,9 @@
 """A source to rows: a pure generator, one row at a time, so that memory does not grow with the file."""
 
 import codecs
+import errno
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from typing import IO, Any
@@ -35,7 +38,7 @@ def read(source: Source, *, id_field: str, text_field: str) -> Iterator[Row]:
         # Standard input gets a reader of its own: the thread that reads it may still hold the lock of this reader when
         # the program ends, and Python aborts when that is the lock of `sys.stdin`.
         path, is_file = source.path or _STDIN_DESCRIPTOR, source.path is not None
-        with open(path, "rb", closefd=is_file) as file:
+        with open(path, "rb", closefd=is_file, opener=_regular if source.in_folder else None) as file:
             if problem := _not_of(source.format, file):
                 yield BadRow(place=Place(source.name), problem=problem)
             elif source.format is Format.TEXT:
@@ -48,6 +51,15 @@ def read(source: Source, *, id_field: str, text_field: str) -> Iterator[Row]:
                 yield from _csv(file, source.name, id_field=id_field, text_field=text_field)
     except OSError as error:
         yield BadRow(place=Place(source.name), problem=f"cannot be read: {error.strerror or error}")
+
+
+def _regular(path: str, flags: int) -> int:
+    """Open a regular file, and wait for nobody at anything else."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no regular file any more")
 
 
 def _not_of(form: Format, file: BufferedReader) -> str | None:

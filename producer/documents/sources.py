@@ -1,6 +1,7 @@
 """From the PATHs of the command line to the files to read, each with its format and, for texts, its document id."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,26 +30,42 @@ _SUFFIXES = {
     ".ndjson": Format.JSONL,
     ".csv": Format.CSV,
 }
+_KINDS = {
+    stat.S_IFDIR: "a link to a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_NAMED = 3
 _JSON_SUFFIX = ".json"
 """It may be lines all the same, where that is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One file to read; `path` None is standard input. `document_id` is given for texts only."""
+    """One file to read; `path` None is standard input. `document_id` is given for texts only.
+
+    One `in_folder` was not named itself, and so is read only while it is a regular file.
+    """
 
     path: Path | None
     name: str
     format: Format
     document_id: str = ""
+    in_folder: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Selection:
-    """The files to read in order, and how many in the folders are of a kind that is not read from folders."""
+    """The files to read in order, and how many in the folders are of a kind that is not read from folders.
+
+    `skipped` names what is called like a text and is no file of its folder, each with what it is.
+    """
 
     sources: list[Source] = field(default_factory=list)
     unread: int = 0
+    skipped: list[str] = field(default_factory=list)
 
     @property
     def total_bytes(self) -> int | None:
@@ -66,22 +83,25 @@ def select(paths: Sequence[str], *, other_format: Format | None) -> Selection:
     Raises:
         WrongUsage: a PATH does not exist, holds no text, or is of an unknown format.
     """
-    unread = 0
-    found: dict[Path | None, _Found] = {}
+    selection = Selection()
+    found: dict[str | None, _Found] = {}
     for given in paths:
         if given == STDIN:
             found.setdefault(None, _Found(path=None, relative=STDIN, format=other_format or Format.JSONL))
             continue
-        path = Path(given)
-        if path.is_dir():
-            inside, ignored = _folder(path)
-            unread += ignored
-        else:
-            inside = [_file(path, other_format)]
+        try:
+            inside = _meant(Path(given), other_format, selection)
+        except OSError as error:
+            raise WrongUsage(f"{_shown(Path(given))}: cannot be read: {error.strerror}") from error
         for one in inside:
-            found.setdefault(one.path and one.path.resolve(), one)
+            found.setdefault(os.path.realpath(one.path) if one.path else None, one)
     ids = _document_ids([one for one in found.values() if one.path is not None and one.format is Format.TEXT])
-    return Selection(sources=[_source(one, ids) for one in found.values()], unread=unread)
+    selection.sources = [_source(one, ids) for one in found.values()]
+    return selection
+
+
+def _meant(path: Path, other_format: Format | None, selection: Selection) -> list["_Found"]:
+    return _folder(path, selection) if path.is_dir() else [_file(path, other_format)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +111,7 @@ class _Found:
     path: Path | None
     relative: str
     format: Format
+    in_folder: bool = False
 
 
 def _file(path: Path, other_format: Format | None) -> _Found:
@@ -115,20 +136,43 @@ def _start_of(path: Path) -> bytes:
         return b""
 
 
-def _folder(folder: Path) -> tuple[list[_Found], int]:
-    """The texts below a folder, sorted, and how many other files there are. Hidden ones are passed over."""
+def _folder(folder: Path, selection: Selection) -> list[_Found]:
+    """The texts below a folder, sorted. Hidden ones are passed over; the rest is noted in `selection`."""
     texts: list[_Found] = []
-    unread = 0
+    skipped: list[str] = []
+    root = os.path.realpath(folder)
     for place, folders, files in os.walk(folder, onerror=_cannot_list):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (Path(place, name) for name in files if not name.startswith(".")):
-            if _SUFFIXES.get(path.suffix.lower()) is Format.TEXT:
-                texts.append(_Found(path=path, relative=path.relative_to(folder).as_posix(), format=Format.TEXT))
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for path in (Path(place, name) for name in [*files, *links] if not name.startswith(".")):
+            if _SUFFIXES.get(path.suffix.lower()) is not Format.TEXT and path.name not in links:
+                selection.unread += 1
+            elif what := _no_file_of(root, path):
+                skipped.append(f"{_shown(path)}: {what}")
             else:
-                unread += 1
+                relative = path.relative_to(folder).as_posix()
+                texts.append(_Found(path=path, relative=relative, format=Format.TEXT, in_folder=True))
+    selection.skipped += sorted(skipped)
     if not texts:
-        raise WrongUsage(f"{_shown(folder)}: no .txt or .md in this folder (name .jsonl and .csv files themselves)")
-    return sorted(texts, key=lambda text: text.relative), unread
+        why = "".join(f"; {line}" for line in sorted(skipped)[:_NAMED])
+        raise WrongUsage(
+            f"{_shown(folder)}: no .txt or .md in this folder (name .jsonl and .csv files themselves){why}"
+        )
+    return sorted(texts, key=lambda text: text.relative)
+
+
+def _no_file_of(root: str, path: Path) -> str | None:
+    """What it is, unless it is a regular file below the folder, or a link to one.
+
+    Where a link leads nowhere is told when it is to be read: it may be a document that is missing.
+    """
+    if path.is_symlink() and os.path.commonpath([root, os.path.realpath(path)]) != root:
+        return "a link out of the folder"
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
 
 
 def _cannot_list(error: OSError) -> None:
@@ -154,7 +198,13 @@ def _without_suffix(relative: str) -> str:
 def _source(found: _Found, ids: dict[_Found, str]) -> Source:
     if found.path is None:
         return Source(path=None, name="stdin", format=found.format, document_id="stdin")
-    return Source(path=found.path, name=_shown(found.path), format=found.format, document_id=ids.get(found, ""))
+    return Source(
+        path=found.path,
+        name=_shown(found.path),
+        format=found.format,
+        document_id=ids.get(found, ""),
+        in_folder=found.in_folder,
+    )
 
 
 def _shown(path: Path) -> str:

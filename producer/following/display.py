@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from rich.console import Console
 from rich.text import Text
 
-from consumer.contracts import Long
+from consumer.contracts import Long, Usage
+from producer.following.money import left_out
 from producer.following.outcome import Outcome, Unreadable
 from producer.following.tables import cell
 from producer.following.tally import Tally
@@ -42,9 +43,10 @@ def totals_text(tally: Tally) -> str:
     counts += [f"{counted(tally.repeats, 'repeat')} dropped"] if tally.repeats else []
     counts += [counted(tally.unreadable, "unreadable record")] if tally.unreadable else []
     counts += [f"{tally.of_other_versions:,} of another schema version"] if tally.of_other_versions else []
+    output = f"{usage.output_tokens:,} out{_thought(usage)}"
     spent = [
-        f"tokens: {usage.input_tokens:,} in ({usage.cached_tokens:,} cached), {usage.output_tokens:,} out",
-        f"cost: {usd(tally.cost_usd)}",
+        f"tokens: {usage.input_tokens:,} in ({usage.cached_tokens:,} cached), {output}",
+        f"cost: {usd(tally.cost_usd)}{left_out(tally.costs_left_out)}",
     ]
     spent += [f"saved: {usd(tally.saved_usd)}"] if tally.saved_usd else []
     rate = tally.documents_per_hour
@@ -69,13 +71,18 @@ def _result(outcome: Outcome) -> Text:
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     text = Text()
     text.append(printable(outcome.document_id), style="bold")
-    told = [f"{usage.input_tokens:,}{cached} → {usage.output_tokens:,} tokens", usd(outcome.cost_usd)]
+    told = [f"{usage.input_tokens:,}{cached} → {usage.output_tokens:,}{_thought(usage)} tokens", usd(outcome.cost_usd)]
     told += [f"saved {usd(outcome.saved_usd)}"] if outcome.saved_usd else []
     text.append("".join(f"  {one}" for one in [*told, *_of_long(outcome)]), style="dim")
     for name, value in outcome.outputs.items():
         text.append(f"\n  {printable(name)}: ", style="cyan")
         text.append(printable(cell(value)))
     return text
+
+
+def _thought(usage: Usage) -> str:
+    """The part of the output that went into thinking; empty where nothing did."""
+    return f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
 
 
 def _of_long(outcome: Outcome) -> Iterator[str]:

@@ -10,17 +10,40 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, Long, Usage, plain_decimal, rfc3339
+from consumer.batches.fetching import flaw_of
+from consumer.contracts import (
+    ERROR_HEADER_PREFIX,
+    DocumentResult,
+    Headers,
+    Long,
+    Usage,
+    plain_decimal,
+    rfc3339,
+    stub_parts,
+)
+from producer.following.money import dollars, is_sum
 from producer.following.originals import document_id_of, event_in, metadata_of
 
 IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finished_at", "pipeline_version")
 """Fields that results and dead letters have, under the same name and of the same type."""
+OF_DEAD_LETTERS: Mapping[str, str] = {
+    "reason": "reason",
+    "stage": "stage",
+    "step": "step",
+    "message": "exception.message",
+    "exception": "exception.class.name",
+    "model": "model",
+    "provider": "provider",
+    "group": "group",
+    "first_failed_at": "first_failed_at",
+    "replay_count": "replay_count",
+}
+"""Fields that only dead letters have, and the headers that they are read from."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_TIMESTAMP_MS = 253_402_300_799_999
 """The end of the year 9999; a producer may write any number."""
 _EDGES = (MINYEAR, MAXYEAR)
 """In these years a time may have no equal in UTC."""
-_LEAST_DIGIT, _LARGEST_DIGIT = -28, 11
 _LARGEST_COUNT = 2**63 - 1
 
 
@@ -34,6 +57,8 @@ class FetchedRecord(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    checksum: Any
+    """The flaw of a record that cannot be read, where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +77,8 @@ class Outcome:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
+    cost_is_odd: bool = False
+    """Its header tells a cost that can be none, and it counts as 0."""
     saved_usd: Decimal = Decimal(0)
     long: Mapping[str, Long] = field(default_factory=dict)
     finished_at: datetime
@@ -83,6 +110,8 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     if errors.get("reason"):
         return _dead_letter(record, errors)
     where = f"{record.topic}[{record.partition}] offset {record.offset}"
+    if (flaw := flaw_of(record)) is not None:
+        return Unreadable(where=where, problem=flaw.problem)
     if record.value is None:
         return Unreadable(where=where, problem="no value, and no dead letter's headers")
     try:
@@ -128,7 +157,7 @@ def _flaw(result: DocumentResult) -> str:
     if any(moment.tzinfo is None or moment.year in _EDGES for moment in (result.started_at, result.finished_at)):
         return "a time without a zone, or at the end of all times"
     for name, amount in (("cost_usd", result.cost_usd), ("saved_usd", result.saved_usd)):
-        if amount and not (amount > 0 and _LEAST_DIGIT <= amount.adjusted() <= _LARGEST_DIGIT):
+        if not is_sum(amount):
             return f"{name}: no sum of money"
     if not all(0 <= tokens <= _LARGEST_COUNT for tokens in result.usage.model_dump().values()):
         return "usage: no number of tokens"
@@ -161,7 +190,7 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
     origin = (errors.get("topic"), errors.get("partition"), errors.get("offset"))
     place = origin if all(origin) else (record.topic, record.partition, record.offset)
     replay_count = errors.get("replay_count") or "0"
-    cost_usd = _decimal(errors.get("cost_usd", ""))
+    cost_usd = dollars(errors["cost_usd"]) if "cost_usd" in errors else Decimal(0)
     finished_at = _moment(errors.get("last_failed_at", ""), record.timestamp)
     return Outcome(
         document_id=document_id,
@@ -169,7 +198,8 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
         stage=errors.get("stage", ""),
         step=errors.get("step", ""),
         message=errors.get("exception.message", ""),
-        cost_usd=cost_usd,
+        cost_usd=cost_usd or Decimal(0),
+        cost_is_odd=cost_usd is None,
         finished_at=finished_at,
         identities=(_life(*place, document_id, errors.get("pipeline_version", ""), replay_count),),
         fields={
@@ -178,18 +208,14 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
             "source": _source(errors),
             "metadata": metadata_of(event),
             "attempts": _number(errors.get("attempts")),
-            "cost_usd": plain_decimal(cost_usd),
+            "cost_usd": plain_decimal(cost_usd or Decimal(0)),
             "finished_at": rfc3339(finished_at),
             "pipeline_version": errors.get("pipeline_version"),
-            "reason": errors["reason"],
-            "stage": errors.get("stage"),
-            "step": errors.get("step"),
-            "message": errors.get("exception.message"),
-            "exception": errors.get("exception.class.name"),
-            "model": errors.get("model"),
-            "group": errors.get("group"),
-            "first_failed_at": errors.get("first_failed_at"),
+            **{name: errors.get(header) for name, header in OF_DEAD_LETTERS.items()},
             "replay_count": _number(errors.get("replay_count")),
+            "left_out": stub_parts(record.headers),
+            "value_bytes": _number(errors.get("value_bytes")),
+            "value_sha256": errors.get("value_sha256"),
         },
     )
 
@@ -218,11 +244,6 @@ def _text(value: bytes | None) -> str:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
-
-
-def _decimal(text: str) -> Decimal:
-    """Dollars as the service writes them; 0 for anything else, such as a number of a million digits."""
-    return Decimal(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,28})?", text) else Decimal(0)
 
 
 def _moment(text: str, timestamp_ms: int) -> datetime:

@@ -10,6 +10,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from consumer.batches.fetching import DamagedBatch, read_past_flaws, taken
+from producer.ages import ago, timestamp_ms
 from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, explained, patiently, stopped
 from producer.faults import BrokerRefused
 from producer.topics import partitions_of_topics
@@ -17,6 +19,8 @@ from producer.topics import partitions_of_topics
 _LOOK_SOON_SECONDS = 2.0
 _LOOK_SECONDS = 30.0
 _REST_SECONDS = 0.2
+_RECORDS = 500
+_TAKEN_BYTES = 8 * 1024 * 1024
 _STOP_SECONDS = 5.0
 
 
@@ -30,7 +34,7 @@ class Start:
     def __str__(self) -> str:
         if self.from_beginning:
             return "from the beginning"
-        return f"from {self.since} ago" if self.since else "from now on"
+        return "from now on" if self.since is None else f"from {ago(self.since)}"
 
 
 class Reader:
@@ -85,7 +89,9 @@ class Reader:
             await asyncio.sleep(timeout_ms / 1000)
             return []
         try:
-            fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
+            fetched = await taken(self._consumer, timeout_ms=timeout_ms, most_records=_RECORDS, most_bytes=_TAKEN_BYTES)
+        except DamagedBatch:
+            return []  # it is fetched once more, and then read past
         except KafkaError as error:
             raise BrokerRefused(f"{self._broker.bootstrap_servers}: {explained(error)}") from error
         for partition, records in fetched.items():
@@ -113,6 +119,7 @@ class Reader:
             await stopped(consumer, seconds=_STOP_SECONDS)
 
     async def _connect(self) -> None:
+        read_past_flaws()
         consumer = AIOKafkaConsumer(
             group_id=None,
             enable_auto_commit=False,
@@ -187,7 +194,7 @@ async def _first_offsets(
         return dict(await consumer.beginning_offsets(partitions))
     offsets = dict(await consumer.end_offsets(partitions))
     if start.since is not None:
-        since_ms = int((datetime.now(UTC) - start.since).timestamp() * 1000)
+        since_ms = timestamp_ms(start.since, now=datetime.now(UTC))
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
         # A partition with nothing so young has no such offset.
         offsets |= {partition: one.offset for partition, one in found.items() if one is not None}

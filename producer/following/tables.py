@@ -1,17 +1,24 @@
 """Outcomes to a file, each on the disk before the next is awaited."""
 
 import csv
+import errno
 import json
-from collections.abc import Iterator, Sequence
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkstemp
 from typing import IO, Any, Literal, Protocol
 
+from consumer.contracts import DocumentResult, SourcePosition, Usage
 from producer.faults import NotWritten, WrongUsage
-from producer.following.outcome import Outcome
+from producer.following.outcome import OF_DEAD_LETTERS, Outcome
+from producer.printable import harmless_json
 
 _BEFORE_OUTPUTS = ("kind", "document_id")
-_AFTER_OUTPUTS = (
+_OF_THE_FIRST_RELEASE = (
     "reason",
     "stage",
     "step",
@@ -34,7 +41,28 @@ _AFTER_OUTPUTS = (
     "excerpt",
     "metadata",
 )
+"""These keep their places; columns that come later are behind them."""
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""As OWASP lists them. Quote marks before it count, so that a text with one of its own can be told from ours."""
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_NAME_CHARACTERS = 50
 _LARGEST_CELL = 2**31 - 1
+
+
+def _columns_of_results() -> Iterator[str]:
+    for name in DocumentResult.model_fields:
+        match name:
+            case "document_id" | "outputs" | "schema_version":
+                continue
+            case "usage":
+                yield from Usage.model_fields
+            case "source":
+                yield from (f"source_{part}" for part in SourcePosition.model_fields)
+            case _:
+                yield name
+
+
+_AFTER_OUTPUTS = tuple(dict.fromkeys((*_OF_THE_FIRST_RELEASE, *_columns_of_results(), *OF_DEAD_LETTERS)))
 
 
 class Table(Protocol):
@@ -70,7 +98,12 @@ def open_table(path: Path) -> Table:
 
 def json_line(outcome: Outcome) -> str:
     """An outcome's fields as one line of JSON."""
-    return json.dumps(outcome.fields, ensure_ascii=False, separators=(",", ":"))
+    return json_text(outcome.fields)
+
+
+def json_text(fields: Mapping[str, Any]) -> str:
+    """One line of JSON that a terminal may show: controls and what turns the direction of text are escapes in it."""
+    return harmless_json(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
 
 
 class JsonLines:
@@ -99,7 +132,9 @@ class CsvTable:
     """
 
     def __init__(self, *, path: Path) -> None:
-        self._path = path
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no regular file")
+        self._path = Path(os.path.realpath(path))  # a link that was named stays one
         self._outputs: list[str] = []
         self._file = _opened(path, "w")
         self._write_header(self._file)
@@ -120,12 +155,10 @@ class CsvTable:
     def _widen(self, fresh: Sequence[str]) -> None:
         self._file.close()
         self._outputs.extend(fresh)
-        wider = self._path.with_name(self._path.name + ".part")
         csv.field_size_limit(_LARGEST_CELL)
-        with _opened(self._path, "r") as old, _opened(wider, "w") as new:
+        with _opened(self._path, "r") as old, _instead_of(self._path) as new:
             self._write_header(new)
             self._writer(new).writerows(csv.DictReader(old))
-        wider.replace(self._path)
         self._file = _opened(self._path, "a")
 
     def _write_header(self, file: IO[str]) -> None:
@@ -146,24 +179,48 @@ def cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _opened(path: Path, mode: Literal["r", "w", "a"]) -> IO[str]:
+def csv_cell(value: Any) -> str:
+    """The same for a spreadsheet: a text that it would run as a formula has a quote mark before it.
+
+    Numbers stay as they are. docs/producer.md tells how the text is read back.
+    """
+    text = cell(value)
+    is_run = isinstance(value, str | list) and _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_run else text
+
+
+def _opened(path: Path | int, mode: Literal["r", "w", "a"]) -> IO[str]:
     # A dead letter may hold half of a surrogate pair, which no UTF-8 can: it is written as the escape that JSON has.
-    return path.open(mode, encoding="utf-8", errors="backslashreplace", newline="")
+    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")  # noqa: PTH123 - it may be a descriptor
+
+
+@contextmanager
+def _instead_of(path: Path) -> Iterator[IO[str]]:
+    """A new file beside another, which it replaces at the end. Its name cannot be guessed, so it is nobody's link."""
+    descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name[:_NAME_CHARACTERS]}.", suffix=".part")
+    try:
+        with _opened(descriptor, "w") as new:
+            os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
+            yield new
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _row(outcome: Outcome) -> dict[str, str]:
     fields = {
         **outcome.fields,
-        **outcome.fields.get("usage", {}),
+        **({} if outcome.is_dead_letter else {name: getattr(outcome.usage, name) for name in Usage.model_fields}),
         **{f"source_{name}": value for name, value in outcome.fields["source"].items()},
         "long": [f"{task}: {how}" for task, how in outcome.long.items()],
     }
-    row = {name: cell(fields.get(name)) for name in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS)}
-    return row | {_column(name): cell(value) for name, value in outcome.outputs.items()}
+    row = {name: csv_cell(fields.get(name)) for name in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS)}
+    return row | {_column(name): csv_cell(value) for name, value in outcome.outputs.items()}
 
 
 def _column(output: str) -> str:
-    return f"outputs.{output}" if output in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS) else output
+    return f"outputs.{output}" if output in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS) else csv_cell(output)
 
 
 @contextmanager

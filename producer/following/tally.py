@@ -42,6 +42,8 @@ class Tally:
     of_other_versions: int = 0
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
+    costs_left_out: int = 0
+    """Costs that can be none: they are not in the sum."""
     saved_usd: Decimal = Decimal(0)
     reasons: Counter[str] = field(default_factory=Counter)
     _pace: Pace = field(default_factory=Pace)
@@ -75,6 +77,7 @@ class Tally:
         else:
             self.results += 1
             self.cost_usd += outcome.cost_usd
+        self.costs_left_out += outcome.cost_is_odd
         self.usage += outcome.usage
         self.saved_usd += outcome.saved_usd
         self._pace.add(outcome.finished_at)

@@ -20,6 +20,7 @@ from producer.sending.results import IfChanged, unchanged
 from producer.stopping import stop_on_signals
 from producer.topics import create, partitions_of_topics
 
+_SHOWN_SKIPPED = 20
 _SHOWN_IDS = 5
 _NOTICE_SECONDS = 3.0
 _WATCH_SECONDS = 0.5
@@ -220,6 +221,11 @@ def _report(sending: Sending) -> Report:
     report = Report(total_bytes=sending.selection.total_bytes)
     if sending.selection.unread:
         report.say(f"{counted(sending.selection.unread, 'file')} in the folders neither .txt nor .md: not read")
+    skipped = sending.selection.skipped
+    for line in skipped[:_SHOWN_SKIPPED]:
+        report.say(f"{line}: skipped")
+    if len(skipped) > _SHOWN_SKIPPED:
+        report.say(f"{len(skipped) - _SHOWN_SKIPPED:,} more skipped")
     return report
 
 

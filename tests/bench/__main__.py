@@ -1,4 +1,4 @@
-"""`make bench`: prints one table. Choose from utilisation, local-model, long-document, delivery and memory."""
+"""`make bench` prints one table: utilisation, local-model, long-document, delivery, memory and odd-answers, or some."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import delivery, local_model, long_document, memory, utilisation
+from tests.bench import delivery, local_model, long_document, memory, odd_answers, utilisation
 
 
 def main() -> None:
     """Run the chosen benchmarks, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "what", nargs="*", default=["utilisation", "local-model", "long-document", "delivery", "memory"]
+        "what", nargs="*", default=["utilisation", "local-model", "long-document", "delivery", "memory", "odd-answers"]
     )
     parser.add_argument(
         "--documents", type=int, help="fewer than 1,000 (utilisation), 100 (local-model), 3,000 (delivery)"
@@ -51,6 +51,11 @@ def main() -> None:
         name = "1,000,000 records of lag"
         table.add_row(name, "resident MB, start / middle / end", " / ".join(f"{resident[n]:.0f}" for n in (0, 4, 9)))
         table.add_row(name, "most", f"{max(resident):.0f}")
+    if "odd-answers" in arguments.what:
+        for name, odd in odd_answers.measure():
+            pause = "endless" if odd.pause_seconds is None else f"{odd.pause_seconds:.3f}"
+            figures = f"{pause} / {odd.seconds:.3f} / {odd.peak_mib:.0f}"
+            table.add_row(name, "longest pause s / read after s / memory MiB", f"{figures}  {odd.outcome}")
     Console().print(table)
 
 

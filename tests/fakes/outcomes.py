@@ -26,6 +26,7 @@ class Fetched:
     partition: int = 0
     offset: int = 7
     timestamp: int = 1_767_268_800_000
+    checksum: Any = None
 
 
 def result(number: int = 1, **changed: Any) -> DocumentResult:

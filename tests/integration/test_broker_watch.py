@@ -131,10 +131,11 @@ async def test_a_broker_that_is_gone_is_seen(own_broker: Broker, provider: Rehea
             assert await _shown(service, "broker_silent_seconds") >= watch.SILENT_SECONDS
 
             async def is_said() -> bool:
-                return bool(_of_the_watch(logs))
+                return len(_of_the_watch(logs)) > 1
 
             await until(is_said, what="the log says so")
-    (said,) = _of_the_watch(logs)
+    away, said = _of_the_watch(logs)
+    assert away["event"] == "broker.away"
     assert (said["event"], said["broker"]) == ("broker.silent", own_broker.bootstrap_servers)
     assert said["cause"] == "connection refused"
 
@@ -151,11 +152,11 @@ async def test_a_broker_that_comes_back_is_said_once(tmp_path: Path, provider: R
                 return len(_of_the_watch(logs)) == count
 
             await asyncio.to_thread(broker.stop)
-            await until(functools.partial(has_said, 1), what="the log says that the broker is gone")
+            await until(functools.partial(has_said, 2), what="the log says that the broker is gone")
             await asyncio.to_thread(broker.start)
-            await until(functools.partial(has_said, 2), what="the log says that it answers")
+            await until(functools.partial(has_said, 3), what="the log says that it answers")
             assert service.why_not_ready() is None
-    assert [line["event"] for line in _of_the_watch(logs)] == ["broker.silent", "broker.answers"]
+    assert [line["event"] for line in _of_the_watch(logs)] == ["broker.away", "broker.silent", "broker.answers"]
 
 
 @pytest.mark.kafka

@@ -185,3 +185,19 @@ async def test_an_advertised_address_that_leads_nowhere(guarded: secured.Guarded
     assert broker == (
         f"it answers, and sends its clients to nobody.invalid:{port} (advertised.listeners): its name is not known"
     )
+
+
+@pytest.mark.kafka
+async def test_a_dead_letter_topic_that_takes_less_than_the_input_is_told(kafka_wire: Wire) -> None:
+    """With the figure to raise it to; it is no failure."""
+    await kafka_wire.create_topics()
+    lines: list[str] = []
+    settings = {
+        "kafka_bootstrap_servers": kafka_wire.bootstrap_servers,
+        "openai_base_url": "http://localhost:1/v1",
+        **{f"{name}_topic": topic for name, topic in kafka_wire.topics.items()},
+    }
+    await check(load_settings(settings), say=lines.append)
+    (said,) = [line for line in lines if "max.message.bytes" in line]
+    topic = kafka_wire.topics["dead_letter"]
+    assert said.startswith(f"DOUBTFUL sizes (max.message.bytes): raise max.message.bytes of {topic} from 1,048,588 to ")

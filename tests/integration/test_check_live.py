@@ -229,7 +229,7 @@ async def test_one_of_two_is_away() -> None:
 
 
 async def test_without_the_flag_no_call_is_made(wire: Wire, provider: RehearsalProvider) -> None:
-    """A plain `check` costs nothing; the whole of it makes one call for each model with the flag."""
+    """A plain `check` costs nothing; the whole of it makes one call for each task and model with the flag."""
     names = {f"{role}_topic": topic for role, topic in wire.topics.items()}
     settings = load_settings(
         {"kafka_bootstrap_servers": wire.bootstrap_servers, "openai_base_url": provider.base_url, **names}
@@ -238,5 +238,5 @@ async def test_without_the_flag_no_call_is_made(wire: Wire, provider: RehearsalP
     assert await check(settings, say=lines.append)
     assert not len(provider.calls)
     assert await check(settings, say=lines.append, live=True)
-    assert [call.task for call in provider.calls] == ["summary"]
-    assert sum("a call of " in line for line in lines) == 1
+    assert [call.task for call in provider.calls] == ["category", "keywords", "summary"]
+    assert sum("a call of " in line for line in lines) == 3

@@ -393,7 +393,7 @@ async def test_a_connection_that_breaks(answer: bytes) -> None:
 async def test_an_answer_that_is_too_large_is_not_held(answer: bytes) -> None:
     """A server that never stops, or sends a bomb, costs a bounded number of bytes, and it is the provider's fault."""
     async with _bytes_server(answer) as base_url, _client(base_url) as client:
-        with pytest.raises(AnswerUnreadable, match="larger than any completion"):
+        with pytest.raises(AnswerUnreadable, match=r"larger than any completion|nobody asked for"):
             await client.ask(chat_request())
 
 
@@ -587,7 +587,7 @@ async def test_the_key_is_nowhere(status: int) -> None:
     def echo(body: dict[str, Any]) -> web.Response:
         nonlocal failures
         failures += 1
-        if status == 200 or failures > 2:
+        if status == 200 or failures > (1 if status == 413 else 2):  # a text of our own is not too large
             return web.json_response({"choices": [{"message": {"content": f"Authorization: Bearer {KEY}"}}]})
         return error(status, f"Bad request: Authorization: Bearer {KEY}", code=KEY, type=KEY, param="messages")
 

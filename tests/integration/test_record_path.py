@@ -183,10 +183,10 @@ async def test_five_megabytes_are_too_large_for_the_model(wire: Wire) -> None:
     await wire.produce([document("before"), document("huge", FIVE_MEGABYTES), document("after")])
     async with (
         rehearsal_provider(RehearsalSettings(context_tokens=8192)) as provider,
-        serving(wire.settings(provider.base_url)),
+        serving(wire.settings(provider.base_url, max_document_bytes=6_000_000)),
     ):
         found = {outcome.document_id: outcome for outcome in await wire.outcomes(3)}
-    assert found["huge"].reason == "too_large"
+    assert (found["huge"].reason, found["huge"].stage) == ("too_large", "analyze")
     assert not found["before"].is_dead_letter
     assert not found["after"].is_dead_letter
 
@@ -203,14 +203,12 @@ async def test_a_document_larger_than_the_minute_is_rejected_unasked(wire: Wire,
 
 
 @pytest.mark.kafka
-async def test_a_dead_letter_that_does_not_fit_stops_the_service(kafka_wire: Wire) -> None:
+async def test_a_dead_letter_topic_that_takes_nothing_stops_the_service(kafka_wire: Wire) -> None:
     """Rather than lose a record the service stops, says which topic's limit to raise, and commits nothing past it."""
     wire = kafka_wire
-    await wire.create_topics(max_message_bytes={"input": 16 * 2**20})
-    # Not even compressed does it fit: that is what the topic's limit is held against.
-    incompressible = random.Random(7).randbytes(2_500_000).hex()
-    await wire.produce([document("huge", incompressible)])
-    async with rehearsal_provider(RehearsalSettings(context_tokens=8192)) as provider:
+    await wire.create_topics(max_message_bytes={"dead_letter": 200})
+    await wire.produce([Record(value=b"no JSON", key=b"k")])
+    async with rehearsal_provider() as provider:
         with pytest.raises(PublishImpossible, match=r"max\.message\.bytes") as raised:
             async with serving(wire.settings(provider.base_url)) as service:
                 await stopped_by_itself(service)

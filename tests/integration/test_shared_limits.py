@@ -98,6 +98,30 @@ async def _has(members: Members, burst: float) -> bool:
     return amount > burst * 0.99
 
 
+@pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "1e300", "-1e300", "many", ""])
+@pytest.mark.parametrize("field", ["level", "filled_at", "needs:other", "lease", "share"])
+async def test_a_number_that_is_none_is_not_believed(members: Members, field: str, value: str) -> None:
+    """Whoever has written it there: it neither hangs the limit, nor lets more through, and is written over."""
+    redis, bucket = members["a"]._redis, "docsluice:{a}:tokens/account"
+    await members.ask("other", needed=1, wanted=1)
+    await members.ask("a", wanted=1)
+    (name,) = [name for name in await redis.hkeys(bucket) if name.startswith("needs:")]
+    other = name.removeprefix("needs:")
+    match field:
+        case "lease" | "share":
+            kept = await redis.hget("docsluice:{a}:members", other)
+            share, ends_at = kept.split()
+            lease = f"{share} {value}" if field == "lease" else f"{value} {ends_at}"
+            await redis.hset("docsluice:{a}:members", other, lease)
+        case _:
+            await redis.hset(bucket, name if field == "needs:other" else field, value)
+    await members.ask("a", returned=1000)
+    assert await members.ask("other", wanted=0.25) <= 1
+    await members.ask("a", returned=1000)
+    assert await members.ask("a", wanted=1000) == 1.0, "a whole burst, and no more"
+    assert not [kept for kept in await redis.hvals(bucket) if kept.lstrip("-")[:3] in {"nan", "inf", "1e+"}]
+
+
 async def test_a_debt_is_everybodys(members: Members) -> None:
     """What one has used beyond its reservation, all have to make up for."""
     await members.ask("a", returned=-5)

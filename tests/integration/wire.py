@@ -54,8 +54,14 @@ class Wire:
         }
         return load_settings(defaults | overrides)
 
-    async def create_topics(self, *, partitions: int = 1, max_message_bytes: dict[str, int] | None = None) -> None:
-        """Create the three topics; `max_message_bytes` is by the names of `topics`."""
+    async def create_topics(
+        self,
+        *,
+        partitions: int = 1,
+        max_message_bytes: dict[str, int] | None = None,
+        configs: dict[str, dict[str, str]] | None = None,
+    ) -> None:
+        """Create the three topics; `max_message_bytes` and other `configs` are by the names of `topics`."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
         await admin.start()
         try:
@@ -65,7 +71,10 @@ class Wire:
                         name=topic,
                         num_partitions=partitions,
                         replication_factor=1,
-                        topic_configs={"max.message.bytes": str((max_message_bytes or {}).get(role, 1_048_588))},
+                        topic_configs={
+                            "max.message.bytes": str((max_message_bytes or {}).get(role, 1_048_588)),
+                            **(configs or {}).get(role, {}),
+                        },
                     )
                     for role, topic in self.topics.items()
                 ]

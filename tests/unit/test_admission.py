@@ -29,7 +29,7 @@ from consumer.errors import (
     RateLimited,
     RecordRejected,
 )
-from consumer.model_ref import model_ref
+from consumer.model_ref import ModelRef, model_ref
 from tests.fakes.timer import ManualTimer, settled
 
 
@@ -79,6 +79,8 @@ class Desk:
         concurrency, least = int(limits.pop("max_concurrency", None) or 1000), limits.pop("min_concurrency", None)
         account = MinuteLimits(**limits)
         self.circuits: list[tuple[str, str | None]] = []
+        self.faults: list[DocsluiceError | None] = []
+        """With which each circuit has opened; None for one that has closed."""
         self.admission = Admission(
             limits=Limits(
                 max_concurrency=concurrency,
@@ -88,13 +90,17 @@ class Desk:
             ),
             timer=self.timer,
             on_wait=self._note_wait,
-            on_circuit=lambda model, reason: self.circuits.append((str(model), reason)),
+            on_circuit=self._note_circuit,
             on_change=self.change.set,
             budget=budget,
             clock=self.timer.time,
         )
         self.calls: list[Call] = []
         self.admitted: list[Call] = []
+
+    def _note_circuit(self, model: ModelRef, reason: str | None, fault: DocsluiceError | None) -> None:
+        self.circuits.append((str(model), reason))
+        self.faults.append(fault)
 
     def _note_wait(self, constraint: str, seconds: float) -> None:
         assert seconds >= 0
@@ -993,6 +999,23 @@ async def test_who_is_answered_gives_everybody_his_place_again() -> None:
     await call.end()
     await desk.timer.run(20)
     assert desk.admitted[-1].ask.place == first
+    await desk.close()
+
+
+async def test_a_circuit_that_opens_tells_the_fault_that_opened_it() -> None:
+    """The last of a row, the refusal of all calls, the empty account; and none when it closes."""
+    last, empty = ProviderUnavailable("the fifth"), QuotaExhausted("empty")
+    desk = Desk()
+    await _fail(desk, ProviderUnavailable("no"), 4)
+    await _fail(desk, last, 1)
+    await desk.timer.run(3)
+    call = await desk.call()
+    assert call.permit is not None
+    call.permit.answered(Usage())
+    await call.end()
+    await _fail(desk, empty, 1)
+    assert desk.circuits == [("m", "faults"), ("m", None), ("m", "quota")]
+    assert desk.faults == [last, None, empty]
     await desk.close()
 
 

@@ -31,7 +31,7 @@ from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.steps import Step
 from consumer.model_ref import model_ref
 from consumer.spending import Spending
-from tests.fakes.chat import USAGE, Replies, Reply, by_step, in_turn, right, say
+from tests.fakes.chat import USAGE, Replies, Reply, by_step, in_turn, of_documents, right, say
 from tests.fakes.lab import Lab
 from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import SECRET_TEXT, TASKS, steps
@@ -266,8 +266,10 @@ async def test_a_judgement_on_another_document_is_a_sign_of_life() -> None:
     """A provider that rejects others is not down."""
 
     def reply(request: ChatRequest) -> Reply:
-        is_ours = SECRET_TEXT in request.messages[-1].content
-        return ProviderUnavailable("500") if is_ours else RecordRejected(DeadLetterReason.REJECTED, "400")
+        text = request.messages[-1].content
+        if SECRET_TEXT in text:
+            return ProviderUnavailable("500")
+        return RecordRejected(DeadLetterReason.REJECTED, "400") if text == "another" else right(request)
 
     async def sleep(_seconds: float) -> None:
         with pytest.raises(RecordRejected):
@@ -381,9 +383,10 @@ async def test_more_room_than_the_model_gives_leaves_the_answer_cut() -> None:
 
 async def test_what_the_provider_rejects_is_not_tried_again() -> None:
     """A 400 stays one."""
-    lab = Lab(by_step({"summary": [RecordRejected(DeadLetterReason.REJECTED, "400", step="summary", model=MODEL_REF)]}))
+    rejection = RecordRejected(DeadLetterReason.REJECTED, "400", step="summary", model=MODEL_REF)
+    lab = Lab(of_documents(lambda request: rejection if request.step == "summary" else right(request)))
     assert (await lab.rejection()).reason is DeadLetterReason.REJECTED
-    assert len(lab.client.asked("summary")) == 1
+    assert [SECRET_TEXT in asked.messages[-1].content for asked in lab.client.asked("summary")] == [True, False]
     assert lab.sleep.pauses == []
 
 
@@ -411,7 +414,8 @@ async def test_what_exceeds_a_minutes_limit_is_rejected_before_any_call(limits: 
 
 async def test_one_rejected_step_lets_the_others_finish() -> None:
     """Their tokens are being paid for; what they cost is counted."""
-    lab = Lab(by_step({"summary": [RecordRejected(DeadLetterReason.REJECTED, "400", step="summary")]}))
+    rejection = RecordRejected(DeadLetterReason.REJECTED, "400", step="summary")
+    lab = Lab(of_documents(lambda request: rejection if request.step == "summary" else right(request)))
     may_finish = asyncio.Event()
     ask = lab.client.ask
 
@@ -428,8 +432,8 @@ async def test_one_rejected_step_lets_the_others_finish() -> None:
     may_finish.set()
     with pytest.raises(RecordRejected):
         await task
-    assert spending.usage == USAGE
-    assert spending.attempts == 2
+    assert spending.usage == USAGE + USAGE  # of the category, and of the text of our own
+    assert spending.attempts == 3
 
 
 async def test_of_two_rejections_the_pipelines_first_is_told() -> None:
@@ -544,9 +548,10 @@ async def test_a_call_without_an_answer_is_counted_by_its_fault(fault: AttemptFa
 
 async def test_the_outcomes_of_faults_that_end_a_call() -> None:
     """A rejection by its reason, a fault of the world by its class."""
-    lab = Lab(in_turn(RecordRejected(DeadLetterReason.TOO_LARGE, "413")), steps=steps()[:1])
+    lab = Lab(of_documents(lambda _: RecordRejected(DeadLetterReason.TOO_LARGE, "413")), steps=steps()[:1])
     await lab.rejection()
-    assert lab.samples("llm_requests_total") == {("summary", MODEL, "too_large"): 1}
+    requests = lab.samples("llm_requests_total")
+    assert requests == {("summary", MODEL, "too_large"): 1, ("summary", MODEL, "trial"): 1}
     lab = Lab(in_turn(ProviderMisconfigured("401")), steps=steps()[:1])
     with pytest.raises(ServiceFault):
         await lab.analyze()
@@ -660,7 +665,7 @@ def _failing(*models: str, fault: Exception | None = None) -> Replies:
     def reply(request: ChatRequest) -> Reply:
         return (fault or ProviderUnavailable("no")) if str(request.model) in models else right(request)
 
-    return reply
+    return of_documents(reply)
 
 
 def _asked(lab: Lab) -> list[str]:
@@ -707,14 +712,14 @@ async def test_with_all_failing_the_first_choice_is_waited_for() -> None:
 
 
 async def test_a_document_too_large_for_the_first_choice() -> None:
-    """Where its context is known no call is wasted; where the provider has to say it, one is."""
+    """Where its context is known no call is wasted. Where the provider has to say it, two are: ours is the second."""
     known = Lab(steps=_chain("small", "large"), context_tokens={"small": 10})
     await known.analyze()
     assert _asked(known) == ["large"]
     fault = RecordRejected(DeadLetterReason.TOO_LARGE, "context length")
     told = Lab(_failing("small", fault=fault), steps=_chain("small", "large"))
     await told.analyze()
-    assert _asked(told) == ["small", "large"]
+    assert _asked(told) == ["small", "small", "large"]
 
 
 async def test_a_document_that_the_first_choice_may_have_room_for() -> None:
@@ -726,7 +731,7 @@ async def test_a_document_that_the_first_choice_may_have_room_for() -> None:
     fault = RecordRejected(DeadLetterReason.TOO_LARGE, "context length")
     told = Lab(_failing("large", fault=fault), steps=_chain("small", "large"), context_tokens={"small": 300})
     await told.analyze(text)
-    assert _asked(told) == ["large", "small"]
+    assert _asked(told) == ["large", "large", "small"]
 
 
 async def test_a_document_too_large_for_all() -> None:
@@ -739,7 +744,7 @@ async def test_a_document_too_large_for_all() -> None:
     fault = RecordRejected(DeadLetterReason.TOO_LARGE, "context length")
     told = Lab(_failing("small", "smaller", fault=fault), steps=_chain("small", "smaller"))
     assert (await told.rejection()).reason is DeadLetterReason.TOO_LARGE
-    assert _asked(told) == ["small", "smaller"]
+    assert _asked(told) == ["small", "small", "smaller", "smaller"]
 
 
 def _no_room_for_a_remedy(answer: Answer) -> Replies:
@@ -778,7 +783,7 @@ async def test_a_document_that_one_model_has_read_is_not_too_large(chain: tuple[
 
 
 _BAD_ANSWERS = [
-    (RecordRejected(DeadLetterReason.REJECTED, "no", model=model_ref("first")), 1),
+    (RecordRejected(DeadLetterReason.REJECTED, "no", model=model_ref("first")), 2),  # a text of our own is tried
     (JUDGED[0][0], 1),
     (JUDGED[1][0], 1),
     (_CUT, 1),
@@ -789,7 +794,8 @@ _BAD_ANSWERS = [
 @pytest.mark.parametrize(("bad", "calls"), _BAD_ANSWERS)
 async def test_what_one_model_cannot_answer_the_next_may(bad: Reply, calls: int) -> None:
     """Before a document is given up, every model of the chain is asked."""
-    lab = Lab(lambda request: bad if str(request.model) == "first" else right(request), steps=_chain("first", "second"))
+    reply = of_documents(lambda request: bad if str(request.model) == "first" else right(request))
+    lab = Lab(reply, steps=_chain("first", "second"))
     spending = Spending()
     assert await lab.analyze(spending=spending) == {"summary": OUTPUTS["summary"]}
     assert _asked(lab) == ["first"] * calls + ["second"]

@@ -14,7 +14,7 @@ from consumer.kafka import assignment as assignment_module
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.commits import GroupCommitter
 from consumer.kafka.connection import Broker
-from consumer.kafka.offsets import CommitPoint
+from consumer.kafka.offsets import CommitPoint, Run, encode
 from consumer.telemetry.metrics import Metrics
 from tests.fakes.timer import settled
 
@@ -25,9 +25,10 @@ class Consumer:
     Each partition of an assignment is to be read from what the group has committed, until it is sought elsewhere.
     """
 
-    def __init__(self, partitions: set[int] | None, *assigned: TopicPartition) -> None:
+    def __init__(self, partitions: set[int] | None, *assigned: TopicPartition, end: int = 100) -> None:
         self._partitions = partitions
         self._assigned = assigned
+        self._end = end
         self.calls: list[tuple[object, ...]] = []
 
     def pause(self, *partitions: TopicPartition) -> None:
@@ -38,6 +39,10 @@ class Consumer:
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.calls.append(("seek", partition, offset))
+
+    async def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        self.calls.append(("end_offsets", *partitions))
+        return dict.fromkeys(partitions, self._end)
 
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self._assigned)
@@ -144,7 +149,7 @@ async def test_a_map_of_a_later_release_is_refused_or_passed_over(
         assert isinstance(fault, UnknownCommitMap)
         for words in ("documents/1", "format 2", "this release reads 1", "DOCSLUICE_UNKNOWN_COMMIT_MAP=ignore"):
             assert words in str(fault)
-        assert consumer.calls == []
+        assert [call for call in consumer.calls if call[0] != "end_offsets"] == []
         assert not list(assignment.partitions)
     else:
         assert faults == []
@@ -165,4 +170,45 @@ async def test_a_damaged_or_foreign_map_is_never_refused(monkeypatch: pytest.Mon
     assignment._refuses_unknown_maps = True
     assignment.consumer = consumer = Consumer({0}, partition)
     await assignment.on_partitions_assigned([partition])
-    assert consumer.calls == [("seek", partition, 5), ("resume", partition)]
+    assert consumer.calls[1:] == [("seek", partition, 5), ("resume", partition)]
+
+
+@pytest.mark.parametrize("end", [1_000_001, 20])
+async def test_a_map_that_reaches_beyond_the_log_is_passed_over(monkeypatch: pytest.MonkeyPatch, end: int) -> None:
+    """Believed, it would have records skipped that nobody has worked on; how many one skips is said in any case."""
+    partition, ended = TopicPartition("documents", 0), [Run(1, 1_000_001)]
+
+    async def committed_points(*_: object) -> Mapping[TopicPartition, CommitPoint]:
+        return {partition: CommitPoint(0, encode(0, ended))}
+
+    monkeypatch.setattr(assignment_module, "committed_points", committed_points)
+    assignment = _assignment({0})
+    assignment.consumer = Consumer({0}, partition, end=end)
+    with capture_logs() as logs:
+        await assignment.on_partitions_assigned([partition])
+    life = assignment.partitions.find(partition)
+    assert life is not None
+    to_do = [offset for offset in range(20) if life.offsets.opened(offset)]
+    said = [line for line in logs if line["event"] in {"commit.map", "commit.foreign_metadata"}]
+    if end > 20:
+        assert to_do == [0]
+        assert [(line["passes_over"], line["last_offset"], line["log_end"]) for line in said] == [
+            (1_000_000, 1_000_000, 1_000_001)
+        ]
+    else:
+        assert to_do == list(range(20))
+        assert [line["problem"] for line in said] == ["a map of ended records up to 1000000, and the log ends at 20"]
+
+
+async def test_the_end_of_a_log_is_asked_for_only_where_there_is_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group of hundreds of partitions begins without it."""
+    partitions = [TopicPartition("documents", number) for number in range(2)]
+
+    async def committed_points(*_: object) -> Mapping[TopicPartition, CommitPoint]:
+        return {partitions[0]: CommitPoint(5), partitions[1]: CommitPoint(7, encode(7, [Run(8, 9)]))}
+
+    monkeypatch.setattr(assignment_module, "committed_points", committed_points)
+    assignment = _assignment({0, 1})
+    assignment.consumer = consumer = Consumer({0, 1}, *partitions)
+    await assignment.on_partitions_assigned(partitions)
+    assert [call for call in consumer.calls if call[0] == "end_offsets"] == [("end_offsets", partitions[1])]

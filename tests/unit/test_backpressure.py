@@ -73,3 +73,15 @@ def test_a_full_map_stops_the_reading() -> None:
             life.offsets.closed(offset)
     assert limits.is_full(life, partitions)
     assert not limits.has_room(life, partitions)
+
+
+@pytest.mark.parametrize(
+    ("open_counts", "open_bytes", "room"),
+    [((0, 0), 0, (8, 1_000)), ((5, 2), 400, (3, 600)), ((7, 7), 0, (1, 1_000)), ((8, 8), 2_000, (1, 1))],
+)
+def test_no_more_is_read_at_a_time_than_there_is_room_for(
+    open_counts: tuple[int, ...], open_bytes: int, room: tuple[int, int]
+) -> None:
+    """Whichever partition the records are of, and one record always: a limit may be passed by one."""
+    partitions, lives = _lives(*open_counts, open_bytes=open_bytes)
+    assert LIMITS.room(lives, partitions) == room

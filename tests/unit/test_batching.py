@@ -175,3 +175,31 @@ async def test_closing_waits_for_what_was_asked(server: Server, batches: Batches
     assert closing.done()
     assert [future.result() for future in asked] == [None, b"b"]
     assert server.batches == [["a"], ["b"]]
+
+
+async def test_a_batch_that_is_not_served_in_time_is_given_up(server: Server) -> None:
+    """With all that waits behind it; nothing more is sent until it has ended, and then all is as before."""
+    batches = Batches(serve=server, answer_seconds=0.05)
+    first = batches.ask("a"), batches.ask("b", b"written")
+    await settled()
+    second = batches.ask("c"), batches.ask("d", b"written")
+    ends = await asyncio.gather(*first, *second, return_exceptions=True)
+    assert [(type(end), str(end)) for end in ends] == [(StoreAway, "no answer within 0.05 seconds")] * 4
+    third = await asyncio.gather(batches.ask("e"), return_exceptions=True)
+    assert [str(end) for end in third] == ["no answer within 0.05 seconds"]
+    assert server.batches == [["a", "b"]]
+    async with asyncio.timeout(20):
+        await batches.close()
+    await server.answers()
+
+
+async def test_a_batch_that_is_served_late_is_no_trouble_for_the_next(server: Server) -> None:
+    """Its answers are nobody's any more."""
+    batches = Batches(serve=server, answer_seconds=0.05)
+    with pytest.raises(StoreAway):
+        await batches.ask("a")
+    await server.answers()
+    asked = batches.ask("b")
+    await settled()
+    await server.answers()
+    assert await asked == b"b"

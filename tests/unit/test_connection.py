@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import TopicAuthorizationFailedError
 
-from consumer.errors import ConfigurationError
+from consumer.errors import BrokerFault, ConfigurationError
+from consumer.kafka import connection
 from consumer.kafka.connection import Broker
 
 PASSWORD = "hunter2"
@@ -20,6 +26,23 @@ def _arguments(**fields: Any) -> dict[str, Any]:
     assert arguments.pop("bootstrap_servers") == "a:1,b:2"
     assert arguments.pop("request_timeout_ms") > 0
     return arguments
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("certificates")
+    certificate, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*request, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return {"ssl_cafile": certificate, "ssl_certfile": certificate, "ssl_keyfile": key}
+
+
+def test_all_three_files_are_used(certificates: dict[str, str]) -> None:
+    """As they are."""
+    context = _arguments(security_protocol="SSL", **certificates)["ssl_context"]
+    assert len(context.get_ca_certs()) == 1
 
 
 def test_plaintext_needs_nothing() -> None:
@@ -47,20 +70,92 @@ def test_tls_checks_the_brokers_certificate(protocol: str) -> None:
     assert context.check_hostname
 
 
-@pytest.mark.parametrize("field", ["ssl_cafile", "ssl_certfile"])
-@pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_certificate_that_cannot_be_used(tmp_path: Path, field: str, content: str | None) -> None:
-    """Missing or damaged, it is one line that names the settings."""
+@pytest.mark.parametrize("field", ["ssl_cafile", "ssl_certfile", "ssl_keyfile"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "cannot read {path}: No such file or directory"), ("no certificate", "cannot use {path}: ")],
+)
+def test_a_certificate_that_cannot_be_used(
+    tmp_path: Path, certificates: dict[str, str], field: str, content: str | None, why: str
+) -> None:
+    """Missing or damaged, it is one line that names the setting and the file."""
     path = tmp_path / "cert.pem"
     if content is not None:
         path.write_text(content)
     with pytest.raises(ConfigurationError) as caught:
-        _arguments(security_protocol="SSL", **{field: str(path)})
+        _arguments(security_protocol="SSL", **{**certificates, field: str(path)})
     (problem,) = caught.value.problems
-    assert "DOCSLUICE_KAFKA_SSL_CAFILE" in problem
+    assert problem.startswith(f"DOCSLUICE_KAFKA_{field.upper()}: {why.format(path=path)}")
     assert "\n" not in problem
+
+
+def test_a_folder_is_no_certificate(tmp_path: Path) -> None:
+    """It is told as one."""
+    with pytest.raises(ConfigurationError, match=r"DOCSLUICE_KAFKA_SSL_CAFILE: cannot read .*: Is a directory"):
+        _arguments(security_protocol="SSL", ssl_cafile=str(tmp_path))
+
+
+def test_a_key_without_a_certificate_would_never_be_used(certificates: dict[str, str]) -> None:
+    """Somebody who has set it believes that it is."""
+    with pytest.raises(ConfigurationError, match="DOCSLUICE_KAFKA_SSL_KEYFILE: not used without DOCSLUICE_KAFKA_SSL_C"):
+        _arguments(security_protocol="SSL", ssl_keyfile=certificates["ssl_keyfile"])
+
+
+def test_a_key_with_a_passphrase_asks_nobody(tmp_path: Path, certificates: dict[str, str]) -> None:
+    """OpenSSL would wait for it at the terminal, and a service has none."""
+    locked = tmp_path / "locked.pem"
+    subprocess.run(
+        ["openssl", "rsa", "-aes128", "-passout", "pass:x", "-in", certificates["ssl_keyfile"], "-out", str(locked)],
+        check=True,
+        capture_output=True,
+    )
+    with pytest.raises(ConfigurationError, match=r"KAFKA_SSL_KEYFILE: cannot use .*locked\.pem"):
+        _arguments(security_protocol="SSL", **{**certificates, "ssl_keyfile": str(locked)})
 
 
 def test_the_password_is_not_shown() -> None:
     """Not in the broker's own text."""
     assert PASSWORD not in repr(Broker(bootstrap_servers="a:1", **SASL))
+
+
+class Stuck:
+    """An aiokafka consumer whose end waits for an answer of a broker that restarts."""
+
+    def __init__(self, start: Exception | None = None) -> None:
+        self._start = start
+        self._client = self
+        self.is_closed = False
+
+    async def start(self) -> None:
+        if self._start is not None:
+            raise self._start
+
+    async def stop(self) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_a_consumer_that_cannot_leave_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stop closes them last, and never comes so far."""
+    monkeypatch.setattr(connection, "_STOP_SECONDS", 0.01)
+    consumer = Stuck()
+    assert not await connection.left(consumer, seconds=0.01)
+    assert consumer.is_closed
+
+
+async def test_a_client_that_fails_to_start_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try makes a new one, and the old one's end may wait for the very answer that its start has waited for."""
+    monkeypatch.setattr(connection, "_STOP_SECONDS", 0.01)
+    consumer = Stuck(TopicAuthorizationFailedError("no"))
+    with pytest.raises(BrokerFault):
+        await connection.started(lambda: consumer, broker=Broker(bootstrap_servers="a:1"), doing="try")
+    assert consumer.is_closed
+
+
+async def test_where_a_consumer_has_its_connections() -> None:
+    """They are not a part of aiokafka's interface."""
+    consumer = AIOKafkaConsumer(bootstrap_servers="a:1")
+    assert callable(consumer._client.close)
+    await consumer.stop()

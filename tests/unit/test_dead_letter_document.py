@@ -11,12 +11,12 @@ import pytest
 
 from consumer.contracts import DocumentEvent
 from producer.dead_letters.document import exported
-from producer.dead_letters.listing import json_text
 from producer.dead_letters.marks import State
 from producer.dead_letters.showing import _lines
 from producer.documents.reading import read
 from producer.documents.rows import BadRow, Document, Row
 from producer.documents.sources import Format, Source
+from producer.following.tables import json_text
 from tests.fakes.dead_letters import event, fetched, letter
 
 SENDABLE = {"document_id": "d1", "text": "The text.", "metadata": {"lang": "vi"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 from consumer.errors import BrokerFault, RecordRejected
 from consumer.kafka import transactions
 from consumer.kafka.connection import Broker
+from consumer.kafka.faults import CodecRefused
 from consumer.kafka.offsets import CommitPoint, Run, encode
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.records import Outgoing, Record
@@ -24,6 +26,7 @@ from tests.fakes.timer import settled
 
 PARTITION = TopicPartition("documents", 0)
 _MOST_TRANSACTIONS = 20
+LARGE = random.Random(1).randbytes(500)
 
 
 @dataclass(kw_only=True)
@@ -38,13 +41,18 @@ class _Cluster:
     stored: CommitPoint | None = None
     published: list[bytes] = field(default_factory=list)
     transactions: list[list[bytes]] = field(default_factory=list)
+    codecs: list[str] = field(default_factory=list)
     too_large: frozenset[bytes] = frozenset()
+    refused_codecs: frozenset[str] = frozenset()
     loses: str = ""
     error: KafkaError = field(default_factory=lambda: KafkaConnectionError("the connection was cut"))
     meanwhile: Callable[[], object] = lambda: None
 
-    def producer(self, **_: Any) -> _Producer:
-        return _Producer(self)
+    def producer(self, *, compression_type: str, **_: Any) -> _Producer:
+        return _Producer(self, compression_type)
+
+    async def most_bytes_of(self, *_: Any) -> None:
+        return None
 
     async def committed_points(self, *_: Any) -> Mapping[TopicPartition, CommitPoint]:
         return {} if self.stored is None else {PARTITION: self.stored}
@@ -53,8 +61,9 @@ class _Cluster:
 class _Producer:
     """A transactional producer on it."""
 
-    def __init__(self, cluster: _Cluster) -> None:
+    def __init__(self, cluster: _Cluster, codec: str) -> None:
         self._cluster = cluster
+        self._codec = codec
         self._values: list[bytes] = []
         self._point: CommitPoint | None = None
         self.client = self
@@ -77,6 +86,8 @@ class _Producer:
     async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, tuple[int, str]], _: str) -> None:
         if self._cluster.too_large.intersection(self._values):
             raise MessageSizeTooLargeError
+        if self._codec in self._cluster.refused_codecs:
+            raise CodecRefused
         self._point = CommitPoint(*offsets[PARTITION])
 
     async def commit_transaction(self) -> None:
@@ -85,6 +96,7 @@ class _Producer:
         if loses != "request":
             cluster.transactions.append(self._values)
             cluster.published += self._values
+            cluster.codecs.append(self._codec)
             cluster.stored = self._point
         cluster.meanwhile()
         await settled()
@@ -120,8 +132,10 @@ class _Owner:
         self.life.offsets.opened(offset)
         return replace(record(b"{}", offset=offset), topic=PARTITION.topic, partition=PARTITION.partition, epoch=1)
 
-    def ends(self, value: bytes, *, ending: Record | None = None) -> asyncio.Task[None]:
-        outgoing = Outgoing(topic="results", key=b"k", value=value, headers=[])
+    def ends(self, value: bytes, *, ending: Record | None = None, alone: bool = False) -> asyncio.Task[None]:
+        outgoing = Outgoing(
+            topic="results", key=b"k", value=value, headers=[], alone=alone, compression="zstd" if alone else "gzip"
+        )
         task = asyncio.create_task(self.outbox.publish(outgoing, ending=ending or self.reads()))
         self.tasks.append(task)
         return task
@@ -138,6 +152,7 @@ async def owner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Owner]:
     cluster = _Cluster()
     monkeypatch.setattr(transactions, "AIOKafkaProducer", cluster.producer)
     monkeypatch.setattr(transactions, "committed_points", cluster.committed_points)
+    monkeypatch.setattr(transactions, "most_bytes_of", cluster.most_bytes_of)
     monkeypatch.setattr(transactions, "_PAUSE_SECONDS", 0)
     outbox = ExactlyOnceOutbox(broker=Broker(bootstrap_servers="nowhere:1"), group_id="g", metrics=Metrics())
     await outbox.take_over(PARTITION, epoch=1)
@@ -184,11 +199,11 @@ async def test_a_round_tries_again_with_what_it_has(owner: _Owner) -> None:
 
 async def test_the_records_of_a_refused_batch_are_tried_one_by_one(owner: _Owner) -> None:
     """Those that came with the one that is too large, and no others: they go together again."""
-    owner.cluster.too_large = frozenset({b"large"})
+    owner.cluster.too_large = frozenset({LARGE})
     owner.cluster.meanwhile = lambda: owner.ends(b"later")
     owner.ends(b"first")
     large = owner.reads()
-    rejected = owner.ends(b"large", ending=large)
+    rejected = owner.ends(LARGE, ending=large)
     owner.ends(b"last")
     await owner.commits()
     assert owner.cluster.transactions == [[b"first"], [b"last"]]
@@ -199,11 +214,60 @@ async def test_the_records_of_a_refused_batch_are_tried_one_by_one(owner: _Owner
     assert owner.cluster.transactions[2:] == [[b"later", b"later", b"dead letter"]]
 
 
+async def test_what_is_alone_shares_its_transaction_with_nobody(owner: _Owner) -> None:
+    """It has its own compression, and it may be refused; the others go together before it and behind it."""
+    for value in (b"a", b"b"):
+        owner.ends(value)
+    await settled()
+    owner.ends(b"alone", alone=True)
+    await settled()
+    for value in (b"c", b"d"):
+        owner.ends(value)
+    await owner.commits()
+    assert owner.cluster.transactions == [[b"a", b"b"], [b"alone"], [b"c", b"d"]]
+    assert owner.cluster.codecs == ["gzip", "zstd", "gzip"]
+
+
+async def test_a_refused_codec_is_not_asked_for_again(owner: _Owner) -> None:
+    """Some brokers know gzip only."""
+    owner.cluster.refused_codecs = frozenset({"zstd"})
+    owner.ends(b"alone", alone=True)
+    await owner.commits()
+    owner.ends(b"alone too", alone=True)
+    await owner.commits()
+    assert owner.cluster.transactions == [[b"alone"], [b"alone too"]]
+    assert owner.cluster.codecs == ["gzip", "gzip"]
+
+
+async def test_no_producer_is_replaced_while_it_is_not_known_whose_the_partition_is(owner: _Owner) -> None:
+    """A new one would shut out the rightful owner."""
+    owner.ends(b"alone", alone=True)
+    assert await owner.commits(_Member(rebalancing=True)) == []
+    assert owner.cluster.transactions == []
+    await owner.commits()
+    assert owner.cluster.transactions == [[b"alone"]]
+
+
+async def test_what_is_known_not_to_fit_fails_no_transaction(owner: _Owner) -> None:
+    """Once refused, the like of it is refused before it is sent."""
+    owner.cluster.too_large = frozenset({LARGE})
+    large = owner.reads()
+    rejected = owner.ends(LARGE, ending=large)
+    await owner.commits()
+    again = owner.ends(LARGE + LARGE, ending=large)
+    owner.ends(b"other")
+    await owner.commits()
+    assert isinstance(rejected.exception(), RecordRejected)
+    assert isinstance(again.exception(), RecordRejected)
+    assert owner.cluster.published == [b"other"]
+    assert owner.cluster.transactions[-1] == [b"other"]
+
+
 async def test_a_rejected_record_alone_is_no_endless_round(owner: _Owner) -> None:
     """Its dead letter finishes while the round goes on, and is the next one's."""
-    owner.cluster.too_large = frozenset({b"large"})
+    owner.cluster.too_large = frozenset({LARGE})
     large = owner.reads()
-    rejected = owner.ends(b"large", ending=large)
+    rejected = owner.ends(LARGE, ending=large)
     await owner.commits()
     assert isinstance(rejected.exception(), RecordRejected)
     assert owner.cluster.published == []
@@ -262,8 +326,8 @@ async def test_a_partition_that_another_has_committed_meanwhile_is_not_kept(owne
 
 async def test_a_rejected_record_is_not_taken_for_ended(owner: _Owner) -> None:
     """The point of its transaction counted it as ended; if that is stored, another owner has ended it."""
-    owner.cluster.too_large = frozenset({b"large"})
-    owner.ends(b"large")
+    owner.cluster.too_large = frozenset({LARGE})
+    owner.ends(LARGE)
     await owner.commits(_Member(rebalancing=True))
     owner.cluster.stored = CommitPoint(1)
     assert not owner.life.is_at(owner.cluster.stored)

@@ -22,17 +22,17 @@ WAIT = [
     "NotEnoughReplicasError", "NotEnoughReplicasAfterAppendError", "NotControllerError", "KafkaStorageError",
     "ReassignmentInProgress", "ListenerNotFound", "FetchSessionIdNotFound", "InvalidFetchSessionEpoch",
     "ConcurrentTransactions", "CommitFailedError", "RebalanceInProgressError", "IllegalGenerationError",
-    "UnknownMemberIdError", "MemberIdRequired",
+    "UnknownMemberIdError", "MemberIdRequired", "InvalidTimestampError",
 ]
 STOP = [
     "IllegalStateError", "IllegalArgumentError", "UnrecognizedBrokerVersion", "IncompatibleBrokerVersion",
     "AuthenticationMethodNotSupported", "AuthenticationFailedError", "UnsupportedCodecError",
     "KafkaConfigurationError", "QuotaViolationError", "NoOffsetForPartitionError", "RecordTooLargeError",
-    "ProducerClosed", "ProducerFenced", "NoError", "OffsetOutOfRangeError", "CorruptRecordException",
+    "ProducerClosed", "ProducerFenced", "NoError", "OffsetOutOfRangeError",
     "InvalidFetchRequestError", "OffsetMetadataTooLargeError", "InvalidTopicError", "InvalidRequiredAcksError",
     "InconsistentGroupProtocolError", "InvalidGroupIdError", "InvalidSessionTimeoutError",
     "InvalidCommitOffsetSizeError", "TopicAuthorizationFailedError", "GroupAuthorizationFailedError",
-    "ClusterAuthorizationFailedError", "InvalidTimestampError", "UnsupportedSaslMechanismError",
+    "ClusterAuthorizationFailedError", "UnsupportedSaslMechanismError",
     "IllegalSaslStateError", "UnsupportedVersionError", "TopicAlreadyExistsError", "InvalidPartitionsError",
     "InvalidReplicationFactorError", "InvalidReplicationAssignmentError", "InvalidConfigurationError",
     "InvalidRequestError", "UnsupportedForMessageFormatError", "PolicyViolationError", "OutOfOrderSequenceNumber",
@@ -44,7 +44,11 @@ STOP = [
     "InvalidPrincipalType", "NonEmptyGroup", "GroupIdNotFound",
 ]
 # fmt: on
-REJECT = ["MessageSizeTooLargeError", "RecordListTooLargeError"]
+REJECT = {
+    "MessageSizeTooLargeError": "too_large",
+    "RecordListTooLargeError": "too_large",
+    "CorruptRecordException": "rejected",
+}
 
 
 def _subclasses(root: type[errors.KafkaError]) -> Iterator[type[errors.KafkaError]]:
@@ -67,7 +71,7 @@ def test_every_exception_of_aiokafka_has_a_meaning(kind: type[errors.KafkaError]
         assert fault is None
     elif kind.__name__ in REJECT:
         assert isinstance(fault, RecordRejected)
-        assert (fault.reason, fault.stage) == ("too_large", Stage.PUBLISH)
+        assert (fault.reason, fault.stage) == (REJECT[kind.__name__], Stage.PUBLISH)
     else:
         assert kind.__name__ in STOP
         assert isinstance(fault, BrokerFault)
@@ -117,3 +121,19 @@ def test_an_error_in_a_nameless_one_is_told_by_the_inner_one() -> None:
         fault = faults.translate(outer, doing="start")
         assert (fault is None) is passes
     assert faults.translate(errors.KafkaError("nameless"), doing="start") is not None
+
+
+@pytest.mark.parametrize(("code", "kind"), [(76, faults.CodecRefused), (87, faults.RecordRefused)])
+def test_codes_that_aiokafka_does_not_know_have_their_own_class(code: int, kind: type[errors.KafkaError]) -> None:
+    """It would call them unknown, and they would be waited for."""
+    assert errors.for_code(code) is kind
+    assert not faults.is_passing(kind())
+    assert isinstance(faults.translate(faults.RecordRefused(), doing="publish"), RecordRejected)
+
+
+def test_a_wrong_clock_is_waited_for_with_a_remedy() -> None:
+    """NTP, or a person, will set it right; the log says what to do until then."""
+    said = faults.in_words(errors.InvalidTimestampError("of d1"))
+    assert "InvalidTimestampError" in said
+    assert "the clocks of this machine and of the broker are apart; set them right (NTP)" in said
+    assert faults.in_words(errors.KafkaConnectionError("gone")) == "KafkaConnectionError: gone"

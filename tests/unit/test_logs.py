@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -76,6 +77,43 @@ def test_a_stack_trace_is_in_its_line(
     assert "JSONDecodeError" in said
     assert "test_logs.py" in said
     assert (said.count("\n") == 1) == (log_format == "json")
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "variables", "is_coloured"),
+    [
+        (_Terminal, {}, True),
+        (_Terminal, {"NO_COLOR": ""}, True),
+        (_Terminal, {"NO_COLOR": "1"}, False),
+        (_Terminal, {"TERM": "dumb"}, False),
+        (io.StringIO, {}, False),
+        (io.StringIO, {"FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_colours_are_for_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], variables: dict[str, str], *, is_coloured: bool
+) -> None:
+    """Never in a file, and not where NO_COLOR forbids them; nothing else in the line changes."""
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    stderr = stream()
+    monkeypatch.setattr("sys.stderr", stderr)
+    configure_logs(log_format="console")
+    try:
+        json.loads("{")
+    except ValueError:
+        structlog.get_logger("consumer.sample").critical("sample.bug", exc_info=True, place="here")
+    said = stderr.getvalue()
+    assert ("\x1b" in said) is is_coloured
+    assert "sample.bug" in said
 
 
 def test_a_complaint_is_heard_once_in_a_while() -> None:

@@ -88,7 +88,10 @@ def test_expected_dead_letters_start_at_zero() -> None:
 def test_every_reason_is_of_records_or_of_steps() -> None:
     """Both only where both can be."""
     assert set(REASONS_OF_RECORDS) | set(REASONS_OF_STEPS) == set(DeadLetterReason)
-    assert set(REASONS_OF_RECORDS) & set(REASONS_OF_STEPS) == {DeadLetterReason.TOO_LARGE}
+    assert set(REASONS_OF_RECORDS) & set(REASONS_OF_STEPS) == {
+        DeadLetterReason.TOO_LARGE,
+        DeadLetterReason.REJECTED,
+    }
 
 
 def test_what_the_settings_exclude_is_no_series() -> None:

@@ -26,11 +26,16 @@ START = st.integers(0, 2**62)
 GOOD = encode(5, [Run(7, 10)])
 
 
+def decoded(point: CommitPoint) -> list[Run]:
+    """What a commit says, in a log that reaches as far as any can."""
+    return decode(point, log_end=2**80)
+
+
 class Life:
     """One life of a partition, checked against the plainest of models: the set of all records that have ended."""
 
     def __init__(self, records: list[int], ended: set[int], committed: CommitPoint) -> None:
-        self.offsets = Offsets(decode(committed))
+        self.offsets = Offsets(decoded(committed))
         self.ended = ended
         self.unread = [offset for offset in records if offset >= committed.offset]
         self.open: set[int] = set()
@@ -109,7 +114,7 @@ def test_the_map_can_be_read_back(offset: int, pairs: list[tuple[int, int]]) -> 
     for distance, length in pairs:
         runs.append(Run(end + distance, end + distance + length))
         end += distance + length
-    assert decode(CommitPoint(offset, encode(offset, runs))) == runs
+    assert decoded(CommitPoint(offset, encode(offset, runs))) == runs
 
 
 def test_the_map_stays_under_the_cap() -> None:
@@ -117,7 +122,7 @@ def test_the_map_stays_under_the_cap() -> None:
     runs = [Run(start, start + 1) for start in range(1, 10_000, 2)]
     metadata = encode(0, runs)
     assert METADATA_CAP_BYTES - 5 < len(metadata.encode()) <= METADATA_CAP_BYTES
-    kept = decode(CommitPoint(0, metadata))
+    kept = decoded(CommitPoint(0, metadata))
     assert kept == runs[: len(kept)]
 
 
@@ -174,9 +179,9 @@ def test_the_map_can_be_read_by_a_person() -> None:
 )
 def test_foreign_or_damaged_metadata_is_told_apart(metadata: str) -> None:
     """It is never half understood: what it calls ended would be passed over, and lost."""
-    assert decode(CommitPoint(5, GOOD))
+    assert decoded(CommitPoint(5, GOOD))
     with pytest.raises(ForeignMetadataError):
-        decode(CommitPoint(5, metadata))
+        decoded(CommitPoint(5, metadata))
 
 
 @given(
@@ -186,7 +191,7 @@ def test_foreign_or_damaged_metadata_is_told_apart(metadata: str) -> None:
 def test_a_map_of_a_later_release_is_told_apart_from_a_foreign_one(version: str, rest: str) -> None:
     """By the version alone, whatever such a map will look like; it is the roll-back that must be seen."""
     with pytest.raises(UnknownMapError, match=rf"format {re.escape(version)}; this release reads 1") as caught:
-        decode(CommitPoint(5, f"docsluice/{version}:{rest}"))
+        decoded(CommitPoint(5, f"docsluice/{version}:{rest}"))
     assert caught.value.version == version
 
 
@@ -195,7 +200,7 @@ def test_any_metadata_is_a_map_or_named_as_none(metadata: str) -> None:
     """Nothing else is raised; a map of our own format that was damaged is not taken for a later one's."""
     found: ForeignMetadataError | None = None
     try:
-        decode(CommitPoint(5, metadata))
+        decoded(CommitPoint(5, metadata))
     except ForeignMetadataError as problem:
         found = problem
     assert found is not None or not metadata
@@ -216,7 +221,7 @@ def test_a_map_belongs_to_its_offset(offset: int, other: int) -> None:
     metadata = encode(offset, [Run(offset + 2, offset + 5)])
     if other != offset:
         with pytest.raises(ForeignMetadataError):
-            decode(CommitPoint(other, metadata))
+            decoded(CommitPoint(other, metadata))
 
 
 @given(place=st.integers(0, len(GOOD) - 1), character=st.characters(min_codepoint=32, max_codepoint=126))
@@ -225,13 +230,13 @@ def test_no_changed_character_goes_unnoticed(place: int, character: str) -> None
     damaged = GOOD[:place] + character + GOOD[place + 1 :]
     if damaged != GOOD:
         with pytest.raises(ForeignMetadataError):
-            decode(CommitPoint(5, damaged))
+            decoded(CommitPoint(5, damaged))
 
 
 def test_what_ended_before_and_was_not_read_again_is_not_forgotten() -> None:
     """A commit right after a restart hands the whole map on, though most of it has not been read again."""
     restored = CommitPoint(10, encode(10, [Run(11, 5011), Run(5013, 5016)]))
-    offsets = Offsets(decode(restored))
+    offsets = Offsets(decoded(restored))
     assert offsets.committable() is None
     assert offsets.opened(10)
     assert offsets.committable() == restored
@@ -291,7 +296,7 @@ def test_a_gap_at_the_end_is_committed_when_the_client_has_read_it() -> None:
     offsets.passed(9)
     point = offsets.committable()
     assert point is not None
-    assert (point.offset, decode(point)) == (4, [Run(5, 9)])
+    assert (point.offset, decoded(point)) == (4, [Run(5, 9)])
     offsets.closed(4)
     assert offsets.committable() == CommitPoint(9)
     offsets.passed(6)
@@ -305,3 +310,19 @@ def test_what_ended_in_an_earlier_life_is_not_left_to_do() -> None:
     assert offsets.unread_between(7, 10) == 0
     offsets.passed(15)
     assert offsets.unread_between(15, 25) == 5
+
+
+@pytest.mark.parametrize(("log_end", "is_believed"), [(9, True), (10, True), (8, False), (5, False), (0, False)])
+def test_a_map_beyond_the_logs_end_is_not_believed(log_end: int, *, is_believed: bool) -> None:
+    """It is another log's: records that are yet to come would be passed over in silence."""
+    point = CommitPoint(4, encode(4, [Run(5, 9)]))
+    if is_believed:
+        assert decode(point, log_end=log_end) == [Run(5, 9)]
+    else:
+        with pytest.raises(ForeignMetadataError, match=f"up to 8, and the log ends at {log_end}"):
+            decode(point, log_end=log_end)
+
+
+def test_no_map_needs_no_log() -> None:
+    """A commit at the end of a log that was cut since is the reading's affair."""
+    assert decode(CommitPoint(4), log_end=0) == []

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from consumer.errors import ProviderUnavailable
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.provider import Provider
-from consumer.open_files import fitting, make_room, why_no_file
+from consumer.open_files import fitting, http_connections, make_room, why_no_file
 from tests.fakes.samples import chat_request
 
 Limits = Callable[[int, int], list[int]]
@@ -66,11 +66,11 @@ def test_the_soft_limit_is_raised_to_what_is_needed(limits: Limits, hard: int) -
 
 def test_many_partitions_need_more(limits: Limits) -> None:
     """Each has a producer of its own; how many there are is known a little later."""
-    raised = limits(100, 10_000)
+    raised = limits(200, 10_000)
     make_room(calls=16)
     assert raised == []
     make_room(calls=16, partitions=500)
-    assert raised == [40 + 500 * 3 + 16]
+    assert raised == [40 + 64 + 500 * 3 + 16]
 
 
 def test_with_too_few_files_fewer_calls_go_out(limits: Limits) -> None:
@@ -80,7 +80,7 @@ def test_with_too_few_files_fewer_calls_go_out(limits: Limits) -> None:
         make_room(calls=256)
     assert raised == [100]
     assert [entry["event"] for entry in logs] == ["open_files.raised", "open_files.too_few"]
-    assert "ulimit -n is 100, and 256 calls at once need 320 open files" in logs[1]["reason"]
+    assert "ulimit -n is 100, and 256 calls at once need 384 open files" in logs[1]["reason"]
     assert logs[1]["calls_at_once"] == fitting(256) == 36
     assert "DOCSLUICE_MAX_CONCURRENCY" in logs[1]["remedy"]
 
@@ -97,6 +97,13 @@ def test_a_system_with_a_bound_of_its_own(limits: Limits, monkeypatch: pytest.Mo
         make_room(calls=256)
     assert [entry["event"] for entry in logs] == ["open_files.too_few"]
     assert fitting(256) == 36
+
+
+@pytest.mark.parametrize(("soft", "connections"), [(10, 8), (400, 64), (384, 64), (350, 30), (330, 10), (320, 8)])
+def test_the_http_port_takes_no_calls_place(limits: Limits, soft: int, connections: int) -> None:
+    """With few files it has fewer connections; some it has in any case, for the probes."""
+    limits(soft, soft)
+    assert http_connections(calls=256) == connections
 
 
 def test_at_least_one_call_goes_out(limits: Limits) -> None:

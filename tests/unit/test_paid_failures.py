@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 
 from consumer.admission.limits import Limits
-from consumer.contracts import Usage
-from consumer.errors import AnswerUnreadable, AttemptFailed, ProviderUnavailable
+from consumer.contracts import DeadLetterReason, Usage
+from consumer.errors import AnswerUnreadable, AttemptFailed, ProviderUnavailable, RecordRejected
 from consumer.spending import Spending
-from tests.fakes.chat import in_turn
+from tests.fakes.chat import in_turn, of_documents
 from tests.fakes.lab import Lab
 from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import steps
@@ -45,3 +45,14 @@ async def test_a_stated_cost_without_usage_is_counted() -> None:
     lab, spending = Lab(in_turn(fault), steps=free), Spending()
     await lab.analyze(spending=spending)
     assert spending.cost_usd == Decimal("0.5")
+
+
+async def test_what_a_rejected_call_has_used_is_counted() -> None:
+    """A filter of the provider's may block an answer that was written and is billed."""
+    fault = RecordRejected(DeadLetterReason.CONTENT_FILTERED, "blocked")
+    fault.usage = USED
+    limits = Limits(max_concurrency=1, tokens_per_minute=60_000)
+    lab, spending = Lab(of_documents(lambda _: fault), steps=steps()[:1], limits=limits), Spending()
+    await lab.rejection(spending)
+    assert spending.usage.input_tokens == USED.input_tokens + 100
+    assert lab.samples("llm_cost_usd_total")[("summary", MODEL, "content_filtered")] > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from consumer.admission.admission import Admission
 from consumer.admission.limits import Limits
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
+from consumer.batches.flaw import ALL_PARTS, Flaw
 from consumer.brake import Brake
 from consumer.contracts import (
     ERROR_HEADER_PREFIX,
@@ -28,6 +30,7 @@ from consumer.contracts import (
     result_id,
 )
 from consumer.dead_letter_limit import DeadLetterLimit
+from consumer.decode import MAX_DOCUMENT_BYTES
 from consumer.errors import (
     BrokerFault,
     ProviderMisconfigured,
@@ -45,7 +48,7 @@ from consumer.store.steps import StepStore
 from consumer.telemetry.catalogue import PREFIX
 from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
-from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, say
+from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, of_documents, say
 from tests.fakes.outbox import FakeOutbox
 from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import SECRET_TEXT, document, record, steps
@@ -291,12 +294,13 @@ REJECTIONS: list[tuple[list[Reply], str]] = [
 @pytest.mark.parametrize(("replies", "reason"), REJECTIONS, ids=[reason for _, reason in REJECTIONS])
 async def test_what_the_model_will_not_do_becomes_a_dead_letter(replies: list[Reply], reason: str) -> None:
     """With the step, the model, and what was spent on all steps."""
-    line = Line(by_step({"category": replies}))
+    line = Line(of_documents(by_step({"category": replies})))
     errors = await line.errors(document())
     assert (errors["stage"], errors["reason"]) == ("analyze", reason)
     assert (errors["step"], errors["model"]) == ("category", MODEL)
-    assert errors["attempts"] == str(1 + len(replies))
-    paid = 1 + sum(not isinstance(reply, Exception) for reply in replies)
+    rejected = sum(isinstance(reply, Exception) for reply in replies)  # and then a text of our own is tried
+    assert errors["attempts"] == str(1 + len(replies) + rejected)
+    paid = 1 + len(replies)
     assert Decimal(errors["cost_usd"]) == paid * Decimal("0.0002")
     assert line.counted("dead_letters_total") == {(reason, "category"): 1}
 
@@ -367,7 +371,22 @@ async def test_a_result_that_is_too_large_becomes_a_dead_letter() -> None:
     assert line.counted("documents_total") == {("dead_letter",): 1}
 
 
-async def test_a_dead_letter_that_is_too_large_stops_the_service() -> None:
+async def test_a_dead_letter_that_is_too_large_is_made_smaller() -> None:
+    """The headers that were copied go first, then the value; the log says what was left out."""
+    line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100, DEAD_LETTERS: 2_000}))
+    big = document("word " * 1_000)
+    with structlog.testing.capture_logs() as logs:
+        await line.process(big)
+    (letter,) = line.outbox.to(DEAD_LETTERS)
+    errors = _errors(letter)
+    assert (errors["stage"], errors["reason"]) == ("publish", "too_large")
+    assert (letter.key, letter.value) == (big.key, b"")
+    assert (errors["stub"], errors["value_bytes"]) == ("headers,value", str(len(big.value or b"")))
+    assert [one["left_out"] for one in logs if one["event"] == "document.dead_letter"] == ["headers, value"]
+    assert line.counted("documents_total") == {("dead_letter",): 1}
+
+
+async def test_a_dead_letter_topic_that_takes_nothing_stops_the_service() -> None:
     """Dropping it would lose a record; the message says which record and which setting of the topic."""
     line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100, DEAD_LETTERS: 100}))
     with pytest.raises(PublishImpossible) as caught:
@@ -377,6 +396,46 @@ async def test_a_dead_letter_that_is_too_large_stops_the_service() -> None:
     assert "max.message.bytes" in str(caught.value)
     assert SECRET_TEXT not in str(caught.value)
     assert line.counted("documents_total") == {}
+
+
+async def test_a_document_that_is_too_large_is_not_decoded() -> None:
+    """Whatever it holds; the message names the setting, and the dead letter is whole."""
+    line = Line()
+    errors = await line.errors(record(b"{" * (MAX_DOCUMENT_BYTES + 1)))
+    assert (errors["stage"], errors["reason"]) == ("decode", "too_large")
+    assert "the value has 4,194,305 bytes; DOCSLUICE_MAX_DOCUMENT_BYTES allows 4,194,304" in errors["exception.message"]
+    assert "stub" not in errors
+    await line.process(document("x" * (MAX_DOCUMENT_BYTES - 100)))
+    assert line.counted("documents_total") == {("dead_letter",): 1, ("result",): 1}
+
+
+@pytest.mark.parametrize(
+    ("flaw", "reason", "stub"),
+    [
+        (Flaw(problem="the name of header 1 is not UTF-8"), "undecodable", None),
+        (Flaw(problem="it is damaged", left_out=ALL_PARTS), "undecodable", "headers,key,value"),
+        (
+            Flaw(
+                problem="the record has 9 bytes",
+                is_too_large=True,
+                left_out=frozenset({"headers", "value"}),
+                value_bytes=2**30,
+                value_sha256="ab",
+            ),
+            "too_large",
+            "headers,value",
+        ),
+    ],
+)
+async def test_a_record_with_a_flaw_is_a_dead_letter(flaw: Flaw, reason: str, stub: str | None) -> None:
+    """At the stage of decoding, even without a value, which is no tombstone then; nobody is asked about it."""
+    for value in (b'{"document_id": "d", "text": "sound"}', None, b""):
+        line = Line()
+        errors = await line.errors(replace(record(value), flaw=flaw))
+        assert (errors["stage"], errors["reason"], errors.get("stub")) == ("decode", reason, stub)
+        assert flaw.problem in errors["exception.message"]
+        assert errors.get("value_bytes") == (str(2**30) if flaw.is_too_large else None)
+        assert line.client.requests == []
 
 
 @pytest.mark.parametrize(
@@ -501,7 +560,47 @@ async def test_no_document_is_logged() -> None:
     assert SECRET_TEXT not in str(logs)
     dead = [entry for entry in logs if entry["event"] == "document.dead_letter"]
     assert {entry["source"] for entry in dead} == {"documents/3@42"}
-    assert all(set(entry) <= {"event", "log_level", "reason", "stage", "step", "source", "error"} for entry in dead)
+    told = {"event", "log_level", "reason", "stage", "step", "source", "error", "model", "provider", "cause"}
+    assert all(set(entry) <= told for entry in dead)
+
+
+def _given_up(fault: Exception) -> RecordRejected:
+    rejection = RecordRejected(
+        DeadLetterReason.ATTEMPTS_EXHAUSTED, f"the last: {fault}", step="category", model=MODEL_REF
+    )
+    rejection.__cause__ = fault
+    return rejection
+
+
+@pytest.mark.parametrize(
+    ("replies", "told"),
+    [
+        ([_given_up(ProviderUnavailable(SECRET_TEXT, cause="503 overloaded"))], ("m", "503 overloaded")),
+        ([KeyError(SECRET_TEXT)], (None, None)),
+        ([say("", refusal=SECRET_TEXT)], ("m", "the model refused to answer")),
+        (
+            [say(SECRET_TEXT, finish_reason="length")],
+            ("m", "the answer was cut at max_output_tokens (the model's own bound)"),
+        ),
+        ([say(SECRET_TEXT), say(SECRET_TEXT)], ("m", "the answer is still not valid after a repair")),
+        ([RecordRejected(DeadLetterReason.REJECTED, SECRET_TEXT, step="category")], (None, None)),
+        (
+            [RecordRejected(DeadLetterReason.TOO_LARGE, SECRET_TEXT, model=MODEL_REF, cause="413 too_long: 9 > 8")],
+            ("m", "413 too_long: 9 > 8"),
+        ),
+    ],
+)
+async def test_a_dead_letter_is_logged_with_its_model_and_its_cause(
+    replies: list[Reply], told: tuple[str | None, str | None]
+) -> None:
+    """As far as they are known, and in words that quote neither the document nor the answer."""
+    with structlog.testing.capture_logs() as logs:
+        await Line(by_step({"category": replies})).process(document())
+    (entry,) = (entry for entry in logs if entry["event"] == "document.dead_letter")
+    assert SECRET_TEXT not in str(logs)
+    model, cause = told
+    assert entry.get("cause") == cause
+    assert (entry.get("model"), entry.get("provider")) == ((MODEL, "default") if model else (None, None))
 
 
 async def test_normal_work_is_quiet() -> None:

@@ -17,6 +17,12 @@ from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
 from consumer.llm.steps import steps_of
 from tests.fakes.samples import pipeline_file
 
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+MERGED_BOMB = "a0: &a0 {k: v}\n" + "".join(
+    f"a{n}: &a{n}\n  <<: [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+"""Nine of the one before, eleven times: four gigabytes and more."""
+
 GOOD: dict[str, Any] = {
     "name": "sample",
     "mode": "fused",
@@ -40,10 +46,11 @@ def _problems(tmp_path: Path, content: str | bytes) -> list[str]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigurationError) as caught:
         load_pipeline_file(path)
-    assert all(problem.startswith(f"{path}: ") for problem in caught.value.problems)
-    assert not any("\n" in problem for problem in caught.value.problems)
+    problems = [problem.removeprefix("DOCSLUICE_PIPELINE: ") for problem in caught.value.problems]
+    assert all(problem.startswith(f"{path}: ") for problem in problems)
+    assert not any("\n" in problem for problem in problems)
     assert str(caught.value) == "\n".join(caught.value.problems)
-    return [problem.removeprefix(f"{path}: ") for problem in caught.value.problems]
+    return [problem.removeprefix(f"{path}: ") for problem in problems]
 
 
 def _changed(*path: str | int, to: Any) -> str:
@@ -141,6 +148,11 @@ BAD_FIELDS: list[tuple[tuple[str | int, ...], Any, str]] = [
         {"type": "json", "schema": {"type": "x"}},
         "tasks.summary.output.schema: not a JSON schema",
     ),
+    (
+        ("tasks", 0, "output"),
+        {"type": "json", "schema": {"properties": {"mail": {"pattern": "^(?=.*@)"}}}},
+        "tasks.summary.output.schema: properties.mail.pattern: ^(?=.*@) has look-around",
+    ),
     (("tasks", 0, "model"), " ", "tasks.summary.model.0: must not be blank"),
     (("tasks", 0, "max_output_tokens"), 0, "tasks.summary.max_output_tokens: must be at least 1"),
     (("tasks", 0, "temperature"), 2.1, "tasks.summary.temperature: must be at most 2"),
@@ -193,13 +205,16 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         ("name: *nobody", "not YAML: found undefined alias"),
         ("{[a]: 1, {b: c}: 2}", "not YAML: while constructing a mapping"),
         ("name: &a [*a]", "holds what JSON cannot: ValueError: Circular reference"),
+        (BOMB, "unfolds to more than 10,000,000 characters, for its aliases (*name) repeat what repeats others"),
+        (MERGED_BOMB, "unfolds to more than 10,000,000 characters"),
+        ("a: &a " + "x" * 1_000_000 + "\nb: [" + ", ".join(["*a"] * 10) + "]", "unfolds to more than 10,000,000"),
         ("name: .nan", "holds what JSON cannot: ValueError: "),
         ("name: !!binary eA==", "holds what JSON cannot: TypeError: "),
         ("name: !!int x", "holds what JSON cannot: ValueError: "),
         ("name: !!bool x", "holds what JSON cannot: KeyError: "),
         ("name: !!timestamp x", "holds what JSON cannot: AttributeError: "),
         ('name: "\\ud800"', "holds what JSON cannot: UnicodeEncodeError: "),
-        ("[" * 1500, "holds what JSON cannot: RecursionError: "),
+        ("[" * 1500, "nested too deeply to read"),
         (b"name: \xff\xfe\xff", "not valid UTF-8 at byte 6"),
     ],
 )

@@ -153,7 +153,7 @@ def test_a_bad_price_file(tmp_path: Path, content: str, words: str) -> None:
     path.write_text(content)
     with pytest.raises(ConfigurationError) as caught:
         load_own_prices(path)
-    assert caught.value.problems[0].startswith(f"{path}: {words}")
+    assert caught.value.problems[0].removeprefix("DOCSLUICE_PRICES: ").startswith(f"{path}: {words}")
     assert not any("\n" in problem for problem in caught.value.problems)
 
 

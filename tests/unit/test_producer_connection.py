@@ -85,6 +85,8 @@ def test_credentials_reach_the_client_and_nobody_else() -> None:
         ({"DOCSLUICE_KAFKA_SASL_PASSWORD": PASSWORD}, "SASL_PASSWORD would not be sent"),
         (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "SSL_CAFILE: there is no file /nowhere/ca.pem"),
         (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": __file__}, "SSL"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "~nobody-is-called-so/x"}, "SSL_CAFILE: begins with ~ and a user that"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "~/nowhere.pem"}, f"SSL_CAFILE: there is no file {Path.home()}/nowhere"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named(changed: dict[str, str], named: str) -> None:

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.contracts import SourcePosition
+from consumer.contracts import SourcePosition, Usage
 from producer.following.display import outcome_text, totals_text, unreadable_text
 from producer.following.originals import LARGEST_VALUE_BYTES
 from producer.following.outcome import Outcome, Unreadable, outcome_of
 from producer.following.tables import json_line
 from producer.following.tally import Tally
-from producer.printable import printable
 from tests.fakes.outcomes import SECRET_TEXT, Fetched, dead_letter, result, result_outcome
 
 JSON_LEAVES = (
@@ -206,19 +205,19 @@ def test_a_result_says_what_was_done_about_a_long_document(long: dict[str, str],
     )
 
 
+def test_a_result_and_the_totals_say_what_went_into_thinking() -> None:
+    """A part of the output that nobody sees, and that is paid for."""
+    thoughtful = result_outcome(usage=Usage(input_tokens=100, output_tokens=1_020, reasoning_tokens=1_000))
+    assert "  100 → 1,020 (1,000 reasoning) tokens  " in outcome_text(thoughtful).plain.splitlines()[0]
+    tally = Tally()
+    tally.add(thoughtful)
+    assert "tokens: 100 in (0 cached), 1,020 out (1,000 reasoning) ·" in totals_text(tally)
+
+
 def test_a_result_says_what_was_saved() -> None:
     """What answers that were paid for before had cost stands behind what this one has."""
     first = outcome_text(result_outcome(saved_usd=Decimal("0.00140"), long={"summary": "head"})).plain.splitlines()[0]
     assert first.endswith("  $0.0003  saved $0.0014  head only (summary)")
-
-
-@given(st.text())
-def test_nothing_printed_moves_the_cursor(text: str) -> None:
-    """What a model says cannot clear the screen: one line, no control characters, words untouched."""
-    shown = printable(text)
-    assert all(ord(one) >= 0x20 and not 0x7F <= ord(one) < 0xA0 for one in shown)
-    assert "\n" not in shown
-    shown.encode()
 
 
 @pytest.mark.parametrize("last_failed_at", ["soon", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])

@@ -19,7 +19,7 @@ class Client:
     def __init__(self) -> None:
         self.stopped = False
 
-    async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[object]]:
+    async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[object]]:
         return {}
 
     def pause(self, *partitions: TopicPartition) -> None: ...

@@ -28,6 +28,8 @@ class Record:
     topic: str
     partition: int
     offset: int
+    key: bytes | None = None
+    value: bytes | None = None
 
     @property
     def timestamp(self) -> int:
@@ -50,6 +52,7 @@ class Client:
         self.lost: TopicPartition | None = None
         self._rounds = deque(rounds)
         self._falls_silent = falls_silent
+        self._brought: list[Record] = []
         self._positions: Counter[TopicPartition] = Counter()
         self._answers: Counter[TopicPartition] = Counter()
 
@@ -70,7 +73,17 @@ class Client:
         self._positions[partition] = offset
 
     async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Record]]:
+        """One record after another; a look that does not wait ends with its round."""
+        assert max_records == 1
         await asyncio.sleep(0)
+        if not self._brought and timeout_ms:
+            self._brought = await self._look()
+        if not self._brought:
+            return {}
+        record = self._brought.pop(0)
+        return {TopicPartition(record.topic, record.partition): [record]}
+
+    async def _look(self) -> list[Record]:
         self.now += 1
         if self.error is not None:
             raise self.error
@@ -78,17 +91,13 @@ class Client:
             if not self._falls_silent:
                 self.empty_answers += 1
                 self._answers.update((P0, P1))
-            return {}
+            return []
         found = self._rounds.popleft()
         if found is None:
-            return {}
+            return []
         self._answers.update((P0, P1))
         self._positions.update({partition: at - self._positions[partition] for partition, (_, at) in found.items()})
-        return {
-            one: [Record(one.topic, one.partition, offset) for offset in offsets]
-            for one, (offsets, _) in found.items()
-            if offsets
-        }
+        return [Record(one.topic, one.partition, offset) for one, (offsets, _) in found.items() for offset in offsets]
 
     async def position(self, partition: TopicPartition) -> int:
         if partition == self.lost:

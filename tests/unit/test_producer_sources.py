@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producer.documents.reading import read
+from producer.documents.rows import BadRow
 from producer.documents.sources import Format, select
 from producer.faults import WrongUsage
 
@@ -38,6 +43,98 @@ def test_hidden_files_are_no_documents(tmp_path: Path) -> None:
     """What begins with a dot is left alone, folders too."""
     write(tmp_path, "a.txt", ".hidden.txt", ".git/description.txt")
     assert ids(tmp_path) == ["a"]
+
+
+def _odd_things(folder: Path, outside: Path) -> None:
+    """In the folder: all that is named like a text, and is none of its regular files."""
+    (folder / "out.txt").symlink_to(outside / "secret.txt")
+    (folder / "up.txt").symlink_to("../outside/secret.txt")
+    (folder / "gone.txt").symlink_to(outside / "gone.txt")
+    (folder / "device.txt").symlink_to("/dev/zero")
+    (folder / "linked").symlink_to(outside, target_is_directory=True)
+    os.mkfifo(folder / "pipe.txt")
+    os.mkfifo(folder / "pipe.log")
+    with contextlib.chdir(folder), socket.socket(socket.AF_UNIX) as one:
+        one.bind("socket.md")
+
+
+def test_a_folder_gives_its_own_regular_files_only(tmp_path: Path) -> None:
+    """A link that leads out of it, a pipe, a socket and a device are none: each is named, and none is opened."""
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    write(folder, "a.txt")
+    write(outside, "secret.txt")
+    _odd_things(folder, outside)
+    selection = select([str(folder)], other_format=None)
+    assert [source.document_id for source in selection.sources] == ["a"]
+    assert [line.removeprefix(f"{folder}/") for line in selection.skipped] == [
+        "device.txt: a link out of the folder",
+        "gone.txt: a link out of the folder",
+        "linked: a link out of the folder",
+        "out.txt: a link out of the folder",
+        "pipe.txt: a named pipe",
+        "socket.md: a socket",
+        "up.txt: a link out of the folder",
+    ]
+    assert selection.unread == 1
+
+
+def test_a_folder_without_a_text_says_what_else_is_there(tmp_path: Path) -> None:
+    """Else nobody would know why the text that they see is none."""
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(WrongUsage, match=r"no \.txt or \.md in this folder .*; .*pipe\.txt: a named pipe"):
+        select([str(tmp_path)], other_format=None)
+
+
+def test_a_link_within_the_folder_is_read(tmp_path: Path) -> None:
+    """So are the files of a mounted ConfigMap, and a file that is there twice is one document."""
+    write(tmp_path, "..2026/a.txt", "b.txt")
+    (tmp_path / "..data").symlink_to("..2026", target_is_directory=True)
+    (tmp_path / "a.txt").symlink_to("..data/a.txt")
+    (tmp_path / "c.txt").symlink_to("b.txt")
+    (tmp_path / "folder").symlink_to(".", target_is_directory=True)
+    selection = select([str(tmp_path)], other_format=None)
+    assert [source.document_id for source in selection.sources] == ["a", "b"]
+    assert selection.skipped == [f"{tmp_path}/folder: a link to a folder"]
+
+
+def test_a_link_that_leads_nowhere_is_told_when_it_is_read(tmp_path: Path) -> None:
+    """It may be a document that is missing; one that leads to itself is none."""
+    write(tmp_path, "a.txt")
+    (tmp_path / "gone.txt").symlink_to("missing.txt")
+    (tmp_path / "loop.txt").symlink_to("loop.txt")
+    selection = select([str(tmp_path)], other_format=None)
+    rows = [row for source in selection.sources for row in read(source, id_field="id", text_field="text")]
+    problems = [(row.place.file, row.problem) for row in rows if isinstance(row, BadRow)]
+    assert problems == [
+        (f"{tmp_path}/gone.txt", "cannot be read: No such file or directory"),
+        (f"{tmp_path}/loop.txt", "cannot be read: Too many levels of symbolic links"),
+    ]
+
+
+def test_a_file_that_becomes_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
+    """Between the look at the folder and the reading anything may happen to it."""
+    write(tmp_path, "a.txt")
+    (source,) = select([str(tmp_path)], other_format=None).sources
+    (tmp_path / "a.txt").unlink()
+    os.mkfifo(tmp_path / "a.txt")
+    (row,) = read(source, id_field="id", text_field="text")
+    assert isinstance(row, BadRow)
+    assert row.problem == "cannot be read: it is no regular file any more"
+
+
+def test_a_folder_that_is_a_link_is_meant(tmp_path: Path) -> None:
+    """A person has named it."""
+    write(tmp_path / "real", "a.txt")
+    (tmp_path / "link").symlink_to("real", target_is_directory=True)
+    assert ids(tmp_path / "link") == ["a"]
+
+
+@pytest.mark.parametrize("path", ["x" * 5_000 + ".txt", "a.txt/b.txt"])
+def test_a_path_that_can_be_none_is_wrong_usage(tmp_path: Path, path: str) -> None:
+    """Whatever the system says of it."""
+    write(tmp_path, "a.txt")
+    with pytest.raises(WrongUsage, match=r"b\.txt|xxx"):
+        select([str(tmp_path / path)], other_format=None)
 
 
 def test_ids_that_would_be_equal_keep_the_suffix(tmp_path: Path) -> None:

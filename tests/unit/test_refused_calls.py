@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from consumer.admission.limits import Limits
 from consumer.contracts import DeadLetterReason
-from consumer.errors import CallRefused, ProviderMisconfigured, RecordRejected, RefusalKind
+from consumer.errors import (
+    CallRefused,
+    CallTimedOut,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    RateLimited,
+    RecordRejected,
+    RefusalKind,
+)
 from consumer.llm.chat import ChatRequest
 from consumer.spending import Spending
 from tests.fakes.chat import USAGE, Reply, right
@@ -160,4 +168,102 @@ async def test_of_documents_that_are_refused_alike_at_most_one_is_a_dead_letter(
         await town.lab.timer.run(0.3)
     await town.lab.timer.run(120)
     assert sum(isinstance(end, RecordRejected) for end in _ends(town).values()) <= 1
+    await town.close()
+
+
+async def test_a_step_that_is_refused_for_all_holds_no_other_step() -> None:
+    """A server may refuse one step's schema: the others are answered, and the documents go on once it is mended."""
+    refuses = [True]
+
+    def reply(request: ChatRequest) -> Reply:
+        return refusal("unknown") if refuses and request.step == "category" else right(request)
+
+    town = Town(reply, steps=steps()[:2])
+    with structlog.testing.capture_logs() as logs:
+        await town.come(*(f"text {number}" for number in range(40)))
+        await town.lab.timer.run(120)
+    summaries = {request.messages[-1].content for request in town.lab.client.asked("summary")}
+    assert len(summaries) == 40
+    assert town.ended() == []
+    assert town.lab.admission.circuits() == {MODEL_REF: False}
+    assert len(town.lab.client.asked("category")) < 40 * 20, "each waits longer and longer"
+    assert {line["task"] for line in logs if line["event"] == "provider.refuses"} == {"category"}
+    refuses.clear()
+    await town.lab.timer.run(60)
+    assert list(_ends(town).values()) == [None] * 40
+    await town.close()
+
+
+async def test_a_step_that_one_model_refuses_for_all_goes_to_the_next() -> None:
+    """The other steps stay with the first choice."""
+
+    def reply(request: ChatRequest) -> Reply:
+        is_refused = request.step == "category" and str(request.model) == "first"
+        return refusal("unknown") if is_refused else right(request)
+
+    chain = [{**task, "model": ["first", "second"]} for task in TASKS[:2]]
+    town = Town(reply, steps=steps(*chain))
+    await town.come(*(f"text {number}" for number in range(20)))
+    await town.lab.timer.run(120)
+    assert list(_ends(town).values()) == [None] * 20
+    assert {str(request.model) for request in town.lab.client.asked("summary")} == {"first"}
+    await town.close()
+
+
+JUDGEMENTS = [DeadLetterReason.TOO_LARGE, DeadLetterReason.CONTENT_FILTERED, DeadLetterReason.REJECTED]
+
+
+@pytest.mark.parametrize("reason", JUDGEMENTS)
+async def test_a_provider_that_judges_every_document_alike_judges_none(reason: DeadLetterReason) -> None:
+    """A bound on the answer that no call can have, a filter that stops all: a short text of our own tells."""
+    town = Town(lambda _: RecordRejected(reason, "400 too large"))
+    await town.come(*(f"text {number}" for number in range(5)))
+    await town.lab.timer.run(60)
+    ends = list(_ends(town).values())
+    assert [type(end) for end in ends] == [ProviderMisconfigured] * len(ends)
+    assert ends
+    assert "rejects even a short text of our own (task summary): 400 too large" in str(ends[0])
+    await town.close()
+
+
+@pytest.mark.parametrize("reason", JUDGEMENTS)
+async def test_documents_that_are_judged_by_themselves_are_rejected(reason: DeadLetterReason) -> None:
+    """Though they are the first of all, and the text of our own cannot be tried at once."""
+
+    def reply(request: ChatRequest) -> Reply:
+        text = request.messages[-1].content
+        if "odd" in text:
+            return RecordRejected(reason, "400 too large")
+        down = "harbour" in text and town.lab.timer.time() < up_at
+        return ProviderUnavailable("503") if down else right(request)
+
+    town = Town(reply)
+    up_at = town.lab.timer.time() + 30
+    await town.come("odd 1", "odd 2")
+    await town.lab.timer.run(5)
+    assert town.ended() == []
+    await town.come(*(f"text {number}" for number in range(5)))
+    await town.lab.timer.run(60)
+    ends = _ends(town)
+    assert [type(ends.pop(text)) for text in ("odd 1", "odd 2")] == [RecordRejected] * 2
+    assert list(ends.values()) == [None] * 5
+    await town.close()
+
+
+@pytest.mark.parametrize("slots", [8, 16])
+@pytest.mark.parametrize("fault", ["500", "429", "slow"])
+async def test_documents_that_always_fail_do_not_starve_those_behind_them(fault: str, slots: int) -> None:
+    """Ten at the head of three hundred: the others take at most twice as long, after ten seconds to find that out."""
+    faults = {"500": ProviderUnavailable("500"), "429": RateLimited("429"), "slow": CallTimedOut("slow")}
+
+    def reply(request: ChatRequest) -> Reply:
+        return faults[fault] if "poison" in request.messages[-1].content else right(request)
+
+    town = Town(reply, limits=Limits(max_concurrency=slots), max_attempts=5)
+    await town.come(*(f"poison {number}" for number in range(10)), *(f"text {number}" for number in range(290)))
+    await town.lab.timer.run(10 + 2 * 290 * 0.5 / slots)
+    assert sum(text.startswith("text") for text in town.ended()) == 290
+    await town.lab.timer.run(600)
+    ends = _ends(town)
+    assert all(ends[f"text {number}"] is None for number in range(290))
     await town.close()

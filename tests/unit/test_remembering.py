@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import structlog
 
 from consumer.admission.limits import Limits
 from consumer.contracts import DeadLetterReason
@@ -18,7 +19,7 @@ from consumer.store.memory_steps import MemorySteps
 from consumer.store.steps import PaidStep
 from tests.fakes.chat import USAGE, by_step, say
 from tests.fakes.lab import Lab
-from tests.fakes.samples import pipeline_file, steps
+from tests.fakes.samples import SECRET_TEXT, pipeline_file, steps
 from tests.fakes.timer import settled
 
 COST = Decimal("0.0002")
@@ -181,7 +182,7 @@ async def test_used_up_attempts_are_shared_the_second_time() -> None:
         await settled()
         raise RecordRejected(DeadLetterReason.ATTEMPTS_EXHAUSTED, "no luck")
 
-    tasks = [asyncio.create_task(memory.answer("f", ask)) for _ in range(5)]
+    tasks = [asyncio.create_task(memory.answer("f", ask, fits=lambda _: True)) for _ in range(5)]
     await settled()
     gate.set()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
@@ -253,3 +254,82 @@ def test_a_document_that_is_begun_again_has_nothing_invested() -> None:
     spending.part().invest(1)
     spending.begin_again()
     assert spending.invested == 0
+
+
+# What the store holds is not believed unseen
+
+
+SUMMARY, CATEGORY = steps()
+NO_ANSWERS: dict[str, dict[str, Any]] = {
+    "no outputs": {},
+    "another task's": {"category": "tech"},
+    "one task too many": {"summary": "It is.", "category": "tech"},
+    "a number": {"summary": 5},
+    "a blank": {"summary": " "},
+    "a list": {"summary": ["It", "is"]},
+    "nothing": {"summary": None},
+}
+
+
+@pytest.mark.parametrize("outputs", NO_ANSWERS.values(), ids=list(NO_ANSWERS))
+async def test_an_entry_that_answers_something_else_is_asked_again(outputs: dict[str, Any]) -> None:
+    """It is no result and saves nothing; it is counted, said once, and replaced by the answer."""
+    store = _store()
+    for number in range(2):
+        wrong = PaidStep(outputs=outputs, models=dict.fromkeys(outputs, "m"), cost_usd=Decimal(7))
+        await store.put(SUMMARY.fingerprint(f"text {number}"), wrong)
+    lab = Lab(store=store, steps=(SUMMARY,))
+    with structlog.testing.capture_logs() as logs:
+        for number in range(2):
+            spending = Spending()
+            assert (await lab.analyze(f"text {number}", spending))["summary"] == "words 0 words 1"
+            assert (spending.cost_usd, spending.saved_usd) == (COST, NOTHING)
+    assert [entry["event"] for entry in logs] == ["store.entry_refused"]
+    assert lab.metrics.total("store_entries_refused_total") == 2
+    assert lab.samples("store_lookups_total") == {("miss",): 2}
+    again = Spending()
+    await lab.analyze("text 1", again)
+    assert again.saved_usd == COST
+
+
+async def test_an_entry_that_cannot_be_read_is_asked_again() -> None:
+    """The same, where it is no step at all."""
+    store = _store()
+    await store.put(SUMMARY.fingerprint("text"), PaidStep(outputs={"summary": "It is."}, models={}))
+    lab = Lab(store=store, steps=(SUMMARY,))
+    with structlog.testing.capture_logs() as logs:
+        assert await lab.analyze("text")
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [
+        ("store.entry_refused", "it holds a step without a model for each output")
+    ]
+    assert lab.metrics.total("store_entries_refused_total") == 1
+
+
+async def test_an_entry_that_is_not_believed_is_not_paid_for() -> None:
+    """A document may not go beyond its bound on cost, because somebody has put rubbish into the store."""
+    store = _store()
+    for step in steps():
+        await store.put(step.fingerprint(SECRET_TEXT), PaidStep(outputs={}, models={}))
+    lab = Lab(store=store, max_cost_usd=Decimal("0.000000001"))
+    assert (await lab.rejection()).reason is DeadLetterReason.TOO_LARGE
+    assert lab.client.requests == []
+
+
+@pytest.mark.parametrize(
+    ("output", "fitting", "others"),
+    [
+        ({"type": "text"}, ["a", "x" * 1000], ["", "\n", 1, None, ["a"], {}]),
+        ({"type": "choice", "labels": ["tech", "other"]}, ["tech"], ["Tech", "sport", "", ["tech"], None]),
+        ({"type": "list", "items": 3}, [["a"], ["a", "b", "c"]], [[], ["a", "b", "c", "d"], ["a", " "], [1], "abc"]),
+        (
+            {"type": "json", "schema": {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]}},
+            [{"n": 1}, {"n": 1.5, "more": [1]}],
+            [{}, {"n": "1"}, [], None, "n"],
+        ),
+    ],
+)
+def test_outputs_are_held_to_their_kind(output: dict[str, Any], fitting: list[Any], others: list[Any]) -> None:
+    """What was put together of a long document may be longer than a single answer, and a list shorter."""
+    (step,) = steps({"name": "t", "prompt": "P", "output": output})
+    assert [value for value in fitting if not step.is_answered_by({"t": value})] == []
+    assert [value for value in others if step.is_answered_by({"t": value})] == []

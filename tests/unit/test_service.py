@@ -133,8 +133,8 @@ async def test_a_side_task_that_dies_ends_the_service(monkeypatch: pytest.Monkey
         load_settings({"openai_base_url": "http://unused", "budget_usd_per_hour": 1, "state_dir": tmp_path})
     )
 
-    async def started(_stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> tuple[None, None]:
-        await built._admission_of(cleanup)
+    async def started(stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> tuple[None, None]:
+        await built._admission_of(stop, cleanup)
         return None, None
 
     async def dies(_: object) -> None:
@@ -152,7 +152,7 @@ async def test_the_counters_that_exist_before_anything_happens() -> None:
     built = Service(settings)
     client = ProviderClients(built._providers, max_connections=1)
     async with contextlib.AsyncExitStack() as cleanup:
-        admission, _ = await built._admission_of(cleanup)
+        admission, _ = await built._admission_of(asyncio.Event(), cleanup)
         built._pipeline_of(client, FakeOutbox(), admission)
     await client.close()
     lines = built._metrics.exposition().decode().splitlines()

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
+from consumer.env_file import read_env_file
 from consumer.errors import ConfigurationError
 from consumer.keys import problem_of_key
 from consumer.settings import Settings, load_settings, unknown_variables, variable_of
@@ -57,6 +58,7 @@ def test_the_defaults() -> None:
         "max_open_records_per_partition": 256,
         "max_open_records": 2048,
         "max_open_bytes": 134217728,
+        "max_document_bytes": 4194304,
         "commit_interval_seconds": 0.5,
         "drain_seconds": 30.0,
         "state_dir": Path(".docsluice"),
@@ -366,7 +368,7 @@ def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.setenv("DOCSLUICE_MAX_CONCURENCY", "3")
     Path(".env").write_text("DOCSLUICE_GROUP=x\nUNRELATED=y\n")
-    assert unknown_variables() == [
+    assert unknown_variables(file=read_env_file(None)) == [
         "DOCSLUICE_GROUP is no setting; did you mean DOCSLUICE_GROUP_ID?",
         "DOCSLUICE_MAX_CONCURENCY is no setting; did you mean DOCSLUICE_MAX_CONCURRENCY?",
     ]

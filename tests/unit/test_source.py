@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaConnectionError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumer.errors import BrokerFault
+from consumer.batches.flaw import Flaw
 from consumer.kafka import source as source_module
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import GroupCommitter
 from consumer.kafka.connection import Broker
 from consumer.kafka.offsets import CommitPoint, Run
+from consumer.kafka.ordering import Ordering
 from consumer.kafka.records import Record
 from consumer.kafka.records import read as read_record
-from consumer.kafka.source import Source, Subscription
+from consumer.kafka.source import Drained, Source, Subscription
 from consumer.telemetry.metrics import Metrics
 from tests.fakes.timer import settled
 
-P0 = TopicPartition("documents", 0)
+P0, P1 = TopicPartition("documents", 0), TopicPartition("documents", 1)
 
 
 class Desk:
     """A source without a broker: records are handed to it, and it is noted which are worked on."""
 
-    def __init__(self, *, records_per_partition: int = 100) -> None:
+    def __init__(self, *, records_per_partition: int = 100, ordering: Ordering = "unordered") -> None:
+        self.never_ends: set[int] = set()
         self.worked_on: list[int] = []
         self.may_end = asyncio.Event()
         self.may_end.set()
-        self.problem: Exception = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        self.problem: Exception | None = KafkaConnectionError("the broker is away")
+        self.asked: list[tuple[TopicPartition, ...]] = []
         self.metrics = metrics = Metrics()
         self.source = Source(
             broker=Broker(bootstrap_servers="nowhere:1"),
@@ -39,10 +43,11 @@ class Desk:
                 topic="documents",
                 group_id="g",
                 group_instance_id=None,
-                ordering="unordered",
+                ordering=ordering,
                 open_limits=OpenLimits(records_per_partition=records_per_partition, records=1_000, bytes=1_000_000),
                 commit_interval_seconds=1.0,
                 drain_seconds=1.0,
+                kept_record_bytes=1_000_000,
             ),
             process=self._process,
             committer=GroupCommitter(metrics=metrics),
@@ -57,6 +62,8 @@ class Desk:
     async def _process(self, record: Record) -> None:
         self.worked_on.append(record.offset)
         await self.may_end.wait()
+        if record.offset in self.never_ends:
+            await asyncio.Event().wait()
 
     def seek(self, _partition: TopicPartition, offset: int) -> None:
         self.sought.append(offset)
@@ -67,8 +74,14 @@ class Desk:
     def resume(self, *partitions: TopicPartition) -> None:
         self.paused -= len(partitions)
 
-    async def getmany(self, **_: int) -> None:
+    async def getmany(self, *partitions: TopicPartition, **_: int) -> dict[TopicPartition, list[object]]:
+        self.asked.append(partitions)
+        if self.problem is None:
+            return {}
         raise self.problem
+
+    def assignment(self) -> set[TopicPartition]:
+        return {P0, P1}
 
     async def position(self, _partition: TopicPartition) -> int:
         while self.reads_next is None:
@@ -146,12 +159,19 @@ async def test_a_batch_is_opened_as_far_as_there_is_room() -> None:
     assert not life.paused
 
 
-async def test_a_record_that_the_client_cannot_read_is_named() -> None:
-    """A header's name that is not UTF-8 stops the reading, with the place and what to do about it."""
+async def test_a_record_with_a_flaw_is_worked_on_like_any_other() -> None:
+    """It comes with its flaw, and its offset ends when its dead letter is published; a gap before it has ended."""
     desk = Desk()
-    desk.source._assignment.partitions.begin(P0, committed=CommitPoint(7))
-    with pytest.raises(BrokerFault, match=r"topic documents .* not UTF-8.* \(0@7\).*--reset-offsets"):
-        await desk.source._next_batches()
+    life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
+    flawed = replace(_record(9), checksum=Flaw(problem="damaged", first_offset=5), value=b"")
+    with structlog.testing.capture_logs() as logs:
+        desk.source._open(P0, [flawed])
+    await settled()
+    (said,) = [line for line in logs if line["event"] == "records.unreadable"]
+    assert (said["log_level"], said["first_offset"], said["last_offset"]) == ("error", 5, 9)
+    assert desk.worked_on == [9]
+    assert read_record(flawed).flaw == Flaw(problem="damaged", first_offset=5)
+    assert life.to_commit() == CommitPoint(10)
 
 
 async def test_a_loop_that_dies_stops_the_service() -> None:
@@ -208,8 +228,42 @@ async def test_a_drain_commits_before_it_cuts_off(monkeypatch: pytest.MonkeyPatc
         desk.may_end.set()
 
     monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
-    assert await desk.source.drain(seconds=0) == []
+    assert await desk.source.drain(seconds=0) == Drained(finished=2)
     assert desk.worked_on == [1, 2]
+
+
+async def test_a_drain_tells_apart_what_was_finished_given_back_and_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those given back were cancelled by others, or stood behind such a one: nothing of them was broken off."""
+    desk = Desk()
+    desk.may_end.clear()
+    desk.never_ends = {3, 4}
+    desk.source._assignment.partitions.begin(P0)
+    await desk.hand(1, 2, 3, 4, 5)
+
+    async def commit() -> None:
+        desk.may_end.set()
+
+    monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
+    for task in desk.source._assignment.partitions.tasks():
+        if task.get_name().endswith(("@2", "@5")):
+            task.cancel()  # as the pipeline lets go of what was not begun
+    drained = await desk.source.drain(seconds=0)
+    assert drained == Drained(finished=1, released=2, unfinished=("documents/0@3", "documents/0@4"))
+
+
+async def test_what_waits_for_its_turn_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a key's records only the first was begun."""
+    desk = Desk(ordering="key")
+    desk.may_end.clear()
+    desk.never_ends = {1}
+    desk.source._assignment.partitions.begin(P0)
+    await desk.hand(1, 2, 3)
+
+    async def commit() -> None:
+        desk.may_end.set()
+
+    monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
+    assert await desk.source.drain(seconds=0) == Drained(released=2, unfinished=("documents/0@1",))
 
 
 def test_a_record_is_read_as_it_is() -> None:
@@ -299,3 +353,18 @@ async def test_a_partition_that_has_no_place_yet_is_no_fault() -> None:
     desk = Desk()
     desk.problem = NoOffsetForPartitionError(P0)
     assert await desk.source._next_batches() == {}
+
+
+async def test_a_paused_partition_is_not_asked_about() -> None:
+    """What was fetched for it stays for later: thrown away, it would be decompressed from its beginning once more."""
+    desk = Desk()
+    desk.problem = None
+    lives = [desk.source._assignment.partitions.begin(one, committed=CommitPoint(0)) for one in (P0, P1)]
+    desk.source._assignment.pause([lives[0]])
+    assert await desk.source._next_batches() == {}
+    desk.source._assignment.pause([lives[1]])
+    assert await desk.source._next_batches() == {}
+    assert desk.asked == [(P1,)]
+    desk.source._asked_at -= 31.0
+    await desk.source._next_batches()
+    assert desk.asked == [(P1,), ()], "a client that nobody asks leaves the group"

@@ -74,9 +74,9 @@ async def opened(path: Path, *, max_bytes: int = PLENTY, clock: SetClock | None 
 
 async def in_its_thread(store: SqliteSteps, work: Callable[[sqlite3.Connection], _Found]) -> _Found:
     """Do something with the store's own connection."""
-    connection = store._file._connection
+    connection = store._file._file._connection
     assert connection is not None
-    return await asyncio.get_running_loop().run_in_executor(store._thread, work, connection)
+    return await store._thread.run(lambda: work(connection))
 
 
 def count(path: Path) -> int:

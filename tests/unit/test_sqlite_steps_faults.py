@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.store import step_file
+from consumer.store import sqlite_file
 from consumer.store.sqlite_steps import SqliteSteps
 from consumer.store.steps import StoreAway, StoreUnusable
 from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
@@ -223,7 +223,7 @@ async def test_a_log_without_its_file_spoils_nothing(path: Path) -> None:
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_file, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -332,7 +332,7 @@ async def test_a_folder_in_its_place(path: Path) -> None:
     """It is no file, and no damaged one either."""
     path.mkdir()
     async with opened(path) as store:
-        with pytest.raises(StoreUnusable, match=r"^it cannot be opened$"):
+        with pytest.raises(StoreUnusable, match=r"^steps.sqlite3 is no file$"):
             await store.get(fingerprint("a"))
         path.rmdir()
         assert await store.get(fingerprint("a")) is None

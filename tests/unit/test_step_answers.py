@@ -212,6 +212,24 @@ def test_numbers_that_json_does_not_have_are_refused(constant: str) -> None:
         own.read(say(f'{{"own": {constant}}}'))
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("1" * 5_000, "not JSON"),
+        ("1" + "0" * 400, "is not a multiple of 3"),
+        ("[" * 70 + "]" * 70, "must not be nested deeper than 64 levels"),
+        ('{"a":' * 150 + "1" + "}" * 150, "must not be nested deeper than 64 levels"),
+    ],
+)
+def test_a_value_beyond_all_measure_is_an_invalid_answer(value: str, words: str) -> None:
+    """And no bug, in reading it or in writing the result."""
+    schema = {"type": ["integer", "array", "object"], "multipleOf": 3}
+    (own,) = steps({"name": "own", "prompt": "P", "output": {"type": "json", "schema": schema}})
+    with pytest.raises(InvalidAnswer, match=words) as caught:
+        own.read(say(f'{{"own": {value}}}'))
+    assert len(str(caught.value)) < 700
+
+
 def test_one_bad_field_spoils_a_fused_answer() -> None:
     """All tasks of a call are right or the call is asked again."""
     (step,) = steps(mode="fused")

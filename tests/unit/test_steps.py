@@ -150,6 +150,15 @@ def test_a_repair_shows_the_answer_and_the_problem() -> None:
     assert (repair.step, repair.model, repair.schema) == (request.step, request.model, request.schema)
 
 
+def test_a_repair_of_a_huge_answer_shows_its_beginning() -> None:
+    """All of it would be paid for once more."""
+    (_, category) = steps()
+    repair = category.repair(category.request("T"), say("sports " * 200_000), InvalidAnswer("category is none"))
+    shown = repair.messages[-2].content
+    assert shown.startswith("sports ")
+    assert len(shown) < 70_000
+
+
 def _own(schema: dict[str, Any]) -> Step:
     (step,) = steps({"name": "own", "prompt": "P", "output": {"type": "json", "schema": schema}})
     return step

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from consumer.llm.answer_schema import Schema
 from consumer.llm.outputs import JsonOutput
-from consumer.llm.strict_schema import CannotBeStrict, Schema, strict, without_nulls
+from consumer.llm.strict_schema import CannotBeStrict, OptionalNulls, strict
 
 STRING = {"type": "string"}
 
@@ -112,7 +113,7 @@ def test_what_cannot_be_made_fit_is_told(schema: Any) -> None:
 )
 def test_nulls_of_optional_properties_are_left_out(schema: Schema, value: Any, left: Any) -> None:
     """Only theirs, and only where the schema does not allow them."""
-    assert without_nulls(value, schema) == left
+    assert OptionalNulls(schema).left_out(value) == left
 
 
 _LEAVES: st.SearchStrategy[Schema] = st.sampled_from(

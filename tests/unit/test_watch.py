@@ -122,12 +122,49 @@ async def test_the_lag_is_known_though_nothing_is_ever_read() -> None:
     assert life.lag() == 26
 
 
+async def test_a_short_absence_is_one_line_and_one_when_it_is_over() -> None:
+    """Else nobody could tell later why nothing was done for ten seconds. The service stays ready."""
+    bench = Bench()
+    await bench.live(6)
+    bench.cut()
+    (away,) = await bench.live(10)
+    assert (away["event"], away["broker"], away["error"]) == ("broker.away", "kafka:9092", "KafkaConnectionError: gone")
+    assert "nothing is lost" in str(away["remedy"])
+    assert bench.watch.why_not_ready() is None
+    bench.consumer.errors.clear()
+    (back,) = await bench.live(10)
+    assert (back["event"], back["broker"], back["log_level"]) == ("broker.back", "kafka:9092", "warning")
+    assert 10 <= float(str(back["seconds"])) <= 20
+    assert await bench.live(30) == []
+
+
+async def test_a_question_without_an_answer_is_an_absence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line says how long it was waited for."""
+    bench = Bench()
+
+    async def never(_partitions: object) -> dict[TopicPartition, int]:
+        raise TimeoutError
+
+    monkeypatch.setattr(bench.consumer, "end_offsets", never)
+    (away,) = await bench.live(6)
+    assert away["error"] == "no answer within 5 seconds"
+
+
+async def test_a_member_without_partitions_says_an_absence_too() -> None:
+    """It would take over when another dies."""
+    bench = Bench(partitions=())
+    bench.consumer.errors[None] = KafkaError("Unable to get cluster metadata over all known brokers")  # it has no kind
+    (away,) = await bench.live(6)
+    assert away["event"] == "broker.away"
+
+
 async def test_a_silence_is_one_line_with_its_cause_and_one_when_it_is_over() -> None:
     """With what waits meanwhile, and the address that is to be looked at."""
     bench = Bench()
     await bench.live(5)
     bench.cut()
-    assert await bench.live(SILENT_SECONDS - 6) == []
+    (line,) = await bench.live(SILENT_SECONDS - 6)
+    assert line["event"] == "broker.away"
     assert bench.watch.why_not_ready() is None
     (line,) = await bench.live(60)
     assert (line["event"], line["broker"], line["cause"]) == ("broker.silent", "kafka:9092", "connection refused")
@@ -145,7 +182,7 @@ async def test_a_member_without_partitions_watches_the_cluster() -> None:
     bench = Bench(partitions=())
     assert await bench.live(60) == []
     bench.cut()
-    (line,) = await bench.live(60)
+    _, line = await bench.live(60)
     assert (line["event"], line["partitions"]) == ("broker.silent", [])
 
 
@@ -201,7 +238,7 @@ async def test_a_certificate_file_that_is_gone_is_a_cause() -> None:
     bench = Bench()
     bench.cut()
     bench.trouble = ConfigurationError(["DOCSLUICE_KAFKA_SSL_CAFILE cannot be used"])
-    (line,) = await bench.live(60)
+    _, line = await bench.live(60)
     assert line["cause"] == "DOCSLUICE_KAFKA_SSL_CAFILE cannot be used"
 
 

@@ -11,7 +11,7 @@ import pytest
 from consumer.llm import completion
 from consumer.llm.error_body import ProviderError, read_error
 from consumer.llm.quoted import Quoted
-from consumer.llm.secret_cutting import SECRET, cut_secrets, plain
+from consumer.redaction import SECRET, cut_secrets, plain
 
 KEY = "Zm9v+YmFy/MTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3A="
 

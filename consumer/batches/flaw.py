@@ -1,0 +1,26 @@
+"""Why a record cannot be given as it was written. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flaw:
+    """What is wrong with a record, and which of its parts were left out.
+
+    `problem` is a sentence that quotes nothing of the record. The value's size and SHA-256 are known where it could be
+    read to its end. `first_offset` is set where the flaw is of all records from there on, to the one that has it.
+    """
+
+    problem: str
+    is_too_large: bool = False
+    left_out: frozenset[str] = frozenset()
+    """Of `headers`, `key` and `value`."""
+    value_bytes: int | None = None
+    value_sha256: str | None = None
+    key_bytes: int | None = None
+    first_offset: int | None = None
+
+
+ALL_PARTS = frozenset({"headers", "key", "value"})

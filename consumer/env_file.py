@@ -1,0 +1,111 @@
+"""The `.env` beside the environment: what it says is taken as it is written, and is trusted as far as it was named.
+
+Nobody need have looked at a `.env` that lies in the working folder. So where it names an address, no secret that comes
+from elsewhere goes there; who means it says so with `--env-file`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+NAME = ".env"
+_MOST_BYTES = 1024 * 1024
+_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:?-[^}]*)?\}")
+_BARE_REFERENCE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
+
+
+class EnvFileProblem(Exception):
+    """It cannot be read; the message says which file and why, and quotes nothing of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvFile:
+    """What it gives. Names are in capital letters; blank values are left out, for they count as not set."""
+
+    path: Path = Path(NAME)
+    is_named: bool = False
+    """Whether a person has named it, and so vouches for it."""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def given(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """What the environment, which comes first, does not say itself."""
+        set_there = {name.upper() for name, value in environment.items() if value.strip()}
+        return {name: value for name, value in self.values.items() if name not in set_there}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Variables that say where a secret goes, and how; and those that say what it is.
+
+    `keepers` name a place that holds the secret, such as a file: its value is never in the `.env` itself.
+    """
+
+    addresses: tuple[str, ...]
+    secrets: tuple[str, ...]
+    keepers: tuple[str, ...] = ()
+
+
+def read_env_file(named: Path | None, *, folder: Path = Path()) -> EnvFile:
+    """The file that was named; else the `.env` of the folder, should there be one.
+
+    Raises:
+        EnvFileProblem: it cannot be read.
+    """
+    path = folder / NAME if named is None else named
+    if named is None and (not path.exists() or path.is_dir()):
+        return EnvFile()
+    shown = NAME if named is None else str(named)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise EnvFileProblem(f"{shown}: larger than {_MOST_BYTES} bytes, so it is no file of settings")
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise EnvFileProblem(f"{shown}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise EnvFileProblem(f"{shown}: not valid UTF-8 at byte {error.start}") from None
+    # Without interpolation: a value could pull a secret of the environment into a setting that everybody sees.
+    written = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    values = {name.upper(): value for name, value in written.items() if value and value.strip()}
+    return EnvFile(path=Path(shown), is_named=named is not None, values=values)
+
+
+def mixed(file: EnvFile, way: Way, *, given: Collection[str], set_elsewhere: Collection[str]) -> str | None:
+    """A sentence where the file says where a secret goes that is not its own; None where it does not.
+
+    `given` are the variables that are taken from the file, `set_elsewhere` those that are set and are not.
+    """
+    addresses = [name for name in way.addresses if name in given]
+    foreign = [name for name in (*way.secrets, *way.keepers) if name in set_elsewhere]
+    foreign += [name for name in way.keepers if name in given]
+    if file.is_named or not addresses or not foreign:
+        return None
+    return f"{', '.join(addresses)}: {distrusted(file)}, and {', '.join(foreign)} would be sent there; {REMEDY}"
+
+
+def distrusted(file: EnvFile) -> str:
+    """How a file is spoken of that nobody has named."""
+    return f"set by {file.path} in the working folder"
+
+
+REMEDY = f"say --env-file {NAME} if that is meant, or set them in one place"
+
+
+def references(given: Mapping[str, str], *, secrets: Collection[str]) -> list[str]:
+    """A sentence for each value that refers to a variable, for nothing is put in its place.
+
+    Of `secrets` only one that is nothing else: a password may well hold such signs.
+    """
+    found = []
+    for name, value in given.items():
+        is_whole = _REFERENCE.fullmatch(value.strip()) or _BARE_REFERENCE.fullmatch(value.strip())
+        if is_whole or (name not in secrets and _REFERENCE.search(value)):
+            found.append(f"{name}: {NAME} files are taken as they are written, so ${{…}} stays; write the value itself")
+    return found

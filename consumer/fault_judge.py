@@ -1,0 +1,146 @@
+"""Finds out whose fault a failed call is: from the calls beside it, or by a call about a text of our own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+
+from consumer.call_accounting import CallAccounting
+from consumer.contracts import DeadLetterReason
+from consumer.errors import (
+    AttemptFailed,
+    CallRefused,
+    DocsluiceError,
+    QuotaExhausted,
+    RateLimited,
+    RecordRejected,
+)
+from consumer.fault_attribution import Blame, CallHistory, Verdict
+from consumer.llm.chat import ChatClient, ChatRequest
+from consumer.model_ref import ModelRef
+from consumer.rejections import rejected
+from consumer.spending import Spending
+from consumer.trials import Trials
+
+_OWN_TEXT = "The harbour office wrote that the new lamp of the lighthouse had arrived undamaged."
+
+
+class FaultJudge:
+    """Judges failed calls.
+
+    `is_failing` tells whether a model fails everybody. `charge` takes a trial's cost in US dollars.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: ChatClient,
+        history: CallHistory,
+        accounting: CallAccounting,
+        is_failing: Callable[[ModelRef], bool],
+        charge: Callable[[Decimal], None],
+    ) -> None:
+        self._client = client
+        self._history = history
+        self._accounting = accounting
+        self._is_failing = is_failing
+        self._charge = charge
+        self._trials = Trials()
+
+    async def judge(
+        self, fault: DocsluiceError, *, request: ChatRequest, call: int, blame: Blame, spending: Spending
+    ) -> DocsluiceError:
+        """Return the fault as admission is to hear of it: the same, marked; or what it turns out to be."""
+        way = (request.model, request.step)
+        match fault:
+            case CallRefused(parameter="max_tokens") if request.is_roomier:
+                # It is this call that asks for more room than the model gives.
+                fault.is_worlds, fault.reason = False, DeadLetterReason.TOO_LARGE
+            case RateLimited():
+                blame.overloaded(fault, way=way)
+            case QuotaExhausted():
+                verdict = blame.refused(fault, way=way, call=call, is_failing=self._is_failing(request.model))
+                fault.holds_others = verdict is Verdict.WORLD
+                fault.blames_document = verdict is Verdict.DOCUMENT
+            case CallRefused():
+                await self._judge_refusal(fault, request, call, blame, spending)
+            case AttemptFailed():
+                if fault.is_overload:
+                    blame.overloaded(fault, way=way)
+                blame.failed(fault, way=way, is_failing=self._is_failing(request.model))
+            case RecordRejected():
+                return await self._judge_rejection(fault, request, call, spending)
+        return fault
+
+    def waits_in_queue(self, fault: AttemptFailed, model: ModelRef) -> bool:
+        """Whether the next attempt waits in admission's queue, now that admission has heard of this one's end."""
+        return self._is_failing(model) or (fault.holds_others and not fault.blames_document)
+
+    async def _judge_refusal(
+        self, fault: CallRefused, request: ChatRequest, call: int, blame: Blame, spending: Spending
+    ) -> None:
+        way = (request.model, request.step)
+        verdict = blame.refused(fault, way=way, call=call, is_failing=self._is_failing(request.model))
+        is_new = not self._history.has_answered(request.model)
+        if verdict is Verdict.WORLD and is_new and self._history.may_answer_other_steps(way):
+            verdict = Verdict.OPEN
+        if (verdict is Verdict.WORLD and is_new) or (verdict is Verdict.OPEN and blame.needs_trial(way)):
+            verdict = await self._try_own_text(request, spending)
+        fault.is_worlds = None if verdict is Verdict.OPEN else verdict is Verdict.WORLD
+        if fault.is_worlds and self._history.answers_other_steps(way):
+            # The model is well for all steps but this one.
+            fault.is_worlds, fault.refuses_step = None, True
+
+    async def _judge_rejection(
+        self, fault: RecordRejected, request: ChatRequest, call: int, spending: Spending
+    ) -> DocsluiceError:
+        """A provider that has completed no call of this step may say of every document that it is too large."""
+        way = (request.model, request.step)
+        is_new = not self._history.has_completed(way)
+        verdict = await self._try_own_text(request, spending) if is_new else Verdict.DOCUMENT
+        if self._history.has_completed(way):
+            self._history.judged(way, call)
+            return fault
+        remedy = f"{request.model} rejects even a short text of our own (task {request.step})"
+        refusal = CallRefused(str(fault), kind="unknown", remedy=remedy)
+        refusal.is_worlds = True if verdict is Verdict.WORLD else None
+        refusal.usage, refusal.stated_cost_usd = fault.usage, fault.stated_cost_usd
+        return refusal
+
+    async def _try_own_text(self, request: ChatRequest, spending: Spending) -> Verdict:
+        """Ask about a text of our own. `WORLD` if that is turned down, too, else `OPEN`.
+
+        The call goes out in the slot of the refused one. All documents at the head of a topic may be odd, and must not
+        stop the service before any other was tried. A document that comes alone must not be blamed for a bad key.
+        """
+        way = (request.model, request.step)
+        if not self._trials.may_begin(way, now=time.monotonic()):
+            return Verdict.OPEN
+        trial, call = request.about(_OWN_TEXT), self._history.sent(way)
+        is_turned_down = is_completed = False
+        try:
+            answer = await self._client.ask(trial)
+        except DocsluiceError as fault:
+            self._charge(self._accounting.failed(trial, fault, spending))
+            is_turned_down = isinstance(fault, CallRefused | RecordRejected)
+        else:
+            is_completed = True
+            self._charge(self._accounting.answered(trial, answer, outcome="trial", spending=spending))
+        finally:
+            self._history.ended(way, call)
+            self._trials.ended(way, is_told=is_turned_down or is_completed, now=time.monotonic())
+        if is_completed:
+            self._history.answered(way, call)
+        return Verdict.WORLD if is_turned_down else Verdict.OPEN
+
+
+def rejection_for(fault: DocsluiceError, request: ChatRequest) -> RecordRejected | None:
+    """The dead letter for a call that was turned down for its document; None for any other fault."""
+    match fault:
+        case CallRefused(is_worlds=False):
+            return rejected(fault.reason, str(fault), request)
+        case QuotaExhausted(blames_document=True):
+            return rejected(DeadLetterReason.REJECTED, str(fault), request)
+        case _:
+            return None

@@ -1,0 +1,61 @@
+"""A connection to Redis of which every answer is bounded, in size and in time. Needs the package `redis`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PATIENCE_SECONDS = 1.0
+_LEAST_BYTES = 64
+"""What an element of an answer takes here at the least, however short it is on the wire."""
+
+
+class Allowance:
+    """How much may still be read of one exchange. An endless answer would take all the memory there is."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = self._left = most_bytes
+
+    def renew(self) -> None:
+        """Begin another exchange."""
+        self._left = self._most_bytes
+
+    def take(self, count: int) -> bool:
+        """Whether so much more may be read."""
+        self._left -= max(count, _LEAST_BYTES)
+        return self._left >= 0
+
+
+def redis_at(url: str, *, allowance: Allowance, decode_responses: bool = False) -> Any:
+    """A client of the Redis at `url`, which may hold a password. One exchange at a time: they share the allowance."""
+    from redis._parsers import _AsyncRESP2Parser  # noqa: PLC0415 - an extra, which only those need who use Redis
+    from redis.asyncio import Redis  # noqa: PLC0415
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.exceptions import InvalidResponse  # noqa: PLC0415
+
+    class Parser(_AsyncRESP2Parser):  # of a private module: the package has no other place for a bound
+        """Reads no more than the allowance."""
+
+        async def _read(self, length: int) -> bytes:
+            self._take(length)
+            read: bytes = await super()._read(length)
+            return read
+
+        async def _readline(self) -> bytes:
+            line: bytes = await super()._readline()
+            self._take(len(line))
+            return line
+
+        def _take(self, count: int) -> None:
+            if count < 0 or not allowance.take(count):
+                raise InvalidResponse("an answer that is too large")
+
+    return Redis.from_url(
+        url,
+        decode_responses=decode_responses,
+        protocol=2,
+        parser_class=Parser,
+        socket_connect_timeout=_PATIENCE_SECONDS,
+        socket_timeout=_PATIENCE_SECONDS,
+        retry=Retry(NoBackoff(), 0),  # who asks decides whether to ask again
+    )

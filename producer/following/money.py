@@ -1,0 +1,27 @@
+"""Sums of money that others have written: anybody may write a header, and none may spoil a total. Pure."""
+
+import re
+from decimal import Decimal
+
+from producer.printable import counted
+
+_WRITTEN = re.compile(r"[0-9]{1,7}(\.[0-9]{1,28})?")
+_MOST_USD = Decimal(1_000_000)
+"""More than any document costs."""
+_LEAST_DIGIT = -28
+
+
+def dollars(text: str) -> Decimal | None:
+    """US dollars as the service writes them; None for anything else, such as a number of a million digits."""
+    amount = Decimal(text) if _WRITTEN.fullmatch(text) else None
+    return amount if amount is not None and is_sum(amount) else None
+
+
+def is_sum(amount: Decimal) -> bool:
+    """Whether a document can have cost it: finite, not negative, at most a million dollars, and no endless fraction."""
+    return not amount or (amount.is_finite() and 0 < amount <= _MOST_USD and amount.adjusted() >= _LEAST_DIGIT)
+
+
+def left_out(costs: int) -> str:
+    """How many costs a total is without, to stand behind it; empty where it is without none."""
+    return f" ({counted(costs, 'cost')} left out: no sum{'' if costs == 1 else 's'} of money)" if costs else ""

@@ -1,0 +1,185 @@
+"""Every case: one record, one answer, one file or one belief that once took the whole down."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import random
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.acceptance.hostile.case import Case
+from tests.acceptance.hostile.server import body_of, completion
+from tests.fakes.batches import RawRecord, batch
+from tests.fakes.raw_server import RawAnswer
+from tests.integration.raw_producer import bomb, far_repeats, in_zstd
+
+_MEBIBYTE = 2**20
+
+
+def _plain(value: bytes) -> bytes:
+    return batch([RawRecord(value=value, key=b"poison")])
+
+
+def _odd_header() -> bytes:
+    value = b'{"document_id": "odd", "text": "Odd."}'
+    return batch([RawRecord(value=value, key=b"poison", headers=[(b"caf\xe9", b"1")])])
+
+
+def _error(status: int, **headers: str) -> RawAnswer:
+    body = json.dumps({"error": {"message": "no", "type": "server_error"}}).encode()
+    return RawAnswer(status=status, body=body, headers=headers)
+
+
+def _zipped(body: bytes) -> RawAnswer:
+    return RawAnswer(status=200, body=gzip.compress(body, 9, mtime=0), headers={"content-encoding": "gzip"})
+
+
+_GROUP, _MEMBER = "hostile", "hostile-1"
+
+
+def _bad_ledger(began_at: object, usd: object) -> Callable[[Path], None]:
+    """Lay out a ledger that has such a time and such an amount for each window."""
+
+    def prepare(state: Path) -> None:
+        with contextlib.closing(sqlite3.connect(state / "spending.sqlite3")) as database, database:
+            database.execute(
+                "create table spent (member text not null, window text not null, began_at not null, usd not null,"
+                " primary key (member, window)) without rowid"
+            )
+            rows = [(f"{_GROUP}/{_MEMBER}", window, began_at, usd) for window in ("hour", "day")]
+            database.executemany("insert into spent values (?, ?, ?, ?)", rows)
+
+    return prepare
+
+
+def _no_database(state: Path) -> None:
+    (state / "spending.sqlite3").write_bytes(b"\0" * 5_000)
+
+
+_JSON = {"type": "json"}
+_PATTERN = {**_JSON, "schema": {"type": "object", "properties": {"x": {"type": "string", "pattern": r"^(\w+\s?)*$"}}}}
+_UNIQUE = {**_JSON, "schema": {"type": "object", "properties": {"x": {"type": "array", "uniqueItems": True}}}}
+_MULTIPLE = {**_JSON, "schema": {"type": "object", "properties": {"x": {"type": "number", "multipleOf": 0.01}}}}
+
+RECORDS = (
+    Case(name="24 MB in 400 kB", batches=lambda: [in_zstd(far_repeats(), b"poison")], ends={"too_large": 1}),
+    Case(
+        name="1 MB that fits exactly",
+        batches=lambda: [_plain(random.Random(7).randbytes(1_048_400))],
+        ends={"undecodable": 1},
+    ),
+    Case(name="header name", batches=lambda: [_odd_header()], ends={"undecodable": 1}),
+    Case(name="zstd bomb", batches=lambda: [bomb("zstd")], ends={"too_large": 1}),
+    Case(name="gzip bomb", batches=lambda: [bomb("gzip", 900 * _MEBIBYTE)], ends={"too_large": 1}),
+    Case(name="deep JSON", batches=lambda: [_plain(b"[" * 500_000)], ends={"undecodable": 1}),
+    Case(
+        name="huge number",
+        batches=lambda: [_plain(b'{"document_id": "x", "text": "y", "metadata": {"n": ' + b"9" * 500_000 + b"}}")],
+        ends=None,
+    ),
+)
+STARVING = (
+    # They end once enough others were answered between, which may be later.
+    Case(name="ten always 500", hostile_documents=10, answer=lambda: _error(500), ends=None),
+    Case(name="ten always 429", hostile_documents=10, answer=lambda: _error(429), ends=None),
+    Case(
+        name="ten always time out",
+        hostile_documents=10,
+        answer=lambda: completion("late"),
+        seconds=60,
+        settings={"DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "2"},
+        ends=None,
+    ),
+    Case(name="rare 429s", answer=lambda: _error(429), random_share=0.005),
+    Case(name="rare 500s", answer=lambda: _error(500), random_share=0.005),
+)
+ANSWERS = (
+    Case(name="16 MB of lists", hostile_documents=3, answer=lambda: completion("[]," * 5_000_000), ends=None),
+    Case(
+        name="body of 16 MB of lists",
+        hostile_documents=3,
+        answer=lambda: RawAnswer(status=200, body=b"[" + b"[]," * 5_000_000 + b"[]]"),
+        ends=None,
+    ),
+    Case(
+        name="gzip of 256 MB",
+        hostile_documents=3,
+        answer=lambda: _zipped(b" " * (256 * _MEBIBYTE)),
+        ends=None,
+    ),
+    Case(
+        name="endless body",
+        hostile_documents=3,
+        answer=lambda: RawAnswer(status=200, body=b"{", endless=True),
+        ends=None,
+    ),
+    Case(
+        name="pattern that explodes",
+        hostile_documents=3,
+        output=_PATTERN,
+        answer=lambda: completion(json.dumps({"x": "a" * 40 + "!"})),
+        ends={"invalid_answer": 3},
+    ),
+    Case(
+        name="6,000 unique objects",
+        hostile_documents=3,
+        output=_UNIQUE,
+        answer=lambda: completion(json.dumps({"x": [{"n": n} for n in range(6_000)]})),
+        ends=None,
+    ),
+    Case(
+        name="multiple of 10^400",
+        hostile_documents=3,
+        output=_MULTIPLE,
+        answer=lambda: completion('{"x": 1' + "0" * 400 + "}"),
+        ends=None,
+    ),
+    Case(
+        name="braces",
+        hostile_documents=3,
+        answer=lambda: completion("{" * 400_000),
+        ends={"invalid_answer": 3},
+    ),
+    Case(
+        name="NaN in the usage",
+        hostile_documents=3,
+        answer=lambda: RawAnswer(
+            status=200, body=body_of('{"category": "tech"}', usage={"prompt_tokens": 1e308, "completion_tokens": -5})
+        ),
+        ends=None,
+    ),
+)
+BELIEFS = (
+    Case(
+        name="one request a minute, said once",
+        first_answer=lambda: completion(
+            '{"category": "tech"}',
+            **{"x-ratelimit-limit-requests": "1", "x-ratelimit-remaining-requests": "0"},
+        ),
+    ),
+    Case(
+        name="an hour's pause, said once",
+        first_answer=lambda: _error(503, **{"retry-after": "3600"}),
+    ),
+)
+_BUDGET = {
+    "DOCSLUICE_BUDGET_USD_PER_DAY": "1000",
+    "DOCSLUICE_MODEL": "gpt-4o-mini",
+    "DOCSLUICE_GROUP_ID": _GROUP,
+    "DOCSLUICE_GROUP_INSTANCE_ID": _MEMBER,
+}
+STATE = (
+    Case(name="ledger of NaN", prepare=_bad_ledger(time.time(), "NaN"), settings=_BUDGET),
+    Case(name="ledger of infinity", prepare=_bad_ledger(time.time(), "Infinity"), settings=_BUDGET),
+    Case(name="ledger with text for a time", prepare=_bad_ledger("later", "1"), settings=_BUDGET),
+    Case(name="ledger with an endless time", prepare=_bad_ledger(1e999, "1"), settings=_BUDGET),
+    Case(name="ledger is no database", prepare=_no_database, settings=_BUDGET),
+)
+PORT = (Case(name="200 idle connections", idle_connections=200),)
+
+CASES = {case.name: case for case in (*RECORDS, *STARVING, *ANSWERS, *BELIEFS, *STATE, *PORT)}
+UNDISTURBED = Case(name="undisturbed")

@@ -1,0 +1,142 @@
+"""One case on a real broker, with the consumer as a process of its own and ordinary documents beside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumer.telemetry.catalogue import PREFIX
+from deploy.local.process import Child
+from tests.acceptance import programs
+from tests.acceptance.hostile.case import HOSTILE, Case, Seen
+from tests.acceptance.hostile.server import model_server, pipeline_of
+from tests.integration.raw_producer import produce_batches
+from tests.integration.wire import Wire, document
+
+_LOOK_EVERY_SECONDS = 0.2
+_LIVEZ_PATIENCE_SECONDS = 30.0
+
+
+async def play(case: Case, wire: Wire, *, documents: int, folder: Path, seed: int, patience_seconds: float) -> Seen:
+    """Run it to its end, or until the patience is over. Logs and state are left in the folder."""
+    seen, state = Seen(), folder / "state"
+    state.mkdir(parents=True)
+    pipeline = folder / "pipeline.json"
+    pipeline.write_text(json.dumps(pipeline_of(case)))
+    if case.prepare:
+        case.prepare(state)
+    async with model_server(case, seed=seed) as server:
+        settings = {
+            **programs.environment(wire, server.base_url),
+            "OPENAI_API_KEY": "sk-hostile-test-key",
+            "DOCSLUICE_DELIVERY": "exactly_once",
+            "DOCSLUICE_PIPELINE": str(pipeline),
+            "DOCSLUICE_STATE_DIR": str(state),
+            "DOCSLUICE_STORE_URL": f"sqlite:///{state}/steps.sqlite3",
+            "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "5",
+            **case.settings,
+        }
+        child = programs.consumer(settings, log_path=folder / "consumer.log")
+        await wire.create_topics()
+        await produce_batches(wire, case.batches())
+        await wire.produce(document(f"h{number}", f"{HOSTILE} {number}") for number in range(case.hostile_documents))
+        await wire.produce(document(f"d{number}", f"An ordinary text, {number}.") for number in range(documents))
+        try:
+            await asyncio.to_thread(programs.start, child, settings)
+            port = int(settings["DOCSLUICE_HTTP_PORT"])
+            async with _idle(case.idle_connections, port), _watched(child, port, seen):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience_seconds):
+                        await _read_ends(case, wire, seen, documents)
+            child.send_signal(signal.SIGTERM)
+            seen.exit_code = await asyncio.to_thread(child.wait, timeout_seconds=60)
+        finally:
+            await asyncio.to_thread(child.stop)
+    seen.log_mib = (folder / "consumer.log").stat().st_size / 2**20
+    return seen
+
+
+async def _read_ends(case: Case, wire: Wire, seen: Seen, documents: int) -> None:
+    """Until each ordinary document has ended, and as many hostile ones as the case tells."""
+    ended: Counter[str] = Counter()
+    hostile = sum(case.ends.values()) if case.ends is not None else 0
+    begun = time.monotonic()
+    async for record in wire.read(wire.topics["result"], wire.topics["dead_letter"], count=sys.maxsize):
+        errors = {name: value for name, value in record.headers if name.startswith("__docsluice.errors.")}
+        reason = errors.get("__docsluice.errors.reason", b"result").decode()
+        is_ordinary = (record.key or b"").startswith(b"d")
+        if not is_ordinary:
+            seen.ends[reason] += 1
+        elif reason != "result":
+            seen.ordinary_dead_letters[reason] += 1
+        else:
+            ended[(record.key or b"").decode()] += 1
+            seen.results, seen.repeated = len(ended), ended.total() - len(ended)
+            seen.seconds = time.monotonic() - begun
+        if len(ended) + seen.ordinary_dead_letters.total() >= documents and seen.ends.total() >= hostile:
+            return
+
+
+@contextlib.asynccontextmanager
+async def _watched(child: Child, port: int, seen: Seen) -> AsyncIterator[None]:
+    """Look at its health and its memory all the while."""
+    watching = asyncio.create_task(_watch(child, port, seen), name="watch")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _watch(child: Child, port: int, seen: Seen) -> None:
+    timeout = aiohttp.ClientTimeout(total=_LIVEZ_PATIENCE_SECONDS)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as session:
+        while True:
+            begun = time.monotonic()
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get("/livez") as response:
+                    await response.read()
+                async with session.get("/metrics") as response:
+                    seen.loop_lag_seconds = max(seen.loop_lag_seconds, _loop_lag(await response.text()))
+            seen.longest_silence_seconds = max(seen.longest_silence_seconds, time.monotonic() - begun)
+            seen.peak_mib = max(seen.peak_mib, _peak_mib(child.pid))
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+
+
+def _loop_lag(exposition: str) -> float:
+    families = text_string_to_metric_families(exposition)
+    return max((s.value for f in families for s in f.samples if s.name == f"{PREFIX}event_loop_lag_seconds"), default=0)
+
+
+def _peak_mib(pid: int | None) -> float:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+@contextlib.asynccontextmanager
+async def _idle(count: int, port: int) -> AsyncIterator[None]:
+    """Connections that say half a request, and nothing more."""
+    writers = []
+    for _ in range(count):
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /metr")
+            writers.append(writer)
+    try:
+        yield
+    finally:
+        for writer in writers:
+            writer.close()
