@@ -5,12 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-# Whatever starts here starts again soon, so compiled modules are kept: a program is up in half the time.
+# Programs start again and again here, and in half the time from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
-
-# More processes than cores, for most tests of the wire wait most of the time. Files go out in the order of their names:
-# acceptance first, with the longest files, and the short unit tests last.
-SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo test test-fast lint format bench bench-limits faults hostile lock clean
 
@@ -33,10 +29,12 @@ demo: setup ## Broker, model, consumer and real documents on this machine (MODEL
 	@$(BIN)/python -m deploy.local.demo $(if $(MODEL),--model $(MODEL))
 
 test: setup ## Run all tests
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	@# Tests of the wire wait half of the time, so four processes keep two cores busy. Files are taken in order, which
+	@# puts the long ones of tests/acceptance first; by default, those with the fewest tests would come last.
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## Run the unit tests alone: no broker, half a minute
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit
+	$(BIN)/python -m pytest -n auto tests/unit
 
 lint: setup ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
