@@ -95,11 +95,15 @@ class FaultJudge:
     async def _judge_rejection(
         self, fault: RecordRejected, request: ChatRequest, call: int, spending: Spending
     ) -> DocsluiceError:
-        """A provider that has completed no call of this step may say of every document that it is too large."""
+        """A provider that has completed no call of this step may say of every document that it is too large.
+
+        A text of our own tells. Where that meets a failure, nothing speaks against the provider's word.
+        """
         way = (request.model, request.step)
         is_new = not self._history.has_completed(way)
         verdict = await self._try_own_text(request, spending) if is_new else Verdict.DOCUMENT
-        if self._history.has_completed(way):
+        is_told_later = self._trials.is_under_way(way) and not self._history.has_completed(way)
+        if verdict is not Verdict.WORLD and not is_told_later:
             self._history.judged(way, call)
             return fault
         remedy = f"{request.model} rejects even a short text of our own (task {request.step})"

@@ -31,6 +31,10 @@ class Trials:
         trial.is_under_way = True
         return True
 
+    def is_under_way(self, way: Way) -> bool:
+        """Whether one is out now."""
+        return way in self._trials and self._trials[way].is_under_way
+
     def ended(self, way: Way, *, is_told: bool, now: float) -> None:
         """It is over. `is_told`: it was answered or refused."""
         trial = self._trials[way]
