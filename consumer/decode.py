@@ -32,7 +32,7 @@ _KNOWN_CHARSET = re.compile(
     r"|shift[-_]?jis|euc[-_]\w+|gb\w+|big5\w*|koi8-\w|hz)"
 )
 _VALUE = "the value"
-MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
+MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 """Unless a person says otherwise: about what a context of a million tokens holds."""
 _WITHOUT_REGISTRY = (
     "{what} has a schema registry's frame, schema id {schema}, not JSON: what follows is Avro, Protobuf or damaged, and"

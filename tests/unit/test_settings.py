@@ -58,7 +58,7 @@ def test_the_defaults() -> None:
         "max_open_records_per_partition": 256,
         "max_open_records": 2048,
         "max_open_bytes": 134217728,
-        "max_document_bytes": 4194304,
+        "max_document_bytes": 8388608,
         "commit_interval_seconds": 0.5,
         "drain_seconds": 30.0,
         "state_dir": Path(".docsluice"),
