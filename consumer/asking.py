@@ -235,7 +235,9 @@ class Asker:
             permit.failed(judged, cost_usd=cost_usd)
             if isinstance(judged, AttemptFailed):
                 judged.waits_in_queue = self._judge.waits_in_queue(judged, request.model)
-            raise rejection_for(judged, request) or judged from fault
+            if (final := rejection_for(judged, request) or judged) is fault:
+                raise  # its own cause would be itself
+            raise final from fault
         finally:
             self._history.ended(way, call)
         self._history.answered(way, call)

@@ -223,8 +223,10 @@ class PublishImpossible(ServiceFault):
 def cause_of(error: BaseException) -> str | None:
     """The cause of an error that is fit for the log: its own, or that of the error that it comes of. None of others."""
     origin: BaseException | None = error
-    while origin is not None:
+    seen: set[int] = set()
+    while origin is not None and id(origin) not in seen:
         if isinstance(origin, AttemptFailed | RecordRejected) and origin.cause:
             return origin.cause
+        seen.add(id(origin))
         origin = origin.__cause__
     return None
