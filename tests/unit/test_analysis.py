@@ -385,7 +385,9 @@ async def test_what_the_provider_rejects_is_not_tried_again() -> None:
     """A 400 stays one."""
     rejection = RecordRejected(DeadLetterReason.REJECTED, "400", step="summary", model=MODEL_REF)
     lab = Lab(of_documents(lambda request: rejection if request.step == "summary" else right(request)))
-    assert (await lab.rejection()).reason is DeadLetterReason.REJECTED
+    raised = await lab.rejection()
+    assert raised.reason is DeadLetterReason.REJECTED
+    assert raised.__cause__ is not raised, "a circle of causes"
     assert [SECRET_TEXT in asked.messages[-1].content for asked in lab.client.asked("summary")] == [True, False]
     assert lab.sleep.pauses == []
 

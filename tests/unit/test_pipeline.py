@@ -403,7 +403,7 @@ async def test_a_document_that_is_too_large_is_not_decoded() -> None:
     line = Line()
     errors = await line.errors(record(b"{" * (MAX_DOCUMENT_BYTES + 1)))
     assert (errors["stage"], errors["reason"]) == ("decode", "too_large")
-    assert "the value has 4,194,305 bytes; DOCSLUICE_MAX_DOCUMENT_BYTES allows 4,194,304" in errors["exception.message"]
+    assert "the value has 8,388,609 bytes; DOCSLUICE_MAX_DOCUMENT_BYTES allows 8,388,608" in errors["exception.message"]
     assert "stub" not in errors
     await line.process(document("x" * (MAX_DOCUMENT_BYTES - 100)))
     assert line.counted("documents_total") == {("dead_letter",): 1, ("result",): 1}
