@@ -29,7 +29,7 @@ _MOST_LAYERS = 8
 _MOST_CHARACTERS = 2**17
 _LONGEST_ESCAPE = 16
 _ESCAPED = re.compile(
-    r"&#?[^\t\n\f <&#;]{1,32};?"
+    r"&(?:#[0-9]{1,32}|#[xX][0-9a-fA-F]{1,32}|[a-zA-Z][a-zA-Z0-9]{1,31});?"
     r"|(?:%[0-9a-fA-F]{2})+"
     r"|(?:(?:\\{1,8}|%)u[0-9a-fA-F]{4})+|\\{1,8}x[0-9a-fA-F]{2}"
     r"|\\{1,8}[nrtbf]"

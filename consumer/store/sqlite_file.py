@@ -36,12 +36,18 @@ _WORDS = {
 _OF_A_DATABASE = (sqlite3.DatabaseError, UnicodeDecodeError)
 """The second where SQLite's own words quote what is damaged."""
 _PAGE_BYTES = 4096
-_WRITE_VERSION, _APPLICATION_ID = slice(18, 19), slice(68, 72)
+_PAGE_SIZE, _WRITE_VERSION, _APPLICATION_ID = slice(16, 18), slice(18, 19), slice(68, 72)
 _WRITE_VERSIONS = frozenset({b"", b"\1", b"\2"})
 """SQLite takes a file with another one for a file that may only be read."""
 
 _Identity: TypeAlias = tuple[int, int]
 _Found = TypeVar("_Found")
+
+
+class Damaged(sqlite3.DatabaseError):
+    """Seen by us; SQLite itself would go on with it."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class SqliteFile:
@@ -123,7 +129,10 @@ class SqliteFile:
         is_new = make_private_file(self.path)
         for suffix in _SIDE_FILES:
             see_that_it_is_private(beside(self.path, suffix))
+        if _is_cut(self.path):
+            raise Damaged("the file ends in the middle of a page")
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection.text_factory = _as_text
         try:
             if is_new:
                 connection.execute(f"pragma application_id = {int.from_bytes(_OURS, 'big')}")
@@ -213,6 +222,28 @@ def _is_damage(error: Exception, path: Path) -> bool:
     if code == sqlite3.SQLITE_READONLY:
         return _first_page(path)[_WRITE_VERSION] not in _WRITE_VERSIONS
     return code in _DAMAGE or isinstance(error, UnicodeDecodeError)
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether part of its last page is missing, and no log holds it.
+
+    SQLite reads the missing part as zeros. Where an index ended there, it finds other rows than those asked for.
+    """
+    page_bytes = int.from_bytes(_first_page(path)[_PAGE_SIZE], "big")
+    return page_bytes > 1 and size_of(path) % page_bytes > 0 and not size_of(beside(path, "-wal"))
+
+
+def _as_text(column: bytes) -> str:
+    """Also what is none any more: Python would raise an error that says nothing of damage."""
+    return column.decode(errors="replace")
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 for one that is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _first_page(path: Path) -> bytes:

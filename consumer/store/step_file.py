@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import structlog
 
-from consumer.store.sqlite_file import BUSY_SECONDS, SqliteFile, beside, transaction
+from consumer.store.sqlite_file import BUSY_SECONDS, Damaged, SqliteFile, beside, size_of, transaction
 from consumer.store.stored import MOST_STEP_BYTES
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ where abs(? - written_at) <= ?
 """
 _PUT = "insert or replace into steps (fingerprint, written_at, step) values (?, ?, ?)"
 _STATE = """
-select (page_count - freelist_count) * page_size,
+select page_count, freelist_count, page_size,
     (select coalesce(abs(? - written_at), 9e999) from steps order by id limit 1)
 from pragma_page_count, pragma_freelist_count, pragma_page_size
 """
@@ -122,19 +122,14 @@ class StepFile:
 
     def _size_and_age(self, connection: sqlite3.Connection) -> tuple[int, float]:
         """Bytes of the pages in use, and seconds since the oldest entry was written."""
-        size, age = connection.execute(_STATE, (self._clock(),)).fetchone()
-        return size, age or 0.0
+        pages, free, page_bytes, age = connection.execute(_STATE, (self._clock(),)).fetchone()
+        if not 0 <= free <= pages:
+            raise Damaged("it has more free pages than pages")  # to trim by that would empty it at every turn
+        return (pages - free) * page_bytes, age or 0.0
 
     def _bound_log(self, connection: sqlite3.Connection) -> None:
         """SQLite empties it in a moment in which nobody reads; where that never comes by itself, try at each turn."""
-        if _size_of(beside(self._file.path, "-wal")) > _MOST_WAL_BYTES:
+        if size_of(beside(self._file.path, "-wal")) > _MOST_WAL_BYTES:
             connection.execute("pragma busy_timeout = 0")  # it is tried again soon
             connection.execute("pragma wal_checkpoint(truncate)").fetchall()
             connection.execute(f"pragma busy_timeout = {BUSY_SECONDS * 1000:.0f}")
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

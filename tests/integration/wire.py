@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,7 +157,7 @@ class Wire:
         await reader.start()
         try:
             assert reader.assignment(), f"{self.topics[role]} has no partitions"
-            ends = await reader.end_offsets(reader.assignment())
+            ends = await self._ends(reader.assignment())
             found = 0
             async with asyncio.timeout(WATCHDOG_SECONDS):
                 while any([await reader.position(partition) < end for partition, end in ends.items()]):
@@ -166,6 +166,16 @@ class Wire:
             return found
         finally:
             await reader.stop()
+
+    async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """With what is about to be committed: a transaction that has ended is seen a moment later by who reads so."""
+        anyone = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers)
+        await anyone.start()
+        try:
+            ends: dict[TopicPartition, int] = await anyone.end_offsets(partitions)
+            return ends
+        finally:
+            await anyone.stop()
 
     async def committed(self) -> int:
         """The sum of the group's committed offsets on the input topic."""

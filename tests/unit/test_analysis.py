@@ -875,7 +875,7 @@ async def test_a_document_that_fails_for_good_keeps_no_outage_going() -> None:
     assert town.ended() == []
     await town.lab.timer.run(60)
     assert set(others) <= set(town.ended())
-    for number in range(10):
+    for number in range(20):
         await town.come(f"later text {number}")
         await town.lab.timer.run(60)
     assert all(task.exception() is None for text, task in town.tasks.items() if text != SECRET_TEXT)

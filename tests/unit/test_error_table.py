@@ -301,7 +301,9 @@ def test_no_document_is_in_the_log(text: str, echo: Any) -> None:
         assert run not in logged or run in own
 
 
-@pytest.mark.parametrize("text", ["No credits", "INCORRECT API KEY 00𐀀", "request too large", "model\nnot found"])
+@pytest.mark.parametrize(
+    "text", ["No credits", "INCORRECT API KEY 00𐀀", "INCORRECT API KEY&\x1f0", "request too large", "model\nnot found"]
+)
 def test_a_short_document_gives_no_error_its_meaning_either(text: str) -> None:
     """It is cut as a whole, with quote marks or without."""
     for echo in ECHOES:
