@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from consumer.contracts import OutputValue
-from consumer.llm.outputs import ChoiceOutput, ListOutput, TextOutput
+from consumer.llm.outputs import ChoiceOutput, ListOutput, TextOutput, item_key
 from consumer.llm.pipeline_file import Task
 
 T = TypeVar("T")
@@ -193,7 +193,8 @@ def _most_named(lists: Sequence[OutputValue], items: int) -> list[str]:
     spelt: dict[str, tuple[int, int, str]] = {}
     for number, answer in enumerate(lists):
         for place, item in enumerate(answer):
-            named[item.casefold()] += 1
-            spelt[item.casefold()] = min(spelt.get(item.casefold(), (place, number, item)), (place, number, item))
-    ordered = sorted(spelt, key=lambda item: (-named[item], spelt[item]))
-    return [spelt[item][2] for item in ordered[:items]]
+            key = item_key(item)
+            named[key] += 1
+            spelt[key] = min(spelt.get(key, (place, number, item)), (place, number, item))
+    ordered = sorted(spelt, key=lambda key: (-named[key], spelt[key]))
+    return [spelt[key][2] for key in ordered[:items]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -149,7 +150,7 @@ class ListOutput(_Output):
         if len(distinct) >= self.items:
             return distinct[: self.items]
         usable = distinct if self.at_least is not None and len(distinct) >= self.at_least else None
-        repeated = [item for item, count in Counter(map(str.casefold, said)).items() if count > 1]
+        repeated = [item for item, count in Counter(map(item_key, said)).items() if count > 1]
         if repeated:
             names = ", ".join(json.dumps(_cut(item), ensure_ascii=False) for item in repeated[:_MOST_NAMED])
             problem = f"must be {asked_for} items that differ from one another; more than once it has {names}"
@@ -209,6 +210,8 @@ class JsonOutput(_Output):
         schema, nulls = self.compiled
         if excess := schema.excess(value):
             raise InvalidAnswer(excess)
+        if value == self.schema_:
+            raise InvalidAnswer("must be what the schema describes, not the schema itself")
         if schema.problem(value) is None:
             return value
         value = nulls.left_out(value)
@@ -233,6 +236,11 @@ class JsonOutput(_Output):
 Output = Annotated[TextOutput | ChoiceOutput | ListOutput | JsonOutput, Field(discriminator="type")]
 
 
+def item_key(item: str) -> str:
+    """What two items of a list have in common that only differ in case, spaces, a full stop or the way of an accent."""
+    return " ".join(unicodedata.normalize("NFKC", item).casefold().split()).rstrip(".,;:") or item
+
+
 def _string(max_characters: int | None) -> Schema:
     return {"type": "string"} | ({"maxLength": max_characters} if max_characters else {})
 
@@ -255,10 +263,10 @@ def _is_blank(item: Any) -> bool:
 
 
 def _distinct(items: list[str]) -> list[str]:
-    """Those that differ by more than case, each as it was said first."""
+    """One of each, as it was said first."""
     first: dict[str, str] = {}
     for item in items:
-        first.setdefault(item.casefold(), item)
+        first.setdefault(item_key(item), item)
     return list(first.values())
 
 

@@ -169,6 +169,10 @@ def test_a_list_that_is_not_what_was_asked_is_refused(value: Any, words: str) ->
         (["a", " ", "", "b"], ["a", "b"]),
         (["a", "b"], ["a", "b"]),
         (["a", "a", "c", "d", "e"], ["a", "c"]),
+        (["caf\u00e9", "cafe\u0301", "Caf\u00e9.", "b"], ["caf\u00e9", "b"]),
+        (["a b", "a\u00a0b", "a  b;", "c"], ["a b", "c"]),
+        (["C", "C++", "C#"], ["C", "C++"]),
+        ([".", "...", "a"], [".", "..."]),
     ],
 )
 def test_the_first_candidates_that_differ_are_kept(value: list[str], kept: list[str]) -> None:
@@ -197,6 +201,21 @@ def test_too_few_candidates_that_differ_are_refused(value: Any, words: str) -> N
 def test_of_too_many_items_the_first_that_differ_are_taken(value: list[str]) -> None:
     """A server that enforces no schema gives a few more, and the answer is there."""
     assert ListOutput(type="list", items=3).read(value) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object"},
+        {"type": "object", "properties": {"type": {"type": "string"}, "properties": {"type": "object"}}},
+    ],
+)
+def test_the_schema_itself_is_no_answer(schema: dict[str, Any]) -> None:
+    """Small models give back what they were shown, and a schema that allows anything would allow itself."""
+    output = JsonOutput(type="json", schema=schema)
+    with pytest.raises(InvalidAnswer, match="not the schema itself"):
+        output.read(json.loads(json.dumps(schema)))
+    assert output.read({"type": "other"}) == {"type": "other"}
 
 
 def test_items_that_repeat_are_named() -> None:
