@@ -30,7 +30,7 @@ _SNAPPY_BLOCK_BYTES = 64 * 1024 * 1024
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 _GZIP = 31
-_LARGEST_VARINT_BYTES = 10
+LARGEST_VARINT_BYTES = 10
 _FAILURES = (zlib.error, zstandard.ZstdError, cramjam.DecompressionError, RuntimeError, struct.error)
 
 
@@ -110,7 +110,7 @@ class Unfolding:
             Unreadable: there is none.
         """
         number = shift = 0
-        for _ in range(_LARGEST_VARINT_BYTES):
+        for _ in range(LARGEST_VARINT_BYTES):
             byte = self.some(1)[0]
             number |= (byte & 0x7F) << shift
             if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follow

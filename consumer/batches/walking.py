@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from consumer.batches.flaw import ALL_PARTS, Flaw
-from consumer.batches.unfolding import Unfolding, Unreadable
+from consumer.batches.unfolding import LARGEST_VARINT_BYTES, Unfolding, Unreadable
 
 KEPT_KEY_BYTES = 64 * 1024
 """Of a record that is not kept whole, a longer key is left out, too."""
@@ -87,14 +87,21 @@ class _Body:
         self._at = 0
 
     def varint(self) -> int:
+        """The next number, see `Unfolding.varint`. One without an end would take time with the square of its length.
+
+        Raises:
+            ValueError: it is longer than any.
+            IndexError: the record ends within it.
+        """
         number = shift = 0
-        while True:
+        for _ in range(LARGEST_VARINT_BYTES):
             byte = self._data[self._at]
             self._at += 1
             number |= (byte & 0x7F) << shift
             if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follow
                 return (number >> 1) ^ -(number & 1)
             shift += 7
+        raise ValueError("a number in it is longer than any")
 
     def part(self) -> bytes | None:
         """Bytes with their length before them; None where that is negative.

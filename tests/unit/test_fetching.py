@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from consumer.batches.fetching import DamagedBatch, flaw_of, read_past_flaws, taken
 from consumer.batches.flaw import ALL_PARTS
 from consumer.batches.unfolding import Unfolding, Unreadable
-from tests.fakes.batches import CODECS, RawRecord, batch, compressed, zeros_of
+from tests.fakes.batches import CODECS, RawRecord, batch, compressed, part, varint, zeros_of
 
 P0 = TopicPartition("documents", 0)
 ALL_CODECS = pytest.mark.parametrize("codec", CODECS)
@@ -151,6 +151,16 @@ def test_a_damaged_record_costs_itself(damage: bytes) -> None:
     assert [one.offset for one in found] == [0, 1, 2]
     assert [flaw_of(one) is None for one in found] == [True, False, True]
     assert found[2].value == b"last"
+
+
+def test_no_number_in_a_record_is_longer_than_kafka_writes_any() -> None:
+    """To read on to its end would take hours for a record of 32 MiB, and nobody would read anything meanwhile."""
+    endless = b"\0" + b"\xff" * 10 + b"\x01" + varint(0) + part(None) + part(b"v") + varint(0)
+    found = handed_out(batch(varint(len(endless)) + endless + batch([SOUND])[61:], count=2))
+    flaw = flaw_of(found[0])
+    assert flaw is not None
+    assert (flaw.problem, flaw.left_out) == ("the record is damaged", ALL_PARTS)
+    assert found[1].value == SOUND.value
 
 
 def test_a_damaged_batch_is_read_twice_before_it_is_given_up() -> None:
