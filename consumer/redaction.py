@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import unquote
 
+from consumer.flat_text import Span, flat, flat_with_places, joined
+
 SECRET = "[secret]"  # noqa: S105 - stands for one
 _KEYS = re.compile(
     r"\b(?:sk|pk|gsk|xai|key|csk|hf|nvapi|fw|r8|AIza)[-_][\w*.-]{8,}|\bBearer\s+[^\s\"',]{8,}", re.IGNORECASE
@@ -38,9 +40,8 @@ _ESCAPED = re.compile(
 _SIGNS = "&%\\"
 """No escape is without one of them."""
 _UNITS = re.compile(r"u([0-9a-fA-F]{4})")
-_NO_LETTERS = re.compile(r"[\W_]+")
 
-_Places: TypeAlias = Sequence[tuple[int, int]]
+_Places: TypeAlias = Sequence[Span]
 """Where in the text as it was each character begins and ends."""
 
 
@@ -72,8 +73,8 @@ class Redaction:
     def __init__(self, secrets: Iterable[str]) -> None:
         spelled = [form for secret in dict.fromkeys(secrets) for form in _forms_of(secret)]
         raw = dict.fromkeys(form for form in spelled if len(form) >= _SHORTEST)
-        flat = dict.fromkeys(form for form in map(_flat, spelled) if len(form) >= _SHORTEST_FLAT)
-        self._raw, self._flat = _Forms.of(raw), _Forms.of(flat)
+        letters = dict.fromkeys(form for form in map(flat, spelled) if len(form) >= _SHORTEST_FLAT)
+        self._raw, self._flat = _Forms.of(raw), _Forms.of(letters)
         self._slack = _LONGEST_ESCAPE * max(map(len, spelled), default=0)
 
     def cut(self, text: str, *, most: int | None = None) -> str:
@@ -110,25 +111,21 @@ class Redaction:
         for layer in _layers(text):
             if self._raw.may_be_in(layer):
                 return True
-        return self._flat.may_be_in(_flat(layer))
+        return self._flat.may_be_in(flat(layer))
 
-    def _spans(self, text: str) -> list[tuple[int, int]] | None:
+    def _spans(self, text: str) -> list[Span] | None:
         """Where secrets stand, in order and apart from one another; None where nobody can tell."""
         if not self.is_in(text):
             return []
         if len(text) > _MOST_CHARACTERS:
-            return (
-                None  # no answer is as long, and to find the places takes half a second, and a hundred times the memory
-            )
-        found: list[tuple[int, int]] = []
+            # No answer is as long, and to find the places takes half a second, and a hundred times the memory.
+            return None
+        found: list[Span] = []
         for layer, places in _placed_layers(text):
             found += _in_text(self._raw.found_in(layer), places)
-        letters = [
-            (letter, place) for character, place in zip(layer, places, strict=True) for letter in _flat(character)
-        ]
-        flat, places = "".join(letter for letter, _ in letters), [place for _, place in letters]
-        found += _in_text(self._flat.found_in(flat), places)
-        return list(_joined(sorted(found)))
+        letters, at = flat_with_places(layer)
+        found += _in_text(self._flat.found_in(letters), [places[place] for place in at])
+        return joined(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +154,7 @@ class _Forms:
         is_likely = any(text[start : start + _BLOCK] in self.blocks for start in range(0, len(text), _BLOCK))
         return is_likely and any(text[start : start + _RUN] in self.runs for start in range(len(text) - _RUN + 1))
 
-    def found_in(self, text: str) -> Iterator[tuple[int, int]]:
+    def found_in(self, text: str) -> Iterator[Span]:
         """Where they are; they may overlap."""
         for form in self.short:
             for found in re.finditer(f"(?={re.escape(form)})", text):
@@ -214,27 +211,9 @@ def _placed_layers(text: str) -> Iterator[tuple[str, _Places]]:
         yield text, places
 
 
-def _in_text(runs: Iterable[tuple[int, int]], places: _Places) -> Iterator[tuple[int, int]]:
+def _in_text(runs: Iterable[Span], places: _Places) -> Iterator[Span]:
     for start, end in runs:
         yield places[start][0], places[end - 1][1]
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Spans in order, and those that overlap or touch as one."""
-    begun: tuple[int, int] | None = None
-    for start, end in spans:
-        if begun and start <= begun[1]:
-            begun = begun[0], max(begun[1], end)
-            continue
-        if begun:
-            yield begun
-        begun = start, end
-    if begun:
-        yield begun
-
-
-def _flat(text: str) -> str:
-    return _NO_LETTERS.sub("", text.casefold())
 
 
 def _meant(found: re.Match[str]) -> str:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
+from consumer.flat_text import Span, flat, flat_with_places, joined
 from consumer.redaction import plain
 
 _MOST_CHARACTERS = 1200
@@ -15,7 +16,6 @@ _MOST_WRAPPED_CHARACTERS = 8000
 _MOST_TRIES = 20_000
 _SHORTEST_WHOLE = 8
 _CUT = "…"
-_NO_LETTERS = re.compile(r"[\W_]+")
 _IN_QUOTE_MARKS = re.compile(r"'([^']{2,300})'|\"([^\"]{2,300})\"|`([^`]{2,300})`|“([^”]{2,300})”")
 _ECHO = re.compile(
     # What validation errors of pydantic and FastAPI print of the request; all behind it is given up.
@@ -49,9 +49,8 @@ class Quoted:
         """
         words = _ECHO.sub(_CUT, plain(words[:_MOST_WRAPPED_CHARACTERS]))[:_MOST_CHARACTERS]
         words = _IN_QUOTE_MARKS.sub(lambda found: _CUT if _of(found) in self._wholes else found[0], words)
-        letters, places = _letters(words)
-        runs = list(_joined(sorted([*self._runs(letters, run), *self._short_wholes(letters, run)])))
-        for start, end in reversed(runs):
+        letters, places = flat_with_places(words)
+        for start, end in reversed(joined([*self._runs(letters, run), *self._short_wholes(letters, run)])):
             words = f"{words[: places[start]]}{_CUT}{words[places[end - 1] + 1 :]}"
         return words
 
@@ -64,15 +63,15 @@ class Quoted:
         """Whether a text quotes the request at all; a very long one is taken to."""
         if len(text) > _MOST_WRAPPED_CHARACTERS:
             return True
-        letters, _ = _letters(plain(text))
+        letters = _flat(text)
         return letters in self._wholes or next(self._runs(letters, run), None) is not None
 
-    def _short_wholes(self, letters: str, run: int) -> Iterator[tuple[int, int]]:
+    def _short_wholes(self, letters: str, run: int) -> Iterator[Span]:
         for whole in self._wholes:
             if _SHORTEST_WHOLE <= len(whole) < run:
                 yield from (found.span() for found in re.finditer(re.escape(whole), letters))
 
-    def _runs(self, letters: str, run: int) -> Iterator[tuple[int, int]]:
+    def _runs(self, letters: str, run: int) -> Iterator[Span]:
         """Where runs of at least this length begin and end that the request holds as well; they may overlap.
 
         Each of them holds a block of half its length that begins in the request at a multiple of that: only these are
@@ -108,33 +107,9 @@ def _alike(one: str, other: str) -> int:
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Runs in order, and those that overlap or touch as one."""
-    begun: tuple[int, int] | None = None
-    for start, end in runs:
-        if begun and start <= begun[1]:
-            begun = begun[0], max(begun[1], end)
-            continue
-        if begun:
-            yield begun
-        begun = start, end
-    if begun:
-        yield begun
-
-
 def _of(found: re.Match[str]) -> str:
     return _flat(next(group for group in found.groups() if group is not None))
 
 
 def _flat(text: str) -> str:
-    return _NO_LETTERS.sub("", plain(text).casefold())
-
-
-def _letters(words: str) -> tuple[str, list[int]]:
-    """Letters and digits in one case, and where in the words each of them stands."""
-    letters, places = [], []
-    for place, character in enumerate(words):
-        for letter in _NO_LETTERS.sub("", character.casefold()):
-            letters.append(letter)
-            places.append(place)
-    return "".join(letters), places
+    return flat(plain(text))
