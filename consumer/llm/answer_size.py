@@ -60,7 +60,7 @@ def bound_answer(response: httpx2.Response, *, most_bytes: int = MOST_ANSWER_BYT
         stream = _Unpacked(stream)
     elif encoding not in _UNPACKED:
         stream = _Unasked(stream, encoding)
-    response.stream = _Whole(stream, most_bytes) if response.is_success else _Beginning(stream, MOST_ERROR_BYTES)
+    response.stream = _Whole(stream, most_bytes) if response.is_success else _Beginning(stream)
 
 
 class AnswerBroken(httpx2.RemoteProtocolError):
@@ -138,14 +138,10 @@ class _Whole(_Around):
 
 
 class _Beginning(_Around):
-    """The body of an error, as far as it can be read within its bound."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int) -> None:
-        super().__init__(stream)
-        self._most_bytes = most_bytes
+    """The first `MOST_ERROR_BYTES` of the body of an error, as far as they can be read."""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left_bytes = self._most_bytes
+        left_bytes = MOST_ERROR_BYTES
         try:
             async for chunk in self._stream:
                 yield chunk[:left_bytes]

@@ -12,7 +12,6 @@ from consumer.json_values import json_value
 from consumer.llm.quoted import Quoted
 from consumer.redaction import SECRET, Redaction, redaction_of
 
-_MOST_BODY_BYTES = 256 * 1024
 _MOST_NODES = 200
 _DEEPEST = 8
 _WORDS = frozenset({"message", "msg", "detail", "error", "error_description", "status_msg", "title", "description"})
@@ -79,9 +78,9 @@ class _Found:
 def read_error(
     status: int, body: bytes, *, quoted: Quoted | None = None, secrets: Collection[str] = ()
 ) -> ProviderError:
-    """What the body of an error means to say."""
-    redaction = redaction_of(tuple(secrets))
-    return _read(status, _parsed(body, redaction), quoted or Quoted(), redaction)
+    """What the body of an error means to say. Its size is bounded where it is received (`answer_size.py`)."""
+    said = _as_json(body.decode("utf-8-sig", errors="replace").strip())
+    return _read(status, said, quoted or Quoted(), redaction_of(tuple(secrets)))
 
 
 def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection[str] = ()) -> ProviderError | None:
@@ -101,7 +100,6 @@ def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection
 
 def html_title(text: str) -> str | None:
     """The title of a web page; None of anything else."""
-    text = text[:_MOST_BODY_BYTES]
     begins = _TITLE_BEGINS.search(text)
     ends = _TITLE_ENDS.search(text, begins.end()) if begins else None
     return " ".join(text[begins.end() : ends.start()].split()) if begins and ends else None
@@ -134,14 +132,6 @@ def _read(status: int, body: Any, quoted: Quoted, redaction: Redaction) -> Provi
         param=redaction.line(quoted.cut_from(params, run=_RUN_FOR_MEANING)),
         delays=tuple(map(redaction.line, found.delays)),
     )
-
-
-def _parsed(body: bytes, redaction: Redaction) -> Any:
-    """The JSON of a body, or its text. Of one that is too long the beginning, from which secrets are cut first."""
-    if len(body) <= _MOST_BODY_BYTES:
-        return _as_json(body.decode("utf-8-sig", errors="replace").strip())
-    text = body[: 2 * _MOST_BODY_BYTES].decode("utf-8-sig", errors="replace")
-    return redaction.cut(text, most=_MOST_BODY_BYTES).strip()
 
 
 def _as_json(text: str) -> Any:
