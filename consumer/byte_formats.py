@@ -54,15 +54,6 @@ def wide_encoding(data: bytes) -> str | None:
     return None
 
 
-def decoded_wide(data: bytes, encoding: str) -> str:
-    """The text behind `wide_encoding`, without its mark.
-
-    Raises:
-        UnicodeDecodeError: the bytes are cut or damaged.
-    """
-    return data.decode(encoding).removeprefix("\ufeff")
-
-
 def format_of(data: bytes) -> str | None:
     """What a file that begins so is, as the end of "it is …"; None when nothing known begins so."""
     return next((words for signature, words in _SIGNATURES if data.startswith(signature)), None)

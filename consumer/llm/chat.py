@@ -130,7 +130,6 @@ class Answer:
     usage: Usage | None
     limits: Mapping[str, float] = field(default_factory=dict)
     stated_cost_usd: Decimal | None = None
-    """What the provider says that the call cost."""
     model: ModelRef | None = None
     """Who has answered; the caller fills it in."""
 

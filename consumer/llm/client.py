@@ -36,7 +36,7 @@ from consumer.llm.guesses import Guesses
 from consumer.llm.provider import Provider, address_of
 from consumer.llm.quoted import Quoted
 from consumer.llm.rate_headers import SaidLimits
-from consumer.llm.request_body import body_of, model_on_the_wire, offered, sent_by
+from consumer.llm.request_body import body_of, offered, sent_by
 from consumer.llm.transport import Connections, http_client
 from consumer.llm.usage import stated_cost_usd, usage_of
 from consumer.redaction import redaction_of
@@ -160,7 +160,7 @@ class OpenAIChatClient:
 
     def _guesses(self, request: ChatRequest) -> Guesses:
         """What is left out of a call; its first try may look whether a lesson still holds."""
-        model, step = model_on_the_wire(request.model), request.step
+        model, step = request.model.name, request.step
         tries = self._capabilities.to_try(lambda: offered(request), model=model, step=step, now=self._now())
         return Guesses(self._capabilities, model=model, step=step, tries=tries)
 

@@ -39,7 +39,7 @@ def read(content: bytes, *, quoted: Quoted, secrets: Collection[str], keys: Iter
         return Completion(body=NO_JSON)
     if error := _error_instead(body, quoted=quoted, secrets=secrets):
         return Completion(body=body, error=error)
-    return Completion(body=body, answer=None if is_blocked(body) else answer_of(body, limits={}, secrets=keys))
+    return Completion(body=body, answer=None if is_blocked(body) else answer_of(body, secrets=keys))
 
 
 def _error_instead(body: Any, *, quoted: Quoted, secrets: Collection[str]) -> ProviderError | None:
@@ -51,7 +51,7 @@ def _error_instead(body: Any, *, quoted: Quoted, secrets: Collection[str]) -> Pr
     return error_inside({"error": inner} if inner else body, quoted=quoted, secrets=secrets)
 
 
-def answer_of(body: Any, *, limits: Mapping[str, float], secrets: Iterable[str] = ()) -> Answer | None:
+def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
     """The answer that a completion holds; None where it holds none.
 
     A server that echoes the request's headers must not bring `secrets` into a result or a dead letter.
@@ -75,7 +75,6 @@ def answer_of(body: Any, *, limits: Mapping[str, float], secrets: Iterable[str] 
         refusal=cut_secrets(_refusal(message, content) or "", secrets) or None,
         usage=usage_of(told),
         stated_cost_usd=stated_cost_usd(told),
-        limits=limits,
     )
 
 

@@ -101,7 +101,7 @@ class FileKey:
 
 
 class CommandKey:
-    """A key that a command prints. It is run again when its lifetime is over, and when the key is refused.
+    """A key that a command prints. It is run again when the key is refused.
 
     Without a shell: `command` is a program and its arguments. What it says on stderr is never shown, for that may hold
     anything.
@@ -113,13 +113,11 @@ class CommandKey:
         *,
         setting: str = "api_key_command",
         timeout_seconds: float = 30.0,
-        lifetime_seconds: float | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._arguments = shlex.split(command) if isinstance(command, str) else list(command)
         self._setting = setting
         self._timeout_seconds = timeout_seconds
-        self._lifetime_seconds = lifetime_seconds
         self._now = now
         self._key: str | None = None
         self._had_at = 0.0
@@ -128,7 +126,7 @@ class CommandKey:
     async def key(self) -> str | None:
         """What the command printed last, or prints now."""
         async with self._running:
-            if self._key is None or self._is_over():
+            if self._key is None:
                 await self._run()
         return self._key
 
@@ -139,9 +137,6 @@ class CommandKey:
             if self._key == before and self._now() - self._had_at >= _REFRESHED_AT_MOST_EVERY_SECONDS:
                 await self._run()
         return self._key != before
-
-    def _is_over(self) -> bool:
-        return self._lifetime_seconds is not None and self._now() - self._had_at >= self._lifetime_seconds
 
     async def _run(self) -> None:
         """Take what it prints; where it fails, a key that was had before is kept."""

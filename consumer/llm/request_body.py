@@ -19,15 +19,9 @@ from consumer.llm.capabilities import (
     without_keywords,
 )
 from consumer.llm.chat import ChatRequest, Message
-from consumer.model_ref import ModelRef
 
 _SYSTEM, _USER = "system", "user"
 _NOT_PARAMETERS = frozenset({"model", "messages"})
-
-
-def model_on_the_wire(model: ModelRef) -> str:
-    """The name that the provider knows a model by."""
-    return model.name
 
 
 def offered(request: ChatRequest) -> frozenset[str]:
@@ -43,7 +37,7 @@ def body_of(request: ChatRequest, *, without: Knowledge, bounds: tuple[str, ...]
     """The body of a call. `bounds` are the names for the bound on the answer, the likelier one first."""
     bound = next((name for name in bounds if name not in without), None)
     body: dict[str, Any] = {
-        "model": model_on_the_wire(request.model),
+        "model": request.model.name,
         "messages": [{"role": turn.role, "content": turn.content} for turn in _turns(request, without)],
         **_parameters(request),
         RESPONSE_FORMAT: _response_format(request, without),
@@ -59,7 +53,7 @@ def sent_by(request: ChatRequest, body: dict[str, Any], *, without: Knowledge) -
     schema = body.get(RESPONSE_FORMAT, {}).get("json_schema", {}).get("schema")
     keywords = keywords_in(schema)
     return Sent(
-        model=model_on_the_wire(request.model),
+        model=request.model.name,
         step=request.step,
         without=without,
         parameters=tuple(name for name in body if name not in _NOT_PARAMETERS),

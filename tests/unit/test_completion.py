@@ -19,7 +19,7 @@ TEXT = '{"mood": "good"}'
 
 def _answer(message: Any, **more: Any) -> Answer:
     choice = {"message": message, "finish_reason": more.pop("finish_reason", "stop"), **more.pop("choice", {})}
-    answer = completion.answer_of({"choices": [choice], **more}, limits={})
+    answer = completion.answer_of({"choices": [choice], **more})
     assert answer is not None
     return answer
 
@@ -70,7 +70,7 @@ def test_an_answer_that_is_nowhere(message: dict[str, Any]) -> None:
 
 def test_a_choice_of_the_older_kind() -> None:
     """Its text stands beside where the message would."""
-    answer = completion.answer_of({"choices": [{"text": TEXT, "finish_reason": "length"}]}, limits={})
+    answer = completion.answer_of({"choices": [{"text": TEXT, "finish_reason": "length"}]})
     assert answer is not None
     assert (answer.text, answer.finish_reason) == (TEXT, "length")
 
@@ -133,7 +133,7 @@ def test_what_came_instead(body: bytes, content_type: str, words: str) -> None:
 def test_a_key_that_a_server_echoes_is_cut_out() -> None:
     """Of the text and of the refusal, whatever is round it; they go into results and dead letters."""
     message = {"content": "Authorization: Bearer sk-verysecret\n", "refusal": "No, sk-verysecret."}
-    answer = completion.answer_of({"choices": [{"message": message}]}, limits={}, secrets=["sk-verysecret"])
+    answer = completion.answer_of({"choices": [{"message": message}]}, secrets=["sk-verysecret"])
     assert answer is not None
     assert (answer.text, answer.refusal) == ("Authorization: Bearer [secret]\n", "No, [secret].")
 
@@ -151,7 +151,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_whatever_json_comes_is_an_answer_or_none(body: Any) -> None:
     """And never an error of ours."""
-    answer = completion.answer_of(body, limits={})
+    answer = completion.answer_of(body)
     completion.is_blocked(body)
     assert answer is None or isinstance(answer.text, str)
     assert len(_what_it_is(json.dumps(body).encode(), "x")) < 3000

@@ -95,15 +95,11 @@ class Clock:
         return self.now
 
 
-async def test_a_command_is_run_once_in_its_lifetime(tmp_path: Path) -> None:
-    """And by one of many calls at once."""
-    clock = Clock()
-    command = CommandKey(_counting(tmp_path), lifetime_seconds=60.0, now=clock)
+async def test_a_command_is_run_once(tmp_path: Path) -> None:
+    """By one of many calls at once."""
+    command = CommandKey(_counting(tmp_path))
     assert set(await asyncio.gather(*(command.key() for _ in range(5)))) == {"key-1"}
-    clock.now += 59.0
     assert await command.key() == "key-1"
-    clock.now += 1.0
-    assert await command.key() == "key-2"
 
 
 async def test_a_refused_key_has_the_command_run_again_once(tmp_path: Path) -> None:
@@ -150,11 +146,11 @@ async def test_a_command_that_hangs_is_ended() -> None:
 async def test_a_key_is_kept_while_its_command_fails(tmp_path: Path) -> None:
     """The server that gives the keys may be away for a while."""
     clock = Clock()
-    command = CommandKey(_counting(tmp_path, ending="import sys; sys.exit(n - 1)"), lifetime_seconds=1.0, now=clock)
+    command = CommandKey(_counting(tmp_path, ending="import sys; sys.exit(n - 1)"), now=clock)
     assert await command.key() == "key-1"
     clock.now += 100.0
-    assert await command.key() == "key-1"
     assert not await command.refresh()
+    assert await command.key() == "key-1"
 
 
 async def test_a_command_may_be_one_line() -> None:

@@ -74,7 +74,6 @@ def test_no_answer_tells_a_key_however_it_is_spelled(spelling: str) -> None:
     """What stands around it is left as it was, escapes and all."""
     answer = completion.answer_of(
         {"choices": [{"message": {"content": f"Tom &amp; Jerry: {SPELLED[spelling]} 100%25\n"}}]},
-        limits={},
         secrets=[KEY],
     )
     assert answer
