@@ -105,6 +105,9 @@ class CommandKey:
 
     Without a shell: `command` is a program and its arguments. What it says on stderr is never shown, for that may hold
     anything.
+
+    Raises:
+        ProviderMisconfigured: from the constructor, where a quote mark in the command is not closed.
     """
 
     def __init__(
@@ -115,7 +118,10 @@ class CommandKey:
         timeout_seconds: float = 30.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._arguments = shlex.split(command) if isinstance(command, str) else list(command)
+        try:
+            self._arguments = shlex.split(command) if isinstance(command, str) else list(command)
+        except ValueError as error:
+            raise ProviderMisconfigured(f"the command for the API key cannot be read ({setting}): {error}") from None
         self._setting = setting
         self._timeout_seconds = timeout_seconds
         self._now = now

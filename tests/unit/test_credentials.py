@@ -158,6 +158,14 @@ async def test_a_command_may_be_one_line() -> None:
     assert await CommandKey(f"{sys.executable} -c \"print('$HOME;x')\"").key() == "$HOME;x"
 
 
+def test_a_command_with_an_open_quote_mark_names_its_setting() -> None:
+    """And not its words, which may be a key."""
+    with pytest.raises(ProviderMisconfigured) as caught:
+        CommandKey(f"print '{SECRET}", setting="DOCSLUICE_OPENAI_API_KEY_COMMAND")
+    assert "(DOCSLUICE_OPENAI_API_KEY_COMMAND): No closing quotation" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
 async def test_a_key_in_place_of_a_path_is_not_shown() -> None:
     """The setting is named without it."""
     with pytest.raises(ProviderMisconfigured) as caught:
