@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
-from typing import Any
+from typing import Any, Final
 
+NO_JSON: Final = object()
+"""Stands for the value of what is no JSON, since null is a value."""
 _LARGE = 16 * 1024
 
 

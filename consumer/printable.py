@@ -28,6 +28,11 @@ def printable_lines(text: str) -> list[str]:
     return [line[: len(line) - len(line.lstrip(" "))] + printable(line) for line in text.splitlines()]
 
 
+def shortened(text: str, most: int) -> str:
+    """The text, or so many of its characters with an ellipsis behind them."""
+    return text if len(text) <= most else f"{text[:most]}\u2026"
+
+
 def harmless_json(json: str) -> str:
     """The same JSON with such characters spelt as escapes: what is read of it is the same."""
     if json.isprintable():

@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
-from consumer.printable import harmless, harmless_json, printable, printable_lines
+from consumer.printable import harmless, harmless_json, printable, printable_lines, shortened
 
-__all__ = ["counted", "harmless", "harmless_json", "printable", "printable_lines", "usd"]
+__all__ = ["counted", "harmless", "harmless_json", "printable", "printable_lines", "shortened", "usd"]
 
 
 def counted(number: int, noun: str) -> str:

@@ -11,9 +11,9 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from consumer.json_values import json_value
+from consumer.json_values import NO_JSON, json_value
 
 _SPACE = r"[ \t\r\n]*+"
 _OBJECT = re.compile(r"\{" + f'(?={_SPACE}["}}])')
@@ -27,7 +27,6 @@ _TOKEN = re.compile(
 _THINK_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|\[(/?)THINK\]|◁(/?)think▷", re.IGNORECASE)
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[a-z0-9]*+\s", re.IGNORECASE)
 _BLANK = "\ufeff \t\r\n"
-NO_JSON: Final = object()
 _MOST_CHARACTERS = 256 * 1024
 """Of an answer that is longer and not JSON as a whole, the end is read: that is where the answer stands."""
 _MOST_TRIED = 16

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from jsonschema_rs import Draft202012Validator, ValidationError
 
 from consumer.llm.schema_patterns import LINEAR, compiled_kib, pattern_problem, patterns_in
+from consumer.printable import shortened
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -106,8 +107,7 @@ def _message(error: ValidationError) -> str:
     """With the beginning of the value, which may be the whole answer."""
     if _MASK not in error.message:
         return error.message
-    shown = _written(error.instance)
-    return error.message.replace(_MASK, shown if len(shown) <= _VALUE_CHARACTERS else f"{shown[:_VALUE_CHARACTERS]}…")
+    return error.message.replace(_MASK, shortened(_written(error.instance), _VALUE_CHARACTERS))
 
 
 def _written(value: Any) -> str:

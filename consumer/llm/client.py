@@ -23,7 +23,7 @@ from consumer.errors import (
     ProviderUnavailable,
     RecordRejected,
 )
-from consumer.json_values import json_value
+from consumer.json_values import NO_JSON, json_value
 from consumer.llm import completion
 from consumer.llm.aside import aside
 from consumer.llm.capabilities import Capabilities, Lesson, Sent, complaint
@@ -129,7 +129,7 @@ class OpenAIChatClient:
         try:
             body = json_value(response.content)
         except ValueError:
-            body = completion.NO_JSON
+            body = NO_JSON
         listed = body.get("data") if isinstance(body, Mapping) else body
         if not isinstance(listed, list):
             raise await self._unreadable(response, body, None)
@@ -179,7 +179,7 @@ class OpenAIChatClient:
         path = self._address.chat_path(body["model"])
         response = await self._sent("POST", path, body, request)
         read = await self._read(response.content, request)
-        if read.body is completion.NO_JSON:
+        if read.body is NO_JSON:
             raise await self._unreadable(response, read.body, request)
         if read.error:
             raise _Refused(read.error, response.headers, body=read.body)
@@ -269,7 +269,7 @@ class OpenAIChatClient:
         # Before anything is shortened: what is left of a key could no longer be told from other words.
         redaction, content = redaction_of(self._call(request).secrets), response.content
         if redaction.is_in(told := content.decode("utf-8", errors="replace")):
-            content, body = redaction.cut(told, most=_SHOWN_CHARACTERS).encode(errors="replace"), completion.NO_JSON
+            content, body = redaction.cut(told, most=_SHOWN_CHARACTERS).encode(errors="replace"), NO_JSON
         content_type = redaction.cut(response.headers.get("content-type", ""))
         what = completion.what_it_is(content, body, content_type=content_type)
         said = await self._told(response.status_code, what.encode(errors="replace"), request)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from consumer.json_values import json_value
+from consumer.json_values import NO_JSON, json_value
 from consumer.llm.chat import Answer
 from consumer.llm.error_body import ProviderError, error_inside, html_title
 from consumer.llm.finish_reasons import CONTENT_FILTER, finish_reason
@@ -16,7 +16,6 @@ from consumer.llm.usage import stated_cost_usd, usage_of
 from consumer.redaction import cut_secrets
 
 _SHOWN_CHARACTERS, _SHOWN_KEYS = 200, 12
-NO_JSON: Final = object()
 _THOUGHTS = frozenset({"thinking", "reasoning", "redacted_thinking", "reasoning_text"})
 
 

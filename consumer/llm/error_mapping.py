@@ -39,6 +39,7 @@ from consumer.llm.quoted import Quoted
 from consumer.llm.retry_after import retry_after_seconds
 from consumer.model_ref import ModelRef
 from consumer.open_files import why_no_file
+from consumer.printable import shortened
 from consumer.reach import in_words
 from consumer.redaction import redaction_of
 
@@ -278,5 +279,4 @@ def _of_kind(error: BaseException, kind: type[_E]) -> _E | None:
 
 
 def _cut(message: str) -> str:
-    line = " ".join(message.split()).removesuffix(":")
-    return line if len(line) <= _MESSAGE_CHARACTERS else line[:_MESSAGE_CHARACTERS] + "…"
+    return shortened(" ".join(message.split()).removesuffix(":"), _MESSAGE_CHARACTERS)

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from consumer.contracts import OutputValue
 from consumer.errors import InvalidAnswer
-from consumer.llm.answer_reading import NO_JSON, objects_in, parsed
+from consumer.json_values import NO_JSON
+from consumer.llm.answer_reading import objects_in, parsed
 from consumer.llm.answer_schema import AnswerSchema, Schema, schema_problem
 from consumer.llm.strict_schema import OptionalNulls
+from consumer.printable import shortened
 
 _MOST_NAMED = 5
 _SHOWN_CHARACTERS = 60
@@ -152,7 +154,9 @@ class ListOutput(_Output):
         usable = distinct if self.at_least is not None and len(distinct) >= self.at_least else None
         repeated = [item for item, count in Counter(map(item_key, said)).items() if count > 1]
         if repeated:
-            names = ", ".join(json.dumps(_cut(item), ensure_ascii=False) for item in repeated[:_MOST_NAMED])
+            names = ", ".join(
+                json.dumps(shortened(item, _SHOWN_CHARACTERS), ensure_ascii=False) for item in repeated[:_MOST_NAMED]
+            )
             problem = f"must be {asked_for} items that differ from one another; more than once it has {names}"
         elif len(said) < len(value):
             problem = "must be strings that are not blank"
@@ -268,10 +272,6 @@ def _distinct(items: list[str]) -> list[str]:
     for item in items:
         first.setdefault(item_key(item), item)
     return list(first.values())
-
-
-def _cut(item: str) -> str:
-    return item if len(item) <= _SHOWN_CHARACTERS else f"{item[:_SHOWN_CHARACTERS]}\u2026"
 
 
 def _items(value: Any, count: int, what: str) -> list[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from consumer.contracts import OutputValue
 from consumer.errors import InvalidAnswer
+from consumer.printable import shortened
 
 CLOSING = "Answer with one JSON object."
 _OPENING = "That answer is not valid"
@@ -24,7 +25,7 @@ def repair_text(problem: InvalidAnswer) -> str:
 
 def shown_answer(text: str) -> str:
     """The answer as the turn before the repair, cut where it is very long."""
-    return text if len(text) <= _MOST_ANSWER_CHARACTERS else f"{text[:_MOST_ANSWER_CHARACTERS]}\u2026"
+    return shortened(text, _MOST_ANSWER_CHARACTERS)
 
 
 def is_echo(output: OutputValue, *, prompt: str, problem: InvalidAnswer, document: str) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 
 from jsonschema_rs import Draft202012Validator, FancyRegexOptions, RegexOptions
 
+from consumer.printable import shortened
+
 _MOST_KIB = 1024
 """Of a compiled pattern. Counts make them large: `.{1,500}` is five hundred times the size of `.`."""
 _KIB = (4, 8, 16, 32, 64, 128, 256, 512, _MOST_KIB)
@@ -53,7 +55,7 @@ def patterns_in(schema: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 def pattern_problem(pattern: str) -> str | None:
     """Why a pattern cannot be used, and what to write instead. None for one that can."""
-    shown = pattern if len(pattern) <= _SHOWN_CHARACTERS else f"{pattern[:_SHOWN_CHARACTERS]}…"
+    shown = shortened(pattern, _SHOWN_CHARACTERS)
     if _WORD_EDGE.search(pattern):
         return rf"{shown} has \< or \>, which engines read in different ways; write < or >"
     if _compiles(pattern, LINEAR):

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from consumer.contracts import OutputValue
 from consumer.errors import ConfigurationError, InvalidAnswer
-from consumer.llm.answer_reading import NO_JSON, objects_in, parsed, unwrapped
+from consumer.json_values import NO_JSON
+from consumer.llm.answer_reading import objects_in, parsed, unwrapped
 from consumer.llm.chat import Answer, ChatRequest, Message, ModelParameters, Sampling
 from consumer.llm.long_documents import most_runs, shared_out, shown
 from consumer.llm.outputs import ListOutput, Output

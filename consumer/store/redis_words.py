@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+from consumer.printable import printable, shortened
 from consumer.reach import in_words
 from consumer.store.steps import StoreAway, StoreUnusable
 
@@ -46,7 +47,7 @@ def why(error: Exception) -> str:
         case exceptions.InvalidResponse() | ValueError() | TypeError() | RecursionError():
             return "it answers as no Redis does, or too much"
         case exceptions.ResponseError():
-            return _line(str(error))
+            return shortened(printable(str(error)), _MOST_CHARACTERS)
         case TimeoutError():
             return "no answer"
         case _ if isinstance(cause, OSError):
@@ -55,9 +56,3 @@ def why(error: Exception) -> str:
             return in_words(ConnectionError())
         case _:
             return type(error).__name__
-
-
-def _line(words: str) -> str:
-    """What a server says, as one short line."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())
-    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}\u2026"

@@ -10,7 +10,7 @@ from producer.following.money import left_out
 from producer.following.outcome import Outcome, Unreadable
 from producer.following.tables import cell
 from producer.following.tally import Tally
-from producer.printable import counted, printable, usd
+from producer.printable import counted, printable, shortened, usd
 
 _MESSAGE_CHARACTERS = 300
 _OF_LONG: Mapping[Long, str] = {"split": "split", "head": "head only"}
@@ -95,9 +95,7 @@ def _of_long(outcome: Outcome) -> Iterator[str]:
 
 def _dead_letter(outcome: Outcome) -> Text:
     where = f"{outcome.stage} {outcome.step}".strip()
-    message = printable(outcome.message)
-    if len(message) > _MESSAGE_CHARACTERS:
-        message = message[:_MESSAGE_CHARACTERS] + "…"
+    message = shortened(printable(outcome.message), _MESSAGE_CHARACTERS)
     text = Text(style="red")
     text.append(printable(outcome.document_id), style="bold")
     text.append(f"  dead letter: {printable(outcome.reason)}" + (f" at {printable(where)}" if where else ""))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from consumer.llm.answer_reading import NO_JSON, Scan, objects_in, parsed, unwrapped
+from consumer.json_values import NO_JSON
+from consumer.llm.answer_reading import Scan, objects_in, parsed, unwrapped
 
 MOOD = frozenset({"mood"})
 GOOD = {"mood": "good"}
