@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
+from consumer.causes import causes
 from consumer.contracts import DeadLetterReason, Stage, Usage
 from consumer.model_ref import ModelRef
 
@@ -222,11 +223,5 @@ class PublishImpossible(ServiceFault):
 
 def cause_of(error: BaseException) -> str | None:
     """The cause of an error that is fit for the log: its own, or that of the error that it comes of. None of others."""
-    origin: BaseException | None = error
-    seen: set[int] = set()
-    while origin is not None and id(origin) not in seen:
-        if isinstance(origin, AttemptFailed | RecordRejected) and origin.cause:
-            return origin.cause
-        seen.add(id(origin))
-        origin = origin.__cause__
-    return None
+    own = (one.cause for one in causes(error) if isinstance(one, AttemptFailed | RecordRejected))
+    return next(filter(None, own), None)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import errno
 import resource
-from collections.abc import Iterator
 
 import structlog
+
+from consumer.causes import causes
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,7 @@ def http_connections(*, calls: int) -> int:
 
 def why_no_file(error: BaseException) -> str | None:
     """A sentence where an error comes of too many open files, ours or the machine's; None of any other."""
-    numbers = {getattr(one, "errno", None) for one in _chain(error)}
+    numbers = {getattr(one, "errno", None) for one in causes(error, with_contexts=True)}
     if not numbers & _TOO_MANY:
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -81,13 +82,3 @@ def _raised(soft: int, hard: int, needed: int) -> int:
     except (OSError, ValueError):  # some systems have a bound of their own below the hard limit
         return soft
     return wanted
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it comes of, and what that comes of; a cycle ends it."""
-    seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        yield one
-        one = one.__cause__ or one.__context__

@@ -18,6 +18,7 @@ import aiohttp
 import httpx2
 import openai
 
+from consumer.causes import causes
 from consumer.contracts import DeadLetterReason
 from consumer.errors import (
     AnswerUnreadable,
@@ -251,7 +252,7 @@ def _of_connection(error: Exception, call: Call) -> DocsluiceError:
 
 def _why_broken(error: BaseException) -> str:
     """What broke, in a few words. The transport's own are not told, but ours and those of the HTTP client are."""
-    root = _root(error)
+    *_, root = causes(error)
     if isinstance(root, aiohttp.ServerDisconnectedError):
         return "it closed the connection"
     if isinstance(root, aiohttp.ClientPayloadError):
@@ -262,20 +263,9 @@ def _why_broken(error: BaseException) -> str:
     return f"through a proxy (HTTPS_PROXY), {words}" if _of_kind(error, aiohttp.ClientProxyConnectionError) else words
 
 
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
 def _of_kind(error: BaseException, kind: type[_E]) -> _E | None:
     """The first in the chain of causes that is of this kind."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, kind):
-            return cause
-        cause = cause.__cause__
-    return None
+    return next((one for one in causes(error) if isinstance(one, kind)), None)
 
 
 def _cut(message: str) -> str:

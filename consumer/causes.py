@@ -1,0 +1,18 @@
+"""What an error comes of, and what that comes of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+def causes(error: BaseException, *, with_contexts: bool = False) -> Iterator[BaseException]:
+    """Yield the error, its cause, and so on. A circle ends it.
+
+    With `with_contexts`, an error without a cause is followed by the one that was being handled when it was raised.
+    """
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or (one.__context__ if with_contexts else None)
