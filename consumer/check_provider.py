@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import urllib.parse
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from consumer.addresses import shown
-from consumer.checking import PATIENCE_SECONDS, Found, Say, any_speaks_tls, tried
+from consumer.checking import HANDSHAKE_SECONDS, PATIENCE_SECONDS, Found, Say, tried
 from consumer.contracts import Usage
 from consumer.errors import DocsluiceError, InvalidAnswer, ProviderMisconfigured, ProviderUnavailable
 from consumer.known_secrets import KnownSecrets
@@ -24,6 +25,7 @@ from consumer.model_ref import DEFAULT_PROVIDER, ModelRef
 from consumer.parts import prices_of, providers_of
 from consumer.rejections import rejection_of
 from consumer.settings import Settings
+from consumer.tls import speaks_tls
 
 _SHOWN_MODELS = 10
 _HTTP_PORT = 80
@@ -70,7 +72,7 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
         async with asyncio.timeout(PATIENCE_SECONDS):
             offered = await client.probe()
     except (TimeoutError, DocsluiceError) as problem:
-        if url.startswith("http:") and await any_speaks_tls([url], default_port=_HTTP_PORT):
+        if url.startswith("http:") and await _speaks_tls(url):
             raise ProviderMisconfigured(f"it speaks TLS; begin {provider.address_setting} with https://") from None
         if isinstance(problem, TimeoutError):
             raise ProviderUnavailable(f"no answer within {PATIENCE_SECONDS:.0f} seconds") from None
@@ -93,6 +95,11 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
         f"reached, but it does not list {', '.join(unknown)}; it lists {listed}; {''.join(meant)}{_LIVE_TELLS}",
         doubtful=True,
     )
+
+
+async def _speaks_tls(url: str) -> bool:
+    parts = urllib.parse.urlsplit(url)
+    return await speaks_tls(parts.hostname, parts.port or _HTTP_PORT, seconds=HANDSHAKE_SECONDS)
 
 
 async def _have_key(provider: Provider) -> None:

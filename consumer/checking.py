@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ssl
-import urllib.parse
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -44,16 +40,3 @@ def _in_full(problem: DocsluiceError) -> str:
     said = problem.remedy.rpartition(": ")[2]
     words = problem.cause.removeprefix(said).removeprefix(": ").strip()
     return f"{problem.remedy}; it says: {words}" if words else problem.remedy
-
-
-async def any_speaks_tls(urls: Sequence[str], *, default_port: int) -> bool:
-    """Whether one of them would take part in a TLS handshake. Its certificate is not looked at, and nothing is sent."""
-    anybody = ssl.create_default_context()
-    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
-    for parts in map(urllib.parse.urlsplit, urls):
-        with contextlib.suppress(OSError):
-            async with asyncio.timeout(HANDSHAKE_SECONDS):
-                _, writer = await asyncio.open_connection(parts.hostname, parts.port or default_port, ssl=anybody)
-            writer.transport.abort()
-            return True
-    return False

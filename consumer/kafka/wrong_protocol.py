@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 
 from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError
+
+from consumer.tls import speaks_tls, unverified
 
 
 async def protocol_to_set(address: str, *, security_protocol: str, seconds: float) -> str | None:
@@ -17,7 +18,7 @@ async def protocol_to_set(address: str, *, security_protocol: str, seconds: floa
     """
     host, _, port = address.rpartition(":")
     in_tls, with_sasl = security_protocol.endswith("SSL"), security_protocol.startswith("SASL")
-    if not in_tls and await _speaks_tls(host, int(port), seconds=seconds):
+    if not in_tls and await speaks_tls(host, int(port), seconds=seconds):
         return _sentence("it speaks TLS", "SASL_SSL" if with_sasl else "SSL or SASL_SSL")
     if in_tls and await _speaks_kafka(host, int(port), tls=False, seconds=seconds):
         return _sentence("it speaks no TLS", "SASL_PLAINTEXT" if with_sasl else "PLAINTEXT or SASL_PLAINTEXT")
@@ -30,16 +31,6 @@ def _sentence(what: str, protocol: str) -> str:
     return f"{what}; set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to {protocol}"
 
 
-async def _speaks_tls(host: str, port: int, *, seconds: float) -> bool:
-    """Whether it takes part in a handshake. It may still want a certificate of ours before it speaks Kafka."""
-    with contextlib.suppress(OSError):
-        async with asyncio.timeout(seconds):
-            _, writer = await asyncio.open_connection(host, port, ssl=_unverified())
-        writer.transport.abort()
-        return True
-    return False
-
-
 async def _speaks_kafka(host: str, port: int, *, tls: bool, seconds: float) -> bool:
     with contextlib.suppress(KafkaError, OSError):
         async with asyncio.timeout(seconds):
@@ -48,14 +39,8 @@ async def _speaks_kafka(host: str, port: int, *, tls: bool, seconds: float) -> b
                 port,
                 request_timeout_ms=int(seconds * 1000),
                 security_protocol="SSL" if tls else "PLAINTEXT",
-                ssl_context=_unverified() if tls else None,
+                ssl_context=unverified() if tls else None,
             )
         connection.close()
         return True
     return False
-
-
-def _unverified() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context

@@ -134,7 +134,7 @@ async def test_somebody_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     """Is waited for, and not for ever."""
     for place in ("check.PATIENCE_SECONDS", "check_provider.PATIENCE_SECONDS"):
         monkeypatch.setattr(f"consumer.{place}", 2.0)
-    for place in ("check.HANDSHAKE_SECONDS", "checking.HANDSHAKE_SECONDS"):
+    for place in ("check.HANDSHAKE_SECONDS", "check_provider.HANDSHAKE_SECONDS"):
         monkeypatch.setattr(f"consumer.{place}", 0.2)
     ended = asyncio.Event()
 
