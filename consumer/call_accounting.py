@@ -10,7 +10,7 @@ from consumer.contracts import Usage
 from consumer.errors import AttemptFailed, DocsluiceError, RecordRejected
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.estimate import TokenEstimator
-from consumer.llm.pricing import PriceList
+from consumer.llm.pricing import PriceList, cost_of_call
 from consumer.model_ref import ModelRef
 from consumer.spending import Spending
 from consumer.telemetry.metrics import Metrics
@@ -69,10 +69,8 @@ class CallAccounting:
         return usage, self._cost_usd(model, usage, fault.stated_cost_usd)
 
     def _cost_usd(self, model: ModelRef, usage: Usage, stated: Decimal | None) -> Decimal:
-        """A price that a person has set counts most, then what the provider states, then the list."""
-        if stated is not None and not self._prices.has_own(model):
-            return stated
-        cost = self._prices.cost_usd(model, usage)
+        """What a call cost; 0 where nobody knows, which is said once."""
+        cost = cost_of_call(self._prices, model, usage, stated=stated)
         if cost is None:
             self._say_once(
                 "price.unknown", model, "its calls are counted as free, and no budget holds them; see DOCSLUICE_PRICES"

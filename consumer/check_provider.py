@@ -18,7 +18,7 @@ from consumer.llm.chat import Answer
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.clients import ProviderClients
 from consumer.llm.pipeline_file import PipelineFile
-from consumer.llm.pricing import Prices
+from consumer.llm.pricing import Prices, cost_of_call
 from consumer.llm.provider import Provider
 from consumer.llm.steps import Step
 from consumer.model_ref import DEFAULT_PROVIDER, ModelRef
@@ -160,7 +160,5 @@ def _tokens(answer: Answer) -> str:
 
 
 def _cost(answer: Answer, model: ModelRef, prices: Prices) -> str:
-    cost = answer.stated_cost_usd
-    if cost is None or prices.has_own(model):
-        cost = prices.cost_usd(model, answer.usage or Usage())
+    cost = cost_of_call(prices, model, answer.usage or Usage(), stated=answer.stated_cost_usd)
     return "at no known price" if cost is None else f"${cost:.6f}"

@@ -15,13 +15,19 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from consumer.contracts import ERROR_HEADER_PREFIX, ORIGINAL_TOPIC_HEADER, STUB_HEADER, Headers, stub_parts
+from consumer.contracts import (
+    ERROR_HEADER_PREFIX,
+    ORIGINAL_TOPIC_HEADER,
+    STUB_HEADER,
+    TRACE_HEADERS,
+    Headers,
+    stub_parts,
+)
 from consumer.kafka.records import Outgoing
 
 _WITH_OTHERS_BYTES = 512 * 1024
 """A larger dead letter goes alone and with zstd at once: gzip takes seconds for it, and it may fail others."""
 _BULKY = frozenset(ERROR_HEADER_PREFIX + name for name in ("exception.stacktrace", "answer"))
-_TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 _BARE = frozenset(
     ERROR_HEADER_PREFIX + name
     for name in (
@@ -47,7 +53,7 @@ _LONGEST_BARE_BYTES = 300
 
 def rungs(letter: Outgoing) -> Iterator[Outgoing]:
     """The dead letter as it is, then smaller and smaller. All but the first go alone."""
-    if _size_of(letter) <= _WITH_OTHERS_BYTES:
+    if letter.size_bytes <= _WITH_OTHERS_BYTES:
         yield letter
     alone = replace(letter, alone=True, compression="zstd")
     yield alone
@@ -95,13 +101,8 @@ def _place(headers: Headers) -> bytes:
     return b"%b/%b@%b" % (topic or b"", partition or b"", offset or b"")
 
 
-def _size_of(letter: Outgoing) -> int:
-    headers = sum(len(name) + len(value or b"") for name, value in letter.headers)
-    return len(letter.key or b"") + len(letter.value or b"") + headers
-
-
 def _stays(name: str, value: bytes | None) -> bool:
     """Whether a header is ours, and not there for convenience; or short, and for tracing."""
-    if name.lower() in _TRACE_HEADERS:
+    if name.lower() in TRACE_HEADERS:
         return len(value or b"") <= _LONGEST_BARE_BYTES
     return (name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER) and name not in _BULKY

@@ -22,6 +22,7 @@ import structlog
 from consumer.analysis import Analyzer
 from consumer.brake import Brake
 from consumer.contracts import (
+    TRACE_HEADERS,
     DocumentEvent,
     DocumentResult,
     OutputValue,
@@ -42,8 +43,6 @@ from consumer.spending import Spending
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-_TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +232,7 @@ class Pipeline:
         )
 
     def _result_message(self, record: Record, result: DocumentResult) -> Outgoing:
-        trace = [(name, value) for name, value in record.headers if name.lower() in _TRACE_HEADERS]
+        trace = [(name, value) for name, value in record.headers if name.lower() in TRACE_HEADERS]
         return Outgoing(
             topic=self._identity.result_topic,
             key=record.key or result.document_id.encode(),

@@ -31,8 +31,7 @@ class Record:
     @property
     def size_bytes(self) -> int:
         """Bytes of its parts, which are held in memory while it is open."""
-        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers
+        return _bytes_of(self.key, self.value, self.headers)
 
 
 Compression: TypeAlias = Literal["gzip", "zstd"]
@@ -52,6 +51,11 @@ class Outgoing:
     headers: Headers
     alone: bool = False
     compression: Compression = "gzip"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its parts, before they are compressed."""
+        return _bytes_of(self.key, self.value, self.headers)
 
 
 class Outbox(Protocol):
@@ -82,3 +86,7 @@ def read(record: Any, *, epoch: int = 0) -> Record:
         epoch=epoch,
         flaw=flaw_of(record),
     )
+
+
+def _bytes_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    return len(key or b"") + len(value or b"") + sum(len(name) + len(value or b"") for name, value in headers)

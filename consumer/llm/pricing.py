@@ -48,6 +48,14 @@ class PriceList(Protocol):
         ...
 
 
+def cost_of_call(prices: PriceList, model: ModelRef, usage: Usage, *, stated: Decimal | None) -> Decimal | None:
+    """US dollars; None when nobody knows.
+
+    A price that a person has set counts most, then what the provider has `stated`, then the list.
+    """
+    return prices.cost_usd(model, usage) if stated is None or prices.has_own(model) else stated
+
+
 class OwnPrice(BaseModel):
     """A model's price in US dollars for a million tokens. Cached input costs as much as other input unless said."""
 
