@@ -114,5 +114,11 @@ class Memory:
 def _again(rejection: RecordRejected) -> RecordRejected:
     """The same one once more: an exception that is raised by many tasks would gather the traces of all of them."""
     return RecordRejected(
-        rejection.reason, str(rejection), stage=rejection.stage, step=rejection.step, model=rejection.model
+        rejection.reason,
+        str(rejection),
+        stage=rejection.stage,
+        step=rejection.step,
+        model=rejection.model,
+        answer=rejection.answer,
+        cause=rejection.cause,
     )

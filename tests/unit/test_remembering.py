@@ -167,6 +167,7 @@ async def test_a_rejection_is_shared() -> None:
     lab.client.release()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [end.reason for end in ends if isinstance(end, RecordRejected)] == [DeadLetterReason.REFUSED] * 3
+    assert [end.answer for end in ends if isinstance(end, RecordRejected)] == ["no"] * 3, "each dead letter shows it"
     assert len({id(end) for end in ends}) == 3
     assert len(lab.client.requests) == 1
 
