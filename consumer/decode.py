@@ -15,13 +15,11 @@ import sys
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from consumer.batches.flaw import Flaw
 from consumer.byte_formats import RegistryFrame, format_of, registry_frames, wide_encoding
 from consumer.contracts import DeadLetterReason, DocumentEvent, Headers, Stage
 from consumer.errors import RecordRejected
-from consumer.event_problems import problems_of, shown_name, with_few_misfits
+from consumer.event_problems import NoEvent, NotUnicode, shown_name, valid_event, written
 from consumer.json_values import json_value
 
 _STRUCTURED = "application/cloudevents"
@@ -241,19 +239,15 @@ def _compressed(what: str, named: str) -> str:
 
 def _event(fields: Any) -> ReadRecord:
     _refuse_ambiguous(fields, DocumentEvent.model_fields)
-    hidden = 0
-    if isinstance(fields, dict) and isinstance(fields.get("metadata"), dict):
-        _refuse_ambiguous(fields["metadata"], where="metadata.")
-        fields, hidden = with_few_misfits(fields)
+    if isinstance(fields, dict):
+        _refuse_ambiguous(fields.get("metadata"), where="metadata.")
     try:
-        event = DocumentEvent.model_validate(fields)
-        event.model_dump_json()  # a lone surrogate passes as str and could never be sent anywhere
-        "".join(event.metadata).encode()  # pydantic writes another name where it meets one in a name
-    except ValidationError as error:
-        # Without its cause, whose message quotes the document.
-        raise _invalid(problems_of(fields, error, hidden=hidden)) from None
-    except ValueError as error:
-        raise _undecodable("the event holds text that is not valid Unicode") from error
+        event = valid_event(fields)
+        written(event)  # half a surrogate pair passes as text, and could never be sent anywhere
+    except NoEvent as problem:
+        raise _invalid(str(problem)) from None
+    except NotUnicode as error:
+        raise _undecodable(str(error)) from error
     return ReadRecord(event, tuple(name for name in fields if name not in DocumentEvent.model_fields))
 
 

@@ -1,4 +1,4 @@
-"""Why JSON is no document event, in a sentence that names fields and never quotes their values. Pure."""
+"""Whether JSON is a document event, and why it is none, in a sentence that never quotes a value. Pure."""
 
 from __future__ import annotations
 
@@ -22,24 +22,62 @@ _SCHEMA_VERSION = 1
 _LIKENESS = 0.75
 
 
-def with_few_misfits(fields: dict[str, Any]) -> tuple[dict[str, Any], int]:
+class NoEvent(ValueError):
+    """Fields that are no document event; the message says why."""
+
+
+class NotUnicode(ValueError):
+    """An event with half of a surrogate pair in it, which no UTF-8 can hold."""
+
+
+def valid_event(fields: Any) -> DocumentEvent:
+    """The event that some fields are.
+
+    Raises:
+        NoEvent: they are none. The first problems are named, and what the fields are likely to be instead.
+    """
+    hidden = 0
+    if isinstance(fields, dict) and isinstance(fields.get("metadata"), dict):
+        fields, hidden = _with_few_misfits(fields)
+    try:
+        return DocumentEvent.model_validate(fields)
+    except ValidationError as error:
+        # Without its cause, whose message quotes the document.
+        raise NoEvent(_problems_of(fields, error, hidden=hidden)) from None
+
+
+def written(event: DocumentEvent) -> bytes:
+    """The event as JSON.
+
+    Raises:
+        NotUnicode: it cannot be written.
+    """
+    try:
+        "".join(event.metadata).encode()  # pydantic writes another name where it meets a lone surrogate in one
+        return event.model_dump_json().encode()
+    except ValueError as error:
+        raise NotUnicode("the event holds text that is not valid Unicode") from error
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether metadata may hold it."""
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _with_few_misfits(fields: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """The same event with no more wrong metadata than anybody is told of, and how many were left out.
 
     Each wrong value costs the validator four errors with all that belongs to them. Three hundred thousand of them took
     more than a minute, in which nothing else was done.
     """
-    wrong = [name for name, value in fields["metadata"].items() if not _is_scalar(value)]
+    wrong = [name for name, value in fields["metadata"].items() if not is_scalar(value)]
     if len(wrong) <= _MISFITS_VALIDATED:
         return fields, 0
     few = {name: fields["metadata"][name] for name in wrong[:_MISFITS_VALIDATED]}
     return {**fields, "metadata": few}, len(wrong) - len(few)
 
 
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-
-
-def problems_of(fields: Any, error: ValidationError, *, hidden: int = 0) -> str:
+def _problems_of(fields: Any, error: ValidationError, *, hidden: int) -> str:
     """All that is wrong with an event's fields, the first few named, and what they are likely to be instead.
 
     `hidden` is how many more there are that the error does not know of.

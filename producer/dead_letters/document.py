@@ -4,9 +4,8 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from consumer.contracts import ERROR_HEADER_PREFIX, DocumentEvent, Headers, stub_parts
+from consumer.event_problems import NoEvent, NotUnicode, valid_event, written
 from producer.dead_letters.letter import Letter
 from producer.following.originals import document_id_of, event_in
 
@@ -70,7 +69,7 @@ def _is_valid(event: Mapping[str, Any]) -> bool:
     if not event.keys() <= DocumentEvent.model_fields.keys():
         return False
     try:
-        DocumentEvent.model_validate(dict(event)).model_dump_json()
-    except (ValidationError, ValueError):
+        written(valid_event(dict(event)))
+    except (NoEvent, NotUnicode):
         return False
     return True

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from pydantic import ValidationError
-
 from consumer.contracts import DocumentEvent
+from consumer.event_problems import NoEvent, NotUnicode, valid_event, written
+from consumer.json_values import json_value
 
 _EVENT_FIELDS = frozenset(DocumentEvent.model_fields)
 _EXPORTED_FIELDS = frozenset({"kind", "place", "state", "headers"})
@@ -115,12 +115,11 @@ def document(place: Place, fields: Mapping[str, Any], *, input_bytes: int) -> Do
         Unfit: the contract does not allow them, each problem named.
     """
     try:
-        event = DocumentEvent.model_validate(fields)
-        value = event.model_dump_json().encode()
-    except ValidationError as error:
-        raise Unfit("; ".join(dict.fromkeys(_problem(detail) for detail in error.errors()))) from error
-    except ValueError as error:
-        # The validator takes a lone surrogate for a string; no UTF-8 can hold it.
+        event = valid_event(dict(fields))
+        value = written(event)
+    except NoEvent as problem:
+        raise Unfit(str(problem)) from None
+    except NotUnicode as error:
         raise Unfit("holds text that is not valid Unicode (half of a surrogate pair)") from error
     return Document(place=place, document_id=event.document_id, value=value, input_bytes=input_bytes)
 
@@ -141,9 +140,7 @@ def parse_json_value(text: str) -> Any:
         Unfit: it is not JSON.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise Unfit("not JSON: nested too deeply") from error
+        return json_value(text, parse_constant=_no_constant)
     except ValueError as error:
         position = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
         raise Unfit(f"not JSON: {getattr(error, 'msg', error)}{position}") from error
@@ -187,13 +184,3 @@ def _is_event(row: Mapping[str, Any]) -> bool:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value")
-
-
-def _problem(detail: Any) -> str:
-    """One sentence on one field, without its value: that may be the document."""
-    where = [str(part) for part in detail["loc"]]
-    if where[:1] == ["metadata"] and len(where) > 1:
-        return f"metadata {where[1]!r} must be a string, a finite number or a boolean"
-    if where[:1] in (["document_id"], ["text"]) and detail["type"] == "value_error":
-        return f"{where[0]} is blank"
-    return f"{'.'.join(where) or 'the row'}: {detail['msg']}"

@@ -1,12 +1,12 @@
 """What a dead letter says of its document: the record's own value is still in it, byte for byte. Pure."""
 
 import base64
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from consumer.byte_formats import registry_frames
+from consumer.event_problems import is_scalar
+from consumer.json_values import json_value
 
 LARGEST_VALUE_BYTES = 16 * 1024 * 1024
 """What the service's own dead-letter topic takes. A larger value is not looked into."""
@@ -33,7 +33,7 @@ def metadata_of(event: Mapping[str, Any]) -> dict[str, str | int | float | bool]
     metadata = event.get("metadata")
     if not isinstance(metadata, dict):
         return {}
-    return {name: value for name, value in metadata.items() if _is_plain(value)}
+    return {name: value for name, value in metadata.items() if is_scalar(value)}
 
 
 def _object(value: bytes | None) -> Mapping[str, Any]:
@@ -41,8 +41,8 @@ def _object(value: bytes | None) -> Mapping[str, Any]:
         return {}
     for data in (value, *(frame.data for frame in registry_frames(value))):
         try:
-            found = json.loads(data)
-        except (ValueError, RecursionError):
+            found = json_value(data)
+        except ValueError:
             continue
         return found if isinstance(found, dict) else {}
     return {}
@@ -55,9 +55,3 @@ def _from_base64(text: object) -> bytes | None:
         return base64.b64decode(text)
     except ValueError:
         return None
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return isinstance(value, str | int)

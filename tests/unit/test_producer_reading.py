@@ -107,9 +107,10 @@ def test_a_whole_number_is_an_id() -> None:
         (b'{"document_id": "a", "text": 5}', "'text' must be a string, not a number"),
         (b'{"document_id": "a", "text": " \\n"}', "'text' is blank"),
         (b'{"document_id": "a", "text": "\\ud800"}', "not valid Unicode"),
+        (b'{"document_id": "a", "text": "t", "\\ud800": 1}', "not valid Unicode"),
         (b'{"document_id": "a", "text": "t", "n": NaN}', "not JSON: NaN"),
-        (b'{"document_id": "a", "text": "t", "n": 1e999}', "metadata 'n' must be a string, a finite number"),
-        (b'{"document_id": "a", "text": "t", "metadata": {"a": [1]}}', "metadata 'a' must be"),
+        (b'{"document_id": "a", "text": "t", "n": 1e999}', "metadata.n: must be a string, a finite number"),
+        (b'{"document_id": "a", "text": "t", "metadata": {"a": [1]}}', "metadata.a: must be"),
         (b'{"document_id": "a", "text": "t", "schema_version": 0}', "schema_version"),
         (b'{"document_id": "a", "text": "\xff"}', "not UTF-8: byte 0xff at position 31"),
     ],
@@ -129,6 +130,14 @@ def test_a_problem_never_holds_the_text() -> None:
     broken = f'{{"document_id": "a", "text": "{secret}", "metadata": {{"k": ["{secret}"]}}}}\n{{"text": "{secret}'
     for row in rows_of(broken.encode(), Format.JSONL):
         assert secret not in problem(row)
+
+
+def test_a_problem_is_as_short_as_the_consumer_would_tell_it() -> None:
+    """A row may have any number of things wrong with it, and a person reads a line."""
+    metadata = {str(number): None for number in range(1_000)}
+    (bad,) = rows_of(jsonl({"document_id": "a", "text": "t", "metadata": metadata}), Format.JSONL)
+    assert problem(bad).endswith("; and 995 more")
+    assert len(problem(bad)) < 500
 
 
 def test_a_byte_order_mark_belongs_to_no_row() -> None:
@@ -219,7 +228,7 @@ def test_a_text_is_one_document() -> None:
     assert event(document) == DocumentEvent(document_id="the-id", text="  một\r\nhai\n")
 
 
-@pytest.mark.parametrize(("data", "why"), [(b" \n", "file: text is blank"), (b"a\nb\n\xff", "file:3: not UTF-8")])
+@pytest.mark.parametrize(("data", "why"), [(b" \n", "text: must not be blank"), (b"a\nb\n\xff", "file:3: not UTF-8")])
 def test_a_bad_text_is_one_bad_row(data: bytes, why: str) -> None:
     """A blank text and one that is no UTF-8 cannot be sent; the second says on which line."""
     (bad,) = rows_of(data, Format.TEXT)
