@@ -1,4 +1,4 @@
-"""Whether what a person wrote is an address at all: of brokers, of a model's server, of Redis. Pure."""
+"""Whether what a person wrote is an address at all: of brokers, of a topic, of a model's server, of Redis. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import urllib.parse
 
 _SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
 _LARGEST_PORT = 65_535
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SECRET_PARAMETER = re.compile(r"key|token|secret|passw|^(sig|signature|code|auth)$", re.IGNORECASE)
 _REDIS_PATH = re.compile(r"/?|/\d{1,4}")
 
@@ -31,6 +32,17 @@ def checked_servers(servers: str) -> str:
     if not all(0 < int(server["port"] or 1) <= _LARGEST_PORT for server in found if server):
         raise ValueError(f"a port must be 1 to {_LARGEST_PORT}")
     return servers
+
+
+def checked_topic(name: str) -> str:
+    """A topic's name, by Kafka's own rule.
+
+    Raises:
+        ValueError: as above.
+    """
+    if not _TOPIC.fullmatch(name) or name in {".", ".."}:
+        raise ValueError("must be 1 to 249 letters (a to z), digits, dots, underscores or hyphens, and not . or ..")
+    return name
 
 
 def checked_base_url(url: str, *, key_setting: str = "OPENAI_API_KEY") -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import os
-import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,41 +27,17 @@ from consumer.env_file import EnvFile, EnvFileProblem, read_env_file
 from consumer.errors import ConfigurationError
 from consumer.keys import problem_of_key
 from consumer.misfits import Misfit, misfits
-from consumer.paths import at_home, why_nowhere
+from consumer.paths import why_nowhere
+from consumer.setting_types import Dollars, HomeFile, HomePath, SecurityProtocol, Topic
 from consumer.sources import problems_of
 from consumer.store.opening import checked_steps_url
+from consumer.variables import PREFIX, unknown_among
 
-PREFIX = "DOCSLUICE_"
-_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _LARGEST_PORT = 65_535
 
 NO_KEY = (
     "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
 )
-
-SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-
-
-def _topic(name: str) -> str:
-    """Kafka's own rule."""
-    if not _TOPIC.fullmatch(name) or name in {".", ".."}:
-        raise ValueError("must be 1 to 249 letters (a to z), digits, dots, underscores or hyphens, and not . or ..")
-    return name
-
-
-Topic = Annotated[str, AfterValidator(_topic)]
-
-
-def _file(path: str) -> str:
-    return str(at_home(Path(path))) if path.startswith("~") else path
-
-
-HomePath = Annotated[Path, AfterValidator(at_home)]
-HomeFile = Annotated[str, AfterValidator(_file)]
-"""The same for libraries that want a string. What does not begin with `~` stays as it is."""
-
-
-Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -395,18 +368,7 @@ def unknown_variables(environment: Iterable[str] | None = None, *, file: EnvFile
     known = {variable_of(field) for field in Settings.model_fields}
     if environment is None:
         environment = {*os.environ, *(file.values if file else ())}
-    return [
-        f"{name} is no setting{_suggestion(name, known)}"
-        for name in sorted(environment)
-        if name.startswith(PREFIX) and name not in known
-    ]
-
-
-def _suggestion(name: str, known: set[str]) -> str:
-    """Without the prefix, which would make all of them alike."""
-    likely = {variable.removeprefix(PREFIX): variable for variable in sorted(known)}
-    close = difflib.get_close_matches(name.removeprefix(PREFIX), likely, n=1)
-    return f"; did you mean {likely[close[0]]}?" if close else ""
+    return unknown_among(environment, known=known)
 
 
 def _problems(misfit: Misfit) -> list[str]:

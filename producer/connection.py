@@ -3,8 +3,6 @@
 import asyncio
 import logging
 import os
-import re
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,8 +23,10 @@ from aiokafka.errors import (
 )
 from aiokafka.helpers import create_ssl_context
 
+from consumer.addresses import checked_servers
 from consumer.env_file import EnvFileProblem, read_env_file
 from consumer.paths import at_home
+from consumer.reach import in_words
 from consumer.sources import KAFKA, problems_of
 from producer.faults import BrokerAway, BrokerRefused, WrongUsage
 from producer.printable import printable
@@ -39,8 +39,6 @@ _CREDENTIALS = ("SASL_USERNAME", "SASL_PASSWORD")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _SECURITY = "DOCSLUICE_KAFKA_"
-_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]]+)(:(?P<port>[0-9]{1,5}))?")
-_LARGEST_PORT = 65_535
 _REFUSALS = (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
@@ -101,10 +99,10 @@ def broker_from(environment: Mapping[str, str], *, bootstrap_servers: str | None
         WrongUsage: a setting cannot work; the message names it.
     """
     servers = bootstrap_servers or environment.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
-    for server in servers.split(","):
-        found = _HOST_AND_PORT.fullmatch(server.strip())
-        if found is None or not 0 < int(found["port"] or 1) <= _LARGEST_PORT:
-            raise WrongUsage(f"KAFKA_BOOTSTRAP_SERVERS must be host:port[,host:port…], not {servers!r}")
+    try:
+        checked_servers(servers)
+    except ValueError as problem:
+        raise WrongUsage(f"KAFKA_BOOTSTRAP_SERVERS: {problem}, not {servers!r}") from None
     return Broker(bootstrap_servers=servers, security=_security(environment))
 
 
@@ -267,15 +265,6 @@ def explained(error: BaseException) -> str:
         return f"it does not know this {_SECURITY}SASL_MECHANISM"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
-        return _in_words(error)
+    if isinstance(error, OSError):
+        return in_words(error)
     return printable(str(error)) or type(error).__name__
-
-
-def _in_words(error: OSError) -> str:
-    """What the numbers mean: a name may have several addresses, and asyncio then joins what it met at each."""
-    if isinstance(error, socket.gaierror):
-        return "no lookup of names works" if error.errno == socket.EAI_AGAIN else "its name is not known"
-    numbers = [error.errno] if error.errno else map(int, re.findall(r"\[Errno (\d+)\]", str(error)))
-    causes = dict.fromkeys(os.strerror(number).lower() for number in numbers)
-    return ", ".join(causes) or printable(str(error)) or type(error).__name__

@@ -1,16 +1,15 @@
 """Which topics there are, and making one. Never by asking for a topic by name: many brokers make what is asked for."""
 
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
+from consumer.addresses import checked_topic
 from producer.connection import Broker
 from producer.faults import BrokerRefused, WrongUsage
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _WANTED_REPLICAS = 3
 
 
@@ -20,9 +19,10 @@ def checked_name(name: str) -> str:
     Raises:
         WrongUsage: it does not.
     """
-    if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise WrongUsage(f"{name!r} is no topic name: letters, digits, '.', '_' and '-', at most 249")
-    return name
+    try:
+        return checked_topic(name)
+    except ValueError as problem:
+        raise WrongUsage(f"topic {name!r}: {problem}") from None
 
 
 async def partitions_of_topics(broker: Broker) -> dict[str, list[int]]:

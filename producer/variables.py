@@ -1,9 +1,9 @@
 """Variables with our prefix that neither program reads, most likely misspelt ones. Pure."""
 
-import difflib
 from collections.abc import Iterable
 
-_PREFIX = "DOCSLUICE_"
+from consumer.variables import unknown_among
+
 SETTINGS = frozenset(
     {
         "OPENAI_API_KEY",
@@ -77,15 +77,4 @@ OF_PRODUCER = frozenset(
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:
     """A sentence for each variable that is no setting, with the one that was probably meant."""
-    return [
-        f"{name} is no setting{_suggestion(name)}"
-        for name in sorted(environment)
-        if name.startswith(_PREFIX) and name not in SETTINGS
-    ]
-
-
-def _suggestion(name: str) -> str:
-    """Without the prefix, which would make all of them alike."""
-    likely = {setting.removeprefix(_PREFIX): setting for setting in sorted(SETTINGS)}
-    close = difflib.get_close_matches(name.removeprefix(_PREFIX), likely, n=1)
-    return f"; did you mean {likely[close[0]]}?" if close else ""
+    return unknown_among(environment, known=SETTINGS)

@@ -1,0 +1,24 @@
+"""Kinds of values that several settings have, each with its check. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from consumer.addresses import checked_topic
+from consumer.paths import at_home
+
+
+def _file(path: str) -> str:
+    return str(at_home(Path(path))) if path.startswith("~") else path
+
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Topic = Annotated[str, AfterValidator(checked_topic)]
+HomePath = Annotated[Path, AfterValidator(at_home)]
+HomeFile = Annotated[str, AfterValidator(_file)]
+"""The same for libraries that want a string. What does not begin with `~` stays as it is."""
+Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
