@@ -265,6 +265,5 @@ def explained(error: BaseException) -> str:
         return f"it does not know this {_SECURITY}SASL_MECHANISM"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, OSError):
-        return in_words(error)
-    return printable(str(error)) or type(error).__name__
+    words, kind = in_words(error), type(error).__name__
+    return words if words != kind else printable(str(error)) or kind

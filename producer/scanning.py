@@ -14,11 +14,12 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumer.batches.fetching import DamagedBatch, read_past_flaws, taken
+from consumer.batches.fetching import DamagedBatch, taken
 from producer.ages import timestamp_ms
 from producer.connection import explained, stopped
 from producer.faults import BrokerAway, BrokerRefused
 from producer.link import STOP_SECONDS, Link
+from producer.onlooking import onlooker
 from producer.printable import counted
 
 _FETCH_MS = 100
@@ -122,16 +123,7 @@ class Scan:
                 silence.broken()  # however long our caller took
 
     async def _connected(self) -> Any:
-        read_past_flaws()
-        consumer = AIOKafkaConsumer(
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",  # of what retention has deleted under us, the nearest that is left
-            isolation_level="read_committed",
-            fetch_max_wait_ms=_FETCH_MS,
-            fetch_max_bytes=_FETCH_BYTES,
-            **self._link.broker.arguments(),
-        )
+        consumer = onlooker(self._link.broker, fetch_max_wait_ms=_FETCH_MS, fetch_max_bytes=_FETCH_BYTES)
         try:
             await consumer.start()
         except BaseException:

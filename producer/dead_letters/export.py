@@ -7,9 +7,8 @@ from pathlib import Path
 from producer.dead_letters.document import exported
 from producer.dead_letters.question import Question, letters_for_looking
 from producer.exits import Exit
-from producer.faults import NotWritten
 from producer.following.display import console
-from producer.following.tables import json_text
+from producer.following.tables import json_text, opened, translated
 from producer.printable import counted
 from producer.stopping import stop_on_signals
 
@@ -46,26 +45,17 @@ def _lines(path: Path | None) -> Iterator[Callable[[str], None]]:
     if path is None:
         yield lambda line: print(line, flush=True)
         return
-    with _translated(path):
-        # It may hold half of a surrogate pair, which no UTF-8 can: that is written as the escape that JSON has.
-        file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    with translated(path):
+        file = opened(path, "w")
 
     def write(line: str) -> None:
-        with _translated(path):
+        with translated(path):
             file.write(line + "\n")
 
     try:
         yield write
-        with _translated(path):
+        with translated(path):
             file.flush()
     finally:
         with suppress(OSError):
             file.close()
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise NotWritten(f"{path}: cannot be written: {error.strerror}") from error

@@ -10,10 +10,11 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumer.batches.fetching import DamagedBatch, read_past_flaws, taken
+from consumer.batches.fetching import DamagedBatch, taken
 from producer.ages import ago, timestamp_ms
 from producer.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, explained, patiently, stopped
 from producer.faults import BrokerRefused
+from producer.onlooking import onlooker
 from producer.topics import partitions_of_topics
 
 _LOOK_SOON_SECONDS = 2.0
@@ -119,14 +120,7 @@ class Reader:
             await stopped(consumer, seconds=_STOP_SECONDS)
 
     async def _connect(self) -> None:
-        read_past_flaws()
-        consumer = AIOKafkaConsumer(
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",  # of what retention has deleted under us, the nearest that is left
-            isolation_level="read_committed",
-            **self._broker.arguments(),
-        )
+        consumer = onlooker(self._broker)
         try:
             await consumer.start()
             await self._take_up(consumer, self._start)

@@ -111,11 +111,11 @@ class JsonLines:
 
     def __init__(self, *, path: Path) -> None:
         self._path = path
-        self._file = _opened(path, "w")
+        self._file = opened(path, "w")
 
     def write(self, outcome: Outcome) -> None:
         """Write one and flush it."""
-        with _translated(self._path):
+        with translated(self._path):
             self._file.write(json_line(outcome) + "\n")
             self._file.flush()
 
@@ -136,12 +136,12 @@ class CsvTable:
             raise OSError(errno.EINVAL, "it is no regular file")
         self._path = Path(os.path.realpath(path))  # a link that was named stays one
         self._outputs: list[str] = []
-        self._file = _opened(path, "w")
+        self._file = opened(path, "w")
         self._write_header(self._file)
 
     def write(self, outcome: Outcome) -> None:
         """Write one and flush it."""
-        with _translated(self._path):
+        with translated(self._path):
             fresh = [name for name in outcome.outputs if name not in self._outputs]
             if fresh:
                 self._widen(fresh)
@@ -156,10 +156,10 @@ class CsvTable:
         self._file.close()
         self._outputs.extend(fresh)
         csv.field_size_limit(_LARGEST_CELL)
-        with _opened(self._path, "r") as old, _instead_of(self._path) as new:
+        with opened(self._path, "r") as old, _instead_of(self._path) as new:
             self._write_header(new)
             self._writer(new).writerows(csv.DictReader(old))
-        self._file = _opened(self._path, "a")
+        self._file = opened(self._path, "a")
 
     def _write_header(self, file: IO[str]) -> None:
         self._writer(file).writeheader()
@@ -189,8 +189,8 @@ def csv_cell(value: Any) -> str:
     return f"'{text}" if is_run else text
 
 
-def _opened(path: Path | int, mode: Literal["r", "w", "a"]) -> IO[str]:
-    # A dead letter may hold half of a surrogate pair, which no UTF-8 can: it is written as the escape that JSON has.
+def opened(path: Path | int, mode: Literal["r", "w", "a"]) -> IO[str]:
+    """A file of text. Half of a surrogate pair, which no UTF-8 can hold, is written as the escape that JSON has."""
     return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")  # noqa: PTH123 - it may be a descriptor
 
 
@@ -199,7 +199,7 @@ def _instead_of(path: Path) -> Iterator[IO[str]]:
     """A new file beside another, which it replaces at the end. Its name cannot be guessed, so it is nobody's link."""
     descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name[:_NAME_CHARACTERS]}.", suffix=".part")
     try:
-        with _opened(descriptor, "w") as new:
+        with opened(descriptor, "w") as new:
             os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
             yield new
         Path(name).replace(path)
@@ -224,7 +224,8 @@ def _column(output: str) -> str:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
+    """Raise `NotWritten` where the block meets an error of the system."""
     try:
         yield
     except OSError as error:

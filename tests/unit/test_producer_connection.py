@@ -141,6 +141,7 @@ async def test_a_broker_that_is_away_is_one_line_with_the_cause() -> None:
         (OSError(113, "x"), "no route to host"),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "its name is not known"),
         (socket.gaierror(socket.EAI_AGAIN, "x"), "no lookup of names works"),
+        (OSError("something else"), "something else"),
         (TimeoutError(), "no answer in time"),
     ],
 )

@@ -104,7 +104,7 @@ async def test_a_broker_is_lost_once_and_back_once(monkeypatch: pytest.MonkeyPat
     """One line for each, however often the client fails; and it is not back while the client still fails."""
     onlooker = Onlooker(monkeypatch)
     monkeypatch.setattr(reader_room, "_LOOK_SECONDS", 30.0)
-    lost, back = "lost the broker at b:1 (refused): waiting for it", "the broker at b:1 is back"
+    lost, back = "lost the broker at b:1 (connection refused): waiting for it", "the broker at b:1 is back"
     for now, fails, said in (
         (0, True, [lost]),
         (2, True, [lost]),

@@ -131,6 +131,7 @@ class Reading:
     def __init__(
         self, client: Client, ends: dict[TopicPartition, int], monkeypatch: pytest.MonkeyPatch, wait: float = 30.0
     ) -> None:
+        monkeypatch.setattr(scanning, "onlooker", lambda *_, **__: client)
         monkeypatch.setattr(scanning, "AIOKafkaConsumer", lambda **_: client)
         monkeypatch.setattr(scanning, "monotonic", client.time)
         self.said: list[str] = []

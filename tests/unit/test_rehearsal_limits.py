@@ -13,7 +13,7 @@ from deploy.local.rehearsal.faults import Fault
 from deploy.local.rehearsal.judge import Judge, Verdict
 from deploy.local.rehearsal.limits import Amounts, Limited, Limits
 from deploy.local.rehearsal.load import slowdown
-from deploy.local.rehearsal.replies import Reply
+from deploy.local.rehearsal.replies import Reply, duration
 from deploy.local.rehearsal.settings import RehearsalSettings
 
 _CALL = Amounts(input_tokens=30, output_tokens=10)
@@ -191,3 +191,11 @@ def test_every_setting_of_limits_and_load_has_its_flag() -> None:
         slow_power=1.5,
     )
     assert settings_of(rehearsal_parser().parse_args([])) == RehearsalSettings()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0.02, "20ms"), (7.66, "7.66s"), (60.0, "1m0s"), (119.7, "1m59.7s"), (179.56, "2m59.56s")]
+)
+def test_a_reset_is_written_as_go_writes_durations(seconds: float, written: str) -> None:
+    """No minute has sixty seconds."""
+    assert duration(seconds) == written

@@ -9,7 +9,7 @@ from deploy.local.rehearsal.characters.character import Character, DocumentedErr
 from deploy.local.rehearsal.characters.templates import SAMPLE_FACTS, facts_in, fill
 from deploy.local.rehearsal.limits import Limits, State
 from deploy.local.rehearsal.messages import AssistantMessage
-from deploy.local.rehearsal.replies import Completion, Reply, Usage
+from deploy.local.rehearsal.replies import Completion, Reply, Usage, duration
 
 _DAY_SECONDS = 86_400.0
 _NUMBERS: dict[str, Callable[[int], int | float | str]] = {"int": int, "float": float, "string": str}
@@ -100,7 +100,7 @@ def written_reset(seconds: float, how: str, *, epoch: float) -> str:
     """A reset as headers write it."""
     match how:
         case "duration":
-            return _duration(seconds)
+            return duration(seconds)
         case "whole_seconds":
             return str(math.ceil(seconds))
         case "epoch_milliseconds":
@@ -130,12 +130,3 @@ def _counted(shape: Any, written: Mapping[str, int | float | str]) -> Any:
 
 def _day(limit: int, *, used: int) -> State:
     return State(limit=limit, remaining=max(0, limit - used), reset_seconds=used * _DAY_SECONDS / limit)
-
-
-def _duration(seconds: float) -> str:
-    """`20ms`, `7.66s`, `2m59.56s`, `6m0s`."""
-    if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
-    minutes, rest = divmod(round(seconds, 2), 60)
-    tail = f"{rest:.2f}".rstrip("0").rstrip(".")
-    return f"{minutes:.0f}m{tail}s" if minutes else f"{tail}s"

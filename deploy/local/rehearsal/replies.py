@@ -174,11 +174,12 @@ def words(what: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time as rate-limit headers write it: `20ms`, `1.5s`, `6m0s`."""
+    """A length of time as rate-limit headers write it: `20ms`, `7.66s`, `2m59.56s`, `6m0s`."""
     if seconds < 1:
         return f"{math.ceil(seconds * 1000)}ms"
-    minutes, rest = divmod(seconds, 60)
-    return f"{minutes:.0f}m{rest:.0f}s" if minutes else f"{rest:.3g}s"
+    minutes, rest = divmod(round(seconds, 2), 60)
+    tail = f"{rest:.2f}".rstrip("0").rstrip(".")
+    return f"{minutes:.0f}m{tail}s" if minutes else f"{tail}s"
 
 
 FAULT_REPLIES = {
