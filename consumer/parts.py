@@ -17,7 +17,7 @@ from consumer.errors import ConfigurationError, ProviderMisconfigured
 from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.connection import Broker
 from consumer.kafka.rights import Needs
-from consumer.kafka.source import Subscription
+from consumer.kafka.subscription import Subscription
 from consumer.kafka.transactions import transactional_id_of
 from consumer.keys import looks_like_key
 from consumer.known_secrets import KnownSecrets

@@ -60,10 +60,10 @@ async def _last_of(consumer: Any, count: int) -> list[Record]:
     for partition in partitions:
         consumer.seek(partition, max(starts[partition], ends[partition] - count * _OFFSETS_A_RECORD))
     found: list[Record] = []
-    left = {partition for partition in partitions if ends[partition] > starts[partition]}
-    while left:
+    unread = {partition for partition in partitions if ends[partition] > starts[partition]}
+    while unread:
         batches = await taken(consumer, timeout_ms=_POLL_MS, most_records=count, most_bytes=_TAKEN_BYTES)
         for records in batches.values():
             found += [read(record) for record in records]
-        left = {partition for partition in left if await consumer.position(partition) < ends[partition]}
+        unread = {partition for partition in unread if await consumer.position(partition) < ends[partition]}
     return found

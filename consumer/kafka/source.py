@@ -16,21 +16,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumer.batches.fetching import read_past_flaws, taken
+from consumer.batches.fetching import taken
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.backlog import report
-from consumer.kafka.backpressure import OpenLimits
 from consumer.kafka.commits import Committer
 from consumer.kafka.connection import Broker, left, started
-from consumer.kafka.ordering import Ordering, lane_of
+from consumer.kafka.ordering import lane_of
 from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.patience import patiently
 from consumer.kafka.records import Record, read
 from consumer.kafka.slow_start import slow_start
+from consumer.kafka.subscription import SESSION_TIMEOUT_MS, Subscription, consumer_of
 from consumer.kafka.watch import BrokerWatch
 from consumer.never_ending import never_ending
 from consumer.telemetry.catalogue import PAUSE_REASONS
@@ -51,30 +50,8 @@ _LEAVE_SECONDS = 5.0
 _DRAIN_LOOK_SECONDS = 0.25
 _COMMIT_SECONDS = 60.0
 _STUCK_SECONDS = 300.0
-_SESSION_TIMEOUT_MS = 15_000
-_HEARTBEAT_MS = 3_000
-_MAX_POLL_INTERVAL_MS = 600_000
-_METADATA_MAX_AGE_MS = 30_000
-_FETCH_BYTES = 64 * 1024 * 1024
 _TAKEN_BYTES = 8 * 1024 * 1024
 """Of records at a time, and one more record: a fetch may unfold to any size."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
-    """What to read, in which order, and how much of it at a time."""
-
-    topic: str
-    group_id: str
-    group_instance_id: str | None
-    ordering: Ordering
-    open_limits: OpenLimits
-    commit_interval_seconds: float
-    drain_seconds: float
-    kept_record_bytes: int
-    """A record with more bytes than that is read without its value."""
-    refuses_unknown_maps: bool = False
-    """Whether a commit's map of ended records that a later release has written stops the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,21 +172,21 @@ class Source:
         for life in self._assignment.partitions:
             life.lanes.release_waiting()
         tasks = self._assignment.partitions.tasks()
-        deadline, left = time.monotonic() + seconds, tasks
-        while left and (remaining := deadline - time.monotonic()) > 0:
-            _, left = await asyncio.wait(left, timeout=min(remaining, _DRAIN_LOOK_SECONDS))
+        deadline, unfinished = time.monotonic() + seconds, tasks
+        while unfinished and (remaining := deadline - time.monotonic()) > 0:
+            _, unfinished = await asyncio.wait(unfinished, timeout=min(remaining, _DRAIN_LOOK_SECONDS))
             meanwhile()
-        if left:  # some may have all that they need, and wait for nothing but to be committed
+        if unfinished:  # some may have all that they need, and wait for nothing but to be committed
             await self._assignment.commit_at_last()
-            _, left = await asyncio.wait(left, timeout=_DRAIN_LOOK_SECONDS)
-        for task in left:
+            _, unfinished = await asyncio.wait(unfinished, timeout=_DRAIN_LOOK_SECONDS)
+        for task in unfinished:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*unfinished, return_exceptions=True)
         finished = {task for task in tasks if not task.cancelled() and task.result()}
         return Drained(
             finished=len(finished),
-            released=len(tasks - finished - left),
-            unfinished=tuple(sorted(task.get_name() for task in left - finished)),
+            released=len(tasks - finished - unfinished),
+            unfinished=tuple(sorted(task.get_name() for task in unfinished - finished)),
         )
 
     async def close(self) -> None:
@@ -252,28 +229,9 @@ class Source:
             self._metrics.consumption_paused.labels(reason=reason).set(paused and is_the_reason)
 
     def _subscribed_consumer(self) -> Any:
-        subscription = self._subscription
-        # Bytes come in as they are: a deserializer inside the client would let one bad record stop the reading.
-        read_past_flaws(kept_bytes=subscription.kept_record_bytes)
-        consumer = AIOKafkaConsumer(
-            **self._broker.client_arguments(),
-            group_id=subscription.group_id,
-            group_instance_id=subscription.group_instance_id,
-            enable_auto_commit=False,
-            auto_offset_reset="none",  # what it would pass over in silence is counted, and said
-            isolation_level="read_committed",
-            partition_assignment_strategy=(StickyPartitionAssignor,),
-            session_timeout_ms=_SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=_HEARTBEAT_MS,
-            # Its default is the session timeout, and a drain may take longer.
-            rebalance_timeout_ms=int((subscription.drain_seconds + 30) * 1000),
-            max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
-            metadata_max_age_ms=_METADATA_MAX_AGE_MS,  # how soon added partitions are noticed; its default is 5 minutes
-            max_partition_fetch_bytes=1024 * 1024,
-            fetch_max_bytes=_FETCH_BYTES,
-        )
+        consumer = consumer_of(self._subscription, self._broker)
         self._assignment.consumer = consumer  # the first assignment comes before its start is done
-        consumer.subscribe([subscription.topic], listener=self._assignment)
+        consumer.subscribe([self._subscription.topic], listener=self._assignment)
         return consumer
 
     def _never_ending(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
@@ -403,6 +361,6 @@ def _say_joining(subscription: Subscription) -> None:
     log.warning(
         "group.joining",
         group=subscription.group_id,
-        session_seconds=_SESSION_TIMEOUT_MS // 1000,
+        session_seconds=SESSION_TIMEOUT_MS // 1000,
         remedy="a member that was killed is waited for until its session ends; DOCSLUICE_GROUP_INSTANCE_ID avoids it",
     )

@@ -19,7 +19,8 @@ from consumer.kafka.offsets import CommitPoint, Run
 from consumer.kafka.ordering import Ordering
 from consumer.kafka.records import Record
 from consumer.kafka.records import read as read_record
-from consumer.kafka.source import Drained, Source, Subscription
+from consumer.kafka.source import Drained, Source
+from consumer.kafka.subscription import Subscription
 from consumer.telemetry.metrics import Metrics
 from tests.fakes.timer import settled
 
