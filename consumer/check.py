@@ -18,7 +18,7 @@ from consumer.kafka.rights import missing_rights
 from consumer.known_secrets import KnownSecrets
 from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
 from consumer.llm.provider_entry import ProviderEntry
-from consumer.llm.steps import models_without_a_task, steps_of
+from consumer.llm.step_building import models_without_a_task, steps_of
 from consumer.parts import (
     broker_of,
     needs_of,

@@ -29,6 +29,11 @@ def json_value(written: str | bytes, **how: Any) -> Any:
         gc.enable()
 
 
+def compact_json(value: Any) -> str:
+    """A value as JSON without blanks."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def _loaded(written: str | bytes, how: dict[str, Any]) -> Any:
     try:
         return json.loads(written, **how)

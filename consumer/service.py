@@ -37,7 +37,7 @@ from consumer.known_secrets import KnownSecrets
 from consumer.llm.chat import ChatClient
 from consumer.llm.clients import ProviderClients
 from consumer.llm.pipeline_file import load_pipeline_file
-from consumer.llm.steps import models_without_a_task, steps_of
+from consumer.llm.step_building import models_without_a_task, steps_of
 from consumer.model_log import say_circuit, say_gate
 from consumer.parts import (
     broker_of,

@@ -6,11 +6,11 @@ however large. No `$ref` is followed. So an answer costs at most its size times 
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeAlias
 
 from jsonschema_rs import Draft202012Validator, ValidationError
 
+from consumer.json_values import compact_json
 from consumer.llm.schema_patterns import LINEAR, compiled_kib, pattern_problem, patterns_in
 from consumer.printable import shortened
 
@@ -49,7 +49,7 @@ class AnswerSchema:
         """Why a value is not even held against the schema: it is too deep, or too long for its patterns."""
         if is_deeper(value, MOST_LEVELS):
             return f"must not be nested deeper than {MOST_LEVELS} levels"
-        if self._most_bytes is not None and len(_written(value).encode()) > self._most_bytes:
+        if self._most_bytes is not None and len(compact_json(value).encode()) > self._most_bytes:
             return f"must have at most {self._most_bytes} bytes, for more would be too much for the schema's patterns"
         return None
 
@@ -107,8 +107,4 @@ def _message(error: ValidationError) -> str:
     """With the beginning of the value, which may be the whole answer."""
     if _MASK not in error.message:
         return error.message
-    return error.message.replace(_MASK, shortened(_written(error.instance), _VALUE_CHARACTERS))
-
-
-def _written(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return error.message.replace(_MASK, shortened(compact_json(error.instance), _VALUE_CHARACTERS))

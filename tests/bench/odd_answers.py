@@ -23,7 +23,8 @@ from consumer.llm.client import OpenAIChatClient
 from consumer.llm.credentials import StaticKey
 from consumer.llm.pipeline_file import PipelineFile
 from consumer.llm.provider import Provider
-from consumer.llm.steps import Step, steps_of
+from consumer.llm.step_building import steps_of
+from consumer.llm.steps import Step
 from tests.fakes.raw_server import RawAnswer, RawServer
 
 _MEBIBYTE = 2**20

@@ -9,7 +9,8 @@ from consumer.contracts import Headers
 from consumer.kafka.records import Record
 from consumer.llm.chat import ChatRequest, Message, Sampling
 from consumer.llm.pipeline_file import PipelineFile
-from consumer.llm.steps import Step, steps_of
+from consumer.llm.step_building import steps_of
+from consumer.llm.steps import Step
 from consumer.model_ref import model_ref
 from tests.fakes.prices import MODEL
 

@@ -15,7 +15,7 @@ from consumer.check_provider import check_providers
 from consumer.contracts import Usage
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import PriceRules
-from consumer.llm.steps import steps_of
+from consumer.llm.step_building import steps_of
 from consumer.settings import load_settings
 from deploy.local.rehearsal.call_log import Call
 from deploy.local.rehearsal.characters.loading import load_character

@@ -18,7 +18,7 @@ from consumer.errors import BrokerFault, CallRefused, ConfigurationError
 from consumer.kafka.connection import Broker
 from consumer.kafka.probe import look_at
 from consumer.llm.pipeline_file import load_pipeline_file
-from consumer.llm.steps import steps_of
+from consumer.llm.step_building import steps_of
 from consumer.service import Service
 from consumer.settings import load_settings
 from tests.fakes.one_answer import one_answer

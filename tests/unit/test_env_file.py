@@ -244,7 +244,7 @@ def test_a_pipeline_of_a_file_that_nobody_has_named_gets_no_secret(
 def test_a_pipeline_may_ask_for_a_key_of_its_own_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are one person's."""
     from consumer.llm.pipeline_file import load_pipeline_file  # noqa: PLC0415
-    from consumer.llm.steps import steps_of  # noqa: PLC0415
+    from consumer.llm.step_building import steps_of  # noqa: PLC0415
     from consumer.parts import providers_of  # noqa: PLC0415
 
     monkeypatch.delenv("OWN_KEY", raising=False)

@@ -14,7 +14,7 @@ from consumer.__main__ import main as consumer_main
 from consumer.errors import ConfigurationError
 from consumer.llm.pipeline_file import load_pipeline_file
 from consumer.llm.pricing import load_own_prices
-from consumer.llm.steps import steps_of
+from consumer.llm.step_building import steps_of
 from consumer.parts import providers_of
 from consumer.paths import why_unreadable
 from consumer.settings import load_settings

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from consumer.errors import ConfigurationError
 from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
-from consumer.llm.steps import steps_of
+from consumer.llm.step_building import steps_of
 from tests.fakes.samples import pipeline_file
 
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))

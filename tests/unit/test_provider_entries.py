@@ -15,7 +15,7 @@ from consumer.errors import ConfigurationError
 from consumer.llm.chat import ModelParameters
 from consumer.llm.credentials import CommandKey, FileKey, NoKey, StaticKey
 from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
-from consumer.llm.steps import steps_of
+from consumer.llm.step_building import steps_of
 from consumer.model_ref import DEFAULT_PROVIDER, ModelRef, model_ref
 from consumer.parts import limits_of, prices_of, providers_of
 from consumer.settings import Settings, load_settings

@@ -12,7 +12,7 @@ import structlog
 from consumer.admission.limits import Limits
 from consumer.contracts import DeadLetterReason
 from consumer.errors import ProviderMisconfigured, RecordRejected
-from consumer.llm.steps import steps_of
+from consumer.llm.step_building import steps_of
 from consumer.remembering import Keep
 from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps

@@ -12,7 +12,8 @@ from consumer.errors import ConfigurationError
 from consumer.llm.clients import ProviderClients
 from consumer.llm.pipeline_file import PipelineFile, load_pipeline_file
 from consumer.llm.provider import address_of
-from consumer.llm.steps import Step, steps_of
+from consumer.llm.step_building import steps_of
+from consumer.llm.steps import Step
 from consumer.model_ref import ModelRef
 from consumer.parts import prices_of, providers_of
 from consumer.settings import Settings, load_settings
