@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 _PATIENCE_SECONDS = 1.0
@@ -15,9 +18,16 @@ class Allowance:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = self._left = most_bytes
 
-    def renew(self) -> None:
-        """Begin another exchange."""
+    @contextlib.asynccontextmanager
+    async def exchange(self) -> AsyncIterator[None]:
+        """Bound one exchange, in time as well.
+
+        Raises:
+            TimeoutError: it was not over in time.
+        """
         self._left = self._most_bytes
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            yield
 
     def take(self, count: int) -> bool:
         """Whether so much more may be read."""

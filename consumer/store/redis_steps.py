@@ -14,7 +14,6 @@ from consumer.store.redis_words import away, is_of_another_kind, is_too_much
 from consumer.store.steps import PaidStep, StoreAway
 from consumer.store.stored import MOST_STEP_BYTES
 
-_PATIENCE_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0
 """For an exchange with all that comes before and after it. Only what the client overlooks takes so long."""
 _MOST_ANSWER_BYTES = 4 * MOST_STEP_BYTES
@@ -65,8 +64,7 @@ class RedisSteps:
 
     async def _exchanged(self, batch: Sequence[Asked]) -> Sequence[Any]:
         """What Redis says to each, in the order in which they have asked."""
-        self._allowance.renew()
-        async with asyncio.timeout(_PATIENCE_SECONDS), self._redis.pipeline(transaction=False) as exchange:
+        async with self._allowance.exchange(), self._redis.pipeline(transaction=False) as exchange:
             for asked in batch:
                 if asked.written is None:
                     exchange.get(_PREFIX + asked.fingerprint)

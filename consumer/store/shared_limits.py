@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import uuid
 from collections.abc import Mapping
@@ -16,7 +15,6 @@ from consumer.store.stored import grant_of
 
 LEASE_SECONDS = 3.0
 """For so long after it was last heard of, a replica's share is everybody's."""
-_PATIENCE_SECONDS = 1.0
 _MOST_ANSWER_BYTES = 1024 * 1024
 _PREFIX = "docsluice"
 _OPENAI = "https://api.openai.com/v1"
@@ -76,9 +74,8 @@ class SharedLimits:
         for name, of_one in asked.items():
             keys += [f"{self._account}:{name}", f"{self._account}:{name}:queue"]
             arguments += [of_one.per_minute, of_one.wanted, of_one.needed, of_one.returned]
-        self._allowance.renew()
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with self._allowance.exchange():
                 answers = await self._script(keys=keys, args=arguments)
             return _granted(asked, answers)
         except NotBelieved as problem:
