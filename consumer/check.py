@@ -201,7 +201,7 @@ async def _check_sizes(settings: Settings, say: Say) -> None:
         kept_bytes=subscription_of(settings).kept_record_bytes,
     )
     if found is not None:
-        say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} sizes (max.message.bytes): {found.sentence}")
+        say(found.line("sizes (max.message.bytes)"))
 
 
 async def _check_rights(settings: Settings) -> Found:

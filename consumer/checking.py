@@ -21,6 +21,10 @@ class Found:
     sentence: str
     doubtful: bool = False
 
+    def line(self, what: str) -> str:
+        """The line on the part that is called `what`."""
+        return f"{'DOUBTFUL' if self.doubtful else 'ok      '} {what}: {self.sentence}"
+
 
 async def tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Say) -> bool:
     """Look at one part and print a line on it. Returns whether it will do."""
@@ -29,7 +33,7 @@ async def tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Say) ->
     except DocsluiceError as problem:
         say(f"FAILED   {what}: {_in_full(problem)}")
         return False
-    say(f"{'DOUBTFUL' if found.doubtful else 'ok      '} {what}: {found.sentence}")
+    say(found.line(what))
     return True
 
 

@@ -19,8 +19,8 @@ log = structlog.get_logger(__name__)
 
 _BASE = 40
 """Connections to each broker, the store, a few readers of the HTTP port, Python. On one broker 12 were seen."""
-_MOST_HTTP, _LEAST_HTTP = 64, 8
-"""Connections to the HTTP port. The least are a part of the above."""
+MOST_HTTP_CONNECTIONS, _LEAST_HTTP = 64, 8
+"""To the HTTP port. The least are a part of the above."""
 _PER_PARTITION = 3
 """A transactional producer is connected to the partition's broker and to the coordinators': 2 on one broker."""
 _USUAL_PARTITIONS = 8
@@ -30,7 +30,7 @@ _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 
 def make_room(*, calls: int, partitions: int = 0) -> None:
     """Raise the soft limit to what so many calls at once, and so many partitions, need; say what could not be had."""
-    needed = _BASE + _MOST_HTTP + max(partitions, _USUAL_PARTITIONS) * _PER_PARTITION + calls
+    needed = _BASE + MOST_HTTP_CONNECTIONS + max(partitions, _USUAL_PARTITIONS) * _PER_PARTITION + calls
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _is_enough(soft, needed):
         return
@@ -56,9 +56,9 @@ def fitting(calls: int) -> int:
 def http_connections(*, calls: int) -> int:
     """How many connections the HTTP port may hold at once, so that none of them takes a call's place."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if _is_enough(soft, _RESERVED + _MOST_HTTP + calls):
-        return _MOST_HTTP
-    return min(_MOST_HTTP, max(_LEAST_HTTP, soft - _RESERVED - calls))
+    if _is_enough(soft, _RESERVED + MOST_HTTP_CONNECTIONS + calls):
+        return MOST_HTTP_CONNECTIONS
+    return min(MOST_HTTP_CONNECTIONS, max(_LEAST_HTTP, soft - _RESERVED - calls))
 
 
 def why_no_file(error: BaseException) -> str | None:

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from aiohttp import web
 
+from consumer.open_files import MOST_HTTP_CONNECTIONS
 from consumer.telemetry.connections import BoundedConnections
 from consumer.telemetry.metrics import CONTENT_TYPE, Metrics
 
-MOST_CONNECTIONS = 64
 _MOST_SECONDS = 15.0
 """From its opening to its end, answer and all. A scrape that takes longer has been given up by whoever asked."""
 _MOST_REQUEST_BYTES = 32 * 1024
@@ -40,7 +40,7 @@ class HealthServer:
         health: Health,
         refresh: Callable[[], None],
         cut: Callable[[str], str] = str,
-        most_connections: int = MOST_CONNECTIONS,
+        most_connections: int = MOST_HTTP_CONNECTIONS,
         most_seconds: float = _MOST_SECONDS,
     ) -> None:
         self._cut = cut
@@ -72,7 +72,7 @@ class HealthServer:
             most_bytes=_MOST_REQUEST_BYTES,
         )
         self._server = await asyncio.get_running_loop().create_server(
-            connections, host, port, backlog=MOST_CONNECTIONS, reuse_address=True
+            connections, host, port, backlog=MOST_HTTP_CONNECTIONS, reuse_address=True
         )
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound

@@ -14,7 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer.model_ref import model_ref
-from consumer.telemetry.health import MOST_CONNECTIONS, HealthServer
+from consumer.open_files import MOST_HTTP_CONNECTIONS
+from consumer.telemetry.health import HealthServer
 from consumer.telemetry.loop_errors import LoopErrors
 from consumer.telemetry.metrics import Metrics
 from tests.integration.wire import until
@@ -32,7 +33,7 @@ class Well:
 
 @contextlib.asynccontextmanager
 async def _serving(
-    *, most_connections: int = MOST_CONNECTIONS, most_seconds: float = 60.0, metrics: Metrics | None = None
+    *, most_connections: int = MOST_HTTP_CONNECTIONS, most_seconds: float = 60.0, metrics: Metrics | None = None
 ) -> AsyncIterator[int]:
     """Its port."""
     server = HealthServer(
