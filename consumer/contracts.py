@@ -6,6 +6,7 @@ These shapes are the service's public interface (see docs/contracts.md); golden 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -33,6 +34,7 @@ Long: TypeAlias = Literal["split", "head"]
 """What was done about a document too large for one call: asked in parts, or only its beginning."""
 
 EXCERPT_CHARACTERS = 100
+_PLAIN_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,28})?")
 RESULT_TYPE = "docsluice.document.analyzed.v1"
 REPLAY_COUNT_HEADER = "__docsluice.errors.replay_count"
 ERROR_HEADER_PREFIX = "__docsluice.errors."
@@ -58,6 +60,11 @@ def rfc3339(moment: datetime) -> str:
 def plain_decimal(amount: Decimal) -> str:
     """Digits and a point, never an exponent."""
     return f"{amount.normalize():f}" if amount else "0"
+
+
+def read_decimal(written: str) -> Decimal | None:
+    """What `plain_decimal` has written; None for anything else, such as a number of a million digits."""
+    return Decimal(written) if _PLAIN_DECIMAL.fullmatch(written) else None
 
 
 NotBlank = Annotated[str, AfterValidator(_not_blank)]

@@ -16,6 +16,7 @@ from consumer.contracts import (
     DeadLetterReason,
     Stage,
     plain_decimal,
+    read_decimal,
     rfc3339,
 )
 from consumer.errors import RecordRejected
@@ -25,7 +26,6 @@ STACKTRACE_BYTES = 8 * 1024
 MESSAGE_BYTES = 1024
 """A message may quote an answer or name a record's fields; a dead letter must not outgrow its topic by it."""
 ANSWER_BYTES = 2 * 1024
-_PLAIN_DECIMAL = re.compile(rb"\d{1,12}(\.\d{1,28})?")
 _COUNT = re.compile(rb"[0-9]{1,9}")
 _ORIGIN_BYTES = 300
 """No value of ours is longer; what is was written by somebody else, and must not make the dead letter too large."""
@@ -169,8 +169,7 @@ def _stacktrace(error: BaseException, cut: Callable[[str], str]) -> str:
 
 def _earlier_cost(earlier: dict[str, bytes]) -> Decimal:
     """What the record cost before it was redriven; 0 where that is not written as we write it."""
-    written = earlier.get("cost_usd", b"")
-    return Decimal(written.decode()) if _PLAIN_DECIMAL.fullmatch(written) else Decimal(0)
+    return read_decimal(earlier.get("cost_usd", b"").decode("utf-8", errors="replace")) or Decimal(0)
 
 
 def _is_ours(name: str) -> bool:

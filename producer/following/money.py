@@ -1,11 +1,10 @@
 """Sums of money that others have written: anybody may write a header, and none may spoil a total. Pure."""
 
-import re
 from decimal import Decimal
 
+from consumer.contracts import read_decimal
 from producer.printable import counted
 
-_WRITTEN = re.compile(r"[0-9]{1,7}(\.[0-9]{1,28})?")
 _MOST_USD = Decimal(1_000_000)
 """More than any document costs."""
 _LEAST_DIGIT = -28
@@ -13,7 +12,7 @@ _LEAST_DIGIT = -28
 
 def dollars(text: str) -> Decimal | None:
     """US dollars as the service writes them; None for anything else, such as a number of a million digits."""
-    amount = Decimal(text) if _WRITTEN.fullmatch(text) else None
+    amount = read_decimal(text)
     return amount if amount is not None and is_sum(amount) else None
 
 
