@@ -173,6 +173,7 @@ class CallRefused(AttemptFailed):
     """
 
     outcome = "call_refused"
+    reason = DeadLetterReason.REJECTED
     is_worlds: bool | None = None
     refuses_step = False
 
@@ -183,14 +184,12 @@ class CallRefused(AttemptFailed):
         kind: RefusalKind,
         remedy: str,
         is_certain: bool = False,
-        reason: DeadLetterReason = DeadLetterReason.REJECTED,
         parameter: str | None = None,
         cause: str | None = None,
     ) -> None:
         super().__init__(message, cause=cause)
         self.kind = kind
         self.is_certain = is_certain
-        self.reason = reason
         self.remedy = remedy
         self.parameter = parameter
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
@@ -107,13 +107,8 @@ class CallHistory:
 
     def answers_other_steps(self, way: Way) -> bool:
         """Whether the model has answered a call of another step that was sent after the refusals of this one began."""
-        model, step = way
         since = self._records[way].refused_since
-        return any(
-            record.last_answered > since
-            for (other_model, other_step), record in self._records.items()
-            if other_model == model and other_step != step
-        )
+        return any(record.last_answered > since for record in self._of_other_steps(way))
 
     def gives_turn(self, model: ModelRef) -> bool:
         """Whether the others may be held back for one document. If so, its turn is taken."""
@@ -124,12 +119,12 @@ class CallHistory:
 
     def may_answer_other_steps(self, way: Way) -> bool:
         """Whether the model has a call of another step in flight."""
+        return any(record.in_flight for record in self._of_other_steps(way))
+
+    def _of_other_steps(self, way: Way) -> Iterator[_Record]:
+        """The same model's records."""
         model, step = way
-        return any(
-            record.in_flight
-            for (other_model, other_step), record in self._records.items()
-            if other_model == model and other_step != step
-        )
+        return (record for other, record in self._records.items() if other[0] == model and other[1] != step)
 
     @property
     def latest(self) -> int:

@@ -239,7 +239,7 @@ def _refusal(said: ProviderError, meaning: Meaning | None, call: Call) -> _Refus
 def _of_connection(error: Exception, call: Call) -> DocsluiceError:
     proxy = _of_kind(error, aiohttp.ClientHttpProxyError)
     if proxy is not None:
-        said = ProviderError(status=proxy.status, label="", words="the proxy refuses the connection")
+        said = ProviderError(status=proxy.status, words="the proxy refuses the connection")
         if proxy.status == 407:  # noqa: PLR2004
             return fault_of(said, call, headers={}, now=datetime.now(UTC))
         return ProviderUnavailable(f"the proxy gives no connection to the provider ({proxy.status})")
