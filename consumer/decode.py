@@ -40,7 +40,7 @@ _ENVELOPE = frozenset({"specversion", "data", "data_base64", "datacontenttype", 
 _WRITE_UTF8 = "have the producer write UTF-8"
 
 
-class ReadRecord(NamedTuple):
+class ReadEvent(NamedTuple):
     """An event, and the names of the fields beside it that nobody here knows."""
 
     event: DocumentEvent
@@ -68,7 +68,7 @@ def decode(*, key: bytes | None, value: bytes, headers: Headers) -> DocumentEven
     return read_record(key=key, value=value, headers=headers).event
 
 
-def read_record(*, key: bytes | None, value: bytes, headers: Headers) -> ReadRecord:
+def read_record(*, key: bytes | None, value: bytes, headers: Headers) -> ReadEvent:
     """Read one record.
 
     Raises:
@@ -85,7 +85,7 @@ def read_record(*, key: bytes | None, value: bytes, headers: Headers) -> ReadRec
     return _event(_json(value, charset=charset))
 
 
-def _structured(envelope: Any) -> ReadRecord:
+def _structured(envelope: Any) -> ReadEvent:
     """A CloudEvents envelope: the event is its `data`; `subject`, where given, names the document."""
     _refuse_ambiguous(envelope, _ENVELOPE)
     if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
@@ -237,7 +237,7 @@ def _compressed(what: str, named: str) -> str:
     return f"{what} is {named}: have the producer write the plain JSON or text{hint}"
 
 
-def _event(fields: Any) -> ReadRecord:
+def _event(fields: Any) -> ReadEvent:
     _refuse_ambiguous(fields, DocumentEvent.model_fields)
     if isinstance(fields, dict):
         _refuse_ambiguous(fields.get("metadata"), where="metadata.")
@@ -248,7 +248,7 @@ def _event(fields: Any) -> ReadRecord:
         raise _invalid(str(problem)) from None
     except NotUnicode as error:
         raise _undecodable(str(error)) from error
-    return ReadRecord(event, tuple(name for name in fields if name not in DocumentEvent.model_fields))
+    return ReadEvent(event, tuple(name for name in fields if name not in DocumentEvent.model_fields))
 
 
 def _undecodable(message: str) -> RecordRejected:

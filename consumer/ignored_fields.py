@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from consumer.decode import ReadRecord
+from consumer.decode import ReadEvent
 from consumer.event_problems import shown_name
 from consumer.telemetry.metrics import Metrics
 
@@ -22,7 +22,7 @@ class IgnoredFields:
         self._metrics = metrics
         self._said: set[str] = set()
 
-    def note(self, read: ReadRecord) -> None:
+    def note(self, read: ReadEvent) -> None:
         """Count the unknown fields of an event, and warn of each name, and of a later version, when first seen."""
         if read.unknown_fields:
             self._metrics.event_fields_ignored_total.inc(len(read.unknown_fields))
