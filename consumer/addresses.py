@@ -6,7 +6,7 @@ import re
 import urllib.parse
 
 _SERVER = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
-_LARGEST_PORT = 65_535
+LARGEST_PORT = 65_535
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SECRET_PARAMETER = re.compile(r"key|token|secret|passw|^(sig|signature|code|auth)$", re.IGNORECASE)
 _REDIS_PATH = re.compile(r"/?|/\d{1,4}")
@@ -29,8 +29,8 @@ def checked_servers(servers: str) -> str:
     found = [_SERVER.fullmatch(server.strip()) for server in servers.split(",")]
     if not all(server and is_host(server["host"]) for server in found):
         raise ValueError("must be host:port, or several of them with commas between")
-    if not all(0 < int(server["port"] or 1) <= _LARGEST_PORT for server in found if server):
-        raise ValueError(f"a port must be 1 to {_LARGEST_PORT}")
+    if not all(0 < int(server["port"] or 1) <= LARGEST_PORT for server in found if server):
+        raise ValueError(f"a port must be 1 to {LARGEST_PORT}")
     return servers
 
 

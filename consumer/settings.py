@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from consumer.addresses import checked_base_url, checked_servers, is_redis
+from consumer.addresses import LARGEST_PORT, checked_base_url, checked_servers, is_redis
 from consumer.concurrency_range import Concurrency, checked_concurrency, concurrency_range
 from consumer.decode import MAX_DOCUMENT_BYTES
 from consumer.env_file import EnvFile, EnvFileProblem, read_env_file
@@ -32,8 +32,6 @@ from consumer.setting_types import Dollars, HomeFile, HomePath, SecurityProtocol
 from consumer.sources import problems_of
 from consumer.store.opening import checked_steps_url
 from consumer.variables import PREFIX, unknown_among
-
-_LARGEST_PORT = 65_535
 
 NO_KEY = (
     "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
@@ -226,7 +224,7 @@ class Settings(BaseSettings):
         "0.0.0.0",  # noqa: S104 - Prometheus scrapes from elsewhere
         description="address on which the HTTP port is opened",
     )
-    http_port: int = Field(9464, ge=0, le=_LARGEST_PORT, description="/metrics, /livez and /readyz; 0 takes a free one")
+    http_port: int = Field(9464, ge=0, le=LARGEST_PORT, description="/metrics, /livez and /readyz; 0 takes a free one")
     log_format: Literal["json", "console"] | None = Field(
         None, description="json or console; without it console on a terminal and json elsewhere"
     )
