@@ -18,9 +18,9 @@ _KINDS = {
 }
 """By Unicode's categories; of any other character it is said that it is not ASCII."""
 _LEAST_KEY = 8
-_KEY_BEGINS = re.compile(
-    r"((?i:bearer)\s+)?(sk[-_]|gsk[-_]|xai-|hf_|r8_|fw_|csk-|pplx-|nvapi-|tgp_|AIza|AKIA|ghp_|eyJ)[A-Za-z0-9]"
-)
+KEY_BEGINNINGS = r"(?:sk[-_]|gsk[-_]|xai-|hf_|r8_|fw_|csk-|pplx-|nvapi-|tgp_|AIza|AKIA|ghp_|eyJ)"
+"""As providers' keys begin, for a regular expression."""
+_KEY_BEGINS = re.compile(rf"((?i:bearer)\s+)?{KEY_BEGINNINGS}[A-Za-z0-9]")
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=.~-]{32,}")
 _SECRET_NAME = re.compile(r"key|token|secret|auth|passw|cookie|credential", re.IGNORECASE)
 

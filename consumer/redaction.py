@@ -16,10 +16,12 @@ from typing import TypeAlias
 from urllib.parse import unquote
 
 from consumer.flat_text import Span, flat, flat_with_places, joined
+from consumer.keys import KEY_BEGINNINGS
 
 SECRET = "[secret]"  # noqa: S105 - stands for one
 _KEYS = re.compile(
-    r"\b(?:sk|pk|gsk|xai|key|csk|hf|nvapi|fw|r8|AIza)[-_][\w*.-]{8,}|\bBearer\s+[^\s\"',]{8,}", re.IGNORECASE
+    rf"\b(?:(?:sk|pk|gsk|xai|key|csk|hf|nvapi|fw|r8)[-_]|{KEY_BEGINNINGS})[\w*.-]{{8,}}|\bBearer\s+[^\s\"',]{{8,}}",
+    re.IGNORECASE,
 )
 _RUN = 12
 """Characters in a row. Nothing but the secret has so many of them by chance."""

@@ -11,7 +11,7 @@ import pytest
 from consumer.llm import completion
 from consumer.llm.error_body import ProviderError, read_error
 from consumer.llm.quoted import Quoted
-from consumer.redaction import SECRET, cut_secrets, plain
+from consumer.redaction import SECRET, Redaction, cut_secrets, plain
 
 KEY = "Zm9v+YmFy/MTIzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3A="
 
@@ -80,6 +80,12 @@ def test_no_answer_tells_a_key_however_it_is_spelled(spelling: str) -> None:
     assert not _holds(answer.text)
     assert answer.text.startswith(f"Tom &amp; Jerry: {SECRET}")
     assert answer.text.endswith(" 100%25\n")
+
+
+@pytest.mark.parametrize("key", [f"AIza{'Sy0' * 11}", "pplx-0123456789abcdef", f"AKIA{'0A' * 8}", "ghp_0123456789ab"])
+def test_a_key_that_nobody_told_us_is_known_by_how_it_begins(key: str) -> None:
+    """It may be that of a gateway, for the provider behind it."""
+    assert Redaction(()).line(f"the key {key} is not valid") == f"the key {SECRET} is not valid"
 
 
 def test_words_that_are_escaped_without_end_are_given_up() -> None:
