@@ -161,7 +161,7 @@ class Analyzer:
         return step.long != "reject" and self._room_for(step, text) >= _LEAST_BYTES
 
     def _is_to_be_cut(self, step: Step, text: str) -> bool:
-        """At once: to ask about all of it would most likely be a call for nothing."""
+        """Whether to cut a text before any call: a call about all of it would most likely be refused."""
         return self._may_be_cut(step, text) and not self._asker.router.likely_fits(step.request(text))
 
     def _room_for(self, step: Step, text: str) -> int:

@@ -278,8 +278,8 @@ class Asker:
 def _pause_seconds(state: tenacity.RetryCallState) -> float:
     """Exponential back-off with full jitter, and never earlier than the provider asked for.
 
-    None at all where admission holds everybody back until the provider is well again: that is the place to wait, in
-    the order of arrival. Who is the only one to be refused waits here, or his refusals would hold everybody back.
+    0 where admission holds all calls back until the provider is well again: calls then wait there, in their order of
+    arrival. If only this document is rate-limited, it backs off here and blocks nobody.
     """
     fault = state.outcome.exception() if state.outcome else None
     if isinstance(fault, AttemptFailed) and fault.waits_in_queue:

@@ -67,7 +67,7 @@ class BudgetKeeper:
         self._task = never_ending(self._keep(), name="budget.keep", stop_because=self._stop_because)
 
     async def close(self) -> None:
-        """Write down the rest; nothing after a start that came to no end: it would be less than what is there."""
+        """Write down the rest, and close the ledger. After a start that was interrupted, what is there stays."""
         try:
             if self._task is not None:
                 await end(self._task)

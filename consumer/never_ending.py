@@ -22,6 +22,6 @@ def never_ending(
 
 
 async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a side task and wait for its end. Of what it died, `stop_because` has heard."""
+    """Cancel a side task and wait for its end. If it had failed, `stop_because` was told already."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -341,7 +341,7 @@ class Admission:
         return Obstacle(CONCURRENCY, None, is_shared=True) if self._in_flight >= self.max_in_flight else None
 
     def _longest_wait(self, lane: Lane, ask: Ask, now: float) -> Obstacle:
-        """That of those for which it is known how long they will hold this call back, be it 0."""
+        """The obstacle with the longest wait that is known; its wait is 0 if nothing holds the call back."""
         waits = [
             Obstacle(GATE, lane.gate.wait_seconds(now=now, crowd=self.max_in_flight), is_shared=False),
             Obstacle(CIRCUIT, lane.circuit.wait_seconds(now=now), is_shared=False),

@@ -36,8 +36,8 @@ class Waiter:
 class Obstacle(NamedTuple):
     """What holds a call back: for how many seconds, or None until something happens.
 
-    `is_shared` says that other models' calls want it too. Only then does who came first keep others from what is
-    shared: of a call that waits for its own model they would have waited for nothing.
+    `is_shared` says that other models' calls need it too. Only then does an earlier call make later calls of other
+    models wait: a call that waits for its own model alone blocks nobody else.
     """
 
     constraint: str
@@ -83,10 +83,10 @@ class Lane:
         self.waiters.insert(len(self.waiters) - behind, waiter)
 
     def put_behind(self, *places: int) -> None:
-        """Let all others have their turn before documents of which a call has failed.
+        """Put documents whose call has failed behind all others.
 
-        Else one for which the provider is never well would be the next to be tried for ever, and nobody would find
-        out that it answers others.
+        Otherwise a document that always fails would stay the first to be tried, and nobody would find out that the
+        provider answers others.
         """
         oldest = min((*places, *(waiter.number for waiter in self.waiters)), default=0)
         self._behind = {place: turn for place, turn in self._behind.items() if place >= oldest}  # others have ended
@@ -95,10 +95,10 @@ class Lane:
             self._sort()
 
     def refused(self, place: int, *, now: float) -> None:
-        """A document's call went too fast; to be told before the gate closes for it.
+        """Note that a document's call was rate-limited. Call this before the gate closes for it.
 
-        It keeps its place, and so is the first after the pause: a large one finds then what the pause has saved up.
-        When that is refused, too, whoever was not refused yet is tried.
+        The document keeps its place, so it goes first after the pause, when the limits have most room: a large request
+        needs that. If it is rate-limited again, documents that were not rate-limited yet go first.
         """
         self._refused.add(place)
         self._refused_at = now

@@ -65,7 +65,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._rebalancing = False
         self._made_anew: set[TopicPartition] = set()
         self._unplaced: set[TopicPartition] = set()
-        """It is not known yet from where to read them: aiokafka would go by the committed offset, below open ones."""
+        """Where to read them from is not known yet: aiokafka would begin at the committed offset, below open ones."""
         self._rebalanced_at: deque[float] = deque(maxlen=_UNSETTLED_REBALANCES)
 
     def owns(self, partition: TopicPartition) -> bool:

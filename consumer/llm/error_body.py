@@ -50,7 +50,7 @@ class ProviderError:
     words: str = ""
     """What it says, for the message and for finding out what it means."""
     own_words: str = ""
-    """The same without anything in quotation marks that the request holds. For what its words alone may tell."""
+    """`words` without what is quoted and stands in the request: for meanings that concern all calls."""
     loggable: str = ""
     """The same, and stricter still about what might quote the document."""
     param: str = ""
