@@ -58,10 +58,10 @@ def read_env_file(named: Path | None, *, folder: Path = Path()) -> EnvFile:
         EnvFileProblem: it cannot be read.
     """
     path = folder / NAME if named is None else named
-    if named is None and (not path.exists() or path.is_dir()):
-        return EnvFile()
     shown = NAME if named is None else str(named)
     try:
+        if named is None and (not path.exists() or path.is_dir()):
+            return EnvFile()
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -105,6 +106,16 @@ def test_a_file_that_cannot_be_read_is_named(*, explicit: bool) -> None:
 def test_a_file_that_was_named_must_be_there() -> None:
     """Unlike the one that may lie in the folder."""
     assert _problems(env_file=Path("nowhere/.env")) == ["nowhere/.env: cannot be read (No such file or directory)"]
+
+
+def test_a_folder_that_may_not_be_searched_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a `.env` is in it cannot be known, and a stack trace says nothing of that."""
+
+    def refused(_path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "exists", refused)
+    assert _problems() == [".env: cannot be read (Permission denied)"]
 
 
 # Where secrets go
