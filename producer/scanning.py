@@ -14,7 +14,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumer.batches.fetching import DamagedBatch, taken
+from consumer.batches.fetching import TAKEN_BYTES, DamagedBatch, taken
 from producer.ages import timestamp_ms
 from producer.connection import explained, stopped
 from producer.faults import BrokerAway, BrokerRefused
@@ -24,7 +24,6 @@ from producer.printable import counted
 
 _FETCH_MS = 100
 _RECORDS = 1_000
-_FETCH_BYTES = 8 * 1024 * 1024
 _EMPTY_ANSWERS = 5
 _POSITION_SECONDS = 1.0
 _NOTICE_SECONDS = 3.0
@@ -123,7 +122,7 @@ class Scan:
                 silence.broken()  # however long our caller took
 
     async def _connected(self) -> Any:
-        consumer = onlooker(self._link.broker, fetch_max_wait_ms=_FETCH_MS, fetch_max_bytes=_FETCH_BYTES)
+        consumer = onlooker(self._link.broker, fetch_max_wait_ms=_FETCH_MS, fetch_max_bytes=TAKEN_BYTES)
         try:
             await consumer.start()
         except BaseException:
@@ -163,7 +162,7 @@ class Scan:
         What cannot be read is among them, with its flaw.
         """
         try:
-            fetched = await taken(self._consumer, timeout_ms=_FETCH_MS, most_records=_RECORDS, most_bytes=_FETCH_BYTES)
+            fetched = await taken(self._consumer, timeout_ms=_FETCH_MS, most_records=_RECORDS)
         except DamagedBatch:
             return []  # it is fetched once more, and then read past
         except KafkaError as error:

@@ -25,6 +25,8 @@ from consumer.batches.walking import BatchHead, ReadRecord, records_of, rest_of
 
 KEPT_RECORD_BYTES: Final = 32 * 1024 * 1024
 """A record with more bytes than that is read past, without its value."""
+TAKEN_BYTES: Final = 8 * 1024 * 1024
+"""Of records at a time, and one more record: a fetch may unfold to any size."""
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 _LENGTH = struct.Struct(">qi")
 _LEAST_BYTES = 26
@@ -57,7 +59,7 @@ def read_past_flaws(*, kept_bytes: int = KEPT_RECORD_BYTES) -> None:
 
 
 async def taken(
-    consumer: Any, *partitions: TopicPartition, timeout_ms: int, most_records: int, most_bytes: int
+    consumer: Any, *partitions: TopicPartition, timeout_ms: int, most_records: int, most_bytes: int = TAKEN_BYTES
 ) -> dict[TopicPartition, list[ConsumerRecord]]:
     """As `getmany`, but one record after another: memory is bounded, and an error costs no other partition its records.
 

@@ -19,7 +19,6 @@ from consumer.kafka.records import Record, read
 _OFFSETS_A_RECORD = 4
 """How far to go back for one, since transaction markers take offsets, too."""
 _POLL_MS = 200
-_TAKEN_BYTES = 8 * 1024 * 1024
 
 
 async def last_records(broker: Broker, topic: str, *, count: int, seconds: float) -> list[Record]:
@@ -62,7 +61,7 @@ async def _last_of(consumer: Any, count: int) -> list[Record]:
     found: list[Record] = []
     unread = {partition for partition in partitions if ends[partition] > starts[partition]}
     while unread:
-        batches = await taken(consumer, timeout_ms=_POLL_MS, most_records=count, most_bytes=_TAKEN_BYTES)
+        batches = await taken(consumer, timeout_ms=_POLL_MS, most_records=count)
         for records in batches.values():
             found += [read(record) for record in records]
         unread = {partition for partition in unread if await consumer.position(partition) < ends[partition]}

@@ -19,7 +19,7 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from consumer.batches.fetching import taken
+from consumer.batches.fetching import TAKEN_BYTES, taken
 from consumer.kafka.assignment import Assignment
 from consumer.kafka.backlog import report
 from consumer.kafka.commits import Committer
@@ -50,8 +50,6 @@ _LEAVE_SECONDS = 5.0
 _DRAIN_LOOK_SECONDS = 0.25
 _COMMIT_SECONDS = 60.0
 _STUCK_SECONDS = 300.0
-_TAKEN_BYTES = 8 * 1024 * 1024
-"""Of records at a time, and one more record: a fetch may unfold to any size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +261,7 @@ class Source:
                 *(life.partition for life in awake),
                 timeout_ms=_POLL_MS,
                 most_records=room.records,
-                most_bytes=min(room.bytes, _TAKEN_BYTES),
+                most_bytes=min(room.bytes, TAKEN_BYTES),
             )
         except OffsetOutOfRangeError as error:
             await self._assignment.out_of_range(error.args[0])

@@ -21,7 +21,6 @@ _LOOK_SOON_SECONDS = 2.0
 _LOOK_SECONDS = 30.0
 _REST_SECONDS = 0.2
 _RECORDS = 500
-_TAKEN_BYTES = 8 * 1024 * 1024
 _STOP_SECONDS = 5.0
 
 
@@ -90,7 +89,7 @@ class Reader:
             await asyncio.sleep(timeout_ms / 1000)
             return []
         try:
-            fetched = await taken(self._consumer, timeout_ms=timeout_ms, most_records=_RECORDS, most_bytes=_TAKEN_BYTES)
+            fetched = await taken(self._consumer, timeout_ms=timeout_ms, most_records=_RECORDS)
         except DamagedBatch:
             return []  # it is fetched once more, and then read past
         except KafkaError as error:
