@@ -29,7 +29,7 @@ from consumer.llm.provider_entry import KEY_FIELDS, ProviderEntry
 from consumer.llm.steps import Step
 from consumer.model_ref import DEFAULT_PROVIDER, problem_of_label
 from consumer.paths import at_home, why_unreadable
-from consumer.settings import NO_KEY, Settings, variable_of
+from consumer.settings import NO_KEY, OWN_KEY_FIELDS, Settings, variable_of
 from consumer.store.opening import open_steps
 from consumer.store.shared_limits import SharedLimits, account_of
 from consumer.store.steps import StepStore
@@ -153,8 +153,7 @@ def _asker_of_default(settings: Settings, file: PipelineFile) -> str:
 
 def _default_provider(settings: Settings) -> Provider:
     credentials: Credentials = NoKey()
-    key_fields = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
-    key_field = next((field for field in key_fields if getattr(settings, field)), "openai_api_key")
+    key_field = next((field for field in OWN_KEY_FIELDS if getattr(settings, field)), "openai_api_key")
     if settings.openai_api_key:
         credentials = StaticKey(settings.openai_api_key.get_secret_value())
     elif settings.openai_api_key_file is not None:

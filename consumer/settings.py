@@ -33,6 +33,8 @@ from consumer.sources import problems_of
 from consumer.store.opening import checked_steps_url
 from consumer.variables import PREFIX, unknown_among
 
+OWN_KEY_FIELDS = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
+"""Where the default provider's key may come from; one of them at most."""
 NO_KEY = (
     "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
 )
@@ -288,8 +290,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = []
-        keys = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
-        if len(set_keys := [variable_of(name) for name in keys if getattr(self, name)]) > 1:
+        if len(set_keys := [variable_of(name) for name in OWN_KEY_FIELDS if getattr(self, name)]) > 1:
             problems.append(f"{', '.join(set_keys)}: only one of them may be set")
         if not set_keys and not self.openai_base_url and self.pipeline is None:
             problems.append(NO_KEY)  # a file may ask other providers only
