@@ -35,6 +35,11 @@ def looks_like_key(text: str) -> bool:
     return begins_like_key(text) or (bool(_LONG_TOKEN.fullmatch(text)) and any(map(str.isdigit, text)))
 
 
+def is_key_for_path(path: str) -> bool:
+    """Whether a key was most likely given in place of a path. No key begins as a path from the root does."""
+    return looks_like_key(path) and not path.startswith(("/", "~/", "./", "../"))
+
+
 def names_a_secret(name: str) -> bool:
     """Whether a field or a header of this name is for a key."""
     return bool(_SECRET_NAME.search(name))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from consumer.errors import ProviderMisconfigured, ProviderUnavailable
-from consumer.keys import looks_like_key, problem_of_key
+from consumer.keys import is_key_for_path, problem_of_key
 
 _MOST_BYTES = 64 * 1024
 _REFRESHED_AT_MOST_EVERY_SECONDS = 10.0
@@ -66,7 +66,7 @@ class FileKey:
 
     def __init__(self, path: Path, *, setting: str = "api_key_file") -> None:
         self._path = path
-        self.source = setting if looks_like_key(str(path)) else f"{setting} {path}"  # a key set by mistake
+        self.source = setting if is_key_for_path(str(path)) else f"{setting} {path}"  # a key set by mistake
         self._key: str | None = None
         self._read_at: tuple[int, int] | None = None
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 
 from consumer.addresses import checked_base_url
 from consumer.contracts import NotBlank
-from consumer.keys import begins_like_key, looks_like_key, names_a_secret
+from consumer.keys import begins_like_key, is_key_for_path, looks_like_key, names_a_secret
 from consumer.llm.pricing import OwnPrice, checked_price_rule
 from consumer.misfits import FieldProblem
 from consumer.model_ref import DEFAULT_PROVIDER
@@ -75,7 +75,7 @@ def _variable(name: str) -> str:
 
 
 def _key_path(path: str) -> str:
-    if looks_like_key(path):
+    if is_key_for_path(path):
         raise ValueError("must be the path of a file, not the key itself")
     return path
 

@@ -197,10 +197,11 @@ def test_a_missing_default_key_names_the_task_that_needs_it(
         {"headers": {"X-Title": "docsluice", "X-Keyspace": "mail", "HTTP-Referer": "https://example.com/a"}},
         {"headers": {"X-Request-Source": "0123456789abcdef0123456789abcdef"}},
         {"api_key_env": "_own_key2"},
+        {"api_key_file": "/run/secrets/kubernetes.io/openai/key1"},
     ],
 )
 def test_an_entry_without_a_secret_is_taken(entry: dict[str, Any]) -> None:
-    """A query, a header and a lower-case variable are no secrets by themselves."""
+    """A query, a header, a lower-case variable and a long path are no secrets by themselves."""
     assert _file(providers={"own": {"base_url": OWN_URL, **entry}})
 
 
