@@ -108,6 +108,7 @@ class Asker:
             accounting=self._accounting,
             is_failing=admission.is_failing,
             charge=admission.charge,
+            now=admission.now,
         )
         self.router = ModelRouter(admission=admission, estimator=self._estimator, context_tokens=context_tokens)
         self._complaints = Throttle(seconds=10.0)

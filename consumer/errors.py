@@ -97,7 +97,8 @@ class AttemptFailed(DocsluiceError):
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
     the server has too much to do, `holds_others` that other calls are to wait as well, `teaches` that it tells
     something about the pace at which calls may go out. `speaks_of_document` says that its document has failed before,
-    and calls of others were answered since: this failure tells nothing of the provider. `cause` is fit for the log: it
+    and calls of others were answered since: this failure tells nothing of the provider. `provider_is_well` says that a
+    text of our own was answered right after it. `cause` is fit for the log: it
     quotes no document and no secret. `usage` is what the provider says that the failed call has used, and
     `stated_cost_usd` what it has cost.
     """
@@ -109,6 +110,7 @@ class AttemptFailed(DocsluiceError):
     holds_others = True
     teaches = True
     speaks_of_document = False
+    provider_is_well = False
     usage: Usage | None = None
     stated_cost_usd: Decimal | None = None
 

@@ -31,6 +31,8 @@ _DOCUMENTS_REFUSED_ALIKE = 3
 """So many, with nobody answered between, have not all something wrong with them."""
 _TRIES_ALONE = 3
 """So often is a refusal tried again before a text of our own is to tell whose fault it is."""
+_FAILURES_ALONE = 5
+"""The same for failures. Another model of the chain has been asked by then, where there is one."""
 _EVIDENCE = math.log(1e8)
 """A sound document fails so often, among the calls of others, once in a hundred million."""
 _EVIDENCE_OF_REFUSAL = math.log(1e3)
@@ -248,6 +250,14 @@ class Blame:
         mine, record = self._refusals[way], self._history.of(way)
         is_told = record.last_answered > mine.since
         return mine.met >= _TRIES_ALONE and not is_told and not record.outstanding
+
+    def fails_alone(self, way: Way, *, call: int) -> bool:
+        """Whether a text of our own has to tell whether this failure is the provider's, since nobody else's call does.
+
+        To be asked before the failure is noted.
+        """
+        mine, record = self._course_of(self._failures, way), self._history.of(way)
+        return mine.met >= _FAILURES_ALONE and record.last_answered <= mine.since and record.in_flight <= {call}
 
     def failed(self, fault: AttemptFailed, *, way: Way, is_failing: bool) -> None:
         """Take note of a failure; `is_failing` when the model is known to fail everybody."""

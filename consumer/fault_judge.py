@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from decimal import Decimal
+from enum import Enum
 
 from consumer.call_accounting import CallAccounting
 from consumer.contracts import DeadLetterReason
@@ -26,10 +26,20 @@ from consumer.trials import Trials
 _OWN_TEXT = "The harbour office wrote that the new lamp of the lighthouse had arrived undamaged."
 
 
+class _Told(Enum):
+    """What a call about a text of our own has told."""
+
+    ANSWERED = "answered"
+    TURNED_DOWN = "turned down"
+    NOTHING = "nothing"
+    """It failed as well, or was not made."""
+
+
 class FaultJudge:
     """Judges failed calls.
 
-    `is_failing` tells whether a model fails everybody. `charge` takes a trial's cost in US dollars.
+    `is_failing` tells whether a model fails everybody. `charge` takes a trial's cost in US dollars, and `now` tells
+    seconds that never go back.
     """
 
     def __init__(
@@ -40,12 +50,14 @@ class FaultJudge:
         accounting: CallAccounting,
         is_failing: Callable[[ModelRef], bool],
         charge: Callable[[Decimal], None],
+        now: Callable[[], float],
     ) -> None:
         self._client = client
         self._history = history
         self._accounting = accounting
         self._is_failing = is_failing
         self._charge = charge
+        self._now = now
         self._trials = Trials()
 
     async def judge(
@@ -68,7 +80,7 @@ class FaultJudge:
             case AttemptFailed():
                 if fault.is_overload:
                     blame.overloaded(fault, way=way)
-                blame.failed(fault, way=way, is_failing=self._is_failing(request.model))
+                await self._judge_failure(fault, request, call, blame, spending)
             case RecordRejected():
                 return await self._judge_rejection(fault, request, call, spending)
         return fault
@@ -76,6 +88,20 @@ class FaultJudge:
     def waits_in_queue(self, fault: AttemptFailed, model: ModelRef) -> bool:
         """Whether the next attempt waits in admission's queue, now that admission has heard of this one's end."""
         return self._is_failing(model) or (fault.holds_others and not fault.blames_document)
+
+    async def _judge_failure(
+        self, fault: AttemptFailed, request: ChatRequest, call: int, blame: Blame, spending: Spending
+    ) -> None:
+        """A document that fails again and again while there is no other, or none is answered, may be the reason itself.
+
+        A text of our own that is answered is the call of another, and says that the provider is well. A sound document
+        pays for such calls only in an outage, in which they fail.
+        """
+        way = (request.model, request.step)
+        if fault.blames_document and blame.fails_alone(way, call=call):
+            fault.provider_is_well = await self._try_own_text(request, spending) is _Told.ANSWERED
+        is_failing = self._is_failing(request.model) and not fault.provider_is_well
+        blame.failed(fault, way=way, is_failing=is_failing)
 
     async def _judge_refusal(
         self, fault: CallRefused, request: ChatRequest, call: int, blame: Blame, spending: Spending
@@ -86,7 +112,8 @@ class FaultJudge:
         if verdict is Verdict.WORLD and is_new and self._history.may_answer_other_steps(way):
             verdict = Verdict.OPEN
         if (verdict is Verdict.WORLD and is_new) or (verdict is Verdict.OPEN and blame.needs_trial(way)):
-            verdict = await self._try_own_text(request, spending)
+            is_for_all = await self._try_own_text(request, spending) is _Told.TURNED_DOWN
+            verdict = Verdict.WORLD if is_for_all else Verdict.OPEN
         fault.is_worlds = None if verdict is Verdict.OPEN else verdict is Verdict.WORLD
         if fault.is_worlds and self._history.answers_other_steps(way):
             # The model is well for all steps but this one.
@@ -101,42 +128,44 @@ class FaultJudge:
         """
         way = (request.model, request.step)
         is_new = not self._history.has_completed(way)
-        verdict = await self._try_own_text(request, spending) if is_new else Verdict.DOCUMENT
+        is_for_all = is_new and await self._try_own_text(request, spending) is _Told.TURNED_DOWN
         is_told_later = self._trials.is_under_way(way) and not self._history.has_completed(way)
-        if verdict is not Verdict.WORLD and not is_told_later:
+        if not is_for_all and not is_told_later:
             self._history.judged(way, call)
             return fault
         remedy = f"{request.model} rejects even a short text of our own (task {request.step})"
         refusal = CallRefused(str(fault), kind="unknown", remedy=remedy)
-        refusal.is_worlds = True if verdict is Verdict.WORLD else None
+        refusal.is_worlds = True if is_for_all else None
         refusal.usage, refusal.stated_cost_usd = fault.usage, fault.stated_cost_usd
         return refusal
 
-    async def _try_own_text(self, request: ChatRequest, spending: Spending) -> Verdict:
-        """Ask about a text of our own. `WORLD` if that is turned down, too, else `OPEN`.
+    async def _try_own_text(self, request: ChatRequest, spending: Spending) -> _Told:
+        """Ask about a text of our own, unless it is too soon for that.
 
-        The call goes out in the slot of the refused one. All documents at the head of a topic may be odd, and must not
+        The call goes out in the slot of the failed one. All documents at the head of a topic may be odd, and must not
         stop the service before any other was tried. A document that comes alone must not be blamed for a bad key.
         """
         way = (request.model, request.step)
-        if not self._trials.may_begin(way, now=time.monotonic()):
-            return Verdict.OPEN
-        trial, call = request.about(_OWN_TEXT), self._history.sent(way)
-        is_turned_down = is_completed = False
+        if not self._trials.may_begin(way, now=self._now()):
+            return _Told.NOTHING
+        trial, call, told = request.about(_OWN_TEXT), self._history.sent(way), _Told.NOTHING
         try:
             answer = await self._client.ask(trial)
         except DocsluiceError as fault:
             self._charge(self._accounting.failed(trial, fault, spending))
-            is_turned_down = isinstance(fault, CallRefused | RecordRejected)
+            if isinstance(fault, CallRefused | RecordRejected):
+                told = _Told.TURNED_DOWN
+            else:
+                self._history.failed(way)
         else:
-            is_completed = True
             self._charge(self._accounting.answered(trial, answer, outcome="trial", spending=spending))
+            told = _Told.ANSWERED
         finally:
             self._history.ended(way, call)
-            self._trials.ended(way, is_told=is_turned_down or is_completed, now=time.monotonic())
-        if is_completed:
+            self._trials.ended(way, is_told=told is not _Told.NOTHING, now=self._now())
+        if told is _Told.ANSWERED:
             self._history.answered(way, call)
-        return Verdict.WORLD if is_turned_down else Verdict.OPEN
+        return told
 
 
 def rejection_for(fault: DocsluiceError, request: ChatRequest) -> RecordRejected | None:

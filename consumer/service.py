@@ -356,6 +356,7 @@ class Service:
     def refresh(self) -> None:
         """Bring the gauges up to date."""
         self._metrics.event_loop_lag_seconds.set(self._loop_watch.longest_lag_seconds())
+        self._metrics.event_loop_tasks.set(len(asyncio.all_tasks()))
         if self._source is not None and self._admission is not None:
             self._gauges.refresh(self._source, self._admission)
 

@@ -186,6 +186,10 @@ class Admission:
         for waiter in [waiter for lane in waiting for waiter in lane.waiters]:
             waiter.admitted.cancel()
 
+    def now(self) -> float:
+        """Seconds that never go back, as all pauses are counted."""
+        return self._timer.time()
+
     def set_share(self, share: float) -> None:
         """Which part of every limit is ours, when several replicas share an account."""
         self._concurrency.set_share(share, now=self._timer.time())

@@ -130,6 +130,8 @@ class Permit:
                 self._house.note_shut(self, "quota", pause_seconds=asked)
             case CallRefused():
                 self._note_refused_call(fault)
+            case AttemptFailed(provider_is_well=True):
+                self._house.note_judgement(self)
             case RateLimited() | QuotaExhausted(blames_document=False) | AttemptFailed(speaks_of_document=True):
                 self._house.note_doubt(self)
             case QuotaExhausted() | RecordRejected() | ServiceFault():

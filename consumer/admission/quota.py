@@ -5,6 +5,8 @@ Pure: time is passed in, in seconds on a clock that never goes back.
 
 from __future__ import annotations
 
+import math
+
 from consumer.admission.bucket import Bucket
 from consumer.admission.holding import Holding
 from consumer.admission.limits import Ask
@@ -20,7 +22,10 @@ _BOUND_SHARE = 0.5
 """Of a burst. More would be given back in heaps that the bucket cannot hold, and so be lost."""
 
 _BELIEVED_SECONDS = 60.0
-"""One answer may hold a limit that is none. An answer that does not repeat it ends it, once a minute is over."""
+"""One answer may hold a limit that is none. An answer that does not repeat it ends it, once a minute is over.
+
+Where so little is allowed that nothing was answered for so long, one call goes out to have it said again.
+"""
 
 
 class Quota:
@@ -46,7 +51,7 @@ class Quota:
         self._pace = LearnedPace() if learns_pace else None
         self._share = 1.0
         self._is_shared = False
-        self._said_at = now
+        self._said_at = self._tried_at = now
         self._bucket: Bucket | Holding | None = None
         self._refresh(now)
 
@@ -140,13 +145,17 @@ class Quota:
         return self.amount(Usage(input_tokens=ask.usage.input_tokens, output_tokens=output))
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
-        """See `Bucket.wait_seconds` and `Holding.wait_seconds`."""
-        return self._bucket.wait_seconds(amount, now=now) if self._bucket else 0.0
+        """See `Bucket.wait_seconds` and `Holding.wait_seconds`. What a provider has said holds for a minute."""
+        if self._bucket is None:
+            return 0.0
+        return min(self._bucket.wait_seconds(amount, now=now), self._believed_seconds(now))
 
     def take(self, amount: float, *, now: float) -> float:
         """See `Bucket.take`. How much was taken: nothing while no limit is known."""
         if self._bucket is None:
             return 0.0
+        if self._bucket.wait_seconds(amount, now=now):
+            self._tried_at = now
         self._bucket.take(amount, now=now)
         return amount
 
@@ -158,6 +167,15 @@ class Quota:
     def available(self, *, now: float) -> float | None:
         """What could be taken at once; None without a limit."""
         return self._bucket.available(now=now) if self._bucket else None
+
+    def _believed_seconds(self, now: float) -> float:
+        """For how long what the provider has said is still believed; without end where it is not what holds calls back.
+
+        Of a part of the limit a call takes as many times longer.
+        """
+        if self.whole is None or self.whole != self._known.get("said") or self.whole == self.configured:
+            return math.inf
+        return max(0.0, max(self._said_at, self._tried_at) + _BELIEVED_SECONDS / self._share - now)
 
     def _refresh(self, now: float) -> None:
         # The pace was learned from refusals of our own calls, so it is all ours, whatever our share of the rest.

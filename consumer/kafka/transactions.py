@@ -42,6 +42,7 @@ from consumer.kafka.partitions import PartitionLife
 from consumer.kafka.records import Compression, Outgoing, Record
 from consumer.kafka.slow_start import slow_start
 from consumer.kafka.topic_limits import TopicLimits
+from consumer.telemetry.logs import Throttle
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -134,6 +135,7 @@ class ExactlyOnceOutbox:
         self._lines: dict[TopicPartition, _Line] = {}
         self._limits = TopicLimits(lambda topic: most_bytes_of(broker, topic))
         self._codecs = Codecs()
+        self._complaints = Throttle(seconds=10.0)
 
     async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
         """See `Outbox.publish`. Returns when the transaction has been committed, with the record's offset in it."""
@@ -239,7 +241,9 @@ class ExactlyOnceOutbox:
         if fault is not None and not line.is_mended_by_a_new_producer(error):
             raise fault from error
         line.has_died |= type(error) is KafkaError
-        log.warning("transaction.failed", partition=life.partition.partition, error=faults.in_words(error))
+        words = faults.in_words(error)
+        if (silenced := self._complaints.silenced(f"{life.partition} {words}")) is not None:
+            log.warning("transaction.failed", partition=life.partition.partition, error=words, not_shown=silenced)
         await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _renew(self, life: PartitionLife, line: _Line, codec: Compression) -> None:

@@ -121,7 +121,8 @@ class Answer:
     """What a model said. `usage` is None from a server that reports none.
 
     `limits` are what the provider has said that it allows a minute: `requests`, `tokens`, `input_tokens`,
-    `output_tokens`, as far as it did. `stated_cost_usd` is what the provider says that the call has cost.
+    `output_tokens`, as far as it did. `stated_cost_usd` is what it says that the call has cost, and `model` who has
+    answered; the caller fills that in.
     """
 
     text: str
@@ -131,7 +132,6 @@ class Answer:
     limits: Mapping[str, float] = field(default_factory=dict)
     stated_cost_usd: Decimal | None = None
     model: ModelRef | None = None
-    """Who has answered; the caller fills it in."""
 
 
 class ChatClient(Protocol):

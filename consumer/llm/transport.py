@@ -17,7 +17,7 @@ import aiohttp
 import httpx2
 import openai
 
-from consumer.errors import ProviderMisconfigured
+from consumer.errors import ConfigurationError
 from consumer.llm.answer_size import BoundedTransport
 
 _LARGEST_HEADER_BYTES = 128 * 1024
@@ -56,7 +56,7 @@ def http_client(connections: Connections) -> httpx2.AsyncClient:
     """A client that follows no redirect, for the documents would go wherever a server points to.
 
     Raises:
-        ProviderMisconfigured: the certificates that the environment names cannot be read.
+        ConfigurationError: the certificates that the environment names cannot be read.
     """
     return _Client(
         connections,
@@ -123,7 +123,7 @@ def _trusted() -> ssl.SSLContext:
             return _certificates_in(Path(place), changed_at=Path(place).stat().st_mtime_ns)
         except (OSError, ssl.SSLError) as error:
             what = error.strerror if isinstance(error, OSError) and error.strerror else "no certificate is in it"
-            raise ProviderMisconfigured(f"the certificates cannot be read ({name}, {place}): {what}") from None
+            raise ConfigurationError([f"{name}: the certificates in {place} cannot be read: {what}"]) from None
     return _usual_certificates()
 
 

@@ -308,6 +308,12 @@ CATALOGUE = (
         "it has too little CPU.",
     ),
     Metric(
+        "event_loop_tasks",
+        Gauge,
+        meaning="Tasks that the service has open: a few of its own, and some for each document.",
+        remedy="Growing while documents end at a steady pace: a bug in docsluice, please report it.",
+    ),
+    Metric(
         "build_info",
         Gauge,
         {"version": ANY, "pipeline_version": ANY},

@@ -53,6 +53,7 @@ class Metrics:
     backlog_eta_seconds: Gauge
     backlog_cost_usd: Gauge
     event_loop_lag_seconds: Gauge
+    event_loop_tasks: Gauge
     build_info: Gauge
 
     def __init__(self, *, cut: Callable[[str], str] = str) -> None:

@@ -1,4 +1,7 @@
-"""`make bench` prints one table: utilisation, local-model, long-document, delivery, memory and odd-answers, or some."""
+"""`make bench` prints one table: utilisation, local-model, long-document, delivery, memory and odd-answers, or some.
+
+`steadiness` takes half an hour and is measured only when it is named.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import delivery, local_model, long_document, memory, odd_answers, utilisation
+from tests.bench import delivery, local_model, long_document, memory, odd_answers, steadiness, utilisation
 
 
 def main() -> None:
@@ -19,6 +22,7 @@ def main() -> None:
     parser.add_argument(
         "--documents", type=int, help="fewer than 1,000 (utilisation), 100 (local-model), 3,000 (delivery)"
     )
+    parser.add_argument("--minutes", type=float, default=30.0, help="of steadiness")
     arguments = parser.parse_args()
     table = Table("benchmark", "figure", "value")
     if "utilisation" in arguments.what:
@@ -56,6 +60,17 @@ def main() -> None:
             pause = "endless" if odd.pause_seconds is None else f"{odd.pause_seconds:.3f}"
             figures = f"{pause} / {odd.seconds:.3f} / {odd.peak_mib:.0f}"
             table.add_row(name, "longest pause s / read after s / memory MiB", f"{figures}  {odd.outcome}")
+    if "steadiness" in arguments.what:
+        samples = steadiness.measure(minutes=arguments.minutes)
+        name = f"{arguments.minutes:g} minutes"
+        for figure in steadiness.FIGURES:
+            values = [getattr(sample, figure) for sample in samples]
+            ends = (
+                f"{min(values):,.0f} to {max(values):,.0f}; last third / first {steadiness.last_to_first(values):.3f}"
+            )
+            table.add_row(
+                f"{arguments.minutes:g} minutes of rare faults", figure, f"{ends}  {steadiness.spark(values)}"
+            )
     Console().print(table)
 
 

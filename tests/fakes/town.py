@@ -18,14 +18,17 @@ class Town:
 
     def __init__(self, reply: Replies, **changes: Any) -> None:
         self.lab = Lab(reply, sleep=self._sleep, **{"steps": steps()[:1], **changes})
-        ask = self.lab.client.ask
-
-        async def answers_later(request: ChatRequest) -> Any:
-            await self._sleep(0.01 if isinstance(self.lab.client.reply(request), Exception) else 0.5)
-            return await ask(request)
-
-        self.lab.client.ask = answers_later  # type: ignore[method-assign]
+        self.lab.client.ask = self._ask  # type: ignore[method-assign]
         self.tasks: dict[str, asyncio.Task[Any]] = {}
+
+    async def _ask(self, request: ChatRequest) -> Any:
+        """A failure comes at once, an answer later."""
+        self.lab.client.requests.append(request)
+        said = self.lab.client.reply(request)
+        await self._sleep(0.01 if isinstance(said, Exception) else 0.5)
+        if isinstance(said, Exception):
+            raise said
+        return said
 
     async def _sleep(self, seconds: float) -> None:
         woken = asyncio.Event()

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from consumer.errors import (
     CallRefused,
+    ConfigurationError,
     DocsluiceError,
-    ProviderMisconfigured,
     ProviderUnavailable,
     RateLimited,
 )
@@ -236,7 +236,7 @@ async def test_the_companys_certificates(name: str, tmp_path: Path, monkeypatch:
 def test_certificates_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start, with the name of the variable."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent"))
-    with pytest.raises(ProviderMisconfigured, match="SSL_CERT_FILE"):
+    with pytest.raises(ConfigurationError, match=r"^SSL_CERT_FILE: "):
         OpenAIChatClient(provider=Provider(), max_connections=1)
 
 

@@ -17,6 +17,7 @@ from consumer.admission.limits import Limits
 from consumer.asking import _pause_seconds
 from consumer.contracts import DeadLetterReason, Usage
 from consumer.errors import (
+    AnswerUnreadable,
     AttemptFailed,
     CallRefused,
     CallTimedOut,
@@ -249,6 +250,9 @@ async def test_failures_before_and_after_an_outage_count_and_those_in_it_do_not(
     """Four with others succeeding, two hundred in the outage, and the fifth that counts is the last."""
     failures = 0
 
+    def reply(request: ChatRequest) -> Reply:
+        return right(request) if "another" in request.messages[-1].content else ProviderUnavailable("500")
+
     async def sleep(seconds: float) -> None:
         nonlocal failures
         failures += 1
@@ -256,10 +260,9 @@ async def test_failures_before_and_after_an_outage_count_and_those_in_it_do_not(
         if failures in {1, 2, 3, 4, 205}:
             await _others_are_answered(lab)
 
-    lab = Lab(_only_this_document_fails(ProviderUnavailable("500")), sleep=sleep, steps=steps()[:1], max_attempts=5)
-    spending = Spending()
-    assert (await lab.rejection(spending)).reason is DeadLetterReason.ATTEMPTS_EXHAUSTED
-    assert spending.attempts == 206
+    lab = Lab(reply, sleep=sleep, steps=steps()[:1], max_attempts=5)
+    assert (await lab.rejection()).reason is DeadLetterReason.ATTEMPTS_EXHAUSTED
+    assert sum(SECRET_TEXT in request.messages[-1].content for request in lab.client.requests) == 206
 
 
 async def test_a_judgement_on_another_document_is_a_sign_of_life() -> None:
@@ -667,7 +670,7 @@ def _failing(*models: str, fault: Exception | None = None) -> Replies:
     def reply(request: ChatRequest) -> Reply:
         return (fault or ProviderUnavailable("no")) if str(request.model) in models else right(request)
 
-    return of_documents(reply)
+    return of_documents(reply) if fault else reply
 
 
 def _asked(lab: Lab) -> list[str]:
@@ -880,6 +883,36 @@ async def test_a_document_that_fails_for_good_keeps_no_outage_going() -> None:
         await town.lab.timer.run(60)
     assert all(task.exception() is None for text, task in town.tasks.items() if text != SECRET_TEXT)
     assert isinstance(town.tasks[SECRET_TEXT].exception(), RecordRejected)
+    await town.close()
+
+
+@pytest.mark.parametrize("fault", [ProviderUnavailable("500"), CallTimedOut("slow"), AnswerUnreadable("no JSON")])
+@pytest.mark.parametrize("count", [1, 10])
+async def test_documents_that_fail_for_good_end_without_others(fault: AttemptFailed, count: int) -> None:
+    """A text of our own is answered, and tells what documents of others would."""
+    town = Town(_spoilt(fault))
+    texts = [f"{SECRET_TEXT} {number}" for number in range(count)]
+    await town.come(*texts)
+    await town.lab.timer.run(1200)
+    assert town.ended() == texts
+    assert {type(town.tasks[text].exception()) for text in texts} == {RecordRejected}
+    await town.come("a sound text")
+    await town.lab.timer.run(10)
+    assert "a sound text" in town.ended()
+    await town.close()
+
+
+async def test_in_an_outage_a_lone_document_waits_and_texts_of_our_own_are_few() -> None:
+    """They fail as well, which tells nothing; once they are answered, so is it."""
+    begin = ManualTimer().time()
+    town = Town(_spoilt(ProviderUnavailable("500"), is_down=lambda: town.lab.timer.time() < begin + 3600))
+    await town.come("a sound text")
+    await town.lab.timer.run(3590)
+    assert town.ended() == []
+    own = sum("harbour office" in request.messages[-1].content for request in town.lab.client.requests)
+    assert 1 <= own <= 65, "one a minute"
+    await town.lab.timer.run(40)
+    assert town.ended() == ["a sound text"]
     await town.close()
 
 

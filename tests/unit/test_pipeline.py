@@ -333,7 +333,8 @@ async def test_a_document_that_always_fails_becomes_a_dead_letter() -> None:
     (dead,) = line.outbox.to(DEAD_LETTERS)
     errors = _errors(dead)
     assert errors["reason"] == "attempts_exhausted"
-    assert int(errors["attempts"]) == len(failed) >= 3
+    trials = [request for request in line.client.requests if "harbour office" in request.messages[-1].content]
+    assert int(errors["attempts"]) - len(trials) == len(failed) >= 3
     assert datetime.fromisoformat(errors["first_failed_at"]) < failed[1]
     assert datetime.fromisoformat(errors["last_failed_at"]) >= failed[-1].replace(microsecond=0)
     assert errors["first_failed_at"] < errors["last_failed_at"]

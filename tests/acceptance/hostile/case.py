@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.fakes.raw_server import RawAnswer
+from tests.fakes.redis_wire import Says
 
 HOSTILE = "hostile"
 """A document's text begins with it where its answer is the hostile one."""
+_CEILING_MIB = 160 + 4.5 * 128
+"""What docs/operations.md promises, with the default DOCSLUICE_MAX_OPEN_BYTES."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,7 @@ class Case:
         random_share: The part of ordinary calls that get the hostile answer first.
         output: The `output` of the pipeline's task, where the default one will not do.
         settings: Environment of the consumer.
+        redis: What a Redis says that is the store; the ordinary documents go on without it.
         prepare: Lays out the state folder before the start.
         idle_connections: To the HTTP port, opened and left alone.
         ends: How the hostile records and documents end: dead letters by reason, or `result`. None: any way.
@@ -40,6 +44,7 @@ class Case:
     random_share: float = 0.0
     output: Mapping[str, object] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    redis: Says | None = None
     prepare: Callable[[Path], None] | None = None
     idle_connections: int = 0
     ends: Mapping[str, int] | None = field(default_factory=dict)
@@ -71,6 +76,8 @@ class Seen:
             found.append(f"ordinary documents became dead letters: {dict(self.ordinary_dead_letters)}")
         if case.ends is not None and self.ends != Counter(case.ends):
             found.append(f"the hostile ones ended as {dict(self.ends)}, not as {dict(case.ends)}")
+        if self.peak_mib > _CEILING_MIB:
+            found.append(f"{self.peak_mib:,.0f} MiB of memory, and {_CEILING_MIB:,.0f} are promised")
         if self.exit_code != 0:
             found.append(f"exit code {self.exit_code} after SIGTERM")
         return found

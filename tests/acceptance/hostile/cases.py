@@ -8,13 +8,14 @@ import json
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.acceptance.hostile.case import Case
 from tests.acceptance.hostile.server import body_of, completion
 from tests.fakes.batches import RawRecord, batch
 from tests.fakes.raw_server import RawAnswer
+from tests.fakes.redis_wire import array, bulk
 from tests.integration.raw_producer import bomb, far_repeats, in_zstd
 
 _MEBIBYTE = 2**20
@@ -58,6 +59,19 @@ def _bad_ledger(began_at: object, usd: object) -> Callable[[Path], None]:
 
 def _no_database(state: Path) -> None:
     (state / "spending.sqlite3").write_bytes(b"\0" * 5_000)
+
+
+def _anything(command: Sequence[bytes]) -> bytes:
+    """Steps without answers, numbers that are none, and lists of them."""
+    kinds = (
+        bulk(b'{"outputs": {}}'),
+        bulk(b"NaN"),
+        b":-9223372036854775808\r\n",
+        b"*-1\r\n",
+        b"-WRONGTYPE no\r\n",
+        array(*[bulk(b'{"outputs": {"category": null}}')] * len(command)),
+    )
+    return random.choice(kinds)
 
 
 _JSON = {"type": "json"}
@@ -178,6 +192,9 @@ STATE = (
     Case(name="ledger with text for a time", prepare=_bad_ledger("later", "1"), settings=_BUDGET),
     Case(name="ledger with an endless time", prepare=_bad_ledger(1e999, "1"), settings=_BUDGET),
     Case(name="ledger is no database", prepare=_no_database, settings=_BUDGET),
+    Case(name="Redis says nothing", redis=lambda _: b""),
+    Case(name="Redis says 3 GB", redis=lambda _: b"$3000000000\r\n" + bytes(64 * _MEBIBYTE)),
+    Case(name="Redis says anything", redis=_anything),
 )
 PORT = (Case(name="200 idle connections", idle_connections=200),)
 

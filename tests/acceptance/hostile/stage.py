@@ -20,6 +20,7 @@ from deploy.local.process import Child
 from tests.acceptance import programs
 from tests.acceptance.hostile.case import HOSTILE, Case, Seen
 from tests.acceptance.hostile.server import model_server, pipeline_of
+from tests.fakes.redis_wire import redis_that_says
 from tests.integration.raw_producer import produce_batches
 from tests.integration.wire import Wire, document
 
@@ -35,14 +36,14 @@ async def play(case: Case, wire: Wire, *, documents: int, folder: Path, seed: in
     pipeline.write_text(json.dumps(pipeline_of(case)))
     if case.prepare:
         case.prepare(state)
-    async with model_server(case, seed=seed) as server:
+    async with model_server(case, seed=seed) as server, _store(case, state) as store:
         settings = {
             **programs.environment(wire, server.base_url),
             "OPENAI_API_KEY": "sk-hostile-test-key",
             "DOCSLUICE_DELIVERY": "exactly_once",
             "DOCSLUICE_PIPELINE": str(pipeline),
             "DOCSLUICE_STATE_DIR": str(state),
-            "DOCSLUICE_STORE_URL": f"sqlite:///{state}/steps.sqlite3",
+            **store,
             "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "5",
             **case.settings,
         }
@@ -64,6 +65,16 @@ async def play(case: Case, wire: Wire, *, documents: int, folder: Path, seed: in
             await asyncio.to_thread(child.stop)
     seen.log_mib = (folder / "consumer.log").stat().st_size / 2**20
     return seen
+
+
+@contextlib.asynccontextmanager
+async def _store(case: Case, state: Path) -> AsyncIterator[dict[str, str]]:
+    """The settings of the store."""
+    if case.redis is None:
+        yield {"DOCSLUICE_STORE_URL": f"sqlite:///{state}/steps.sqlite3"}
+        return
+    async with redis_that_says(case.redis) as url:
+        yield {"DOCSLUICE_STORE_URL": url, "DOCSLUICE_STORE_OPTIONAL": "true"}
 
 
 async def _read_ends(case: Case, wire: Wire, seen: Seen, documents: int) -> None:
