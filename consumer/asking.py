@@ -113,16 +113,24 @@ class Asker:
         self.router = ModelRouter(admission=admission, estimator=self._estimator, context_tokens=context_tokens)
         self._complaints = Throttle(seconds=10.0)
 
-    async def ask(self, request: ChatRequest, spending: Spending, *, keep: Callable[[Answer], Awaitable[T]]) -> T:
+    async def ask(
+        self,
+        request: ChatRequest,
+        spending: Spending,
+        *,
+        keep: Callable[[Answer], Awaitable[T]],
+        rescue: Callable[[RecordRejected], Awaitable[T]],
+    ) -> T:
         """Attempt until an answer comes, and give it to `keep`. What it took is added to `spending`, also if it fails.
 
-        The call holds its slot until `keep` is done: of answers that are paid for and could still be lost, there are
-        never more than there may be calls.
+        What rejects the document goes to `rescue`, which raises it, unless it can be made something of. The call holds
+        its slot until either is done: of answers that are paid for and could still be lost, there are never more than
+        there may be calls.
 
         Raises:
             RecordRejected: the document is to blame, or its attempts are used up.
             ServiceFault: the provider will take no request at all.
-            Exception: what `keep` raises.
+            Exception: what `keep` or `rescue` raises.
         """
         place = spending.keep_place(self._admission.take_place)
         blame = Blame(history=self._history, max_attempts=self._max_attempts, document=place)
@@ -136,7 +144,7 @@ class Asker:
             reraise=True,
         )
         try:
-            return await retrying(self._attempt, course, keep)
+            return await retrying(self._attempt, course, keep, rescue)
         except AttemptFailed as fault:
             raise rejected(
                 DeadLetterReason.ATTEMPTS_EXHAUSTED,
@@ -148,14 +156,23 @@ class Asker:
         """What one call of the first choice is expected to cost, as far as that is known from calls before it."""
         return self._accounting.expected_cost_usd(request.model, self._estimator.least(request))
 
-    async def _attempt(self, course: _Course, keep: Callable[[Answer], Awaitable[T]]) -> T:
+    async def _attempt(
+        self,
+        course: _Course,
+        keep: Callable[[Answer], Awaitable[T]],
+        rescue: Callable[[RecordRejected], Awaitable[T]],
+    ) -> T:
         """One attempt; another model of the chain at once, where the first is failing or too small."""
         while True:
             request, ask = self._choose(course)
             try:
                 async with self._admission.admit(ask) as permit:
                     await self._hold(permit)
-                    return await keep(await self._call(request, permit, course))
+                    try:
+                        answer = await self._call(request, permit, course)
+                    except RecordRejected as rejection:
+                        return await rescue(rejection)
+                    return await keep(answer)
             except CircuitOpened:
                 continue
             except CallRefused as refusal:

@@ -147,16 +147,28 @@ class Triage:
         raise repaired.rejection(step, "the answer is still not valid after a repair") from repaired.problem
 
     async def _whole(self, step: Step, request: ChatRequest, spending: Spending, read: _Reader) -> PaidStep | _Invalid:
-        """Ask, and ask once more where the answer was cut."""
+        """Ask, and ask once more where the answer was cut before all of it was there."""
+
+        async def read_cut(rejection: RecordRejected) -> PaidStep | _Invalid:
+            if rejection.reason is not DeadLetterReason.TRUNCATED:
+                raise rejection
+            cut, model = rejection.answer or "", rejection.model
+            text = await aside(len(cut), lambda: step.before_the_cut(cut))
+            if text is not None:
+                answer = Answer(text=text, finish_reason="length", refusal=None, usage=None, model=model)
+                if not isinstance(begun := await read(answer), _Invalid):
+                    return begun
+            raise rejection
+
         try:
-            return await self._asker.ask(request, spending, keep=read)
+            return await self._asker.ask(request, spending, keep=read, rescue=read_cut)
         except RecordRejected as rejection:
             roomier = request.roomier(_ROOMIER)
             if rejection.reason is not DeadLetterReason.TRUNCATED or roomier is None:
                 raise
             self._note_retry(step, rejection.reason, spending)
             with _unless_too_large(rejection):
-                return await self._asker.ask(roomier, spending, keep=read)
+                return await self._asker.ask(roomier, spending, keep=read, rescue=read_cut)
 
     def _note_retry(self, step: Step, reason: DeadLetterReason, spending: Spending) -> None:
         spending.note_failure()

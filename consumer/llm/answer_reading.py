@@ -31,6 +31,8 @@ _MOST_CHARACTERS = 256 * 1024
 """Of an answer that is longer and not JSON as a whole, the end is read: that is where the answer stands."""
 _MOST_TRIED = 16
 """So many objects of one answer are looked at, the best first."""
+_DEEPEST_CUT = 16
+"""Lists that tasks ask for lie no deeper."""
 _RESCANS = 2
 """So many times the answer's length may be read again, for objects behind a stray quote."""
 
@@ -126,6 +128,32 @@ def objects_in(text: str, *, fields: frozenset[str]) -> Iterator[dict[str, Any]]
         found = parsed(said[start:end])
         if isinstance(found, dict):
             yield found
+
+
+def closed_at_last_item(text: str) -> str | None:
+    """Return a cut answer up to the last item of a list that is whole, with all closed that is open there.
+
+    None where there is no such item. Nothing that was cut is left in it: neither half a string nor half an item.
+    """
+    thoughts = _thoughts(text)
+    begin = _OBJECT.search(text, thoughts[-1].end if thoughts else 0)
+    position, opened, last = begin.start() if begin else len(text), "", (0, "")
+    while token := _TOKEN.match(text, position):
+        position, mark = token.end(), token[1]
+        if mark in "{[":
+            opened += mark
+        elif mark in "}]":
+            if opened[-1:] != {"}": "{", "]": "["}[mark]:
+                return None
+            opened = opened[:-1]
+        if not opened or len(opened) > _DEEPEST_CUT:
+            return None
+        if opened[-1] == "[" and mark not in "[,:":
+            last = position, opened
+    end, open_there = last
+    if begin is None or not end:
+        return None
+    return text[begin.start() : end] + "".join("}" if one == "{" else "]" for one in reversed(open_there))
 
 
 def unwrapped(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from consumer.contracts import OutputValue
 from consumer.errors import InvalidAnswer
 from consumer.json_values import NO_JSON
-from consumer.llm.answer_reading import objects_in, parsed, unwrapped
+from consumer.llm.answer_reading import closed_at_last_item, objects_in, parsed, unwrapped
 from consumer.llm.chat import Answer, ChatRequest, Message, ModelParameters, Sampling
 from consumer.llm.outputs import ListOutput, Output
 from consumer.llm.pipeline_file import Task
@@ -141,6 +141,13 @@ class Step:
         if problem is None:
             return self._bare(answer.text)
         raise problem
+
+    def before_the_cut(self, said: str) -> str | None:
+        """Return what is whole of an answer that was cut: lists may run on and on, and have all that was asked before.
+
+        None where nothing is. Of JSON with a schema of one's own nobody knows what is missing.
+        """
+        return None if any(task.output.type == "json" for task in self.tasks) else closed_at_last_item(said)
 
     def read_repaired(self, answer: Answer, *, document: str, problem: InvalidAnswer) -> dict[str, OutputValue]:
         """Read the answer to a repair. Lists that are still too short are made up from both answers.

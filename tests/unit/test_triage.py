@@ -125,6 +125,41 @@ async def test_where_the_repair_has_no_room_the_first_answer_is_kept() -> None:
     assert (rejection.reason, rejection.answer) == (DeadLetterReason.INVALID_ANSWER, "first words")
 
 
+_RUNS_ON = '{"keywords": ["a", "b", "B", "c", "d", "d", "d", "d", "d", "d'
+_SPARE = {**LIST, "output": {"type": "list", "items": 4, "candidates": 6}}
+
+
+@pytest.mark.parametrize("task", [LIST, _SPARE])
+@pytest.mark.parametrize(
+    "said", [_RUNS_ON, f"<think>[1, 2</think>Here: {_RUNS_ON}", _RUNS_ON + '", "e"],', _RUNS_ON + '", [{']
+)
+async def test_a_list_that_runs_on_until_it_is_cut_is_there(task: dict[str, Any], said: str) -> None:
+    """What was asked for was said before the cut; to ask for more of it costs four times as much, and ends the same."""
+    lab = _lab(say(said, finish_reason="length"), task=task, store=MemorySteps(max_bytes=10_000, max_age_seconds=60))
+    assert await lab.analyze("text") == await lab.analyze("text") == {"keywords": ["a", "b", "c", "d"]}
+    assert len(lab.client.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ({"type": "list", "items": 4}, '{"keywords": ["a", "b", "c", "d'),
+        ({"type": "list", "items": 4, "at_least": 2}, '{"keywords": ["a", "a", "a", "b", "b", "b", "b'),
+        ({"type": "text"}, '{"keywords": "a, b, c and d; [1, 2'),
+        ({"type": "json", "schema": {"type": "array"}}, '{"keywords": ["a", "b", "c", "d", "e", "f'),
+        ({"type": "list", "items": 4}, '{"others": ["a", "b", "c", "d", "e", "f'),
+        ({"type": "list", "items": 1}, '{"keywords": ' + "[" * 40 + '"a", "b'),
+    ],
+)
+async def test_an_answer_that_was_cut_too_soon_is_asked_for_with_more_room(output: dict[str, Any], said: str) -> None:
+    """Half an item is none; and of a schema of one's own nobody knows what is missing."""
+    task = {**LIST, "output": output, "max_output_tokens": 50}
+    whole = "a text" if output["type"] == "text" else ["p", "q", "r", "s"][: output.get("items", 4)]
+    lab = _lab(say(said, finish_reason="length"), say(json.dumps({"keywords": whole})), task=task)
+    assert await lab.analyze() == {"keywords": whole}
+    assert [request.sampling.max_output_tokens for request in lab.client.requests] == [50, 200]
+
+
 async def test_a_short_list_is_kept_while_its_call_holds_the_slot() -> None:
     """Of answers that are paid for and not kept yet, there are never more than there may be calls."""
     free: list[float] = []
