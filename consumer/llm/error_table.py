@@ -157,10 +157,12 @@ _BOUND = r"max_?(?:completion_|output_)?tokens\W{0,3}"
 _NAME = r"(?:[^;.]|\.(?=\S)){0,120}?"
 """Up to the end of the sentence; a dot inside a name ends none."""
 _MODEL = rf"\bmodels?\b{_NAME}"
+_NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)")
+"""Nothing was used up: the account has never had any of it, and waiting brings none."""
 _WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.EMPTY_ACCOUNT: _any(
         r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds|quota|user quota)",
-        r"credit balance is too low",
+        r"(?:credit |account )?balance is (?:too low|insufficient|not enough|negative|exhausted|used up)",
         r"(?:used|spent|exhausted|consumed) all (?:of )?(?:your |the )?(?:available |prepaid )?credits?",
         r"(?:reached|exceeded|hit|over) (?:its|your|the) (?:\w+ ){0,2}(?:spending|spend|usage|billing|credit) limit",
         r"(?:spending|spend|billing hard|credit) limit (?:has been |was |is )?(?:reached|exceeded)",
@@ -176,7 +178,8 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"free tier of the model has been exhausted",
         r"budget has been exceeded|exceed\w*(?: the| your)? budget",
         r"余额不足|欠费|请充值",
-        r"trial key\b.*\blimited to",
+        r"trial key\b.*\blimited to [^;.]{0,40}(?:/|per|a) ?month",
+        _NONE_AT_ALL.pattern,
     ),
     Meaning.LONG_QUOTA: _any(
         r"\bper[ _-]?(?:hour|day|week|month)\b",
@@ -228,7 +231,7 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
     ),
     Meaning.OUTPUT_BOUND: _any(
         rf"{_BOUND} (?:value )?(?:is|was) too (?:large|high|big)(?!.*maximum context length)",
-        rf"{_BOUND} (?:must|should|cannot|can not|may not) be",
+        rf"{_BOUND} (?:must|should|cannot|can not|may not) be(?!.*got -\d)",
         rf"{_BOUND} ?(?:exceeds? (?!context)|>|: ?\d+ ?>)",
         r"(?:range|value) of max_?\w*tokens",
         r"invalid max_?\w*tokens",
@@ -256,6 +259,8 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"too many (?:input |prompt |total )?(?:tokens|text bytes)",
         r"tokens in request more than max tokens",
         r"(?:prompt|input)[ _]tokens? limit exceeded",
+        r"token count\b[^;]{0,80}\bonly supports up to",
+        r"must be at least 1, got -\d+",  # what the prompt leaves of the context, as vLLM reckons it
         r"n_ctx|上下文|prompt 超长|输入过长",
     ),
     Meaning.INVALID_ANSWER: _any(r"failed to generate (?:valid )?json", r"failed to validate json"),
@@ -273,12 +278,14 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         rf"endpoint for{_NAME} is not running",
         r"deployment for this resource does not exist|deployment[^;.]{0,80}not found",
         r"no endpoints found for (?!.*(?:parameter|support))",
+        r"function \S{1,100} not found for account",
         r"supported (?:api )?model names? (?:is|are)",
         r"模型不存在",
     ),
     Meaning.NO_PERMISSION: _any(
         r"(?:does not|do not|don'?t|not) have (?:the )?(?:\w+ )?(?:permission|access)",
         r"permission[ _]denied|access denied|not authorized|not allowed to",
+        r"no endpoints found matching your data policy",
         r"country, region|user location is not supported|not available in your (?:country|region)",
     ),
 }
@@ -330,7 +337,8 @@ def meaning_of(error: ProviderError) -> Meaning | None:
     """What an error means, by its code first and by its words else; None where both say nothing."""
     words, own = error.words.lower(), (error.own_words or error.words).lower()
     is_too_fast = any(map(_TOO_FAST_CODE.search, error.codes))
-    if _says(Meaning.EMPTY_ACCOUNT, error, "" if is_too_fast or error.codes & _QUOTA_CODES else own):
+    comes_back = (is_too_fast or error.codes & _QUOTA_CODES) and not _NONE_AT_ALL.search(own)
+    if _says(Meaning.EMPTY_ACCOUNT, error, "" if comes_back else own):
         return Meaning.EMPTY_ACCOUNT
     if _WORDS[Meaning.NOT_READY].search(own):
         return Meaning.NOT_READY  # whatever the code: LM Studio says that a model is not found before one is loaded

@@ -90,6 +90,12 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("dashscope", 401, openai("Incorrect API key provided. ", code="invalid_api_key"), KEY),
     ("litellm", 400, openai("litellm.AuthenticationError: Authentication Error, Invalid proxy server token passed.", code="400", type="auth_error"), UNKNOWN),
     ("mistral", 401, {"detail": "Unauthorized"}, "credentials"),
+    # What else was seen of late.
+    ("vllm, what is left of the context", 400, vllm("max_tokens must be at least 1, got -212."), TOO_LARGE),
+    ("vllm, a bound of nothing", 400, vllm("max_tokens must be at least 1, got 0."), UNKNOWN),
+    ("vertex", 400, google(400, "Unable to submit request because the input token count is 1200000 but model only supports up to 1048576. Reduce the input token count and try again.", "INVALID_ARGUMENT"), TOO_LARGE),
+    ("nvidia", 404, {"status": 404, "title": "Not Found", "detail": "Function '1234-5': Not found for account 'abc'"}, MODEL),
+    ("openrouter's data policy", 404, {"error": {"message": "No endpoints found matching your data policy (Free model publication).", "code": 404}}, PERMISSION),
     # Accounts.
     ("openai", 429, openai(PLAN, type="insufficient_quota", code="insufficient_quota"), EMPTY),
     ("openai inactive", 429, openai("Your account is not active, please check your billing details.", code="billing_not_active"), EMPTY),
@@ -110,7 +116,13 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("litellm", 400, openai("Budget has been exceeded! Current cost: 26.0, Max budget: 0.25", type="budget_exceeded"), EMPTY),
     ("litellm's user", 429, openai("LiteLLM User: x, exceeded budget for model=m", type="budget_exceeded"), EMPTY),
     ("gemini", 403, google(403, "This API method requires billing to be enabled.", "PERMISSION_DENIED", {"reason": "BILLING_DISABLED"}), EMPTY),
+    ("siliconflow", 403, {"code": 30001, "message": "Sorry, your account balance is insufficient", "data": None}, EMPTY),
+    ("cohere's trial of a month", 429, {"message": "You are using a Trial key, which is limited to 1000 API calls / month."}, EMPTY),
+    ("gemini without a free tier", 429, google(429, PLAN + "\\n* Quota exceeded for metric: free_tier_requests, limit: 0", "RESOURCE_EXHAUSTED", quota("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), DELAY), EMPTY),
+    ("openai without a tier", 429, openai("Rate limit reached for gpt-5 in organization org-x on tokens per min. Limit: 0 / min. Current: 1 / min.", code="rate_limit_exceeded"), EMPTY),
     # Quotas of a minute, and of a day.
+    ("cohere's trial of a minute", 429, {"message": "You are using a Trial key, which is limited to 20 API calls / minute. You can continue to use the Trial key for free."}, LIMITED),
+    ("a limit with a fraction", 429, openai("Rate limit reached. Limit: 0.5 / s. Current: 1 / s.", code="rate_limit_exceeded"), LIMITED),
     ("openai", 429, openai("Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000.", code="rate_limit_exceeded"), LIMITED),
     ("openai of a day", 429, openai("Rate limit reached for gpt-4o on requests per day (RPD): Limit 200, Used 200.", code="rate_limit_exceeded"), DAY),
     ("groq of a day", 429, openai("Rate limit reached for model `l` on tokens per day (TPD): Limit 100000, Used 99000.", code="rate_limit_exceeded"), DAY),
