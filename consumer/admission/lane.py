@@ -7,13 +7,18 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from consumer.admission.circuit import Circuit
 from consumer.admission.gate import Gate
 from consumer.admission.limits import Ask
 from consumer.admission.quota import QUOTAS, REQUESTS, Quota
 from consumer.model_ref import ModelRef
+
+_MOST_FAILED = 10_000
+"""More than are open at a time."""
+_Standing: TypeAlias = tuple[int, int]
+"""Behind the place of that number, and among those who stand there in the order in which they went there."""
 
 
 @dataclass(eq=False, slots=True)
@@ -60,8 +65,12 @@ class Lane:
     held_back_by: tuple[str, float] | None = None
     """The constraint for which the queue's head waits, and from when on that has not been charged yet."""
     _turns: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _latest: int = 0
+    """The last place of all that have come."""
+    _failed: dict[int, _Standing] = field(default_factory=dict)
+    """By place, where a document stands since a call of it has failed: behind all who had come by then."""
     _behind: dict[int, int] = field(default_factory=dict)
-    """By place, the turn in which it went behind the others. Until somebody is answered."""
+    """By place, the turn in which it went behind all others. Until somebody is answered."""
     _refused: set[int] = field(default_factory=set)
     """Places of calls that were refused, and have kept their place so far."""
     _only_refuses: bool = False
@@ -74,7 +83,8 @@ class Lane:
         return (*self.shared, *self.learned)
 
     def enqueue(self, waiter: Waiter) -> None:
-        """Behind all whose place is not after its own; see `put_behind` for who comes before them all."""
+        """Behind all whose place is not after its own; see `failed` and `refused` for who stands elsewhere."""
+        self._latest = max(self._latest, waiter.number)
         behind, turn = 0, self._turn(waiter)
         for other in reversed(self.waiters):
             if self._turn(other) <= turn:
@@ -82,17 +92,17 @@ class Lane:
             behind += 1
         self.waiters.insert(len(self.waiters) - behind, waiter)
 
-    def put_behind(self, *places: int) -> None:
-        """Put documents whose call has failed behind all others.
+    def failed(self, place: int) -> None:
+        """A call of a document has failed. Until somebody is answered it stands behind all, and then where it is now.
 
-        Otherwise a document that always fails would stay the first to be tried, and nobody would find out that the
-        provider answers others.
+        Else one for which the provider is never well would be the next to be tried for ever, in each outage and after
+        it, and nobody would find out that the provider answers others.
         """
-        oldest = min((*places, *(waiter.number for waiter in self.waiters)), default=0)
-        self._behind = {place: turn for place, turn in self._behind.items() if place >= oldest}  # others have ended
-        self._behind.update((place, next(self._turns)) for place in places)
-        if any(waiter.number in places for waiter in self.waiters):
-            self._sort()
+        self._failed.pop(place, None)  # the last to be put in is the last to be forgotten
+        self._failed[place] = (self._latest, next(self._turns))
+        if len(self._failed) > _MOST_FAILED:
+            del self._failed[next(iter(self._failed))]
+        self._put_behind(place)
 
     def refused(self, place: int, *, now: float) -> None:
         """Note that a document's call was rate-limited. Call this before the gate closes for it.
@@ -105,12 +115,15 @@ class Lane:
         if self.gate.is_closed(now=now):
             return  # it had gone out together with the one that has closed it
         if self._only_refuses:
-            self.put_behind(*sorted(self._refused))
+            self._put_behind(*sorted(self._refused))
             self._refused.clear()
         self._only_refuses = True
 
     def answered(self, *, sent_at: float) -> None:
-        """The provider is well: everybody has his place again. A call from before the last refusal tells nothing."""
+        """The provider is well: who was put behind has a place among the others again; see `failed` for which.
+
+        A call from before the last refusal tells nothing.
+        """
         if sent_at < self._refused_at:
             return
         self._only_refuses = False
@@ -130,8 +143,15 @@ class Lane:
             self.waiters.popleft()
         return self.waiters[0] if self.waiters else None
 
-    def _turn(self, waiter: Waiter) -> tuple[int, int]:
-        return self._behind.get(waiter.number, 0), waiter.number
+    def _put_behind(self, *places: int) -> None:
+        oldest = min((*places, *(waiter.number for waiter in self.waiters)), default=0)
+        self._behind = {place: turn for place, turn in self._behind.items() if place >= oldest}  # others have ended
+        self._behind.update((place, next(self._turns)) for place in places)
+        if any(waiter.number in places for waiter in self.waiters):
+            self._sort()
+
+    def _turn(self, waiter: Waiter) -> tuple[int, _Standing]:
+        return self._behind.get(waiter.number, 0), self._failed.get(waiter.number, (waiter.number, 0))
 
     def _sort(self) -> None:
         self.waiters = deque(sorted(self.waiters, key=self._turn))

@@ -112,19 +112,19 @@ class Lessons:
         """See `House.note_shut`."""
         if permit.lane.circuit.shut(reason, now=self._now(), pause_seconds=pause_seconds):
             self._opened(permit)
-        permit.lane.put_behind(permit.place)
+        permit.lane.failed(permit.place)
 
     def note_doubt(self, permit: Permit) -> None:
         """See `House.note_doubt`."""
         self.note_silence(permit)
-        permit.lane.put_behind(permit.place)
+        permit.lane.failed(permit.place)
 
     def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
         """See `House.note_fault`."""
         if permit.lane.circuit.failed(is_probe=permit.is_probe, now=self._now(), is_paid=is_paid):
             self._opened(permit)
         if permit.lane.circuit.is_open:
-            permit.lane.put_behind(permit.place)
+            permit.lane.failed(permit.place)
 
     def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
         """See `House.note_limits`."""

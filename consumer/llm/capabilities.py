@@ -30,14 +30,20 @@ _TEMPLATE_FAILED = 500
 _FORGET_SECONDS, _QUIET_SECONDS = 3600.0, 600.0
 _CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 _UNSUPPORTED = re.compile(
-    r"unsupported|not (?:currently |yet )?supported|(?:doesn'?t|does not|do not|cannot|not) support|no support"
+    r"un(?:supported|implemented)|not (?:currently |yet )?supported|only \S{1,60} (?:is|are) supported"
+    r"|(?:doesn'?t|does not|do not|cannot|not) support|no support"
     r"|un(?:known|recogni[sz]ed|expected)|not (?:permitted|allowed|accepted|recogni[sz]ed)"
     r"|not (?:enabled|implemented|available)"
     r"|extra (?:inputs|fields?|parameters?|properties)|extraneous|(?:does not|doesn'?t|not) accept|is deprecated"
     r"|only the default|may only be set|cannot (?:both )?be (?:specified|used|set|combined)|no such (?:field|parameter)"
-    r"|not a valid (?:field|parameter|argument)|invalid (?:parameter|argument|field)|cannot find field|missing field"
+    r"|not a valid (?:field|parameter|argument)|invalid (?:\S{1,60} )?(?:parameter|argument|field)|cannot find field"
+    r"|missing field|input should be ['\"](?:text|json_)"
     r"|unavailable|failed to parse grammar|response_format\S* must be|only [^;.]{0,40}roles|roles must alternate"
 )
+_SCHEMA_IS_TOO_MUCH = re.compile(
+    r"(?:schemas?|grammar|constraint)\b[^;.]{0,120}(?:too (?:large|many|complex|deep|big)|exceeds?\b)"
+)
+"""It is the same for all documents, and there is a way without it."""
 _OF_A_SIZE = re.compile(
     r"too (?:large|small|high|low|big|long|short|many|few)|at (?:most|least)|out of range|range of|exceeds?\b"
     r"|(?:greater|less|more|larger|smaller) than|between \S+ and|[<>]="
@@ -51,6 +57,12 @@ _OF_THE_SYSTEM_ROLE = re.compile(
     r"(?:system|developer)['\"`]? (?:role|message|prompt|instruction)|(?:does not|doesn't) support ['\"`]?system\b"
     r"|only [^;.]{0,40}roles|roles must alternate|messages?[\[.]\d+\]?\.role"
 )
+_OTHER_NAMES = {
+    "frequency_penalty": ("penalty",),
+    "presence_penalty": ("penalty",),
+    "reasoning_effort": ("thinking level", "thinking_level", "thinking budget", "thinking_budget"),
+}
+"""As gateways pass it on (Gemini)."""
 _MEANINGS = {
     SYSTEM_ROLE: "the system turn is put before the first user turn",
     STRICT: "the schema is sent without strict mode",
@@ -152,13 +164,15 @@ def missed(error: ProviderError, sent: Sent) -> str | None:
 def complaint(error: ProviderError, sent: Sent) -> str | None:
     """What a refusal says the model does not know; None where it is about something else."""
     words = error.words.lower()
-    if not (error.codes & _CODES or _UNSUPPORTED.search(words)):
+    is_too_much = bool(sent.keywords) and _SCHEMA_IS_TOO_MUCH.search(words)
+    if not (error.codes & _CODES or is_too_much or _UNSUPPORTED.search(words)):
         return None
     about = f"{error.param.lower()} {words}"
-    if error.status == _TEMPLATE_FAILED and sent.has_system and _OF_THE_SYSTEM_ROLE.search(about):
-        return SYSTEM_ROLE
     if error.status not in _SPEAKS_OF_PARAMETERS:
-        return None
+        template_failed = error.status == _TEMPLATE_FAILED and sent.has_system
+        return SYSTEM_ROLE if template_failed and _OF_THE_SYSTEM_ROLE.search(about) else None
+    if is_too_much:
+        return _weaker("", sent)
     keyword = next((word for word in sent.keywords if _names_keyword(word, error)), None)
     if keyword:
         return keyword
@@ -218,8 +232,8 @@ def _first_named(said: str, sent: Sent) -> str | None:
     """The parameter that is named first: behind it may be what to use instead."""
     found: list[tuple[int, str]] = []
     for name in sent.parameters:
-        camel = name.replace("_", "")
-        place = re.search(rf"(?<![\w-])(?:{re.escape(name.lower())}|{re.escape(camel.lower())})(?![\w-])", said)
+        spellings = [name.lower(), name.replace("_", "").lower(), *_OTHER_NAMES.get(name, ())]
+        place = re.search(rf"(?<![\w-])(?:{'|'.join(map(re.escape, spellings))})(?![\w-])", said)
         if place:
             found.append((place.start(), name))
     return min(found)[1] if found else None

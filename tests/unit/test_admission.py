@@ -925,8 +925,8 @@ async def test_who_comes_later_is_the_next_probe() -> None:
     await desk.close()
 
 
-async def test_after_an_outage_everybody_has_his_place_again() -> None:
-    """Whoever was a probe in it has lost nothing."""
+async def test_after_an_outage_who_was_a_probe_in_vain_comes_after_those_who_waited_with_him() -> None:
+    """One that always fails would be the first again, and begin the next outage; and before those who come later."""
     desk = Desk(max_concurrency=1)
     places = [desk.admission.take_place() for _ in range(4)]
     await _fail(desk, ProviderUnavailable("no"), 5)
@@ -941,11 +941,12 @@ async def test_after_an_outage_everybody_has_his_place_again() -> None:
     assert probe.permit is not None
     probe.permit.answered(Usage())
     desk.admitted.clear()
+    later = await desk.call()
     await probe.end()
-    for _ in range(3):
+    for _ in range(4):
         await desk.timer.run(3)
         await desk.admitted[-1].end()
-    assert [call.ask.place for call in desk.admitted] == [places[0], places[1], places[3]]
+    assert [call.ask.place for call in desk.admitted] == [places[3], places[0], places[1], later.ask.place]
     await desk.close()
 
 
@@ -1161,7 +1162,7 @@ def test_what_failed_once_is_not_remembered_for_ever() -> None:
     """Of a model that never answers, the documents that have ended at another one are forgotten."""
     lane = Lane(model=model_ref("m"), shared=(), learned=())
     for place in range(100):
-        lane.put_behind(place)
+        lane.failed(place)
     assert len(lane._behind) == 1
 
 

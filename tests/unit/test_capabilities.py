@@ -127,6 +127,16 @@ COMPLAINTS: list[tuple[Any, str]] = [
     (_error("Only user and assistant roles are supported!"), SYSTEM_ROLE),
     (_error("Conversation roles must alternate user/assistant/user/assistant/..."), SYSTEM_ROLE),
     (_error("Jinja Exception: System role not supported", 500), SYSTEM_ROLE),
+    (_error("Penalty is not enabled for models/gemini-2.5-pro"), "frequency_penalty"),
+    (_error("Thinking level is not supported for this model."), "reasoning_effort"),
+    (_error("Invalid service_tier argument", param="service_tier"), "service_tier"),
+    (_error("Currently only json_object is supported for response_format"), NO_JSON_SCHEMA),
+    (_error({"detail": [{"type": "literal_error", "loc": ["body", "response_format", "type"], "msg": "Input should be 'text' or 'json_object'", "input": "json_schema"}]}, 422), NO_JSON_SCHEMA),
+    (_error("The compiled grammar is too large, which would cause performance issues. Simplify your tool schemas."), NO_JSON_SCHEMA),
+    (_error("The specified schema produces a constraint that has too many states for serving."), NO_JSON_SCHEMA),
+    (_error("A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."), NO_JSON_SCHEMA),
+    (_error("Invalid schema for response_format 'x': 120 properties exceeds the limit of 100."), NO_JSON_SCHEMA),
+    (_error('Unimplemented keys: ["maxItems"]'), "maxItems"),
 ]  # fmt: skip
 
 
