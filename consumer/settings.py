@@ -96,7 +96,10 @@ class Settings(BaseSettings):
 
     group_id: str = Field("docsluice", min_length=1, max_length=255, description="consumer group")
     group_instance_id: str | None = Field(
-        None, description="a name that stays the same for each replica: a restart then moves nothing"
+        None,
+        max_length=200,
+        pattern=r"^[a-zA-Z0-9._-]+$",
+        description="a name that stays the same for each replica: a restart then moves nothing",
     )
     input_topic: Topic = Field("documents", description="topic that documents come from")
     result_topic: Topic = Field("documents.results", description="topic that results go to")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,7 @@ def consumer_of(subscription: Subscription, broker: Broker) -> Any:
     return AIOKafkaConsumer(
         **broker.client_arguments(),
         group_id=subscription.group_id,
-        group_instance_id=subscription.group_instance_id,
+        group_instance_id=_member_of(subscription),
         enable_auto_commit=False,
         auto_offset_reset="none",  # what it would pass over in silence is counted, and said
         isolation_level="read_committed",
@@ -58,3 +59,14 @@ def consumer_of(subscription: Subscription, broker: Broker) -> Any:
         max_partition_fetch_bytes=1024 * 1024,
         fetch_max_bytes=_FETCH_BYTES,
     )
+
+
+def _member_of(subscription: Subscription) -> str | None:
+    """The static member's name: of another topic it is another one.
+
+    One that comes back within its session is given its old assignment, whatever it subscribes to now; and with each
+    try its session begins anew.
+    """
+    if subscription.group_instance_id is None:
+        return None
+    return f"{subscription.group_instance_id}.{zlib.crc32(subscription.topic.encode()):08x}"

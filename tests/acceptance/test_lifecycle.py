@@ -196,3 +196,23 @@ async def test_programs_together(wire: Wire, log_path: Path, tmp_path: Path) -> 
         finally:
             await asyncio.to_thread(child.stop)
     assert len(table.read_text().splitlines()) == 5
+
+
+@pytest.mark.kafka
+async def test_a_static_member_that_reads_another_topic_than_before(kafka_wire: Wire, log_path: Path) -> None:
+    """Its group still has it with the old topic; it waits until that is over, and ends neither at once nor for ever."""
+    other = Wire(bootstrap_servers=kafka_wire.bootstrap_servers)
+    member = {"DOCSLUICE_GROUP_INSTANCE_ID": "one", "DOCSLUICE_GROUP_ID": f"{other.name}.group"}
+    async with rehearsal_provider(RehearsalSettings()) as provider:
+        for wire in (kafka_wire, other):
+            await wire.create_topics()
+            await wire.produce([document("d", "Text.")])
+            settings = programs.environment(wire, provider.base_url) | member
+            child = programs.consumer(settings, log_path=log_path)
+            try:
+                await asyncio.to_thread(programs.start, child, settings)
+                assert await _finished(wire, 1) == {"d"}
+                child.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(child.wait, timeout_seconds=60) == 0
+            finally:
+                await asyncio.to_thread(child.stop)

@@ -94,7 +94,8 @@ def example_of(schema: Mapping[str, Any]) -> Any:
     """A value that meets one of the schemas that tasks make."""
     if "enum" in schema:
         return schema["enum"][0]
-    match schema.get("type"):
+    kind = schema.get("type")
+    match kind[0] if isinstance(kind, list) else kind:
         case "object":
             return {name: example_of(part) for name, part in schema.get("properties", {}).items()}
         case "array":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import json
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.acceptance.hostile.case import Case
@@ -35,15 +36,27 @@ def _error(status: int, **headers: str) -> RawAnswer:
     return RawAnswer(status=status, body=body, headers=headers)
 
 
-def _zipped(body: bytes) -> RawAnswer:
-    return RawAnswer(status=200, body=gzip.compress(body, 9, mtime=0), headers={"content-encoding": "gzip"})
+@functools.cache  # one that is packed anew for each call would hold up the server, and all who ask it
+def _zeros_zipped(size: int) -> RawAnswer:
+    return RawAnswer(status=200, body=gzip.compress(b" " * size, 9, mtime=0), headers={"content-encoding": "gzip"})
 
 
-_GROUP, _MEMBER = "hostile", "hostile-1"
+_MEMBER = "hostile-1"
 
 
-def _bad_ledger(began_at: object, usd: object) -> Callable[[Path], None]:
-    """Lay out a ledger that has such a time and such an amount for each window."""
+def _budget(group: str) -> dict[str, str]:
+    """A budget that is kept on disk, for a group of its own: a static member comes back with its old assignment."""
+    return {
+        "DOCSLUICE_BUDGET_USD_PER_DAY": "1000",
+        "DOCSLUICE_MODEL": "gpt-4o-mini",
+        "DOCSLUICE_GROUP_ID": group,
+        "DOCSLUICE_GROUP_INSTANCE_ID": _MEMBER,
+    }
+
+
+def _bad_ledger(name: str, began_at: object, usd: object) -> Case:
+    """A ledger that has such a time and such an amount for each window."""
+    group = f"group of a {name}"
 
     def prepare(state: Path) -> None:
         with contextlib.closing(sqlite3.connect(state / "spending.sqlite3")) as database, database:
@@ -51,10 +64,10 @@ def _bad_ledger(began_at: object, usd: object) -> Callable[[Path], None]:
                 "create table spent (member text not null, window text not null, began_at not null, usd not null,"
                 " primary key (member, window)) without rowid"
             )
-            rows = [(f"{_GROUP}/{_MEMBER}", window, began_at, usd) for window in ("hour", "day")]
+            rows = [(f"{group}/{_MEMBER}", window, began_at, usd) for window in ("hour", "day")]
             database.executemany("insert into spent values (?, ?, ?, ?)", rows)
 
-    return prepare
+    return Case(name=name, prepare=prepare, settings=_budget(group))
 
 
 def _no_database(state: Path) -> None:
@@ -122,7 +135,7 @@ ANSWERS = (
     Case(
         name="gzip of 256 MB",
         hostile_documents=3,
-        answer=lambda: _zipped(b" " * (256 * _MEBIBYTE)),
+        answer=lambda: _zeros_zipped(256 * _MEBIBYTE),
         ends=None,
     ),
     Case(
@@ -180,18 +193,12 @@ BELIEFS = (
         first_answer=lambda: _error(503, **{"retry-after": "3600"}),
     ),
 )
-_BUDGET = {
-    "DOCSLUICE_BUDGET_USD_PER_DAY": "1000",
-    "DOCSLUICE_MODEL": "gpt-4o-mini",
-    "DOCSLUICE_GROUP_ID": _GROUP,
-    "DOCSLUICE_GROUP_INSTANCE_ID": _MEMBER,
-}
 STATE = (
-    Case(name="ledger of NaN", prepare=_bad_ledger(time.time(), "NaN"), settings=_BUDGET),
-    Case(name="ledger of infinity", prepare=_bad_ledger(time.time(), "Infinity"), settings=_BUDGET),
-    Case(name="ledger with text for a time", prepare=_bad_ledger("later", "1"), settings=_BUDGET),
-    Case(name="ledger with an endless time", prepare=_bad_ledger(1e999, "1"), settings=_BUDGET),
-    Case(name="ledger is no database", prepare=_no_database, settings=_BUDGET),
+    _bad_ledger("ledger of NaN", time.time(), "NaN"),
+    _bad_ledger("ledger of infinity", time.time(), "Infinity"),
+    _bad_ledger("ledger with text for a time", "later", "1"),
+    _bad_ledger("ledger with an endless time", 1e999, "1"),
+    Case(name="ledger is no database", prepare=_no_database, settings=_budget("group of no database")),
     Case(name="Redis says nothing", redis=lambda _: b""),
     Case(name="Redis says 3 GB", redis=lambda _: b"$3000000000\r\n" + bytes(64 * _MEBIBYTE)),
     Case(name="Redis says anything", redis=_anything),
