@@ -1076,6 +1076,23 @@ async def test_a_refusal_that_is_one_calls_own_affair_holds_nobody_back() -> Non
     await desk.close()
 
 
+@pytest.mark.parametrize(("times_alone", "waits"), [(1, False), (2, True)])
+async def test_others_wait_for_a_call_that_is_refused_alone_again_and_again(times_alone: int, *, waits: bool) -> None:
+    """Now and then: a large one would never find enough left beside the others."""
+    desk = Desk(max_concurrency=4)
+    for _ in range(20):
+        call = await desk.call()
+        assert call.permit is not None
+        call.permit.answered(Usage())
+        await call.end()
+    fault = RateLimited("429", retry_after_seconds=5)
+    fault.times_alone = times_alone
+    await _ends_with(await desk.call(), fault)
+    assert fault.holds_others is waits
+    assert (await desk.call()).is_inside() is not waits
+    await desk.close()
+
+
 async def test_who_has_an_alternative_does_not_wait_for_a_long_pause_to_end() -> None:
     """Also who stands there already when it is asked for; others wait, and of a short pause everybody the end."""
     for seconds, leaves in ((50, True), (5, False)):
