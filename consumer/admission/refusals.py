@@ -35,6 +35,8 @@ _CALM_CALLS = 120.0
 _LONGEST_FIRST_CALM_SECONDS = 600.0
 _SURE_AFTER_TRIALS = 4
 """What is believed wrongly is over soon: for each trial that is missing, the pace grows twice as fast."""
+_NO_LONGER_CONFIRMED = 3.0
+"""A pace that has grown so much since the last trial was no limit; what comes then is believed anew."""
 _MOST_DOUBLINGS = 5
 _LONGEST_CALM_SECONDS = 600.0
 """It has grown a millionfold by then."""
@@ -108,6 +110,8 @@ class LearnedPace:
         """Less than was refused; but never far below what was answered all the same, for that was allowed."""
         assert self._per_minute is not None, "there was a refusal"  # noqa: S101
         refused = self._grown(calm)
+        if refused > _NO_LONGER_CONFIRMED * self._per_minute:
+            self._trials = 0
         is_near = calm < max(_NEAR_SECONDS, _NEAR_CALLS * 60.0 / refused)
         cut = refused * _CUT_NEAR if is_near else min(refused * _CUT, self._per_minute)
         allowed = self._allowed(_MINUTE_SECONDS, now)

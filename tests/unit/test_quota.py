@@ -115,6 +115,20 @@ def test_a_pace_that_is_hardly_confirmed_grows_fast() -> None:
     assert (pace.per_minute(now=11.0 + 600) or 0) > 2 * learned
 
 
+def test_a_pace_that_has_grown_threefold_is_no_longer_confirmed() -> None:
+    """After the next trial it grows as fast as one that is new."""
+    pace = _taught()
+    for _ in range(4):
+        pace.judged(is_limit=True, now=11.0)
+    now = 11.0 + 900
+    assert (pace.per_minute(now=now) or 0) > 3 * 600
+    pace.answered(now=now)
+    pace.refused(now=now + 1)
+    pace.judged(is_limit=True, now=now + 1)
+    learned = pace.per_minute(now=now + 1) or 0
+    assert (pace.per_minute(now=now + 61) or 0) > 2 * learned
+
+
 def test_of_a_provider_that_no_longer_answers_no_pace_is_known() -> None:
     """The pause that it asks for is all that can be kept to."""
     pace = LearnedPace()
