@@ -11,8 +11,8 @@ calls of others were answered between, and so often that a sound document hardly
 A failure (a 5xx, a broken connection) may always be the world's. It speaks against a document only as far as the calls
 of others fare better: at 90 % failures, five in a row are nothing special.
 
-An overload (a 429, a timeout) says that calls go out too fast only where it is more than a rare accident. It is weighed
-against the calls that are answered between.
+An overload (a 429, a timeout) is a document's own affair where others are answered between two of them. What the others
+say of the pace of all calls is admission's to find out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
-from consumer.errors import AnswerUnreadable, AttemptFailed, CallRefused, QuotaExhausted, RateLimited
+from consumer.errors import AnswerUnreadable, AttemptFailed, CallRefused, QuotaExhausted
 from consumer.model_ref import ModelRef
 
 _DOCUMENTS_REFUSED_ALIKE = 3
@@ -39,18 +39,6 @@ _EVIDENCE_OF_REFUSAL = math.log(1e3)
 """A refusal that may well be a document's needs less: servers seldom refuse at random."""
 _UNREADABLE_ALONE = 4
 """So many times the attempts may end in what cannot be read where nobody is answered: each may be paid for."""
-
-_OVERLOAD_WEIGHT = math.log(0.1 / 0.01)
-_ANSWER_WEIGHT = math.log((1 - 0.01) / (1 - 0.1))
-"""Log-likelihood of one call in ten being turned away, as at a limit, against one in a hundred, as by accident."""
-_EVIDENCE_TO_PAUSE = 6.0
-"""Three in a row have it, and three with nine answers between. Of single ones at half a percent hardly any has."""
-_EVIDENCE_OF_A_PACE = 8.0
-"""A pause is over in a second, but a pace that was cut takes minutes to grow back."""
-_FIRST_EVIDENCE, _MOST_EVIDENCE = 4.0, 12.0
-"""Before the first answers one overload is enough for a pause. A hundred answers end the evidence of many."""
-_ANSWERS_BETWEEN_TURNS = 50
-"""A pause of a second for one document costs the others little then."""
 
 Way: TypeAlias = tuple[ModelRef, str]
 """Calls of one step to one model fare alike."""
@@ -90,9 +78,7 @@ class CallHistory:
 
     def __init__(self) -> None:
         self._records: defaultdict[Way, _Record] = defaultdict(_Record)
-        self._overloads: defaultdict[ModelRef, float] = defaultdict(lambda: _FIRST_EVIDENCE)
         self._answers: Counter[ModelRef] = Counter()
-        self._next_turn: Counter[ModelRef] = Counter()
         self._calls = 0
 
     def of(self, way: Way) -> _Record:
@@ -111,13 +97,6 @@ class CallHistory:
         """Whether the model has answered a call of another step that was sent after the refusals of this one began."""
         since = self._records[way].refused_since
         return any(record.last_answered > since for record in self._of_other_steps(way))
-
-    def gives_turn(self, model: ModelRef) -> bool:
-        """Whether the others may be held back for one document. If so, its turn is taken."""
-        if self._answers[model] < self._next_turn[model]:
-            return False
-        self._next_turn[model] = self._answers[model] + _ANSWERS_BETWEEN_TURNS
-        return True
 
     def may_answer_other_steps(self, way: Way) -> bool:
         """Whether the model has a call of another step in flight."""
@@ -158,13 +137,6 @@ class CallHistory:
         record.refused.clear()
         record.outstanding.clear()
         self._answers[way[0]] += 1
-        self._overloads[way[0]] = max(0.0, self._overloads[way[0]] - _ANSWER_WEIGHT)
-
-    def overloaded(self, model: ModelRef) -> float:
-        """A call met an overload. Return the evidence that calls go out too fast; see the constants."""
-        evidence = self._overloads[model] + _OVERLOAD_WEIGHT
-        self._overloads[model] = min(_MOST_EVIDENCE, evidence)
-        return evidence
 
     def failed(self, way: Way) -> None:
         """A call met a failure."""
@@ -271,23 +243,17 @@ class Blame:
             self._unreadable += 1 if mine.counted == before else _UNREADABLE_ALONE
 
     def overloaded(self, fault: AttemptFailed, *, way: Way) -> None:
-        """Take note of a 429 or a timeout, and mark what it says of the pace of all calls.
+        """Take note of a 429 or a timeout, and mark whether it can say anything of the pace of all calls.
 
-        It says nothing where it is an accident, or where others were once answered between two of this document's. The
-        document then pauses by itself. A large one would never find enough of a minute's limit left so. Now and then
-        the others wait until such a document was tried again. Of the pace only a document's first one tells: ten that
-        are always refused would teach a limit that is none.
+        It says nothing once others were answered between two of this document's. Of the pace only a document's first
+        one tells: ten that are always refused would teach a limit that is none.
         """
         latest, last_answered = self._history.latest, self._history.of(way).last_answered
         is_alone = last_answered > self._overloaded.get(way, latest)
-        is_first = way not in self._overloaded
+        fault.teaches = way not in self._overloaded
         self._overloaded[way] = latest
         self._alone += is_alone
-        evidence = 0.0 if self._alone else self._history.overloaded(way[0])
-        fault.teaches = is_first and evidence >= _EVIDENCE_OF_A_PACE
-        if isinstance(fault, RateLimited):
-            has_turn = is_alone and self._alone > 1 and self._history.gives_turn(way[0])
-            fault.holds_others = evidence >= _EVIDENCE_TO_PAUSE or has_turn
+        fault.times_alone = self._alone
 
     @property
     def is_exhausted(self) -> bool:

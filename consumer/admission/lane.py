@@ -12,7 +12,9 @@ from typing import NamedTuple, TypeAlias
 from consumer.admission.circuit import Circuit
 from consumer.admission.gate import Gate
 from consumer.admission.limits import Ask
+from consumer.admission.overloads import Overloads, Verdict
 from consumer.admission.quota import QUOTAS, REQUESTS, Quota
+from consumer.errors import AttemptFailed
 from consumer.model_ref import ModelRef
 
 _MOST_FAILED = 10_000
@@ -59,6 +61,7 @@ class Lane:
     learned: Sequence[Quota]
     gate: Gate = field(default_factory=Gate)
     circuit: Circuit = field(default_factory=Circuit)
+    overloads: Overloads = field(default_factory=Overloads)
     waiters: deque[Waiter] = field(default_factory=deque)
     let_out: int = 0
     """How many calls ever."""
@@ -131,6 +134,35 @@ class Lane:
         if self._behind:
             self._behind.clear()
             self._sort()
+
+    def keep_pace(self, *, sent_at: float, now: float) -> None:
+        """A call was answered."""
+        self.overloads.answered(sent_at=sent_at)
+        for quota in self.learned:
+            quota.answered(now=now)
+        self.end_trial(now=now)
+
+    def weigh(self, fault: AttemptFailed, *, sent_at: float, now: float) -> None:
+        """A call was refused for its pace, or has timed out. Marks what that means for the others."""
+        is_limit = not fault.times_alone and self.overloads.met(sent_at=sent_at)
+        fault.teaches = fault.teaches and is_limit
+        fault.holds_others = is_limit or self.overloads.gives_turn(times_alone=fault.times_alone)
+        self.end_trial(now=now)
+
+    def slow_down(self, *, now: float) -> None:
+        """A call was refused, and that is more than an accident."""
+        for quota in self.learned:
+            if calls := quota.refused(now=now):
+                self.overloads.begin_trial(calls=calls, now=now)
+
+    def end_trial(self, *, now: float) -> None:
+        """Once enough calls have ended since calls go out more slowly, keep to that or take it back."""
+        if (verdict := self.overloads.verdict()) is None:
+            return
+        for quota in self.learned:
+            quota.judged(is_limit=verdict is not Verdict.ACCIDENTS, now=now)
+        if verdict is Verdict.STILL_TOO_FAST:
+            self.slow_down(now=now)
 
     @property
     def has_untried(self) -> bool:

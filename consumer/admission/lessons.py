@@ -14,7 +14,7 @@ from consumer.admission.lanes import Lanes
 from consumer.admission.permit import Permit
 from consumer.admission.quota import REQUESTS
 from consumer.contracts import Usage
-from consumer.errors import DocsluiceError
+from consumer.errors import AttemptFailed, DocsluiceError
 from consumer.model_ref import ModelRef
 
 OnCircuit: TypeAlias = Callable[[ModelRef, str | None, DocsluiceError | None], None]
@@ -76,8 +76,7 @@ class Lessons:
     def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
         """See `House.note_answer`."""
         now = self._now()
-        for quota in permit.lane.learned:
-            quota.answered(now=now)
+        permit.lane.keep_pace(sent_at=permit.sent_at, now=now)
         self._concurrency.answered(
             seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=permit.in_flight, now=now
         )
@@ -100,13 +99,15 @@ class Lessons:
         if closed_for >= LONG_PAUSE_SECONDS:
             self._consequences.on_gate(permit.lane.model, closed_for)
             self._consequences.divert(permit.lane)
-        for quota in permit.lane.learned if teaches else ():
-            quota.refused(now=now)
+        if teaches:
+            permit.lane.slow_down(now=now)
 
-    def note_overload(self, permit: Permit) -> None:
+    def note_overload(self, permit: Permit, fault: AttemptFailed) -> None:
         """See `House.note_overload`."""
         now = self._now()
-        self._concurrency.overloaded(seconds=now - permit.sent_at, now=now)
+        permit.lane.weigh(fault, sent_at=permit.sent_at, now=now)
+        if fault.teaches:
+            self._concurrency.overloaded(seconds=now - permit.sent_at, now=now)
 
     def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
         """See `House.note_shut`."""

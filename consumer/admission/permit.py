@@ -44,8 +44,8 @@ class House(Protocol):
         """The provider answers: too fast. `teaches` unless that is so for this call only."""
         ...
 
-    def note_overload(self, permit: Permit) -> None:
-        """The provider has too much to do."""
+    def note_overload(self, permit: Permit, fault: AttemptFailed) -> None:
+        """The provider has too much to do. Marks whether that `teaches` something of the pace and `holds_others`."""
         ...
 
     def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
@@ -107,8 +107,8 @@ class Permit:
         self.fault = fault
         if isinstance(fault, AttemptFailed):
             self.said(fault.limits, is_answer=False)
-            if fault.is_overload and fault.teaches:
-                self._house.note_overload(self)
+            if fault.is_overload:
+                self._house.note_overload(self, fault)
         # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
         self._note(fault, is_paid=bool(cost_usd) or isinstance(fault, AnswerUnreadable))
         told = fault.usage if isinstance(fault, AttemptFailed | RecordRejected) else None

@@ -79,10 +79,18 @@ class Quota:
             self._pace.answered(now=now)
             self._refresh(now)
 
-    def refused(self, *, now: float) -> None:
-        """A call was refused for its pace."""
+    def refused(self, *, now: float) -> int:
+        """A call was refused for its pace. Return how many calls are to tell whether going more slowly helps."""
+        if self._pace is None:
+            return 0
+        calls = self._pace.refused(now=now)
+        self._refresh(now)
+        return calls
+
+    def judged(self, *, is_limit: bool, now: float) -> None:
+        """Whether going more slowly has helped."""
         if self._pace:
-            self._pace.refused(now=now)
+            self._pace.judged(is_limit=is_limit, now=now)
             self._refresh(now)
 
     def set_share(self, share: float, *, now: float) -> None:

@@ -1,8 +1,10 @@
 """What a provider that names no limit turns out to allow. Pure: time is passed in, in seconds.
 
-After a refusal the pace is a little less than the one that was refused. It grows again, the faster the longer nothing
-is refused: a limit that stands is then touched once in two minutes, or in a hundred calls where that is longer, but at
-least once in ten minutes; and one that was raised is found within minutes.
+After a refusal the pace is a little less than the one that was refused, and for a trial less still. When that does not
+end the refusals they were no limit's, and the pace is forgotten. Else it grows again, the faster the longer nothing is
+refused, and the slower the more trials have confirmed it: a limit that stands is then touched once in two minutes, or
+in a hundred calls where that is longer, but at least once in ten minutes; and one that was raised is found within
+minutes.
 """
 
 from __future__ import annotations
@@ -23,17 +25,25 @@ _CUT_MOST = 0.5
 """After refusals all through a minute, down to what was answered in it; by halves, for that is few calls to count."""
 _CUT = 0.93
 _CUT_LEAST = 0.97
+_ON_TRIAL = 0.9
+"""Far enough below a limit to tell, and near enough to cost little."""
+_TRIAL_SECONDS, _FEWEST_ON_TRIAL, _MOST_ON_TRIAL = 60.0, 30, 150
+"""In so many calls three in a hundred show."""
 _GROWTH_IN_CALM = 1.06
 _CALM_SECONDS = 120.0
 _CALM_CALLS = 120.0
 _LONGEST_FIRST_CALM_SECONDS = 600.0
+_SURE_AFTER_TRIALS = 4
+"""What is believed wrongly is over soon: for each trial that is missing, the pace grows twice as fast."""
+_NO_LONGER_CONFIRMED = 3.0
+"""A pace that has grown so much since the last trial was no limit; what comes then is believed anew."""
 _MOST_DOUBLINGS = 5
 _LONGEST_CALM_SECONDS = 600.0
 """It has grown a millionfold by then."""
 _ENOUGH_ANSWERS = 5
 """From fewer nothing can be learned of a pace within seconds."""
 _ENOUGH_EPISODES = 3
-"""So many within a minute, with answers between them, are a low limit, and neither jitter nor a neighbour."""
+"""After more within a minute the limit is far below."""
 _LEAST_PER_MINUTE = 1.0
 
 
@@ -45,43 +55,65 @@ class LearnedPace:
         self._episodes: deque[float] = deque()
         self._per_minute: float | None = None
         self._refused_at = self._cut_at = float("-inf")
+        self._is_on_trial = False
+        self._trials = 0
 
     def answered(self, *, now: float) -> None:
         """A call was answered."""
         self._answers.append(now)
         self._forget(now)
 
-    def refused(self, *, now: float) -> None:
-        """A call was refused for its pace. One refusal by itself teaches nothing: it may be jitter, or a neighbour."""
+    def refused(self, *, now: float) -> int:
+        """A call was refused, and not by accident.
+
+        Return how many calls are to tell whether going more slowly helps; 0 when the pace has not changed.
+        """
         calm, self._refused_at = now - self._refused_at, now
         self._forget(now)
         if self._episodes and now - self._episodes[-1] < _EPISODE_SECONDS:
-            return
+            return 0
         self._episodes.append(now)
         if self._per_minute is None:
-            self._learn(now)
+            self._per_minute = self._learned(now)
         elif self._answers and self._answers[-1] > self._cut_at:  # where all is refused, it is not for the pace
-            self._per_minute, self._cut_at = self._cut(calm, now), now
+            self._per_minute = self._cut(calm, now)
+        else:
+            return 0
+        if self._per_minute is None:
+            return 0
+        self._cut_at, self._is_on_trial = now, True
+        in_time = self._per_minute / _MINUTE_SECONDS * _TRIAL_SECONDS
+        return round(max(_FEWEST_ON_TRIAL, min(in_time, _MOST_ON_TRIAL)))
+
+    def judged(self, *, is_limit: bool, now: float) -> None:
+        """The trial is over: whether going more slowly has helped."""
+        self._is_on_trial, self._refused_at = False, now
+        self._trials += 1
+        if not is_limit:
+            self._per_minute, self._trials = None, 0
+            self._episodes.clear()
 
     def per_minute(self, *, now: float) -> float | None:
         """The pace at which calls should go out; None for any."""
         return None if self._per_minute is None else self._grown(now - self._refused_at)
 
-    def _learn(self, now: float) -> None:
-        """Begin with the pace of what was answered, once refusals follow one another."""
-        follows = len(self._episodes) > 1 and now - self._episodes[-2] <= _NEAR_SECONDS
+    def _learned(self, now: float) -> float | None:
+        """The pace of what was answered, to begin with."""
         lately = self._answered_since(now - _LATELY_SECONDS)
-        if not follows or len(lately) < _ENOUGH_ANSWERS:
+        if len(lately) < _ENOUGH_ANSWERS:
             lately = self._answered_since(now - _MINUTE_SECONDS)
-            if len(self._episodes) < _ENOUGH_EPISODES or len(lately) < 2 or lately[-1] < self._episodes[0]:  # noqa: PLR2004
-                return
-        self._per_minute, self._cut_at = _pace(len(lately) - 1, seconds=now - lately[0]), now
+        if len(lately) < 2 or lately[-1] < self._episodes[0]:  # noqa: PLR2004
+            return None
+        return _pace(len(lately) - 1, seconds=now - lately[0])
 
     def _cut(self, calm: float, now: float) -> float:
         """Less than was refused; but never far below what was answered all the same, for that was allowed."""
+        assert self._per_minute is not None, "there was a refusal"  # noqa: S101
         refused = self._grown(calm)
+        if refused > _NO_LONGER_CONFIRMED * self._per_minute:
+            self._trials = 0
         is_near = calm < max(_NEAR_SECONDS, _NEAR_CALLS * 60.0 / refused)
-        cut = refused * (_CUT_NEAR if is_near else _CUT)
+        cut = refused * _CUT_NEAR if is_near else min(refused * _CUT, self._per_minute)
         allowed = self._allowed(_MINUTE_SECONDS, now)
         if len(self._answered_since(now - _LATELY_SECONDS)) >= _ENOUGH_ANSWERS:
             allowed = min(allowed, self._allowed(_LATELY_SECONDS, now))
@@ -99,18 +131,19 @@ class LearnedPace:
         return [answered for answered in self._answers if answered >= moment]
 
     def _grown(self, calm: float) -> float:
-        """What it has become in so many seconds since the last refusal."""
+        """What it has become in so many seconds since the last refusal, or the end of the trial."""
         assert self._per_minute is not None, "there was a refusal"  # noqa: S101
-        first = min(max(_CALM_SECONDS, _CALM_CALLS * 60.0 / self._per_minute), _LONGEST_FIRST_CALM_SECONDS)
-        factor = math.pow(_GROWTH_IN_CALM, min(1.0, calm / first))
-        calm, power = max(0.0, calm - first), 1.0
-        for doubling in range(1, _MOST_DOUBLINGS + 1):
-            power *= 2
-            last = doubling == _MOST_DOUBLINGS
-            seconds = min(calm, _LONGEST_CALM_SECONDS if last else _CALM_SECONDS)
-            factor *= math.pow(_GROWTH_IN_CALM, power * seconds / _CALM_SECONDS)
-            calm -= seconds
-        return min(self._per_minute * factor, 1e9)
+        if self._is_on_trial:
+            return self._per_minute * _ON_TRIAL
+        step = min(max(_CALM_SECONDS, _CALM_CALLS * 60.0 / self._per_minute), _LONGEST_FIRST_CALM_SECONDS)
+        step /= 2 ** max(0, _SURE_AFTER_TRIALS - self._trials)
+        growth, power = 0.0, 1
+        for _ in range(_MOST_DOUBLINGS):
+            seconds = min(calm, step)
+            growth += power * seconds / step
+            calm, power = calm - seconds, power * 2
+        growth += power * min(calm, _LONGEST_CALM_SECONDS) / step
+        return min(self._per_minute * math.pow(_GROWTH_IN_CALM, growth), 1e9)
 
     def _forget(self, now: float) -> None:
         for moments in (self._answers, self._episodes):

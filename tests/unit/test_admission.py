@@ -1070,12 +1070,29 @@ async def test_a_refusal_that_is_one_calls_own_affair_holds_nobody_back() -> Non
         await desk.timer.run(1)
         call = await desk.call(100)
         fault = RateLimited("429", retry_after_seconds=5)
-        fault.holds_others = fault.teaches = False
+        fault.times_alone = 1
         await _ends_with(call, fault)
         assert desk.available("tokens") == pytest.approx(100)
         assert (await desk.call()).is_inside()
         await desk.calls[-1].end()
     assert "requests" not in desk.admission.limits_and_available()
+    await desk.close()
+
+
+@pytest.mark.parametrize(("times_alone", "waits"), [(1, False), (2, True)])
+async def test_others_wait_for_a_call_that_is_refused_alone_again_and_again(times_alone: int, *, waits: bool) -> None:
+    """Now and then: a large one would never find enough left beside the others."""
+    desk = Desk(max_concurrency=4)
+    for _ in range(20):
+        call = await desk.call()
+        assert call.permit is not None
+        call.permit.answered(Usage())
+        await call.end()
+    fault = RateLimited("429", retry_after_seconds=5)
+    fault.times_alone = times_alone
+    await _ends_with(await desk.call(), fault)
+    assert fault.holds_others is waits
+    assert (await desk.call()).is_inside() is not waits
     await desk.close()
 
 
@@ -1389,11 +1406,11 @@ async def test_a_models_own_limit_bounds_what_is_useful_by_its_part_of_the_calls
 async def test_a_learned_pace_bounds_what_is_useful() -> None:
     """It is ours alone: with half of the partitions, the account's may be taken for twice as much."""
     desk = Desk()
-    for second in range(10):
+    for second in range(15):
         call = await desk.call()
         await desk.timer.run(1)
         assert call.permit is not None
-        if second in {8, 9}:
+        if second in {8, 9, 14}:
             call.permit.failed(RateLimited("slow down", retry_after_seconds=0))
         else:
             call.permit.answered(Usage())
@@ -1426,7 +1443,9 @@ async def test_concurrency_is_found_out_between_its_bounds(share: float) -> None
     grown = desk.admission.max_in_flight
     assert grown > 16 * share
     await desk.timer.run(1)
-    for call in [call for call in calls if call.is_inside()]:
+    for _ in range(3):
+        await desk.timer.run(1)
+        call = await desk.call()
         assert call.permit is not None
         call.permit.failed(CallTimedOut("too much"))
         await call.end()

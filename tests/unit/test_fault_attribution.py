@@ -12,7 +12,6 @@ from consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
     CallRefused,
-    CallTimedOut,
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
@@ -267,71 +266,22 @@ def test_answers_that_cannot_be_read_end_even_where_nobody_is_answered() -> None
     assert ends == [False] * 19 + [True]
 
 
-def test_a_429_to_one_call_alone_holds_nobody_else() -> None:
-    """Where others were answered since the one before it."""
-    desk, faults = Desk(), [RateLimited("429") for _ in range(120)]
+def test_a_429_counts_as_the_documents_own_once_others_were_answered_between() -> None:
+    """And only its first one can tell something of the pace of all calls."""
+    desk, faults = Desk(), [RateLimited("429") for _ in range(4)]
     for fault in faults:
         desk.blame("a").overloaded(fault, way=WAY)
         desk.answered()
-    assert not any(fault.teaches for fault in faults)
-    held = [number for number, fault in enumerate(faults) if fault.holds_others]
-    assert held == [0, 2, 52, 102], "a large one is to be the first after a pause now and then"
+    assert [fault.times_alone for fault in faults] == [0, 1, 2, 3]
+    assert [fault.teaches for fault in faults] == [True, False, False, False]
 
 
-def _overloads(share: float, calls: int) -> tuple[float, float]:
-    """Of a random share of overloads, the parts that make the others pause, and that cut the pace."""
-    desk, chance, faults = Desk(), random.Random(1), []
-    for _ in range(40):
-        desk.answered()
-    for number in range(calls):
-        if chance.random() >= share:
-            desk.answered()
-            continue
-        faults.append(RateLimited("429"))
-        desk.blame(f"d{number}").overloaded(faults[-1], way=WAY)
-    held, taught = (sum(kind) for kind in ((f.holds_others for f in faults), (f.teaches for f in faults)))
-    return held / len(faults), taught / len(faults)
-
-
-@pytest.mark.parametrize("share", [0.002, 0.005, 0.01])
-def test_rare_overloads_say_nothing_of_the_pace(share: float) -> None:
-    """They are accidents, and neither make others pause nor cut the pace."""
-    held, taught = _overloads(share, 20_000)
-    assert held < 0.03
-    assert taught < 0.01
-
-
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.9])
-def test_frequent_overloads_are_a_limit(share: float) -> None:
-    """One call in ten is no accident."""
-    held, taught = _overloads(share, 5_000)
-    assert held > 0.6
-    assert taught > 0.4
-
-
-def test_a_limit_that_is_reached_after_many_answers_is_seen_at_the_third_refusal() -> None:
-    """Whatever was answered before it, for a minute's limit comes at the end of the minute."""
-    desk = Desk()
-    for _ in range(1_000):
-        desk.answered()
-    faults = [RateLimited("429") for _ in range(5)]
-    for number, fault in enumerate(faults):
-        desk.blame(f"d{number}").overloaded(fault, way=WAY)
-    assert [fault.holds_others for fault in faults] == [False, False, True, True, True]
-    assert [fault.teaches for fault in faults] == [False, False, False, True, True]
-
-
-@pytest.mark.parametrize(("share", "teaches"), [(0.005, False), (1.0, True)])
-def test_timeouts_teach_only_where_they_are_no_accident(share: float, *, teaches: bool) -> None:
-    """The number of calls in flight is cut for the same reasons as the pace."""
-    desk, chance, fault = Desk(), random.Random(2), CallTimedOut("slow")
-    for number in range(1_000):
-        if chance.random() >= share:
-            desk.answered()
-            continue
-        fault = CallTimedOut("slow")
-        desk.blame(f"d{number}").overloaded(fault, way=WAY)
-    assert fault.teaches is teaches
+def test_a_429_while_nobody_is_answered_is_not_the_documents_own() -> None:
+    """However often it comes back."""
+    desk, faults = Desk(), [RateLimited("429") for _ in range(4)]
+    for fault in faults:
+        desk.blame("a").overloaded(fault, way=WAY)
+    assert [fault.times_alone for fault in faults] == [0, 0, 0, 0]
 
 
 def test_a_failure_tells_of_the_document_alone_once_others_were_answered_since_its_last() -> None:

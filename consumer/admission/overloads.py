@@ -1,0 +1,116 @@
+"""What a model's refusals and time-outs say of the pace of all calls. Pure.
+
+Some come by accident, however slowly calls go out: a busy replica, a neighbour. Others are a limit. The two cannot be
+told apart by their number, but by a trial: calls go out more slowly for a while. A limit refuses nothing then, and
+accidents go on as before. From then on so many of them are expected.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+_FEWEST_ACCIDENTS, _MOST_ACCIDENTS = 0.01, 0.2
+"""The share of calls that is expected to fail by accident, at the beginning and at most."""
+_ACCIDENTS_ON_TRIAL = 0.15
+"""Until a trial is over, only what is far too much for accidents slows calls down further."""
+_TIMES_AT_A_LIMIT, _LEAST_AT_A_LIMIT, _MOST_AT_A_LIMIT = 4.0, 0.1, 0.5
+_EVIDENCE_OF_A_LIMIT = 6.0
+"""At first three in a row have it, and three with nine answers between. At half a percent hardly any ever have."""
+_FIRST_EVIDENCE, _MOST_EVIDENCE = 4.0, 12.0
+"""Before the first answers one overload is enough. A hundred answers end the evidence of many."""
+_ANSWERS_BETWEEN_TURNS = 50
+"""A pause of a second for one document costs the others little then."""
+_ODDS_OF_A_TURN = 1e-5
+"""A document that is refused so unlikely often by accident wants something that it cannot get beside the others."""
+_ENOUGH_TO_TELL = 3
+_TOO_MANY = 1 / 6
+"""A limit that is still exceeded, or an outage, refuses so many; accidents do not."""
+_MARGIN = 1.5
+"""A share that is thought too high costs little, one that is thought too low holds calls up again and again."""
+_ENOUGH_TO_FORGET = 40
+"""When so many accidents were expected, a trial ends what was thought before."""
+
+
+class Verdict(Enum):
+    """What a trial has shown."""
+
+    LIMIT = "limit"
+    """Going more slowly has helped."""
+    ACCIDENTS = "accidents"
+    """It has not helped."""
+    STILL_TOO_FAST = "still too fast"
+
+
+@dataclass(slots=True)
+class _Trial:
+    began_at: float
+    length: int
+    calls: int = 0
+    overloads: int = 0
+
+
+class Overloads:
+    """Weighs each overload of a model against the answers between. Time is passed in, in seconds."""
+
+    def __init__(self) -> None:
+        self._evidence = _FIRST_EVIDENCE
+        self._accidents = _FEWEST_ACCIDENTS
+        self._trial: _Trial | None = None
+        self._answers = 0
+        self._next_turn = 0
+
+    def answered(self, *, sent_at: float) -> None:
+        """A call was answered."""
+        self._answers += 1
+        self._weigh(sent_at, is_overload=False)
+
+    def met(self, *, sent_at: float) -> bool:
+        """A call was refused for its pace, or has timed out. Return whether that is more than accidents."""
+        return self._weigh(sent_at, is_overload=True) >= _EVIDENCE_OF_A_LIMIT
+
+    def gives_turn(self, *, times_alone: int) -> bool:
+        """Whether the others may be held back for a document that alone was refused so often. If so, it is its turn."""
+        is_odd = self._accidents ** (times_alone + 1) < _ODDS_OF_A_TURN
+        if not times_alone or not is_odd or self._answers < self._next_turn:
+            return False
+        self._next_turn = self._answers + _ANSWERS_BETWEEN_TURNS
+        return True
+
+    def begin_trial(self, *, calls: int, now: float) -> None:
+        """Calls go out more slowly from now on: the next so many tell whether that has helped."""
+        self._trial, self._evidence = _Trial(began_at=now, length=calls), 0.0
+
+    def verdict(self) -> Verdict | None:
+        """What a trial has shown, once, when it is over; None before, and when there was none."""
+        trial = self._trial
+        if trial is None or trial.calls < trial.length:
+            return None
+        self._trial, self._evidence = None, 0.0
+        share = trial.overloads / trial.calls
+        if share > _TOO_MANY:
+            return Verdict.STILL_TOO_FAST
+        is_limit = trial.overloads < _ENOUGH_TO_TELL or share < self._accidents
+        weight = min(1.0, self._accidents * trial.calls / _ENOUGH_TO_FORGET) if is_limit else 1.0
+        self._accidents += weight * (_MARGIN * share - self._accidents)
+        self._accidents = min(_MOST_ACCIDENTS, max(_FEWEST_ACCIDENTS, self._accidents))
+        return Verdict.LIMIT if is_limit else Verdict.ACCIDENTS
+
+    def _weigh(self, sent_at: float, *, is_overload: bool) -> float:
+        """Add the log-likelihood of such an end at a limit against by accident. Return the evidence of a limit.
+
+        A call that went out before calls were slowed down tells nothing of the time after it.
+        """
+        trial = self._trial
+        if trial and sent_at < trial.began_at:
+            return _MOST_EVIDENCE
+        by_accident = max(self._accidents, _ACCIDENTS_ON_TRIAL) if trial else self._accidents
+        at_a_limit = min(_MOST_AT_A_LIMIT, max(_LEAST_AT_A_LIMIT, _TIMES_AT_A_LIMIT * by_accident))
+        odds = at_a_limit / by_accident if is_overload else (1 - at_a_limit) / (1 - by_accident)
+        evidence = max(0.0, self._evidence + math.log(odds))
+        self._evidence = min(_MOST_EVIDENCE, evidence)
+        if trial:
+            trial.calls += 1
+            trial.overloads += is_overload
+        return evidence
