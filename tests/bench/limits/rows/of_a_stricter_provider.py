@@ -11,7 +11,8 @@ from tests.bench.limits.run import Setup, running
 _ALLOWED, _CONFIGURED = 600, 1_800
 _FIRST_SECONDS = 60.0
 _ENOUGH = 0.9
-_MOST_REFUSED = 0.01
+_MOST_REFUSED, _MOST_REFUSED_IN_SILENCE = 0.01, 0.03
+"""A limit that nobody names is touched again and again, lest it be an accident or a thing of the past."""
 _READABLE = 128
 _PARTITIONS = 4
 
@@ -40,6 +41,7 @@ async def _play(bench: Bench, *, headers: bool) -> Result:
     span = audit.steady_span(calls, ramp_seconds=_FIRST_SECONDS, until=dry)
     used = audit.used_share(calls, span, what=Limited.REQUESTS, per_minute=_ALLOWED)
     later = audit.refused_share(audit.begun_in(calls, span), since=span.begin)
+    most = _MOST_REFUSED if headers else _MOST_REFUSED_IN_SILENCE
     dead_letters = len(run.outcomes.dead_letters)
     return Result(
         allowed=f"{_ALLOWED:,} requests a minute, configured {_CONFIGURED:,}",
@@ -50,7 +52,7 @@ async def _play(bench: Bench, *, headers: bool) -> Result:
         figures=f"429s after the first minute {later:.2%}",
         misses=misses(
             (used >= _ENOUGH, f"used {used:.3f} of {_ENOUGH}"),
-            (later < _MOST_REFUSED, f"{later:.1%} of calls refused after the first minute"),
+            (later < most, f"{later:.1%} of calls refused after the first minute"),
             (not dead_letters, f"{dead_letters} dead letters"),
         ),
     )
