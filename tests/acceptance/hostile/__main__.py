@@ -39,6 +39,7 @@ _COLUMNS = (
     "log MiB",
 )
 _PATIENCE_SECONDS = 180.0
+_MOST_TIMES = 2.0
 
 
 def main() -> int:
@@ -62,7 +63,10 @@ def main() -> int:
                 console.print(f"{name} …", markup=False, highlight=False)
                 seen = _run(CASES[name], broker.bootstrap_servers, arguments)
                 table.add_row(*_row(CASES[name], seen, alone))
-                for problem in seen.problems(CASES[name], documents=arguments.documents):
+                problems = seen.problems(CASES[name], documents=arguments.documents)
+                if seen.seconds > _MOST_TIMES * alone.seconds:
+                    problems.append(f"the others took {seen.seconds / alone.seconds:.2f} times as long")
+                for problem in problems:
                     failed = True
                     console.print(f"  {problem}", markup=False, highlight=False)
     finally:  # an interrupted run shows what it has found so far

@@ -52,7 +52,10 @@ class Case:
 
 @dataclass(kw_only=True)
 class Seen:
-    """What was seen: seconds until the last ordinary document, MiB, seconds of silence at `/livez`."""
+    """What was seen.
+
+    Seconds until the last ordinary document that had no hostile answer itself, MiB, seconds of silence at `/livez`.
+    """
 
     results: int = 0
     repeated: int = 0

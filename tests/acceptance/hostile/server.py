@@ -13,17 +13,18 @@ from tests.acceptance.hostile.case import HOSTILE, Case
 from tests.fakes.chat import example_of
 from tests.fakes.raw_server import RawAnswer, RawServer
 
-_LATENCY_SECONDS = 0.1
+_LATENCY_SECONDS = 0.5
 
 
 class ModelServer(RawServer):
-    """Answers after a tenth of a second."""
+    """Answers after half a second. `hit` are the ordinary documents that got the hostile answer."""
 
     def __init__(self, case: Case, *, seed: int) -> None:
         super().__init__(answer=self._answer)
         self._case = case
         self._chance = random.Random(seed)
         self._has_answered_first = False
+        self.hit: set[str] = set()
 
     async def _write(self, answer: RawAnswer, writer: asyncio.StreamWriter) -> None:
         is_hostile = answer.status == 0
@@ -34,11 +35,14 @@ class ModelServer(RawServer):
         await super()._write(answer, writer)
 
     def _answer(self, body: dict[str, Any]) -> RawAnswer:
-        case, is_hostile = self._case, any(HOSTILE in turn["content"] for turn in body["messages"])
+        case, text = self._case, body["messages"][-1]["content"]
+        is_hostile = any(HOSTILE in turn["content"] for turn in body["messages"])
         if case.answer and (is_hostile or self._chance.random() < case.random_share):
+            self.hit.add(text)
             return RawAnswer(status=0, body=b"")  # made late: some are large
         if case.first_answer and not self._has_answered_first:
             self._has_answered_first = True
+            self.hit.add(text)
             return case.first_answer()
         return completion(json.dumps(example_of(body["response_format"]["json_schema"]["schema"])))
 
