@@ -8,6 +8,10 @@ While it is open nobody goes out but a probe, which is one document's call like 
 from __future__ import annotations
 
 _FAULTS_IN_A_ROW = 5
+_TIMES_THE_USUAL, _MOST_FAULTS_IN_A_ROW = 3.0, 100
+"""Where nine calls in ten fail, five in a row are nothing new: an answer has come after as many before."""
+_NEWS = 0.3
+"""How much the latest answer counts of what is usual."""
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 2.0
 """So that work is back to its full rate within seconds of an outage's end, at a price of thirty calls a minute."""
@@ -25,6 +29,9 @@ class Circuit:
 
     def __init__(self) -> None:
         self._faults = 0
+        """Since the last answer."""
+        self._usual_faults = 0.0
+        """How many an answer has come after, of late."""
         self._pause_seconds = 0.0
         self._opened_for: str | None = None
         self._probe_at = 0.0
@@ -47,19 +54,21 @@ class Circuit:
         if self.is_open and not is_probe:
             return False
         was_open, self._opened_for = self.is_open, None
+        self._usual_faults += _NEWS * (self._faults - self._usual_faults)
         self._faults = 0
         return was_open
 
     def failed(self, *, is_probe: bool, now: float, is_paid: bool = False) -> bool:
         """A call met a fault of the provider's, and may have been paid for. Whether that opens the circuit."""
+        self._faults += 1
         if self.is_open:
             if is_probe:
                 longest = _LONGEST_PAID_PAUSE_SECONDS if is_paid else _LONGEST_PAUSE_SECONDS
                 self._pause_seconds = min(longest, self._pause_seconds * 2)
                 self._probe_at = now + self._pause_seconds
             return False
-        self._faults += 1
-        return self._faults >= _FAULTS_IN_A_ROW and self._open("faults", _FIRST_PAUSE_SECONDS, now)
+        enough = min(_MOST_FAULTS_IN_A_ROW, max(_FAULTS_IN_A_ROW, _TIMES_THE_USUAL * self._usual_faults))
+        return self._faults >= enough and self._open("faults", _FIRST_PAUSE_SECONDS, now)
 
     def shut(self, reason: str, *, now: float, pause_seconds: float | None = None) -> bool:
         """A call was told what holds for all of them: the account is empty, or refused. Whether that opens the circuit.

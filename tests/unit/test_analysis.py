@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -913,6 +914,21 @@ async def test_in_an_outage_a_lone_document_waits_and_texts_of_our_own_are_few()
     assert 1 <= own <= 65, "one a minute"
     await town.lab.timer.run(40)
     assert town.ended() == ["a sound text"]
+    await town.close()
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.5, 1000), (0.9, 300)])
+async def test_work_goes_on_where_most_calls_fail(share: float, least: int) -> None:
+    """Of 1,000 documents in 200 seconds, and none becomes a dead letter. With one probe at a time it would be twenty."""
+    chance = random.Random(1)
+    town = Town(
+        lambda request: ProviderUnavailable("503") if chance.random() < share else right(request),
+        limits=Limits(max_concurrency=16),
+    )
+    await town.come(*(f"text {number}" for number in range(1000)))
+    await town.lab.timer.run(200)
+    assert len(town.ended()) >= least
+    assert not any(town.tasks[text].exception() for text in town.ended())
     await town.close()
 
 
