@@ -919,7 +919,7 @@ async def test_in_an_outage_a_lone_document_waits_and_texts_of_our_own_are_few()
 
 @pytest.mark.parametrize(("share", "least"), [(0.5, 1000), (0.9, 300)])
 async def test_work_goes_on_where_most_calls_fail(share: float, least: int) -> None:
-    """Of 1,000 documents in 200 seconds, and none becomes a dead letter. With one probe at a time it would be twenty."""
+    """Of 1,000 documents in 200 seconds, and none becomes a dead letter. One probe at a time does twenty."""
     chance = random.Random(1)
     town = Town(
         lambda request: ProviderUnavailable("503") if chance.random() < share else right(request),
