@@ -28,7 +28,7 @@ from consumer.errors import ConfigurationError
 from consumer.keys import problem_of_key
 from consumer.misfits import Misfit, misfits
 from consumer.paths import why_nowhere
-from consumer.setting_types import Dollars, HomeFile, HomePath, SecurityProtocol, Topic
+from consumer.setting_types import Dollars, HomeFile, HomePath, Member, SecurityProtocol, Topic
 from consumer.sources import problems_of
 from consumer.store.opening import checked_steps_url
 from consumer.variables import PREFIX, unknown_among
@@ -95,10 +95,8 @@ class Settings(BaseSettings):
     )
 
     group_id: str = Field("docsluice", min_length=1, max_length=255, description="consumer group")
-    group_instance_id: str | None = Field(
+    group_instance_id: Member | None = Field(
         None,
-        max_length=200,
-        pattern=r"^[a-zA-Z0-9._-]+$",
         description="a name that stays the same for each replica: a restart then moves nothing",
     )
     input_topic: Topic = Field("documents", description="topic that documents come from")
@@ -274,7 +272,7 @@ class Settings(BaseSettings):
         if not is_redis(url.get_secret_value()):
             raise ValueError("must be a URL such as redis://host:6379/0 or rediss://:password@host:6379/0")
         if importlib.util.find_spec("redis") is None:
-            raise ValueError("needs the package redis: pip install 'docsluice[redis]'")
+            raise ValueError("needs the package redis: pip install redis")
         return url
 
     @field_validator("store_url")

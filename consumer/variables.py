@@ -19,6 +19,8 @@ def unknown_among(names: Iterable[str], *, known: Collection[str]) -> list[str]:
 
 def _suggestion(name: str, known: Collection[str]) -> str:
     """Without the prefix, which would make all of them alike."""
+    bare = name.removeprefix(PREFIX)
     likely = {variable.removeprefix(PREFIX): variable for variable in sorted(known)}
-    close = difflib.get_close_matches(name.removeprefix(PREFIX), likely, n=1)
+    # Two letters that have changed places make a name less alike than a missing one does, and happen more often.
+    close = [one for one in likely if sorted(one) == sorted(bare)] or difflib.get_close_matches(bare, likely, n=1)
     return f"; did you mean {likely[close[0]]}?" if close else ""

@@ -12,6 +12,7 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -116,7 +117,7 @@ def serves_kafka(*, port: int, host: str = _HOST) -> bool:
 def _command(*, data_dir: Path, port: int) -> list[str]:
     spec = find_spec("noida_db")
     if spec is None or spec.origin is None:
-        raise RuntimeError("the embedded broker is not installed: pip install 'docsluice[broker]'")
+        raise RuntimeError("the embedded broker is not installed; it comes with an extra: pip install '.[broker]'")
     # The binary itself, not the package's Python wrapper, so that signals reach it.
     binary = Path(spec.origin).with_name("noida-db")
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -136,7 +137,10 @@ def main() -> None:
         "--data-dir", type=Path, default=Path(".docsluice/broker"), help="where to keep data (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    command = _command(data_dir=arguments.data_dir, port=arguments.port)
+    try:
+        command = _command(data_dir=arguments.data_dir, port=arguments.port)
+    except RuntimeError as error:
+        sys.exit(f"{parser.prog}: {error}")
     os.execv(command[0], command)  # noqa: S606
 
 

@@ -29,5 +29,10 @@ def _skip_rest(file: IO[bytes], line: bytes) -> None:
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
-    """What is wrong with bytes that are no UTF-8, and where."""
-    return f"not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start + 1}"
+    """What is wrong with bytes that are no UTF-8, and where; and what they most likely are."""
+    problem = f"not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start + 1}"
+    try:
+        error.object.decode("cp1252")
+    except UnicodeDecodeError:
+        return problem
+    return f"{problem}; if it is Windows-1252, iconv -f WINDOWS-1252 -t UTF-8 converts it"

@@ -89,6 +89,8 @@ def select(paths: Sequence[str], *, other_format: Format | None) -> Selection:
         if given == STDIN:
             found.setdefault(None, _Found(path=None, relative=STDIN, format=other_format or Format.JSONL))
             continue
+        if not given:
+            raise WrongUsage("'' is no path; the current folder is .")
         try:
             inside = _meant(Path(given), other_format, selection)
         except OSError as error:

@@ -112,7 +112,11 @@ def test_a_whole_number_is_an_id() -> None:
         (b'{"document_id": "a", "text": "t", "n": 1e999}', "metadata.n: must be a string, a finite number"),
         (b'{"document_id": "a", "text": "t", "metadata": {"a": [1]}}', "metadata.a: must be"),
         (b'{"document_id": "a", "text": "t", "schema_version": 0}', "schema_version"),
-        (b'{"document_id": "a", "text": "\xff"}', "not UTF-8: byte 0xff at position 31"),
+        (b'{"document_id": "a", "text": "\x81"}', "not UTF-8: byte 0x81 at position 31"),
+        (
+            b'{"document_id": "a", "text": "\xfc"}',
+            "not UTF-8: byte 0xfc at position 31; if it is Windows-1252, iconv -f WINDOWS-1252 -t UTF-8 converts it",
+        ),
     ],
 )
 def test_a_bad_line_says_where_and_why_and_the_rest_is_read(line: bytes, why: str) -> None:

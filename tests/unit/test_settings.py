@@ -283,7 +283,7 @@ def test_sharing_limits_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is told before anything starts."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert _problems({"shared_limits_url": "redis://host"}) == [
-        "DOCSLUICE_SHARED_LIMITS_URL: needs the package redis: pip install 'docsluice[redis]'"
+        "DOCSLUICE_SHARED_LIMITS_URL: needs the package redis: pip install redis"
     ]
 
 
@@ -362,8 +362,11 @@ def test_an_env_file_that_cannot_be_read() -> None:
 
 def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the name that was probably meant; those of others are none of our business."""
-    assert unknown_variables(["DOCSLUICE_MODELS", "DOCSLUICE_XYZZY", "DOCSLUICE_MODEL", "PATH", "OPENAI_ORG"]) == [
+    assert unknown_variables(
+        ["DOCSLUICE_MODELS", "DOCSLUICE_MODLE", "DOCSLUICE_XYZZY", "DOCSLUICE_MODEL", "PATH", "OPENAI_ORG"]
+    ) == [
         "DOCSLUICE_MODELS is no setting; did you mean DOCSLUICE_MODEL?",
+        "DOCSLUICE_MODLE is no setting; did you mean DOCSLUICE_MODEL?",
         "DOCSLUICE_XYZZY is no setting",
     ]
     monkeypatch.setenv("DOCSLUICE_MAX_CONCURENCY", "3")

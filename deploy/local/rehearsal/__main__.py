@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import signal
+import sys
 
 from deploy.local.rehearsal.characters.loading import all_characters, load_character
 from deploy.local.rehearsal.faults import Fault, fault_named
@@ -24,7 +25,12 @@ def main() -> None:
         settings = settings_of(arguments)
     except ValueError as problem:
         parser.error(str(problem))
-    asyncio.run(_serve(settings, host=arguments.host, port=arguments.port))
+    try:
+        asyncio.run(_serve(settings, host=arguments.host, port=arguments.port))
+    except OSError as error:
+        sys.exit(
+            f"{parser.prog}: cannot listen on {arguments.host}:{arguments.port} (--host, --port): {error.strerror}"
+        )
 
 
 def settings_of(arguments: argparse.Namespace) -> RehearsalSettings:
