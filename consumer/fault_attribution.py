@@ -287,6 +287,8 @@ class Blame:
         fault.teaches = is_first and evidence >= _EVIDENCE_OF_A_PACE
         if isinstance(fault, RateLimited):
             has_turn = is_alone and self._alone > 1 and self._history.gives_turn(way[0])
+            if has_turn:
+                fault.retry_after_seconds = None  # for one document the others wait a second, whatever it was told
             fault.holds_others = evidence >= _EVIDENCE_TO_PAUSE or has_turn
 
     @property

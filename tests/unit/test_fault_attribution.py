@@ -269,13 +269,14 @@ def test_answers_that_cannot_be_read_end_even_where_nobody_is_answered() -> None
 
 def test_a_429_to_one_call_alone_holds_nobody_else() -> None:
     """Where others were answered since the one before it."""
-    desk, faults = Desk(), [RateLimited("429") for _ in range(120)]
+    desk, faults = Desk(), [RateLimited("429", retry_after_seconds=3600.0) for _ in range(120)]
     for fault in faults:
         desk.blame("a").overloaded(fault, way=WAY)
         desk.answered()
     assert not any(fault.teaches for fault in faults)
     held = [number for number, fault in enumerate(faults) if fault.holds_others]
     assert held == [0, 2, 52, 102], "a large one is to be the first after a pause now and then"
+    assert [faults[number].retry_after_seconds for number in held] == [3600.0, None, None, None], "and a short one"
 
 
 def _overloads(share: float, calls: int) -> tuple[float, float]:
