@@ -144,10 +144,10 @@ class Permit:
         match fault.is_worlds:
             case True:
                 self._house.note_shut(self, "refusals")
-            case False:
-                self._house.note_judgement(self)
-            case None:
+            case None if not fault.provider_is_well:
                 self._house.note_doubt(self)
+            case _:
+                self._house.note_judgement(self)
 
     def unused(self) -> None:
         """The call was never made."""

@@ -902,6 +902,36 @@ async def test_documents_that_fail_for_good_end_without_others(fault: AttemptFai
     await town.close()
 
 
+@pytest.mark.parametrize("count", [1, 5, 20])
+async def test_documents_that_are_refused_for_good_end_without_others(count: int) -> None:
+    """The model has answered others before; a text of our own is answered, and tells that it still would."""
+    town = Town(_spoilt(CallRefused("403", kind="permission", remedy="")))
+    texts = [f"{SECRET_TEXT} {number}" for number in range(count)]
+    await town.come("a sound text", *texts)
+    await town.lab.timer.run(600)
+    assert sorted(town.ended()) == sorted(town.tasks)
+    assert {type(town.tasks[text].exception()) for text in texts} == {RecordRejected}
+    await town.close()
+
+
+async def test_a_gateway_that_keeps_answers_blames_no_document_for_an_outage() -> None:
+    """No two texts of our own are alike, so none is answered by anybody but the model."""
+    kept: set[str] = set()
+
+    def reply(request: ChatRequest) -> Reply:
+        text = request.messages[-1].content
+        is_kept = text in kept
+        if "harbour office" in text:
+            kept.add(text)
+        return right(request) if is_kept else ProviderUnavailable("500")
+
+    town = Town(reply)
+    await town.come("a sound text")
+    await town.lab.timer.run(3600)
+    assert town.ended() == []
+    await town.close()
+
+
 async def test_in_an_outage_a_lone_document_waits_and_texts_of_our_own_are_few() -> None:
     """They fail as well, which tells nothing; once they are answered, so is it."""
     begin = ManualTimer().time()
