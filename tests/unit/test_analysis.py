@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 import tenacity
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from consumer.admission.limits import Limits
@@ -989,6 +989,15 @@ async def test_another_models_answers_say_nothing() -> None:
 KINDS = st.sampled_from(["good", "good", "500", "429", "slow"])
 
 
+@example(  # the first "500" must not be the next one each time a text of our own is answered
+    documents=[
+        *(("good", 0.0), ("429", 0.0), ("429", 5.0), ("500", 0.0), ("good", 0.0), ("429", 0.0), ("good", 0.0)),
+        *(("500", 0.0), ("500", 0.0), ("429", 0.0), ("good", 0.0)),
+    ],
+    slots=2,
+    outage=("none", 0),
+    max_attempts=1,
+)
 @settings(max_examples=40)
 @given(
     documents=st.lists(st.tuples(KINDS, st.sampled_from([0.0, 0.0, 0.3, 5.0])), max_size=12),
