@@ -29,6 +29,8 @@ from consumer.model_ref import ModelRef
 
 _DOCUMENTS_REFUSED_ALIKE = 3
 """So many, with nobody answered between, have not all something wrong with them."""
+_DOCUMENTS_WITHOUT_QUOTA = 2
+"""The account may have too little left for one large document, and enough for the others."""
 _TRIES_ALONE = 3
 """So often is a refusal tried again before a text of our own is to tell whose fault it is."""
 _FAILURES_ALONE = 5
@@ -209,10 +211,12 @@ class Blame:
         if mine.counted:
             enough = _EVIDENCE if is_certain else _EVIDENCE_OF_REFUSAL
             return Verdict.DOCUMENT if mine.evidence(record) >= enough else Verdict.OPEN
-        if isinstance(fault, QuotaExhausted):
+        if isinstance(fault, QuotaExhausted) and len(record.refused) >= _DOCUMENTS_WITHOUT_QUOTA:
             return Verdict.WORLD
         if record.outstanding:
             return Verdict.OPEN
+        if isinstance(fault, QuotaExhausted):
+            return Verdict.WORLD
         if is_certain and not self._history.has_answered(way[0]):
             return Verdict.WORLD
         return Verdict.WORLD if len(record.refused) >= _DOCUMENTS_REFUSED_ALIKE else Verdict.OPEN

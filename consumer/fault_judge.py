@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from decimal import Decimal
 from enum import Enum
@@ -23,7 +24,8 @@ from consumer.rejections import rejected
 from consumer.spending import Spending
 from consumer.trials import Trials
 
-_OWN_TEXT = "The harbour office wrote that the new lamp of the lighthouse had arrived undamaged."
+_OWN_TEXT = "The harbour office wrote that the new lamp of the lighthouse, number {}, had arrived undamaged."
+"""With another number each time: a gateway that keeps answers would give one in an outage, too."""
 
 
 class _Told(Enum):
@@ -111,9 +113,13 @@ class FaultJudge:
         is_new = not self._history.has_answered(request.model)
         if verdict is Verdict.WORLD and is_new and self._history.may_answer_other_steps(way):
             verdict = Verdict.OPEN
-        if (verdict is Verdict.WORLD and is_new) or (verdict is Verdict.OPEN and blame.needs_trial(way)):
-            is_for_all = await self._try_own_text(request, spending) is _Told.TURNED_DOWN
-            verdict = Verdict.WORLD if is_for_all else Verdict.OPEN
+        if (verdict is Verdict.WORLD and is_new) or (verdict is not Verdict.DOCUMENT and blame.needs_trial(way)):
+            told = await self._try_own_text(request, spending)
+            fault.provider_is_well = told is _Told.ANSWERED
+            if told is _Told.TURNED_DOWN:
+                verdict = Verdict.WORLD
+            elif is_new or fault.provider_is_well:
+                verdict = Verdict.OPEN
         fault.is_worlds = None if verdict is Verdict.OPEN else verdict is Verdict.WORLD
         if fault.is_worlds and self._history.answers_other_steps(way):
             # The model is well for all steps but this one.
@@ -148,7 +154,8 @@ class FaultJudge:
         way = (request.model, request.step)
         if not self._trials.may_begin(way, now=self._now()):
             return _Told.NOTHING
-        trial, call, told = request.about(_OWN_TEXT), self._history.sent(way), _Told.NOTHING
+        trial = request.about(_OWN_TEXT.format(secrets.randbelow(10**9)))
+        call, told = self._history.sent(way), _Told.NOTHING
         try:
             answer = await self._client.ask(trial)
         except DocsluiceError as fault:

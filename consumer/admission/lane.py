@@ -146,7 +146,10 @@ class Lane:
         """A call was refused for its pace, or has timed out. Marks what that means for the others."""
         is_limit = not fault.times_alone and self.overloads.met(sent_at=sent_at)
         fault.teaches = fault.teaches and is_limit
-        fault.holds_others = is_limit or self.overloads.gives_turn(times_alone=fault.times_alone)
+        has_turn = not is_limit and self.overloads.gives_turn(times_alone=fault.times_alone)
+        if has_turn:
+            fault.retry_after_seconds = None  # for one document the others wait a second, whatever it was told
+        fault.holds_others = is_limit or has_turn
         self.end_trial(now=now)
 
     def slow_down(self, *, now: float) -> None:

@@ -131,7 +131,7 @@ class Permit:
             case CallRefused():
                 self._note_refused_call(fault)
             case AttemptFailed(provider_is_well=True):
-                self._house.note_judgement(self)
+                self._note_well_otherwise()
             case RateLimited() | QuotaExhausted(blames_document=False) | AttemptFailed(speaks_of_document=True):
                 self._house.note_doubt(self)
             case QuotaExhausted() | RecordRejected() | ServiceFault():
@@ -146,8 +146,15 @@ class Permit:
                 self._house.note_shut(self, "refusals")
             case False:
                 self._house.note_judgement(self)
+            case None if fault.provider_is_well:
+                self._note_well_otherwise()
             case None:
                 self._house.note_doubt(self)
+
+    def _note_well_otherwise(self) -> None:
+        """The provider is well, but not for this document: it stands behind those who may be answered."""
+        self._house.note_judgement(self)
+        self._house.note_doubt(self)
 
     def unused(self) -> None:
         """The call was never made."""

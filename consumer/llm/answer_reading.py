@@ -26,6 +26,8 @@ _TOKEN = re.compile(
 )
 _THINK_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|\[(/?)THINK\]|◁(/?)think▷", re.IGNORECASE)
 _FENCE = re.compile(r"(`{3,}+|~{3,}+)[a-z0-9]*+\s", re.IGNORECASE)
+_CUT_OFF = re.compile(_SPACE + r"""(?:"|\{?[ \t\r\n]*\Z)""")
+"""What is left of a token that was cut, or nothing."""
 _BLANK = "\ufeff \t\r\n"
 _MOST_CHARACTERS = 256 * 1024
 """Of an answer that is longer and not JSON as a whole, the end is read: that is where the answer stands."""
@@ -133,11 +135,15 @@ def objects_in(text: str, *, fields: frozenset[str]) -> Iterator[dict[str, Any]]
 def closed_at_last_item(text: str) -> str | None:
     """Return a cut answer up to the last item of a list that is whole, with all closed that is open there.
 
-    None where there is no such item. Nothing that was cut is left in it: neither half a string nor half an item.
+    None where there is no such item, and where more than the cut is wrong. Then a model may have dropped what it had
+    begun, or a stray quote ends a string too early. None of a draft, too: thoughts may be what was cut.
     """
     thoughts = _thoughts(text)
-    begin = _OBJECT.search(text, thoughts[-1].end if thoughts else 0)
-    position, opened, last = begin.start() if begin else len(text), "", (0, "")
+    said_from = thoughts[-1].end if thoughts else 0
+    begin = _OBJECT.search(text, said_from)
+    if begin is None or _THINK_TAG.search(text, said_from, begin.start()):
+        return None
+    position, opened, last = begin.start(), "", (0, "")
     while token := _TOKEN.match(text, position):
         position, mark = token.end(), token[1]
         if mark in "{[":
@@ -151,7 +157,7 @@ def closed_at_last_item(text: str) -> str | None:
         if opened[-1] == "[" and mark not in "[,:":
             last = position, opened
     end, open_there = last
-    if begin is None or not end:
+    if not end or not _CUT_OFF.match(text, position):
         return None
     return text[begin.start() : end] + "".join("}" if one == "{" else "]" for one in reversed(open_there))
 

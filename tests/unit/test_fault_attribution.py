@@ -178,6 +178,18 @@ def test_an_empty_account_is_the_worlds_until_others_are_answered_after_all() ->
     assert verdicts[-1] is Verdict.DOCUMENT
 
 
+def test_one_document_that_costs_more_than_is_left_holds_back_nobody_while_others_may_be_answered() -> None:
+    """The next one that is turned away while nobody is answered shows that the account is empty."""
+    desk, empty = Desk(), QuotaExhausted("402: can only afford 200 tokens")
+    desk.history.sent(WAY)  # by another one, and under way
+    verdicts = []
+    for document in ("dear", "dear", "another"):
+        call = desk.history.sent(WAY)
+        verdicts.append(desk.blame(document).refused(empty, way=WAY, call=call, is_failing=False))
+        desk.history.ended(WAY, call)
+    assert verdicts == [Verdict.OPEN, Verdict.OPEN, Verdict.WORLD]
+
+
 def test_what_one_step_is_refused_another_step_may_be_answered() -> None:
     """A schema that a server does not take is of one step: its documents are not to blame for it."""
     desk = Desk()

@@ -149,10 +149,13 @@ async def test_a_list_that_runs_on_until_it_is_cut_is_there(task: dict[str, Any]
         ({"type": "json", "schema": {"type": "array"}}, '{"keywords": ["a", "b", "c", "d", "e", "f'),
         ({"type": "list", "items": 4}, '{"others": ["a", "b", "c", "d", "e", "f'),
         ({"type": "list", "items": 1}, '{"keywords": ' + "[" * 40 + '"a", "b'),
+        ({"type": "list", "items": 3}, '<think>A draft: {"keywords": ["a", "b", "c", "d'),
+        ({"type": "list", "items": 3}, 'A draft: {"keywords": ["a", "b", "c", ... no, rather {"keywords": ["p'),
+        ({"type": "list", "items": 3}, '{"keywords": ["a", "b", "the "best" word", "d", "e'),
     ],
 )
 async def test_an_answer_that_was_cut_too_soon_is_asked_for_with_more_room(output: dict[str, Any], said: str) -> None:
-    """Half an item is none; and of a schema of one's own nobody knows what is missing."""
+    """Half an item is none, nor is a draft; and of a schema of one's own nobody knows what is missing."""
     task = {**LIST, "output": output, "max_output_tokens": 50}
     whole = "a text" if output["type"] == "text" else ["p", "q", "r", "s"][: output.get("items", 4)]
     lab = _lab(say(said, finish_reason="length"), say(json.dumps({"keywords": whole})), task=task)
