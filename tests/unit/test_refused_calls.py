@@ -186,7 +186,7 @@ async def test_a_step_that_is_refused_for_all_holds_no_other_step() -> None:
     assert len(summaries) == 40
     assert town.ended() == []
     assert town.lab.admission.circuits() == {MODEL_REF: False}
-    assert len(town.lab.client.asked("category")) < 40 * 25, "each waits longer and longer, and tries a text of our own beside it"
+    assert len(town.lab.client.asked("category")) < 40 * 25, "each waits longer and longer, and so do texts of our own"
     assert {line["task"] for line in logs if line["event"] == "provider.refuses"} == {"category"}
     refuses.clear()
     await town.lab.timer.run(60)
