@@ -279,6 +279,17 @@ def test_answers_that_cannot_be_read_end_even_where_nobody_is_answered() -> None
     assert ends == [False] * 19 + [True]
 
 
+def test_documents_that_wait_for_their_timeouts_together_fail_alone() -> None:
+    """The calls of each are in flight while the other's fail, and tell nothing."""
+    desk = Desk()
+    desk.history.sent(WAY)
+    told = []
+    for _ in range(6):
+        told.append(desk.blame("slow").fails_alone(WAY))
+        desk.failed("slow", CallTimedOut("slow"))
+    assert told == [False] * 5 + [True]
+
+
 def test_a_429_to_one_call_alone_holds_nobody_else() -> None:
     """Where others were answered since the one before it."""
     desk, faults = Desk(), [RateLimited("429", retry_after_seconds=3600.0) for _ in range(120)]
