@@ -227,13 +227,14 @@ class Blame:
         is_told = record.last_answered > mine.since
         return mine.met >= _TRIES_ALONE and not is_told and not record.outstanding
 
-    def fails_alone(self, way: Way, *, call: int) -> bool:
+    def fails_alone(self, way: Way) -> bool:
         """Whether a text of our own has to tell whether this failure is the provider's, since nobody else's call does.
 
-        To be asked before the failure is noted.
+        To be asked before the failure is noted. Calls in flight count for nothing: where each document waits for its
+        timeout, there always are some.
         """
         mine, record = self._course_of(self._failures, way), self._history.of(way)
-        return mine.met >= _FAILURES_ALONE and record.last_answered <= mine.since and record.in_flight <= {call}
+        return mine.met >= _FAILURES_ALONE and record.last_answered <= mine.since
 
     def failed(self, fault: AttemptFailed, *, way: Way, is_failing: bool) -> None:
         """Take note of a failure; `is_failing` when the model is known to fail everybody."""

@@ -82,7 +82,7 @@ class FaultJudge:
             case AttemptFailed():
                 if fault.is_overload:
                     blame.overloaded(fault, way=way)
-                await self._judge_failure(fault, request, call, blame, spending)
+                await self._judge_failure(fault, request, blame, spending)
             case RecordRejected():
                 return await self._judge_rejection(fault, request, call, spending)
         return fault
@@ -92,7 +92,7 @@ class FaultJudge:
         return self._is_failing(model) or (fault.holds_others and not fault.blames_document)
 
     async def _judge_failure(
-        self, fault: AttemptFailed, request: ChatRequest, call: int, blame: Blame, spending: Spending
+        self, fault: AttemptFailed, request: ChatRequest, blame: Blame, spending: Spending
     ) -> None:
         """A document that fails again and again while there is no other, or none is answered, may be the reason itself.
 
@@ -100,7 +100,7 @@ class FaultJudge:
         pays for such calls only in an outage, in which they fail.
         """
         way = (request.model, request.step)
-        if fault.blames_document and blame.fails_alone(way, call=call):
+        if fault.blames_document and blame.fails_alone(way):
             fault.provider_is_well = await self._try_own_text(request, spending) is _Told.ANSWERED
         is_failing = self._is_failing(request.model) and not fault.provider_is_well
         blame.failed(fault, way=way, is_failing=is_failing)

@@ -145,8 +145,11 @@ class Step:
     def before_the_cut(self, said: str) -> str | None:
         """Return what is whole of an answer that was cut: lists may run on and on, and have all that was asked before.
 
-        None where nothing is. Of JSON with a schema of one's own nobody knows what is missing.
+        A whole object has only blanks behind it, with which a model may go on for ever. None where nothing is whole.
+        Of JSON with a schema of one's own nobody knows what is missing.
         """
+        if isinstance(parsed(said), dict):
+            return said
         return None if any(task.output.type == "json" for task in self.tasks) else closed_at_last_item(said)
 
     def read_repaired(self, answer: Answer, *, document: str, problem: InvalidAnswer) -> dict[str, OutputValue]:

@@ -12,6 +12,7 @@ from consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
     CallRefused,
+    CallTimedOut,
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
@@ -276,6 +277,17 @@ def test_answers_that_cannot_be_read_end_even_where_nobody_is_answered() -> None
     desk = Desk()
     ends = [desk.failed("a", AnswerUnreadable("HTML"), is_failing=True) for _ in range(20)]
     assert ends == [False] * 19 + [True]
+
+
+def test_documents_that_wait_for_their_timeouts_together_fail_alone() -> None:
+    """The calls of each are in flight while the other's fail, and tell nothing."""
+    desk = Desk()
+    desk.history.sent(WAY)
+    told = []
+    for _ in range(6):
+        told.append(desk.blame("slow").fails_alone(WAY))
+        desk.failed("slow", CallTimedOut("slow"))
+    assert told == [False] * 5 + [True]
 
 
 def test_a_429_counts_as_the_documents_own_once_others_were_answered_between() -> None:

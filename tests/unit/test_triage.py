@@ -140,6 +140,14 @@ async def test_a_list_that_runs_on_until_it_is_cut_is_there(task: dict[str, Any]
     assert len(lab.client.requests) == 1
 
 
+@pytest.mark.parametrize("task", [TEXT, {**TEXT, "output": {"type": "json", "schema": {"type": "string"}}}])
+async def test_a_whole_answer_with_blanks_up_to_the_cut_is_there(task: dict[str, Any]) -> None:
+    """Models in JSON mode may end their object, and go on with line breaks until the bound."""
+    lab = _lab(say('{"summary": "All of it."}' + " \n" * 50, finish_reason="length"), task=task)
+    assert await lab.analyze() == {"summary": "All of it."}
+    assert len(lab.client.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("output", "said"),
     [
