@@ -8,10 +8,10 @@ While it is open nobody goes out but a probe, which is one document's call like 
 from __future__ import annotations
 
 _FAULTS_IN_A_ROW = 5
-_TIMES_THE_USUAL, _MOST_FAULTS_IN_A_ROW = 3.0, 100
-"""Where nine calls in ten fail, five in a row are nothing new: an answer has come after as many before."""
-_NEWS = 0.3
-"""How much the latest answer counts of what is usual."""
+_TIMES_THE_WORST, _MOST_FAULTS_IN_A_ROW = 2.0, 100
+"""Where nine calls in ten fail, five in a row are nothing new: an answer has come after more before."""
+_KEPT = 0.9
+"""With each answer the worst of late is forgotten by so much."""
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 2.0
 """So that work is back to its full rate within seconds of an outage's end, at a price of thirty calls a minute."""
@@ -30,8 +30,8 @@ class Circuit:
     def __init__(self) -> None:
         self._faults = 0
         """Since the last answer."""
-        self._usual_faults = 0.0
-        """How many an answer has come after, of late."""
+        self._worst_faults = 0.0
+        """The most that an answer has come after, of late."""
         self._pause_seconds = 0.0
         self._opened_for: str | None = None
         self._probe_at = 0.0
@@ -54,7 +54,7 @@ class Circuit:
         if self.is_open and not is_probe:
             return False
         was_open, self._opened_for = self.is_open, None
-        self._usual_faults += _NEWS * (self._faults - self._usual_faults)
+        self._worst_faults = max(self._faults, _KEPT * self._worst_faults)
         self._faults = 0
         return was_open
 
@@ -67,7 +67,7 @@ class Circuit:
                 self._pause_seconds = min(longest, self._pause_seconds * 2)
                 self._probe_at = now + self._pause_seconds
             return False
-        enough = min(_MOST_FAULTS_IN_A_ROW, max(_FAULTS_IN_A_ROW, _TIMES_THE_USUAL * self._usual_faults))
+        enough = min(_MOST_FAULTS_IN_A_ROW, max(_FAULTS_IN_A_ROW, _TIMES_THE_WORST * self._worst_faults))
         return self._faults >= enough and self._open("faults", _FIRST_PAUSE_SECONDS, now)
 
     def shut(self, reason: str, *, now: float, pause_seconds: float | None = None) -> bool:
