@@ -213,11 +213,12 @@ def _check_names(results: list[DocumentResult], metrics: _Metrics, cloud: Rehear
     assert {result.models["keywords"] for result in results} == {CLOUD}
     who = Counter(result.models["category"] for result in results)
     assert set(who) == {OWN, CLOUD}
-    assert metrics.by("provider", "llm_requests_total", outcome=OK) == {
-        "own": who[OWN],
-        "cloud": len(results) + who[CLOUD],
-    }
-    assert metrics.by("model", "llm_requests_total", outcome=OK) == {OWN: who[OWN], CLOUD: len(results) + who[CLOUD]}
+    for label, own, clouds in (("provider", "own", "cloud"), ("model", OWN, CLOUD)):
+        answered = metrics.by(label, "llm_requests_total", outcome=OK)
+        cut = metrics.by(label, "llm_requests_total", outcome="truncated")
+        assert answered[clouds] == len(results) + who[CLOUD]
+        # The small model may go on with blanks until it is cut: the answer is taken, and the call counts as cut.
+        assert answered[own] <= who[OWN] <= answered[own] + cut.get(own, 0)
     assert Counter(call.task for call in cloud.calls) == {"keywords": len(results), "category": who[CLOUD]}
     failed = metrics.by("provider", "llm_requests_total", outcome="unavailable")
     assert failed["own"] > 0

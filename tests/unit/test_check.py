@@ -92,7 +92,7 @@ async def test_a_misspelt_variable_is_a_line_of_its_own(monkeypatch: pytest.Monk
     """Like all that was found, and not a line of the log."""
     monkeypatch.setenv("DOCSLUICE_MODLE", "m")
     lines = await _said()
-    assert lines[1] == "DOUBTFUL settings: DOCSLUICE_MODLE is no setting; did you mean DOCSLUICE_MODE?"
+    assert lines[1] == "DOUBTFUL settings: DOCSLUICE_MODLE is no setting; did you mean DOCSLUICE_MODEL?"
 
 
 def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
