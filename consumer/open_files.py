@@ -9,7 +9,9 @@ at once: a call that finds no file left would fail, and look like a provider tha
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import socket
 
 import structlog
 
@@ -63,11 +65,25 @@ def http_connections(*, calls: int) -> int:
 
 def why_no_file(error: BaseException) -> str | None:
     """A sentence where an error comes of too many open files, ours or the machine's; None of any other."""
-    numbers = {getattr(one, "errno", None) for one in causes(error, with_contexts=True)}
-    if not numbers & _TOO_MANY:
+    if not any(map(_is_for_a_file, causes(error, with_contexts=True))):
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return f"too many open files in this process (ulimit -n is {soft}): raise it, or lower DOCSLUICE_MAX_CONCURRENCY"
+
+
+def _is_for_a_file(error: BaseException) -> bool:
+    """A lookup of a name opens files, and does not say that it could not."""
+    if isinstance(error, socket.gaierror):
+        return not _can_open()
+    return getattr(error, "errno", None) in _TOO_MANY
+
+
+def _can_open() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
 
 
 def _is_enough(limit: int, needed: int) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import resource
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -150,6 +151,14 @@ async def test_a_call_without_a_file_is_not_the_providers_fault(
     assert "too many open files in this process (ulimit -n is " in str(caught.value)
     assert "no connection" not in str(caught.value)
     assert not caught.value.blames_document
+
+
+def test_a_lookup_without_a_file_does_not_say_so(no_file_left: Callable[[], None]) -> None:
+    """Its error is that of a name that is not known; whether a file can be opened tells."""
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert why_no_file(unknown) is None
+    no_file_left()
+    assert why_no_file(unknown) is not None
 
 
 def test_another_error_is_another_error() -> None:
