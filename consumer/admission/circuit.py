@@ -12,6 +12,8 @@ _TIMES_THE_WORST, _MOST_FAULTS_IN_A_ROW = 2.0, 100
 """Where nine calls in ten fail, five in a row are nothing new: an answer has come after more before."""
 _KEPT = 0.9
 """With each answer the worst of late is forgotten by so much."""
+_LONG_ROW_SECONDS = 10.0
+"""Faults all the while are an outage whatever was before it, though calls be so few that there are not many."""
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 2.0
 """So that work is back to its full rate within seconds of an outage's end, at a price of thirty calls a minute."""
@@ -30,6 +32,7 @@ class Circuit:
     def __init__(self) -> None:
         self._faults = 0
         """Since the last answer."""
+        self._row_began = 0.0
         self._worst_faults = 0.0
         """The most that an answer has come after, of late."""
         self._pause_seconds = 0.0
@@ -60,6 +63,7 @@ class Circuit:
 
     def failed(self, *, is_probe: bool, now: float, is_paid: bool = False) -> bool:
         """A call met a fault of the provider's, and may have been paid for. Whether that opens the circuit."""
+        self._row_began = self._row_began if self._faults else now
         self._faults += 1
         if self.is_open:
             if is_probe:
@@ -67,8 +71,9 @@ class Circuit:
                 self._pause_seconds = min(longest, self._pause_seconds * 2)
                 self._probe_at = now + self._pause_seconds
             return False
-        enough = min(_MOST_FAULTS_IN_A_ROW, max(_FAULTS_IN_A_ROW, _TIMES_THE_WORST * self._worst_faults))
-        return self._faults >= enough and self._open("faults", _FIRST_PAUSE_SECONDS, now)
+        is_long = now - self._row_began >= _LONG_ROW_SECONDS
+        usual = 0.0 if is_long else min(_MOST_FAULTS_IN_A_ROW, _TIMES_THE_WORST * self._worst_faults)
+        return self._faults >= max(_FAULTS_IN_A_ROW, usual) and self._open("faults", _FIRST_PAUSE_SECONDS, now)
 
     def shut(self, reason: str, *, now: float, pause_seconds: float | None = None) -> bool:
         """A call was told what holds for all of them: the account is empty, or refused. Whether that opens the circuit.

@@ -35,6 +35,8 @@ def test_where_answers_come_between_many_faults_more_are_needed() -> None:
         circuit.answered(is_probe=True)
     assert not any(circuit.failed(is_probe=False, now=0.0) for _ in range(17))
     assert circuit.failed(is_probe=False, now=0.0)
+    circuit.answered(is_probe=True)
+    assert [circuit.failed(is_probe=False, now=3.0 * n) for n in range(5)] == [False] * 4 + [True], "all the while"
     for _ in range(30):
         circuit.answered(is_probe=True)
     assert [circuit.failed(is_probe=False, now=0.0) for _ in range(5)] == [False] * 4 + [True]
