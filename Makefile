@@ -33,7 +33,7 @@ test: setup ## Run all tests
 	@# puts the long ones of tests/acceptance first; by default, those with the fewest tests would come last.
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-fast: setup ## Run the unit tests alone: no broker, half a minute
+test-fast: setup ## Run the unit tests alone: no broker, two minutes
 	$(BIN)/python -m pytest -n auto tests/unit
 
 lint: setup ## ruff, mypy and the import contracts
