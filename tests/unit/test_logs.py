@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -13,17 +12,7 @@ import structlog
 
 from consumer.telemetry.logs import Throttle, configure_logs
 
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """Logging is the process's; each test leaves it as it was."""
-    root, before = logging.getLogger(), structlog.get_config()
-    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("", "consumer", "aiokafka")}
-    yield
-    root.handlers[:] = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    structlog.configure(**before)
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import unicodedata
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -133,18 +132,7 @@ def test_check_prints_no_control_character(capsys: pytest.CaptureFixture[str]) -
     assert said.startswith("FAILED   provider: good ")
 
 
-@pytest.fixture
-def _as_before() -> Iterator[None]:
-    root, before = logging.getLogger(), structlog.get_config()
-    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("", "consumer", "aiokafka")}
-    yield
-    root.handlers[:] = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    structlog.configure(**before)
-
-
-@pytest.mark.usefixtures("_as_before")
+@pytest.mark.usefixtures("logging_as_before")
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_no_log_line_holds_a_control_character(
     capsys: pytest.CaptureFixture[str], log_format: Literal["json", "console"]
