@@ -259,6 +259,7 @@ class Asker:
         finally:
             self._history.ended(way, call)
         self._history.answered(way, call)
+        course.blame.answered()
         self._metrics.observe_call(task=request.step, model=request.model, seconds=time.monotonic() - started)
         return self._count_and_judge(request, answer, permit, course.spending)
 

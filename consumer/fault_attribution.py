@@ -8,8 +8,9 @@ A refusal that fits both is tried again while it is new. It is the world's once 
 was answered, or once a text of our own is refused, too. It is the document's once it was refused again and again while
 calls of others were answered between, and so often that a sound document hardly ever would be.
 
-A failure (a 5xx, a broken connection) may always be the world's. It speaks against a document only as far as the calls
-of others fare better: at 90 % failures, five in a row are nothing special.
+A failure (a 5xx, a broken connection) may always be the world's. It speaks against a document only as far as sound
+documents fare better: at 90 % failures, five in a row are nothing special. A document is known to be sound once it is
+answered. Until then its failures are no measure for others, or documents that always fail would excuse each other.
 
 An overload (a 429, a timeout) is a document's own affair where others are answered between two of them. What the others
 say of the pace of all calls is admission's to find out.
@@ -65,7 +66,7 @@ class _Record:
     last_answered: int = 0
     """The latest sent of the calls that were answered: those sent before a fault say nothing of the time after it."""
     failed: int = 0
-    """Calls that failed or were refused."""
+    """Calls that failed or were refused, of documents that were answered in the end, and of texts of our own."""
     in_flight: set[int] = field(default_factory=set)
     outstanding: set[int] = field(default_factory=set)
     """Of the calls in flight when refusals began, those that may still be answered."""
@@ -140,14 +141,13 @@ class CallHistory:
         record.outstanding.clear()
         self._answers[way[0]] += 1
 
-    def failed(self, way: Way) -> None:
-        """A call met a failure."""
-        self._records[way].failed += 1
+    def failed(self, way: Way, *, times: int = 1) -> None:
+        """So many calls about a sound text met a failure or a refusal."""
+        self._records[way].failed += times
 
     def refused(self, way: Way, call: int, *, document: Hashable) -> None:
         """A call was refused in a way that may be meant for all."""
         record = self._records[way]
-        record.failed += 1
         if not record.refused:
             record.outstanding = record.in_flight - {call}
             record.refused_since = self._calls
@@ -179,9 +179,9 @@ class _Course:
         return is_told
 
     def evidence(self, record: _Record) -> float:
-        """How unlikely so many are for a sound document, by what became of the calls of others; as a logarithm."""
+        """How unlikely so many are for a sound document, by how sound ones fared meanwhile; as a logarithm."""
         answered = record.answered - self.answered_before
-        failed = max(0, record.failed - self.failed_before - self.met)
+        failed = record.failed - self.failed_before
         return self.counted * math.log((failed + answered + 2) / (failed + 1))
 
 
@@ -239,13 +239,18 @@ class Blame:
     def failed(self, fault: AttemptFailed, *, way: Way, is_failing: bool) -> None:
         """Take note of a failure; `is_failing` when the model is known to fail everybody."""
         mine = self._course_of(self._failures, way)
-        self._history.failed(way)
         before = mine.counted
         may_count = fault.blames_document and not is_failing
         latest = self._history.latest
         fault.speaks_of_document = mine.meet(self._history.of(way), latest=latest, may_count=may_count)
         if isinstance(fault, AnswerUnreadable):
             self._unreadable += 1 if mine.counted == before else _UNREADABLE_ALONE
+
+    def answered(self) -> None:
+        """Take note that the document was answered: what it met before was not its own fault."""
+        for courses in (self._refusals, self._failures):
+            for way, mine in courses.items():
+                self._history.failed(way, times=mine.met)
 
     def overloaded(self, fault: AttemptFailed, *, way: Way) -> None:
         """Take note of a 429 or a timeout, and mark whether it can say anything of the pace of all calls.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
 from decimal import Decimal
@@ -959,6 +960,20 @@ async def test_work_goes_on_where_most_calls_fail(share: float, least: int) -> N
     await town.lab.timer.run(200)
     assert len(town.ended()) >= least
     assert not any(town.tasks[text].exception() for text in town.ended())
+    await town.close()
+
+
+async def test_a_stream_of_which_a_third_fails_for_good_goes_on() -> None:
+    """Those are given up one by one: as many open records as there may be are never all of that kind."""
+    town = Town(_spoilt(ProviderUnavailable("500")), limits=Limits(max_concurrency=16))
+    texts = (f"{SECRET_TEXT if number % 3 == 0 else 'text'} {number}" for number in itertools.count())
+    for _ in range(100):
+        are_open = len(town.tasks) - len(town.ended())
+        await town.come(*itertools.islice(texts, 64 - are_open))
+        await town.lab.timer.run(1)
+    good = {text for text in town.ended() if text.startswith("text")}
+    assert len(good) >= 300
+    assert all((town.tasks[text].exception() is None) == (text in good) for text in town.ended())
     await town.close()
 
 
