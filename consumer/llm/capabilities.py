@@ -2,7 +2,8 @@
 
 A complaint that a part of the request is not supported makes a call do without it (`guesses.py`), one about its size
 does not. The answer to that call makes it a lesson. It holds for a model, or for a model's step where it is about the
-schema. After an hour one call tries the fuller form again. Pure: time is passed in.
+schema. After a minute one call tries the fuller form again, and each time later where that is still refused. Pure: time
+is passed in.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ KEYWORDS = (
 _SPEAKS_OF_PARAMETERS = frozenset({400, 404, 415, 422, 501})
 _TEMPLATE_FAILED = 500
 """What llama.cpp and SGLang say when a chat template raises."""
-_FORGET_SECONDS, _QUIET_SECONDS = 3600.0, 600.0
+_FIRST_HELD_SECONDS, _LONGEST_HELD_SECONDS = 60.0, 3600.0
+_QUIET_SECONDS = 600.0
 _CODES = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 _UNSUPPORTED = re.compile(
     r"un(?:supported|implemented)|not (?:currently |yet )?supported|only \S{1,60} (?:is|are) supported"
@@ -98,15 +100,24 @@ class Sent:
 
 
 @dataclass(slots=True)
+class _Held:
+    """How long something is taken for granted. A false word costs a minute, a true one a refused call an hour."""
+
+    until: float
+    seconds: float = _FIRST_HELD_SECONDS
+
+    def put_off(self, *, now: float) -> None:
+        """It is tried now; if it is refused again, it holds for twice as long."""
+        self.seconds = min(_LONGEST_HELD_SECONDS, self.seconds * 2)
+        self.until = now + self.seconds
+
+
+@dataclass(slots=True)
 class Capabilities:
-    """What is known of each model of one provider.
+    """What is known of each model of one provider."""
 
-    `forget_seconds` is how long a lesson holds before one call tries without it.
-    """
-
-    forget_seconds: float = _FORGET_SECONDS
-    _until: dict[tuple[str, str, str], float] = field(default_factory=dict)
-    """By model, step (or none) and name: until when it is taken for granted."""
+    _held: dict[tuple[str, str, str], _Held] = field(default_factory=dict)
+    """By model, step (or none) and name."""
     _told: dict[tuple[str, str], float] = field(default_factory=dict)
     """By model and name: when the log was last told."""
 
@@ -120,23 +131,24 @@ class Capabilities:
         `offered` tells all that the call has to send; it is asked only where something is due.
         """
         for key, name in self._of(model, step):
-            if self._until[key] <= now and name in offered():
-                self._until[key] = now + self.forget_seconds
+            if self._held[key].until <= now and name in offered():
+                self._held[key].put_off(now=now)
                 return name
         return None
 
     def learn(self, name: str, *, model: str, step: str, now: float) -> Lesson | None:
         """A call without this was answered, and one with it was refused. None where that was known."""
         key = (model, step if _is_of_the_schema(name) else "", name)
-        is_new = key not in self._until
-        self._until[key] = now + self.forget_seconds
-        return Lesson(name, _meaning(name)) if is_new else None
+        if key in self._held:
+            return None
+        self._held[key] = _Held(until=now + _FIRST_HELD_SECONDS)
+        return Lesson(name, _meaning(name))
 
     def forget(self, name: str, *, model: str, step: str) -> bool:
         """A call with this was answered. Tells whether it was known not to be."""
         keys = [key for key, known in self._of(model, step) if known == name]
         for key in keys:
-            del self._until[key]
+            del self._held[key]
         return bool(keys)
 
     def is_news(self, lesson: Lesson, *, model: str, now: float) -> bool:
@@ -148,7 +160,7 @@ class Capabilities:
         return True
 
     def _of(self, model: str, step: str) -> Iterator[tuple[tuple[str, str, str], str]]:
-        for key in tuple(self._until):
+        for key in tuple(self._held):
             if key[0] == model and key[1] in {"", step}:
                 yield key, key[2]
 

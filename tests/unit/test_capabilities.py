@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -71,8 +72,8 @@ def _refused(guesses: Guesses, message: str) -> bool:
     return guesses.refused(_error(message), _sent(without=guesses.without))
 
 
-def _known(*names: str, forget_seconds: float = 100.0) -> Capabilities:
-    known = Capabilities(forget_seconds=forget_seconds)
+def _known(*names: str) -> Capabilities:
+    known = Capabilities()
     for name in names:
         known.learn(name, model="m", step="summary", now=0.0)
     return known
@@ -291,26 +292,38 @@ def test_what_another_call_has_learned_meanwhile_is_worth_another_try() -> None:
 
 
 def test_a_lesson_is_tried_again_by_one_call() -> None:
-    """After an hour. Where the model still refuses, it holds for another hour; where not, it is forgotten."""
+    """After a minute. Where the model still refuses, it holds for twice as long; where not, it is forgotten."""
     known = _known("temperature")
 
     def to_try(now: float, request: ChatRequest = REQUEST) -> str | None:
         return known.to_try(lambda: offered(request), model="m", step="summary", now=now)
 
-    assert to_try(99.0) is None
-    assert to_try(100.0, replace(REQUEST, sampling=Sampling())) is None, "it has no temperature to try"
-    assert to_try(100.0) == "temperature"
-    assert to_try(100.0) is None, "one call is enough"
+    assert to_try(59.0) is None
+    assert to_try(60.0, replace(REQUEST, sampling=Sampling())) is None, "it has no temperature to try"
+    assert to_try(60.0) == "temperature"
+    assert to_try(60.0) is None, "one call is enough"
     guesses = _guesses(known, tries="temperature")
     assert guesses.without == NOTHING
     assert _refused(guesses, NO_TEMPERATURE)
-    assert guesses.answered(now=101.0) == [], "it was known"
+    assert guesses.answered(now=61.0) == [], "it was known"
     assert known.without(model="m", step="summary") == {"temperature"}
-    assert to_try(200.0) is None
-    assert to_try(201.0) == "temperature"
+    assert to_try(179.0) is None
+    assert to_try(180.0) == "temperature"
     (back,) = _guesses(known, tries="temperature").answered(now=2000.0)
     assert back.meaning == "is sent again, for the model takes it now"
     assert known.without(model="m", step="summary") == NOTHING
+
+
+def test_what_a_model_never_takes_is_tried_once_an_hour() -> None:
+    """A refused call is not paid for, but each is one of a minute's requests."""
+    known = _known("temperature")
+    tried = [
+        minute
+        for minute in range(24 * 60)
+        if known.to_try(lambda: ["temperature"], model="m", step="summary", now=minute * 60.0)
+    ]
+    assert tried[:6] == [1, 3, 7, 15, 31, 63]
+    assert {later - earlier for earlier, later in pairwise(tried[6:])} == {60}
 
 
 def test_a_trial_that_is_refused_in_words_of_no_meaning_is_given_up() -> None:
