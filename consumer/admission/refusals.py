@@ -25,8 +25,11 @@ _CUT_MOST = 0.5
 """After refusals all through a minute, down to what was answered in it; by halves, for that is few calls to count."""
 _CUT = 0.93
 _CUT_LEAST = 0.97
-_ON_TRIAL = 0.9
-"""Far enough below a limit to tell, and near enough to cost little."""
+_ON_TRIAL, _ON_FIRST_TRIAL = 0.9, 0.8
+"""Far enough below a limit to tell, and near enough to cost little.
+
+The first pace was measured within seconds, and with the burst that a limit lets through at first.
+"""
 _TRIAL_SECONDS, _FEWEST_ON_TRIAL, _MOST_ON_TRIAL = 60.0, 30, 150
 """In so many calls three in a hundred show."""
 _GROWTH_IN_CALM = 1.06
@@ -134,7 +137,7 @@ class LearnedPace:
         """What it has become in so many seconds since the last refusal, or the end of the trial."""
         assert self._per_minute is not None, "there was a refusal"  # noqa: S101
         if self._is_on_trial:
-            return self._per_minute * _ON_TRIAL
+            return self._per_minute * (_ON_TRIAL if self._trials else _ON_FIRST_TRIAL)
         step = min(max(_CALM_SECONDS, _CALM_CALLS * 60.0 / self._per_minute), _LONGEST_FIRST_CALM_SECONDS)
         step /= 2 ** max(0, _SURE_AFTER_TRIALS - self._trials)
         growth, power = 0.0, 1

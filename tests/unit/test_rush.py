@@ -86,6 +86,15 @@ def test_a_limit_is_found_and_used(name: str) -> None:
     assert rush.refused_share(240, _MINUTES) < (0.04 if per_second >= 10 else 0.15)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_limit_far_below_what_would_go_out_is_not_taken_for_accidents(seed: int) -> None:
+    """Of 64 calls a second it lets ten through. The first pace is measured while it still lets its burst through."""
+    rush = Rush(bucket(600), call_seconds=0.5, slots=32, seed=seed)
+    rush.run(300)
+    assert rush.per_second(60, 300) > 0.93 * 10
+    assert rush.refused_share(60, 300) < 0.02
+
+
 def test_a_limit_that_comes_and_goes_is_found_among_refusals_at_random() -> None:
     """And forgotten minutes after its end, though the refusals at random have never ceased."""
     rush = Rush(during(bucket(1200), 200, 400), share=0.03)

@@ -11,7 +11,7 @@ from tests.bench.limits.run import Setup, running
 _ALLOWED, _CONFIGURED = 600, 1_800
 _FIRST_SECONDS = 60.0
 _ENOUGH = 0.9
-_MOST_REFUSED, _MOST_REFUSED_IN_SILENCE = 0.01, 0.03
+_MOST_REFUSED, _MOST_REFUSED_IN_SILENCE = 0.01, 0.02
 """A limit that nobody names is touched again and again, lest it be an accident or a thing of the past."""
 _READABLE = 128
 _PARTITIONS = 4
