@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from consumer.contracts import Usage
+from consumer.errors import DocsluiceError
 from consumer.llm.chat import Answer, ChatRequest
 
 Reply: TypeAlias = Answer | Exception
@@ -40,7 +41,7 @@ class FakeChatClient:
             self.in_flight -= 1
         reply = self.reply(request)
         if isinstance(reply, Exception):
-            raise reply
+            raise anew(reply)
         return reply
 
     async def close(self) -> None:
@@ -55,6 +56,16 @@ class FakeChatClient:
     def asked(self, step: str) -> list[ChatRequest]:
         """The requests of one step, in order."""
         return [request for request in self.requests if request.step == step]
+
+
+def anew(fault: Exception) -> Exception:
+    """One more of the same: each call's fault is marked with what it turns out to be. A bug is given as it is."""
+    if not isinstance(fault, DocsluiceError):
+        return fault
+    another = type(fault).__new__(type(fault), *fault.args)
+    another.__dict__.update(fault.__dict__)
+    another.__cause__ = fault.__cause__
+    return another
 
 
 def say(text: str, *, usage: Usage | None = USAGE, finish_reason: str = "stop", refusal: str | None = None) -> Answer:

@@ -7,7 +7,7 @@ from typing import Any
 
 from consumer.llm.chat import ChatRequest
 from consumer.spending import Spending
-from tests.fakes.chat import Replies
+from tests.fakes.chat import Replies, anew
 from tests.fakes.lab import Lab
 from tests.fakes.samples import steps
 from tests.fakes.timer import settled
@@ -27,7 +27,7 @@ class Town:
         said = self.lab.client.reply(request)
         await self._sleep(0.01 if isinstance(said, Exception) else 0.5)
         if isinstance(said, Exception):
-            raise said
+            raise anew(said)
         return said
 
     async def _sleep(self, seconds: float) -> None:

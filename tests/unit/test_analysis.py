@@ -232,7 +232,7 @@ async def test_attempts_are_used_up_while_others_succeed(fault: AttemptFailed, m
     assert (rejection.step, str(rejection.model)) == ("summary", MODEL)
     assert spending.attempts == max_attempts + 1
     assert f"{max_attempts + 1} attempts failed; the last: {fault}" in str(rejection)
-    assert rejection.__cause__ is fault
+    assert type(rejection.__cause__) is type(fault)
     assert spending.first_failed_at is not None
 
 
@@ -888,15 +888,18 @@ async def test_a_document_that_fails_for_good_keeps_no_outage_going() -> None:
     await town.close()
 
 
-@pytest.mark.parametrize("fault", [ProviderUnavailable("500"), CallTimedOut("slow"), AnswerUnreadable("no JSON")])
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [(ProviderUnavailable("500"), 600), (CallTimedOut("slow"), 600), (AnswerUnreadable("no JSON"), 2400)],
+)
 @pytest.mark.parametrize("count", [1, 10])
-async def test_documents_that_fail_for_good_end_without_others(fault: AttemptFailed, count: int) -> None:
-    """A text of our own is answered, and tells what documents of others would."""
+async def test_documents_that_fail_for_good_end_without_others(fault: AttemptFailed, seconds: int, count: int) -> None:
+    """A text of our own is answered, and tells what documents of others would. What may be paid for is asked seldom."""
     town = Town(_spoilt(fault))
     texts = [f"{SECRET_TEXT} {number}" for number in range(count)]
     await town.come(*texts)
-    await town.lab.timer.run(1200)
-    assert town.ended() == texts
+    await town.lab.timer.run(seconds)
+    assert sorted(town.ended()) == sorted(texts)
     assert {type(town.tasks[text].exception()) for text in texts} == {RecordRejected}
     await town.come("a sound text")
     await town.lab.timer.run(10)
@@ -967,12 +970,12 @@ async def test_a_stream_of_which_a_third_fails_for_good_goes_on() -> None:
     """Those are given up one by one: as many open records as there may be are never all of that kind."""
     town = Town(_spoilt(ProviderUnavailable("500")), limits=Limits(max_concurrency=16))
     texts = (f"{SECRET_TEXT if number % 3 == 0 else 'text'} {number}" for number in itertools.count())
-    for _ in range(100):
+    for _ in range(200):
         are_open = len(town.tasks) - len(town.ended())
-        await town.come(*itertools.islice(texts, 64 - are_open))
+        await town.come(*itertools.islice(texts, 128 - are_open))
         await town.lab.timer.run(1)
     good = {text for text in town.ended() if text.startswith("text")}
-    assert len(good) >= 300
+    assert len(good) >= 800
     assert all((town.tasks[text].exception() is None) == (text in good) for text in town.ended())
     await town.close()
 
