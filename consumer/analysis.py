@@ -14,10 +14,10 @@ from consumer.errors import RecordRejected, ServiceFault
 from consumer.llm.long_documents import head_of, in_line, parts_of, runs, together
 from consumer.llm.steps import Condensing, Step
 from consumer.rejections import rejected
-from consumer.remembering import Keep, Memory
+from consumer.remembering import Entry, Memory
 from consumer.spending import Purse, Spending, TooDear
 from consumer.store.steps import PaidStep
-from consumer.triage import Said, Triage
+from consumer.triage import Triage
 
 _MOST_PARTS = 64
 _LEAST_BYTES = 64
@@ -123,39 +123,28 @@ class Analyzer:
 
     async def _paid(self, step: Step, text: str, spending: Spending, question: _Question) -> PaidStep:
         """A step's answer about a text, from memory if it is there, else asked for and kept."""
+        async with self._memory.entry(step.fingerprint(text), fits=step.is_answered_by) as entry:
+            if entry.known is None:
+                return await self._asked(step, text, spending.part(), question, entry)
+            spending.count_saved(usage=entry.known.usage, cost_usd=entry.known.cost_usd)
+            return entry.known
 
-        async def ask(keep: Keep) -> PaidStep:
-            part = spending.part()
-
-            async def keep_with_cost(paid: PaidStep) -> PaidStep:
-                taken = {"usage": part.usage + part.saved_usage, "cost_usd": part.cost_usd + part.saved_usd}
-                return await keep(paid.model_copy(update=taken))
-
-            return await self._asked(step, text, part, question, keep_with_cost)
-
-        paid, is_new = await self._memory.answer(step.fingerprint(text), ask, fits=step.is_answered_by)
-        if not is_new:
-            spending.count_saved(usage=paid.usage, cost_usd=paid.cost_usd)
-        return paid
-
-    async def _asked(self, step: Step, text: str, spending: Spending, question: _Question, keep: Keep) -> PaidStep:
+    async def _asked(self, step: Step, text: str, spending: Spending, question: _Question, entry: Entry) -> PaidStep:
         """Ask about the text as a whole; where it is too large, about less of it at a time. The answer is kept."""
-
-        async def keep_said(said: Said) -> PaidStep:
-            return await keep(PaidStep(outputs=said.outputs, models=dict.fromkeys(said.outputs, str(said.model))))
-
         request = step.request(text, service_tier=question.tier)
         if not self._is_to_be_cut(step, text):
             try:
-                return await self._triage.answer(step, request, spending, keep=keep_said)
+                return await self._triage.answer(step, request, spending, keep=entry.keep)
             except RecordRejected as rejection:
                 if rejection.reason is not DeadLetterReason.TOO_LARGE or not self._may_be_cut(step, text):
                     raise
         most_bytes = self._room_for(step, text)
         if step.long == "split":
-            return await keep(await self._asked_in_parts(step, text, most_bytes, spending, question))
-        paid = await self._paid(step, _head(text, most_bytes), spending, question)
-        return await keep(paid.model_copy(update={"long": "head"}))
+            paid = await self._asked_in_parts(step, text, most_bytes, spending, question)
+        else:
+            paid = await self._paid(step, _head(text, most_bytes), spending, question)
+        usage, cost_usd = spending.taken()
+        return await entry.keep(paid.model_copy(update={"long": step.long, "usage": usage, "cost_usd": cost_usd}))
 
     def _may_be_cut(self, step: Step, text: str) -> bool:
         return step.long != "reject" and self._room_for(step, text) >= _LEAST_BYTES
@@ -206,7 +195,7 @@ class Analyzer:
             for one in condensed:
                 outputs |= one.outputs
                 models |= one.models
-        return PaidStep(outputs=outputs, models=models, long="split")
+        return PaidStep(outputs=outputs, models=models)
 
     async def _condensed(
         self, condensing: Condensing, said: Sequence[PaidStep], characters: int, spending: Spending, question: _Question

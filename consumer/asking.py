@@ -7,11 +7,11 @@ tokens.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TypeVar
 
 import structlog
 import tenacity
@@ -41,8 +41,6 @@ from consumer.telemetry.logs import Throttle
 from consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 _LONGEST_ASKED_SECONDS = 30.0
 """Whatever a failing server asks for: it may be well again long before, and the document holds back the commit."""
@@ -113,24 +111,16 @@ class Asker:
         self.router = ModelRouter(admission=admission, estimator=self._estimator, context_tokens=context_tokens)
         self._complaints = Throttle(seconds=10.0)
 
-    async def ask(
-        self,
-        request: ChatRequest,
-        spending: Spending,
-        *,
-        keep: Callable[[Answer], Awaitable[T]],
-        rescue: Callable[[RecordRejected], Awaitable[T]],
-    ) -> T:
-        """Attempt until an answer comes, and give it to `keep`. What it took is added to `spending`, also if it fails.
+    @contextlib.asynccontextmanager
+    async def answer(self, request: ChatRequest, spending: Spending) -> AsyncIterator[Answer]:
+        """Attempt until an answer comes; its call holds its slot while inside. What it took is added to `spending`.
 
-        What rejects the document goes to `rescue`, which raises it, unless it can be made something of. The call holds
-        its slot until either is done: of answers that are paid for and could still be lost, there are never more than
-        there may be calls.
+        Keep the answer while inside: of answers that are paid for and could still be lost, there are never more than
+        there may be calls. One that was cut at its bound is an answer, too, see its `finish_reason`.
 
         Raises:
             RecordRejected: the document is to blame, or its attempts are used up.
             ServiceFault: the provider will take no request at all.
-            Exception: what `keep` or `rescue` raises.
         """
         place = spending.keep_place(self._admission.take_place)
         blame = Blame(history=self._history, max_attempts=self._max_attempts, document=place)
@@ -143,36 +133,35 @@ class Asker:
             sleep=self._sleep,
             reraise=True,
         )
-        try:
-            return await retrying(self._attempt, course, keep, rescue)
-        except AttemptFailed as fault:
-            raise rejected(
-                DeadLetterReason.ATTEMPTS_EXHAUSTED,
-                f"{spending.attempts} attempts failed; the last: {fault}",
-                request.to(course.asked),
-            ) from fault
+        async with contextlib.AsyncExitStack() as slot:
+            try:
+                answer: Answer = await retrying(self._attempt, course, slot)
+            except AttemptFailed as fault:
+                raise rejected(
+                    DeadLetterReason.ATTEMPTS_EXHAUSTED,
+                    f"{spending.attempts} attempts failed; the last: {fault}",
+                    request.to(course.asked),
+                ) from fault
+            yield answer
 
     def expected_cost_usd(self, request: ChatRequest) -> Decimal:
         """What one call of the first choice is expected to cost, as far as that is known from calls before it."""
         return self._accounting.expected_cost_usd(request.model, self._estimator.least(request))
 
-    async def _attempt(
-        self,
-        course: _Course,
-        keep: Callable[[Answer], Awaitable[T]],
-        rescue: Callable[[RecordRejected], Awaitable[T]],
-    ) -> T:
-        """One attempt; another model of the chain at once, where the first is failing or too small."""
+    async def _attempt(self, course: _Course, slot: contextlib.AsyncExitStack) -> Answer:
+        """One attempt; another model of the chain at once, where the first is failing or too small.
+
+        An answer leaves its call's place in admission to `slot`.
+        """
         while True:
             request, ask = self._choose(course)
             try:
-                async with self._admission.admit(ask) as permit:
+                async with contextlib.AsyncExitStack() as attempt:
+                    permit = await attempt.enter_async_context(self._admission.admit(ask))
                     await self._hold(permit)
-                    try:
-                        answer = await self._call(request, permit, course)
-                    except RecordRejected as rejection:
-                        return await rescue(rejection)
-                    return await keep(answer)
+                    answer = await self._call(request, permit, course)
+                    slot.push_async_exit(attempt.pop_all())
+                    return answer
             except CircuitOpened:
                 continue
             except CallRefused as refusal:
@@ -272,7 +261,7 @@ class Asker:
         if answer.usage is not None:
             self._estimator.learn(request, answer.usage)
         permit.answered(answer.usage, cost_usd=cost)
-        if rejection:
+        if rejection and rejection.reason is not DeadLetterReason.TRUNCATED:
             raise rejection
         return replace(answer, model=request.model)
 

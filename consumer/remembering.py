@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 import structlog
@@ -17,10 +18,23 @@ log = structlog.get_logger(__name__)
 
 Outcome: TypeAlias = PaidStep | RecordRejected | None
 """How a question that was under way has ended; None when whoever asked has let go of it."""
-Keep: TypeAlias = Callable[[PaidStep], Awaitable[PaidStep]]
-"""Keeps an answer, and gives it back once no crash of this process can lose it."""
 Fits: TypeAlias = Callable[[Mapping[str, OutputValue]], bool]
 """Whether outputs can be the answer to a question. A store may hold anything under its fingerprint."""
+
+
+class Entry:
+    """One question's: the answer, where it is `known`; else where to keep it, so that all who wait for it get it."""
+
+    def __init__(self, *, known: PaidStep | None, keep: Callable[[PaidStep], Awaitable[None]]) -> None:
+        self.known = known
+        self.outcome: Outcome = known
+        self._put = keep
+
+    async def keep(self, paid: PaidStep) -> PaidStep:
+        """Keep the answer, and return it once no crash of this process can lose it."""
+        self.outcome = paid  # where keeping it is given up, it is paid for all the same
+        await self._put(paid)
+        return paid
 
 
 class Memory:
@@ -36,53 +50,62 @@ class Memory:
         """Whether an answer is paid for, or is about to be by somebody else."""
         return fingerprint in self._under_way or isinstance(await self._kept(fingerprint, fits), PaidStep)
 
-    async def answer(
-        self, fingerprint: str, ask: Callable[[Keep], Awaitable[PaidStep]], *, fits: Fits
-    ) -> tuple[PaidStep, bool]:
-        """The answer, and whether it was paid for just now by this very call. `ask` gives what it was handed to keep.
+    @contextlib.asynccontextmanager
+    async def entry(self, fingerprint: str, *, fits: Fits) -> AsyncIterator[Entry]:
+        """The entry for a question. Who is inside asks it, if the answer is not known; all others wait until he leaves.
 
         What the store holds and does not fit counts as not there.
 
         Raises:
             RecordRejected: the same question was rejected, to whoever asked it. Used-up attempts may be bad luck, and
                 are believed the second time: were each to use up its own, they would take hours one after the other.
-            Exception: what `ask` raises.
         """
-        key, was_used_up = fingerprint, False
-        while (under_way := self._under_way.get(key)) is not None:
-            match await asyncio.shield(under_way):
-                case PaidStep() as paid:
-                    self._count_hit(paid)
-                    return paid, False
-                case RecordRejected(reason=DeadLetterReason.ATTEMPTS_EXHAUSTED) if not was_used_up:
-                    was_used_up = True
-                case RecordRejected() as rejection:
-                    raise _again(rejection) from rejection
-        mine = self._under_way[key] = asyncio.get_running_loop().create_future()
+        paid = await self._asked_by_another(fingerprint)
+        if paid is not None:
+            self._count_hit(paid)
+            yield self._entry(fingerprint, paid)
+            return
+        mine = self._under_way[fingerprint] = asyncio.get_running_loop().create_future()
         outcome: Outcome = None
-
-        async def keep(paid: PaidStep) -> PaidStep:
-            nonlocal outcome
-            outcome = paid  # where keeping it is given up, it is paid for all the same
-            await self._store.put(key, paid)
-            return paid
-
         try:
-            known = await self._kept(key, fits)
-            if isinstance(known, PaidStep):
-                outcome = known
-                self._count_hit(known)
-                return known, False
-            if isinstance(known, NotBelieved):
-                self._note_refused(known)
-            self._metrics.store_lookups_total.labels(result="miss").inc()
-            return await ask(keep), True
+            entry = self._entry(fingerprint, await self._from_store(fingerprint, fits))
+            try:
+                yield entry
+            finally:
+                outcome = entry.outcome
         except RecordRejected as rejection:
             outcome = rejection
             raise
         finally:
-            del self._under_way[key]
+            del self._under_way[fingerprint]
             mine.set_result(outcome)
+
+    def _entry(self, fingerprint: str, known: PaidStep | None) -> Entry:
+        return Entry(known=known, keep=lambda paid: self._store.put(fingerprint, paid))
+
+    async def _asked_by_another(self, fingerprint: str) -> PaidStep | None:
+        """What another one is told who asks the same just now; None where nobody does, or nothing came of it."""
+        was_used_up = False
+        while (under_way := self._under_way.get(fingerprint)) is not None:
+            match await asyncio.shield(under_way):
+                case PaidStep() as paid:
+                    return paid
+                case RecordRejected(reason=DeadLetterReason.ATTEMPTS_EXHAUSTED) if not was_used_up:
+                    was_used_up = True
+                case RecordRejected() as rejection:
+                    raise _again(rejection) from rejection
+        return None
+
+    async def _from_store(self, fingerprint: str, fits: Fits) -> PaidStep | None:
+        """What an earlier run has paid for."""
+        known = await self._kept(fingerprint, fits)
+        if isinstance(known, PaidStep):
+            self._count_hit(known)
+            return known
+        if isinstance(known, NotBelieved):
+            self._note_refused(known)
+        self._metrics.store_lookups_total.labels(result="miss").inc()
+        return None
 
     async def _kept(self, fingerprint: str, fits: Fits) -> PaidStep | NotBelieved | None:
         """What the store holds, or why that is not believed."""

@@ -87,6 +87,10 @@ class Spending:
             one.saved_usage += usage
             one.saved_usd += cost_usd
 
+    def taken(self) -> tuple[Usage, Decimal]:
+        """Tokens and dollars that its answer has taken, now or before."""
+        return self.usage + self.saved_usage, self.cost_usd + self.saved_usd
+
     def begin_again(self) -> None:
         """What was found in the store will be found there again; what was tried and spent stays."""
         self.saved_usage, self.saved_usd = Usage(), Decimal(0)

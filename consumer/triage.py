@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from consumer.asking import Asker
@@ -20,6 +20,7 @@ from consumer.llm.aside import aside
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.steps import Step
 from consumer.model_ref import ModelRef
+from consumer.rejections import rejection_of
 from consumer.spending import Spending
 from consumer.store.steps import PaidStep
 from consumer.telemetry.metrics import Metrics
@@ -67,8 +68,23 @@ class _Invalid:
         )
 
 
-_Keep: TypeAlias = Callable[[Said], Awaitable[PaidStep]]
-_Reader: TypeAlias = Callable[[Answer], Awaitable[PaidStep | _Invalid]]
+Keep: TypeAlias = Callable[[PaidStep], Awaitable[PaidStep]]
+_Read: TypeAlias = Callable[[Answer], Awaitable[Said | _Invalid]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """One step about one text. `keep` takes its answer while the call that gave it holds its slot."""
+
+    step: Step
+    spending: Spending
+    keep: Keep
+
+    async def kept(self, said: Said) -> PaidStep:
+        """The answer, once it is kept."""
+        usage, cost_usd = self.spending.taken()
+        models = dict.fromkeys(said.outputs, str(said.model))
+        return await self.keep(PaidStep(outputs=said.outputs, models=models, usage=usage, cost_usd=cost_usd))
 
 
 class Triage:
@@ -78,7 +94,7 @@ class Triage:
         self._asker = asker
         self._metrics = metrics
 
-    async def answer(self, step: Step, request: ChatRequest, spending: Spending, *, keep: _Keep) -> PaidStep:
+    async def answer(self, step: Step, request: ChatRequest, spending: Spending, *, keep: Keep) -> PaidStep:
         """Ask until there is an answer that the step can read, and give it to `keep` while its call holds its slot.
 
         Raises:
@@ -86,93 +102,90 @@ class Triage:
             ServiceFault: the provider will take no request at all.
             Exception: what `keep` raises.
         """
+        question = _Question(step=step, spending=spending, keep=keep)
         rejection: RecordRejected | None = None
         while True:
             try:
                 with _unless_too_large(rejection):
-                    return await self._valid(step, request, spending, keep)
+                    return await self._valid(question, request)
             except RecordRejected as latest:
                 others = request.without(latest.model)
                 if others is None or latest.reason not in _ANOTHER_MODEL_MAY:
                     raise
-                self._note_retry(step, latest.reason, spending)
+                self._note_retry(question, latest.reason)
                 request, rejection = others, latest
 
-    async def _valid(self, step: Step, request: ChatRequest, spending: Spending, keep: _Keep) -> PaidStep:
+    async def _valid(self, question: _Question, request: ChatRequest) -> PaidStep:
         """Ask, and ask once more where the answer is not what the step wants."""
 
-        async def read(answer: Answer) -> PaidStep | _Invalid:
+        async def read(answer: Answer) -> Said | _Invalid:
             try:
-                outputs = await aside(len(answer.text), lambda: step.read(answer))
+                outputs = await aside(len(answer.text), lambda: question.step.read(answer))
             except InvalidAnswer as problem:
                 return _Invalid(answer, problem)
-            return await keep(Said(outputs, answer.model))
+            return Said(outputs, answer.model)
 
-        first = await self._whole(step, request, spending, read)
+        first = await self._whole(question, request, read)
         if not isinstance(first, _Invalid):
             return first
-        self._note_retry(step, DeadLetterReason.INVALID_ANSWER, spending)
+        self._note_retry(question, DeadLetterReason.INVALID_ANSWER)
         no_room = "the answer is not valid, and a call with what is wrong with it would be too large"
         try:
-            with _unless_too_large(first.rejection(step, no_room)):
-                return await self._repaired(step, request, spending, keep, first)
+            with _unless_too_large(first.rejection(question.step, no_room)):
+                return await self._repaired(question, request, first)
         except RecordRejected:
             if first.usable is None:
                 raise
             # Short of a few items, and nothing better came.
-            return await keep(first.usable)
+            return await question.kept(first.usable)
 
-    async def _repaired(
-        self, step: Step, request: ChatRequest, spending: Spending, keep: _Keep, first: _Invalid
-    ) -> PaidStep:
+    async def _repaired(self, question: _Question, request: ChatRequest, first: _Invalid) -> PaidStep:
         """Ask once more, with the first answer and what is wrong with it."""
+        step = question.step
         document = step.document_in(request)
 
-        async def read(answer: Answer) -> PaidStep | _Invalid:
+        async def read(answer: Answer) -> Said | _Invalid:
             try:
                 outputs = await aside(
                     len(answer.text) + len(document),
                     lambda: step.read_repaired(answer, document=document, problem=first.problem),
                 )
-                said = Said(outputs, answer.model)
             except InvalidAnswer as problem:
-                if first.usable is None:
-                    return _Invalid(answer, problem)
-                said = first.usable
-            return await keep(said)
+                return first.usable or _Invalid(answer, problem)
+            return Said(outputs, answer.model)
 
-        repaired = await self._whole(step, step.repair(request, first.answer, first.problem), spending, read)
+        repaired = await self._whole(question, step.repair(request, first.answer, first.problem), read)
         if not isinstance(repaired, _Invalid):
             return repaired
         raise repaired.rejection(step, "the answer is still not valid after a repair") from repaired.problem
 
-    async def _whole(self, step: Step, request: ChatRequest, spending: Spending, read: _Reader) -> PaidStep | _Invalid:
+    async def _whole(self, question: _Question, request: ChatRequest, read: _Read) -> PaidStep | _Invalid:
         """Ask, and ask once more where the answer was cut before all of it was there."""
-
-        async def read_cut(rejection: RecordRejected) -> PaidStep | _Invalid:
-            if rejection.reason is not DeadLetterReason.TRUNCATED:
-                raise rejection
-            cut, model = rejection.answer or "", rejection.model
-            text = await aside(len(cut), lambda: step.before_the_cut(cut))
-            if text is not None:
-                answer = Answer(text=text, finish_reason="length", refusal=None, usage=None, model=model)
-                if not isinstance(begun := await read(answer), _Invalid):
-                    return begun
-            raise rejection
-
         try:
-            return await self._asker.ask(request, spending, keep=read, rescue=read_cut)
+            return await self._once(question, request, read)
         except RecordRejected as rejection:
             roomier = request.roomier(_ROOMIER)
             if rejection.reason is not DeadLetterReason.TRUNCATED or roomier is None:
                 raise
-            self._note_retry(step, rejection.reason, spending)
+            self._note_retry(question, rejection.reason)
             with _unless_too_large(rejection):
-                return await self._asker.ask(roomier, spending, keep=read, rescue=read_cut)
+                return await self._once(question, roomier, read)
 
-    def _note_retry(self, step: Step, reason: DeadLetterReason, spending: Spending) -> None:
-        spending.note_failure()
-        self._metrics.retries_total.labels(task=step.name, reason=reason.value).inc()
+    async def _once(self, question: _Question, request: ChatRequest, read: _Read) -> PaidStep | _Invalid:
+        """Ask, read the answer, and keep it while its call holds its slot."""
+        async with self._asker.answer(request, question.spending) as answer:
+            rejection = rejection_of(request.to(answer.model or request.model), answer)
+            if rejection is None:
+                said = await read(answer)
+                return said if isinstance(said, _Invalid) else await question.kept(said)
+            text = await aside(len(answer.text), lambda: question.step.before_the_cut(answer.text))
+            if text is not None and isinstance(said := await read(replace(answer, text=text)), Said):
+                return await question.kept(said)
+        raise rejection
+
+    def _note_retry(self, question: _Question, reason: DeadLetterReason) -> None:
+        question.spending.note_failure()
+        self._metrics.retries_total.labels(task=question.step.name, reason=reason.value).inc()
 
 
 @contextlib.contextmanager

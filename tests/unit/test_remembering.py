@@ -13,7 +13,6 @@ from consumer.admission.limits import Limits
 from consumer.contracts import DeadLetterReason
 from consumer.errors import ProviderMisconfigured, RecordRejected
 from consumer.llm.step_building import steps_of
-from consumer.remembering import Keep
 from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps
 from consumer.store.steps import PaidStep
@@ -176,14 +175,15 @@ async def test_used_up_attempts_are_shared_the_second_time() -> None:
     """Once says nothing about the text; and those who wait are not to try it one after the other without end."""
     memory, asked, gate = Lab().memory, 0, asyncio.Event()
 
-    async def ask(_keep: Keep) -> PaidStep:
+    async def ask() -> None:
         nonlocal asked
-        asked += 1
-        await gate.wait()
-        await settled()
-        raise RecordRejected(DeadLetterReason.ATTEMPTS_EXHAUSTED, "no luck")
+        async with memory.entry("f", fits=lambda _: True):
+            asked += 1
+            await gate.wait()
+            await settled()
+            raise RecordRejected(DeadLetterReason.ATTEMPTS_EXHAUSTED, "no luck")
 
-    tasks = [asyncio.create_task(memory.answer("f", ask, fits=lambda _: True)) for _ in range(5)]
+    tasks = [asyncio.create_task(ask()) for _ in range(5)]
     await settled()
     gate.set()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
