@@ -72,12 +72,17 @@ def _taught() -> LearnedPace:
     return pace
 
 
-def test_the_pace_is_that_of_the_answers_and_for_the_trial_a_tenth_less() -> None:
-    """When that has not helped there is none."""
+def test_the_pace_is_that_of_the_answers_and_on_trial_a_little_less() -> None:
+    """A fifth, and later a tenth. When that has not helped there is none."""
     pace = _refused(10)
-    assert pace.per_minute(now=300.0) == pytest.approx(0.9 * 600, rel=0.02)
+    assert pace.per_minute(now=300.0) == pytest.approx(0.8 * 600, rel=0.02)
     pace.judged(is_limit=True, now=300.0)
     assert pace.per_minute(now=300.0) == pytest.approx(600, rel=0.02)
+    pace.answered(now=301.0)
+    pace.refused(now=302.0)
+    later = pace.per_minute(now=302.0) or 0
+    pace.judged(is_limit=True, now=310.0)
+    assert later == pytest.approx(0.9 * (pace.per_minute(now=310.0) or 0), rel=0.02)
     pace.judged(is_limit=False, now=310.0)
     assert pace.per_minute(now=310.0) is None
 
@@ -90,7 +95,7 @@ def test_nothing_is_learned_before_somebody_was_answered_after_a_refusal() -> No
     assert [pace.refused(now=now) for now in (1.0, 2.5)] == [0, 0]
     pace.answered(now=3.0)
     assert pace.refused(now=4.0) == 150
-    assert pace.per_minute(now=4.0) == pytest.approx(0.9 * 1500, rel=0.02)
+    assert pace.per_minute(now=4.0) == pytest.approx(0.8 * 1500, rel=0.02)
 
 
 @pytest.mark.parametrize(("a_second", "calls"), [(100, 150), (10, 150), (1, 60)])
@@ -145,7 +150,7 @@ def test_of_a_provider_that_hardly_answers_the_pace_is_known_in_a_minute() -> No
     for second in range(0, 60, 20):
         pace.answered(now=float(second))
         pace.refused(now=second + 10.0)
-    assert pace.per_minute(now=50.0) == pytest.approx(1.6, rel=0.2)
+    assert pace.per_minute(now=50.0) == pytest.approx(1.25, rel=0.2)
 
 
 def test_calls_refused_together_are_one_lesson() -> None:
