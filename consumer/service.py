@@ -24,6 +24,7 @@ from consumer.brake import Brake
 from consumer.budgeting import BudgetKeeper
 from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from consumer.dead_letter_limit import DeadLetterLimit
+from consumer.dead_letter_outbox import DeadLetterOutbox
 from consumer.errors import ConfigurationError
 from consumer.gauges import Gauges
 from consumer.kafka.commits import Committer, GroupCommitter
@@ -51,8 +52,9 @@ from consumer.parts import (
     subscription_of,
     topics_of,
 )
-from consumer.pipeline import Identity, Pipeline
+from consumer.pipeline import Pipeline
 from consumer.remembering import Memory
+from consumer.results import Identity
 from consumer.settings import Settings
 from consumer.sharing import LimitSharing
 from consumer.store.ledger import Ledger
@@ -131,7 +133,7 @@ class Service:
         self._fault = asyncio.get_running_loop().create_future()
         async with contextlib.AsyncExitStack() as cleanup:
             try:
-                source, pipeline = await self._start(stop, cleanup)
+                source = await self._start(stop, cleanup)
             except Stopped:
                 return
             self._not_ready = None
@@ -139,10 +141,10 @@ class Service:
                 await until(stop, self._fault)
             finally:
                 self._not_ready = "draining: finishing what has been begun, and then it ends"
-            await self._drain(source, pipeline)
+            await self._drain(source)
         log.info("service.stopped")
 
-    async def _start(self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> tuple[Source, Pipeline]:
+    async def _start(self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> Source:
         """Bring up the parts in the order of dependence; `cleanup` ends them in the reverse."""
         settings, broker = self._settings, broker_of(self._settings)
         open_files.make_room(calls=settings.concurrency.ceiling)
@@ -163,11 +165,10 @@ class Service:
         await unless(stop, topics)
         outbox, committer = await unless(stop, self._delivery(broker, cleanup))
         admission, set_share = await self._admission_of(stop, cleanup)
-        pipeline = self._pipeline_of(client, outbox, admission)
         source = Source(
             broker=broker,
             subscription=subscription_of(settings),
-            process=pipeline.process,
+            process=self._pipeline_of(client, outbox, admission).process,
             committer=committer,
             metrics=self._metrics,
             why_hold=lambda: self._brake.why_hold() or admission.pause_reason(),
@@ -180,7 +181,7 @@ class Service:
         self._source = source
         open_files.make_room(calls=settings.concurrency.ceiling, partitions=source.partition_count)
         self._say_started()
-        return source, pipeline
+        return source
 
     async def _try_store(self) -> None:
         try:
@@ -203,10 +204,10 @@ class Service:
         cleanup.push_async_callback(outbox.close)
         return outbox, GroupCommitter(metrics=self._metrics)
 
-    async def _drain(self, source: Source, pipeline: Pipeline) -> None:
+    async def _drain(self, source: Source) -> None:
         """Finish what has been begun; what has not is read again by whoever comes next."""
         self._store.leave()
-        released = pipeline.release_waiting()
+        released = self._brake.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
         give_up = self._admission.give_up_if_still if self._admission else lambda: None
         drained = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
@@ -302,19 +303,26 @@ class Service:
         identity = Identity(
             group_id=settings.group_id,
             result_topic=settings.result_topic,
-            dead_letter_topic=settings.dead_letter_topic,
             pipeline_version=self._pipeline_version,
             mode=self._mode,
-            keeps_rejected_answers=settings.dead_letter_answer,
-            max_document_bytes=settings.max_document_bytes,
+        )
+        dead_letters = DeadLetterOutbox(
+            outbox=outbox,
+            brake=self._brake,
+            identity=identity,
+            topic=settings.dead_letter_topic,
+            metrics=self._metrics,
+            keeps_answers=settings.dead_letter_answer,
+            cut=self._secrets.cut,
         )
         return Pipeline(
             analyzer=analyzer,
             outbox=outbox,
+            dead_letters=dead_letters,
+            brake=self._brake,
             identity=identity,
             metrics=self._metrics,
-            brake=self._brake,
-            cut=self._secrets.cut,
+            max_document_bytes=settings.max_document_bytes,
         )
 
     def why_not_live(self) -> str | None:

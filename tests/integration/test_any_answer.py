@@ -17,14 +17,12 @@ from consumer.admission.admission import Admission
 from consumer.admission.limits import Limits
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
-from consumer.brake import Brake
-from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.errors import ProviderMisconfigured
 from consumer.llm.chat import Answer, ChatRequest
 from consumer.llm.client import OpenAIChatClient
 from consumer.llm.credentials import StaticKey
 from consumer.llm.provider import Provider
-from consumer.pipeline import Identity, Pipeline
+from consumer.pipeline import Pipeline
 from consumer.remembering import Memory
 from consumer.store.memory_steps import NoSteps
 from consumer.telemetry.metrics import Metrics
@@ -33,6 +31,7 @@ from deploy.local.rehearsal.characters.character import Character
 from deploy.local.rehearsal.characters.loading import all_characters
 from tests.fakes.odd_answers import ANSWERS, KEY, ODD_TEXT, answer_of_json, documented
 from tests.fakes.outbox import FakeOutbox
+from tests.fakes.pipelines import DEAD_LETTERS, RESULTS, pipeline_of
 from tests.fakes.prices import FakePrices
 from tests.fakes.raw_server import RawAnswer, RawServer
 from tests.fakes.samples import TASKS, document, steps
@@ -120,11 +119,7 @@ class Trial:
             triage=Triage(asker=asker, metrics=metrics),
             memory=Memory(store=NoSteps(), metrics=metrics),
         )
-        identity = Identity(
-            group_id="g", result_topic="results", dead_letter_topic="dead", pipeline_version="v", mode="fanout"
-        )
-        brake = Brake(limit=DeadLetterLimit(max_ratio=1, max_consecutive=0))
-        return Pipeline(analyzer=analyzer, outbox=self.outbox, identity=identity, metrics=metrics, brake=brake)
+        return pipeline_of(analyzer=analyzer, outbox=self.outbox, metrics=metrics, mode="fanout")
 
     def _answer(self, body: dict[str, Any]) -> RawAnswer:
         turns = json.dumps(body)
@@ -202,11 +197,11 @@ async def _together(trial: Trial, others: tuple[str, ...]) -> None:
         assert trial.outcomes(ODD) == []
         trial.odd = None
         await trial.until(lambda: trial.has_ended(ODD))
-        assert trial.outcomes(ODD) == ["results"], "it waited for the server, which is well again"
+        assert trial.outcomes(ODD) == [RESULTS], "it waited for the server, which is well again"
     for task in trial.work.values():
         assert task.exception() is None
-    assert trial.outcomes(ODD) in (["results"], ["dead"])
-    assert [trial.outcomes(name) for name in OTHERS] == [["results"]] * len(OTHERS)
+    assert trial.outcomes(ODD) in ([RESULTS], [DEAD_LETTERS])
+    assert [trial.outcomes(name) for name in OTHERS] == [[RESULTS]] * len(OTHERS)
 
 
 def _is_an_unreadable_answer(answer: RawAnswer) -> bool:
@@ -311,4 +306,4 @@ def test_an_answer_without_an_end(runner: asyncio.Runner, status: int) -> None:
     odd = RawAnswer(status=status, body=b"{", endless=True)
     trial = runner.run(_beside_others(odd))
     assert trial.server.sent_bytes < trial.odd_calls * 2**24
-    assert trial.outcomes(ODD) == (["results"] if status in PASSING else ["dead"])
+    assert trial.outcomes(ODD) == ([RESULTS] if status in PASSING else [DEAD_LETTERS])

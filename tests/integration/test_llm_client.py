@@ -18,9 +18,7 @@ from consumer.admission.admission import Admission
 from consumer.admission.limits import Limits
 from consumer.analysis import Analyzer
 from consumer.asking import Asker
-from consumer.brake import Brake
 from consumer.contracts import DeadLetterReason, Usage
-from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
@@ -37,13 +35,14 @@ from consumer.llm.client import OpenAIChatClient
 from consumer.llm.credentials import NoKey, StaticKey
 from consumer.llm.provider import Provider
 from consumer.model_ref import model_ref
-from consumer.pipeline import Identity, Pipeline
+from consumer.pipeline import Pipeline
 from consumer.remembering import Memory
 from consumer.store.memory_steps import NoSteps
 from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
 from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract
 from tests.fakes.outbox import FakeOutbox
+from tests.fakes.pipelines import pipeline_of
 from tests.fakes.prices import FakePrices
 from tests.fakes.samples import SECRET_TEXT, chat_request, document, steps
 from tests.fakes.timer import FakeSleep, QuickTimer
@@ -621,8 +620,4 @@ def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
         triage=Triage(asker=asker, metrics=metrics),
         memory=Memory(store=NoSteps(), metrics=metrics),
     )
-    identity = Identity(
-        group_id="g", result_topic="results", dead_letter_topic="dead", pipeline_version="v", mode="fused"
-    )
-    brake = Brake(limit=DeadLetterLimit(max_ratio=1, max_consecutive=0))
-    return Pipeline(analyzer=analyzer, outbox=outbox, identity=identity, metrics=metrics, brake=brake)
+    return pipeline_of(analyzer=analyzer, outbox=outbox, metrics=metrics)

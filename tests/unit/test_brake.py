@@ -17,9 +17,10 @@ from consumer.spending import Spending
 from consumer.store.memory_steps import MemorySteps
 from tests.fakes.chat import Reply, by_step, in_turn, right, say
 from tests.fakes.outbox import FakeOutbox
+from tests.fakes.pipelines import DEAD_LETTERS, RESULTS
 from tests.fakes.samples import document, record
 from tests.fakes.timer import settled
-from tests.unit.test_pipeline import DEAD_LETTERS, RESULTS, Line
+from tests.unit.test_pipeline import Line
 
 REFUSED = say("", refusal="no")
 
@@ -319,7 +320,7 @@ async def test_a_drain_lets_go_of_what_is_held() -> None:
     line = Line(_by_text, max_dead_letters=1, mode="fused")
     held = await _started(line, _docs(3, "bad"))
     waiting = await _started(line, _docs(4))
-    assert line.pipeline.release_waiting() == 7
+    assert line.brake.release_waiting() == 7
     await asyncio.gather(*held, *waiting, return_exceptions=True)
     assert all(task.cancelled() for task in (*held, *waiting))
     assert line.outbox.published == []
@@ -331,7 +332,7 @@ async def test_what_would_be_held_in_a_drain_is_let_go() -> None:
     line = Line(_by_text, max_dead_letters=1, mode="fused")
     line.client.hold()
     good, bad = await _started(line, [document("good", document_id="good"), document("bad", document_id="bad")])
-    assert line.pipeline.release_waiting() == 0
+    assert line.brake.release_waiting() == 0
     line.client.release()
     await asyncio.gather(good, bad, return_exceptions=True)
     assert (good.cancelled(), bad.cancelled()) == (False, True)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from consumer.decode import read_record
 from consumer.errors import RecordRejected
+from tests.fakes.pipelines import RESULTS
 from tests.fakes.samples import record
-from tests.unit.test_pipeline import RESULTS, Line
+from tests.unit.test_pipeline import Line
 
 HEAD = '{"document_id": "d", "text": "A text.", '
 STRUCTURED = [("content-type", b"application/cloudevents+json")]

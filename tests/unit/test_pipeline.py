@@ -41,7 +41,6 @@ from consumer.errors import (
 )
 from consumer.kafka.records import Outgoing, Record
 from consumer.llm.chat import ChatRequest
-from consumer.pipeline import Identity, Pipeline
 from consumer.remembering import Memory
 from consumer.store.memory_steps import NoSteps
 from consumer.store.steps import StepStore
@@ -50,11 +49,10 @@ from consumer.telemetry.metrics import Metrics
 from consumer.triage import Triage
 from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, of_documents, say
 from tests.fakes.outbox import FakeOutbox
+from tests.fakes.pipelines import DEAD_LETTERS, RESULTS, pipeline_of
 from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import SECRET_TEXT, document, record, steps
 from tests.fakes.timer import FakeSleep, ManualTimer, settled
-
-RESULTS, DEAD_LETTERS = "documents.results", "documents.dlq"
 
 
 class Line:
@@ -93,17 +91,14 @@ class Line:
             triage=Triage(asker=asker, metrics=self.metrics),
             memory=Memory(store=store or NoSteps(), metrics=self.metrics),
         )
-        identity = Identity(
-            group_id="docsluice",
-            result_topic=RESULTS,
-            dead_letter_topic=DEAD_LETTERS,
-            pipeline_version="v1",
-            mode="fused" if mode == "fused" else "fanout",
-            keeps_rejected_answers=keeps_rejected_answers,
-        )
         self.brake = Brake(limit=DeadLetterLimit(max_ratio=max_ratio, max_consecutive=max_dead_letters))
-        self.pipeline = Pipeline(
-            analyzer=analyzer, outbox=self.outbox, identity=identity, metrics=self.metrics, brake=self.brake
+        self.pipeline = pipeline_of(
+            analyzer=analyzer,
+            outbox=self.outbox,
+            metrics=self.metrics,
+            mode="fused" if mode == "fused" else "fanout",
+            brake=self.brake,
+            keeps_answers=keeps_rejected_answers,
         )
         names = [step.name for step in steps(mode=mode)]
         self.metrics.expect_dead_letters(of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=names)
@@ -485,7 +480,7 @@ async def test_a_record_that_is_let_go_publishes_nothing() -> None:
         await task
     assert line.outbox.published == []
     assert line.counted("documents_in_flight") == {}
-    assert line.pipeline.release_waiting() == 0
+    assert line.brake.release_waiting() == 0
 
 
 # Draining
@@ -498,13 +493,13 @@ async def test_a_drain_lets_go_of_exactly_those_not_begun() -> None:
     documents = [document(f"Text {n}.", document_id=f"d{n}", offset=n) for n in range(5)]
     tasks = [asyncio.create_task(line.pipeline.process(one)) for one in documents]
     await settled()
-    assert line.pipeline.release_waiting() == 3
+    assert line.brake.release_waiting() == 3
     await settled()
     assert [task.cancelled() for task in tasks] == [False, False, True, True, True]
     line.client.release()
     await asyncio.gather(*tasks[:2])
     assert sorted(outgoing.key or b"" for outgoing in line.outbox.to(RESULTS)) == [b"d0", b"d1"]
-    assert line.pipeline.release_waiting() == 0
+    assert line.brake.release_waiting() == 0
 
 
 async def test_a_drain_lets_finish_what_has_one_step_done() -> None:
@@ -514,7 +509,7 @@ async def test_a_drain_lets_finish_what_has_one_step_done() -> None:
     task = asyncio.create_task(line.pipeline.process(document()))
     await settled()
     assert line.client.in_flight == 1
-    assert line.pipeline.release_waiting() == 0
+    assert line.brake.release_waiting() == 0
     line.client.release()
     await task
     assert len(line.outbox.to(RESULTS)) == 1
@@ -532,7 +527,7 @@ async def test_a_drain_lets_a_dead_letter_get_out() -> None:
     line = Line(outbox=SlowOutbox())
     task = asyncio.create_task(line.pipeline.process(record(b"not JSON")))
     await settled()
-    assert line.pipeline.release_waiting() == 0
+    assert line.brake.release_waiting() == 0
     may_publish.set()
     await task
     assert len(line.outbox.to(DEAD_LETTERS)) == 1

@@ -1,0 +1,41 @@
+"""A pipeline round an analyzer and an outbox."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from consumer.analysis import Analyzer
+from consumer.brake import Brake
+from consumer.dead_letter_limit import DeadLetterLimit
+from consumer.dead_letter_outbox import DeadLetterOutbox
+from consumer.kafka.records import Outbox
+from consumer.pipeline import Pipeline
+from consumer.results import Identity
+from consumer.telemetry.metrics import Metrics
+
+RESULTS, DEAD_LETTERS = "documents.results", "documents.dlq"
+
+
+def pipeline_of(
+    *,
+    analyzer: Analyzer,
+    outbox: Outbox,
+    metrics: Metrics,
+    mode: Literal["fanout", "fused"] = "fused",
+    brake: Brake | None = None,
+    keeps_answers: bool = True,
+) -> Pipeline:
+    """Without a dead-letter limit, unless `brake` has one."""
+    identity = Identity(group_id="docsluice", result_topic=RESULTS, pipeline_version="v1", mode=mode)
+    brake = brake or Brake(limit=DeadLetterLimit(max_ratio=1, max_consecutive=0))
+    dead_letters = DeadLetterOutbox(
+        outbox=outbox,
+        brake=brake,
+        identity=identity,
+        topic=DEAD_LETTERS,
+        metrics=metrics,
+        keeps_answers=keeps_answers,
+    )
+    return Pipeline(
+        analyzer=analyzer, outbox=outbox, dead_letters=dead_letters, brake=brake, identity=identity, metrics=metrics
+    )
