@@ -342,11 +342,16 @@ def meaning_of(error: ProviderError) -> Meaning | None:
         return Meaning.EMPTY_ACCOUNT
     if _WORDS[Meaning.NOT_READY].search(own):
         return Meaning.NOT_READY  # whatever the code: LM Studio says that a model is not found before one is loaded
-    by_code = next((meaning for meaning in _IN_THIS_ORDER if error.codes & _CODES.get(meaning, frozenset())), None)
+    by_code = meaning_by_code(error)
     # A request that is too large for the limit by itself is not too fast: waiting changes nothing.
     if "too large" not in words and (is_too_fast or (by_code is None and _is_too_fast(error, own))):
         return Meaning.TOO_FAST
     return by_code or next((meaning for meaning in _IN_THIS_ORDER if _told(meaning, words, own)), None)
+
+
+def meaning_by_code(error: ProviderError) -> Meaning | None:
+    """What its code alone says, whatever the words; None where that is none of an error that concerns one call."""
+    return next((meaning for meaning in _IN_THIS_ORDER if error.codes & _CODES.get(meaning, frozenset())), None)
 
 
 def _is_too_fast(error: ProviderError, own: str) -> bool:
