@@ -14,10 +14,12 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from consumer.contracts import ERROR_HEADER_PREFIX
 from tests.acceptance.hostile.case import KEY, Stage
 from tests.fakes.leaks import tells
+from tests.fakes.outcomes import result
 from tests.fakes.raw_server import RawAnswer, RawServer
 from tests.integration.wire import Wire
 
@@ -75,7 +77,7 @@ async def commands(stage: Stage) -> Sequence[str]:
     async with RawServer(answer=_models_or_quoting).running() as server:
         for command in _commands(forged, server.base_url):
             code, output, wrong = await _run(command, stage)
-            table.add_row(command.name, str(code), (output.strip().splitlines() or ["-"])[-1])
+            table.add_row(command.name, str(code), Text((output.strip().splitlines() or ["-"])[-1]))
             problems += [f"{command.name}: {one}" for one in wrong]
     Console(width=150).print(table)
     return problems
@@ -203,7 +205,18 @@ def _commands(forged: Wire, quoting_url: str) -> Sequence[Command]:
         ),
         Command(
             name="follow what is forged",
-            arguments=("producer", "follow", *topics, "--from-beginning", "--until", "4", "--to", "out.csv"),
+            arguments=(
+                "producer",
+                "follow",
+                *topics,
+                "--from-beginning",
+                "--until",
+                "5",
+                "--to",
+                "out.csv",
+                "--timeout-seconds",
+                "10",
+            ),
             prepare=lambda folder: (folder / ".out.csv.part").symlink_to(folder / "victim"),
             code=0,
             says="cost",
@@ -233,7 +246,7 @@ def _look_at_the_follower(output: str, folder: Path) -> Sequence[str]:
 
 
 async def _forge(wire: Wire) -> None:
-    """Dead letters as anybody may write them: with a cost that can be none, a formula, and words for a terminal."""
+    """Outcomes as anybody may write them: with a cost that can be none, a formula, and words for a terminal."""
     producer = AIOKafkaProducer(bootstrap_servers=wire.bootstrap_servers)
     await producer.start()
     try:
@@ -243,5 +256,9 @@ async def _forge(wire: Wire) -> None:
             headers = [(ERROR_HEADER_PREFIX + name, text.encode()) for name, text in said.items()]
             value = json.dumps({"document_id": f"{_FORMULA}{number}", "text": _CONTROLS}).encode()
             await producer.send_and_wait(wire.topics["dead_letter"], value, key=b"k", headers=headers)
+            sound = result(number, document_id=f"{_CONTROLS}{number}", outputs={"category": _FORMULA})
+            forged = {**sound.model_dump(mode="json"), "cost_usd": cost}
+            await producer.send_and_wait(wire.topics["result"], json.dumps(forged).encode())
+        await producer.send_and_wait(wire.topics["result"], sound.model_dump_json().encode())
     finally:
         await producer.stop()
