@@ -84,10 +84,9 @@ async def taken(
     for later. Else it is thrown away if its partition is paused, and later decompressed from its beginning once more.
     """
     found: dict[TopicPartition, list[ConsumerRecord]] = {}
-    count = size = 0
-    turns = 0
-    _gives_turns.set(True)
+    count = size = turns = 0
     while count < most_records and size < most_bytes:
+        before = _gives_turns.set(True)
         try:
             batches: Mapping[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
                 *partitions, timeout_ms=0 if found else timeout_ms, max_records=1
@@ -102,6 +101,8 @@ async def taken(
             if not found:
                 raise
             break  # it comes again
+        finally:
+            _gives_turns.reset(before)
         if not batches:
             break
         for partition, records in batches.items():

@@ -60,6 +60,7 @@ class Case:
         redis: What a Redis says that is the store; the ordinary documents go on without it.
         prepare: Lays out the state folder before the start.
         beside: What is done meanwhile; gives problems, in sentences.
+        outage_seconds: How long nothing can go on, whatever the service does.
         says: Events that its log must tell.
         ends: How the hostile records and documents end: dead letters by reason, or `result`. None: any way.
     """
@@ -76,6 +77,7 @@ class Case:
     redis: Says | None = None
     prepare: Callable[[Path], None] | None = None
     beside: Callable[[Stage], Awaitable[Sequence[str]]] | None = None
+    outage_seconds: float = 0.0
     says: Sequence[str] = ()
     ends: Mapping[str, int] | None = field(default_factory=dict)
 

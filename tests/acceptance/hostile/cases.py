@@ -229,11 +229,16 @@ PORT = (
     Case(name="200 connections that say nothing", beside=clients(says_nothing)),
     Case(name="200 slow headers", beside=clients(drips)),
     Case(name="200 half-closed connections", beside=clients(closes_its_half)),
-    Case(name="no file left for 10 s", beside=files_run_out, says=("http.cannot_accept",)),
+    Case(name="no file left for 10 s", beside=files_run_out, outage_seconds=10, says=("http.cannot_accept",)),
 )
 WORLD = (
     *_clocks_that_are_off("-40d", "+40d"),
-    Case(name="broker away for 10 s", beside=broker_goes_away, says=("broker.away", "broker.back")),
+    Case(
+        name="broker away for 10 s",
+        beside=broker_goes_away,
+        outage_seconds=15,  # it takes five to start
+        says=("broker.away", "broker.back"),
+    ),
     Case(name="a stop in the middle", beside=stops_and_starts, says=("service.draining", "service.drained")),
 )
 SECRETS = (
