@@ -55,7 +55,7 @@ bench-limits: setup ## Measure what is used of each limit, through outages too (
 faults: setup ## Kill, freeze, cut and restart everything, and account for every document (ARGS="kill9 --documents 200")
 	$(BIN)/python -m tests.acceptance.faults $(ARGS)
 
-hostile: setup ## Attack the service with records, answers and files, beside ordinary documents (ARGS="'zstd bomb'")
+hostile: setup ## Attack the service with records, answers, files and clients, beside ordinary documents (ARGS="'zstd bomb'")
 	$(BIN)/python -m tests.acceptance.hostile $(ARGS)
 
 lock: $(UV) ## Resolve requirements.lock anew

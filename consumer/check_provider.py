@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import time
 import urllib.parse
@@ -126,7 +127,8 @@ async def _live(
             if model.provider not in providers:
                 continue
             what = f"a call of {model} (task {step.name})"
-            well &= await tried(what, lambda model=model, step=step: _called(client, model, step, text, prices), say)  # type: ignore[misc]
+            call = functools.partial(_called, client, model, step, text, prices, file.path)
+            well &= await tried(what, call, say)
     finally:
         await client.close()
     return well
@@ -138,18 +140,24 @@ def _distinct_calls(steps: Iterable[Step]) -> list[tuple[ModelRef, Step]]:
     return [(model, step) for (model, _), step in sorted(found.items(), key=lambda entry: entry[0])]
 
 
-async def _called(client: ProviderClients, model: ModelRef, step: Step, text: str, prices: Prices) -> Found:
+async def _called(client: ProviderClients, model: ModelRef, step: Step, text: str, prices: Prices, path: str) -> Found:
+    """The line on a call that was answered well.
+
+    Raises:
+        InvalidAnswer: `run` could make nothing of the answer to so plain a text.
+    """
     started = time.monotonic()
     request = step.request(text).to(model)
     answer = await client.ask(request)
     seconds = time.monotonic() - started
     took = f"{_tokens(answer)} in {seconds:.1f} s, {_cost(answer, model, prices)}"
+    remedy = f"change the model, the prompt or the output ({path}: tasks)"
     if (rejection := rejection_of(request, answer)) is not None:
-        return Found(f"answered ({took}), but {rejection}", doubtful=True)
+        raise InvalidAnswer(f"answered ({took}), but {rejection}; {remedy}")
     try:
         step.read(answer)
     except InvalidAnswer as problem:
-        return Found(f"answered ({took}), but the answer is not valid: {problem}", doubtful=True)
+        raise InvalidAnswer(f"answered ({took}), but the answer is not valid: {problem}; {remedy}") from None
     return Found(f"answered; {took}")
 
 

@@ -62,6 +62,8 @@ def read_env_file(named: Path | None, *, folder: Path = Path()) -> EnvFile:
     try:
         if named is None and (not path.exists() or path.is_dir()):
             return EnvFile()
+        if named is None and path.is_fifo():
+            raise EnvFileProblem(f"{shown}: a named pipe, so it is no file of settings")
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:

@@ -3,15 +3,20 @@
 aiokafka has no hook for that. Its `Fetcher` takes every fetched byte through the name `MemoryRecords` in its module,
 and asks nothing of it but the four methods below; of a batch it asks what `_Batch` has. So that name is replaced, for
 all consumers of the process. A record's flaw travels in its `checksum`, which records of today's format do not have.
-tests/unit/test_fetching.py notices when a release of aiokafka no longer reads by that name.
+
+A batch that takes long is read a stretch at a time, and the event loop goes on between. An error leaves aiokafka's
+reading, for it knows no other way; `PartitionRecords` is replaced, too, so that it then goes on where it was.
+tests/unit/test_fetching.py notices when a release of aiokafka no longer reads by these names.
 """
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, ClassVar, Final
 
 import aiokafka.consumer.fetcher
@@ -27,6 +32,10 @@ KEPT_RECORD_BYTES: Final = 32 * 1024 * 1024
 """A record with more bytes than that is read past, without its value."""
 TAKEN_BYTES: Final = 8 * 1024 * 1024
 """Of records at a time, and one more record: a fetch may unfold to any size."""
+_MOST_TURNS = 100
+"""Some two seconds of gzip."""
+_gives_turns: ContextVar[bool] = ContextVar("gives_turns", default=False)
+"""Whether who reads takes an interruption for no error."""
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 _LENGTH = struct.Struct(">qi")
 _LEAST_BYTES = 26
@@ -39,6 +48,12 @@ _DAMAGED = "the batch of this record is damaged: its checksum is wrong, also whe
 
 class DamagedBatch(KafkaError):  # type: ignore[misc]  # aiokafka ships no types
     """Fetched bytes that may be sound when they come again; or it is not known yet where the batch ends."""
+
+    retriable = True
+
+
+class StillUnfolding(KafkaError):  # type: ignore[misc]
+    """There is more of a batch to pass over before its next record. Whoever asks again goes on there."""
 
     retriable = True
 
@@ -56,6 +71,7 @@ def read_past_flaws(*, kept_bytes: int = KEPT_RECORD_BYTES) -> None:
     """
     _Records.kept_bytes = kept_bytes
     aiokafka.consumer.fetcher.MemoryRecords = _Records
+    aiokafka.consumer.fetcher.PartitionRecords = _PartitionRecords
 
 
 async def taken(
@@ -63,20 +79,30 @@ async def taken(
 ) -> dict[TopicPartition, list[ConsumerRecord]]:
     """As `getmany`, but one record after another: memory is bounded, and an error costs no other partition its records.
 
-    It ends with the record that reaches `most_bytes`. Where `partitions` are named, what was fetched for others stays
+    It ends with the record that reaches `most_bytes`, or with none where a bomb takes too long: the next call goes on
+    with it, so that the reader can be stopped between. Where `partitions` are named, what was fetched for others stays
     for later. Else it is thrown away if its partition is paused, and later decompressed from its beginning once more.
     """
     found: dict[TopicPartition, list[ConsumerRecord]] = {}
-    count = size = 0
+    count = size = turns = 0
     while count < most_records and size < most_bytes:
+        before = _gives_turns.set(True)
         try:
             batches: Mapping[TopicPartition, list[ConsumerRecord]] = await consumer.getmany(
                 *partitions, timeout_ms=0 if found else timeout_ms, max_records=1
             )
+        except StillUnfolding:
+            await asyncio.sleep(0)  # everybody else first
+            turns += 1
+            if found or turns == _MOST_TURNS:
+                break
+            continue
         except KafkaError:
             if not found:
                 raise
             break  # it comes again
+        finally:
+            _gives_turns.reset(before)
         if not batches:
             break
         for partition, records in batches.items():
@@ -97,12 +123,13 @@ class _Records:
         self._data = data or b""
         self._at = 0
         self._next = self._slice()
+        self._batch: _Batch | None = None
 
     def size_in_bytes(self) -> int:
         return len(self._data)
 
     def has_next(self) -> bool:
-        return self._next is not None
+        return self._next is not None or self._is_within_a_batch
 
     def next_batch(self) -> Any:
         """The next batch; None at the end.
@@ -110,6 +137,8 @@ class _Records:
         Raises:
             DamagedBatch: it is damaged, and may be sound when it comes again; or its end is not known yet.
         """
+        if self._is_within_a_batch:
+            return self._batch
         data = self._next
         if data is None:
             return None
@@ -122,12 +151,17 @@ class _Records:
             raise DamagedBatch("a batch without a head")
         batch = DefaultRecordBatch(data)
         if batch.validate_crc():
-            return _Batch(batch, data, kept_bytes=self.kept_bytes)
+            self._batch = _Batch(batch, data, kept_bytes=self.kept_bytes)
+            return self._batch
         fingerprint = (batch.base_offset, zlib.crc32(data))
         if fingerprint not in self._suspects:
             self._suspects.append(fingerprint)
             raise DamagedBatch(f"a batch at offset {batch.base_offset} has a wrong checksum")
         return _Damaged(batch.base_offset, self._last_offset(batch, data))
+
+    @property
+    def _is_within_a_batch(self) -> bool:
+        return self._batch is not None and self._batch.is_interrupted
 
     def _last_offset(self, batch: Any, data: memoryview) -> int:
         """Where a damaged batch ends. Its own word counts only where it says the same twice."""
@@ -160,6 +194,8 @@ class _Batch:
         self._batch = batch
         self._data = data
         self._kept_bytes = kept_bytes
+        self._walk: Iterator[ReadRecord | None] | None = None
+        self.is_interrupted = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -173,6 +209,21 @@ class _Batch:
         return True
 
     def __iter__(self) -> Iterator[ReadRecord]:
+        """Its records, from where the last iterator was interrupted.
+
+        Raises:
+            StillUnfolding: it is interrupted, so that others have their turn.
+        """
+        self._walk = self._walk or self._begun()
+        self.is_interrupted = False
+        for record in self._walk:
+            if record is not None:
+                yield record
+            elif _gives_turns.get():
+                self.is_interrupted = True
+                raise StillUnfolding
+
+    def _begun(self) -> Iterator[ReadRecord | None]:
         head = _HEAD.unpack_from(self._data)
         attributes, delta, first_ms, last_ms = head[5:9]
         said = BatchHead(
@@ -184,6 +235,17 @@ class _Batch:
             append_time_ms=last_ms if attributes & _APPEND_TIME_BIT else None,
         )
         return records_of(said, self._data[_HEAD.size :], kept_bytes=self._kept_bytes)
+
+
+class _PartitionRecords(aiokafka.consumer.fetcher.PartitionRecords):  # type: ignore[misc]
+    """Goes on after an interruption."""
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()
+        except StillUnfolding:
+            self._records_iterator = self._unpack_records()  # the last one ended with the error
+            raise
 
 
 class _Damaged:

@@ -22,6 +22,8 @@ To pass over them takes four seconds, with gzip eleven. Were that longer than th
 begins in the middle of such a batch would never get through it. Producers do write batches of 3 GB: thousands of
 records that are alike.
 """
+AT_A_TIME_BYTES = 8 * 1024 * 1024
+"""What is passed over before others have their turn: a fiftieth of a second of gzip."""
 _INPUT_BYTES = 16 * 1024
 _ZSTD_WINDOW_BYTES = 128 * 1024 * 1024
 """The largest that zstd itself takes unasked; Kafka's own is 8 MiB at most."""
@@ -69,16 +71,21 @@ class Unfolding:
             missing -= len(parts[-1])
         return b"".join(parts)
 
-    def skip(self, count: int, heard: Callable[[bytes], None] = lambda _piece: None) -> None:
-        """Pass over so many bytes; `heard` is given them, piece by piece.
+    def skip(self, count: int, heard: Callable[[bytes], None] = lambda _piece: None) -> Iterator[None]:
+        """Pass over so many bytes; `heard` is given them, piece by piece. Yields whenever others may have their turn.
 
         Raises:
             Unreadable: there are fewer.
         """
+        passed = 0
         while count:
             piece = self.some(count)
             count -= len(piece)
+            passed += len(piece)
             heard(piece)
+            if passed >= AT_A_TIME_BYTES:
+                passed = 0
+                yield
 
     def some(self, most: int) -> bytes:
         """The next bytes, at least one, and no more than a piece.

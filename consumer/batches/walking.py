@@ -8,14 +8,16 @@ is kept.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from consumer.batches.flaw import ALL_PARTS, Flaw
-from consumer.batches.unfolding import LARGEST_VARINT_BYTES, Unfolding, Unreadable
+from consumer.batches.unfolding import AT_A_TIME_BYTES, LARGEST_VARINT_BYTES, Unfolding, Unreadable
 
 KEPT_KEY_BYTES = 64 * 1024
 """Of a record that is not kept whole, a longer key is left out, too."""
+_TIME_OF_A_RECORD_BYTES = 512
+"""A small record takes as long to read as so many bytes to decompress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,22 +49,28 @@ class BatchHead:
         return self.base_timestamp_ms + delta if self.append_time_ms is None else self.append_time_ms
 
 
-def records_of(head: BatchHead, data: memoryview, *, kept_bytes: int) -> Iterator[ReadRecord]:
+def records_of(head: BatchHead, data: memoryview, *, kept_bytes: int) -> Iterator[ReadRecord | None]:
     """Each record of the batch. `data` are its records part, compressed or not.
+
+    A batch of 1 MB may take seconds. None comes between its records, or before one, where others may have their turn.
 
     A record of more than `kept_bytes` has no value and no headers. Where the batch cannot be read on, one record with
     the batch's last offset stands for all that were to come.
     """
-    unfolding, expected = Unfolding(head.codec, data), head.base_offset
+    unfolding, expected, turns = Unfolding(head.codec, data), head.base_offset, 0
     try:
-        for _ in range(head.count):
+        for number in range(1, head.count + 1):
             length = unfolding.length()
             if length <= kept_bytes:
                 record = _whole(head, unfolding.read(length), expected)
             else:
-                record = _left_out(head, unfolding, length)
+                record = yield from _left_out(head, unfolding, length)
             expected = record.offset + 1
             yield record
+            spent = unfolding.position + number * _TIME_OF_A_RECORD_BYTES
+            if spent // AT_A_TIME_BYTES > turns:
+                turns = spent // AT_A_TIME_BYTES
+                yield None
     except Unreadable as problem:
         if expected <= head.last_offset:
             yield rest_of(head, expected, f"the batch of this record cannot be read: {problem}")
@@ -175,22 +183,22 @@ def _read_headers(body: _Body, headers: list[tuple[str, bytes | None]]) -> str:
     return problem
 
 
-def _left_out(head: BatchHead, unfolding: Unfolding, length: int) -> ReadRecord:
+def _left_out(head: BatchHead, unfolding: Unfolding, length: int) -> Generator[None, None, ReadRecord]:
     """A record that is too large to be kept: its value is counted and hashed, and its headers are passed over."""
     end = unfolding.position + length
-    unfolding.skip(1)
+    unfolding.read(1)  # its attributes
     timestamp, offset = head.timestamp_ms(unfolding.varint()), head.base_offset + unfolding.varint()
     key, key_bytes, left_out = None, unfolding.varint(), {"headers", "value"}
     if 0 <= key_bytes <= KEPT_KEY_BYTES:
         key = unfolding.read(key_bytes)
     elif key_bytes > 0:
         left_out.add("key")
-        unfolding.skip(min(key_bytes, end - unfolding.position))
+        yield from unfolding.skip(min(key_bytes, end - unfolding.position))
     value_bytes, digest = max(0, unfolding.varint()), hashlib.sha256()
     if unfolding.position + value_bytes > end:
         raise Unreadable("a part of a record is longer than the record")
-    unfolding.skip(value_bytes, digest.update)
-    unfolding.skip(end - unfolding.position)
+    yield from unfolding.skip(value_bytes, digest.update)
+    yield from unfolding.skip(end - unfolding.position)
     return ReadRecord(
         offset=min(offset, head.last_offset),
         timestamp=timestamp,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from consumer.llm.error_body import ProviderError
+from consumer.llm.error_table import Meaning, meaning_by_code
 
 OUTPUT_BOUNDS = ("max_tokens", "max_completion_tokens")
 SYSTEM_ROLE, STRICT, RESPONSE_FORMAT = "system role", "strict", "response_format"
@@ -46,6 +47,11 @@ _SCHEMA_IS_TOO_MUCH = re.compile(
     r"(?:schemas?|grammar|constraint)\b[^;.]{0,120}(?:too (?:large|many|complex|deep|big)|exceeds?\b)"
 )
 """It is the same for all documents, and there is a way without it."""
+_PROMPT_IS_TOO_MUCH = re.compile(
+    r"\b(?:prompt|input|messages?|document|text)s?\b[^;.]{0,60}(?:too (?:large|long|many|big)|exceeds?\b)"
+    r"|exceeds?\b[^;.]{0,40}\bcontext\b"
+)
+"""It may speak of a schema, too, and is about this document."""
 _OF_A_SIZE = re.compile(
     r"too (?:large|small|high|low|big|long|short|many|few)|at (?:most|least)|out of range|range of|exceeds?\b"
     r"|(?:greater|less|more|larger|smaller) than|between \S+ and|[<>]="
@@ -176,8 +182,9 @@ def missed(error: ProviderError, sent: Sent) -> str | None:
 def complaint(error: ProviderError, sent: Sent) -> str | None:
     """What a refusal says the model does not know; None where it is about something else."""
     words = error.words.lower()
+    is_of_the_prompt = meaning_by_code(error) is Meaning.TOO_LARGE or _PROMPT_IS_TOO_MUCH.search(words)
     is_too_much = bool(sent.keywords) and _SCHEMA_IS_TOO_MUCH.search(words)
-    if not (error.codes & _CODES or is_too_much or _UNSUPPORTED.search(words)):
+    if is_of_the_prompt or not (error.codes & _CODES or is_too_much or _UNSUPPORTED.search(words)):
         return None
     about = f"{error.param.lower()} {words}"
     if error.status not in _SPEAKS_OF_PARAMETERS:

@@ -57,6 +57,8 @@ class ProviderError:
     """The request's fields that it names as such."""
     delays: tuple[str, ...] = ()
     """When to come back, if a field of the body says so."""
+    request: Quoted = field(default_factory=Quoted, repr=False, compare=False)
+    """What it may quote."""
 
     def __str__(self) -> str:
         return f"{self.status} {self.label}".strip()
@@ -131,6 +133,7 @@ def _read(status: int, body: Any, quoted: Quoted, redaction: Redaction) -> Provi
         loggable=redaction.line(quoted.strictly_cut_from(said, run=_RUN_FOR_LOG)),
         param=redaction.line(quoted.cut_from(params, run=_RUN_FOR_MEANING)),
         delays=tuple(map(redaction.line, found.delays)),
+        request=quoted,
     )
 
 

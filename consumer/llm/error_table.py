@@ -6,6 +6,7 @@ Each pattern stands for at least one server that is known to say so. Words are i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 
 from consumer.llm.error_body import ProviderError
@@ -326,8 +327,8 @@ _IN_THIS_ORDER = (
     Meaning.UNKNOWN_MODEL,
     Meaning.NO_PERMISSION,
 )
-_OF_ALL_CALLS = frozenset({Meaning.BAD_KEY, Meaning.CLOSED_ACCOUNT, Meaning.NOT_READY})
-"""A document that is quoted must not tell them."""
+_OF_ONE_CALL = frozenset({Meaning.FILTERED, Meaning.TOO_LARGE, Meaning.INVALID_ANSWER})
+"""A document that is quoted may tell them, for nobody else would be touched."""
 _LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^daily")
 _AN_HOUR, _A_DAY = 3_600.0, 86_400.0
 _SECONDS = {"hour": _AN_HOUR, "rph": _AN_HOUR, "tph": _AN_HOUR, "week": 7 * _A_DAY, "month": 30 * _A_DAY}
@@ -335,26 +336,43 @@ _SECONDS = {"hour": _AN_HOUR, "rph": _AN_HOUR, "tph": _AN_HOUR, "week": 7 * _A_D
 
 def meaning_of(error: ProviderError) -> Meaning | None:
     """What an error means, by its code first and by its words else; None where both say nothing."""
-    words, own = error.words.lower(), (error.own_words or error.words).lower()
     is_too_fast = any(map(_TOO_FAST_CODE.search, error.codes))
-    comes_back = (is_too_fast or error.codes & _QUOTA_CODES) and not _NONE_AT_ALL.search(own)
-    if _says(Meaning.EMPTY_ACCOUNT, error, "" if comes_back else own):
+    comes_back = (is_too_fast or error.codes & _QUOTA_CODES) and not _is_own(_NONE_AT_ALL, error)
+    is_empty = not comes_back and _is_own(_WORDS[Meaning.EMPTY_ACCOUNT], error)
+    if is_empty or error.codes & _CODES[Meaning.EMPTY_ACCOUNT]:
         return Meaning.EMPTY_ACCOUNT
-    if _WORDS[Meaning.NOT_READY].search(own):
+    if _is_own(_WORDS[Meaning.NOT_READY], error):
         return Meaning.NOT_READY  # whatever the code: LM Studio says that a model is not found before one is loaded
-    by_code = next((meaning for meaning in _IN_THIS_ORDER if error.codes & _CODES.get(meaning, frozenset())), None)
+    by_code = meaning_by_code(error)
     # A request that is too large for the limit by itself is not too fast: waiting changes nothing.
-    if "too large" not in words and (is_too_fast or (by_code is None and _is_too_fast(error, own))):
+    if "too large" not in error.words.lower() and (is_too_fast or (by_code is None and _is_too_fast(error))):
         return Meaning.TOO_FAST
-    return by_code or next((meaning for meaning in _IN_THIS_ORDER if _told(meaning, words, own)), None)
+    return by_code or next((meaning for meaning in _IN_THIS_ORDER if _told(meaning, error)), None)
 
 
-def _is_too_fast(error: ProviderError, own: str) -> bool:
-    return bool(_WORDS[Meaning.TOO_FAST].search(own)) and not is_overload(error)
+def meaning_by_code(error: ProviderError) -> Meaning | None:
+    """What its code alone says, whatever the words; None where that is none of an error that concerns one call."""
+    return next((meaning for meaning in _IN_THIS_ORDER if error.codes & _CODES.get(meaning, frozenset())), None)
 
 
-def _told(meaning: Meaning, words: str, own: str) -> bool:
-    return bool(_WORDS[meaning].search(own if meaning in _OF_ALL_CALLS else words))
+def _is_too_fast(error: ProviderError) -> bool:
+    return _is_own(_WORDS[Meaning.TOO_FAST], error) and not is_overload(error)
+
+
+def _told(meaning: Meaning, error: ProviderError) -> bool:
+    if meaning in _OF_ONE_CALL:
+        return bool(_WORDS[meaning].search(error.words.lower()))
+    return _is_own(_WORDS[meaning], error)
+
+
+def _is_own(pattern: re.Pattern[str], error: ProviderError) -> bool:
+    """Whether the provider says so itself: what begins or ends with words of the request means nothing."""
+    return any(True for _ in _own(pattern, error))
+
+
+def _own(pattern: re.Pattern[str], error: ProviderError) -> Iterator[str]:
+    said = (error.own_words or error.words).lower()
+    return (found[0] for found in pattern.finditer(said) if not error.request.is_edge_of(found[0]))
 
 
 def long_quota_seconds(error: ProviderError) -> float | None:
@@ -371,8 +389,4 @@ def _seconds_of(quota: str) -> float:
 
 def is_overload(error: ProviderError) -> bool:
     """Whether the server says that it has too much to do, whatever the status."""
-    return bool(error.codes & _OVERLOAD_CODES or _OVERLOAD_WORDS.search(error.words.lower()))
-
-
-def _says(meaning: Meaning, error: ProviderError, words: str) -> bool:
-    return bool(error.codes & _CODES.get(meaning, frozenset()) or _WORDS[meaning].search(words))
+    return bool(error.codes & _OVERLOAD_CODES) or _is_own(_OVERLOAD_WORDS, error)

@@ -66,6 +66,12 @@ class Quoted:
         letters = _flat(text)
         return letters in self._wholes or next(self._runs(letters, run), None) is not None
 
+    def is_edge_of(self, phrase: str) -> bool:
+        """Whether a phrase begins or ends with words of the request: its first or last two, or the only one."""
+        words = plain(phrase).split()
+        edges = (flat(" ".join(edge)) for edge in (words[:2], words[-2:]))
+        return any(edge and edge in self._all for edge in edges)
+
     def _short_wholes(self, letters: str, run: int) -> Iterator[Span]:
         for whole in self._wholes:
             if _SHORTEST_WHOLE <= len(whole) < run:

@@ -43,7 +43,7 @@ def consumer(settings: Mapping[str, str], *, log_path: Path) -> Child:
 def start(child: Child, settings: Mapping[str, str]) -> None:
     """Start it, and return when it is ready."""
     port = settings["DOCSLUICE_HTTP_PORT"]
-    child.start(is_ready=lambda: _answers(f"http://127.0.0.1:{port}/readyz"), timeout_seconds=60)
+    child.start(is_ready=lambda: answers(f"http://127.0.0.1:{port}/readyz"), timeout_seconds=60)
 
 
 def run(program: str, *arguments: str, settings: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -53,7 +53,8 @@ def run(program: str, *arguments: str, settings: Mapping[str, str] | None = None
     return subprocess.CompletedProcess(ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether it does, with 200."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
             return bool(response.status == 200)

@@ -15,6 +15,7 @@ DOCUMENTS = 40
 QUICK = (
     *("24 MB in 400 kB", "header name", "deep JSON", "ten always 500", "body of 16 MB of lists"),
     *("pattern that explodes", "one request a minute, said once", "ledger of NaN", "200 idle connections"),
+    "an error that quotes the key",
 )
 
 

@@ -55,7 +55,7 @@ class RawServer:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             size = int(head.partition("content-length:")[2].partition("\r\n")[0] or 0)
-            await self._write(self.answer(json.loads(await reader.readexactly(size))), writer)
+            await self._write(self.answer(json.loads(await reader.readexactly(size) or b"{}")), writer)
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()

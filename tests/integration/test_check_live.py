@@ -174,14 +174,34 @@ async def test_a_refused_parameter(character: str, model: str, parameters: list[
     ],
 )
 async def test_an_answer_that_is_none(trouble: str, words: str) -> None:
-    """It is told why, and what it cost all the same. Another text may fare better, so it is doubtful."""
+    """It is told why, what it cost all the same, and what to do: documents would fare no better."""
     async with rehearsal_provider(_playing("openai")) as provider:
         provider.outages.begin(trouble)
         well, line, _ = await _one(provider)
         (call,) = provider.calls
-    assert well
-    assert line.startswith(f"DOUBTFUL a call of cloud/{MODEL} (task summary): answered ({call.prompt_tokens} tokens in")
-    assert line.endswith(f", ${_listed_usd(call):.6f}), but {words}")
+    assert not well
+    assert line.startswith(f"FAILED   a call of cloud/{MODEL} (task summary): answered ({call.prompt_tokens} tokens in")
+    assert f", ${_listed_usd(call):.6f}), but {words}" in line
+    assert line.endswith("; change the model, the prompt or the output (pipeline.yaml: tasks)")
+
+
+async def test_a_schema_that_nothing_meets() -> None:
+    """Whatever the model answers, the exit code is 1, and the line names the task."""
+    never = {
+        "type": "object",
+        "properties": {"x": {"type": "string", "minLength": 5, "maxLength": 2}},
+        "required": ["x"],
+    }
+    async with rehearsal_provider(_playing("openai")) as provider:
+        path = _pipeline({"cloud": provider.base_url}, models=[f"cloud/{MODEL}"])
+        file = yaml.safe_load(path.read_text("utf-8"))
+        file["tasks"][0]["output"] = {"type": "json", "schema": never}
+        path.write_text(yaml.safe_dump(file), encoding="utf-8")
+        well, lines, _ = await _said(path)
+    assert not well
+    assert lines[-1].startswith(f"FAILED   a call of cloud/{MODEL} (task summary): answered ")
+    assert "the answer is not valid: " in lines[-1]
+    assert "(pipeline.yaml: tasks)" in lines[-1]
 
 
 @pytest.mark.parametrize(("prices", "stated"), [("openai", True), ({MODEL: DEAR}, False)])

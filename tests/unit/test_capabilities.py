@@ -167,6 +167,10 @@ NO_COMPLAINTS = [
     _error("Rejected, unexpected words in the text: 'A document about response_format and temperature.'"),
     _error({"detail": [{"loc": ["body", "messages"], "msg": "not allowed", "input": "response_format"}]}, 422),
     _error("Refused for the word pattern, which is not allowed"),
+    _error("Constraint violation: prompt exceeds 8192 tokens"),
+    _error("Invalid request with grammar: the input is too large for the context"),
+    _error("The schema and the messages exceed the context window: 9000 tokens exceeds 8192"),
+    _error("Structured outputs: grammar exceeds what is left of the context", code="context_length_exceeded"),
     _error({}),
 ]
 

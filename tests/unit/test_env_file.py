@@ -118,6 +118,13 @@ def test_a_folder_that_may_not_be_searched_is_told(monkeypatch: pytest.MonkeyPat
     assert _problems() == [".env: cannot be read (Permission denied)"]
 
 
+def test_a_pipe_of_that_name_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may ever write to it. One that is named, as a shell's <(…) is, is read."""
+    os.mkfifo(".env")
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("it is opened"))
+    assert _problems() == [".env: a named pipe, so it is no file of settings"]
+
+
 # Where secrets go
 
 

@@ -322,6 +322,44 @@ def test_a_short_document_gives_no_error_its_meaning_either(text: str) -> None:
         assert meant(400, echo(text), text) == UNKNOWN
 
 
+SHORT = (
+    "Invalid API key, and what to do",
+    "what an invalid api key is",
+    "Your account has been suspended",
+    "insufficient balance of powers",
+    "The model is overloaded again",
+    "Too many requests for the band",
+    "the model was not found",
+    "the server is busy",
+    "Permission denied to land",
+    "api key rotation",
+)
+
+
+@pytest.mark.parametrize("quotation", SHORT)
+@pytest.mark.parametrize("words", ["Bad text, {}", "Invalid input: {} (400)", "unknown word {}"])
+@pytest.mark.parametrize("status", [400, 422, 429, 500])
+def test_a_short_quotation_says_nothing_of_all_calls(quotation: str, words: str, status: int) -> None:
+    """Also where it is not in quote marks, and where the provider's words go on in it."""
+    text = f"Once upon a time a clerk wrote: {quotation}. And so the story begins, and ends."
+    bare = openai(words.format("a pale moon above"))
+    assert meant(status, openai(words.format(quotation)), text) == meant(status, bare, "A pale moon above the town.")
+
+
+@pytest.mark.parametrize(
+    ("words", "meaning"),
+    [
+        ("Incorrect API key provided: [secret].", KEY),
+        ("Your credit balance is too low to access the API.", EMPTY),
+        ("The model `x` does not exist.", MODEL),
+    ],
+)
+def test_words_that_a_document_has_here_and_there_are_the_providers(words: str, meaning: str) -> None:
+    """Only two of them in a row are a quotation."""
+    scattered = " and ".join(reversed(words.split()))
+    assert meant(400, openai(words), f"A key, a balance, a model, and {scattered}.") == meaning
+
+
 def test_a_document_that_shares_a_few_words_with_the_provider_changes_nothing() -> None:
     """People write about such things."""
     text = "How to mend request_too_large, and what the maximum context length has to do with it."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import hashlib
 import random
 from typing import Any
@@ -15,7 +17,8 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.batches.fetching import DamagedBatch, flaw_of, read_past_flaws, taken
+from consumer.batches import fetching
+from consumer.batches.fetching import DamagedBatch, StillUnfolding, flaw_of, read_past_flaws, taken
 from consumer.batches.flaw import ALL_PARTS
 from consumer.batches.unfolding import Unfolding, Unreadable
 from tests.fakes.batches import CODECS, RawRecord, batch, compressed, part, varint, zeros_of
@@ -25,10 +28,10 @@ ALL_CODECS = pytest.mark.parametrize("codec", CODECS)
 SOUND = RawRecord(value=b'{"n": 1}', key=b"k", headers=[(b"h", b"1"), (b"null", None)])
 
 
-def handed_out(data: bytes, *, position: int = 0, kept_bytes: int = 1_000_000) -> list[Any]:
-    """The records that aiokafka's own fetcher makes of the bytes of a fetch."""
+def fetched(data: bytes, *, position: int = 0, kept_bytes: int = 1_000_000) -> Any:
+    """What aiokafka's own fetcher makes of the bytes of a fetch."""
     read_past_flaws(kept_bytes=kept_bytes)
-    records = fetcher.PartitionRecords(
+    return fetcher.PartitionRecords(
         tp=P0,
         records=fetcher.MemoryRecords(data),
         aborted_transactions=[],
@@ -38,9 +41,25 @@ def handed_out(data: bytes, *, position: int = 0, kept_bytes: int = 1_000_000) -
         check_crcs=True,
         isolation_level=fetcher.READ_COMMITTED,
     )
-    found = list(records)
-    handed_out.next_offset = records.next_fetch_offset  # type: ignore[attr-defined]
-    return found
+
+
+def handed_out(data: bytes, *, position: int = 0, kept_bytes: int = 1_000_000) -> list[Any]:
+    """The records of a fetch, from its beginning to its end, however often that is interrupted."""
+    return contextvars.copy_context().run(_all_of, fetched(data, position=position, kept_bytes=kept_bytes))
+
+
+def _all_of(records: Any) -> list[Any]:
+    fetching._gives_turns.set(True)
+    found, interruptions = [], 0
+    while True:
+        try:
+            found.append(next(records))
+        except StillUnfolding:
+            interruptions += 1
+        except StopIteration:
+            handed_out.next_offset = records.next_fetch_offset  # type: ignore[attr-defined]
+            handed_out.interruptions = interruptions  # type: ignore[attr-defined]
+            return found
 
 
 @ALL_CODECS
@@ -218,11 +237,22 @@ def test_a_bomb_unfolds_piece_by_piece(codec: str) -> None:
     assert flaw.value_bytes == 50 * 2**20
 
 
+def test_others_have_their_turn_while_a_bomb_unfolds() -> None:
+    """Every eight megabytes, and every sixteen thousand records; all that is around is handed out once."""
+    bomb = batch(zeros_of(50 * 2**20, "zstd"), codec="zstd")
+    found = handed_out(bomb + batch([SOUND], base_offset=1))
+    assert [one.offset for one in found] == [0, 1]
+    assert handed_out.interruptions == 7  # type: ignore[attr-defined]
+    many = batch([RawRecord(value=b"")] * 50_000, codec="zstd")
+    assert [one.offset for one in handed_out(many, position=49_990)] == list(range(49_990, 50_000))
+    assert handed_out.interruptions == 3  # type: ignore[attr-defined]
+
+
 def test_a_batch_is_not_unfolded_for_ever() -> None:
     """Behind a bound nothing is read."""
     unfolding = Unfolding(4, memoryview(zeros_of(10 * 2**20, "zstd")), most_bytes=2**20)
     with pytest.raises(Unreadable, match="more than 1,048,576 bytes"):
-        unfolding.skip(5 * 2**20)
+        list(unfolding.skip(5 * 2**20))
 
 
 NAMES = st.binary(max_size=6)
@@ -294,6 +324,49 @@ async def test_no_more_is_taken_than_there_is_room_for() -> None:
     assert len((await taken(consumer, timeout_ms=1, most_records=100, most_bytes=250))[P0]) == 3
     assert len((await taken(consumer, timeout_ms=1, most_records=100, most_bytes=10**6))[P0]) == 3
     assert await taken(consumer, timeout_ms=1, most_records=100, most_bytes=10**6) == {}
+
+
+class Unfolding50MiB(Consumer):
+    """Its only record is one that unfolds to 50 MiB."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._records = fetched(batch(zeros_of(50 * 2**20, "zstd"), codec="zstd"))
+
+    async def getmany(self, *_: TopicPartition, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
+        return {P0: [one]} if (one := next(self._records, None)) else {}
+
+
+async def test_a_bomb_does_not_hold_the_event_loop() -> None:
+    """Other tasks run between its parts, and it is not told as an error."""
+    turns = []
+
+    async def others() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    (record,) = (await taken(Unfolding50MiB(), timeout_ms=60_000, most_records=1, most_bytes=1))[P0]
+    other.cancel()
+    assert flaw_of(record).value_bytes == 50 * 2**20  # type: ignore[union-attr]
+    assert len(turns) >= 6
+
+
+async def test_a_bomb_that_takes_long_goes_on_with_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the reader can be stopped between."""
+    monkeypatch.setattr(fetching, "_MOST_TURNS", 3)
+    consumer, calls = Unfolding50MiB(), 1
+    while not (found := await taken(consumer, timeout_ms=0, most_records=1, most_bytes=1)):
+        calls += 1
+    assert flaw_of(found[P0][0]) is not None
+    assert calls == 3
+
+
+def test_a_reader_that_knows_nothing_of_turns_is_not_interrupted() -> None:
+    """As aiokafka's own, for which an interruption would be an error."""
+    records = contextvars.Context().run(lambda: list(fetched(batch(zeros_of(50 * 2**20, "zstd"), codec="zstd"))))
+    assert len(records) == 1
 
 
 async def test_an_error_costs_nothing_that_was_read_before_it() -> None:

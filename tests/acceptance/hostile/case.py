@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.local.broker import Broker
+from deploy.local.process import Child
 from tests.fakes.raw_server import RawAnswer
 from tests.fakes.redis_wire import Says
+from tests.integration.wire import Wire
 
 HOSTILE = "hostile"
 """A document's text begins with it where its answer is the hostile one."""
 _CEILING_MIB = 160 + 4.5 * 128
 """What docs/operations.md promises, with the default DOCSLUICE_MAX_OPEN_BYTES."""
+_MOST_LOG_MIB = 1.0
+KEY = "sk-Zq8vT3mKx7RbYw2NcLp5HdJf9GsAe4UtXo6"
+"""Of the provider. No eight characters of it in a row may come out of the service."""
+_TOLD = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What an attack from beside may touch: the service at work. `ended` is set once the documents have ended.
+
+    `broker` is None where it is not ours alone.
+    """
+
+    wire: Wire
+    folder: Path
+    settings: Mapping[str, str]
+    child: Child
+    ended: asyncio.Event
+    broker: Broker | None = None
+
+    @property
+    def port(self) -> int:
+        """Of its HTTP server."""
+        return int(self.settings["DOCSLUICE_HTTP_PORT"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +59,9 @@ class Case:
         settings: Environment of the consumer.
         redis: What a Redis says that is the store; the ordinary documents go on without it.
         prepare: Lays out the state folder before the start.
-        idle_connections: To the HTTP port, opened and left alone.
+        beside: What is done meanwhile; gives problems, in sentences.
+        outage_seconds: How long nothing can go on, whatever the service does.
+        says: Events that its log must tell.
         ends: How the hostile records and documents end: dead letters by reason, or `result`. None: any way.
     """
 
@@ -46,7 +76,9 @@ class Case:
     settings: Mapping[str, str] = field(default_factory=dict)
     redis: Says | None = None
     prepare: Callable[[Path], None] | None = None
-    idle_connections: int = 0
+    beside: Callable[[Stage], Awaitable[Sequence[str]]] | None = None
+    outage_seconds: float = 0.0
+    says: Sequence[str] = ()
     ends: Mapping[str, int] | None = field(default_factory=dict)
 
 
@@ -67,10 +99,29 @@ class Seen:
     loop_lag_seconds: float = 0.0
     exit_code: int | None = None
     log_mib: float = 0.0
+    is_live: bool = False
+    """At the end, when whatever was done beside is over."""
+    told: set[str] = field(default_factory=set)
+    """Where a part of the key has come out."""
+    said: set[str] = field(default_factory=set)
+    """Events of its log."""
+    beside: list[str] = field(default_factory=list)
+    """What was found wrong by what was done beside."""
+
+    def look_for_the_key(self, text: str, *, where: str) -> None:
+        """Note it where it is told."""
+        if any(KEY[start : start + _TOLD] in text for start in range(len(KEY) - _TOLD + 1)):
+            self.told.add(where)
 
     def problems(self, case: Case, *, documents: int) -> list[str]:
         """What breaks a promise, in sentences; time is not among it."""
-        found = []
+        found = list(self.beside)
+        found += [f"a part of the key is in {where}" for where in sorted(self.told)]
+        found += [f"the log does not tell {event}" for event in case.says if event not in self.said]
+        if self.log_mib > _MOST_LOG_MIB:
+            found.append(f"{self.log_mib:.1f} MiB of log")
+        if not self.is_live:
+            found.append("/livez does not answer any more")
         if self.results != documents:
             found.append(f"{self.results} of {documents} ordinary documents ended as results")
         if self.repeated:

@@ -12,7 +12,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.acceptance.hostile.attacks import (
+    broker_goes_away,
+    clients,
+    closes_its_half,
+    drips,
+    files_run_out,
+    says_half,
+    says_nothing,
+    stops_and_starts,
+)
 from tests.acceptance.hostile.case import Case
+from tests.acceptance.hostile.commands import commands, quoting
 from tests.acceptance.hostile.server import body_of, completion
 from tests.fakes.batches import RawRecord, batch
 from tests.fakes.raw_server import RawAnswer
@@ -85,6 +96,16 @@ def _anything(command: Sequence[bytes]) -> bytes:
         array(*[bulk(b'{"outputs": {"category": null}}')] * len(command)),
     )
     return random.choice(kinds)
+
+
+def _clocks_that_are_off(*by: str) -> tuple[Case, ...]:
+    """As Debian's package faketime sets them; none of these cases where it is missing."""
+    libraries = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+    return tuple(
+        Case(name=f"a clock {off} off", settings={"LD_PRELOAD": str(library), "FAKETIME": off, **_budget(f"at {off}")})
+        for library in libraries
+        for off in by
+    )
 
 
 _JSON = {"type": "json"}
@@ -203,7 +224,28 @@ STATE = (
     Case(name="Redis says 3 GB", redis=lambda _: b"$3000000000\r\n" + bytes(64 * _MEBIBYTE)),
     Case(name="Redis says anything", redis=_anything),
 )
-PORT = (Case(name="200 idle connections", idle_connections=200),)
+PORT = (
+    Case(name="200 idle connections", beside=clients(says_half)),
+    Case(name="200 connections that say nothing", beside=clients(says_nothing)),
+    Case(name="200 slow headers", beside=clients(drips)),
+    Case(name="200 half-closed connections", beside=clients(closes_its_half)),
+    Case(name="no file left for 10 s", beside=files_run_out, outage_seconds=10, says=("http.cannot_accept",)),
+)
+WORLD = (
+    *_clocks_that_are_off("-40d", "+40d"),
+    Case(
+        name="broker away for 10 s",
+        beside=broker_goes_away,
+        outage_seconds=15,  # it takes five to start
+        says=("broker.away", "broker.back"),
+    ),
+    Case(name="a stop in the middle", beside=stops_and_starts, says=("service.draining", "service.drained")),
+)
+SECRETS = (
+    Case(name="an error that quotes the key", hostile_documents=3, answer=lambda: quoting(400), ends={"rejected": 3}),
+    Case(name="an outage that quotes the key", answer=lambda: quoting(500), random_share=0.05),
+    Case(name="commands", beside=commands),
+)
 
-CASES = {case.name: case for case in (*RECORDS, *STARVING, *ANSWERS, *BELIEFS, *STATE, *PORT)}
+CASES = {case.name: case for case in (*RECORDS, *STARVING, *ANSWERS, *BELIEFS, *STATE, *PORT, *WORLD, *SECRETS)}
 UNDISTURBED = Case(name="undisturbed")

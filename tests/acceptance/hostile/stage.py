@@ -16,9 +16,10 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.telemetry.catalogue import PREFIX
+from deploy.local.broker import Broker
 from deploy.local.process import Child
 from tests.acceptance import programs
-from tests.acceptance.hostile.case import HOSTILE, Case, Seen
+from tests.acceptance.hostile.case import HOSTILE, KEY, Case, Seen, Stage
 from tests.acceptance.hostile.server import ModelServer, model_server, pipeline_of
 from tests.fakes.redis_wire import redis_that_says
 from tests.integration.raw_producer import produce_batches
@@ -26,9 +27,21 @@ from tests.integration.wire import Wire, document
 
 _LOOK_EVERY_SECONDS = 0.2
 _LIVEZ_PATIENCE_SECONDS = 30.0
+_ANY_TIME = {"message.timestamp.after.max.ms": str(2**62)}
+"""A broker takes nothing from tomorrow else, and documents wait until the clock is set right."""
+_BESIDE_SECONDS = 180.0
 
 
-async def play(case: Case, wire: Wire, *, documents: int, folder: Path, seed: int, patience_seconds: float) -> Seen:
+async def play(
+    case: Case,
+    wire: Wire,
+    *,
+    documents: int,
+    folder: Path,
+    seed: int,
+    patience_seconds: float,
+    broker: Broker | None = None,
+) -> Seen:
     """Run it to its end, or until the patience is over. Logs and state are left in the folder."""
     seen, state = Seen(), folder / "state"
     state.mkdir(parents=True)
@@ -39,7 +52,7 @@ async def play(case: Case, wire: Wire, *, documents: int, folder: Path, seed: in
     async with model_server(case, seed=seed) as server, _store(case, state) as store:
         settings = {
             **programs.environment(wire, server.base_url),
-            "OPENAI_API_KEY": "sk-hostile-test-key",
+            "OPENAI_API_KEY": KEY,
             "DOCSLUICE_DELIVERY": "exactly_once",
             "DOCSLUICE_PIPELINE": str(pipeline),
             "DOCSLUICE_STATE_DIR": str(state),
@@ -48,23 +61,34 @@ async def play(case: Case, wire: Wire, *, documents: int, folder: Path, seed: in
             **case.settings,
         }
         child = programs.consumer(settings, log_path=folder / "consumer.log")
-        await wire.create_topics()
+        await wire.create_topics(configs=dict.fromkeys(("result", "dead_letter"), _ANY_TIME))
         await produce_batches(wire, case.batches())
         await wire.produce(document(f"h{number}", f"{HOSTILE} {number}") for number in range(case.hostile_documents))
         await wire.produce(document(f"d{number}", _text(number)) for number in range(documents))
         try:
             await asyncio.to_thread(programs.start, child, settings)
-            port = int(settings["DOCSLUICE_HTTP_PORT"])
-            async with _idle(case.idle_connections, port), _watched(child, port, seen):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(patience_seconds):
-                        await _read_ends(case, wire, seen, documents, server)
+            stage = Stage(
+                wire=wire, folder=folder, settings=settings, child=child, ended=asyncio.Event(), broker=broker
+            )
+            async with _watched(stage, seen):
+                async with _beside(case, stage, seen):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(patience_seconds):
+                            await _read_ends(case, wire, seen, documents, server)
+                seen.is_live = await asyncio.to_thread(programs.answers, f"http://127.0.0.1:{stage.port}/livez")
             child.send_signal(signal.SIGTERM)
             seen.exit_code = await asyncio.to_thread(child.wait, timeout_seconds=60)
         finally:
             await asyncio.to_thread(child.stop)
-    seen.log_mib = (folder / "consumer.log").stat().st_size / 2**20
+    _read_log(folder / "consumer.log", seen)
     return seen
+
+
+def _read_log(path: Path, seen: Seen) -> None:
+    log = path.read_text()
+    seen.log_mib = len(log.encode()) / 2**20
+    seen.look_for_the_key(log, where="the log")
+    seen.said = {json.loads(line)["event"] for line in log.splitlines() if line.startswith("{")}
 
 
 @contextlib.asynccontextmanager
@@ -89,6 +113,7 @@ async def _read_ends(case: Case, wire: Wire, seen: Seen, documents: int, server:
     async for record in wire.read(wire.topics["result"], wire.topics["dead_letter"], count=sys.maxsize):
         errors = {name: value for name, value in record.headers if name.startswith("__docsluice.errors.")}
         reason = errors.get("__docsluice.errors.reason", b"result").decode()
+        seen.look_for_the_key(f"{record.value!r} {record.headers!r}", where=record.topic)
         is_ordinary = (record.key or b"").startswith(b"d")
         if not is_ordinary:
             seen.ends[reason] += 1
@@ -105,9 +130,27 @@ async def _read_ends(case: Case, wire: Wire, seen: Seen, documents: int, server:
 
 
 @contextlib.asynccontextmanager
-async def _watched(child: Child, port: int, seen: Seen) -> AsyncIterator[None]:
+async def _beside(case: Case, stage: Stage, seen: Seen) -> AsyncIterator[None]:
+    """Do what is to be done meanwhile, and let it come to its end."""
+    if case.beside is None:
+        yield
+        return
+    acting = asyncio.ensure_future(case.beside(stage))
+    try:
+        yield
+    finally:
+        stage.ended.set()
+        try:
+            async with asyncio.timeout(_BESIDE_SECONDS):
+                seen.beside += await acting
+        except TimeoutError:
+            seen.beside.append(f"what is done beside takes longer than {_BESIDE_SECONDS:.0f} s")
+
+
+@contextlib.asynccontextmanager
+async def _watched(stage: Stage, seen: Seen) -> AsyncIterator[None]:
     """Look at its health and its memory all the while."""
-    watching = asyncio.create_task(_watch(child, port, seen), name="watch")
+    watching = asyncio.create_task(_watch(stage.child, stage.port, seen), name="watch")
     try:
         yield
     finally:
@@ -124,7 +167,9 @@ async def _watch(child: Child, port: int, seen: Seen) -> None:
                 async with session.get("/livez") as response:
                     await response.read()
                 async with session.get("/metrics") as response:
-                    seen.loop_lag_seconds = max(seen.loop_lag_seconds, _loop_lag(await response.text()))
+                    told = await response.text()
+                    seen.loop_lag_seconds = max(seen.loop_lag_seconds, _loop_lag(told))
+                    seen.look_for_the_key(told, where="/metrics")
             seen.longest_silence_seconds = max(seen.longest_silence_seconds, time.monotonic() - begun)
             seen.peak_mib = max(seen.peak_mib, _peak_mib(child.pid))
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
@@ -141,19 +186,3 @@ def _peak_mib(pid: int | None) -> float:
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) / 1024
     return 0.0
-
-
-@contextlib.asynccontextmanager
-async def _idle(count: int, port: int) -> AsyncIterator[None]:
-    """Connections that say half a request, and nothing more."""
-    writers = []
-    for _ in range(count):
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /metr")
-            writers.append(writer)
-    try:
-        yield
-    finally:
-        for writer in writers:
-            writer.close()
