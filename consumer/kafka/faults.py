@@ -66,7 +66,8 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
     errors.AuthenticationFailedError: "the broker does not accept our credentials",
     errors.AuthenticationMethodNotSupported: "the broker does not know this way to authenticate",
     errors.UnsupportedSaslMechanismError: "the broker does not know DOCSLUICE_KAFKA_SASL_MECHANISM",
-    errors.IllegalSaslStateError: "the broker expects another security protocol",
+    errors.IllegalSaslStateError: "the broker takes no user name and password here; set"
+    " DOCSLUICE_KAFKA_SECURITY_PROTOCOL to the same without SASL_",
     errors.SecurityDisabled: "the broker has security switched off",
     errors.InvalidTopicError: "the topic's name is not valid",
     errors.InvalidGroupIdError: "the group's name is not valid",
