@@ -114,6 +114,7 @@ def is_passing(error: errors.KafkaError) -> bool:
 
 def in_words(error: errors.KafkaError) -> str:
     """For the log: what it says, and what to do about it where that is known."""
+    error = _meant(error)
     said, kind = str(error), type(error).__name__  # most of aiokafka's errors begin with their own name
     told = said if kind in said else f"{kind}: {said}"
     return f"{told}: {remedy(error)}" if isinstance(error, tuple(_REMEDIES)) else told
