@@ -218,6 +218,8 @@ class ExactlyOnceOutbox:
     async def _transact(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
         producer = line.producer
         await producer.begin_transaction()
+        # Only a commit looks at it: of a transaction that fails before, asyncio would complain with a stack trace.
+        producer._txn_manager.wait_for_transaction_end().add_done_callback(_seen)  # noqa: SLF001 - it is given nowhere
         try:
             await send_all(producer, [finished.outgoing for finished in attempt.finished])
             if attempt.point is not None:

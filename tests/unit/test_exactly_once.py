@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -66,7 +67,8 @@ class _Producer:
         self._codec = codec
         self._values: list[bytes] = []
         self._point: CommitPoint | None = None
-        self.client = self
+        self.client = self._txn_manager = self
+        self._end: asyncio.Future[None] | None = None
 
     async def start(self) -> None: ...
 
@@ -76,6 +78,15 @@ class _Producer:
 
     async def begin_transaction(self) -> None:
         self._values, self._point = [], None
+        self._end = asyncio.get_running_loop().create_future()
+
+    def wait_for_transaction_end(self) -> asyncio.Future[None]:
+        assert self._end is not None
+        return self._end
+
+    def _fail(self, error: KafkaError) -> None:
+        self.wait_for_transaction_end().set_exception(error)
+        raise error
 
     async def send(self, _topic: str, *, value: bytes, **_: Any) -> asyncio.Future[None]:
         self._values.append(value)
@@ -85,9 +96,9 @@ class _Producer:
 
     async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, tuple[int, str]], _: str) -> None:
         if self._cluster.too_large.intersection(self._values):
-            raise MessageSizeTooLargeError
+            self._fail(MessageSizeTooLargeError())
         if self._codec in self._cluster.refused_codecs:
-            raise CodecRefused
+            self._fail(CodecRefused())
         self._point = CommitPoint(*offsets[PARTITION])
 
     async def commit_transaction(self) -> None:
@@ -160,6 +171,21 @@ async def owner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Owner]:
     yield owner
     await outbox.close()
     await asyncio.gather(*owner.tasks, return_exceptions=True)
+
+
+async def test_a_transaction_that_fails_leaves_nothing_for_asyncio_to_complain_of(owner: _Owner) -> None:
+    """Its failure has come by another way: a stack trace in the log would tell nothing new."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    owner.cluster.too_large = frozenset({b"large"})
+    task = owner.ends(b"large")
+    await owner.commits()
+    with pytest.raises(RecordRejected):
+        await task
+    del task
+    await owner.commits()  # with a new producer
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_round_takes_what_had_finished_when_it_began(owner: _Owner) -> None:
