@@ -125,12 +125,26 @@ async def started(
 
 async def stopped(producer: Any) -> None:
     """Stop a producer. Its own stop waits for everything to be delivered, and to a broker that is away for ever."""
-    with contextlib.suppress(TimeoutError):
+    try:
         async with asyncio.timeout(_STOP_SECONDS):
             await producer.stop()
+    except TimeoutError:
+        await _end_tasks_of(producer)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             await producer.client.close()
+
+
+async def _end_tasks_of(producer: Any) -> None:
+    """End what a stop that was cut off leaves behind, which would ask for its broker for ever. It has no list of it."""
+    parts = (producer._sender, producer._message_accumulator)  # noqa: SLF001 - it has no other way to be ended
+    frames = {task: getattr(task.get_coro(), "cr_frame", None) for task in asyncio.all_tasks()}
+    owners = {task: frame.f_locals.get("self") for task, frame in frames.items() if frame is not None}
+    tasks = [task for task, owner in owners.items() if any(owner is part for part in parts)]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_STOP_SECONDS)
 
 
 async def left(consumer: Any, *, seconds: float) -> bool:

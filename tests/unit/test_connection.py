@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.commit import OffsetFetchResponse_v3
 
@@ -161,6 +161,25 @@ async def test_where_a_consumer_has_its_connections() -> None:
     consumer = AIOKafkaConsumer(bootstrap_servers="a:1")
     assert callable(consumer._client.close)
     await consumer.stop()
+
+
+async def test_a_producer_that_cannot_stop_leaves_no_task_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an outage there is one after the other, and each would ask for its broker for ever."""
+    monkeypatch.setattr(connection, "_STOP_SECONDS", 0.01)
+    producer = AIOKafkaProducer(bootstrap_servers="a:1", transactional_id="x")
+
+    async def unanswered(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(producer._sender, "_find_coordinator", unanswered)
+    producer._txn_manager.set_pid_and_epoch(1, 1)
+    producer._txn_manager.begin_transaction()
+    producer._txn_manager.maybe_add_partition_to_txn(TopicPartition("results", 0))
+    await producer._message_accumulator.add_message(TopicPartition("results", 0), None, b"value", 1.0)
+    await producer._sender.start()
+    await asyncio.sleep(0)
+    await connection.stopped(producer)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 class FakeAdmin:
