@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,14 +125,27 @@ async def started(
 
 async def stopped(producer: Any) -> None:
     """Stop a producer. Its own stop waits for everything to be delivered, and to a broker that is away for ever."""
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.stop()
-    except TimeoutError:
+    if not await _has_ended(producer.stop(), seconds=_STOP_SECONDS):
         await _end_tasks_of(producer)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.client.close()
+    await _has_ended(producer.client.close(), seconds=_STOP_SECONDS)
+
+
+async def _has_ended(ending: Coroutine[Any, Any, None], *, seconds: float) -> bool:
+    """Give a client so long to end, and return whether it has.
+
+    It has a task of its own: while a broker is away, it may end with the cancellation of another task of the client's,
+    as if it were ours, and whoever awaited it would be gone without a word.
+    """
+    task = asyncio.create_task(ending)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    finally:
+        is_done = task.done()
+        task.cancel()
+    if is_done and not task.cancelled():
+        task.result()
+        return True
+    return False
 
 
 async def _end_tasks_of(producer: Any) -> None:
@@ -149,15 +162,11 @@ async def _end_tasks_of(producer: Any) -> None:
 
 async def left(consumer: Any, *, seconds: float) -> bool:
     """Stop a consumer, and return whether it could say goodbye. Its connections are closed in any case."""
-    try:
-        async with asyncio.timeout(seconds):
-            await consumer.stop()
-    except TimeoutError:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await consumer._client.close()  # noqa: SLF001 - what its stop does last, and did not come to
-        return False
-    return True
+    if await _has_ended(consumer.stop(), seconds=seconds):
+        return True
+    # What its stop does last, and did not come to.
+    await _has_ended(consumer._client.close(), seconds=_STOP_SECONDS)  # noqa: SLF001 - there is no other way
+    return False
 
 
 async def first_contact(broker: Broker) -> None:

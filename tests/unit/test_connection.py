@@ -182,6 +182,23 @@ async def test_a_producer_that_cannot_stop_leaves_no_task_behind(monkeypatch: py
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_task_of_a_producer_that_is_cancelled_cancels_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stop then ends with that cancellation, as if it were ours: what commits would end without a word."""
+    producer = AIOKafkaProducer(bootstrap_servers="a:1", transactional_id="x")
+
+    async def cut_off(*_: object) -> None:
+        await asyncio.sleep(0.01)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(producer._sender, "_find_coordinator", cut_off)
+    producer._txn_manager.set_pid_and_epoch(1, 1)
+    producer._txn_manager.begin_transaction()
+    producer._txn_manager.maybe_add_partition_to_txn(TopicPartition("results", 0))
+    await producer._sender.start()
+    await asyncio.sleep(0)
+    await connection.stopped(producer)
+
+
 class FakeAdmin:
     """As much of aiokafka's as the committed offsets take: each answer as the wire brings it."""
 
