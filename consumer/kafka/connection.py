@@ -19,6 +19,7 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 
 from consumer.errors import BrokerFault, ConfigurationError, DocsluiceError
 from consumer.kafka.client_log import ClientLog
+from consumer.kafka.dead_connections import give_up_dead_connections
 from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.patience import patiently
 from consumer.kafka.refusals import REFUSED_SECONDS, REQUEST_TIMEOUT_MS, Refusals
@@ -54,6 +55,7 @@ class Broker:
         Raises:
             ConfigurationError: a certificate file cannot be used.
         """
+        give_up_dead_connections()
         arguments: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.security_protocol,
