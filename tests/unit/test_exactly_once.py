@@ -47,6 +47,7 @@ class _Cluster:
     refused_codecs: frozenset[str] = frozenset()
     loses: str = ""
     error: KafkaError = field(default_factory=lambda: KafkaConnectionError("the connection was cut"))
+    sender_error: KafkaError | None = None
     meanwhile: Callable[[], object] = lambda: None
 
     def producer(self, *, compression_type: str, **_: Any) -> _Producer:
@@ -67,7 +68,8 @@ class _Producer:
         self._codec = codec
         self._values: list[bytes] = []
         self._point: CommitPoint | None = None
-        self.client = self._txn_manager = self
+        self.client = self._txn_manager = self._sender = self
+        self.sender_task: asyncio.Future[None] | None = None
         self._end: asyncio.Future[None] | None = None
 
     async def start(self) -> None: ...
@@ -112,6 +114,9 @@ class _Producer:
         cluster.meanwhile()
         await settled()
         assert len(cluster.transactions) < _MOST_TRANSACTIONS, "one round goes on without end"
+        if loses and cluster.sender_error is not None:
+            self.sender_task = asyncio.get_running_loop().create_future()
+            self.sender_task.set_exception(cluster.sender_error)
         if loses:
             raise cluster.error
 
@@ -385,6 +390,22 @@ async def test_a_producer_that_the_broker_has_forgotten_is_replaced(owner: _Owne
         owner.cluster.loses = "request"
         assert await owner.commits() == []
     assert owner.cluster.published == [b"a", b"b"]
+
+
+async def test_a_connection_that_breaks_twice_stops_nothing(owner: _Owner) -> None:
+    """Its client copies what its sender died of for each record, and a copy has no cause."""
+    cuts = iter([True, False])
+
+    def once_more() -> None:
+        owner.cluster.loses = "request" if next(cuts, False) else ""
+
+    owner.cluster.loses, owner.cluster.meanwhile = "request", once_more
+    owner.cluster.error = KafkaError("Unexpected error during batch delivery")
+    owner.cluster.sender_error = KafkaError("Unexpected error during batch delivery")
+    owner.cluster.sender_error.__cause__ = KafkaConnectionError("closed")
+    owner.ends(b"a")
+    assert await owner.commits() == []
+    assert owner.cluster.published == [b"a"]
 
 
 async def test_a_producer_that_fails_anew_stops_the_service(owner: _Owner) -> None:
