@@ -10,11 +10,16 @@ from typing import Any
 def never_ending(
     work: Coroutine[Any, Any, None], *, name: str, stop_because: Callable[[BaseException], None]
 ) -> asyncio.Task[None]:
-    """Start a task. `stop_because` hears of its end, whatever ended it, unless somebody has cancelled it."""
+    """Start a task. `stop_because` hears of its end, whatever ended it, unless somebody has cancelled it.
+
+    What it awaits may end with a cancellation that nobody has asked of the task itself: that is told, too.
+    """
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             stop_because(task.exception() or RuntimeError(f"{name} ended by itself"))
+        elif not task.cancelling():
+            stop_because(RuntimeError(f"{name} was cancelled by what it called"))
 
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(ended)

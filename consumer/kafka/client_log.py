@@ -15,6 +15,8 @@ from consumer.reach import in_words
 
 _SERVER_FAILED = ('Unable connect to "', 'Unable to request metadata from "')
 _BROKER_FAILED = ("Unable connect to node", "Unable to request metadata from node")
+_OF_ANOTHER_NAME = (62, 64)
+"""What OpenSSL says of a certificate that is made out to another name, or to another address."""
 
 
 class ClientLog(logging.Handler):
@@ -82,7 +84,9 @@ def cause_in_words(error: BaseException, *, security_protocol: str, seconds: flo
         # A server that speaks TLS closes on a client that does not; one that wants SASL, on a client that sends none.
         return f"it closed the connection; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={security_protocol} right?"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"{in_words(error)} (DOCSLUICE_KAFKA_SSL_CAFILE)"
+        is_of_another = getattr(error, "verify_code", None) in _OF_ANOTHER_NAME
+        setting = "KAFKA_BOOTSTRAP_SERVERS" if is_of_another else "DOCSLUICE_KAFKA_SSL_CAFILE"
+        return f"{in_words(error)} ({setting})"
     if isinstance(error, ssl.SSLError):
         return f"{in_words(error)}; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={security_protocol} right?"
     if isinstance(error, KafkaError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.protocol.commit import OffsetFetchRequest
 
 from consumer.errors import BrokerFault, ConfigurationError, DocsluiceError
 from consumer.kafka.client_log import ClientLog
+from consumer.kafka.dead_connections import give_up_dead_connections
 from consumer.kafka.offsets import CommitPoint
 from consumer.kafka.patience import patiently
 from consumer.kafka.refusals import REFUSED_SECONDS, REQUEST_TIMEOUT_MS, Refusals
@@ -53,6 +55,7 @@ class Broker:
         Raises:
             ConfigurationError: a certificate file cannot be used.
         """
+        give_up_dead_connections()
         arguments: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.security_protocol,
@@ -124,25 +127,48 @@ async def started(
 
 async def stopped(producer: Any) -> None:
     """Stop a producer. Its own stop waits for everything to be delivered, and to a broker that is away for ever."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.stop()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_SECONDS):
-            await producer.client.close()
+    if not await _has_ended(producer.stop(), seconds=_STOP_SECONDS):
+        await _end_tasks_of(producer)
+    await _has_ended(producer.client.close(), seconds=_STOP_SECONDS)
+
+
+async def _has_ended(ending: Coroutine[Any, Any, None], *, seconds: float) -> bool:
+    """Give a client so long to end, and return whether it has.
+
+    It has a task of its own: while a broker is away, it may end with the cancellation of another task of the client's,
+    as if it were ours, and whoever awaited it would be gone without a word.
+    """
+    task = asyncio.create_task(ending)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    finally:
+        is_done = task.done()
+        task.cancel()
+    if is_done and not task.cancelled():
+        task.result()
+        return True
+    return False
+
+
+async def _end_tasks_of(producer: Any) -> None:
+    """End what a stop that was cut off leaves behind, which would ask for its broker for ever. It has no list of it."""
+    parts = (producer._sender, producer._message_accumulator)  # noqa: SLF001 - it has no other way to be ended
+    frames = {task: getattr(task.get_coro(), "cr_frame", None) for task in asyncio.all_tasks()}
+    owners = {task: frame.f_locals.get("self") for task, frame in frames.items() if frame is not None}
+    tasks = [task for task, owner in owners.items() if any(owner is part for part in parts)]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_STOP_SECONDS)
 
 
 async def left(consumer: Any, *, seconds: float) -> bool:
     """Stop a consumer, and return whether it could say goodbye. Its connections are closed in any case."""
-    try:
-        async with asyncio.timeout(seconds):
-            await consumer.stop()
-    except TimeoutError:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await consumer._client.close()  # noqa: SLF001 - what its stop does last, and did not come to
-        return False
-    return True
+    if await _has_ended(consumer.stop(), seconds=seconds):
+        return True
+    # What its stop does last, and did not come to.
+    await _has_ended(consumer._client.close(), seconds=_STOP_SECONDS)  # noqa: SLF001 - there is no other way
+    return False
 
 
 async def first_contact(broker: Broker) -> None:
@@ -200,15 +226,33 @@ async def committed_points(
     if not partitions:
         return {}
     async with _admin(broker) as admin:
-        stored = await patiently(
-            lambda: admin.list_consumer_group_offsets(group_id, partitions=list(partitions)),
-            doing="look up the committed offsets",
+        return await patiently(
+            lambda: _fetch_points(admin, group_id, partitions), doing="look up the committed offsets"
         )
-    return {
-        TopicPartition(*partition): CommitPoint(point.offset, point.metadata or "")
-        for partition, point in stored.items()
-        if point.offset >= 0
-    }
+
+
+async def _fetch_points(
+    admin: Any, group_id: str, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, CommitPoint]:
+    """Ask the group's coordinator.
+
+    aiokafka's own `list_consumer_group_offsets` overlooks the group's error and misnames a partition's. A coordinator
+    that is still loading names no partition, and would be taken for one of a group without commits.
+
+    Raises:
+        KafkaError: the coordinator, or the right to know, is missing.
+    """
+    numbers: dict[str, list[int]] = {}
+    for topic, number in partitions:
+        numbers.setdefault(topic, []).append(number)
+    coordinator = await admin.find_coordinator(group_id)
+    request = OffsetFetchRequest(group_id, list(numbers.items()))
+    response = await admin._send_request(request, coordinator)  # noqa: SLF001 - the public way is the one above
+    told = [(TopicPartition(topic, number), *rest) for topic, rows in response.topics for number, *rest in rows]
+    for code in (getattr(response, "error_code", 0), *(code for *_, code in told)):  # of the group, since Kafka 0.10.2
+        if code:
+            raise for_code(code)(f"the committed offsets of {group_id}")
+    return {partition: CommitPoint(offset, metadata or "") for partition, offset, metadata, _ in told if offset >= 0}
 
 
 @contextlib.asynccontextmanager

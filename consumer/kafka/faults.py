@@ -66,7 +66,8 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
     errors.AuthenticationFailedError: "the broker does not accept our credentials",
     errors.AuthenticationMethodNotSupported: "the broker does not know this way to authenticate",
     errors.UnsupportedSaslMechanismError: "the broker does not know DOCSLUICE_KAFKA_SASL_MECHANISM",
-    errors.IllegalSaslStateError: "the broker expects another security protocol",
+    errors.IllegalSaslStateError: "the broker takes no user name and password here; set"
+    " DOCSLUICE_KAFKA_SECURITY_PROTOCOL to the same without SASL_",
     errors.SecurityDisabled: "the broker has security switched off",
     errors.InvalidTopicError: "the topic's name is not valid",
     errors.InvalidGroupIdError: "the group's name is not valid",
@@ -113,6 +114,7 @@ def is_passing(error: errors.KafkaError) -> bool:
 
 def in_words(error: errors.KafkaError) -> str:
     """For the log: what it says, and what to do about it where that is known."""
+    error = _meant(error)
     said, kind = str(error), type(error).__name__  # most of aiokafka's errors begin with their own name
     told = said if kind in said else f"{kind}: {said}"
     return f"{told}: {remedy(error)}" if isinstance(error, tuple(_REMEDIES)) else told

@@ -218,6 +218,8 @@ class ExactlyOnceOutbox:
     async def _transact(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
         producer = line.producer
         await producer.begin_transaction()
+        # Only a commit looks at it: of a transaction that fails before, asyncio would complain with a stack trace.
+        producer._txn_manager.wait_for_transaction_end().add_done_callback(_seen)  # noqa: SLF001 - it is given nowhere
         try:
             await send_all(producer, [finished.outgoing for finished in attempt.finished])
             if attempt.point is not None:
@@ -229,6 +231,7 @@ class ExactlyOnceOutbox:
     async def _failed(self, life: PartitionLife, line: _Line, attempt: _Attempt, error: KafkaError) -> None:
         """Decide what a transaction's error means; it is tried again with the same outcomes."""
         self._metrics.commits_total.labels(outcome="failed").inc()
+        error = _with_its_cause(error, line.producer)
         if isinstance(error, faults.CodecRefused) and self._codecs.note_refused(line.codec):
             return
         if isinstance(error, faults.REFUSED):
@@ -240,7 +243,7 @@ class ExactlyOnceOutbox:
         fault = faults.translate(error, doing="commit a transaction")
         if fault is not None and not line.is_mended_by_a_new_producer(error):
             raise fault from error
-        line.has_died |= type(error) is KafkaError
+        line.has_died |= fault is not None and type(error) is KafkaError
         words = faults.in_words(error)
         if (silenced := self._complaints.silenced(f"{life.partition} {words}")) is not None:
             log.warning("transaction.failed", partition=life.partition.partition, error=words, not_shown=silenced)
@@ -355,6 +358,13 @@ def _says_little(error: BaseException) -> int:
     if isinstance(error, ProducerFenced):
         return 0
     return 2 if isinstance(error, (IllegalOperation, InvalidTxnState, AssertionError)) else 1
+
+
+def _with_its_cause(error: KafkaError, producer: Any) -> KafkaError:
+    """What a producer's sender died of. Each record is told by a copy, and a copy has no cause."""
+    sender = producer._sender.sender_task  # noqa: SLF001 - nobody else has it
+    is_a_copy = type(error) is KafkaError and error.__cause__ is None
+    return (is_a_copy and sender and sender.done() and not sender.cancelled() and sender.exception()) or error
 
 
 def _seen(sent: asyncio.Future[Any]) -> None:

@@ -238,8 +238,9 @@ CATALOGUE = (
         Gauge,
         {"topic": ANY, "partition": ANY},
         meaning="Records that have not ended, by the partition's end as the broker tells it every five seconds, also "
-        "while reading is paused. Transaction markers and open transactions are no part of it. While the broker is "
-        "silent, its last answer counts.",
+        "while reading is paused. Open transactions are no part of it, nor transaction markers behind the last record; "
+        "markers before records that are not read yet count until they are reached. While the broker is silent, its "
+        "last answer counts.",
         remedy="Growing: more comes in than the quota lets through; see admission_wait_seconds_total.",
     ),
     Metric(

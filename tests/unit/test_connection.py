@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.protocol.commit import OffsetFetchResponse_v3
 
 from consumer.errors import BrokerFault, ConfigurationError
 from consumer.kafka import connection
-from consumer.kafka.connection import Broker
+from consumer.kafka.connection import Broker, committed_points
+from consumer.kafka.offsets import CommitPoint
 
 PASSWORD = "hunter2"
 SASL: dict[str, Any] = {"sasl_username": "u", "sasl_password": PASSWORD}
@@ -159,3 +161,81 @@ async def test_where_a_consumer_has_its_connections() -> None:
     consumer = AIOKafkaConsumer(bootstrap_servers="a:1")
     assert callable(consumer._client.close)
     await consumer.stop()
+
+
+async def test_a_producer_that_cannot_stop_leaves_no_task_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an outage there is one after the other, and each would ask for its broker for ever."""
+    monkeypatch.setattr(connection, "_STOP_SECONDS", 0.01)
+    producer = AIOKafkaProducer(bootstrap_servers="a:1", transactional_id="x")
+
+    async def unanswered(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(producer._sender, "_find_coordinator", unanswered)
+    producer._txn_manager.set_pid_and_epoch(1, 1)
+    producer._txn_manager.begin_transaction()
+    producer._txn_manager.maybe_add_partition_to_txn(TopicPartition("results", 0))
+    await producer._message_accumulator.add_message(TopicPartition("results", 0), None, b"value", 1.0)
+    await producer._sender.start()
+    await asyncio.sleep(0)
+    await connection.stopped(producer)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_task_of_a_producer_that_is_cancelled_cancels_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stop then ends with that cancellation, as if it were ours: what commits would end without a word."""
+    producer = AIOKafkaProducer(bootstrap_servers="a:1", transactional_id="x")
+
+    async def cut_off(*_: object) -> None:
+        await asyncio.sleep(0.01)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(producer._sender, "_find_coordinator", cut_off)
+    producer._txn_manager.set_pid_and_epoch(1, 1)
+    producer._txn_manager.begin_transaction()
+    producer._txn_manager.maybe_add_partition_to_txn(TopicPartition("results", 0))
+    await producer._sender.start()
+    await asyncio.sleep(0)
+    await connection.stopped(producer)
+
+
+class FakeAdmin:
+    """As much of aiokafka's as the committed offsets take: each answer as the wire brings it."""
+
+    def __init__(self, *answers: OffsetFetchResponse_v3) -> None:
+        self._answers = list(answers)
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def find_coordinator(self, _group_id: str) -> int:
+        return 1
+
+    async def _send_request(self, _request: object, _node_id: int) -> OffsetFetchResponse_v3:
+        return self._answers.pop(0)
+
+
+_LOADING, _NO_TOPIC_RIGHT = 14, 29
+
+
+async def _committed(monkeypatch: pytest.MonkeyPatch, *answers: OffsetFetchResponse_v3) -> Any:
+    monkeypatch.setattr(connection, "AIOKafkaAdminClient", lambda **_: FakeAdmin(*answers))
+    asked = [TopicPartition("documents", number) for number in range(2)]
+    return await committed_points(Broker(bootstrap_servers="a:1"), "g", asked)
+
+
+async def test_a_coordinator_that_is_still_loading_says_nothing_of_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names no partition then; taken for a group without commits, all would be read once more."""
+    told = OffsetFetchResponse_v3(0, [("documents", [(0, 7, "map", 0), (1, -1, "", 0)])], 0)
+    points = await _committed(monkeypatch, OffsetFetchResponse_v3(0, [], _LOADING), told)
+    assert points == {TopicPartition("documents", 0): CommitPoint(7, "map")}
+
+
+async def test_a_right_that_is_missing_for_committed_offsets_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken away from a running service, this is where it is missed first."""
+    refused = OffsetFetchResponse_v3(0, [("documents", [(0, -1, "", _NO_TOPIC_RIGHT)])], 0)
+    with pytest.raises(BrokerFault, match=r"grant READ on the input.*DOCSLUICE_INPUT_TOPIC"):
+        await _committed(monkeypatch, refused)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,6 +47,7 @@ class _Cluster:
     refused_codecs: frozenset[str] = frozenset()
     loses: str = ""
     error: KafkaError = field(default_factory=lambda: KafkaConnectionError("the connection was cut"))
+    sender_error: KafkaError | None = None
     meanwhile: Callable[[], object] = lambda: None
 
     def producer(self, *, compression_type: str, **_: Any) -> _Producer:
@@ -66,7 +68,9 @@ class _Producer:
         self._codec = codec
         self._values: list[bytes] = []
         self._point: CommitPoint | None = None
-        self.client = self
+        self.client = self._txn_manager = self._sender = self
+        self.sender_task: asyncio.Future[None] | None = None
+        self._end: asyncio.Future[None] | None = None
 
     async def start(self) -> None: ...
 
@@ -76,6 +80,15 @@ class _Producer:
 
     async def begin_transaction(self) -> None:
         self._values, self._point = [], None
+        self._end = asyncio.get_running_loop().create_future()
+
+    def wait_for_transaction_end(self) -> asyncio.Future[None]:
+        assert self._end is not None
+        return self._end
+
+    def _fail(self, error: KafkaError) -> None:
+        self.wait_for_transaction_end().set_exception(error)
+        raise error
 
     async def send(self, _topic: str, *, value: bytes, **_: Any) -> asyncio.Future[None]:
         self._values.append(value)
@@ -85,9 +98,9 @@ class _Producer:
 
     async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, tuple[int, str]], _: str) -> None:
         if self._cluster.too_large.intersection(self._values):
-            raise MessageSizeTooLargeError
+            self._fail(MessageSizeTooLargeError())
         if self._codec in self._cluster.refused_codecs:
-            raise CodecRefused
+            self._fail(CodecRefused())
         self._point = CommitPoint(*offsets[PARTITION])
 
     async def commit_transaction(self) -> None:
@@ -101,6 +114,9 @@ class _Producer:
         cluster.meanwhile()
         await settled()
         assert len(cluster.transactions) < _MOST_TRANSACTIONS, "one round goes on without end"
+        if loses and cluster.sender_error is not None:
+            self.sender_task = asyncio.get_running_loop().create_future()
+            self.sender_task.set_exception(cluster.sender_error)
         if loses:
             raise cluster.error
 
@@ -160,6 +176,21 @@ async def owner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Owner]:
     yield owner
     await outbox.close()
     await asyncio.gather(*owner.tasks, return_exceptions=True)
+
+
+async def test_a_transaction_that_fails_leaves_nothing_for_asyncio_to_complain_of(owner: _Owner) -> None:
+    """Its failure has come by another way: a stack trace in the log would tell nothing new."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    owner.cluster.too_large = frozenset({b"large"})
+    task = owner.ends(b"large")
+    await owner.commits()
+    with pytest.raises(RecordRejected):
+        await task
+    del task
+    await owner.commits()  # with a new producer
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_round_takes_what_had_finished_when_it_began(owner: _Owner) -> None:
@@ -359,6 +390,22 @@ async def test_a_producer_that_the_broker_has_forgotten_is_replaced(owner: _Owne
         owner.cluster.loses = "request"
         assert await owner.commits() == []
     assert owner.cluster.published == [b"a", b"b"]
+
+
+async def test_a_connection_that_breaks_twice_stops_nothing(owner: _Owner) -> None:
+    """Its client copies what its sender died of for each record, and a copy has no cause."""
+    cuts = iter([True, False])
+
+    def once_more() -> None:
+        owner.cluster.loses = "request" if next(cuts, False) else ""
+
+    owner.cluster.loses, owner.cluster.meanwhile = "request", once_more
+    owner.cluster.error = KafkaError("Unexpected error during batch delivery")
+    owner.cluster.sender_error = KafkaError("Unexpected error during batch delivery")
+    owner.cluster.sender_error.__cause__ = KafkaConnectionError("closed")
+    owner.ends(b"a")
+    assert await owner.commits() == []
+    assert owner.cluster.published == [b"a"]
 
 
 async def test_a_producer_that_fails_anew_stops_the_service(owner: _Owner) -> None:

@@ -121,6 +121,9 @@ def test_an_error_in_a_nameless_one_is_told_by_the_inner_one() -> None:
         fault = faults.translate(outer, doing="start")
         assert (fault is None) is passes
     assert faults.translate(errors.KafkaError("nameless"), doing="start") is not None
+    outer = errors.KafkaError("Unexpected error during batch delivery")
+    outer.__cause__ = errors.TopicAuthorizationFailedError()
+    assert "DOCSLUICE_INPUT_TOPIC" in faults.in_words(outer)
 
 
 @pytest.mark.parametrize(("code", "kind"), [(76, faults.CodecRefused), (87, faults.RecordRefused)])

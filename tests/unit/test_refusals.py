@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
+from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, SaslAuthenticationFailed
 
 from consumer.errors import BrokerFault
 from consumer.kafka import refusals as refusals_module
@@ -21,6 +21,10 @@ from consumer.kafka.wrong_protocol import protocol_to_set
 PASSWORD = SaslAuthenticationFailed("Authentication failed")
 UNTRUSTED = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate")
 UNTRUSTED.reason, UNTRUSTED.verify_message = "CERTIFICATE_VERIFY_FAILED", "self-signed certificate"
+OTHER_HOST, OTHER_ADDRESS = (ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]") for _ in range(2))
+OTHER_HOST.reason = OTHER_ADDRESS.reason = "CERTIFICATE_VERIFY_FAILED"
+OTHER_HOST.verify_code, OTHER_HOST.verify_message = 62, "Hostname mismatch"
+OTHER_ADDRESS.verify_code, OTHER_ADDRESS.verify_message = 64, "IP address mismatch"
 REFUSED = ConnectionRefusedError(111, "Connection refused")
 UNKNOWN_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -40,7 +44,13 @@ def _refusals(seconds: float) -> tuple[Refusals, list[float]]:
 
 @pytest.mark.parametrize(
     ("cause", "words"),
-    [(PASSWORD, "DOCSLUICE_KAFKA_SASL_USERNAME, _SASL_PASSWORD"), (UNTRUSTED, "DOCSLUICE_KAFKA_SSL_CAFILE")],
+    [
+        (PASSWORD, "DOCSLUICE_KAFKA_SASL_USERNAME, _SASL_PASSWORD"),
+        (UNTRUSTED, "DOCSLUICE_KAFKA_SSL_CAFILE"),
+        (OTHER_HOST, "Hostname mismatch.*KAFKA_BOOTSTRAP_SERVERS"),
+        (OTHER_ADDRESS, "IP address mismatch.*KAFKA_BOOTSTRAP_SERVERS"),
+        (IllegalSaslStateError(), "DOCSLUICE_KAFKA_SECURITY_PROTOCOL"),
+    ],
 )
 async def test_a_refusal_ends_the_first_contact_at_once(cause: Exception, words: str) -> None:
     """With the setting, also when another server of the list is only away."""
