@@ -26,7 +26,7 @@ $(VENV)/.installed: $(UV) requirements.lock pyproject.toml
 setup: $(VENV)/.installed ## Install everything into .venv
 
 demo: setup ## Broker, model, consumer and real documents on this machine (MODEL=gpt-4o-mini uses your OpenAI key)
-	@$(BIN)/python -m deploy.local.demo $(if $(MODEL),--model $(MODEL))
+	@$(BIN)/python -m docsluice_local.demo $(if $(MODEL),--model $(MODEL))
 
 test: setup ## Run all tests
 	@# Tests of the wire wait half of the time, so four processes keep two cores busy. Files are taken in order, which
@@ -63,5 +63,5 @@ lock: $(UV) ## Resolve requirements.lock anew
 	  --output-file requirements.lock pyproject.toml
 
 clean: ## Remove .venv and all that runs have left
-	find consumer producer deploy tests -name __pycache__ -prune -exec rm -rf {} +
+	find docsluice consumer producer deploy tests -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf $(VENV) .docsluice .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

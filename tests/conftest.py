@@ -10,8 +10,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from deploy.local.broker import embedded_broker
-from deploy.local.kafka import why_not
+from docsluice_local.broker import embedded_broker
+from docsluice_local.kafka import why_not
 from tests import required  # read before the environment is cleared
 from tests.integration.wire import Wire
 from tests.shared_kafka import shared_kafka

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.local.kafka import apache_kafka
+from docsluice_local.kafka import apache_kafka
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.local.process import Child, free_port
+from docsluice_local.process import Child, free_port
 from tests.integration.forked_program import ran
 from tests.integration.wire import Wire
 
@@ -36,7 +36,10 @@ def environment(wire: Wire, base_url: str, **more: str) -> dict[str, str]:
 def consumer(settings: Mapping[str, str], *, log_path: Path) -> Child:
     """`docsluice-consumer run`, not yet started."""
     return Child(
-        name="consumer", command=[sys.executable, "-m", "consumer", "run"], log_path=log_path, environment=settings
+        name="consumer",
+        command=[sys.executable, "-m", "docsluice_consumer", "run"],
+        log_path=log_path,
+        environment=settings,
     )
 
 

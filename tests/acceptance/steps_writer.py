@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from consumer.store.sqlite_steps import SqliteSteps
-from consumer.store.steps import PaidStep
+from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.step_store import PaidStep
 from tests.fakes.step_contracts import DAY, fingerprint, paid
 
 MOST_BYTES = 1024 * 1024 * 1024

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.rehearsal.faults import Fault
-from deploy.local.rehearsal.provider import rehearsal_provider
+from docsluice_local.rehearsal.faults import Fault
+from docsluice_local.rehearsal.provider import rehearsal_provider
 from tests.acceptance import programs
 from tests.integration.wire import Record, Wire, document, until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.kafka import why_not
+from docsluice_local.kafka import why_not
 from tests import required
 from tests.acceptance.faults.ground import Ground, ground
 from tests.acceptance.faults.registry import SCENARIOS

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.process import Child
-from deploy.local.rehearsal.provider import rehearsal_provider
-from deploy.local.rehearsal.settings import RehearsalSettings
+from docsluice_local.process import Child
+from docsluice_local.rehearsal.provider import rehearsal_provider
+from docsluice_local.rehearsal.settings import RehearsalSettings
 from tests.acceptance import programs
 from tests.integration.wire import Wire, document, until
 

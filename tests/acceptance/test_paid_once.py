@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer.contracts import DocumentResult
-from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
-from deploy.local.rehearsal.settings import RehearsalSettings
+from docsluice.messages import DocumentResult
+from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from docsluice_local.rehearsal.settings import RehearsalSettings
 from tests.acceptance import programs
 from tests.integration.wire import Wire, document, until
 

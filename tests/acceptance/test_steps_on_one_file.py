@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.store import stored
-from consumer.store.sqlite_steps import SqliteSteps
-from deploy.local.process import Child
+from docsluice_consumer.store import stored_values
+from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_local.process import Child
 from tests.acceptance.steps_writer import MOST_BYTES, step_of
 from tests.fakes.step_contracts import DAY, fingerprint
 
@@ -98,7 +98,7 @@ def _all_well(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
         entries = connection.execute("select fingerprint, step from steps").fetchall()
-    assert [name for name, written in entries if stored.step_of(written) != expected[name]] == []
+    assert [name for name, written in entries if stored_values.step_of(written) != expected[name]] == []
     assert not path.with_name("steps.sqlite3.damaged").exists()
 
 

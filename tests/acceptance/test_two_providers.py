@@ -15,12 +15,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.contracts import DocumentResult, Usage
-from consumer.llm.pricing import PriceRules
-from deploy.local.model import MODEL_NAME, local_model
-from deploy.local.process import free_port
-from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
-from deploy.local.rehearsal.settings import RehearsalSettings
+from docsluice.messages import DocumentResult, Usage
+from docsluice_consumer.llm.pricing import PriceRules
+from docsluice_local.model import MODEL_NAME, local_model
+from docsluice_local.process import free_port
+from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from docsluice_local.rehearsal.settings import RehearsalSettings
 from tests.acceptance import programs
 from tests.integration.wire import Record, Wire, document, until
 

@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.kafka import apache_kafka
-from deploy.local.rehearsal.provider import rehearsal_process
+from docsluice_local.kafka import apache_kafka
+from docsluice_local.rehearsal.provider import rehearsal_process
 from tests.bench.parts import consumer_process, outcomes, send
 
 _PARTITIONS = 6

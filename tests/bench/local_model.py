@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import deploy.local
-from deploy.local.broker import embedded_broker
-from deploy.local.model import SLOTS, local_model
+import docsluice_local
+from docsluice_local.broker import embedded_broker
+from docsluice_local.model import SLOTS, local_model
 from tests.bench.parts import TOPICS, consumer_process, outcomes, send
 
-_LOCAL = Path(deploy.local.__file__).parent
+_LOCAL = Path(docsluice_local.__file__).parent
 _SECONDS_AN_HOUR = 3600
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-import deploy.local
-from deploy.local.broker import embedded_broker
-from deploy.local.model import SLOTS, local_model
+import docsluice_local
+from docsluice_local.broker import embedded_broker
+from docsluice_local.model import SLOTS, local_model
 from tests.bench.parts import TOPICS, consumer_process, outcomes, send
 
-_LOCAL = Path(deploy.local.__file__).parent
+_LOCAL = Path(docsluice_local.__file__).parent
 _BYTES_A_PAGE = 2_800
 """Some 450 words."""
 _TENTHS = 10

@@ -13,9 +13,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.progress import track
 
-from deploy.local.kafka import apache_kafka
-from deploy.local.process import Child
-from deploy.local.rehearsal.provider import rehearsal_process
+from docsluice_local.kafka import apache_kafka
+from docsluice_local.process import Child
+from docsluice_local.rehearsal.provider import rehearsal_process
 from tests.bench.parts import TOPICS, consumer_process
 
 _PARTITIONS = 12

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from consumer.errors import DocsluiceError
-from consumer.llm.aside import aside
-from consumer.llm.client import OpenAIChatClient
-from consumer.llm.credentials import StaticKey
-from consumer.llm.pipeline_file import PipelineFile
-from consumer.llm.provider import Provider
-from consumer.llm.step_building import steps_of
-from consumer.llm.steps import Step
+from docsluice_consumer.errors import DocsluiceError
+from docsluice_consumer.llm.client import OpenAIChatClient
+from docsluice_consumer.llm.credentials import StaticKey
+from docsluice_consumer.llm.provider import Provider
+from docsluice_consumer.llm.worker_thread import aside
+from docsluice_consumer.tasks.pipeline_file import PipelineFile
+from docsluice_consumer.tasks.step_building import steps_of
+from docsluice_consumer.tasks.steps import Step
 from tests.fakes.raw_server import RawAnswer, RawServer
 
 _MEBIBYTE = 2**20

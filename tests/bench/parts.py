@@ -14,9 +14,9 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.local.process import Child, child_process, free_port
-from producer.connection import Broker, ClientLog
-from producer.following.reader import Reader, Start
+from docsluice_local.process import Child, child_process, free_port
+from docsluice_producer.following.reader import Reader, Start
+from docsluice_producer.kafka.connection import Broker, ClientLog
 
 TOPICS = ("documents", "documents.results", "documents.dlq")
 
@@ -84,7 +84,7 @@ def consumer_process(bootstrap_servers: str, settings: Mapping[str, str], *, log
     }
     with child_process(
         name="consumer",
-        command=[sys.executable, "-m", "consumer", "run"],
+        command=[sys.executable, "-m", "docsluice_consumer", "run"],
         log_path=log_path,
         environment=environment,
         is_ready=lambda: _is_ready(port),

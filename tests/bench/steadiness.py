@@ -14,10 +14,10 @@ from statistics import mean
 from prometheus_client.parser import text_string_to_metric_families
 from rich.progress import track
 
-from consumer.telemetry.catalogue import PREFIX
-from deploy.local.kafka import apache_kafka
-from deploy.local.process import free_port
-from deploy.local.rehearsal.provider import rehearsal_process
+from docsluice_consumer.telemetry.catalogue import PREFIX
+from docsluice_local.kafka import apache_kafka
+from docsluice_local.process import free_port
+from docsluice_local.rehearsal.provider import rehearsal_process
 from tests.bench.parts import consumer_process, send
 
 _SAMPLES = 30

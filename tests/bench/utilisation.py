@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.broker import embedded_broker
-from deploy.local.rehearsal.provider import rehearsal_process
+from docsluice_local.broker import embedded_broker
+from docsluice_local.rehearsal.provider import rehearsal_process
 from tests.bench.parts import consumer_process, outcomes, send
 
 MEDIAN_SECONDS, SIGMA = 0.8, 0.7

@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from consumer.contracts import Usage
-from consumer.errors import DocsluiceError
-from consumer.llm.chat import Answer, ChatRequest
+from docsluice.messages import Usage
+from docsluice_consumer.errors import DocsluiceError
+from docsluice_consumer.llm.chat import Answer, ChatRequest
 
 Reply: TypeAlias = Answer | Exception
 Replies: TypeAlias = Callable[[ChatRequest], Reply]

@@ -14,10 +14,10 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from consumer.contracts import DeadLetterReason, Stage, Usage
-from consumer.errors import CallRefused, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
-from consumer.kafka.records import Outbox, Outgoing, Record
-from consumer.llm.chat import Answer, ChatClient
+from docsluice.messages import DeadLetterReason, Stage, Usage
+from docsluice_consumer.errors import CallRefused, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
+from docsluice_consumer.kafka.records import Outbox, Outgoing, Record
+from docsluice_consumer.llm.chat import Answer, ChatClient
 from tests.fakes.samples import chat_request, record
 
 

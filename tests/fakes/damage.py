@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from consumer.store.steps import PaidStep
+from docsluice_consumer.store.step_store import PaidStep
 
 Damage = Callable[[Path], None]
 

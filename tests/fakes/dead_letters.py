@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from consumer.contracts import ERROR_HEADER_PREFIX, ORIGINAL_TOPIC_HEADER, Headers
-from producer.dead_letters.letter import Letter
-from producer.dead_letters.marks import State
+from docsluice.messages import ERROR_HEADER_PREFIX, ORIGINAL_TOPIC_HEADER, Headers
+from docsluice_producer.dead_letters.letter import Letter
+from docsluice_producer.dead_letters.marks import State
 from tests.fakes.outcomes import Fetched, outcome
 
 HOUR_MS = 3_600_000

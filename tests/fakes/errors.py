@@ -6,11 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.errors import AttemptFailed, CallRefused, QuotaExhausted, RecordRejected
-from consumer.llm.error_body import read_error
-from consumer.llm.error_mapping import Call, fault_of
-from consumer.llm.quoted import Quoted
-from consumer.model_ref import model_ref
+from docsluice_consumer.errors import AttemptFailed, CallRefused, QuotaExhausted, RecordRejected
+from docsluice_consumer.llm.error_body import read_error
+from docsluice_consumer.llm.error_mapping import Call, fault_of
+from docsluice_consumer.llm.quoted import Quoted
+from docsluice_consumer.model_ref import model_ref
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from consumer.admission.holding import BURST_SECONDS
-from consumer.store.shared_limits import LEASE_SECONDS, Asked, Granted, LimitsAway
+from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
+from docsluice_consumer.store.redis_quota import LEASE_SECONDS, Asked, Granted, LimitsAway
 from tests.fakes.timer import ManualTimer
 
 
 class FakeAccount:
-    """See `shared_limits.lua`, of which this is the same in Python. `granted` and `returned` are the sums by key."""
+    """See `redis_quota.lua`, of which this is the same in Python. `granted` and `returned` are the sums by key."""
 
     def __init__(self, timer: ManualTimer) -> None:
         self.timer = timer

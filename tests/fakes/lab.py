@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.admission.admission import Admission
-from consumer.admission.limits import Limits
-from consumer.analysis import Analyzer
-from consumer.asking import Asker
-from consumer.errors import RecordRejected
-from consumer.model_ref import model_ref
-from consumer.remembering import Memory
-from consumer.spending import Spending
-from consumer.store.memory_steps import NoSteps
-from consumer.telemetry.catalogue import PREFIX
-from consumer.telemetry.metrics import Metrics
-from consumer.triage import Triage
+from docsluice_consumer.admission.admission import Admission
+from docsluice_consumer.admission.limits import Limits
+from docsluice_consumer.analysis.analyzer import Analyzer
+from docsluice_consumer.analysis.answer_cache import Memory
+from docsluice_consumer.analysis.answer_recovery import Triage
+from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.errors import RecordRejected
+from docsluice_consumer.model_ref import model_ref
+from docsluice_consumer.store.memory_store import NoSteps
+from docsluice_consumer.telemetry.catalogue import PREFIX
+from docsluice_consumer.telemetry.metrics import Metrics
 from tests.fakes.chat import FakeChatClient, Replies
 from tests.fakes.prices import FakePrices
 from tests.fakes.samples import SECRET_TEXT, steps

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from consumer.redaction import plain
+from docsluice.text.redaction import plain
 
 Spelling = Callable[[str], str]
 

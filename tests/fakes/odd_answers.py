@@ -8,12 +8,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from deploy.local.rehearsal.characters.character import Character
-from deploy.local.rehearsal.characters.loading import all_characters
-from deploy.local.rehearsal.characters.templates import SAMPLE_FACTS
-from deploy.local.rehearsal.messages import AssistantMessage
-from deploy.local.rehearsal.player import completion_body
-from deploy.local.rehearsal.replies import Completion, Usage
+from docsluice_local.rehearsal.characters.character import Character
+from docsluice_local.rehearsal.characters.loading import all_characters
+from docsluice_local.rehearsal.characters.templates import SAMPLE_FACTS
+from docsluice_local.rehearsal.messages import AssistantMessage
+from docsluice_local.rehearsal.player import completion_body
+from docsluice_local.rehearsal.replies import Completion, Usage
 from tests.fakes.raw_server import RawAnswer
 
 KEY = "sk-verysecret-of-this-account"

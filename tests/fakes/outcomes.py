@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from consumer.contracts import ERROR_HEADER_PREFIX, DocumentResult, Headers, SourcePosition, Usage
-from producer.following.outcome import Outcome, outcome_of
+from docsluice.messages import ERROR_HEADER_PREFIX, DocumentResult, Headers, SourcePosition, Usage
+from docsluice_producer.following.outcome import Outcome, outcome_of
 
 SECRET_TEXT = "the text of the document"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from consumer.analysis import Analyzer
-from consumer.brake import Brake
-from consumer.dead_letter_limit import DeadLetterLimit
-from consumer.dead_letter_outbox import DeadLetterOutbox
-from consumer.kafka.records import Outbox
-from consumer.pipeline import Pipeline
-from consumer.results import Identity
-from consumer.telemetry.metrics import Metrics
+from docsluice_consumer.analysis.analyzer import Analyzer
+from docsluice_consumer.analysis.results import Identity
+from docsluice_consumer.dead_letters.hold import Brake
+from docsluice_consumer.dead_letters.limit import DeadLetterLimit
+from docsluice_consumer.dead_letters.sink import DeadLetterOutbox
+from docsluice_consumer.kafka.records import Outbox
+from docsluice_consumer.pipeline import Pipeline
+from docsluice_consumer.telemetry.metrics import Metrics
 
 RESULTS, DEAD_LETTERS = "documents.results", "documents.dlq"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from consumer.contracts import Usage
-from consumer.model_ref import ModelRef, model_ref
+from docsluice.messages import Usage
+from docsluice_consumer.model_ref import ModelRef, model_ref
 
 MODEL = "some-model"
 MODEL_REF = model_ref(MODEL)

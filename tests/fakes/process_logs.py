@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import structlog
 
-_LOGGERS = ("", "consumer", "aiokafka")
+_LOGGERS = ("", "docsluice", "docsluice_consumer", "aiokafka")
 
 
 @contextlib.contextmanager

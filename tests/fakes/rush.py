@@ -8,11 +8,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consumer.admission.lane import Lane, learned_quotas
-from consumer.errors import RateLimited
-from consumer.fault_attribution import Blame, CallHistory
-from consumer.model_ref import model_ref
-from deploy.local.rehearsal.limiter import MinuteLimit
+from docsluice_consumer.admission.model_queue import Lane, learned_quotas
+from docsluice_consumer.analysis.fault_attribution import Blame, CallHistory
+from docsluice_consumer.errors import RateLimited
+from docsluice_consumer.model_ref import model_ref
+from docsluice_local.rehearsal.limiter import MinuteLimit
 
 _MODEL = model_ref("m")
 _WAY = (_MODEL, "summary")

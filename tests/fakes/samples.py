@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from consumer.contracts import Headers
-from consumer.kafka.records import Record
-from consumer.llm.chat import ChatRequest, Message, Sampling
-from consumer.llm.pipeline_file import PipelineFile
-from consumer.llm.step_building import steps_of
-from consumer.llm.steps import Step
-from consumer.model_ref import model_ref
+from docsluice.messages import Headers
+from docsluice_consumer.kafka.records import Record
+from docsluice_consumer.llm.chat import ChatRequest, Message, Sampling
+from docsluice_consumer.model_ref import model_ref
+from docsluice_consumer.tasks.pipeline_file import PipelineFile
+from docsluice_consumer.tasks.step_building import steps_of
+from docsluice_consumer.tasks.steps import Step
 from tests.fakes.prices import MODEL
 
 SECRET_TEXT = "The patient named Quillon Farrow was seen on Tuesday."

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from consumer.contracts import Usage
-from consumer.store.steps import NotBelieved, PaidStep, StepStore
+from docsluice.messages import Usage
+from docsluice_consumer.store.step_store import NotBelieved, PaidStep, StepStore
 
 DAY = 86_400.0
 PLENTY = 64 * 1024 * 1024

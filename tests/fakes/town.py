@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from consumer.llm.chat import ChatRequest
-from consumer.spending import Spending
+from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.llm.chat import ChatRequest
 from tests.fakes.chat import Replies, anew
 from tests.fakes.lab import Lab
 from tests.fakes.samples import steps

@@ -11,9 +11,9 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
-from deploy.local.broker import Broker
-from deploy.local.kafka import apache_kafka
-from deploy.local.process import free_port
+from docsluice_local.broker import Broker
+from docsluice_local.kafka import apache_kafka
+from docsluice_local.process import free_port
 from tests.integration.test_producer_security import self_signed
 
 PASSWORD = "correct-horse"

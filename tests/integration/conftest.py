@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.broker import Broker, embedded_broker
-from deploy.local.kafka import apache_kafka, why_not
-from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from docsluice_local.broker import Broker, embedded_broker
+from docsluice_local.kafka import apache_kafka, why_not
+from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
 from tests import required
 from tests.integration.redis_server import RedisServer, redis_server, why_no_redis
 from tests.integration.wire import Wire

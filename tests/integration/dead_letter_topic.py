@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from consumer.contracts import REPLAY_COUNT_HEADER
+from docsluice.messages import REPLAY_COUNT_HEADER
 from tests.fakes.dead_letters import error_headers, event
 from tests.integration.producer_process import run
 from tests.integration.wire import Wire

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from tests.integration.wire import WATCHDOG_SECONDS
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["consumer.__main__", "producer.__main__"])
+_forks.set_forkserver_preload(["docsluice_consumer.__main__", "docsluice_producer.__main__"])
 
 
 class ForkedProgram:
@@ -148,4 +148,4 @@ def _become(program: str, arguments: tuple[str, ...], environment: dict[str, str
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     sys.argv = [f"docsluice-{program}", *arguments]
-    sys.exit(importlib.import_module(f"{program}.__main__").main())
+    sys.exit(importlib.import_module(f"docsluice_{program}.__main__").main())

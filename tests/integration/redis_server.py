@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.process import Child, accepts_connections, child_process, free_port
+from docsluice_local.process import Child, accepts_connections, child_process, free_port
 
 
 @dataclass(frozen=True, kw_only=True)

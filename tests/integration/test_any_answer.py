@@ -13,28 +13,28 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings
 
-from consumer.admission.admission import Admission
-from consumer.admission.limits import Limits
-from consumer.analysis import Analyzer
-from consumer.asking import Asker
-from consumer.errors import ProviderMisconfigured
-from consumer.llm.chat import Answer, ChatRequest
-from consumer.llm.client import OpenAIChatClient
-from consumer.llm.credentials import StaticKey
-from consumer.llm.provider import Provider
-from consumer.pipeline import Pipeline
-from consumer.remembering import Memory
-from consumer.store.memory_steps import NoSteps
-from consumer.telemetry.metrics import Metrics
-from consumer.triage import Triage
-from deploy.local.rehearsal.characters.character import Character
-from deploy.local.rehearsal.characters.loading import all_characters
+from docsluice_consumer.admission.admission import Admission
+from docsluice_consumer.admission.limits import Limits
+from docsluice_consumer.analysis.analyzer import Analyzer
+from docsluice_consumer.analysis.answer_cache import Memory
+from docsluice_consumer.analysis.answer_recovery import Triage
+from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.errors import ProviderMisconfigured
+from docsluice_consumer.llm.chat import Answer, ChatRequest
+from docsluice_consumer.llm.client import OpenAIChatClient
+from docsluice_consumer.llm.credentials import StaticKey
+from docsluice_consumer.llm.provider import Provider
+from docsluice_consumer.pipeline import Pipeline
+from docsluice_consumer.store.memory_store import NoSteps
+from docsluice_consumer.telemetry.metrics import Metrics
+from docsluice_local.rehearsal.characters.character import Character
+from docsluice_local.rehearsal.characters.loading import all_characters
 from tests.fakes.odd_answers import ANSWERS, KEY, ODD_TEXT, answer_of_json, documented
-from tests.fakes.outbox import FakeOutbox
 from tests.fakes.pipelines import DEAD_LETTERS, RESULTS, pipeline_of
 from tests.fakes.prices import FakePrices
 from tests.fakes.raw_server import RawAnswer, RawServer
 from tests.fakes.samples import TASKS, document, steps
+from tests.fakes.sink import FakeOutbox
 from tests.fakes.timer import FakeSleep, ManualTimer, settled
 
 ODD, OTHERS = "odd", tuple(f"d{number}" for number in range(3))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from consumer.errors import BrokerFault, ConfigurationError
-from consumer.service import Service
-from deploy.local.broker import Broker, embedded_broker
-from deploy.local.process import free_port
-from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
-from deploy.local.rehearsal.settings import RehearsalSettings
+from docsluice_consumer.errors import BrokerFault, ConfigurationError
+from docsluice_consumer.service import Service
+from docsluice_local.broker import Broker, embedded_broker
+from docsluice_local.process import free_port
+from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from docsluice_local.rehearsal.settings import RehearsalSettings
 from tests.integration.wire import WATCHDOG_SECONDS, Wire, document, serving, until
 
 

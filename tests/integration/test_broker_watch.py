@@ -13,10 +13,10 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from consumer.kafka import assignment, connection, open_transactions, watch
-from consumer.service import Service
-from deploy.local.broker import Broker, embedded_broker
-from deploy.local.rehearsal.provider import RehearsalProvider
+from docsluice_consumer.kafka import assignment, connection, open_transactions, watch
+from docsluice_consumer.service import Service
+from docsluice_local.broker import Broker, embedded_broker
+from docsluice_local.rehearsal.provider import RehearsalProvider
 from tests.integration.wire import Wire, document, scraped, serving, until
 
 

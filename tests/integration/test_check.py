@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import pytest
 import structlog
 
-from consumer.check import check
-from consumer.settings import load_settings
-from deploy.local.rehearsal.provider import RehearsalProvider
+from docsluice_consumer.check.check import check
+from docsluice_consumer.settings import load_settings
+from docsluice_local.rehearsal.provider import RehearsalProvider
 from tests.integration import test_producer_security as secured
 from tests.integration.wire import Wire
 
@@ -132,10 +132,10 @@ async def test_somebody_else_is_there() -> None:
 
 async def test_somebody_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is waited for, and not for ever."""
-    for place in ("check.PATIENCE_SECONDS", "check_provider.PATIENCE_SECONDS"):
-        monkeypatch.setattr(f"consumer.{place}", 2.0)
-    for place in ("check.HANDSHAKE_SECONDS", "check_provider.HANDSHAKE_SECONDS"):
-        monkeypatch.setattr(f"consumer.{place}", 0.2)
+    for place in ("check.PATIENCE_SECONDS", "providers.PATIENCE_SECONDS"):
+        monkeypatch.setattr(f"docsluice_consumer.check.{place}", 2.0)
+    for place in ("check.HANDSHAKE_SECONDS", "providers.HANDSHAKE_SECONDS"):
+        monkeypatch.setattr(f"docsluice_consumer.check.{place}", 0.2)
     ended = asyncio.Event()
 
     async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,17 +10,17 @@ import pytest
 import structlog
 import yaml
 
-from consumer.check import check
-from consumer.check_provider import check_providers
-from consumer.contracts import Usage
-from consumer.llm.pipeline_file import load_pipeline_file
-from consumer.llm.pricing import PriceRules
-from consumer.llm.step_building import steps_of
-from consumer.settings import load_settings
-from deploy.local.rehearsal.call_log import Call
-from deploy.local.rehearsal.characters.loading import load_character
-from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
-from deploy.local.rehearsal.settings import RehearsalSettings
+from docsluice.messages import Usage
+from docsluice_consumer.check.check import check
+from docsluice_consumer.check.providers import check_providers
+from docsluice_consumer.llm.pricing import PriceRules
+from docsluice_consumer.settings import load_settings
+from docsluice_consumer.tasks.pipeline_file import load_pipeline_file
+from docsluice_consumer.tasks.step_building import steps_of
+from docsluice_local.rehearsal.call_log import Call
+from docsluice_local.rehearsal.characters.loading import load_character
+from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from docsluice_local.rehearsal.settings import RehearsalSettings
 from tests.integration.wire import Wire
 
 KEY = "sk-right-for-the-cloud"

@@ -7,7 +7,7 @@ import structlog
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from deploy.local.rehearsal.provider import RehearsalProvider
+from docsluice_local.rehearsal.provider import RehearsalProvider
 from tests.integration.wire import Wire, document, serving, until
 
 _A_DAY_MS = 86_400_000

@@ -23,9 +23,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.local.broker import embedded_broker
-from deploy.local.process import child_process, free_port
-from deploy.local.rehearsal.provider import rehearsal_process
+from docsluice_local.broker import embedded_broker
+from docsluice_local.process import child_process, free_port
+from docsluice_local.rehearsal.provider import rehearsal_process
 from tests import required
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -164,7 +164,7 @@ def running_consumer(folder: Path) -> Iterator[Run]:
         }
         with child_process(
             name="consumer",
-            command=[sys.executable, "-m", "consumer", "run"],
+            command=[sys.executable, "-m", "docsluice_consumer", "run"],
             log_path=folder / "consumer.log",
             environment=environment,
             is_ready=lambda: consumer.answers("/readyz"),

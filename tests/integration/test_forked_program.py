@@ -33,7 +33,7 @@ def test_it_says_and_does_the_same(tmp_path: Path, program: str, arguments: list
     """Output, errors and exit code are those of the program, from the same folder, settings and standard input."""
     (tmp_path / "here.jsonl").write_bytes(ROWS)
     environment = {**os.environ, "DOCSLUICE_MODE": "both", "COLUMNS": "70"}
-    command = [sys.executable, "-m", program, *arguments]
+    command = [sys.executable, "-m", f"docsluice_{program}", *arguments]
     real = subprocess.run(command, input=ROWS, capture_output=True, env=environment, check=False)
     fork = asyncio.run(ran(program, *arguments, data=ROWS, environment=environment))
     assert real.stdout + real.stderr

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from consumer.store.redis_steps import RedisSteps
-from consumer.store.shared_limits import Asked, LimitsAway, SharedLimits
-from consumer.store.steps import NotBelieved, StoreAway
+from docsluice_consumer.store.redis_quota import Asked, LimitsAway, SharedLimits
+from docsluice_consumer.store.redis_store import RedisSteps
+from docsluice_consumer.store.step_store import NotBelieved, StoreAway
 from tests.fakes.redis_wire import OK, Says, array, bulk, redis_that_says
 from tests.fakes.step_contracts import DAY, fingerprint, paid
 

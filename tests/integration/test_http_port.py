@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.model_ref import model_ref
-from consumer.open_files import MOST_HTTP_CONNECTIONS
-from consumer.telemetry.health import HealthServer
-from consumer.telemetry.loop_errors import LoopErrors
-from consumer.telemetry.metrics import Metrics
+from docsluice_consumer.model_ref import model_ref
+from docsluice_consumer.runtime.open_files import MOST_HTTP_CONNECTIONS
+from docsluice_consumer.telemetry.health import HealthServer
+from docsluice_consumer.telemetry.loop_errors import LoopErrors
+from docsluice_consumer.telemetry.metrics import Metrics
 from tests.integration.wire import until
 
 

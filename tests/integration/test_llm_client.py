@@ -14,12 +14,14 @@ import pytest
 import structlog
 from aiohttp import web
 
-from consumer.admission.admission import Admission
-from consumer.admission.limits import Limits
-from consumer.analysis import Analyzer
-from consumer.asking import Asker
-from consumer.contracts import DeadLetterReason, Usage
-from consumer.errors import (
+from docsluice.messages import DeadLetterReason, Usage
+from docsluice_consumer.admission.admission import Admission
+from docsluice_consumer.admission.limits import Limits
+from docsluice_consumer.analysis.analyzer import Analyzer
+from docsluice_consumer.analysis.answer_cache import Memory
+from docsluice_consumer.analysis.answer_recovery import Triage
+from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
     CallRefused,
@@ -30,21 +32,19 @@ from consumer.errors import (
     RateLimited,
     RecordRejected,
 )
-from consumer.llm.chat import ChatClient, ChatRequest, Message, Sampling
-from consumer.llm.client import OpenAIChatClient
-from consumer.llm.credentials import NoKey, StaticKey
-from consumer.llm.provider import Provider
-from consumer.model_ref import model_ref
-from consumer.pipeline import Pipeline
-from consumer.remembering import Memory
-from consumer.store.memory_steps import NoSteps
-from consumer.telemetry.metrics import Metrics
-from consumer.triage import Triage
+from docsluice_consumer.llm.chat import ChatClient, ChatRequest, Message, Sampling
+from docsluice_consumer.llm.client import OpenAIChatClient
+from docsluice_consumer.llm.credentials import NoKey, StaticKey
+from docsluice_consumer.llm.provider import Provider
+from docsluice_consumer.model_ref import model_ref
+from docsluice_consumer.pipeline import Pipeline
+from docsluice_consumer.store.memory_store import NoSteps
+from docsluice_consumer.telemetry.metrics import Metrics
 from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract
-from tests.fakes.outbox import FakeOutbox
 from tests.fakes.pipelines import pipeline_of
 from tests.fakes.prices import FakePrices
 from tests.fakes.samples import SECRET_TEXT, chat_request, document, steps
+from tests.fakes.sink import FakeOutbox
 from tests.fakes.timer import FakeSleep, QuickTimer
 from tests.integration.model_server import Answering, Server, completion_of, error, ok
 

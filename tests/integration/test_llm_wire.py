@@ -19,18 +19,18 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.errors import (
+from docsluice_consumer.errors import (
     CallRefused,
     ConfigurationError,
     DocsluiceError,
     ProviderUnavailable,
     RateLimited,
 )
-from consumer.llm.chat import Answer
-from consumer.llm.client import OpenAIChatClient
-from consumer.llm.credentials import CommandKey, FileKey, StaticKey
-from consumer.llm.provider import Provider
-from consumer.model_ref import ModelRef
+from docsluice_consumer.llm.chat import Answer
+from docsluice_consumer.llm.client import OpenAIChatClient
+from docsluice_consumer.llm.credentials import CommandKey, FileKey, StaticKey
+from docsluice_consumer.llm.provider import Provider
+from docsluice_consumer.model_ref import ModelRef
 from tests.fakes.contracts import TEXT
 from tests.fakes.samples import SECRET_TEXT, chat_request
 from tests.integration import test_producer_security as secured

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from deploy.local.balancer import Balancer
+from docsluice_local.balancer import Balancer
 from tests.integration.wire import WATCHDOG_SECONDS, until
 
 

@@ -18,12 +18,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 
-from deploy.local.broker import Broker, embedded_broker
-from deploy.local.kafka import apache_kafka, why_not
-from deploy.local.kafka_docker import environment, opened
-from deploy.local.model import local_model
-from deploy.local.process import accepts_connections, child_process, free_port
-from deploy.local.rehearsal.provider import rehearsal_process
+from docsluice_local.broker import Broker, embedded_broker
+from docsluice_local.kafka import apache_kafka, why_not
+from docsluice_local.kafka_docker import environment, opened
+from docsluice_local.model import local_model
+from docsluice_local.process import accepts_connections, child_process, free_port
+from docsluice_local.rehearsal.provider import rehearsal_process
 from tests import required
 
 _Launch = Callable[[Path], AbstractContextManager[Broker]]
@@ -121,7 +121,15 @@ def test_every_listener_but_the_controllers_is_open_to_the_host() -> None:
 def test_the_broker_runs_in_the_foreground(tmp_path: Path) -> None:
     """As a program of its own it ends in order at SIGTERM."""
     port = free_port()
-    command = [sys.executable, "-m", "deploy.local.broker", "--port", str(port), "--data-dir", str(tmp_path / "data")]
+    command = [
+        sys.executable,
+        "-m",
+        "docsluice_local.broker",
+        "--port",
+        str(port),
+        "--data-dir",
+        str(tmp_path / "data"),
+    ]
     with child_process(
         name="broker", command=command, log_path=tmp_path / "log", is_ready=lambda: accepts_connections(port=port)
     ) as child:

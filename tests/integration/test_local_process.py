@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.process import Child, ChildFailedError, child_process
+from docsluice_local.process import Child, ChildFailedError, child_process
 
 _SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 _STUBBORN = """
@@ -21,7 +21,7 @@ time.sleep(600)
 _PARENT = """
 import sys, time
 from pathlib import Path
-from deploy.local.process import child_process
+from docsluice_local.process import child_process
 with child_process(name="sleeper", command=[sys.executable, "-c", "import time; time.sleep(600)"],
                    log_path=Path(sys.argv[1])) as child:
     print(child.pid, flush=True)

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from consumer.errors import AnswerUnreadable, DocsluiceError
-from consumer.llm.client import OpenAIChatClient
-from consumer.llm.credentials import StaticKey
-from consumer.llm.provider import Provider
+from docsluice_consumer.errors import AnswerUnreadable, DocsluiceError
+from docsluice_consumer.llm.client import OpenAIChatClient
+from docsluice_consumer.llm.credentials import StaticKey
+from docsluice_consumer.llm.provider import Provider
 from tests.fakes.raw_server import RawAnswer, RawServer
 from tests.fakes.samples import chat_request
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from consumer.contracts import ERROR_HEADER_PREFIX, stub_parts
-from deploy.local.rehearsal.provider import RehearsalProvider
+from docsluice.messages import ERROR_HEADER_PREFIX, stub_parts
+from docsluice_local.rehearsal.provider import RehearsalProvider
 from tests.acceptance import programs
 from tests.fakes.batches import RawRecord, batch
 from tests.integration.raw_producer import bomb, far_repeats, in_zstd, odd_header_name, produce_batches

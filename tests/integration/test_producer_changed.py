@@ -9,9 +9,9 @@ from typing import Self
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from consumer.contracts import result_headers, result_id
-from deploy.local.rehearsal.provider import RehearsalProvider
-from producer.exits import Exit
+from docsluice.messages import result_headers, result_id
+from docsluice_local.rehearsal.provider import RehearsalProvider
+from docsluice_producer.command_line.exits import Exit
 from tests.fakes.outcomes import result
 from tests.integration.producer_process import producer, run, said
 from tests.integration.test_producer_limits import Replica

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from producer.connection import Broker as Address
-from producer.connection import ClientLog
-from producer.dead_letters.question import Question, letters_for_looking
-from producer.dead_letters.selection import Wanted
-from producer.exits import Exit
-from producer.link import Link
-from producer.topics import partitions_of_topics
+from docsluice_producer.command_line.exits import Exit
+from docsluice_producer.dead_letters.query import Question, letters_for_looking
+from docsluice_producer.dead_letters.selection import Wanted
+from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.connection import Broker as Address
+from docsluice_producer.kafka.connection import ClientLog
+from docsluice_producer.kafka.topics import partitions_of_topics
 from tests.integration.dead_letter_topic import fill, listed, ran
 from tests.integration.producer_process import run
 from tests.integration.wire import Wire

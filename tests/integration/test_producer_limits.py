@@ -13,12 +13,12 @@ import pytest
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
-from consumer.telemetry.health import HealthServer
-from consumer.telemetry.metrics import Metrics
-from producer.exits import Exit
-from producer.limits import lookout as lookout_room
-from producer.limits.finding import Finding
-from producer.limits.lookout import Lookout
+from docsluice_consumer.telemetry.health import HealthServer
+from docsluice_consumer.telemetry.metrics import Metrics
+from docsluice_producer.command_line.exits import Exit
+from docsluice_producer.metrics import metrics_poller as lookout_room
+from docsluice_producer.metrics.finding import Finding
+from docsluice_producer.metrics.metrics_poller import Lookout
 from tests.fakes.outcomes import result
 from tests.fakes.screen import screen
 from tests.integration.producer_process import producer, run, said
@@ -246,7 +246,7 @@ async def test_the_line_stays_below_the_outcomes(wire: Wire, replica: Replica) -
     first, second = result(1), result(2)
     terminal = Terminal()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "producer", "follow", *arguments),
+        *(sys.executable, "-m", "docsluice_producer", "follow", *arguments),
         stdin=subprocess.DEVNULL,
         stdout=terminal.theirs,
         stderr=terminal.theirs,

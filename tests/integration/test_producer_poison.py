@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deploy.local.rehearsal.provider import RehearsalProvider
-from producer.exits import Exit
+from docsluice_local.rehearsal.provider import RehearsalProvider
+from docsluice_producer.command_line.exits import Exit
 from tests.fakes.batches import RawRecord, batch
 from tests.fakes.dead_letters import error_headers, event
 from tests.integration.dead_letter_topic import listed, ran, redriven

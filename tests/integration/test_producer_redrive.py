@@ -13,16 +13,16 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from consumer.contracts import ERROR_HEADER_PREFIX
-from deploy.local.broker import Broker
-from deploy.local.rehearsal.provider import RehearsalProvider
-from producer.connection import Broker as Address
-from producer.connection import ClientLog
-from producer.dead_letters import journal as journal_room
-from producer.dead_letters.journal import Entry, Journal, Outgoing
-from producer.dead_letters.marks import Mark, Place, State
-from producer.exits import Exit
-from producer.link import Link
+from docsluice.messages import ERROR_HEADER_PREFIX
+from docsluice_local.broker import Broker
+from docsluice_local.rehearsal.provider import RehearsalProvider
+from docsluice_producer.command_line.exits import Exit
+from docsluice_producer.dead_letters import journal as journal_room
+from docsluice_producer.dead_letters.journal import Entry, Journal, Outgoing
+from docsluice_producer.dead_letters.marks import Mark, Place, State
+from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.connection import Broker as Address
+from docsluice_producer.kafka.connection import ClientLog
 from tests.fakes.dead_letters import event
 from tests.integration.dead_letter_topic import fill, listed, on, ran, redriven, replays
 from tests.integration.producer_process import producer, run, said

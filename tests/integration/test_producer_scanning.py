@@ -10,12 +10,12 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from deploy.local.broker import Broker
-from producer.connection import Broker as Address
-from producer.connection import ClientLog
-from producer.faults import BrokerAway
-from producer.link import Link
-from producer.scanning import Scan
+from docsluice_local.broker import Broker
+from docsluice_producer.errors import BrokerAway
+from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.connection import Broker as Address
+from docsluice_producer.kafka.connection import ClientLog
+from docsluice_producer.kafka.topic_scan import Scan
 from tests.integration.wire import WATCHDOG_SECONDS, Record, Wire
 
 COUNT = 400

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.kafka import apache_kafka, why_not
-from deploy.local.process import free_port
+from docsluice_local.kafka import apache_kafka, why_not
+from docsluice_local.process import free_port
 from tests import required
 from tests.integration.producer_process import run
 from tests.integration.wire import Wire

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from consumer.contracts import DocumentEvent
-from deploy.local.broker import Broker
-from producer.connection import Broker as Address
-from producer.exits import Exit
-from producer.topics import partitions_of_topics
+from docsluice.messages import DocumentEvent
+from docsluice_local.broker import Broker
+from docsluice_producer.command_line.exits import Exit
+from docsluice_producer.kafka.connection import Broker as Address
+from docsluice_producer.kafka.topics import partitions_of_topics
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from consumer.errors import ProviderMisconfigured
-from deploy.local.rehearsal.faults import Fault
-from deploy.local.rehearsal.outages import REFUSED
-from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
-from deploy.local.rehearsal.settings import RehearsalSettings
+from docsluice_consumer.errors import ProviderMisconfigured
+from docsluice_local.rehearsal.faults import Fault
+from docsluice_local.rehearsal.outages import REFUSED
+from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from docsluice_local.rehearsal.settings import RehearsalSettings
 from tests.integration.wire import Wire, document, serving, stopped_by_itself, until
 
 LASTING = {
@@ -84,7 +84,7 @@ async def test_attempts_run_out_only_while_others_succeed(wire: Wire, provider: 
 @pytest.mark.parametrize("outage", ["503", REFUSED, "insufficient_quota"])
 async def test_an_outage_dead_letters_nothing(wire: Wire, outage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Down, refusing or out of quota: documents wait, more often than they have attempts, and all become results."""
-    monkeypatch.setattr("consumer.admission.circuit._SHUT_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("docsluice_consumer.admission.circuit_breaker._SHUT_PAUSE_SECONDS", 0.2)
     await wire.create_topics()
     async with rehearsal_provider() as provider:
         provider.outages.begin(outage, seconds=2.0)

@@ -10,10 +10,10 @@ from decimal import Decimal
 
 import pytest
 
-from consumer.contracts import DocumentResult
-from consumer.errors import PublishImpossible
-from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
-from deploy.local.rehearsal.settings import RehearsalSettings
+from docsluice.messages import DocumentResult
+from docsluice_consumer.errors import PublishImpossible
+from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from docsluice_local.rehearsal.settings import RehearsalSettings
 from tests.integration.wire import Record, Wire, document, scraped, serving, stopped_by_itself
 
 

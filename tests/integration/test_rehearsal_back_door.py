@@ -6,9 +6,9 @@ from typing import Any
 
 import aiohttp
 
-from deploy.local.rehearsal.faults import Fault
-from deploy.local.rehearsal.provider import RehearsalProvider, rehearsal_provider
-from deploy.local.rehearsal.settings import RehearsalSettings
+from docsluice_local.rehearsal.faults import Fault
+from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
+from docsluice_local.rehearsal.settings import RehearsalSettings
 
 
 async def _ask(

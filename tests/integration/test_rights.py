@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from consumer.check import check
-from consumer.errors import BrokerFault
-from consumer.settings import Settings
-from deploy.local.kafka import why_not
-from deploy.local.rehearsal.provider import RehearsalProvider
+from docsluice_consumer.check.check import check
+from docsluice_consumer.errors import BrokerFault
+from docsluice_consumer.settings import Settings
+from docsluice_local.kafka import why_not
+from docsluice_local.rehearsal.provider import RehearsalProvider
 from tests import required
 from tests.integration import acl_broker as acl
 from tests.integration.acl_broker import AclBroker

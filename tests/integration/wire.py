@@ -17,10 +17,10 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.contracts import Headers
-from consumer.service import Service
-from consumer.settings import Settings, load_settings
-from producer.following.outcome import Outcome, outcome_of
+from docsluice.messages import Headers
+from docsluice_consumer.service import Service
+from docsluice_consumer.settings import Settings, load_settings
+from docsluice_producer.following.outcome import Outcome, outcome_of
 
 WATCHDOG_SECONDS = 90.0
 """Ends a test that hangs; nothing is asserted about time."""

@@ -13,7 +13,10 @@ import structlog
 def logging_as_before() -> Iterator[None]:
     """Logging is the process's; a test that configures it leaves it as it was."""
     root, before = logging.getLogger(), structlog.get_config()
-    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("", "consumer", "aiokafka")}
+    handlers, levels = (
+        root.handlers[:],
+        {name: logging.getLogger(name).level for name in ("", "docsluice", "docsluice_consumer", "aiokafka")},
+    )
     yield
     root.handlers[:] = handlers
     for name, level in levels.items():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.errors import (
+from docsluice_consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
     CallTimedOut,
@@ -17,7 +17,7 @@ from consumer.errors import (
     QuotaExhausted,
     RateLimited,
 )
-from consumer.llm.chat import ChatRequest
+from docsluice_consumer.llm.chat import ChatRequest
 from tests.fakes.chat import Reply, right
 from tests.fakes.town import Town
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumer.__main__ import _signals, main
-from consumer.settings import Settings, variable_of
+from docsluice_consumer.__main__ import _signals, main
+from docsluice_consumer.settings import Settings, variable_of
 
 SECRETS = {"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"}
 
@@ -109,7 +109,7 @@ def test_a_reader_that_leaves_is_no_bug(arguments: list[str], code: int) -> None
     reading, writing = os.pipe()
     os.close(reading)
     environment = {**os.environ, "OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    command = [sys.executable, "-m", "consumer", *arguments]
+    command = [sys.executable, "-m", "docsluice_consumer", *arguments]
     ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (code, b"")

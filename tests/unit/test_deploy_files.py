@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from consumer.settings import Settings, variable_of
-from consumer.telemetry.catalogue import CATALOGUE, PREFIX
+from docsluice_consumer.settings import Settings, variable_of
+from docsluice_consumer.telemetry.catalogue import CATALOGUE, PREFIX
 from tests import required
 
 ROOT = Path(__file__).parents[2]
@@ -166,7 +166,16 @@ def test_the_image_holds_no_secret() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     named = {line.removeprefix("!") for line in lines if line.startswith("!")}
-    assert named == {"LICENSE", "README.md", "pyproject.toml", "requirements.lock", "consumer", "producer", "deploy"}
+    assert named == {
+        "LICENSE",
+        "README.md",
+        "pyproject.toml",
+        "requirements.lock",
+        "docsluice",
+        "consumer",
+        "producer",
+        "deploy",
+    }
 
 
 def test_the_image_serves_on_the_default_port() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from consumer.contracts import DeadLetterReason
-from consumer.llm.pipeline_file import Task
-from consumer.misfits import misfits
-from consumer.settings import Settings, variable_of
-from consumer.telemetry.catalogue import CONSTRAINTS
+from docsluice.messages import DeadLetterReason
+from docsluice.validation.validation_problems import misfits
+from docsluice_consumer.settings import Settings, variable_of
+from docsluice_consumer.tasks.pipeline_file import Task
+from docsluice_consumer.telemetry.catalogue import CONSTRAINTS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

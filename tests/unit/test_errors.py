@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from consumer import errors
-from consumer.contracts import DeadLetterReason, Stage
+from docsluice.messages import DeadLetterReason, Stage
+from docsluice_consumer import errors
 
 
 def test_the_drawing_is_the_tree() -> None:

@@ -12,20 +12,20 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from consumer.decode import read_record
-from consumer.errors import InvalidAnswer, RecordRejected
-from consumer.llm import completion
-from consumer.llm.answer_reading import objects_in, parsed, unwrapped
-from consumer.llm.error_body import error_inside, read_error
-from consumer.llm.finish_reasons import finish_reason
-from consumer.llm.long_documents import head_of, parts_of
-from consumer.llm.outputs import JsonOutput, ListOutput
-from consumer.llm.quoted import Quoted
-from consumer.llm.rate_headers import SaidLimits
-from consumer.llm.repairs import is_echo
-from consumer.llm.retry_after import retry_after_seconds
-from consumer.llm.usage import stated_cost_usd, usage_of
-from consumer.redaction import redaction_of
+from docsluice.text.redaction import redaction_of
+from docsluice_consumer.decode.decode import read_record
+from docsluice_consumer.errors import InvalidAnswer, RecordRejected
+from docsluice_consumer.llm import completion
+from docsluice_consumer.llm.error_body import error_inside, read_error
+from docsluice_consumer.llm.finish_reasons import finish_reason
+from docsluice_consumer.llm.quoted import Quoted
+from docsluice_consumer.llm.rate_limit_headers import SaidLimits
+from docsluice_consumer.llm.retry_after import retry_after_seconds
+from docsluice_consumer.llm.usage import stated_cost_usd, usage_of
+from docsluice_consumer.tasks.answer_reading import objects_in, parsed, unwrapped
+from docsluice_consumer.tasks.chunking import head_of, parts_of
+from docsluice_consumer.tasks.outputs import JsonOutput, ListOutput
+from docsluice_consumer.tasks.repairs import is_echo
 from tests.fakes.opcodes import opcodes_of
 from tests.fakes.samples import steps
 

@@ -18,20 +18,20 @@ import structlog
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from consumer.contracts import DeadLetterReason
-from consumer.dead_letter import Failure, dead_letter
-from consumer.errors import ConfigurationError, DocsluiceError, RecordRejected
-from consumer.known_secrets import KnownSecrets
-from consumer.llm.client import OpenAIChatClient
-from consumer.llm.credentials import StaticKey
-from consumer.llm.error_body import read_error
-from consumer.llm.error_mapping import Call, fault_of
-from consumer.llm.provider import Provider
-from consumer.model_ref import model_ref
-from consumer.parts import known_secrets_of
-from consumer.settings import load_settings
-from consumer.telemetry.logs import configure_logs
-from consumer.telemetry.metrics import Metrics
+from docsluice.messages import DeadLetterReason
+from docsluice.text.known_secrets import KnownSecrets
+from docsluice_consumer.bootstrap import known_secrets_of
+from docsluice_consumer.dead_letters.record import Failure, dead_letter
+from docsluice_consumer.errors import ConfigurationError, DocsluiceError, RecordRejected
+from docsluice_consumer.llm.client import OpenAIChatClient
+from docsluice_consumer.llm.credentials import StaticKey
+from docsluice_consumer.llm.error_body import read_error
+from docsluice_consumer.llm.error_mapping import Call, fault_of
+from docsluice_consumer.llm.provider import Provider
+from docsluice_consumer.model_ref import model_ref
+from docsluice_consumer.settings import load_settings
+from docsluice_consumer.telemetry.logs import configure_logs
+from docsluice_consumer.telemetry.metrics import Metrics
 from tests.fakes.leaks import SECRETS, SPELLINGS, tells
 from tests.fakes.process_logs import logs_as_before
 from tests.fakes.raw_server import RawAnswer, RawServer
@@ -195,7 +195,7 @@ def test_no_log_line_tells_a_secret(secret: str, spelling: str, log_format: Any)
     known.learn(secret)
     with _logging_of_its_own() as said:
         configure_logs(log_format=log_format, cut=known.cut_all)
-        log = structlog.get_logger("consumer.sample")
+        log = structlog.get_logger("docsluice_consumer.sample")
         log.warning("sample.event", error=spelled, inside={"a": [spelled, (spelled,)], spelled: 1}, odd=_Odd(spelled))
         logging.getLogger("library").warning("trouble with %s", spelled)
         try:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.decode import read_record
-from consumer.errors import RecordRejected
+from docsluice_consumer.decode.decode import read_record
+from docsluice_consumer.errors import RecordRejected
 from tests.fakes.pipelines import RESULTS
 from tests.fakes.samples import record
 from tests.unit.test_pipeline import Line

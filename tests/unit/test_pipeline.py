@@ -14,13 +14,8 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.admission.admission import Admission
-from consumer.admission.limits import Limits
-from consumer.analysis import Analyzer
-from consumer.asking import Asker
-from consumer.batches.flaw import ALL_PARTS, Flaw
-from consumer.brake import Brake
-from consumer.contracts import (
+from docsluice.kafka.flaw import ALL_PARTS, Flaw
+from docsluice.messages import (
     ERROR_HEADER_PREFIX,
     REASONS_OF_RECORDS,
     REASONS_OF_STEPS,
@@ -29,9 +24,16 @@ from consumer.contracts import (
     Headers,
     result_id,
 )
-from consumer.dead_letter_limit import DeadLetterLimit
-from consumer.decode import MAX_DOCUMENT_BYTES
-from consumer.errors import (
+from docsluice_consumer.admission.admission import Admission
+from docsluice_consumer.admission.limits import Limits
+from docsluice_consumer.analysis.analyzer import Analyzer
+from docsluice_consumer.analysis.answer_cache import Memory
+from docsluice_consumer.analysis.answer_recovery import Triage
+from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.dead_letters.hold import Brake
+from docsluice_consumer.dead_letters.limit import DeadLetterLimit
+from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES
+from docsluice_consumer.errors import (
     BrokerFault,
     ProviderMisconfigured,
     ProviderUnavailable,
@@ -39,19 +41,17 @@ from consumer.errors import (
     RecordRejected,
     ServiceFault,
 )
-from consumer.kafka.records import Outgoing, Record
-from consumer.llm.chat import ChatRequest
-from consumer.remembering import Memory
-from consumer.store.memory_steps import NoSteps
-from consumer.store.steps import StepStore
-from consumer.telemetry.catalogue import PREFIX
-from consumer.telemetry.metrics import Metrics
-from consumer.triage import Triage
+from docsluice_consumer.kafka.records import Outgoing, Record
+from docsluice_consumer.llm.chat import ChatRequest
+from docsluice_consumer.store.memory_store import NoSteps
+from docsluice_consumer.store.step_store import StepStore
+from docsluice_consumer.telemetry.catalogue import PREFIX
+from docsluice_consumer.telemetry.metrics import Metrics
 from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, of_documents, say
-from tests.fakes.outbox import FakeOutbox
 from tests.fakes.pipelines import DEAD_LETTERS, RESULTS, pipeline_of
 from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import SECRET_TEXT, document, record, steps
+from tests.fakes.sink import FakeOutbox
 from tests.fakes.timer import FakeSleep, ManualTimer, settled
 
 

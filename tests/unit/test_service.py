@@ -13,16 +13,16 @@ from unittest.mock import Mock
 
 import pytest
 
-from consumer import service
-from consumer.admission.admission import CIRCUIT, CONCURRENCY, GATE
-from consumer.admission.quota import QUOTAS
-from consumer.budgeting import BudgetKeeper
-from consumer.contracts import REASONS_OF_RECORDS, REASONS_OF_STEPS
-from consumer.errors import ConfigurationError
-from consumer.llm.clients import ProviderClients
-from consumer.service import LOOP_DEADLINE_SECONDS, Service
-from consumer.settings import load_settings
-from tests.fakes.outbox import FakeOutbox
+from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS
+from docsluice_consumer import service
+from docsluice_consumer.admission.admission import CIRCUIT, CONCURRENCY, GATE
+from docsluice_consumer.admission.quota import QUOTAS
+from docsluice_consumer.errors import ConfigurationError
+from docsluice_consumer.llm.provider_clients import ProviderClients
+from docsluice_consumer.service import LOOP_DEADLINE_SECONDS, Service
+from docsluice_consumer.settings import load_settings
+from docsluice_consumer.side_tasks.budget_journal import BudgetKeeper
+from tests.fakes.sink import FakeOutbox
 from tests.fakes.timer import settled
 
 HOST_IS_WRONG = "DOCSLUICE_HTTP_HOST: {} is no address of this machine; choose one that is, or 0.0.0.0 for all"

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from consumer.env_file import read_env_file
-from consumer.errors import ConfigurationError
-from consumer.keys import problem_of_key
-from consumer.settings import Settings, load_settings, unknown_variables, variable_of
+from docsluice.settings.env_file import read_env_file
+from docsluice.text.api_keys import problem_of_key
+from docsluice_consumer.errors import ConfigurationError
+from docsluice_consumer.settings import Settings, load_settings, unknown_variables, variable_of
 
 KEY = "sk-verysecret"
 PASSWORD = "hunter2-secret"

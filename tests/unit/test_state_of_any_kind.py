@@ -18,15 +18,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from consumer.admission.budget import Budget
-from consumer.budgeting import BudgetKeeper
-from consumer.contracts import DocumentResult
-from consumer.store.ledger import Ledger
-from consumer.store.patient_steps import PatientSteps
-from consumer.store.redis_steps import RedisSteps
-from consumer.store.shared_limits import Asked, LimitsAway, SharedLimits
-from consumer.store.sqlite_steps import SqliteSteps
-from consumer.store.steps import NotBelieved, StepStore, StoreAway
+from docsluice.messages import DocumentResult
+from docsluice_consumer.admission.budget import Budget
+from docsluice_consumer.side_tasks.budget_journal import BudgetKeeper
+from docsluice_consumer.store.ledger import Ledger
+from docsluice_consumer.store.redis_quota import Asked, LimitsAway, SharedLimits
+from docsluice_consumer.store.redis_store import RedisSteps
+from docsluice_consumer.store.retrying_store import PatientSteps
+from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.step_store import NotBelieved, StepStore, StoreAway
 from tests.fakes.damage import (
     Damage,
     bytes_changed,

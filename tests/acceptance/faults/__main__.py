@@ -19,7 +19,7 @@ from typing import get_args
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.kafka import why_not
+from docsluice_local.kafka import why_not
 from tests.acceptance.faults.ground import ground
 from tests.acceptance.faults.registry import SCENARIOS
 from tests.acceptance.faults.replicas import ROOT

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from consumer.contracts import ERROR_HEADER_PREFIX, Headers
-from deploy.local.rehearsal.chat import text_hash
+from docsluice.messages import ERROR_HEADER_PREFIX, Headers
+from docsluice_local.rehearsal.chat import text_hash
 
 
 class Place(NamedTuple):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.broker import Broker
-from deploy.local.kafka import apache_kafka
-from deploy.local.process import free_port
+from docsluice_local.broker import Broker
+from docsluice_local.kafka import apache_kafka
+from docsluice_local.process import free_port
 from tests.acceptance.faults.proxy import Proxy, proxy
 
 _HOST = "127.0.0.1"

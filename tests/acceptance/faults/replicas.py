@@ -13,10 +13,10 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import consumer
-from deploy.local.process import Child, free_port
+import docsluice_consumer
+from docsluice_local.process import Child, free_port
 
-ROOT = Path(consumer.__file__).parents[1]
+ROOT = Path(docsluice_consumer.__file__).parents[2]
 """The checkout whose consumer is on trial."""
 
 _READY_SECONDS = 90.0
@@ -49,7 +49,7 @@ class Replica:
             "DOCSLUICE_HTTP_HOST": "127.0.0.1",
             "DOCSLUICE_HTTP_PORT": str(self._port),
         }
-        command = [sys.executable, "-m", "consumer", "run"]
+        command = [sys.executable, "-m", "docsluice_consumer", "run"]
         self.child = Child(name=name, command=command, log_path=log_path, environment=environment)
 
     async def start(self) -> None:

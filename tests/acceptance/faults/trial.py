@@ -15,8 +15,8 @@ from typing import Literal
 
 from aiokafka.errors import KafkaError
 
-from deploy.local.process import ChildFailedError
-from deploy.local.rehearsal.provider import rehearsal_process
+from docsluice_local.process import ChildFailedError
+from docsluice_local.rehearsal.provider import rehearsal_process
 from tests.acceptance.faults import topics
 from tests.acceptance.faults.account import Account, account, document_of, ending_of
 from tests.acceptance.faults.feed import Feed

@@ -18,8 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.broker import Broker
-from deploy.local.kafka import apache_kafka, why_not
+from docsluice_local.broker import Broker
+from docsluice_local.kafka import apache_kafka, why_not
 from tests.acceptance.faults.replicas import ROOT
 from tests.acceptance.hostile.case import Case, Seen
 from tests.acceptance.hostile.cases import CASES, UNDISTURBED

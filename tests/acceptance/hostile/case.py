@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.broker import Broker
-from deploy.local.process import Child
+from docsluice_local.broker import Broker
+from docsluice_local.process import Child
 from tests.fakes.raw_server import RawAnswer
 from tests.fakes.redis_wire import Says
 from tests.integration.wire import Wire

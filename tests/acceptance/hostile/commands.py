@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from consumer.contracts import ERROR_HEADER_PREFIX
+from docsluice.messages import ERROR_HEADER_PREFIX
 from tests.acceptance.hostile.case import KEY, Stage
 from tests.fakes.leaks import tells
 from tests.fakes.outcomes import result

@@ -15,9 +15,9 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.telemetry.catalogue import PREFIX
-from deploy.local.broker import Broker
-from deploy.local.process import Child
+from docsluice_consumer.telemetry.catalogue import PREFIX
+from docsluice_local.broker import Broker
+from docsluice_local.process import Child
 from tests.acceptance import programs
 from tests.acceptance.hostile.case import HOSTILE, KEY, Case, Seen, Stage
 from tests.acceptance.hostile.server import ModelServer, model_server, pipeline_of

@@ -15,7 +15,7 @@ import sys
 
 from aiokafka.errors import KafkaError
 
-from deploy.local.process import ChildFailedError
+from docsluice_local.process import ChildFailedError
 from tests.bench.limits.audit import NothingToAuditError
 from tests.bench.limits.consumers import ROOT
 from tests.bench.limits.registry import ROWS

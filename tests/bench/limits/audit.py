@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from deploy.local.rehearsal.call_log import Call
-from deploy.local.rehearsal.limits import Amounts, Limited
+from docsluice_local.rehearsal.call_log import Call
+from docsluice_local.rehearsal.limits import Amounts, Limited
 
 SECONDS_PER_MINUTE = 60.0
 _ANSWERED = 200

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-import consumer
-from deploy.local.process import Child, free_port
+import docsluice_consumer
+from docsluice_local.process import Child, free_port
 
-ROOT = Path(consumer.__file__).parents[1]
+ROOT = Path(docsluice_consumer.__file__).parents[2]
 """The checkout whose consumer is measured."""
 
 _READY_SECONDS = 90.0
@@ -25,7 +25,9 @@ _PREFIX = "docsluice_"
 class Consumer:
     """One consumer: `python -m MODULE run` with these settings."""
 
-    def __init__(self, *, name: str, settings: Mapping[str, str], log_path: Path, module: str = "consumer") -> None:
+    def __init__(
+        self, *, name: str, settings: Mapping[str, str], log_path: Path, module: str = "docsluice_consumer"
+    ) -> None:
         self._port = free_port()
         environment = {
             **settings,

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping
 
-from deploy.local.rehearsal.chat import BYTES_PER_TOKEN, text_hash
+from docsluice_local.rehearsal.chat import BYTES_PER_TOKEN, text_hash
 
 _WORDS = (
     *("reef", "tide", "coral", "storm", "ledger", "margin", "invoice", "budget", "kernel", "packet", "cache", "socket"),

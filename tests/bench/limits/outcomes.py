@@ -7,8 +7,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from producer.connection import Broker, ClientLog
-from producer.following.reader import Reader, Start
+from docsluice_producer.following.reader import Reader, Start
+from docsluice_producer.kafka.connection import Broker, ClientLog
 from tests.bench.parts import TOPICS
 
 _POLL_MS = 100

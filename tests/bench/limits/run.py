@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.broker import embedded_broker
-from deploy.local.kafka import apache_kafka
-from deploy.local.rehearsal.call_log import Call
-from deploy.local.rehearsal.provider import rehearsal_process
+from docsluice_local.broker import embedded_broker
+from docsluice_local.kafka import apache_kafka
+from docsluice_local.rehearsal.call_log import Call
+from docsluice_local.rehearsal.provider import rehearsal_process
 from tests.acceptance.faults.provider import Provider
 from tests.bench.limits.consumers import Consumer
 from tests.bench.limits.outcomes import Outcomes, watching
@@ -48,7 +48,7 @@ class Setup:
     partitions: int = 4
     place: Callable[[int], int | None] = lambda _number: None
     replicas: int = 1
-    module: str = "consumer"
+    module: str = "docsluice_consumer"
 
 
 @dataclass(kw_only=True)

@@ -10,8 +10,8 @@ HOUR_SECONDS = 30.0
 
 def main() -> int:
     """Shorten the hour before anybody has read its length, and run the consumer."""
-    vars(importlib.import_module("consumer.admission.budget"))["HOUR_SECONDS"] = HOUR_SECONDS
-    from consumer.__main__ import main as consume  # noqa: PLC0415 - not before the hour is short
+    vars(importlib.import_module("docsluice_consumer.admission.budget"))["HOUR_SECONDS"] = HOUR_SECONDS
+    from docsluice_consumer.__main__ import main as consume  # noqa: PLC0415 - not before the hour is short
 
     return consume()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.local.rehearsal.chat import text_hash
+from docsluice_local.rehearsal.chat import text_hash
 from tests.acceptance.faults.scenario import Scenario
 from tests.acceptance.faults.stage import Stage
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.local.rehearsal.call_log import Call
+from docsluice_local.rehearsal.call_log import Call
 from tests.bench.limits import audit
 from tests.bench.limits.audit import Price, Span
 from tests.bench.limits.documents import documents

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.local.rehearsal.limits import Limited
+from docsluice_local.rehearsal.limits import Limited
 from tests.bench.limits import audit
 from tests.bench.limits.documents import documents
 from tests.bench.limits.row import Bench, Result, Row, misses

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.local.rehearsal.call_log import Call
-from deploy.local.rehearsal.limits import Limited
+from docsluice_local.rehearsal.call_log import Call
+from docsluice_local.rehearsal.limits import Limited
 from tests.bench.limits import audit
 from tests.bench.limits.documents import documents, name_in_log, tokens_of
 from tests.bench.limits.row import Bench, Result, Row, misses

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deploy.local.rehearsal.call_log import Call
-from deploy.local.rehearsal.limits import Limited
+from docsluice_local.rehearsal.call_log import Call
+from docsluice_local.rehearsal.limits import Limited
 from tests.bench.limits import audit
 from tests.bench.limits.audit import Span
 from tests.bench.limits.documents import documents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from deploy.local.rehearsal.limits import Limited
+from docsluice_local.rehearsal.limits import Limited
 from tests.acceptance.faults import topics
 from tests.bench.limits import audit
 from tests.bench.limits.documents import documents

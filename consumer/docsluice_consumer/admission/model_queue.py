@@ -1,0 +1,215 @@
+"""One model's way out: its queue, and what holds its calls back. Time is passed in."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from docsluice_consumer.admission.circuit_breaker import Circuit
+from docsluice_consumer.admission.cooldown import Gate
+from docsluice_consumer.admission.limits import Ask
+from docsluice_consumer.admission.overloads import Overloads, Verdict
+from docsluice_consumer.admission.quota import QUOTAS, REQUESTS, Quota
+from docsluice_consumer.errors import AttemptFailed
+from docsluice_consumer.model_ref import ModelRef
+
+_MOST_FAILED = 10_000
+"""More than are open at a time."""
+_Standing: TypeAlias = tuple[int, int]
+"""Behind the place of that number, and among those who stand there in the order in which they went there."""
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """A call in a queue. `number` is its place in the order of arrival over all queues; calls may share one."""
+
+    number: int
+    ask: Ask
+    admitted: asyncio.Future[bool]
+    """Done when the call may go out; its result is whether it is a probe."""
+    taken: dict[Quota, float] = field(default_factory=dict)
+    """What was reserved for it, once it may go out."""
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it waits no more, though it was never admitted."""
+        return self.admitted.cancelled()
+
+
+class Obstacle(NamedTuple):
+    """What holds a call back: for how many seconds, or None until something happens.
+
+    `is_shared` says that other models' calls need it too. Only then does an earlier call make later calls of other
+    models wait: a call that waits for its own model alone blocks nobody else.
+    """
+
+    constraint: str
+    seconds: float | None
+    is_shared: bool
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Lane:
+    """The queue of one model. `shared` are the account's quotas, which other lanes draw on too."""
+
+    model: ModelRef
+    shared: Sequence[Quota]
+    learned: Sequence[Quota]
+    gate: Gate = field(default_factory=Gate)
+    circuit: Circuit = field(default_factory=Circuit)
+    overloads: Overloads = field(default_factory=Overloads)
+    waiters: deque[Waiter] = field(default_factory=deque)
+    let_out: int = 0
+    """How many calls ever."""
+    held_back_by: tuple[str, float] | None = None
+    """The constraint for which the queue's head waits, and from when on that has not been charged yet."""
+    _turns: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _latest: int = 0
+    """The last place of all that have come."""
+    _failed: dict[int, _Standing] = field(default_factory=dict)
+    """By place, where a document stands since a call of it has failed: behind all who had come by then."""
+    _behind: dict[int, int] = field(default_factory=dict)
+    """By place, the turn in which it went behind all others. Until somebody is answered."""
+    _refused: set[int] = field(default_factory=set)
+    """Places of calls that were refused, and have kept their place so far."""
+    _only_refuses: bool = False
+    """Whether the last word was a refusal, and has closed the gate."""
+    _refused_at: float = float("-inf")
+
+    @property
+    def quotas(self) -> Iterable[Quota]:
+        """All that a call must find room in."""
+        return (*self.shared, *self.learned)
+
+    def enqueue(self, waiter: Waiter) -> None:
+        """Behind all whose place is not after its own; see `failed` and `refused` for who stands elsewhere."""
+        self._latest = max(self._latest, waiter.number)
+        behind, turn = 0, self._turn(waiter)
+        for other in reversed(self.waiters):
+            if self._turn(other) <= turn:
+                break
+            behind += 1
+        self.waiters.insert(len(self.waiters) - behind, waiter)
+
+    def failed(self, place: int) -> None:
+        """A call of a document has failed. Until somebody is answered it stands behind all, and then where it is now.
+
+        Else one for which the provider is never well would be the next to be tried for ever, in each outage and after
+        it, and nobody would find out that the provider answers others.
+        """
+        self._failed.pop(place, None)  # the last to be put in is the last to be forgotten
+        self._failed[place] = (self._latest, next(self._turns))
+        if len(self._failed) > _MOST_FAILED:
+            del self._failed[next(iter(self._failed))]
+        self._put_behind(place)
+
+    def refused(self, place: int, *, now: float) -> None:
+        """Note that a document's call was rate-limited. Call this before the gate closes for it.
+
+        The document keeps its place, so it goes first after the pause, when the limits have most room: a large request
+        needs that. If it is rate-limited again, documents that were not rate-limited yet go first.
+        """
+        self._refused.add(place)
+        self._refused_at = now
+        if self.gate.is_closed(now=now):
+            return  # it had gone out together with the one that has closed it
+        if self._only_refuses:
+            self._put_behind(*sorted(self._refused))
+            self._refused.clear()
+        self._only_refuses = True
+
+    def answered(self, *, sent_at: float) -> None:
+        """The provider is well: who was put behind has a place among the others again; see `failed` for which.
+
+        A call from before the last refusal tells nothing.
+        """
+        if sent_at < self._refused_at:
+            return
+        self._only_refuses = False
+        self._refused.clear()
+        if self._behind:
+            self._behind.clear()
+            self._sort()
+
+    def keep_pace(self, *, sent_at: float, now: float) -> None:
+        """A call was answered."""
+        self.overloads.answered(sent_at=sent_at)
+        for quota in self.learned:
+            quota.answered(now=now)
+        self.end_trial(now=now)
+
+    def weigh(self, fault: AttemptFailed, *, sent_at: float, now: float) -> None:
+        """A call was refused for its pace, or has timed out. Marks what that means for the others."""
+        is_limit = not fault.times_alone and self.overloads.met(sent_at=sent_at)
+        fault.teaches = fault.teaches and is_limit
+        has_turn = not is_limit and self.overloads.gives_turn(times_alone=fault.times_alone)
+        if has_turn:
+            fault.retry_after_seconds = None  # for one document the others wait a second, whatever it was told
+        fault.holds_others = is_limit or has_turn
+        self.end_trial(now=now)
+
+    def slow_down(self, *, now: float) -> None:
+        """A call was refused, and that is more than an accident."""
+        for quota in self.learned:
+            if calls := quota.refused(now=now):
+                self.overloads.begin_trial(calls=calls, now=now)
+
+    def end_trial(self, *, now: float) -> None:
+        """Once enough calls have ended since calls go out more slowly, keep to that or take it back."""
+        if (verdict := self.overloads.verdict()) is None:
+            return
+        for quota in self.learned:
+            quota.judged(is_limit=verdict is not Verdict.ACCIDENTS, now=now)
+        if verdict is Verdict.STILL_TOO_FAST:
+            self.slow_down(now=now)
+
+    @property
+    def has_untried(self) -> bool:
+        """Whether somebody waits of whom no call has failed since somebody was answered."""
+        return any(waiter.number not in self._behind for waiter in self.waiters)
+
+    def head(self) -> Waiter | None:
+        """Who is next, once those who have left are passed over."""
+        while self.waiters and self.waiters[0].has_left:
+            self.waiters.popleft()
+        return self.waiters[0] if self.waiters else None
+
+    def _put_behind(self, *places: int) -> None:
+        oldest = min((*places, *(waiter.number for waiter in self.waiters)), default=0)
+        self._behind = {place: turn for place, turn in self._behind.items() if place >= oldest}  # others have ended
+        self._behind.update((place, next(self._turns)) for place in places)
+        if any(waiter.number in places for waiter in self.waiters):
+            self._sort()
+
+    def _turn(self, waiter: Waiter) -> tuple[int, _Standing]:
+        return self._behind.get(waiter.number, 0), self._failed.get(waiter.number, (waiter.number, 0))
+
+    def _sort(self) -> None:
+        self.waiters = deque(sorted(self.waiters, key=self._turn))
+
+    def said(self, per_minute: Mapping[str, float], *, is_answer: bool, now: float) -> None:
+        """The provider has said what it allows, with an answer or a refusal. Only an answer ends what it leaves out."""
+        for quota in self.learned:
+            if quota.learns_pace:
+                continue
+            if quota.name in per_minute:
+                quota.said(per_minute[quota.name], now=now)
+            elif is_answer:
+                quota.not_said(now=now)
+
+    def account_wait(self, on_wait: Callable[[str, float], None], *, now: float) -> None:
+        """Charge the time since the last look to the constraint that held the queue back, for all who waited."""
+        if self.held_back_by is not None:
+            constraint, since = self.held_back_by
+            on_wait(constraint, (now - since) * len(self.waiters))
+            self.held_back_by = (constraint, now)
+
+
+def learned_quotas(*, model: ModelRef, now: float) -> Sequence[Quota]:
+    """What is known of a model's limits from the provider alone: nothing, to begin with."""
+    said = [Quota(name=name, now=now, key=f"{name}/said/{model}") for name in QUOTAS]
+    return [Quota(name=REQUESTS, now=now, learns_pace=True), *said]

@@ -1,0 +1,173 @@
+"""Leave for one call to be out, and what admission is to learn from how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from docsluice.messages import Usage
+from docsluice_consumer.admission.model_queue import Lane, Waiter
+from docsluice_consumer.errors import (
+    AnswerUnreadable,
+    AttemptFailed,
+    CallRefused,
+    CallTimedOut,
+    DocsluiceError,
+    QuotaExhausted,
+    RateLimited,
+    RecordRejected,
+    ServiceFault,
+)
+
+_NOTHING = Decimal(0)
+_LONG_QUOTA_PAUSE_SECONDS = 60.0
+"""Where an hour's or a day's quota is used up, and the provider does not say when there is more."""
+
+
+class House(Protocol):
+    """Who gave the permit."""
+
+    def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
+        """Take the difference between what was reserved and what was used; usage None leaves the tokens reserved."""
+        ...
+
+    def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
+        """The provider answers."""
+        ...
+
+    def note_judgement(self, permit: Permit) -> None:
+        """The provider is well: it has refused this very call."""
+        ...
+
+    def note_refusal(self, permit: Permit, *, pause_seconds: float | None, teaches: bool) -> None:
+        """The provider answers: too fast. `teaches` unless that is so for this call only."""
+        ...
+
+    def note_overload(self, permit: Permit, fault: AttemptFailed) -> None:
+        """The provider has too much to do. Marks whether that `teaches` something of the pace and `holds_others`."""
+        ...
+
+    def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
+        """The provider refuses all calls: `quota`, it wants to be paid first; or `refusals`, of a key or a model."""
+        ...
+
+    def note_doubt(self, permit: Permit) -> None:
+        """The call has failed, and only other documents' calls tell whether the provider is well."""
+        ...
+
+    def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
+        """The provider does not answer, or nothing that can be read; that may have been paid for."""
+        ...
+
+    def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
+        """The provider says what it allows, if anything."""
+        ...
+
+    def note_silence(self, permit: Permit) -> None:
+        """Nobody has heard how the call ended: it was given up."""
+        ...
+
+
+class Permit:
+    """One call's. Say how it ended with `answered` or `failed`: the first word counts. Who says none gave it up."""
+
+    def __init__(self, *, waiter: Waiter, lane: Lane, in_flight: int, sent_at: float, house: House) -> None:
+        self.lane = lane
+        self.place = waiter.number
+        self.is_probe = waiter.admitted.result()
+        self.in_flight = in_flight
+        """How many calls were out when it went out, itself included."""
+        self.sent_at = sent_at
+        self.taken = waiter.taken
+        self.reserved_usd = waiter.ask.cost_usd
+        self.fault: DocsluiceError | None = None
+        """How the call failed."""
+        self._house = house
+        self._has_ended = False
+
+    def answered(self, usage: Usage | None, *, cost_usd: Decimal = _NOTHING) -> None:
+        """It was answered, and took this much; None from a server that does not say."""
+        if self._ends():
+            self._house.settle(self, usage=usage, cost_usd=cost_usd)
+            self._house.note_answer(self, output_tokens=usage.output_tokens if usage else 0)
+
+    def said(self, limits: Mapping[str, float], *, is_answer: bool = True) -> None:
+        """The provider has said what it allows a minute, by the names of the quotas. An answer may say nothing."""
+        self._house.note_limits(self, limits, is_answer=is_answer)
+
+    def failed(self, fault: DocsluiceError, *, cost_usd: Decimal = _NOTHING) -> None:
+        """It failed, and cost so much as far as the provider has told.
+
+        What a provider refused, it has not counted. A call that timed out, or whose answer cannot be read, keeps what
+        was reserved for it, tokens and dollars, for the provider may well have worked on it.
+        """
+        if not self._ends():
+            return
+        self.fault = fault
+        if isinstance(fault, AttemptFailed):
+            self.said(fault.limits, is_answer=False)
+            if fault.is_overload:
+                self._house.note_overload(self, fault)
+        # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
+        self._note(fault, is_paid=bool(cost_usd) or isinstance(fault, AnswerUnreadable))
+        told = fault.usage if isinstance(fault, AttemptFailed | RecordRejected) else None
+        is_refused = isinstance(fault, RateLimited | QuotaExhausted | CallRefused | RecordRejected | ServiceFault)
+        may_be_paid = isinstance(fault, CallTimedOut | AnswerUnreadable)
+        self._house.settle(
+            self,
+            usage=Usage() if is_refused and told is None else told,
+            cost_usd=max(cost_usd, self.reserved_usd if may_be_paid else _NOTHING),
+        )
+
+    def _note(self, fault: DocsluiceError, *, is_paid: bool) -> None:
+        """Tell what the failure says of the provider."""
+        match fault:
+            case RateLimited(holds_others=True):
+                self._house.note_refusal(self, pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
+            case QuotaExhausted(holds_others=True):
+                asked = fault.retry_after_seconds or (_LONG_QUOTA_PAUSE_SECONDS if fault.period_seconds else None)
+                self._house.note_shut(self, "quota", pause_seconds=asked)
+            case CallRefused():
+                self._note_refused_call(fault)
+            case AttemptFailed(provider_is_well=True):
+                self._note_well_otherwise()
+            case RateLimited() | QuotaExhausted(blames_document=False) | AttemptFailed(speaks_of_document=True):
+                self._house.note_doubt(self)
+            case QuotaExhausted() | RecordRejected() | ServiceFault():
+                # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
+                self._house.note_judgement(self)
+            case _:
+                self._house.note_fault(self, is_paid=is_paid)
+
+    def _note_refused_call(self, fault: CallRefused) -> None:
+        match fault.is_worlds:
+            case True:
+                self._house.note_shut(self, "refusals")
+            case False:
+                self._house.note_judgement(self)
+            case None if fault.provider_is_well:
+                self._note_well_otherwise()
+            case None:
+                self._house.note_doubt(self)
+
+    def _note_well_otherwise(self) -> None:
+        """The provider is well, but not for this document: it stands behind those who may be answered."""
+        self._house.note_judgement(self)
+        self._house.note_doubt(self)
+
+    def unused(self) -> None:
+        """The call was never made."""
+        if self._ends():
+            self._house.settle(self, usage=Usage(), cost_usd=_NOTHING)
+            self._house.note_silence(self)
+
+    def close(self) -> None:
+        """The call is over, whether or not anything was said of it."""
+        if self._ends():
+            self._house.settle(self, cost_usd=self.reserved_usd)
+            self._house.note_silence(self)
+
+    def _ends(self) -> bool:
+        had_ended, self._has_ended = self._has_ended, True
+        return not had_ended

@@ -1,0 +1,205 @@
+"""One limit a minute, from all that is known of it: what was configured, what the provider says, what part is ours.
+
+Pure: time is passed in, in seconds on a clock that never goes back.
+"""
+
+from __future__ import annotations
+
+import math
+
+from docsluice.messages import Usage
+from docsluice_consumer.admission.adaptive_rate import LearnedPace
+from docsluice_consumer.admission.leased_bucket import Holding
+from docsluice_consumer.admission.limits import Ask
+from docsluice_consumer.admission.token_bucket import Bucket
+
+REQUESTS = "requests"
+INPUT_TOKENS = "input_tokens"
+OUTPUT_TOKENS = "output_tokens"
+TOKENS = "tokens"
+QUOTAS = (REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)
+_BOUND_SHARE = 0.5
+"""Of a burst. More would be given back in heaps that the bucket cannot hold, and so be lost."""
+
+_BELIEVED_SECONDS = 60.0
+"""One answer may hold a limit that is none. An answer that does not repeat it ends it, once a minute is over.
+
+Where so little is allowed that nothing was answered for so long, one call goes out to have it said again.
+"""
+
+
+class Quota:
+    """Units a minute of one kind; no limit at all while none is known.
+
+    `configured` is a person's word; `said` is what the provider says of it, and `pace`, for requests, what refusals
+    have taught where it says nothing. The least of them counts. `key` is what replicas call it that share it; without
+    one it is never shared but by its parts.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        now: float,
+        configured: float | None = None,
+        learns_pace: bool = False,
+        key: str | None = None,
+    ) -> None:
+        self.name = name
+        self.key = key
+        self._known = {"configured": configured} if configured is not None else {}
+        self._pace = LearnedPace() if learns_pace else None
+        self._share = 1.0
+        self._is_shared = False
+        self._said_at = self._tried_at = now
+        self._bucket: Bucket | Holding | None = None
+        self._refresh(now)
+
+    @property
+    def learns_pace(self) -> bool:
+        """Whether it is told of refusals, not of limits that the provider names."""
+        return self._pace is not None
+
+    def said(self, per_minute: float, *, now: float) -> None:
+        """The provider has said what it allows the whole account."""
+        self._said_at = now
+        if self._known.get("said") != per_minute:
+            self._known["said"] = per_minute
+            self._refresh(now)
+
+    def not_said(self, *, now: float) -> None:
+        """The provider has answered, and has said nothing of it: what it said long ago is forgotten."""
+        if "said" in self._known and now - self._said_at >= _BELIEVED_SECONDS:
+            del self._known["said"]
+            self._refresh(now)
+
+    def answered(self, *, now: float) -> None:
+        """A call was answered."""
+        if self._pace:
+            self._pace.answered(now=now)
+            self._refresh(now)
+
+    def refused(self, *, now: float) -> int:
+        """A call was refused for its pace. Return how many calls are to tell whether going more slowly helps."""
+        if self._pace is None:
+            return 0
+        calls = self._pace.refused(now=now)
+        self._refresh(now)
+        return calls
+
+    def judged(self, *, is_limit: bool, now: float) -> None:
+        """Whether going more slowly has helped."""
+        if self._pace:
+            self._pace.judged(is_limit=is_limit, now=now)
+            self._refresh(now)
+
+    def set_share(self, share: float, *, now: float) -> None:
+        """Which part of the account's limit is ours: above 0, at most 1."""
+        self._share = share
+        self._refresh(now)
+
+    def set_shared(self, is_shared: bool, *, now: float) -> None:  # noqa: FBT001 - it is the whole message
+        """Whether all of the limit is granted from where it is counted for all replicas, or our share is ours alone."""
+        self._is_shared = is_shared
+        self._refresh(now)
+
+    @property
+    def holding(self) -> Holding | None:
+        """What is in hand of it, where it is shared."""
+        return self._bucket if isinstance(self._bucket, Holding) else None
+
+    @property
+    def configured(self) -> float | None:
+        """The limit that a person has set."""
+        return self._known.get("configured")
+
+    @property
+    def whole(self) -> float | None:
+        """The account's limit a minute, as far as it is known."""
+        return min(self._known.values(), default=None)
+
+    def for_all(self, *, now: float) -> float | None:
+        """The same, where a pace that was learned is ours, and there is as much for each like share of the others."""
+        pace = self._pace.per_minute(now=now) if self._pace else None
+        return min((limit for limit in (self.whole, pace and pace / self._share) if limit is not None), default=None)
+
+    @property
+    def per_minute(self) -> float | None:
+        """What is ours of it now; None for no limit."""
+        return self._bucket.per_minute if self._bucket else None
+
+    def amount(self, usage: Usage) -> int:
+        """How much of this limit a call takes."""
+        match self.name:
+            case "input_tokens":
+                return usage.input_tokens
+            case "output_tokens":
+                return usage.output_tokens
+            case "tokens":
+                return usage.input_tokens + usage.output_tokens
+            case _:
+                return 1
+
+    def reservation(self, ask: Ask) -> float:
+        """How much of this limit to take for a call before it goes out.
+
+        Providers count an answer's bound before the call runs, and what it really was only after it: calls that go out
+        faster than others come back would be refused, though all of them together use less than is allowed. So the
+        bound is reserved too, as far as that is little beside what may pass at once.
+        """
+        output = ask.usage.output_tokens
+        if ask.output_bound is not None and self._bucket is not None:
+            output = max(output, int(min(ask.output_bound, self._bucket.burst * _BOUND_SHARE)))
+        return self.amount(Usage(input_tokens=ask.usage.input_tokens, output_tokens=output))
+
+    def wait_seconds(self, amount: float, *, now: float) -> float:
+        """See `Bucket.wait_seconds` and `Holding.wait_seconds`. What a provider has said holds for a minute."""
+        if self._bucket is None:
+            return 0.0
+        return min(self._bucket.wait_seconds(amount, now=now), self._believed_seconds(now))
+
+    def take(self, amount: float, *, now: float) -> float:
+        """See `Bucket.take`. How much was taken: nothing while no limit is known."""
+        if self._bucket is None:
+            return 0.0
+        if self._bucket.wait_seconds(amount, now=now):
+            self._tried_at = now
+        self._bucket.take(amount, now=now)
+        return amount
+
+    def give_back(self, amount: float, *, now: float) -> None:
+        """See `Bucket.give_back`."""
+        if self._bucket:
+            self._bucket.give_back(amount, now=now)
+
+    def available(self, *, now: float) -> float | None:
+        """What could be taken at once; None without a limit."""
+        return self._bucket.available(now=now) if self._bucket else None
+
+    def _believed_seconds(self, now: float) -> float:
+        """For how long what the provider has said is still believed; without end where it is not what holds calls back.
+
+        Of a part of the limit a call takes as many times longer.
+        """
+        if self.whole is None or self.whole != self._known.get("said") or self.whole == self.configured:
+            return math.inf
+        return max(0.0, max(self._said_at, self._tried_at) + _BELIEVED_SECONDS / self._share - now)
+
+    def _refresh(self, now: float) -> None:
+        # The pace was learned from refusals of our own calls, so it is all ours, whatever our share of the rest.
+        pace = self._pace.per_minute(now=now) if self._pace else None
+        holds = self._is_shared and self.key is not None
+        shared = None if self.whole is None else self.whole * (1.0 if holds else self._share)
+        ours = min((limit for limit in (pace, shared) if limit is not None), default=None)
+        if ours is None:
+            self._bucket = None
+        elif self._bucket is None or holds != isinstance(self._bucket, Holding):
+            self._begin(ours, now, holds=holds)
+        elif ours != self._bucket.per_minute:
+            self._bucket.set_rate(ours, now=now)
+
+    def _begin(self, per_minute: float, now: float, *, holds: bool) -> None:
+        """With nothing in hand, but with what was owed."""
+        owed = self._bucket.owed(now=now) if self._bucket else 0.0
+        self._bucket = Holding(per_minute=per_minute) if holds else Bucket(per_minute=per_minute, now=now)
+        self._bucket.give_back(-owed, now=now)

@@ -1,0 +1,199 @@
+"""One step about one text, with every remedy there is for an answer that is none, before it is given up.
+
+cut at its bound ─► once more with a larger one ─┐
+not what was asked for ─► one repair ────────────┼─► the next model of the chain ─► rejected
+a list with too few items that differ ─► one repair ─► those that differ, where the task takes so few
+refused, filtered, too often failed ─────────────┘
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from docsluice.messages import DeadLetterReason, OutputValue
+from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.analysis.rejections import rejection_of
+from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.errors import InvalidAnswer, RecordRejected
+from docsluice_consumer.llm.chat import Answer, ChatRequest
+from docsluice_consumer.llm.worker_thread import aside
+from docsluice_consumer.model_ref import ModelRef
+from docsluice_consumer.store.step_store import PaidStep
+from docsluice_consumer.tasks.steps import Step
+from docsluice_consumer.telemetry.metrics import Metrics
+
+_ROOMIER = 4
+"""So many times the bound, for an answer that was cut: one that runs on and on is paid for up to it."""
+_ANOTHER_MODEL_MAY = frozenset(DeadLetterReason) - {
+    DeadLetterReason.TOO_LARGE,  # all of them were looked at
+    DeadLetterReason.UNDECODABLE,
+    DeadLetterReason.INVALID_EVENT,
+    DeadLetterReason.UNEXPECTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A valid answer, by task, and the model that gave it."""
+
+    outputs: dict[str, OutputValue]
+    model: ModelRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Invalid:
+    """An answer that the step cannot read."""
+
+    answer: Answer
+    problem: InvalidAnswer
+
+    @property
+    def usable(self) -> Said | None:
+        """What can be taken of it, where nothing better comes."""
+        outputs = self.problem.usable
+        return None if outputs is None else Said(outputs, self.answer.model)
+
+    def rejection(self, step: Step, message: str) -> RecordRejected:
+        """The rejection of the document for this answer, which goes along."""
+        return RecordRejected(
+            DeadLetterReason.INVALID_ANSWER,
+            f"{message}: {self.problem}",
+            step=step.name,
+            model=self.answer.model,
+            answer=self.answer.text,
+            cause=message,
+        )
+
+
+Keep: TypeAlias = Callable[[PaidStep], Awaitable[PaidStep]]
+_Read: TypeAlias = Callable[[Answer], Awaitable[Said | _Invalid]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """One step about one text. `keep` takes its answer while the call that gave it holds its slot."""
+
+    step: Step
+    spending: Spending
+    keep: Keep
+
+    async def kept(self, said: Said) -> PaidStep:
+        """The answer, once it is kept."""
+        usage, cost_usd = self.spending.taken()
+        models = dict.fromkeys(said.outputs, str(said.model))
+        return await self.keep(PaidStep(outputs=said.outputs, models=models, usage=usage, cost_usd=cost_usd))
+
+
+class Triage:
+    """Puts a step's request, and what may mend it."""
+
+    def __init__(self, *, asker: Asker, metrics: Metrics) -> None:
+        self._asker = asker
+        self._metrics = metrics
+
+    async def answer(self, step: Step, request: ChatRequest, spending: Spending, *, keep: Keep) -> PaidStep:
+        """Ask until there is an answer that the step can read, and give it to `keep` while its call holds its slot.
+
+        Raises:
+            RecordRejected: no model of the chain gives one.
+            ServiceFault: the provider will take no request at all.
+            Exception: what `keep` raises.
+        """
+        question = _Question(step=step, spending=spending, keep=keep)
+        rejection: RecordRejected | None = None
+        while True:
+            try:
+                with _unless_too_large(rejection):
+                    return await self._valid(question, request)
+            except RecordRejected as latest:
+                others = request.without(latest.model)
+                if others is None or latest.reason not in _ANOTHER_MODEL_MAY:
+                    raise
+                self._note_retry(question, latest.reason)
+                request, rejection = others, latest
+
+    async def _valid(self, question: _Question, request: ChatRequest) -> PaidStep:
+        """Ask, and ask once more where the answer is not what the step wants."""
+
+        async def read(answer: Answer) -> Said | _Invalid:
+            try:
+                outputs = await aside(len(answer.text), lambda: question.step.read(answer))
+            except InvalidAnswer as problem:
+                return _Invalid(answer, problem)
+            return Said(outputs, answer.model)
+
+        first = await self._whole(question, request, read)
+        if not isinstance(first, _Invalid):
+            return first
+        self._note_retry(question, DeadLetterReason.INVALID_ANSWER)
+        no_room = "the answer is not valid, and a call with what is wrong with it would be too large"
+        try:
+            with _unless_too_large(first.rejection(question.step, no_room)):
+                return await self._repaired(question, request, first)
+        except RecordRejected:
+            if first.usable is None:
+                raise
+            # Short of a few items, and nothing better came.
+            return await question.kept(first.usable)
+
+    async def _repaired(self, question: _Question, request: ChatRequest, first: _Invalid) -> PaidStep:
+        """Ask once more, with the first answer and what is wrong with it."""
+        step = question.step
+        document = step.document_in(request)
+
+        async def read(answer: Answer) -> Said | _Invalid:
+            try:
+                outputs = await aside(
+                    len(answer.text) + len(document),
+                    lambda: step.read_repaired(answer, document=document, problem=first.problem),
+                )
+            except InvalidAnswer as problem:
+                return first.usable or _Invalid(answer, problem)
+            return Said(outputs, answer.model)
+
+        repaired = await self._whole(question, step.repair(request, first.answer, first.problem), read)
+        if not isinstance(repaired, _Invalid):
+            return repaired
+        raise repaired.rejection(step, "the answer is still not valid after a repair") from repaired.problem
+
+    async def _whole(self, question: _Question, request: ChatRequest, read: _Read) -> PaidStep | _Invalid:
+        """Ask, and ask once more where the answer was cut before all of it was there."""
+        try:
+            return await self._once(question, request, read)
+        except RecordRejected as rejection:
+            roomier = request.roomier(_ROOMIER)
+            if rejection.reason is not DeadLetterReason.TRUNCATED or roomier is None:
+                raise
+            self._note_retry(question, rejection.reason)
+            with _unless_too_large(rejection):
+                return await self._once(question, roomier, read)
+
+    async def _once(self, question: _Question, request: ChatRequest, read: _Read) -> PaidStep | _Invalid:
+        """Ask, read the answer, and keep it while its call holds its slot."""
+        async with self._asker.answer(request, question.spending) as answer:
+            rejection = rejection_of(request.to(answer.model or request.model), answer)
+            if rejection is None:
+                said = await read(answer)
+                return said if isinstance(said, _Invalid) else await question.kept(said)
+            text = await aside(len(answer.text), lambda: question.step.before_the_cut(answer.text))
+            if text is not None and isinstance(said := await read(replace(answer, text=text)), Said):
+                return await question.kept(said)
+        raise rejection
+
+    def _note_retry(self, question: _Question, reason: DeadLetterReason) -> None:
+        question.spending.note_failure()
+        self._metrics.retries_total.labels(task=question.step.name, reason=reason.value).inc()
+
+
+@contextlib.contextmanager
+def _unless_too_large(mended: RecordRejected | None) -> Iterator[None]:
+    """A remedy that no model has room for leaves what it was to mend, and says nothing of the document's own size."""
+    try:
+        yield
+    except RecordRejected as rejection:
+        if mended is None or rejection.reason is not DeadLetterReason.TOO_LARGE:
+            raise
+        raise mended from rejection

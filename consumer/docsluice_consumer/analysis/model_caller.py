@@ -1,0 +1,300 @@
+"""One question to a model, asked until it is answered: choose a model, admit, call, count, judge; and again.
+
+Admission is inside the attempt, so that a document that backs off holds no slot, and every attempt pays for its own
+tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+import structlog
+import tenacity
+
+from docsluice.messages import DeadLetterReason
+from docsluice_consumer.admission.admission import Admission, CircuitOpened
+from docsluice_consumer.admission.limits import Ask
+from docsluice_consumer.admission.permit import Permit
+from docsluice_consumer.analysis.call_accounting import CallAccounting
+from docsluice_consumer.analysis.fault_attribution import Blame, CallHistory
+from docsluice_consumer.analysis.fault_judge import FaultJudge, rejection_for
+from docsluice_consumer.analysis.model_router import ModelRouter
+from docsluice_consumer.analysis.rejections import rejected, rejection_of
+from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.errors import (
+    AttemptFailed,
+    CallRefused,
+    DocsluiceError,
+    ProviderMisconfigured,
+    RecordRejected,
+)
+from docsluice_consumer.llm.chat import Answer, ChatClient, ChatRequest
+from docsluice_consumer.llm.pricing import PriceList
+from docsluice_consumer.llm.token_estimator import TokenEstimator
+from docsluice_consumer.model_ref import ModelRef
+from docsluice_consumer.telemetry.logs import Throttle
+from docsluice_consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_LONGEST_ASKED_SECONDS = 30.0
+"""Whatever a failing server asks for: it may be well again long before, and the document holds back the commit."""
+_BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
+_REFUSAL_PAUSE = tenacity.wait_random_exponential(multiplier=0.5, max=1.5)
+_REFUSED_STEP_PAUSE = tenacity.wait_random_exponential(multiplier=2, max=30)
+"""Each document that needs the step waits by itself: the other steps' calls are answered."""
+
+
+async def _at_once() -> None:
+    """Hold nobody."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Course:
+    """One question's way through its attempts."""
+
+    request: ChatRequest
+    spending: Spending
+    blame: Blame
+    asked: ModelRef
+    """The model that was asked last."""
+    too_small: set[ModelRef] = field(default_factory=set)
+    """Models that have said that the document is too large for them."""
+    closed: set[ModelRef] = field(default_factory=set)
+    """Models that refuse all calls, and have answered none in this run."""
+
+    def models(self) -> list[ModelRef]:
+        """Those that may still be asked, first choice first."""
+        return [model for model in self.request.models if model not in self.too_small | self.closed]
+
+
+class Asker:
+    """Puts questions to models, within what admission lets out.
+
+    `until_it_is_of_use` is awaited before each call: an answer that cannot be kept would be paid for in vain.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: ChatClient,
+        admission: Admission,
+        prices: PriceList,
+        metrics: Metrics,
+        max_attempts: int,
+        context_tokens: Mapping[ModelRef, int] | None = None,
+        until_it_is_of_use: Callable[[], Awaitable[None]] = _at_once,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._client = client
+        self._admission = admission
+        self._metrics = metrics
+        self._max_attempts = max_attempts
+        self._until_it_is_of_use = until_it_is_of_use
+        self._sleep = sleep
+        self._estimator = TokenEstimator()
+        self._accounting = CallAccounting(prices=prices, estimator=self._estimator, metrics=metrics)
+        self._history = CallHistory()
+        self._judge = FaultJudge(
+            client=client,
+            history=self._history,
+            accounting=self._accounting,
+            is_failing=admission.is_failing,
+            charge=admission.charge,
+            now=admission.now,
+        )
+        self.router = ModelRouter(admission=admission, estimator=self._estimator, context_tokens=context_tokens)
+        self._complaints = Throttle(seconds=10.0)
+
+    @contextlib.asynccontextmanager
+    async def answer(self, request: ChatRequest, spending: Spending) -> AsyncIterator[Answer]:
+        """Attempt until an answer comes; its call holds its slot while inside. What it took is added to `spending`.
+
+        Keep the answer while inside: of answers that are paid for and could still be lost, there are never more than
+        there may be calls. One that was cut at its bound is an answer, too, see its `finish_reason`.
+
+        Raises:
+            RecordRejected: the document is to blame, or its attempts are used up.
+            ServiceFault: the provider will take no request at all.
+        """
+        place = spending.keep_place(self._admission.take_place)
+        blame = Blame(history=self._history, max_attempts=self._max_attempts, document=place)
+        course = _Course(request=request, spending=spending, blame=blame, asked=request.model)
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(AttemptFailed),
+            wait=_pause_seconds,
+            stop=lambda _state: blame.is_exhausted,
+            before_sleep=lambda state: self._note_retry(course, state),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        async with contextlib.AsyncExitStack() as slot:
+            try:
+                answer: Answer = await retrying(self._attempt, course, slot)
+            except AttemptFailed as fault:
+                raise rejected(
+                    DeadLetterReason.ATTEMPTS_EXHAUSTED,
+                    f"{spending.attempts} attempts failed; the last: {fault}",
+                    request.to(course.asked),
+                ) from fault
+            yield answer
+
+    def expected_cost_usd(self, request: ChatRequest) -> Decimal:
+        """What one call of the first choice is expected to cost, as far as that is known from calls before it."""
+        return self._accounting.expected_cost_usd(request.model, self._estimator.least(request))
+
+    async def _attempt(self, course: _Course, slot: contextlib.AsyncExitStack) -> Answer:
+        """One attempt; another model of the chain at once, where the first is failing or too small.
+
+        An answer leaves its call's place in admission to `slot`.
+        """
+        while True:
+            request, ask = self._choose(course)
+            try:
+                async with contextlib.AsyncExitStack() as attempt:
+                    permit = await attempt.enter_async_context(self._admission.admit(ask))
+                    await self._hold(permit)
+                    answer = await self._call(request, permit, course)
+                    slot.push_async_exit(attempt.pop_all())
+                    return answer
+            except CircuitOpened:
+                continue
+            except CallRefused as refusal:
+                if not self._go_on_without(request, refusal, course):
+                    raise
+            except RecordRejected as rejection:
+                if rejection.reason is not DeadLetterReason.TOO_LARGE or course.models() == [request.model]:
+                    raise
+                course.too_small.add(request.model)
+
+    def _go_on_without(self, request: ChatRequest, refusal: CallRefused, course: _Course) -> bool:
+        """Whether to ask another model at once, since this one refuses all calls, or all of this step.
+
+        Raises:
+            ProviderMisconfigured: no model of the chain has answered anybody in this run, and all of them refuse.
+        """
+        if not refusal.is_worlds and not refusal.refuses_step:
+            return False
+        model, is_last = request.model, course.models() == [request.model]
+        if (silenced := self._complaints.silenced(f"refuses {model} {request.step}")) is not None:
+            log.error(
+                "provider.refuses",
+                model=str(model),
+                task=request.step,
+                remedy=refusal.remedy,
+                error=refusal.cause,
+                not_shown=silenced,
+            )
+        if refusal.refuses_step:
+            course.closed |= set() if is_last else {model}
+            return not is_last
+        if self._history.has_answered(model):
+            return False  # it will again, once somebody has seen to it
+        if is_last:
+            raise ProviderMisconfigured(f"{refusal.remedy}: {refusal.cause}") from refusal
+        course.closed.add(model)
+        return True
+
+    async def _hold(self, permit: Permit) -> None:
+        """Behind admission, for those who were queued there already when answers came to be of no use."""
+        try:
+            await self._until_it_is_of_use()
+        except asyncio.CancelledError:
+            permit.unused()
+            raise
+
+    def _choose(self, course: _Course) -> tuple[ChatRequest, Ask]:
+        """The request to a model of the chain, and what it asks of admission.
+
+        Raises:
+            RecordRejected: the document is surely too large for all of them.
+        """
+        request, alternatives = self.router.choose(course.request, course.models())
+        estimate = self._estimator.estimate(request)
+        ask = Ask(
+            model=request.model,
+            usage=estimate,
+            output_bound=request.sampling.max_output_tokens,
+            cost_usd=self._accounting.expected_cost_usd(request.model, estimate),
+            alternatives=tuple(alternatives),
+            place=course.spending.keep_place(self._admission.take_place),
+        )
+        return request, ask
+
+    async def _call(self, request: ChatRequest, permit: Permit, course: _Course) -> Answer:
+        course.asked = request.model
+        way, started = (request.model, request.step), time.monotonic()
+        call = self._history.sent(way)
+        course.spending.invest(1)
+        try:
+            answer = await self._client.ask(request)
+        except DocsluiceError as fault:
+            course.spending.invest(-1)
+            cost_usd = self._accounting.failed(request, fault, course.spending)
+            judged = await self._judge.judge(
+                fault, request=request, call=call, blame=course.blame, spending=course.spending
+            )
+            permit.failed(judged, cost_usd=cost_usd)
+            if isinstance(judged, AttemptFailed):
+                judged.waits_in_queue = self._judge.waits_in_queue(judged, request.model)
+            if (final := rejection_for(judged, request) or judged) is fault:
+                raise  # its own cause would be itself
+            raise final from fault
+        finally:
+            self._history.ended(way, call)
+        self._history.answered(way, call)
+        course.blame.answered()
+        self._metrics.observe_call(task=request.step, model=request.model, seconds=time.monotonic() - started)
+        return self._count_and_judge(request, answer, permit, course.spending)
+
+    def _count_and_judge(self, request: ChatRequest, answer: Answer, permit: Permit, spending: Spending) -> Answer:
+        """Count what was used before anything else: a refusal is paid for as well."""
+        permit.said(answer.limits)
+        rejection = rejection_of(request, answer)
+        outcome = rejection.reason.value if rejection else "ok"
+        cost = self._accounting.answered(request, answer, outcome=outcome, spending=spending)
+        if answer.usage is not None:
+            self._estimator.learn(request, answer.usage)
+        permit.answered(answer.usage, cost_usd=cost)
+        if rejection and rejection.reason is not DeadLetterReason.TRUNCATED:
+            raise rejection
+        return replace(answer, model=request.model)
+
+    def _note_retry(self, course: _Course, state: tenacity.RetryCallState) -> None:
+        request = course.request
+        fault = state.outcome.exception() if state.outcome else None
+        if not isinstance(fault, AttemptFailed):
+            return
+        self._metrics.retries_total.labels(task=request.step, reason=fault.outcome).inc()
+        silenced = self._complaints.silenced(fault.outcome)
+        if silenced is not None:
+            log.warning(
+                "provider.failing",
+                outcome=fault.outcome,
+                task=request.step,
+                model=str(course.asked),
+                error=fault.cause,
+                not_shown=silenced,
+            )
+
+
+def _pause_seconds(state: tenacity.RetryCallState) -> float:
+    """Exponential back-off with full jitter, and never earlier than the provider asked for.
+
+    0 where admission holds all calls back until the provider is well again: calls then wait there, in their order of
+    arrival. If only this document is rate-limited, it backs off here and blocks nobody.
+    """
+    fault = state.outcome.exception() if state.outcome else None
+    if isinstance(fault, AttemptFailed) and fault.waits_in_queue:
+        return 0.0
+    if isinstance(fault, CallRefused) and fault.refuses_step:
+        return _REFUSED_STEP_PAUSE(state)
+    if isinstance(fault, CallRefused):
+        return _REFUSAL_PAUSE(state)  # it is not paid for, and others wait to know whose fault it is
+    asked = fault.retry_after_seconds if isinstance(fault, AttemptFailed) else None
+    return min(asked or 0.0, _LONGEST_ASKED_SECONDS) + _BACKOFF(state)

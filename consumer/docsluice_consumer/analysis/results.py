@@ -1,0 +1,69 @@
+"""Results, as they are published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from docsluice.messages import (
+    TRACE_HEADERS,
+    DocumentEvent,
+    DocumentResult,
+    OutputValue,
+    SourcePosition,
+    excerpt,
+    result_headers,
+    result_id,
+)
+from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.kafka.records import Outgoing, Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who we are and where results go; written into every outcome."""
+
+    group_id: str
+    result_topic: str
+    pipeline_version: str
+    mode: Literal["fanout", "fused"]
+
+
+def result_of(
+    event: DocumentEvent,
+    outputs: Mapping[str, OutputValue],
+    *,
+    record: Record,
+    spending: Spending,
+    started_at: datetime,
+    identity: Identity,
+) -> Outgoing:
+    """A document's result, keyed like its record, or by its id where that has no key."""
+    version = identity.pipeline_version
+    result = DocumentResult(
+        result_id=result_id(document_id=event.document_id, text=event.text, pipeline_version=version),
+        document_id=event.document_id,
+        outputs=dict(outputs),
+        models=spending.models,
+        usage=spending.usage,
+        cost_usd=spending.cost_usd,
+        saved_usd=spending.saved_usd,
+        attempts=spending.attempts,
+        long=spending.long,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+        pipeline_version=version,
+        mode=identity.mode,
+        source=SourcePosition(topic=record.topic, partition=record.partition, offset=record.offset),
+        excerpt=excerpt(event.text),
+        metadata=event.metadata,
+    )
+    trace = [(name, value) for name, value in record.headers if name.lower() in TRACE_HEADERS]
+    return Outgoing(
+        topic=identity.result_topic,
+        key=record.key or result.document_id.encode(),
+        value=result.model_dump_json().encode(),
+        headers=[*result_headers(result, group_id=identity.group_id), *trace],
+    )

@@ -1,0 +1,233 @@
+"""`docsluice-consumer check`: tries all that `run` needs, and says what is missing before documents are at stake."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from decimal import Decimal
+
+from docsluice.text.known_secrets import KnownSecrets
+from docsluice_consumer.bootstrap import (
+    broker_of,
+    needs_of,
+    prices_of,
+    shared_limits_of,
+    steps_store_of,
+    subscription_of,
+    topics_of,
+)
+from docsluice_consumer.check.findings import HANDSHAKE_SECONDS, PATIENCE_SECONDS, Found, Say, tried
+from docsluice_consumer.check.providers import check_providers
+from docsluice_consumer.check.topic_sizes import sizes_found
+from docsluice_consumer.decode.decode import decode
+from docsluice_consumer.errors import BrokerFault, RecordRejected
+from docsluice_consumer.kafka.connection import topic_limits
+from docsluice_consumer.kafka.last_records import last_records
+from docsluice_consumer.kafka.probe import Unreachable, look_at, why_closed
+from docsluice_consumer.kafka.rights import missing_rights
+from docsluice_consumer.settings import Settings, unknown_variables
+from docsluice_consumer.store.deadline import Deadline
+from docsluice_consumer.store.disk_thread import DiskThread
+from docsluice_consumer.store.factory import place_of_steps
+from docsluice_consumer.store.ledger import Ledger
+from docsluice_consumer.store.redis_quota import LimitsAway
+from docsluice_consumer.store.step_store import NotBelieved, StoreAway
+from docsluice_consumer.tasks.pipeline_file import PipelineFile, load_pipeline_file
+from docsluice_consumer.tasks.provider_entry import ProviderEntry
+from docsluice_consumer.tasks.step_building import models_without_a_task, steps_of
+
+_SHOWN_RECORDS = 5
+
+
+async def check(
+    settings: Settings, secrets: KnownSecrets | None = None, *, say: Say, live: bool = False, deep: bool = False
+) -> bool:
+    """Print a line a part; True when all is well.
+
+    With `live`, each model is asked once. With `deep`, the rights on the broker are looked at, too.
+
+    Raises:
+        ConfigurationError: the pipeline file or the prices file cannot be used.
+    """
+    file = load_pipeline_file(settings.pipeline)
+    mode = settings.mode or file.mode
+    steps = steps_of(file, mode=mode, default_model=settings.model)
+    tasks = ", ".join(task.name for task in file.tasks)
+    version = file.version(mode=mode, default_model=settings.model)
+    say(f"ok       pipeline {file.name} ({mode}), version {version}: {tasks}")
+    if settings.given_by_file:
+        say(f"ok       file {settings.env_file.path} gives {', '.join(sorted(settings.given_by_file))}")
+    prices_of(settings, file)
+    if settings.prices:
+        say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
+    for problem in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
+        say(f"DOUBTFUL settings: {problem}")
+    say(f"ok       limits {_limits(settings, file)}")
+    state = await _check_state(settings, say)
+    store = await _check_store(settings, say)
+    broker = await tried(
+        f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
+    )
+    if broker:
+        broker = await _check_topics(settings, say, deep=deep)
+    provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
+    shared_limits = await _check_shared_limits(settings, say)
+    return broker and provider and state and store and shared_limits
+
+
+def _limits(settings: Settings, file: PipelineFile) -> str:
+    """Those that are set, in words: the default account's, then those of each provider."""
+    calls = f"{settings.max_concurrency} calls at once"
+    own = ", ".join([calls, *(_in_words(_named(settings)) or ["no others"])])
+    providers = [
+        f"{name}: {', '.join(set_)}" for name, entry in file.providers.items() if (set_ := _in_words(_named(entry)))
+    ]
+    return "; ".join([own, *providers])
+
+
+def _named(settings: Settings | ProviderEntry) -> dict[str, float | Decimal | None]:
+    named: dict[str, float | Decimal | None] = {
+        "requests a minute": settings.requests_per_minute,
+        "tokens a minute": settings.tokens_per_minute,
+        "input tokens a minute": settings.input_tokens_per_minute,
+        "output tokens a minute": settings.output_tokens_per_minute,
+    }
+    if isinstance(settings, Settings):
+        named |= {"dollars an hour": settings.budget_usd_per_hour, "dollars a day": settings.budget_usd_per_day}
+    return named
+
+
+def _in_words(named: Mapping[str, float | Decimal | None]) -> list[str]:
+    return [f"{_whole(value):,} {what}" for what, value in named.items() if value is not None]
+
+
+def _whole(value: float | Decimal) -> float | Decimal:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+async def _check_state(settings: Settings, say: Say) -> bool:
+    """Try the folder that a budget needs.
+
+    Raises:
+        ConfigurationError: it cannot be written to.
+    """
+    if settings.budget_usd_per_hour is None and settings.budget_usd_per_day is None:
+        return True
+    what = f"state {settings.state_dir} (DOCSLUICE_STATE_DIR)"
+    ledger, thread = Ledger(folder=settings.state_dir, member="check"), DiskThread(name="check.ledger")
+    try:
+        await Deadline().of(lambda: thread.run(lambda: _looked_at(ledger)))
+    except StoreAway as away:
+        say(f"FAILED   {what}: {away}")
+        return False
+    finally:
+        thread.end()
+    say(f"ok       {what}")
+    return True
+
+
+def _looked_at(ledger: Ledger) -> None:
+    try:
+        ledger.read()
+    finally:
+        ledger.close()
+
+
+async def _check_store(settings: Settings, say: Say) -> bool:
+    """Look for an answer that nobody has asked for."""
+    store = steps_store_of(settings)
+    url = settings.store_url.get_secret_value() if settings.store_url else None
+    what = f"store {place_of_steps(url, state_dir=settings.state_dir)} (DOCSLUICE_STORE_URL)"
+    try:
+        with contextlib.suppress(NotBelieved):
+            await store.get("0" * 64)
+    except StoreAway as away:
+        if not settings.store_optional:
+            say(f"FAILED   {what}: {away}")
+            return False
+        say(f"DOUBTFUL {what}: {away}; run goes on without it (DOCSLUICE_STORE_OPTIONAL)")
+        return True
+    finally:
+        await store.close()
+    say(f"ok       {what}: reached")
+    return True
+
+
+async def _check_shared_limits(settings: Settings, say: Say) -> bool:
+    shared = shared_limits_of(settings)
+    if shared is None:
+        return True
+    try:
+        await shared.exchange({}, share=0.0)
+    except LimitsAway as away:
+        say(f"FAILED   shared limits (DOCSLUICE_SHARED_LIMITS_URL): {away}")
+        return False
+    finally:
+        await shared.close()
+    say("ok       shared limits (DOCSLUICE_SHARED_LIMITS_URL): reached")
+    return True
+
+
+async def _check_broker(settings: Settings) -> Found:
+    try:
+        cluster = await look_at(broker_of(settings), seconds=PATIENCE_SECONDS)
+    except Unreachable as unreachable:
+        if (wrong := await why_closed(broker_of(settings), unreachable, seconds=HANDSHAKE_SECONDS)) is not None:
+            raise BrokerFault(wrong) from None
+        raise
+    release = f"like Apache Kafka {cluster.release} or newer" if cluster.release else "an old or unknown protocol"
+    where = f"cluster {cluster.id or 'without an id'}, speaks {release}"
+    missing = sorted(set(topics_of(settings)) - cluster.topics)
+    if missing:
+        return Found(f"reached; {', '.join(missing)} missing, run will create them; {where}")
+    return Found(f"reached; all topics are there; {where}")
+
+
+async def _check_topics(settings: Settings, say: Say, *, deep: bool) -> bool:
+    await _check_sizes(settings, say)
+    allowed = not deep or await tried("rights on the broker", lambda: _check_rights(settings), say)
+    what = f"input {settings.input_topic} (DOCSLUICE_INPUT_TOPIC)"
+    return await tried(what, lambda: _check_input(settings), say) and allowed
+
+
+async def _check_sizes(settings: Settings, say: Say) -> None:
+    """Say what the topics' limits mean. Where the broker does not tell them, or they are not there yet, say nothing."""
+    topics = (settings.input_topic, settings.dead_letter_topic)
+    limits = await topic_limits(broker_of(settings), topics, seconds=PATIENCE_SECONDS)
+    found = sizes_found(
+        limits,
+        input_topic=settings.input_topic,
+        dead_letter_topic=settings.dead_letter_topic,
+        kept_bytes=subscription_of(settings).kept_record_bytes,
+    )
+    if found is not None:
+        say(found.line("sizes (max.message.bytes)"))
+
+
+async def _check_rights(settings: Settings) -> Found:
+    missing = await missing_rights(broker_of(settings), needs_of(settings), seconds=PATIENCE_SECONDS, to_create=True)
+    if missing is None:
+        return Found("the broker is too old to tell them", doubtful=True)
+    if missing:
+        raise BrokerFault(f"grant {'; '.join(missing)}")
+    return Found("all that are needed are there")
+
+
+async def _check_input(settings: Settings) -> Found:
+    """Look whether the last records can be read. A person may have given another topic's name, or another format."""
+    records = await last_records(
+        broker_of(settings), settings.input_topic, count=_SHOWN_RECORDS, seconds=PATIENCE_SECONDS
+    )
+    events = [record for record in records if record.value is not None]
+    if not events:
+        return Found("it holds no records yet")
+    problems = []
+    for record in events:
+        try:
+            decode(key=record.key, value=record.value or b"", headers=record.headers)
+        except RecordRejected as problem:
+            problems.append(f"{problem} (partition {record.partition}, offset {record.offset})")
+    if problems:
+        count = f"{len(problems)} of {len(events)}"
+        return Found(f"of its last records, {count} are no document events: {problems[-1]}", doubtful=True)
+    return Found(f"its last records are document events ({len(events)} looked at)")

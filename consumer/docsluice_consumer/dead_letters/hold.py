@@ -1,0 +1,145 @@
+"""Holds documents and dead letters once the dead-letter limit is reached, until a person decides.
+
+Nothing held is lost or published: its record stays open, so a restart reads it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.dead_letters.limit import DeadLetterLimit, Reached, Result
+
+log = structlog.get_logger(__name__)
+
+PAUSE_REASON = "dead_letter_limit"
+_REMEDY = "mend the cause and restart, and what is held is read again; or send SIGUSR1 to go on anyway"
+
+
+class Brake:
+    """On from the dead letter that reaches the limit until somebody says that it is to go on.
+
+    Each document is worked on in a task of its own. What it has spent tells what a stop would waste.
+    """
+
+    def __init__(self, *, limit: DeadLetterLimit) -> None:
+        self._limit = limit
+        self._off = asyncio.Event()
+        self._off.set()
+        self._at_work: dict[asyncio.Task[Any], Spending] = {}
+        self._held: set[asyncio.Task[Any]] = set()
+        self._sent_back: set[asyncio.Task[Any]] = set()
+        self._is_leaving = False
+
+    async def run(self, work: Callable[[Spending], Awaitable[None]]) -> None:
+        """Do the running task's work when the brake is off. Where it is put on before anything is paid, begin again."""
+        task, spending = _this_task(), Spending()
+        self._at_work[task] = spending
+        try:
+            while True:
+                try:
+                    while not self._off.is_set():
+                        await self._wait()
+                    return await work(spending)
+                except asyncio.CancelledError:
+                    if not self._is_only_sent_back(task):
+                        raise
+                    spending.begin_again()
+        finally:
+            del self._at_work[task]
+            self._sent_back.discard(task)
+
+    def result(self) -> Result:
+        """Count a document that has its result."""
+        return self._limit.result()
+
+    async def wait_to_publish(self, cause: str, *, withdrawn: Result | None = None) -> None:
+        """Count the running task's dead letter, and return when it may be published. `withdrawn` is what it was before.
+
+        What was held counts when it is let go, as if it had been decided then, so that it is never a whole queue of
+        them. Only the one that had reached the limit is let go uncounted, or with a limit of one none ever would be.
+        """
+        while True:
+            is_counted = self._off.is_set()
+            if is_counted:
+                self._limit.dead_letter(cause, withdrawn=withdrawn)
+                if self._limit.reached is None:
+                    return
+                self._put_on(self._limit.reached)
+            await self._hold()
+            if is_counted:
+                return
+
+    def go_on(self) -> None:
+        """Let go of what is held, and begin to count afresh. Where nothing is held this changes nothing."""
+        if self._off.is_set():
+            log.info("dead_letter_limit.not_reached", reason="SIGUSR1 lets go of what is held, and nothing is")
+            return
+        log.warning("dead_letter_limit.lifted", dead_letters=len(self._held))
+        self._limit.start_afresh()
+        self._off.set()
+
+    def release_waiting(self) -> int:
+        """Cancel the documents with no call under way or answered, or with a dead letter held, and return how many.
+
+        For a drain: the others are paid for already, and it ends as soon as their calls do. From now on nobody waits:
+        what would be held is let go, and read again by whoever comes next.
+        """
+        self._is_leaving = True
+        waiting = [task for task, spending in self._at_work.items() if not spending.invested or task in self._held]
+        for task in waiting:
+            task.cancel()
+        return len(waiting)
+
+    def why_hold(self) -> str | None:
+        """A reason to read nothing for now."""
+        return None if self._off.is_set() else PAUSE_REASON
+
+    def why_not_ready(self) -> str | None:
+        """The same for a person."""
+        reached = self._limit.reached
+        if reached is None:
+            return None
+        causes = ", ".join(f"{count} {cause}" for cause, count in reached.causes.items())
+        held = len(self._held)
+        return f"reading is stopped after {reached.sentence}: {causes}. {held} are held back. To do: {_REMEDY}"
+
+    def _put_on(self, reached: Reached) -> None:
+        """Stop; documents that no call was made for wait as if they had not been begun."""
+        self._off.clear()
+        log.critical("dead_letter_limit.reached", problem=reached.sentence, commonest=reached.causes, remedy=_REMEDY)
+        for task, spending in self._at_work.items():
+            if not spending.invested and task not in self._sent_back:
+                self._sent_back.add(task)
+                task.cancel()
+
+    def _is_only_sent_back(self, task: asyncio.Task[Any]) -> bool:
+        """Whether the running task was cancelled because the limit was reached, and not to be ended as well."""
+        if task not in self._sent_back:
+            return False
+        self._sent_back.discard(task)
+        return task.uncancel() == 0
+
+    async def _hold(self) -> None:
+        task = _this_task()
+        self._held.add(task)
+        try:
+            await self._wait()
+        finally:
+            self._held.discard(task)
+
+    async def _wait(self) -> None:
+        if self._is_leaving and not self._off.is_set():
+            raise asyncio.CancelledError("held, and there is nothing to wait for")
+        await self._off.wait()
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a document is worked on in a task of its own")
+    return task

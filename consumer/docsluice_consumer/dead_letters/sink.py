@@ -1,0 +1,114 @@
+"""Where dead letters are made, made to fit their topic, published, counted and told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from docsluice.messages import stub_parts
+from docsluice_consumer.analysis.results import Identity
+from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.dead_letters.hold import Brake
+from docsluice_consumer.dead_letters.limit import Result
+from docsluice_consumer.dead_letters.record import Failure, dead_letter
+from docsluice_consumer.dead_letters.truncation import rungs
+from docsluice_consumer.errors import PublishImpossible, RecordRejected, cause_of
+from docsluice_consumer.kafka.records import Outbox, Outgoing, Record
+from docsluice_consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class DeadLetterOutbox:
+    """Publishes the dead letters of records to one topic, as far as the brake lets it.
+
+    `cut` takes out of a dead letter's words what must not be seen. `keeps_answers`: with the answer that was rejected.
+    """
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        brake: Brake,
+        identity: Identity,
+        topic: str,
+        metrics: Metrics,
+        keeps_answers: bool = True,
+        cut: Callable[[str], str] = str,
+    ) -> None:
+        self._outbox = outbox
+        self._brake = brake
+        self._identity = identity
+        self._topic = topic
+        self._metrics = metrics
+        self._keeps_answers = keeps_answers
+        self._cut = cut
+
+    async def publish(
+        self, record: Record, error: Exception, spending: Spending, *, withdrawn: Result | None = None
+    ) -> None:
+        """Return when the broker has acknowledged it. `withdrawn`: it was counted as this result before.
+
+        Raises:
+            PublishImpossible: the topic does not even take the smallest.
+        """
+        spending.invest(1)  # it is at its end, call or no call, and a drain lets it out
+        failed_at = datetime.now(UTC)
+        failure = Failure(
+            error=error,
+            attempts=spending.attempts,
+            cost_usd=spending.cost_usd,
+            first_failed_at=spending.first_failed_at or failed_at,
+            failed_at=failed_at,
+            group_id=self._identity.group_id,
+            pipeline_version=self._identity.pipeline_version,
+            keeps_answer=self._keeps_answers,
+        )
+        await self._brake.wait_to_publish(failure.cause, withdrawn=withdrawn)
+        left_out = await self._publish_fitting(record, dead_letter(record, failure, topic=self._topic, cut=self._cut))
+        self._metrics.documents_total.labels(outcome="dead_letter").inc()
+        self._metrics.dead_letters_total.labels(reason=failure.reason.value, step=failure.step).inc()
+        _log_dead_letter(record, failure, left_out=left_out)
+
+    async def _publish_fitting(self, record: Record, letter: Outgoing) -> Sequence[str]:
+        """Publish the dead letter as large as its topic takes it, and return what was left out.
+
+        Raises:
+            PublishImpossible: not even the smallest is taken.
+        """
+        refused: RecordRejected | None = None
+        for rung in rungs(letter):
+            try:
+                await self._outbox.publish(rung, ending=record)
+            except RecordRejected as error:
+                refused = error
+            else:
+                return stub_parts(rung.headers)
+        raise PublishImpossible(
+            f"topic {letter.topic} takes not even a few hundred bytes that say where to find"
+            f" {record.topic}/{record.partition}@{record.offset}, which cannot be analyzed: {refused}; raise its"
+            " max.message.bytes, or see what else it refuses"
+        ) from refused
+
+
+def _log_dead_letter(record: Record, failure: Failure, *, left_out: Sequence[str]) -> None:
+    """Say it without the error's message, which may quote the document; the dead letter has it in full."""
+    error = failure.error
+    fields = {
+        "reason": failure.reason.value,
+        "stage": failure.stage.value,
+        "step": failure.step or None,
+        "source": f"{record.topic}/{record.partition}@{record.offset}",
+    }
+    if left_out:
+        fields["left_out"] = ", ".join(left_out)
+    if (cause := cause_of(error)) is not None:
+        fields["cause"] = cause
+    if isinstance(error, RecordRejected):
+        if error.model is not None:
+            fields |= {"model": str(error.model), "provider": error.model.provider}
+        log.warning("document.dead_letter", **fields)
+    else:
+        log.error("document.dead_letter", **fields, error=type(error).__name__)

@@ -1,0 +1,365 @@
+"""Which partitions are ours, from where they are read, and how far they are committed: through every rebalance.
+
+aiokafka revokes everything each time, and mostly gives it back. So work is not stopped on a revoke: on the assignment
+that follows, the partitions that nobody else has touched carry on, and the others begin anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from docsluice_consumer.errors import UnknownCommitMap
+from docsluice_consumer.kafka.commits import Committer
+from docsluice_consumer.kafka.connection import Broker, committed_points
+from docsluice_consumer.kafka.offsets import CommitPoint, ForeignMetadataError, Run, UnknownMapError, decode
+from docsluice_consumer.kafka.partitions import PartitionLife, Partitions
+from docsluice_consumer.kafka.retry import patiently
+from docsluice_consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_LAST_COMMIT_SECONDS = 10.0
+_UNSETTLED_REBALANCES = 8
+_UNSETTLED_SECONDS = 60.0
+
+
+class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """Our membership in the group. `consumer` is the aiokafka consumer, once there is one.
+
+    `stop_because` hears of what only stopping the service can answer, `on_share` which part of all partitions is ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        group_id: str,
+        committer: Committer,
+        metrics: Metrics,
+        stop_because: Callable[[BaseException], None],
+        on_share: Callable[[float], None] = lambda _share: None,
+        refuses_unknown_maps: bool = False,
+    ) -> None:
+        self._refuses_unknown_maps = refuses_unknown_maps
+        self.consumer: Any = None
+        self.partitions = Partitions()
+        self.draining = False
+        self.held = False
+        """Whether nothing is to be read for now, whatever room there is."""
+        self._broker = broker
+        self._group_id = group_id
+        self._committer = committer
+        self._metrics = metrics
+        self._stop_because = stop_because
+        self._on_share = on_share
+        self._committing = asyncio.Lock()
+        self._rebalancing = False
+        self._made_anew: set[TopicPartition] = set()
+        self._unplaced: set[TopicPartition] = set()
+        """Where to read them from is not known yet: aiokafka would begin at the committed offset, below open ones."""
+        self._rebalanced_at: deque[float] = deque(maxlen=_UNSETTLED_REBALANCES)
+
+    def owns(self, partition: TopicPartition) -> bool:
+        """See `Membership.owns`."""
+        return not self._rebalancing and partition in self.consumer.assignment()
+
+    async def commit_offsets(self, points: Mapping[TopicPartition, CommitPoint]) -> None:
+        """See `Membership.commit_offsets`."""
+        await self.consumer.commit({partition: tuple(point) for partition, point in points.items()})
+
+    async def commit(self) -> None:
+        """Commit what has ended, and begin anew with partitions that others have had without our noticing."""
+        async with self._committing:
+            assigned = self.consumer.assignment()
+            lives = [life for life in self.partitions if life.partition in assigned]
+            for life in await self._committer.commit(lives, self):
+                log.warning("partition.taken_by_another", partition=life.partition.partition)
+                await self._forget(life)
+            if not self.draining and not self._rebalancing:
+                await self._begin([partition for partition in assigned if self.partitions.find(partition) is None])
+
+    async def commit_at_last(self) -> None:
+        """Commit before it is too late for it, but do not wait for a broker that is away."""
+        try:
+            async with asyncio.timeout(_LAST_COMMIT_SECONDS):
+                await self.commit()
+        except TimeoutError:
+            self._metrics.commits_total.labels(outcome="failed").inc()
+            log.warning("commit.skipped", reason="the broker did not answer; what ended since the last commit repeats")
+        except Exception as error:  # noqa: BLE001 - aiokafka swallows what a listener raises, so it is kept here
+            self._stop_because(error)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Commit at once; the work goes on, for most partitions come straight back."""
+        self._rebalancing = True
+        if revoked:
+            log.info("partitions.revoked", partitions=_numbers(revoked))
+            await self.commit_at_last()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Carry on where a partition came back untouched, and begin anew with those that did not."""
+        kept: list[TopicPartition] = []
+        # aiokafka logs and swallows whatever is raised here, so it is kept for the service to see.
+        try:
+            # Nothing is read until it is known from where; a fetch for a new assignment cannot have been sent yet.
+            self.consumer.pause(*assigned)
+            self._unplaced = set(assigned)
+            # At once: work in hand goes on meanwhile, and others have begun on what is no longer our share.
+            if (share := self._share()) is not None:
+                self._on_share(share)
+            async with self._committing:
+                self._rebalancing = False
+                kept = await self._take_stock(list(assigned))
+        except Exception as error:  # noqa: BLE001 - see above
+            self._stop_because(error)
+        self._metrics.rebalances_total.inc()
+        self._note_rebalance(time.monotonic())
+        log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
+        if not list(assigned) and self.partition_count():
+            log.warning("partitions.none", remedy="others of the group have all of them, and this one nothing to do")
+        for topic in self.consumer.subscription():
+            if not self.consumer.partitions_for_topic(topic):
+                log.error(
+                    "topic.gone", topic=topic, remedy="it was deleted; once it is made anew it is read on its own"
+                )
+
+    def note_positions(self) -> None:
+        """Take note of how far the client has read, which is past all markers and gaps behind the last record.
+
+        To be called in the same turn of the loop in which all that it has handed out was opened.
+        """
+        if self.draining or self._rebalancing:
+            return
+        for life in self.partitions:
+            position = self._position_of(life.partition)
+            if position is not None and position > life.reads_from:
+                life.offsets.passed(position)
+
+    async def out_of_range(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Go on where the log begins, for it does not hold what was to be read there, and say what is lost.
+
+        Raises:
+            KafkaError: the broker cannot tell now where its logs begin.
+        """
+        starts = await self.consumer.beginning_offsets(list(offsets))
+        for partition, offset in offsets.items():
+            life, start = self.partitions.find(partition), starts[partition]
+            if life is None or self._position_of(partition) != offset:
+                continue  # an answer to a question of before
+            if start < offset:
+                self.went_back(life, start)
+                continue
+            self._say_lost(life, offset, start)
+            life.offsets.passed(start)
+            self.read_from(life, start)
+
+    def _say_lost(self, life: PartitionLife, first: int, start: int) -> None:
+        count = life.offsets.unread_between(first, start)
+        if not count:
+            return
+        topic, number = life.partition.topic, life.partition.partition
+        self._metrics.records_lost_total.labels(topic=topic, partition=str(number)).inc(count)
+        log.error(
+            "records.lost",
+            partition=number,
+            records=count,
+            first_offset=first,
+            last_offset=start - 1,
+            goes_on_at=start,
+            remedy="the topic's retention, or somebody, deleted them before they were read; raise retention.ms or"
+            " retention.bytes of the topic above the time that a backlog takes",
+        )
+
+    def _position_of(self, partition: TopicPartition) -> int | None:
+        """Where the client reads next; None while it does not know itself."""
+        if partition in self._unplaced:
+            return None
+        asking = self.consumer.position(partition)
+        try:
+            asking.send(None)  # it waits only where there is no answer yet
+        except StopIteration as answer:
+            position: int = answer.value
+            return position
+        except (IllegalStateError, KafkaError):
+            return None
+        asking.close()
+        return None
+
+    def went_back(self, life: PartitionLife, offset: int) -> None:
+        """The log was cut or made anew: what it holds now are other records than those that have ended."""
+        log.error(
+            "partition.went_back",
+            partition=life.partition.partition,
+            expected=life.reads_from,
+            found=offset,
+            remedy="the topic was made anew or truncated; it is read from its beginning, and may repeat what is left",
+        )
+        self._made_anew.add(life.partition)
+        self.partitions.forget(life.partition)  # the next commit round begins anew with it
+
+    def awake(self) -> list[PartitionLife]:
+        """The lives that are read now."""
+        assigned = self.consumer.assignment()
+        return [
+            life
+            for life in self.partitions
+            if not life.paused and life.partition in assigned and life.partition not in self._unplaced
+        ]
+
+    def pause(self, lives: Iterable[PartitionLife]) -> None:
+        """Read no more of these for now."""
+        for life in lives:
+            life.paused = True
+            with contextlib.suppress(IllegalStateError):  # in the middle of a rebalance it is not ours to pause
+                self.consumer.pause(life.partition)
+
+    def resume(self, life: PartitionLife) -> None:
+        """Read on, unless nothing is to be read; at once, or as soon as it is known from where."""
+        if self.draining or self.held:
+            life.paused = True
+            return
+        life.paused = False
+        if life.partition in self._unplaced:
+            return
+        with contextlib.suppress(IllegalStateError):
+            self.consumer.resume(life.partition)
+
+    def read_from(self, life: PartitionLife, offset: int) -> None:
+        """Read on from an offset; a partition that is paused stays so."""
+        with contextlib.suppress(IllegalStateError):  # gone again already; the next assignment will tell
+            self.consumer.seek(life.partition, offset)
+            self._unplaced.discard(life.partition)
+            if not life.paused:
+                self.resume(life)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is known of each partition that is ours from where it is read."""
+        assigned = self.consumer.assignment()
+        return not self._unplaced and all(self.partitions.find(partition) is not None for partition in assigned)
+
+    def partition_count(self) -> int:
+        """How many partitions the topic has."""
+        if self.consumer is None:
+            return 0
+        return sum(len(self.consumer.partitions_for_topic(topic) or ()) for topic in self.consumer.subscription())
+
+    def _share(self) -> float | None:
+        """Which part of the topic's partitions is ours; None while none is."""
+        everyones, ours = self.partition_count(), len(self.consumer.assignment())
+        return ours / everyones if ours and everyones else None
+
+    def _note_rebalance(self, now: float) -> None:
+        """Say so, once in a while, when the group does not come to rest."""
+        self._rebalanced_at.append(now)
+        is_full = len(self._rebalanced_at) == _UNSETTLED_REBALANCES
+        if is_full and now - self._rebalanced_at[0] < _UNSETTLED_SECONDS:
+            self._rebalanced_at.clear()
+            log.warning(
+                "group.unsettled",
+                rebalances=_UNSETTLED_REBALANCES,
+                seconds=_UNSETTLED_SECONDS,
+                remedy="replicas come and go; or two of them have the same DOCSLUICE_GROUP_INSTANCE_ID and push each"
+                " other out of the group: give each its own",
+            )
+
+    async def _take_stock(self, assigned: Sequence[TopicPartition]) -> list[TopicPartition]:
+        """Tell the partitions that nobody else has touched from the others, and return them."""
+        stored = await committed_points(self._broker, self._group_id, assigned)
+        kept = [
+            life for life in self.partitions if life.partition in assigned and life.is_at(stored.get(life.partition))
+        ]
+        for life in self.partitions:
+            if life not in kept:
+                await self._forget(life)
+        for life in kept:
+            self.read_from(life, life.reads_from)
+        partitions = [life.partition for life in kept]
+        await self._begin([partition for partition in assigned if partition not in partitions])
+        return partitions
+
+    async def _begin(self, partitions: Sequence[TopicPartition]) -> None:
+        """Begin with partitions where their last owner left off, once it can change nothing any more."""
+        epochs = {partition: self.partitions.next_epoch() for partition in partitions}
+        await asyncio.gather(*(self._committer.take_over(p, epoch=epoch) for p, epoch in epochs.items()))
+        stored = await committed_points(self._broker, self._group_id, partitions)
+        # All of them before the first is read: where one is refused, nothing may be.
+        ends = await self._ends_of([partition for partition, point in stored.items() if point.metadata])
+        maps_of_ended = {
+            partition: self._ended_before(partition, point, log_end=ends.get(partition, 0))
+            for partition, point in stored.items()
+        }
+        for partition, epoch in epochs.items():
+            self._metrics.expect_losses(partition.topic, partition.partition)
+            point, is_made_anew = stored.get(partition), partition in self._made_anew
+            if point is None or is_made_anew:
+                await self._seek_to_beginning(partition)
+                self._unplaced.discard(partition)
+                life = self.partitions.begin(partition, epoch=epoch, committed=point, is_made_anew=is_made_anew)
+                self._made_anew.discard(partition)
+                self.resume(life)
+            else:
+                ended = maps_of_ended[partition]
+                life = self.partitions.begin(partition, epoch=epoch, committed=point, ended_before=ended)
+                self.read_from(life, point.offset)
+
+    async def _ends_of(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Up to where their logs can be read."""
+        if not partitions:
+            return {}
+        ends: Mapping[TopicPartition, int] = await patiently(
+            lambda: self.consumer.end_offsets(partitions), doing="look up the ends of the partitions"
+        )
+        return ends
+
+    async def _seek_to_beginning(self, partition: TopicPartition) -> None:
+        with contextlib.suppress(IllegalStateError):
+            await patiently(lambda: self.consumer.seek_to_beginning(partition), doing=f"read topic {partition.topic}")
+
+    async def _forget(self, life: PartitionLife) -> None:
+        self.partitions.forget(life.partition)
+        self._metrics.forget_partition(life.partition.topic, life.partition.partition)
+        await self._committer.let_go(life.partition)
+
+    def _ended_before(self, partition: TopicPartition, point: CommitPoint, *, log_end: int) -> list[Run]:
+        """What the last owner's commit says; without its map some records may be worked on again, and none is lost.
+
+        It is said how many records are passed over for it: nothing else would ever tell.
+
+        Raises:
+            UnknownCommitMap: a later release has written it, and nothing is to be repeated.
+        """
+        try:
+            ended = decode(point, log_end=log_end)
+        except ForeignMetadataError as problem:
+            if self._refuses_unknown_maps and isinstance(problem, UnknownMapError):
+                raise UnknownCommitMap(
+                    f"the commit of {partition.topic}/{partition.partition} holds {problem}: a later release of"
+                    " docsluice was here, and its records that have ended would be repeated. Run that release again"
+                    " until it has drained with nothing open, or set DOCSLUICE_UNKNOWN_COMMIT_MAP=ignore to repeat them"
+                ) from None
+            log.warning("commit.foreign_metadata", partition=partition.partition, problem=str(problem))
+            return []
+        if ended:
+            log.info(
+                "commit.map",
+                partition=partition.partition,
+                committed=point.offset,
+                passes_over=sum(run.end - run.start for run in ended),
+                last_offset=ended[-1].end - 1,
+                log_end=log_end,
+            )
+        return ended
+
+
+def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:
+    return sorted(partition.partition for partition in partitions)

@@ -1,0 +1,121 @@
+"""Publishing at least once: an idempotent producer, and an acknowledgement from all replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId
+
+from docsluice_consumer.errors import RecordRejected
+from docsluice_consumer.kafka import error_mapping
+from docsluice_consumer.kafka.codecs import Codecs
+from docsluice_consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, most_bytes_of, started, stopped
+from docsluice_consumer.kafka.records import Compression, Outgoing, Record
+from docsluice_consumer.kafka.retry import patiently
+from docsluice_consumer.kafka.topic_limits import TopicLimits
+
+_SPENT = (OutOfOrderSequenceNumber, UnknownProducerId, ProducerFenced, ProducerClosed)
+"""What a producer says after a batch of its was refused, or when it has been replaced meanwhile."""
+
+
+class AtLeastOnceOutbox:
+    """After a crash an outcome may be published again, with the same result id.
+
+    The producer itself repeats nothing on a lost acknowledgement, and waits for as long as a broker is away.
+
+    When a broker refuses a batch, aiokafka never uses its sequence numbers again, and the partition refuses everything
+    after them as out of order. So after a refusal we go on with a new producer. A batch is refused as a whole,
+    whichever of its records is too large, so each of them gets a second try by itself.
+    """
+
+    def __init__(self, broker: Broker, producer: Any) -> None:
+        self._broker = broker
+        self._producer = producer
+        self._limits = TopicLimits(lambda topic: most_bytes_of(broker, topic))
+        self._codecs = Codecs()
+        self._replacing = asyncio.Lock()
+        self._spent: dict[Any, asyncio.Task[None]] = {}
+        self._lone_producers: dict[Compression, Any] = {}
+        self._alone = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, broker: Broker) -> AtLeastOnceOutbox:
+        """Connect, waiting for the broker."""
+        return cls(broker, await _connected(broker, "gzip"))
+
+    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:  # noqa: ARG002 - the offset is committed later
+        """See `Outbox.publish`."""
+        await self._limits.check(outgoing)
+        doing = f"publish to {outgoing.topic}"
+        if not outgoing.alone:
+            with contextlib.suppress(RecordRejected):  # another one of its batch may have been meant
+                await patiently(lambda: self._send_with_others(outgoing), doing=doing)
+                return
+        async with self._alone:
+            await patiently(lambda: self._send_alone(outgoing), doing=doing)
+
+    async def close(self) -> None:
+        """Disconnect; everything published has been acknowledged already."""
+        spent = dict(self._spent)
+        for stopping in spent.values():
+            stopping.cancel()
+        last = [producer for producer in (self._producer, *self._lone_producers.values(), *spent) if producer]
+        await asyncio.gather(*map(stopped, last), *spent.values(), return_exceptions=True)
+
+    async def _send_with_others(self, outgoing: Outgoing) -> None:
+        while True:
+            producer = self._producer
+            try:
+                return await _send(producer, outgoing)
+            except _SPENT:
+                await self._replace(producer)
+            except error_mapping.REFUSED:
+                await self._replace(producer)
+                raise
+
+    async def _send_alone(self, outgoing: Outgoing) -> None:
+        """Through a producer that nobody else uses: aiokafka's own way to send a batch of one may wait for ever."""
+        while True:
+            codec = self._codecs.taken(outgoing.compression)
+            if codec not in self._lone_producers:
+                self._lone_producers[codec] = await _connected(self._broker, codec)
+            try:
+                return await _send(self._lone_producers[codec], outgoing)
+            except BaseException as error:
+                await stopped(self._lone_producers.pop(codec))
+                if isinstance(error, error_mapping.TOO_LARGE):
+                    self._limits.note_refused(outgoing)
+                if not (isinstance(error, error_mapping.CodecRefused) and self._codecs.note_refused(codec)):
+                    raise
+
+    async def _replace(self, spent: Any) -> None:
+        """Go on with a new producer, once, however many records find that the old one is spent."""
+        async with self._replacing:
+            if self._producer is not spent:
+                return
+            self._producer = await _connected(self._broker, "gzip")
+        # What it has on its way to other partitions is still good, so its end is waited for elsewhere.
+        self._spent[spent] = asyncio.create_task(spent.stop(), name="outbox.stop-spent-producer")
+        self._spent[spent].add_done_callback(lambda _: self._spent.pop(spent))
+
+
+async def _connected(broker: Broker, codec: Compression) -> Any:
+    return await started(
+        lambda: AIOKafkaProducer(
+            **broker.client_arguments(),
+            enable_idempotence=True,
+            acks="all",
+            max_request_size=MAX_REQUEST_BYTES,
+            # What fitted the input topic because its producer compressed it must fit the dead-letter topic too.
+            compression_type=codec,
+        ),
+        broker=broker,
+        doing="connect the producer",
+    )
+
+
+async def _send(producer: Any, outgoing: Outgoing) -> None:
+    await producer.send_and_wait(outgoing.topic, value=outgoing.value, key=outgoing.key, headers=list(outgoing.headers))

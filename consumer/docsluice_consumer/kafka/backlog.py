@@ -1,0 +1,27 @@
+"""The gauges of what is left to do."""
+
+from __future__ import annotations
+
+from docsluice_consumer.kafka.partitions import Partitions
+from docsluice_consumer.telemetry.metrics import Metrics
+
+_UNKNOWN = float("nan")
+
+
+def report(partitions: Partitions, metrics: Metrics, *, is_complete: bool = True) -> None:
+    """Bring them up to date. The backlog is not a number until the end of each partition is known.
+
+    `is_complete` says whether all partitions of ours are among them: after an assignment it takes a moment.
+    """
+    backlog = 0.0 if is_complete else _UNKNOWN
+    for life in partitions:
+        labels = {"topic": life.partition.topic, "partition": str(life.partition.partition)}
+        metrics.partition_open_records.labels(**labels).set(life.offsets.open_count)
+        metrics.commit_metadata_ratio.labels(**labels).set(life.offsets.metadata_ratio())
+        lag = life.lag()
+        if lag is not None:
+            metrics.partition_lag_records.labels(**labels).set(lag)
+        backlog += _UNKNOWN if lag is None else lag
+    metrics.backlog_documents.set(backlog)
+    oldest = partitions.oldest()
+    metrics.oldest_open_record_age_seconds.set(oldest[1] if oldest else 0.0)

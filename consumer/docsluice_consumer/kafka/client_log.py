@@ -1,0 +1,121 @@
+"""Why a broker cannot be reached: aiokafka's exceptions do not say, and its own log lines do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import ssl
+from collections.abc import Iterator
+from typing import ClassVar
+
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from docsluice.network.network_errors import in_words
+from docsluice_consumer.kafka import error_mapping
+
+_SERVER_FAILED = ('Unable connect to "', 'Unable to request metadata from "')
+_BROKER_FAILED = ("Unable connect to node", "Unable to request metadata from node")
+_OF_ANOTHER_NAME = (62, 64)
+"""What OpenSSL says of a certificate that is made out to another name, or to another address."""
+
+
+class ClientLog(logging.Handler):
+    """Remembers which addresses aiokafka could not connect to, and why. Keeps its lines off the terminal meanwhile.
+
+    Its exceptions say only that no server could be reached. The cause is an argument of its log calls.
+    """
+
+    _before: ClassVar[tuple[int, bool]]
+    _listening: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.DEBUG)
+        self.servers: dict[str, BaseException] = {}
+        """Bootstrap servers that failed."""
+        self.brokers: dict[str, BaseException] = {}
+        """Brokers that failed, at the addresses that a bootstrap server gave for them."""
+        self._addresses: dict[object, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take note of a connection that is begun, or that failed."""
+        said = str(record.msg)
+        match record.args:
+            case (host, port, BaseException() as cause) if said.startswith(_SERVER_FAILED):
+                self.servers[f"{host}:{port}"] = cause
+            case (node, BaseException() as cause) if said.startswith(_BROKER_FAILED):
+                self.brokers[self._addresses.get(node, f"broker {node}")] = cause
+            case (node, host, port) if said.startswith("Initiating connection to node"):
+                self._addresses[node] = f"{host}:{port}"
+
+    def closed_by(self) -> list[str]:
+        """The bootstrap servers that took the connection and closed it. They may speak another protocol."""
+        return [address for address, cause in self.servers.items() if took_and_closed(cause)]
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear all that the client logs until the block ends. Blocks may overlap."""
+        logger, cls = logging.getLogger("aiokafka"), ClientLog
+        if cls._listening == 0:
+            cls._before = logger.level, logger.propagate
+            logger.setLevel(logging.DEBUG)
+            logger.propagate = False
+        cls._listening += 1
+        logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
+            cls._listening -= 1
+            if cls._listening == 0:
+                logger.setLevel(cls._before[0])
+                logger.propagate = cls._before[1]
+
+
+def cause_in_words(error: BaseException, *, security_protocol: str, seconds: float) -> str:
+    """The cause in a few words, with the setting that may be wrong. `seconds` is how long an answer was waited for."""
+    tls = _tls_alert(error)
+    if tls is not None:
+        return (
+            f"it wants a client certificate, or another one (DOCSLUICE_KAFKA_SSL_CERTFILE, _SSL_KEYFILE): {tls.reason}"
+        )
+    if isinstance(error, TimeoutError):
+        return f"no answer within {seconds:g} seconds"
+    if isinstance(error, KafkaConnectionError | ConnectionResetError):
+        # A server that speaks TLS closes on a client that does not; one that wants SASL, on a client that sends none.
+        return f"it closed the connection; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={security_protocol} right?"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        is_of_another = getattr(error, "verify_code", None) in _OF_ANOTHER_NAME
+        setting = "KAFKA_BOOTSTRAP_SERVERS" if is_of_another else "DOCSLUICE_KAFKA_SSL_CAFILE"
+        return f"{in_words(error)} ({setting})"
+    if isinstance(error, ssl.SSLError):
+        return f"{in_words(error)}; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={security_protocol} right?"
+    if isinstance(error, KafkaError):
+        kind = type(error).__name__
+        return (
+            f"not now, try again ({kind})"
+            if error_mapping.is_passing(error)
+            else f"{error_mapping.remedy(error)} ({kind})"
+        )
+    return in_words(error)
+
+
+def took_and_closed(error: BaseException) -> bool:
+    """Whether a server took the connection and closed it, or broke off the handshake."""
+    return isinstance(error, KafkaConnectionError | ConnectionResetError | ssl.SSLError)
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether the server itself has said no: to our credentials, our rights, or we to its certificate."""
+    if isinstance(error, ssl.SSLCertVerificationError) or _tls_alert(error) is not None:
+        return True
+    return isinstance(error, KafkaError) and not error_mapping.is_passing(error)
+
+
+def _tls_alert(error: BaseException) -> ssl.SSLError | None:
+    """The alert with which a server refuses a client without a certificate. TLS 1.3 sends it after the handshake."""
+    for one in (error, error.__cause__):
+        if isinstance(one, ssl.SSLError) and "CERTIFICATE" in str(one.reason) and "ALERT" in str(one.reason):
+            return one
+        if isinstance(one, ssl.SSLError) and str(one.reason).endswith("CERTIFICATE_REQUIRED"):
+            return one
+    return None

@@ -1,0 +1,29 @@
+"""Which compression the broker takes, as far as it has said so."""
+
+from __future__ import annotations
+
+import structlog
+
+from docsluice_consumer.kafka.records import Compression
+
+log = structlog.get_logger(__name__)
+
+
+class Codecs:
+    """Remembers for the life of the process that a codec was refused."""
+
+    def __init__(self) -> None:
+        self._are_refused: set[Compression] = set()
+
+    def taken(self, wished: Compression) -> Compression:
+        """The one to use instead of the one that is wished for: gzip is what every broker takes."""
+        return "gzip" if wished in self._are_refused else wished
+
+    def note_refused(self, codec: Compression) -> bool:
+        """The broker has refused one. Whether there is another to go on with."""
+        if codec == "gzip":
+            return False
+        if codec not in self._are_refused:
+            self._are_refused.add(codec)
+            log.warning("codec.refused", codec=codec, goes_on_with="gzip")
+        return True

@@ -1,0 +1,91 @@
+"""Committing the end of records: behind one protocol, since a transaction commits in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from docsluice_consumer.kafka import error_mapping
+from docsluice_consumer.kafka.offsets import CommitPoint
+from docsluice_consumer.kafka.partitions import PartitionLife
+from docsluice_consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class Membership(Protocol):
+    """Our place in the consumer group."""
+
+    def owns(self, partition: TopicPartition) -> bool:
+        """Whether the partition is ours for all we know, and no rebalance is under way."""
+        ...
+
+    async def commit_offsets(self, points: Mapping[TopicPartition, CommitPoint]) -> None:
+        """Commit through the group.
+
+        Raises:
+            KafkaError: it was refused, or not answered.
+        """
+        ...
+
+
+class Committer(Protocol):
+    """Makes the end of records last."""
+
+    async def take_over(self, partition: TopicPartition, *, epoch: int) -> None:
+        """See to it that whoever had the partition before can commit nothing for it any more."""
+        ...
+
+    async def let_go(self, partition: TopicPartition) -> None:
+        """The partition is not ours any more."""
+        ...
+
+    async def commit(self, lives: Sequence[PartitionLife], membership: Membership) -> list[PartitionLife]:
+        """Commit what has ended in each, and return those lives that turned out to be over.
+
+        Raises:
+            ServiceFault: waiting will not help.
+        """
+        ...
+
+
+class GroupCommitter:
+    """Commits through the consumer group, which refuses a member whose partitions have been given to others."""
+
+    def __init__(self, *, metrics: Metrics) -> None:
+        self._metrics = metrics
+        metrics.expect_commits(("ok", "rebalanced", "failed"))
+
+    async def take_over(self, partition: TopicPartition, *, epoch: int) -> None:
+        """See `Committer.take_over`: the group has seen to it."""
+
+    async def let_go(self, partition: TopicPartition) -> None:
+        """See `Committer.let_go`."""
+
+    async def commit(self, lives: Sequence[PartitionLife], membership: Membership) -> list[PartitionLife]:
+        """See `Committer.commit`. During a rebalance nothing can be committed; the next round will."""
+        points = {life: point for life in lives if (point := life.to_commit()) is not None}
+        if not points:
+            return []
+        for life, point in points.items():
+            life.attempted = point
+        try:
+            await membership.commit_offsets({life.partition: point for life, point in points.items()})
+        except (CommitFailedError, IllegalStateError):
+            self._metrics.commits_total.labels(outcome="rebalanced").inc()
+            return []
+        except KafkaError as error:
+            self._metrics.commits_total.labels(outcome="failed").inc()
+            fault = error_mapping.translate(error, doing="commit offsets")
+            if fault is not None:
+                raise fault from error
+            log.warning("commit.failed", error=f"{type(error).__name__}: {error}")
+            return []
+        self._metrics.commits_total.labels(outcome="ok").inc()
+        for life, point in points.items():
+            life.committed = point
+        return []

@@ -1,0 +1,295 @@
+"""How to reach the broker, and what is asked of it beside reading and writing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.protocol.commit import OffsetFetchRequest
+
+from docsluice.settings.paths import why_unreadable
+from docsluice_consumer.errors import BrokerFault, ConfigurationError, DocsluiceError
+from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS, REQUEST_TIMEOUT_MS, Refusals
+from docsluice_consumer.kafka.client_log import ClientLog
+from docsluice_consumer.kafka.dead_connections import give_up_dead_connections
+from docsluice_consumer.kafka.offsets import CommitPoint
+from docsluice_consumer.kafka.retry import patiently
+
+log = structlog.get_logger(__name__)
+
+MAX_REQUEST_BYTES = 2**31 - 1
+"""A producer's own bound, on bytes not compressed yet: the topic's `max.message.bytes` is to decide, not the client."""
+_LIMIT = "max.message.bytes"
+_ROOMY = {_LIMIT: str(16 * 1024 * 1024)}
+_CONFIG_SECONDS = 5.0
+_SSL = "DOCSLUICE_KAFKA_SSL_"
+_STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """Addresses and credentials."""
+
+    bootstrap_servers: str
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+
+    def client_arguments(self) -> dict[str, Any]:
+        """What every aiokafka client is made with.
+
+        Raises:
+            ConfigurationError: a certificate file cannot be used.
+        """
+        give_up_dead_connections()
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": self.security_protocol,
+            "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        }
+        if self.security_protocol.startswith("SASL"):
+            arguments |= {
+                "sasl_mechanism": self.sasl_mechanism or "PLAIN",
+                "sasl_plain_username": self.sasl_username,
+                "sasl_plain_password": self.sasl_password,
+            }
+        if self.security_protocol.endswith("SSL"):
+            arguments["ssl_context"] = self._ssl_context()
+        return arguments
+
+    def _ssl_context(self) -> ssl.SSLContext:
+        files = {"CAFILE": self.ssl_cafile, "CERTFILE": self.ssl_certfile, "KEYFILE": self.ssl_keyfile}
+        for name, path in files.items():
+            if path and (why := why_unreadable(Path(path))) is not None:
+                raise ConfigurationError([f"{_SSL}{name}: cannot read {path}: {why}"])
+        if self.ssl_keyfile and not self.ssl_certfile:
+            raise ConfigurationError([f"{_SSL}KEYFILE: not used without {_SSL}CERTFILE; set that too"])
+        name = "CAFILE"
+        try:
+            context = ssl.create_default_context(cafile=self.ssl_cafile)
+            if self.ssl_certfile:
+                name = "CERTFILE"
+                ssl.create_default_context(cafile=self.ssl_certfile)  # or nobody could tell which of the two it is
+                name = "KEYFILE" if self.ssl_keyfile else name
+                # Without a password of ours OpenSSL would ask for one at the terminal.
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password=lambda: "")
+        except (OSError, ValueError) as error:
+            raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {error}"]) from error
+        return context
+
+
+async def started(
+    make: Callable[[], Any], *, broker: Broker, doing: str, refused_seconds: float = REFUSED_SECONDS
+) -> Any:
+    """Make an aiokafka client and connect it, a new one for each try: they cannot be started twice.
+
+    Raises:
+        BrokerFault: for `refused_seconds` the broker has refused us, or it speaks another security protocol.
+    """
+    refusals = Refusals(security_protocol=broker.security_protocol, seconds=refused_seconds, doing=doing)
+
+    async def start_one() -> Any:
+        client, heard = make(), ClientLog()
+        try:
+            with heard.listening():
+                await client.start()
+        except BaseException as error:
+            # Its end may wait for the very answer that its start has waited for.
+            if isinstance(client, AIOKafkaAdminClient):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_STOP_SECONDS):
+                        await client.close()
+            elif isinstance(client, AIOKafkaProducer):
+                await stopped(client)
+            else:
+                await left(client, seconds=_STOP_SECONDS)
+            if isinstance(error, KafkaConnectionError) and heard.servers:
+                raise KafkaConnectionError(await refusals.causes(heard)) from None
+            raise
+        return client
+
+    return await patiently(start_one, doing=doing)
+
+
+async def stopped(producer: Any) -> None:
+    """Stop a producer. Its own stop waits for everything to be delivered, and to a broker that is away for ever."""
+    if not await _has_ended(producer.stop(), seconds=_STOP_SECONDS):
+        await _end_tasks_of(producer)
+    await _has_ended(producer.client.close(), seconds=_STOP_SECONDS)
+
+
+async def _has_ended(ending: Coroutine[Any, Any, None], *, seconds: float) -> bool:
+    """Give a client so long to end, and return whether it has.
+
+    It has a task of its own: while a broker is away, it may end with the cancellation of another task of the client's,
+    as if it were ours, and whoever awaited it would be gone without a word.
+    """
+    task = asyncio.create_task(ending)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    finally:
+        is_done = task.done()
+        task.cancel()
+    if is_done and not task.cancelled():
+        task.result()
+        return True
+    return False
+
+
+async def _end_tasks_of(producer: Any) -> None:
+    """End what a stop that was cut off leaves behind, which would ask for its broker for ever. It has no list of it."""
+    parts = (producer._sender, producer._message_accumulator)  # noqa: SLF001 - it has no other way to be ended
+    frames = {task: getattr(task.get_coro(), "cr_frame", None) for task in asyncio.all_tasks()}
+    owners = {task: frame.f_locals.get("self") for task, frame in frames.items() if frame is not None}
+    tasks = [task for task, owner in owners.items() if any(owner is part for part in parts)]
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+
+
+async def left(consumer: Any, *, seconds: float) -> bool:
+    """Stop a consumer, and return whether it could say goodbye. Its connections are closed in any case."""
+    if await _has_ended(consumer.stop(), seconds=seconds):
+        return True
+    # What its stop does last, and did not come to.
+    await _has_ended(consumer._client.close(), seconds=_STOP_SECONDS)  # noqa: SLF001 - there is no other way
+    return False
+
+
+async def first_contact(broker: Broker) -> None:
+    """Wait until the broker takes our connection.
+
+    Raises:
+        BrokerFault: it refuses us.
+    """
+    async with _admin(broker, refused_seconds=0.0):
+        pass
+
+
+async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int, roomy: str) -> None:
+    """Create the topics that are missing; `partitions` -1 leaves their number to the broker.
+
+    The one called `roomy` is made to take larger records than others: those of dead letters are the originals and their
+    error headers, and what fitted the input topic must fit it too.
+
+    Raises:
+        BrokerFault: one is missing and may not be created; the message says which and what to do.
+    """
+    async with _admin(broker) as admin:
+        await patiently(lambda: _create_missing(admin, topics, partitions, roomy), doing="look up the topics")
+
+
+async def most_bytes_of(broker: Broker, topic: str) -> int | None:
+    """How large a batch the topic takes (`max.message.bytes`); None where the broker does not tell, or not now."""
+    limits = await topic_limits(broker, [topic], seconds=_CONFIG_SECONDS)
+    return limits.get(topic)
+
+
+async def topic_limits(broker: Broker, topics: Sequence[str], *, seconds: float) -> dict[str, int]:
+    """The `max.message.bytes` of the topics, as far as the broker tells them, within so many seconds."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic, {_LIMIT: None}) for topic in topics]
+    found: dict[str, int] = {}
+    try:
+        async with asyncio.timeout(seconds), _admin(broker) as admin:
+            for response in await admin.describe_configs(asked):
+                for code, _, _, topic, entries in response.resources:
+                    values = {name: value for name, value, *_ in entries} if code == 0 else {}
+                    if (values.get(_LIMIT) or "").isdecimal():
+                        found[topic] = int(values[_LIMIT])
+    except (KafkaError, DocsluiceError, TimeoutError) as error:
+        log.debug("topic.limits_unknown", topics=list(topics), error=type(error).__name__)
+    return found
+
+
+async def committed_points(
+    broker: Broker, group_id: str, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, CommitPoint]:
+    """What the group has committed, with its metadata, which a consumer's own `committed()` drops.
+
+    Partitions without a commit are left out. Waits for a broker that is away.
+    """
+    if not partitions:
+        return {}
+    async with _admin(broker) as admin:
+        return await patiently(
+            lambda: _fetch_points(admin, group_id, partitions), doing="look up the committed offsets"
+        )
+
+
+async def _fetch_points(
+    admin: Any, group_id: str, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, CommitPoint]:
+    """Ask the group's coordinator.
+
+    aiokafka's own `list_consumer_group_offsets` overlooks the group's error and misnames a partition's. A coordinator
+    that is still loading names no partition, and would be taken for one of a group without commits.
+
+    Raises:
+        KafkaError: the coordinator, or the right to know, is missing.
+    """
+    numbers: dict[str, list[int]] = {}
+    for topic, number in partitions:
+        numbers.setdefault(topic, []).append(number)
+    coordinator = await admin.find_coordinator(group_id)
+    request = OffsetFetchRequest(group_id, list(numbers.items()))
+    response = await admin._send_request(request, coordinator)  # noqa: SLF001 - the public way is the one above
+    told = [(TopicPartition(topic, number), *rest) for topic, rows in response.topics for number, *rest in rows]
+    for code in (getattr(response, "error_code", 0), *(code for *_, code in told)):  # of the group, since Kafka 0.10.2
+        if code:
+            raise for_code(code)(f"the committed offsets of {group_id}")
+    return {partition: CommitPoint(offset, metadata or "") for partition, offset, metadata, _ in told if offset >= 0}
+
+
+@contextlib.asynccontextmanager
+async def _admin(broker: Broker, *, refused_seconds: float = REFUSED_SECONDS) -> AsyncIterator[Any]:
+    admin = await started(
+        lambda: AIOKafkaAdminClient(**broker.client_arguments()),
+        broker=broker,
+        doing=f"reach the broker at {broker.bootstrap_servers}",
+        refused_seconds=refused_seconds,
+    )
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def _create_missing(admin: Any, topics: Sequence[str], partitions: int, roomy: str) -> None:
+    missing = sorted(set(topics) - set(await admin.list_topics()))
+    if not missing:
+        return
+    wanted = [_new_topic(topic, partitions, _ROOMY if topic == roomy else {}) for topic in missing]
+    response = await admin.create_topics(wanted)
+    for topic, code, *message in response.topic_errors:
+        error = for_code(code)
+        if code == 0:
+            log.info("topic.created", topic=topic)
+        elif error.retriable:
+            raise error(topic)
+        elif error is not TopicAlreadyExistsError:
+            because = f"{error.__name__}: {message[0]}" if message and message[0] else error.__name__
+            raise BrokerFault(
+                f"topic {topic} is missing and could not be created ({because}); create it, or name another topic"
+            )
+
+
+def _new_topic(name: str, partitions: int, configs: dict[str, str]) -> NewTopic:
+    """A topic with the broker's own replication, which the protocol writes as -1 and aiokafka's constructor refuses."""
+    topic = NewTopic(name=name, num_partitions=1, replication_factor=1, topic_configs=configs)
+    topic.num_partitions, topic.replication_factor = partitions, -1
+    return topic

@@ -1,0 +1,398 @@
+"""Publishing exactly once: outcomes and the offsets that they end, in one transaction for each partition.
+
+aiokafka sends only the group's id with transactional offsets, not its generation, so a producer shared by all
+partitions would not keep out a member that was thought dead. Here each assigned partition has a producer of its own
+whose transactional id is the partition's: the next owner's start makes the broker refuse the last one.
+
+    finished outcomes ─► begin ─► outcomes ─► offsets and map ─► commit ─► close ─► begin …
+
+A transaction is short: what has finished since the last one. After one whose end is not known, a new producer is
+started, which makes the broker decide; the committed offset then tells how.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    IllegalOperation,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    KafkaError,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    ProducerFenced,
+    TransactionCoordinatorFenced,
+    UnknownProducerId,
+)
+
+from docsluice_consumer.kafka import error_mapping
+from docsluice_consumer.kafka.codecs import Codecs
+from docsluice_consumer.kafka.commits import Membership
+from docsluice_consumer.kafka.connection import (
+    MAX_REQUEST_BYTES,
+    Broker,
+    committed_points,
+    most_bytes_of,
+    started,
+    stopped,
+)
+from docsluice_consumer.kafka.offsets import CommitPoint
+from docsluice_consumer.kafka.partitions import PartitionLife
+from docsluice_consumer.kafka.records import Compression, Outgoing, Record
+from docsluice_consumer.kafka.slow_start import slow_start
+from docsluice_consumer.kafka.topic_limits import TopicLimits
+from docsluice_consumer.telemetry.logs import Throttle
+from docsluice_consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_TRANSACTION_TIMEOUT_MS = 60_000
+_FENCED_PAUSES = 12
+"""Half seconds, two heartbeats in all: by then a member that was thought dead has heard that it was."""
+_PAUSE_SECONDS = 0.5
+_NOTICE_SECONDS = 10.0
+_MENDED = (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    OutOfOrderSequenceNumber,
+    ProducerClosed,
+    TransactionCoordinatorFenced,
+    UnknownProducerId,
+)
+"""Said of a producer whose transaction the broker has given up or forgotten: a new one mends it."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Finished:
+    """An outcome that waits to be published, and the record that it ends."""
+
+    outgoing: Outgoing
+    offset: int
+    done: asyncio.Future[None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """A transaction of which the end is not known yet. `since` is what was committed before it."""
+
+    finished: Sequence[_Finished]
+    point: CommitPoint | None
+    since: CommitPoint | None
+
+    def is_told_by(self, stored: CommitPoint | None) -> bool:
+        """Whether what the group has stored tells that it was committed: a map cut at its cap may not have changed."""
+        return stored is not None and stored == self.point != self.since
+
+
+@dataclass(eq=False, slots=True)
+class _Line:
+    """One partition's producer, in one life of the partition."""
+
+    epoch: int
+    producer: Any
+    codec: Compression = "gzip"
+    """What the producer compresses with."""
+    finished: list[_Finished] = field(default_factory=list)
+    """What the next round will take."""
+    due: list[_Finished] = field(default_factory=list)
+    """What this round has taken, and has not committed yet."""
+    unresolved: _Attempt | None = None
+    one_by_one: bool = False
+    """Set while a record in a batch that was refused as too large is being looked for."""
+    has_died: bool = False
+    """Whether a producer has ended in an unexpected way since the last transaction that was committed."""
+
+    def is_mended_by_a_new_producer(self, error: KafkaError) -> bool:
+        """What its client does not name may be that the broker has forgotten its id; twice in a row, it is not."""
+        return isinstance(error, _MENDED) or (type(error) is KafkaError and not self.has_died)
+
+    @property
+    def wished_codec(self) -> Compression:
+        """That of what is due next; what shares a transaction has the same."""
+        return next((one.outgoing.compression for one in self.due if not one.done.cancelled()), self.codec)
+
+    def begin_round(self) -> None:
+        """Take what has finished by now, behind what an interrupted round may have left."""
+        self.one_by_one = self.one_by_one and bool(self.due)
+        self.due, self.finished = [*self.due, *self.finished], []
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all that the round has taken is committed, or rejected."""
+        return not self.due and self.unresolved is None
+
+
+class ExactlyOnceOutbox:
+    """Both the outbox and the committer of `exactly_once`."""
+
+    def __init__(self, *, broker: Broker, group_id: str, metrics: Metrics) -> None:
+        self._broker = broker
+        self._group_id = group_id
+        self._metrics = metrics
+        metrics.expect_commits(("ok", "failed"))
+        self._lines: dict[TopicPartition, _Line] = {}
+        self._limits = TopicLimits(lambda topic: most_bytes_of(broker, topic))
+        self._codecs = Codecs()
+        self._complaints = Throttle(seconds=10.0)
+
+    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+        """See `Outbox.publish`. Returns when the transaction has been committed, with the record's offset in it."""
+        await self._limits.check(outgoing)
+        line = self._lines.get(TopicPartition(ending.topic, ending.partition))
+        if line is None or line.epoch != ending.epoch:
+            raise asyncio.CancelledError("the partition is not ours any more, and the record someone else's")
+        finished = _Finished(outgoing=outgoing, offset=ending.offset, done=asyncio.get_running_loop().create_future())
+        line.finished.append(finished)
+        await finished.done
+
+    async def close(self) -> None:
+        """Disconnect; what was not committed is someone else's to do again."""
+        await asyncio.gather(*(self.let_go(partition) for partition in list(self._lines)))
+
+    async def take_over(self, partition: TopicPartition, *, epoch: int) -> None:
+        """See `Committer.take_over`: the broker ends what the last owner has begun, and refuses it from now on."""
+        await self.let_go(partition)
+        self._lines[partition] = _Line(epoch, await self._started(partition, "gzip"))
+
+    async def let_go(self, partition: TopicPartition) -> None:
+        """See `Committer.let_go`."""
+        line = self._lines.pop(partition, None)
+        if line is None:
+            return
+        for finished in [*line.finished, *line.due, *(line.unresolved.finished if line.unresolved else ())]:
+            finished.done.cancel()
+        await stopped(line.producer)
+
+    async def commit(self, lives: Sequence[PartitionLife], membership: Membership) -> list[PartitionLife]:
+        """See `Committer.commit`: one transaction for each partition in which something has ended, side by side."""
+        ours = [life for life in lives if self._line(life) is not None]
+        are_over = await asyncio.gather(*(self._commit(life, membership) for life in ours))
+        return [life for life, is_over in zip(ours, are_over, strict=True) if is_over]
+
+    def _line(self, life: PartitionLife) -> _Line | None:
+        line = self._lines.get(life.partition)
+        return line if line is not None and line.epoch == life.epoch else None
+
+    async def _commit(self, life: PartitionLife, membership: Membership) -> bool:
+        """Commit what has ended by now, however often it is tried. Whether the partition's life turned out to be over.
+
+        What ends meanwhile is left to the next round: there is always more while there is work, and others wait.
+        """
+        if (line := self._line(life)) is None:
+            return False
+        line.begin_round()
+        while self._line(life) is line:
+            if line.unresolved is not None:
+                if not membership.owns(life.partition):
+                    return False  # a new producer would shut out the rightful owner; the next assignment will tell
+                if not await self._resolve(life, line):
+                    return True
+            if line.codec != (codec := self._codecs.taken(line.wished_codec)):
+                if not membership.owns(life.partition):
+                    return False
+                await self._renew(life, line, codec)
+                continue
+            attempt = _next_attempt(life, line)
+            if attempt is None:
+                return False
+            line.unresolved = attempt
+            life.attempted = attempt.point
+            await self._try(life, line, attempt, membership)
+            if line.is_done:
+                return False
+        return False
+
+    async def _try(self, life: PartitionLife, line: _Line, attempt: _Attempt, membership: Membership) -> None:
+        try:
+            await self._transact(life, line, attempt)
+        except ProducerFenced:
+            log.warning("transaction.fenced", partition=life.partition.partition)
+            await _until_the_group_has_spoken(life.partition, membership)
+        except KafkaError as error:
+            await self._failed(life, line, attempt, error)
+        else:
+            self._settle(life, line, attempt)
+
+    async def _transact(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
+        producer = line.producer
+        await producer.begin_transaction()
+        # Only a commit looks at it: of a transaction that fails before, asyncio would complain with a stack trace.
+        producer._txn_manager.wait_for_transaction_end().add_done_callback(_seen)  # noqa: SLF001 - it is given nowhere
+        try:
+            await send_all(producer, [finished.outgoing for finished in attempt.finished])
+            if attempt.point is not None:
+                await producer.send_offsets_to_transaction({life.partition: tuple(attempt.point)}, self._group_id)
+        except IllegalOperation as error:
+            raise InvalidTxnState(str(error)) from error
+        await producer.commit_transaction()
+
+    async def _failed(self, life: PartitionLife, line: _Line, attempt: _Attempt, error: KafkaError) -> None:
+        """Decide what a transaction's error means; it is tried again with the same outcomes."""
+        self._metrics.commits_total.labels(outcome="failed").inc()
+        error = _with_its_cause(error, line.producer)
+        if isinstance(error, error_mapping.CodecRefused) and self._codecs.note_refused(line.codec):
+            return
+        if isinstance(error, error_mapping.REFUSED):
+            if len(attempt.finished) > 1:
+                line.one_by_one = True
+            else:
+                self._reject(life, line, attempt, error)
+            return
+        fault = error_mapping.translate(error, doing="commit a transaction")
+        if fault is not None and not line.is_mended_by_a_new_producer(error):
+            raise fault from error
+        line.has_died |= fault is not None and type(error) is KafkaError
+        words = error_mapping.in_words(error)
+        if (silenced := self._complaints.silenced(f"{life.partition} {words}")) is not None:
+            log.warning("transaction.failed", partition=life.partition.partition, error=words, not_shown=silenced)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _renew(self, life: PartitionLife, line: _Line, codec: Compression) -> None:
+        """Have another producer take the place of the line's own, whose compression is that of all it sends."""
+        await stopped(line.producer)
+        line.producer, line.codec = await self._started(life.partition, codec), codec
+
+    async def _resolve(self, life: PartitionLife, line: _Line) -> bool:
+        """Find out how a transaction ended. False when somebody else has had the partition since."""
+        attempt = line.unresolved
+        assert attempt is not None, "there is something to resolve"  # noqa: S101
+        await self._renew(life, line, line.codec)
+        stored = (await committed_points(self._broker, self._group_id, [life.partition])).get(life.partition)
+        if attempt.is_told_by(stored):  # first: a rebalance may have found the same, and moved `committed` there
+            self._settle(life, line, attempt)
+            return True
+        if stored != life.committed:
+            return False
+        line.unresolved = life.attempted = None
+        line.due[:0] = attempt.finished
+        return True
+
+    def _settle(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
+        """The transaction has been committed."""
+        self._metrics.commits_total.labels(outcome="ok").inc()
+        line.unresolved, line.has_died = None, False
+        life.committed = attempt.point
+        for finished in attempt.finished:
+            life.ended(finished.offset)
+            if not finished.done.done():
+                finished.done.set_result(None)
+
+    def _reject(self, life: PartitionLife, line: _Line, attempt: _Attempt, error: KafkaError) -> None:
+        # Its point counts the record as ended: should it be found stored, somebody else has ended it.
+        life.attempted = None
+        line.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
+        for finished in attempt.finished:
+            if isinstance(error, error_mapping.TOO_LARGE):
+                self._limits.note_refused(finished.outgoing)
+            if not finished.done.done():
+                finished.done.set_exception(error_mapping.translate(error, doing="publish") or error)
+
+    async def _started(self, partition: TopicPartition, codec: Compression) -> Any:
+        """A producer that is the partition's only one from now on."""
+        transactional_id = transactional_id_of(self._group_id, partition.topic, partition.partition)
+        say = functools.partial(_say_waiting, transactional_id)
+        async with slow_start(self._broker, after_seconds=_NOTICE_SECONDS, say=say):
+            return await started(
+                lambda: AIOKafkaProducer(
+                    **self._broker.client_arguments(),
+                    transactional_id=transactional_id,
+                    transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+                    acks="all",
+                    max_request_size=MAX_REQUEST_BYTES,
+                    compression_type=codec,
+                ),
+                broker=self._broker,
+                doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
+            )
+
+
+def transactional_id_of(group_id: str, topic: str, partition: int) -> str:
+    """The one that each partition has. A topic's name holds no slash, so no two partitions of any groups share it."""
+    return f"{group_id}/{topic}/{partition}"
+
+
+def _say_waiting(transactional_id: str) -> None:
+    """Aiokafka asks without end and without a word when no broker of the cluster coordinates transactions."""
+    log.warning(
+        "transaction.waiting",
+        transactional_id=transactional_id,
+        remedy="the cluster has not begun to coordinate transactions: are there as many brokers as"
+        " transaction.state.log.replication.factor and min.isr say? DOCSLUICE_DELIVERY=at_least_once needs none",
+    )
+
+
+async def send_all(producer: Any, outgoings: Iterable[Outgoing]) -> None:
+    """Send them within the transaction that has begun, and wait until the broker has them.
+
+    Raises:
+        KafkaError: of several, the one that tells most.
+        IllegalOperation: aiokafka has given up the transaction meanwhile, and no record tells why.
+        AssertionError: a bug, here or in aiokafka.
+    """
+    sent: list[asyncio.Future[Any]] = []
+    errors: list[BaseException] = []
+    try:
+        for out in outgoings:
+            sent.append(await producer.send(out.topic, value=out.value, key=out.key, headers=list(out.headers)))
+            sent[-1].add_done_callback(_seen)  # though an error of a later one may be all that is told of it
+    except (KafkaError, IllegalOperation, AssertionError) as error:
+        # The last is aiokafka's when it has given the transaction up while a record was waiting for room in a batch.
+        errors.append(error)
+    errors[:0] = [end for end in await asyncio.gather(*sent, return_exceptions=True) if isinstance(end, BaseException)]
+    if errors:
+        raise min(errors, key=_says_little)
+
+
+async def _until_the_group_has_spoken(partition: TopicPartition, membership: Membership) -> None:
+    """Give the heartbeat time to tell whether the partition is someone else's by now."""
+    for _ in range(_FENCED_PAUSES):
+        if not membership.owns(partition):
+            return
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _says_little(error: BaseException) -> int:
+    """Its place among those of one transaction: last is what only follows from the others."""
+    if isinstance(error, ProducerFenced):
+        return 0
+    return 2 if isinstance(error, (IllegalOperation, InvalidTxnState, AssertionError)) else 1
+
+
+def _with_its_cause(error: KafkaError, producer: Any) -> KafkaError:
+    """What a producer's sender died of. Each record is told by a copy, and a copy has no cause."""
+    sender = producer._sender.sender_task  # noqa: SLF001 - nobody else has it
+    is_a_copy = type(error) is KafkaError and error.__cause__ is None
+    return (is_a_copy and sender and sender.done() and not sender.cancelled() and sender.exception()) or error
+
+
+def _seen(sent: asyncio.Future[Any]) -> None:
+    """Look at how it ended, lest asyncio complains that nobody has."""
+    if not sent.cancelled():
+        sent.exception()
+
+
+def _next_attempt(life: PartitionLife, line: _Line) -> _Attempt | None:
+    """What is due, and how far that takes the partition; None when nothing has ended since the last transaction."""
+    waiting = [finished for finished in line.due if not finished.done.cancelled()]
+    count = 1 if line.one_by_one else _count_together(waiting)
+    finished, line.due = waiting[:count], waiting[count:]
+    point = life.offsets.committable(closing={one.offset for one in finished})
+    if not finished and (point is None or point == life.committed):
+        return None
+    return _Attempt(finished=finished, point=point, since=life.committed)
+
+
+def _count_together(waiting: Sequence[_Finished]) -> int:
+    """How many of the first may share a transaction: one that is alone shares it with nobody."""
+    if waiting and waiting[0].outgoing.alone:
+        return 1
+    return next((count for count, one in enumerate(waiting) if one.outgoing.alone), len(waiting))

@@ -1,0 +1,141 @@
+"""The partitions that are ours: each with its open records and the tasks that work on them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import TopicPartition
+
+from docsluice_consumer.kafka.key_queues import Lanes
+from docsluice_consumer.kafka.offsets import CommitPoint, Offsets, Run
+
+
+@dataclass(eq=False, slots=True)
+class PartitionLife:
+    """One partition for as long as nobody else has had it in between.
+
+    Tasks hold on to the life that they were started in, so that a late finisher closes its record there and can never
+    touch a later life of the same partition. `epoch` says the same to those who know the partition only by its number.
+    """
+
+    partition: TopicPartition
+    epoch: int = 0
+    offsets: Offsets = field(default_factory=Offsets)
+    committed: CommitPoint | None = None
+    attempted: CommitPoint | None = None
+    """What was last sent to be committed; the answer may have been lost on the way."""
+    is_made_anew: bool = False
+    """Whether the log was cut or made anew before this life, so that it begins below what was committed."""
+    start: int | None = None
+    """The first offset that the log still holds, when it was last asked for."""
+    end: int | None = None
+    """Up to where the log can be read: its end, or the first open transaction. As of the last answer."""
+    answered_at: float = field(default_factory=time.monotonic)
+    """When the broker last answered for this partition."""
+    paused: bool = False
+    open_bytes: int = 0
+    tasks: dict[asyncio.Task[bool], float] = field(default_factory=dict)
+    """Each with the time at which its record was read."""
+    lanes: Lanes = field(default_factory=Lanes)
+
+    def to_commit(self) -> CommitPoint | None:
+        """What should be committed now; None when nothing has changed since the last commit."""
+        point = self.offsets.committable()
+        return None if point == self.committed else point
+
+    @property
+    def reads_from(self) -> int:
+        """The lowest offset that may still come."""
+        if self.offsets.next_offset is not None:
+            return self.offsets.next_offset
+        return self.committed.offset if self.committed is not None and not self.is_made_anew else 0
+
+    def lag(self) -> int | None:
+        """Records that have not ended, read or not; None until the log's end is known."""
+        if self.end is None:
+            return None
+        reads_from = max(self.reads_from, self.start or 0)
+        return self.offsets.unread_between(reads_from, max(self.end, reads_from)) + self.offsets.open_count
+
+    def ended(self, offset: int) -> None:
+        """A record has ended; a transaction may have closed it already."""
+        if self.offsets.is_open(offset):
+            self.offsets.closed(offset)
+
+    def is_at(self, stored: CommitPoint | None) -> bool:
+        """Whether what the group has stored is what we have committed, so that nobody else has been at it."""
+        if stored is not None and stored == self.attempted:
+            self.committed = stored
+        return stored == self.committed
+
+
+class Partitions:
+    """All lives, by partition."""
+
+    def __init__(self) -> None:
+        self._lives: dict[TopicPartition, PartitionLife] = {}
+        self._epoch = 0
+
+    def next_epoch(self) -> int:
+        """A number for a life about to begin, never used before."""
+        self._epoch += 1
+        return self._epoch
+
+    def begin(
+        self,
+        partition: TopicPartition,
+        *,
+        epoch: int = 0,
+        committed: CommitPoint | None = None,
+        ended_before: Sequence[Run] = (),
+        is_made_anew: bool = False,
+    ) -> PartitionLife:
+        """A new life of a partition, from what its last one has committed. What was there before is forgotten."""
+        self.forget(partition)
+        life = PartitionLife(
+            partition,
+            epoch=epoch,
+            committed=committed,
+            offsets=Offsets(ended_before),
+            is_made_anew=is_made_anew,
+        )
+        self._lives[partition] = life
+        return life
+
+    def find(self, partition: TopicPartition) -> PartitionLife | None:
+        """The partition's life, if it has one."""
+        return self._lives.get(partition)
+
+    def forget(self, partition: TopicPartition) -> None:
+        """Stop all work on a partition: it is someone else's now, or was in between."""
+        life = self._lives.pop(partition, None)
+        for task in list(life.tasks) if life else ():
+            task.cancel()
+
+    def __iter__(self) -> Iterator[PartitionLife]:
+        return iter(list(self._lives.values()))
+
+    def tasks(self) -> set[asyncio.Task[bool]]:
+        """All that is being worked on."""
+        return {task for life in self._lives.values() for task in life.tasks}
+
+    @property
+    def open_count(self) -> int:
+        """How many records are open, over all partitions."""
+        return sum(life.offsets.open_count for life in self._lives.values())
+
+    @property
+    def open_bytes(self) -> int:
+        """How many bytes of records are held in memory, over all partitions."""
+        return sum(life.open_bytes for life in self._lives.values())
+
+    def oldest(self) -> tuple[str, float] | None:
+        """The record that has been open longest, as topic/partition@offset, and for how many seconds."""
+        since = [(read_at, task.get_name()) for life in self._lives.values() for task, read_at in life.tasks.items()]
+        if not since:
+            return None
+        read_at, place = min(since)
+        return place, time.monotonic() - read_at

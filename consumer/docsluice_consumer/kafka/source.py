@@ -1,0 +1,364 @@
+"""Reads records and gives each to a task of its own; has what has ended committed; survives rebalances.
+
+One task is always inside `getmany`: work never blocks it. A partition with too many open records is paused and polling
+goes on. It is ended by a flag and never by cancelling `getmany`, whose count of fetches would be wrong for good
+and with it aiokafka's own check on liveness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from docsluice.kafka.batch_reading import TAKEN_BYTES, taken
+from docsluice_consumer.kafka.assignment import Assignment
+from docsluice_consumer.kafka.backlog import report
+from docsluice_consumer.kafka.commits import Committer
+from docsluice_consumer.kafka.connection import Broker, left, started
+from docsluice_consumer.kafka.key_queues import lane_of
+from docsluice_consumer.kafka.partitions import PartitionLife
+from docsluice_consumer.kafka.records import Record, read
+from docsluice_consumer.kafka.retry import patiently
+from docsluice_consumer.kafka.slow_start import slow_start
+from docsluice_consumer.kafka.subscription import SESSION_TIMEOUT_MS, Subscription, consumer_of
+from docsluice_consumer.kafka.watch import BrokerWatch
+from docsluice_consumer.runtime.supervision import never_ending
+from docsluice_consumer.telemetry.catalogue import PAUSE_REASONS
+from docsluice_consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+Process = Callable[[Record], Awaitable[None]]
+"""Returns when the record has ended; raises when the service must stop."""
+
+_POLL_MS = 20
+_REST_SECONDS = 0.2
+_IDLE_SECONDS = 30.0
+"""So often the client is asked though nothing is to be read: it leaves the group of a consumer that never asks."""
+_POLL_GRACE_SECONDS = 2.0
+_JOINING_NOTICE_SECONDS = 5.0
+_LEAVE_SECONDS = 5.0
+_DRAIN_LOOK_SECONDS = 0.25
+_COMMIT_SECONDS = 60.0
+_STUCK_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """What became of the records that were open when a drain began. All but the finished ones are read again."""
+
+    finished: int = 0
+    released: int = 0
+    """Given back without a call under way: not begun, or waiting."""
+    unfinished: tuple[str, ...] = ()
+    """The places of those that were cut off at the deadline."""
+
+
+class Source:
+    """The input topic.
+
+    `why_hold` is asked for a reason to read nothing for now, `on_share` hears which part of all partitions is ours.
+    `fault` completes with an exception when a record's task or a commit says: stop. Others may have a say in it, too.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        subscription: Subscription,
+        process: Process,
+        committer: Committer,
+        metrics: Metrics,
+        why_hold: Callable[[], str | None] = lambda: None,
+        on_share: Callable[[float], None] = lambda _share: None,
+        fault: asyncio.Future[None] | None = None,
+    ) -> None:
+        self._broker = broker
+        self._subscription = subscription
+        self._process = process
+        self._why_hold = why_hold
+        self._held_for: str | None = None
+        self._metrics = metrics
+        self._assignment = Assignment(
+            broker=broker,
+            group_id=subscription.group_id,
+            committer=committer,
+            metrics=metrics,
+            stop_because=self._stop_because,
+            on_share=on_share,
+            refuses_unknown_maps=subscription.refuses_unknown_maps,
+        )
+        self._poll_task: asyncio.Task[None] | None = None
+        self._commit_task: asyncio.Task[None] | None = None
+        self._watch_task: asyncio.Task[None] | None = None
+        self._watch = BrokerWatch(broker=broker, topic=subscription.topic, partitions=self._assignment.partitions)
+        self._stopped = False
+        self._said_stuck = ""
+        self._asked_at = float("-inf")
+        self.polled_at = self.committed_at = time.monotonic()
+        self.fault = fault or asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Join the group, waiting for the broker, and begin to read.
+
+        Raises:
+            BrokerFault: waiting will not help.
+        """
+        say = functools.partial(_say_joining, self._subscription)
+        async with slow_start(self._broker, after_seconds=_JOINING_NOTICE_SECONDS, say=say):
+            doing = f"read topic {self._subscription.topic}"
+            await started(self._subscribed_consumer, broker=self._broker, doing=doing)
+        self._poll_task = self._never_ending(self._poll(), name="source.poll")
+        self._commit_task = self._never_ending(self._commit_regularly(), name="source.commit")
+        self._watch_task = self._never_ending(self._watch.run(self._assignment.consumer), name="source.watch")
+
+    async def _poll(self) -> None:
+        while not self._stopped:
+            self.polled_at = time.monotonic()
+            batches = await patiently(self._next_batches, doing=f"read topic {self._subscription.topic}")
+            for partition, records in batches.items():
+                self._open(partition, records)
+            self._assignment.note_positions()
+            if not batches:
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Ask for nothing for a moment: the embedded broker answers an empty fetch at once, without end.
+
+        Nobody may be inside `getmany` meanwhile: it throws away the answers that come for a paused partition. Those to
+        fetches already sent are there when the rest is over.
+        """
+        awake = [life.partition for life in self._assignment.partitions if not life.paused]
+        with contextlib.suppress(IllegalStateError):
+            self._assignment.consumer.pause(*awake)
+        await asyncio.sleep(_REST_SECONDS)
+        for partition in awake:
+            life = self._assignment.partitions.find(partition)
+            if life is not None and not life.paused:
+                self._assignment.resume(life)
+
+    async def _commit_regularly(self) -> None:
+        while not self._stopped:
+            self.committed_at = time.monotonic()
+            await asyncio.sleep(self._subscription.commit_interval_seconds)
+            try:
+                async with asyncio.timeout(_COMMIT_SECONDS):
+                    await self._assignment.commit()
+            except TimeoutError:
+                self._metrics.commits_total.labels(outcome="failed").inc()
+                log.warning("commit.waiting", reason="the broker does not answer; tried again")
+            self._balance()
+            self._say_stuck()
+
+    async def drain(self, *, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> Drained:
+        """Open no more records, wait up to `seconds` for the open ones, and cancel the rest.
+
+        Records that have not ended stay open, so nothing above them is committed and they are read again. `meanwhile`
+        is called now and then.
+        """
+        self._assignment.draining = True
+        self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
+        for life in self._assignment.partitions:
+            life.lanes.release_waiting()
+        tasks = self._assignment.partitions.tasks()
+        deadline, unfinished = time.monotonic() + seconds, tasks
+        while unfinished and (remaining := deadline - time.monotonic()) > 0:
+            _, unfinished = await asyncio.wait(unfinished, timeout=min(remaining, _DRAIN_LOOK_SECONDS))
+            meanwhile()
+        if unfinished:  # some may have all that they need, and wait for nothing but to be committed
+            await self._assignment.commit_at_last()
+            _, unfinished = await asyncio.wait(unfinished, timeout=_DRAIN_LOOK_SECONDS)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*unfinished, return_exceptions=True)
+        finished = {task for task in tasks if not task.cancelled() and task.result()}
+        return Drained(
+            finished=len(finished),
+            released=len(tasks - finished - unfinished),
+            unfinished=tuple(sorted(task.get_name() for task in unfinished - finished)),
+        )
+
+    async def close(self) -> None:
+        """Let go of all work, commit what has ended, and leave the group."""
+        self._assignment.draining = self._stopped = True
+        tasks = self._assignment.partitions.tasks()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._assignment.consumer is None:
+            return
+        await self._end(self._watch_task, after_seconds=0.0)
+        await self._end(self._commit_task, after_seconds=0.0)
+        await self._assignment.commit_at_last()
+        await self._end(self._poll_task, after_seconds=_POLL_GRACE_SECONDS)
+        if not await left(self._assignment.consumer, seconds=_LEAVE_SECONDS):
+            log.warning("group.left_without_a_word", reason="the broker did not answer")
+
+    @property
+    def held_for(self) -> str | None:
+        """Why nothing is read for now, whatever room there is; None where there is no such reason."""
+        return self._held_for
+
+    @property
+    def partition_count(self) -> int:
+        """How many partitions the input topic has, whosoever they are."""
+        return self._assignment.partition_count()
+
+    def why_not_ready(self) -> str | None:
+        """See `telemetry.health.Health`: the broker has said nothing for too long."""
+        return self._watch.why_not_ready()
+
+    def report(self) -> None:
+        """Bring the gauges up to date."""
+        report(self._assignment.partitions, self._metrics, is_complete=self._assignment.is_complete)
+        self._metrics.broker_silent_seconds.set(self._watch.silent_seconds())
+        paused = any(life.paused for life in self._assignment.partitions) and not self._assignment.draining
+        for reason in PAUSE_REASONS:
+            is_the_reason = reason == (self._held_for or "backpressure")
+            self._metrics.consumption_paused.labels(reason=reason).set(paused and is_the_reason)
+
+    def _subscribed_consumer(self) -> Any:
+        consumer = consumer_of(self._subscription, self._broker)
+        self._assignment.consumer = consumer  # the first assignment comes before its start is done
+        consumer.subscribe([self._subscription.topic], listener=self._assignment)
+        return consumer
+
+    def _never_ending(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """A task whose death stops the service, until it is told to end."""
+
+        def stop_because(error: BaseException) -> None:
+            if not self._stopped:
+                self._stop_because(error)
+
+        return never_ending(work, name=name, stop_because=stop_because)
+
+    async def _end(self, task: asyncio.Task[None] | None, *, after_seconds: float) -> None:
+        """Await a side task that has seen the flag, and cancel it when it hangs on a broker that is away."""
+        if task is None:
+            return
+        await asyncio.wait([task], timeout=after_seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _next_batches(self) -> dict[TopicPartition, list[ConsumerRecord]]:
+        awake, now = self._assignment.awake(), time.monotonic()
+        if not awake and now - self._asked_at < _IDLE_SECONDS:
+            return {}  # what was fetched for partitions that are paused is still there when they are resumed
+        self._asked_at = now
+        room = self._subscription.open_limits.room(awake, self._assignment.partitions)
+        try:
+            return await taken(
+                self._assignment.consumer,
+                *(life.partition for life in awake),
+                timeout_ms=_POLL_MS,
+                most_records=room.records,
+                most_bytes=min(room.bytes, TAKEN_BYTES),
+            )
+        except OffsetOutOfRangeError as error:
+            await self._assignment.out_of_range(error.args[0])
+            return {}
+        except NoOffsetForPartitionError:
+            return {}  # it is about to be told from where
+
+    def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
+        """Start a task for each record; pause the partition when it has enough of them."""
+        life = self._assignment.partitions.find(partition)
+        if self._assignment.draining or life is None:
+            return  # read again: by whoever comes next, or once it is known from where
+        for position, record in enumerate(records):
+            if record.offset < life.reads_from:
+                self._assignment.went_back(life, record.offset)
+                return
+            if life.offsets.opened(record.offset):
+                self._start(life, read(record, epoch=life.epoch))
+            if self._subscription.open_limits.is_full(life, self._assignment.partitions):
+                self._assignment.pause([life])
+                if position + 1 < len(records):
+                    self._assignment.read_from(life, records[position + 1].offset)
+                return
+
+    def _start(self, life: PartitionLife, record: Record) -> None:
+        place = f"{record.topic}/{record.partition}@{record.offset}"
+        _say_unreadable(record)
+        task = asyncio.create_task(self._work(life, record), name=place)
+        life.tasks[task] = time.monotonic()
+        life.open_bytes += record.size_bytes
+        task.add_done_callback(lambda _: self._left(life, task, record))
+
+    def _left(self, life: PartitionLife, task: asyncio.Task[bool], record: Record) -> None:
+        del life.tasks[task]
+        life.open_bytes -= record.size_bytes
+
+    async def _work(self, life: PartitionLife, record: Record) -> bool:
+        """Close the record's offset if, and only if, its path was walked to the end. Whether it was."""
+        if not await life.lanes.turn(lane_of(record.key, self._subscription.ordering)):
+            return False
+        try:
+            await self._process(record)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the service stops and the record stays open
+            self._stop_because(error)
+            return False
+        life.ended(record.offset)
+        if life.paused and self._subscription.open_limits.has_room(life, self._assignment.partitions):
+            self._assignment.resume(life)
+        return True
+
+    def _balance(self) -> None:
+        """Pause everything while there is a reason to hold; resume what was paused, once there is room."""
+        reason = self._why_hold()
+        if reason != self._held_for:
+            log.warning("consumption.paused" if reason else "consumption.resumed", reason=reason or self._held_for)
+        self._held_for = reason
+        self._assignment.held = self._held_for is not None
+        if self._assignment.held:
+            self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
+            return
+        for life in self._assignment.partitions:
+            if life.paused and self._subscription.open_limits.has_room(life, self._assignment.partitions):
+                self._assignment.resume(life)
+
+    def _say_stuck(self) -> None:
+        """Name, once, the record that holds the committed offset back for long; it is not at fault without a broker."""
+        if self._watch.why_not_ready():
+            return
+        place, seconds = self._assignment.partitions.oldest() or ("", 0.0)
+        if seconds > _STUCK_SECONDS and place != self._said_stuck:
+            self._said_stuck = place
+            log.warning("record.stuck", source=place, seconds=round(seconds))
+
+    def _stop_because(self, error: BaseException) -> None:
+        if not self.fault.done():
+            self.fault.set_exception(error)
+
+
+def _say_unreadable(record: Record) -> None:
+    """Several records may be in what cannot be read, and one dead letter stands for all."""
+    flaw = record.flaw
+    if flaw is not None and flaw.first_offset is not None:
+        log.error(
+            "records.unreadable",
+            partition=record.partition,
+            first_offset=flaw.first_offset,
+            last_offset=record.offset,
+            problem=flaw.problem,
+            remedy="one dead letter stands for all of these offsets; have their producer send them again",
+        )
+
+
+def _say_joining(subscription: Subscription) -> None:
+    """The group lets nobody in while it waits for a member that has died without a word."""
+    log.warning(
+        "group.joining",
+        group=subscription.group_id,
+        session_seconds=SESSION_TIMEOUT_MS // 1000,
+        remedy="a member that was killed is waited for until its session ends; DOCSLUICE_GROUP_INSTANCE_ID avoids it",
+    )

@@ -1,0 +1,252 @@
+"""Whether the broker answers, and how far its logs reach: asked beside the reading, which may be paused.
+
+aiokafka's `getmany` swallows what goes wrong with fetches, so a consumer that is cut off looks like one with nothing to
+do. A partition counts as answered when its log's ends were told, or when a fetch of it was answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from docsluice_consumer.errors import BrokerFault, ConfigurationError
+from docsluice_consumer.kafka import error_mapping
+from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS
+from docsluice_consumer.kafka.connection import Broker
+from docsluice_consumer.kafka.open_transactions import OpenTransactions
+from docsluice_consumer.kafka.partitions import PartitionLife, Partitions
+from docsluice_consumer.kafka.probe import Trouble, why_silent
+from docsluice_consumer.runtime.supervision import end
+
+log = structlog.get_logger(__name__)
+
+SILENT_SECONDS = 30.0
+"""A broker's restart, or a new leader, takes less."""
+
+_TICK_SECONDS = 1.0
+_LOOK_EVERY_SECONDS = 5.0
+_ANSWER_SECONDS = 5.0
+_DIAGNOSE_AFTER_SECONDS = 10.0
+"""Early enough for the cause to be known when it is said."""
+_PROBE_SECONDS = 10.0
+
+_NO_ANSWER = f"no answer within {_ANSWER_SECONDS:.0f} seconds"
+_AWAY_REMEDY = "documents wait, and nothing is lost; it goes on by itself when the broker answers"
+_REFUSED_REMEDY = (
+    "documents wait, and nothing is lost; it ends with exit code 1 when it has been refused"
+    f" for {REFUSED_SECONDS:.0f} seconds"
+)
+
+Diagnose = Callable[[], Awaitable[Trouble | None]]
+
+
+class BrokerWatch:
+    """Of one source. `run` is its task, and ends by raising when the broker has refused us for too long."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        topic: str,
+        partitions: Partitions,
+        diagnose: Diagnose | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._broker = broker
+        self._topic = topic
+        self._partitions = partitions
+        self._diagnose = diagnose or (lambda: why_silent(broker, seconds=_PROBE_SECONDS))
+        self._clock = clock
+        self._transactions = OpenTransactions()
+        self._consumer: Any = None
+        self._answered_at = clock()
+        self._looked_at = float("-inf")
+        self._error: BaseException | None = None
+        """What the last look met."""
+        self._trouble: Trouble | None = None
+        self._refused_since: float | None = None
+        self._silent_since: float | None = None
+        """Set once it was said."""
+        self._away_since: float | None = None
+        """When it last answered, once it was said that it is away."""
+
+    async def run(self, consumer: Any) -> None:
+        """Watch until cancelled.
+
+        Raises:
+            BrokerFault: it has refused us for `REFUSED_SECONDS`.
+        """
+        self._consumer = consumer
+        self._answered_at = self._clock()
+        inquiry = asyncio.create_task(self.inquire(), name="source.watch.inquire")
+        try:
+            while True:
+                await asyncio.wait([inquiry], timeout=_TICK_SECONDS)
+                self.judge()
+                if inquiry.done():
+                    inquiry.result()
+                    await asyncio.sleep(_TICK_SECONDS)
+                    inquiry = asyncio.create_task(self.inquire(), name="source.watch.inquire")
+        finally:
+            await end(inquiry)
+
+    def silent_seconds(self) -> float:
+        """For how long the broker has said nothing of the partition that it has said nothing of for longest."""
+        now = self._clock()
+        return max(0.0, max((self._age(life, now) for life in self._partitions), default=now - self._answered_at))
+
+    def why_not_ready(self) -> str | None:
+        """A sentence when it has been silent for too long."""
+        if self._consumer is None or (silent := self.silent_seconds()) < SILENT_SECONDS:
+            return None
+        cause = self._trouble.cause if self._trouble else "the cause is being looked for"
+        return f"the broker {self._broker.bootstrap_servers} has not answered for {silent:.0f} seconds: {cause}"
+
+    async def inquire(self) -> None:
+        """Ask how far the logs reach and, when there has been no answer for a while, why."""
+        await self.look()
+        if self.silent_seconds() >= _DIAGNOSE_AFTER_SECONDS:
+            self._trouble = await self._find_trouble()
+
+    async def look(self) -> None:
+        """Ask how far the logs reach, when it is time for it or a partition is new."""
+        lives = list(self._partitions)
+        is_due = self._clock() - self._looked_at >= _LOOK_EVERY_SECONDS or any(life.end is None for life in lives)
+        if is_due:
+            self._looked_at = self._clock()
+            self._error, answered_at = None, self._answered_at
+            if not lives:
+                await self._look_at_cluster()
+            elif not await self._look_at(lives) and len(lives) > 1:
+                await asyncio.gather(*(self._look_at([life]) for life in lives))
+            self._say_away(since=answered_at)
+        for life in lives:
+            if (ends := self._fetched_ends(life.partition)) is not None:
+                self._transactions.note(life.partition, *ends, now=self._clock())
+
+    def judge(self) -> None:
+        """Say so when the broker has been silent for too long, and when it answers again.
+
+        Raises:
+            BrokerFault: it has refused us for too long.
+        """
+        silent, now = self.silent_seconds(), self._clock()
+        if silent < _DIAGNOSE_AFTER_SECONDS:
+            self._say_back()
+            self._trouble = self._refused_since = None
+            return
+        if self._trouble is None:
+            return
+        if silent >= SILENT_SECONDS:
+            self._say_silent(silent, self._trouble)
+        if not self._trouble.is_final:
+            self._refused_since = None
+            return
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        if now - self._refused_since >= REFUSED_SECONDS:
+            raise BrokerFault(f"the broker {self._broker.bootstrap_servers} refuses us: {self._trouble.cause}")
+
+    async def _look_at_cluster(self) -> None:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._consumer.topics()
+        except (KafkaError, OSError) as error:
+            self._error = error
+        else:
+            self._answered_at = self._clock()
+
+    async def _look_at(self, lives: Sequence[PartitionLife]) -> bool:
+        """Ask for the ends of all in one question, and return whether that was answered: one bad leader spoils it."""
+        partitions = [life.partition for life in lives]
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                starts, ends = await asyncio.gather(
+                    self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
+                )
+        except (KafkaError, OSError) as error:
+            self._error = error
+            return False
+        for life in lives:
+            life.start, life.end = starts[life.partition], ends[life.partition]
+            life.answered_at = self._answered_at = self._clock()
+        return True
+
+    async def _find_trouble(self) -> Trouble:
+        try:
+            trouble = await self._diagnose()
+        except ConfigurationError as error:
+            return Trouble("; ".join(error.problems), is_final=True)
+        if trouble is not None:
+            return trouble
+        fault = error_mapping.translate(self._error, doing="read") if isinstance(self._error, KafkaError) else None
+        if fault is not None:
+            return Trouble(str(fault), is_final=True)
+        missing = ", ".join(map(str, self._silent()))
+        return Trouble(f"it answers, but not for partition {missing} of {self._topic}; has it a leader?")
+
+    def _say_away(self, *, since: float) -> None:
+        """Say so when nothing of a look was answered, and when something is again; a silence has lines of its own."""
+        if self._answered_at > since or self._error is None:
+            if self._away_since is not None and self._silent_since is None:
+                seconds = round(self._clock() - self._away_since)
+                log.warning("broker.back", broker=self._broker.bootstrap_servers, seconds=seconds)
+            self._away_since = None
+        elif self._away_since is None and _is_of_the_way(self._error):
+            self._away_since = since
+            error = error_mapping.in_words(self._error) if isinstance(self._error, KafkaError) else _NO_ANSWER
+            log.warning("broker.away", broker=self._broker.bootstrap_servers, error=error, remedy=_AWAY_REMEDY)
+
+    def _say_silent(self, seconds: float, trouble: Trouble) -> None:
+        if self._silent_since is not None:
+            return
+        self._silent_since = self._clock() - seconds
+        lags = [life.lag() for life in self._partitions]
+        log.error(
+            "broker.silent",
+            broker=self._broker.bootstrap_servers,
+            cause=trouble.cause,
+            seconds=round(seconds),
+            partitions=self._silent(),
+            backlog=sum(lag for lag in lags if lag is not None),
+            remedy=_REFUSED_REMEDY if trouble.is_final else _AWAY_REMEDY,
+        )
+
+    def _say_back(self) -> None:
+        if self._silent_since is not None:
+            seconds = round(self._clock() - self._silent_since)
+            log.warning("broker.answers", broker=self._broker.bootstrap_servers, silent_seconds=seconds)
+        self._silent_since = None
+
+    def _silent(self) -> list[int]:
+        now = self._clock()
+        return sorted(
+            life.partition.partition for life in self._partitions if self._age(life, now) >= _DIAGNOSE_AFTER_SECONDS
+        )
+
+    def _age(self, life: PartitionLife, now: float) -> float:
+        """Seconds since the broker last answered for a partition."""
+        age = now - life.answered_at
+        if self._is_assigned(life.partition) and (polled := self._consumer.last_poll_timestamp(life.partition)):
+            age = min(age, max(0.0, time.time() - polled / 1000))
+        return age
+
+    def _fetched_ends(self, partition: TopicPartition) -> tuple[int, int] | None:
+        """Up to where it can be read, and where it ends, as of the last fetch."""
+        if not self._is_assigned(partition):
+            return None
+        stable, end = self._consumer.last_stable_offset(partition), self._consumer.highwater(partition)
+        return None if stable is None or stable < 0 or end is None else (stable, end)
+
+    def _is_assigned(self, partition: TopicPartition) -> bool:
+        return self._consumer is not None and partition in self._consumer.assignment()
+
+
+def _is_of_the_way(error: BaseException) -> bool:
+    """Whether it is no answer, as a right that is missing would be. Where no broker answers, aiokafka's has no kind."""
+    return not isinstance(error, KafkaError) or type(error) is KafkaError or error_mapping.is_passing(error)

@@ -1,0 +1,335 @@
+"""The model behind the OpenAI SDK: any server that speaks chat completions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import httpx2
+import openai
+import structlog
+
+from docsluice.messages import DeadLetterReason, Usage
+from docsluice.text.redaction import redaction_of
+from docsluice.validation.json_values import NO_JSON, json_value
+from docsluice_consumer.errors import (
+    AnswerUnreadable,
+    AttemptFailed,
+    DocsluiceError,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    RecordRejected,
+)
+from docsluice_consumer.llm import completion
+from docsluice_consumer.llm.capabilities import Capabilities, Lesson, Sent, complaint
+from docsluice_consumer.llm.chat import Answer, ChatRequest
+from docsluice_consumer.llm.error_body import ProviderError, read_error
+from docsluice_consumer.llm.error_mapping import FOREIGN, Call, fault_of, out_of_files, translate
+from docsluice_consumer.llm.error_table import Meaning, meaning_of
+from docsluice_consumer.llm.finish_reasons import ERROR
+from docsluice_consumer.llm.guesses import Guesses
+from docsluice_consumer.llm.provider import Provider, address_of
+from docsluice_consumer.llm.quoted import Quoted
+from docsluice_consumer.llm.rate_limit_headers import SaidLimits
+from docsluice_consumer.llm.request_body import body_of, offered, sent_by
+from docsluice_consumer.llm.transport import Connections, http_client
+from docsluice_consumer.llm.usage import stated_cost_usd, usage_of
+from docsluice_consumer.llm.worker_thread import aside
+
+log = structlog.get_logger(__name__)
+
+_F = TypeVar("_F", bound=AttemptFailed | RecordRejected)
+
+_MOST_TRIES = 16
+"""Of one call: a server complains of one thing at a time."""
+_UNAUTHORIZED = 401
+_SHORTEST_SECRET = 8
+"""Headers of the settings may hold secrets, and shorter ones are none: to cut those out would spoil the words."""
+_SHORTEST_KEY = 12
+"""Own servers want none and are given a word, such as `ollama`, which an answer may well hold."""
+_SHOWN_CHARACTERS = 64 * 1024
+"""Of a body that is no completion and tells a secret; nothing is shown of what stands behind."""
+_NO_LIST = frozenset({404, 405, 501})
+_NO_KEY = "none"  # the SDK insists on a key; servers such as Ollama, vLLM and llama.cpp want none
+_OPENAI = "api.openai.com"
+_TOKEN_OF_AN_IDENTITY = "eyJ"  # noqa: S105 - how a token of Microsoft Entra begins, which no API key does
+
+
+class _Refused(Exception):
+    """An error that the provider told, by its status or inside a 200."""
+
+    def __init__(self, said: ProviderError, headers: Mapping[str, str], *, body: Any = None) -> None:
+        super().__init__(str(said))
+        self.said = said
+        self.headers = headers
+        self.body = body
+        """Of a 200, which may have been paid for."""
+
+
+class OpenAIChatClient:
+    """Asks one provider.
+
+    The SDK's own retries are off, since admission must see every attempt. What a model turns out not to know is
+    remembered and left out from then on. A key that is refused is looked for anew, and the call made once more. Its
+    connections, up to `max_connections`, are its own unless it is given some that it shares.
+    """
+
+    def __init__(
+        self,
+        *,
+        provider: Provider,
+        max_connections: int,
+        connections: Connections | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._provider = provider
+        self._address = address_of(provider.base_url, azure_api_version=provider.azure_api_version)
+        self._now = now
+        self._capabilities = Capabilities()
+        self._said_limits = SaidLimits()
+        self._keys: dict[str, None] = {}
+        self._own_connections = Connections(most=max_connections)
+        self._sdk = self._sdk_of(provider, connections or self._own_connections)
+        newer_first = _OPENAI in str(self._sdk.base_url) or self._address.is_classic_azure
+        names = ("max_completion_tokens", "max_tokens")
+        self._bounds = names if newer_first else names[::-1]
+
+    async def ask(self, request: ChatRequest) -> Answer:
+        """Put one request. See `ChatClient.ask` for the errors."""
+        with self._translated(request):
+            guesses = self._guesses(request)
+            for _ in range(_MOST_TRIES):
+                without = guesses.without
+                body = body_of(request, without=without, bounds=self._bounds)
+                try:
+                    answer = await self._answered(request, body)
+                except _Refused as refused:
+                    sent = sent_by(request, body, without=without)
+                    if guesses.refused(refused.said, sent):
+                        continue
+                    raise self._fault(refused, request, sent) from None
+                self._note(guesses.answered(now=self._now()), request)
+                return answer
+        raise ProviderUnavailable("the provider complains of something else in the request each time")
+
+    async def probe(self) -> list[str]:
+        """List the models that the server offers; none where it has no list. See `ChatClient.ask` for the errors."""
+        with self._translated(None):
+            try:
+                response = await self._sent("GET", self._address.models, None, None)
+            except _Refused as refused:
+                if refused.said.status in _NO_LIST and meaning_of(refused.said) is None:
+                    return []
+                raise self._fault(refused, None, None) from None
+        try:
+            body = json_value(response.content)
+        except ValueError:
+            body = NO_JSON
+        listed = body.get("data") if isinstance(body, Mapping) else body
+        if not isinstance(listed, list):
+            raise await self._unreadable(response, body, None)
+        return [str(model["id"]) for model in listed if isinstance(model, Mapping) and model.get("id")]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._sdk.close()
+        await self._own_connections.close()
+
+    def _sdk_of(self, provider: Provider, connections: Connections) -> openai.AsyncOpenAI:
+        timeout = provider.request_timeout_seconds
+        try:
+            return openai.AsyncOpenAI(
+                api_key=_NO_KEY,
+                base_url=self._address.base_url,
+                default_query=dict(self._address.query),
+                default_headers=dict(provider.headers),
+                max_retries=0,
+                timeout=openai.Timeout(timeout, connect=min(10.0, timeout)),
+                http_client=http_client(connections),
+            )
+        except (openai.OpenAIError, ValueError, httpx2.InvalidURL) as error:
+            where = f"{provider.address_setting}; HTTPS_PROXY"
+            raise ProviderMisconfigured(
+                f"no client can be built for the provider ({where}): {type(error).__name__}"
+            ) from None
+
+    def _guesses(self, request: ChatRequest) -> Guesses:
+        """What is left out of a call; its first try may look whether a lesson still holds."""
+        model, step = request.model.name, request.step
+        tries = self._capabilities.to_try(lambda: offered(request), model=model, step=step, now=self._now())
+        return Guesses(self._capabilities, model=model, step=step, tries=tries)
+
+    def _note(self, lessons: list[Lesson], request: ChatRequest) -> None:
+        for lesson in lessons:
+            log.warning(
+                "provider.capability_learned",
+                provider=self._provider.name,
+                model=str(request.model),
+                task=request.step,
+                parameter=lesson.parameter,
+                meaning=lesson.meaning,
+            )
+
+    async def _answered(self, request: ChatRequest, body: dict[str, Any]) -> Answer:
+        path = self._address.chat_path(body["model"])
+        response = await self._sent("POST", path, body, request)
+        read = await self._read(response.content, request)
+        if read.body is NO_JSON:
+            raise await self._unreadable(response, read.body, request)
+        if read.error:
+            raise _Refused(read.error, response.headers, body=read.body)
+        if completion.is_blocked(read.body):
+            reason, why = DeadLetterReason.CONTENT_FILTERED, "the provider's filter blocked it"
+            raise _paid(RecordRejected(reason, why, step=request.step, model=request.model, cause=why), read.body)
+        limits = self._limits(response.headers, request, usage=_usage(read.body))
+        if read.answer is None:
+            raise _paid(await self._unreadable(response, read.body, request), read.body)
+        if read.answer.finish_reason == ERROR:
+            raise _paid(ProviderUnavailable("the provider broke the answer off", limits=limits), read.body)
+        return replace(read.answer, limits=limits)
+
+    async def _read(self, content: bytes, request: ChatRequest) -> completion.Completion:
+        call, keys = self._call(request), tuple(key for key in self._keys if len(key) >= _SHORTEST_KEY)
+        return await aside(
+            len(content) + request.input_bytes,
+            lambda: completion.read(content, quoted=call.quoted, secrets=call.secrets, keys=keys),
+        )
+
+    async def _sent(
+        self, method: str, path: str, body: dict[str, Any] | None, request: ChatRequest | None
+    ) -> httpx2.Response:
+        """Send it, and once more where the key is refused and another one can be had.
+
+        Raises:
+            _Refused: the provider told an error.
+        """
+        key = await self._provider.credentials.key()
+        try:
+            return await self._sent_with(key, method, path, body)
+        except openai.APIStatusError as error:
+            refused = await self._refused(error, request)
+        if _is_about_the_key(refused.said):
+            changed = await self._provider.credentials.refresh()
+            newer = await self._provider.credentials.key()
+            if changed or newer != key:
+                try:
+                    return await self._sent_with(newer, method, path, body)
+                except openai.APIStatusError as error:
+                    refused = await self._refused(error, request)
+        raise refused
+
+    async def _sent_with(self, key: str | None, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response:
+        options: Any = {"headers": self._key_headers(key)}
+        async with asyncio.timeout(self._provider.request_timeout_seconds):
+            if method == "GET":
+                return await self._sdk.get(path, cast_to=httpx2.Response, options=options)
+            return await self._sdk.post(path, cast_to=httpx2.Response, body=body, options=options)
+
+    def _key_headers(self, key: str | None) -> dict[str, Any]:
+        if key is not None:
+            self._provider.secrets.learn(key, is_passing=True)
+            self._keys[key] = None
+            for old in list(self._keys)[:-3]:
+                del self._keys[old]
+        if any(name.lower() in {"authorization", "api-key"} for name in self._provider.headers):
+            return {}
+        if key and self._address.is_classic_azure and not key.startswith(_TOKEN_OF_AN_IDENTITY):
+            return {"Authorization": openai.Omit(), "api-key": key}
+        return {"Authorization": f"Bearer {key or _NO_KEY}"}
+
+    async def _refused(self, error: openai.APIStatusError, request: ChatRequest | None) -> _Refused:
+        said = await self._told(error.status_code, error.response.content, request)
+        return _Refused(said, error.response.headers)
+
+    async def _told(self, status: int, content: bytes, request: ChatRequest | None) -> ProviderError:
+        call = self._call(request)
+        return await aside(
+            len(content) + (call.input_bytes or 0),
+            lambda: read_error(status, content, quoted=call.quoted, secrets=call.secrets),
+        )
+
+    def _fault(self, refused: _Refused, request: ChatRequest | None, sent: Sent | None) -> DocsluiceError:
+        fault = fault_of(
+            refused.said,
+            self._call(request),
+            headers=refused.headers,
+            now=datetime.now(UTC),
+            parameter=complaint(refused.said, sent) if sent else None,
+        )
+        if isinstance(fault, AttemptFailed) and request is not None:
+            fault.limits = self._limits(refused.headers, request, usage=_usage(refused.body))
+        return _paid(fault, refused.body) if isinstance(fault, AttemptFailed | RecordRejected) else fault
+
+    async def _unreadable(self, response: httpx2.Response, body: Any, request: ChatRequest | None) -> AnswerUnreadable:
+        # Before anything is shortened: what is left of a key could no longer be told from other words.
+        redaction, content = redaction_of(self._call(request).secrets), response.content
+        if redaction.is_in(told := content.decode("utf-8", errors="replace")):
+            content, body = redaction.cut(told, most=_SHOWN_CHARACTERS).encode(errors="replace"), NO_JSON
+        content_type = redaction.cut(response.headers.get("content-type", ""))
+        what = completion.what_it_is(content, body, content_type=content_type)
+        said = await self._told(response.status_code, what.encode(errors="replace"), request)
+        begun = "the provider's answer is no chat completion, it is"
+        return AnswerUnreadable(f"{begun} {said.words}", cause=f"{begun} {said.loggable}")
+
+    def _limits(self, headers: Mapping[str, str], request: ChatRequest, *, usage: Usage | None) -> dict[str, float]:
+        model = str(request.model)
+        limits = self._said_limits.read(headers, model=model, now=time.time(), usage=usage)
+        for quota, limit in self._said_limits.newly_refuted():
+            log.warning("provider.limit_not_believed", model=model, quota=quota, limit=limit)
+        return limits
+
+    def _call(self, request: ChatRequest | None) -> Call:
+        """What a fault must name, and what it must not quote. Of the list of models no model can be wrong."""
+        provider = self._provider
+        return Call(
+            step=request.step if request else "check",
+            model=request.model if request else None,
+            quoted=Quoted(turn.content for turn in request.messages) if request else Quoted(),
+            secrets=self._secrets(),
+            key_setting=provider.key_setting,
+            address_setting=provider.address_setting,
+            model_setting=provider.model_setting,
+            input_bytes=request.input_bytes if request else None,
+        )
+
+    def _secrets(self) -> tuple[str, ...]:
+        """All that must not stand in an error: those of the process, and what this provider is sent, however short."""
+        headers = (value for value in self._provider.headers.values() if len(value) >= _SHORTEST_SECRET)
+        return tuple(dict.fromkeys((*self._provider.secrets.known(), *self._keys, *headers)))
+
+    @contextlib.contextmanager
+    def _translated(self, request: ChatRequest | None) -> Iterator[None]:
+        try:
+            yield
+        except DocsluiceError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what nobody has foreseen is the provider's too, never a document's
+            # Without its cause: the SDK's message may echo the key, and a dead letter carries the stack trace.
+            raise self._fault_of(error, request) from None
+
+    def _fault_of(self, error: Exception, request: ChatRequest | None) -> DocsluiceError:
+        if (no_file := out_of_files(error)) is not None:
+            return no_file
+        if isinstance(error, FOREIGN):
+            return translate(error, self._call(request), now=datetime.now(UTC))
+        return ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})")
+
+
+def _paid(fault: _F, body: Any) -> _F:
+    """The fault with what the body says that the call has used and cost."""
+    fault.usage = _usage(body)
+    fault.stated_cost_usd = stated_cost_usd(body.get("usage")) if isinstance(body, Mapping) else None
+    return fault
+
+
+def _usage(body: Any) -> Usage | None:
+    return usage_of(body.get("usage")) if isinstance(body, Mapping) else None
+
+
+def _is_about_the_key(said: ProviderError) -> bool:
+    return said.status == _UNAUTHORIZED or meaning_of(said) is Meaning.BAD_KEY

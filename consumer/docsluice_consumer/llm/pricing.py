@@ -1,0 +1,222 @@
+"""What a call costs: one's own prices first, then the bundled list of `genai-prices`. Always `Decimal`.
+
+The price is that of the provider that is asked. Its address tells which one of the list it is. At an address that the
+list does not know, a model is priced by its name only where nobody but its vendor can serve it: such a server is a
+gateway. All other names are free there, for a server of one's own costs nothing by the token.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import genai_prices
+from genai_prices.data_snapshot import get_snapshot
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from docsluice.messages import Usage
+from docsluice.text.api_keys import looks_like_key
+from docsluice_consumer.errors import ConfigurationError
+from docsluice_consumer.llm.yaml_file import load_yaml, unfit
+from docsluice_consumer.model_ref import DEFAULT_PROVIDER, ModelRef
+
+FREE = "free"
+_OPENAI = "openai"
+_MILLION = Decimal(1_000_000)
+_CLOSED_MODELS = ("openai", "anthropic", "google", "x-ai")
+"""Vendors whose models nobody else can host, but for the open ones that the list has, too."""
+_OPEN_MODELS = ("gpt-oss", "gemma")
+_LOCAL_SUFFIXES = (".local", ".internal", ".localhost", ".lan", ".home", ".svc")
+
+
+class PriceList(Protocol):
+    """Knows what tokens cost."""
+
+    def cost_usd(self, model: ModelRef, usage: Usage) -> Decimal | None:
+        """US dollars, or None when the model has no known price."""
+        ...
+
+    def has_own(self, model: ModelRef) -> bool:
+        """Whether a person has set this model's price."""
+        ...
+
+
+def cost_of_call(prices: PriceList, model: ModelRef, usage: Usage, *, stated: Decimal | None) -> Decimal | None:
+    """US dollars; None when nobody knows.
+
+    A price that a person has set counts most, then what the provider has `stated`, then the list.
+    """
+    return prices.cost_usd(model, usage) if stated is None or prices.has_own(model) else stated
+
+
+class OwnPrice(BaseModel):
+    """A model's price in US dollars for a million tokens. Cached input costs as much as other input unless said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input_usd_per_million_tokens: Decimal = Field(ge=0)
+    output_usd_per_million_tokens: Decimal = Field(ge=0)
+    cached_input_usd_per_million_tokens: Decimal | None = Field(default=None, ge=0)
+
+    def cost_usd(self, usage: Usage) -> Decimal:
+        """Price the tokens of one call."""
+        cached_price = self.cached_input_usd_per_million_tokens
+        if cached_price is None:
+            cached_price = self.input_usd_per_million_tokens
+        total = (
+            (usage.input_tokens - usage.cached_tokens) * self.input_usd_per_million_tokens
+            + usage.cached_tokens * cached_price
+            + usage.output_tokens * self.output_usd_per_million_tokens
+        )
+        return total / _MILLION
+
+
+_OwnPrices: TypeAlias = dict[str, OwnPrice]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceRules:
+    """How one provider's calls are priced.
+
+    Attributes:
+        base_url: its address; None is OpenAI's own.
+        rule: `free`, a provider's name in the list, or None to go by the address.
+        own: prices by model that come before all others.
+    """
+
+    base_url: str | None = None
+    rule: str | None = None
+    own: Mapping[str, OwnPrice] = field(default_factory=dict)
+
+    def cost_usd(self, name: str, usage: Usage) -> Decimal | None:
+        """US dollars, or None when the model has no known price here."""
+        if name in self.own:
+            return self.own[name].cost_usd(usage)
+        listed = None if self.rule == FREE else _listed(self.base_url, self.rule, name)
+        if listed is None:
+            return Decimal(0) if self.rule == FREE or is_own_network(self.base_url) else None
+        provider, listed_name = listed
+        return _price(provider, listed_name, usage)
+
+    def has_own(self, name: str) -> bool:
+        """Whether a person has set this model's price, or said that all is free."""
+        return self.rule == FREE or name in self.own
+
+
+class Prices:
+    """The price list of all providers, by their names. `own` prices are by label and come before all others."""
+
+    def __init__(
+        self, *, own: Mapping[str, OwnPrice] | None = None, rules: Mapping[str, PriceRules] | None = None
+    ) -> None:
+        self._own = dict(own or {})
+        self._rules = {DEFAULT_PROVIDER: PriceRules(), **(rules or {})}
+
+    def cost_usd(self, model: ModelRef, usage: Usage) -> Decimal | None:
+        """US dollars, or None when the model has no known price."""
+        if (own := self._own.get(str(model))) is not None:
+            return own.cost_usd(usage)
+        return self._rules[model.provider].cost_usd(model.name, usage)
+
+    def has_own(self, model: ModelRef) -> bool:
+        """Whether a person has set this model's price: that counts more than what a provider states."""
+        return str(model) in self._own or self._rules[model.provider].has_own(model.name)
+
+
+def load_own_prices(path: Path) -> dict[str, OwnPrice]:
+    """Read a YAML file of `model: {input_usd_per_million_tokens: …, output_usd_per_million_tokens: …}`.
+
+    Raises:
+        ConfigurationError: a sentence for each problem.
+    """
+    try:
+        fields = load_yaml(path, name=str(path), variable="DOCSLUICE_PRICES")
+    except ConfigurationError as error:
+        if path.suffix or len(path.parts) > 1 or not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        close = _close_to(str(path))
+        meant = f" (did you mean {close}?)" if close else ""
+        raise ConfigurationError([f"{error.problems[0]}; it is no provider of the price list either{meant}"]) from error
+    try:
+        return TypeAdapter(_OwnPrices).validate_python(fields)
+    except ValidationError as error:
+        raise unfit(error, name=str(path), expected=_OwnPrices) from error
+
+
+def is_price_rule(text: str) -> bool:
+    """Whether it is `free`, or a provider's name in the list."""
+    return text == FREE or text in _names()
+
+
+def checked_price_rule(rule: object) -> str:
+    """Check a rule.
+
+    Raises:
+        ValueError: a sentence that says what it must be.
+    """
+    allowed = f"({FREE}, a provider, or a table)"
+    if not isinstance(rule, str) or looks_like_key(rule):
+        raise ValueError(f"must say how calls are priced {allowed}")
+    if not is_price_rule(rule):
+        close = _close_to(rule)
+        meant = f"; did you mean {close}?" if close else ""
+        raise ValueError(f"{rule} is no provider of the price list{meant} {allowed}")
+    return rule
+
+
+def is_own_network(base_url: str | None) -> bool:
+    """Whether an address is of this machine or of a private network, as far as its name tells."""
+    host = (urllib.parse.urlsplit(base_url).hostname or "") if base_url else "api.openai.com"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(_LOCAL_SUFFIXES)
+    return address.is_private or address.is_loopback or address.is_link_local
+
+
+def _close_to(word: str) -> str | None:
+    """The rule that was probably meant."""
+    return next(iter(difflib.get_close_matches(word.lower(), [FREE, *_names()], n=1)), None)
+
+
+def _names() -> list[str]:
+    return sorted(provider.id for provider in get_snapshot().providers)
+
+
+@cache
+def _listed(base_url: str | None, rule: str | None, name: str) -> tuple[str, str] | None:
+    """The provider of the list and the name there by which a model is priced; None where it has no price."""
+    provider = rule or (_OPENAI if base_url is None else _provider_at(base_url))
+    if provider is not None:
+        names = dict.fromkeys((name, name.removeprefix("models/"), name.rpartition("/")[2]))
+        return next(((provider, one) for one in names if _price(provider, one, Usage()) is not None), None)
+    bare = name.rpartition("/")[2]
+    is_tagged = ":" in bare and not bare.startswith("ft:")  # as Ollama names what it hosts
+    if is_tagged or bare.lower().startswith(_OPEN_MODELS):
+        return None
+    return next(((vendor, bare) for vendor in _CLOSED_MODELS if _price(vendor, bare, Usage()) is not None), None)
+
+
+def _provider_at(base_url: str) -> str | None:
+    """The provider of the list that has this address."""
+    try:
+        return str(get_snapshot().find_provider(None, None, base_url).id)
+    except LookupError:
+        return None
+
+
+def _price(provider: str, name: str, usage: Usage) -> Decimal | None:
+    priced = genai_prices.Usage(
+        input_tokens=usage.input_tokens, cache_read_tokens=usage.cached_tokens, output_tokens=usage.output_tokens
+    )
+    try:
+        return genai_prices.calc_price(priced, name, provider_id=provider).total_price
+    except LookupError:
+        return None

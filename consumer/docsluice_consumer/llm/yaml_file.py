@@ -1,0 +1,119 @@
+"""Files that people write, in YAML, held to what JSON can say: their values go into requests and results."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from docsluice.text.api_keys import looks_like_key
+from docsluice.validation.validation_problems import Misfit, misfits
+from docsluice_consumer.errors import ConfigurationError
+
+_QUOTED = re.compile(r"'([^']*)'")
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+_MOST_CHARACTERS = 10_000_000
+"""A file of one kilobyte may stand for gigabytes by its aliases."""
+_NODE_CHARACTERS = 4
+
+
+class _Loader(yaml.SafeLoader):
+    """A date stays the text that it is."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way to say it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
+    """Read a file. `name` is what messages call it, `variable` the setting that chose it.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is no YAML that JSON could hold.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError([f"{variable}: cannot read {name}: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([f"{variable}: {name}: not valid UTF-8 at byte {error.start}"]) from error
+    try:
+        written = json.dumps(_parsed(text, name), ensure_ascii=False, allow_nan=False)
+        written.encode()
+    except yaml.YAMLError as error:
+        raise ConfigurationError([f"{variable}: {name}: not YAML: {_line(error)}"]) from error
+    except ConfigurationError:
+        raise
+    except RecursionError as error:
+        raise ConfigurationError([f"{variable}: {name}: nested too deeply to read"]) from error
+    except Exception as error:  # PyYAML raises many kinds for a value that does not fit its tag
+        raise ConfigurationError([f"{variable}: {name}: holds what JSON cannot: {_line(error)}"]) from error
+    return json.loads(written)
+
+
+def unfit(error: ValidationError, *, name: str, expected: Any, given: Any = None) -> ConfigurationError:
+    """A line for each field that does not fit, naming the file and the field's place in it."""
+    found = misfits(error, expected=expected, given=given)
+    return ConfigurationError([f"{name}: {_line_of(misfit)}" for misfit in found])
+
+
+def _line_of(misfit: Misfit) -> str:
+    return f"{'.'.join(misfit.place)}: {misfit.sentence}" if misfit.place else misfit.sentence
+
+
+def _parsed(text: str, name: str) -> Any:
+    loader = _Loader(text)
+    loader.name = name  # for the messages
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        size = _unfolded(node, {})
+        if size == math.inf:
+            raise ValueError("Circular reference: an alias within what it names")
+        if size > _MOST_CHARACTERS:
+            problem = f"{name}: unfolds to more than {_MOST_CHARACTERS:,} characters, for its aliases (*name)"
+            raise ConfigurationError([f"{problem} repeat what repeats others; write out what is meant"])
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many characters a node has once all aliases in it are written out; without end where it is within itself."""
+    found = known.get(id(node))
+    if found is not None:
+        return found
+    known[id(node)] = math.inf
+    match node:
+        case yaml.MappingNode():
+            parts = [part for pair in node.value for part in pair]
+        case yaml.SequenceNode():
+            parts = node.value
+        case _:
+            parts = []
+    own = len(node.value) if isinstance(node, yaml.ScalarNode) else 0
+    known[id(node)] = own + _NODE_CHARACTERS + sum(_unfolded(part, known) for part in parts)
+    return known[id(node)]
+
+
+def _line(error: Exception) -> str:
+    """PyYAML's own messages speak for themselves; the others need the exception's name.
+
+    PyYAML quotes the line of the file, which may hold a key. Its place is told without it.
+    """
+    if isinstance(error, yaml.MarkedYAMLError):
+        for mark in (error.context_mark, error.problem_mark):
+            if mark is not None:
+                mark.buffer = None
+    message = _QUOTED.sub(lambda found: "'…'" if looks_like_key(found[1]) else found[0], " ".join(str(error).split()))
+    return message if isinstance(error, yaml.YAMLError) else f"{type(error).__name__}: {message}"

@@ -1,0 +1,86 @@
+"""The path of one record, from its bytes to its end.
+
+    decode ─► analyze ─► publish a result │ a dead letter
+
+`process` returns when the record has ended: its outcome is acknowledged by the broker. Whoever called it then closes
+the record's offset. It raises only `ServiceFault` (or is cancelled); the record then stays open and is read again.
+While the brake is on, no document is begun and no dead letter published.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from functools import partial
+
+from docsluice_consumer.analysis.analyzer import Analyzer
+from docsluice_consumer.analysis.results import Identity, result_of
+from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.dead_letters.hold import Brake
+from docsluice_consumer.dead_letters.sink import DeadLetterOutbox
+from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES, read_record, whole_value
+from docsluice_consumer.decode.ignored_fields import IgnoredFields
+from docsluice_consumer.errors import RecordRejected, ServiceFault
+from docsluice_consumer.kafka.records import Outbox, Record
+from docsluice_consumer.telemetry.metrics import Metrics
+
+
+class Pipeline:
+    """Takes records to their end."""
+
+    def __init__(
+        self,
+        *,
+        analyzer: Analyzer,
+        outbox: Outbox,
+        dead_letters: DeadLetterOutbox,
+        brake: Brake,
+        identity: Identity,
+        metrics: Metrics,
+        max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    ) -> None:
+        self._analyzer = analyzer
+        self._outbox = outbox
+        self._dead_letters = dead_letters
+        self._brake = brake
+        self._identity = identity
+        self._metrics = metrics
+        self._max_document_bytes = max_document_bytes
+        self._ignored_fields = IgnoredFields(metrics=metrics)
+
+    async def process(self, record: Record) -> None:
+        """See the module's docstring."""
+        if record.value is None and record.flaw is None:
+            self._metrics.documents_total.labels(outcome="skipped").inc()
+            return
+        started = time.monotonic()
+        with self._metrics.documents_in_flight.track_inprogress():
+            await self._brake.run(partial(self._end, record))
+        self._metrics.document_duration_seconds.observe(time.monotonic() - started)
+
+    async def _end(self, record: Record, spending: Spending) -> None:
+        try:
+            await self._publish_result(record, spending)
+        except ServiceFault:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug met on one record must not stop the others
+            await self._dead_letters.publish(record, error, spending)
+
+    async def _publish_result(self, record: Record, spending: Spending) -> None:
+        started_at = datetime.now(UTC)
+        value = whole_value(record.value, record.flaw, most_bytes=self._max_document_bytes)
+        read = read_record(key=record.key, value=value, headers=record.headers)
+        self._ignored_fields.note(read)
+        event = read.event
+        outputs = await self._analyzer.analyze(event.text, spending, priority=event.metadata.get("priority"))
+        spending.invest(1)  # it is at its end, all from the store or not, and begun anew it would be published twice
+        result = result_of(
+            event, outputs, record=record, spending=spending, started_at=started_at, identity=self._identity
+        )
+        counted = self._brake.result()
+        try:
+            await self._outbox.publish(result, ending=record)
+        except RecordRejected as too_large:
+            await self._dead_letters.publish(record, too_large, spending, withdrawn=counted)
+        else:
+            self._metrics.documents_total.labels(outcome="result").inc()

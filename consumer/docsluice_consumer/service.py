@@ -1,0 +1,401 @@
+"""The composition root and the life of the service: start, run, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import importlib.metadata
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import structlog
+
+from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS
+from docsluice.network.urls import shown
+from docsluice.text.known_secrets import KnownSecrets
+from docsluice_consumer.admission.admission import Admission
+from docsluice_consumer.admission.budget import Budget
+from docsluice_consumer.analysis.analyzer import Analyzer
+from docsluice_consumer.analysis.answer_cache import Memory
+from docsluice_consumer.analysis.answer_recovery import Triage
+from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.analysis.model_log import say_circuit, say_gate
+from docsluice_consumer.analysis.results import Identity
+from docsluice_consumer.bootstrap import (
+    broker_of,
+    known_secrets_of,
+    limits_of,
+    needs_of,
+    prices_of,
+    providers_of,
+    shared_limits_of,
+    steps_store_of,
+    subscription_of,
+    topics_of,
+)
+from docsluice_consumer.dead_letters.hold import Brake
+from docsluice_consumer.dead_letters.limit import DeadLetterLimit
+from docsluice_consumer.dead_letters.sink import DeadLetterOutbox
+from docsluice_consumer.errors import ConfigurationError
+from docsluice_consumer.kafka.at_least_once import AtLeastOnceOutbox
+from docsluice_consumer.kafka.commits import Committer, GroupCommitter
+from docsluice_consumer.kafka.connection import Broker, ensure_topics
+from docsluice_consumer.kafka.exactly_once import ExactlyOnceOutbox
+from docsluice_consumer.kafka.records import Outbox
+from docsluice_consumer.kafka.rights import ensure_rights
+from docsluice_consumer.kafka.source import Source
+from docsluice_consumer.llm.chat import ChatClient
+from docsluice_consumer.llm.provider_clients import ProviderClients
+from docsluice_consumer.pipeline import Pipeline
+from docsluice_consumer.runtime import open_files
+from docsluice_consumer.runtime.waiting import Stopped, unless, until
+from docsluice_consumer.settings import Settings
+from docsluice_consumer.side_tasks.budget_journal import BudgetKeeper
+from docsluice_consumer.side_tasks.gauges import Gauges
+from docsluice_consumer.side_tasks.quota_lease import LimitSharing
+from docsluice_consumer.store.factory import place_of_steps
+from docsluice_consumer.store.ledger import Ledger
+from docsluice_consumer.store.retrying_store import PatientSteps
+from docsluice_consumer.store.step_store import StoreUnusable
+from docsluice_consumer.tasks.pipeline_file import load_pipeline_file
+from docsluice_consumer.tasks.step_building import models_without_a_task, steps_of
+from docsluice_consumer.telemetry.health import HealthServer
+from docsluice_consumer.telemetry.loop_watch import LoopWatch
+from docsluice_consumer.telemetry.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+LOOP_DEADLINE_SECONDS = 120.0
+_NAMED_RECORDS = 20
+_RIGHTS_SECONDS = 10.0
+_PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
+_HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+
+class Service:
+    """One consumer of the input topic.
+
+    Raises:
+        ConfigurationError: from the constructor, when the settings name a file that cannot be used.
+    """
+
+    def __init__(self, settings: Settings, secrets: KnownSecrets | None = None) -> None:
+        self._settings = settings
+        self._secrets = secrets or known_secrets_of(settings)
+        self._file = load_pipeline_file(settings.pipeline)
+        self._mode: Literal["fanout", "fused"] = settings.mode or self._file.mode
+        self._pipeline_version = self._file.version(mode=self._mode, default_model=settings.model)
+        self._steps = steps_of(
+            self._file,
+            mode=self._mode,
+            default_model=settings.model,
+            default_url=settings.openai_base_url or "",
+        )
+        self._providers = providers_of(settings, self._file, self._steps, self._secrets)
+        self._prices = prices_of(settings, self._file)
+        self._metrics = Metrics(cut=self._secrets.cut_label)
+        self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
+        for problem in models_without_a_task(self._file, self._steps):
+            log.warning("pipeline.unused_limits", problem=problem)
+        for step in self._steps:
+            for model in step.models:
+                self._metrics.expect_task(task=step.name, model=model)
+        self._metrics.expect_dead_letters(
+            of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
+        )
+        self._gauges = Gauges(self._metrics)
+        self._loop_watch = LoopWatch()
+        self._brake = Brake(
+            limit=DeadLetterLimit(
+                max_ratio=settings.dead_letter_max_ratio, max_consecutive=settings.dead_letter_max_consecutive
+            )
+        )
+        self._admission: Admission | None = None
+        self._source: Source | None = None
+        self._keeper: BudgetKeeper | None = None
+        self._store = PatientSteps(store=steps_store_of(settings), is_optional=settings.store_optional)
+        self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
+        self.http_port = 0
+        self._fault: asyncio.Future[None]
+        """Of whatever part without which going on would lose records, or wait for ever."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain.
+
+        Raises:
+            ConfigurationError: something that the settings name turned out not to work.
+            ServiceFault: going on would lose records. Nothing past the open ones is committed.
+        """
+        self._fault = asyncio.get_running_loop().create_future()
+        async with contextlib.AsyncExitStack() as cleanup:
+            try:
+                source = await self._start(stop, cleanup)
+            except Stopped:
+                return
+            self._not_ready = None
+            try:
+                await until(stop, self._fault)
+            finally:
+                self._not_ready = "draining: finishing what has been begun, and then it ends"
+            await self._drain(source)
+        log.info("service.stopped")
+
+    async def _start(self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> Source:
+        """Bring up the parts in the order of dependence; `cleanup` ends them in the reverse."""
+        settings, broker = self._settings, broker_of(self._settings)
+        open_files.make_room(calls=settings.concurrency.ceiling)
+        self._loop_watch.start()
+        cleanup.callback(self._loop_watch.close)
+        await self._serve_health(cleanup)
+        client = ProviderClients(self._providers, max_connections=open_files.fitting(settings.concurrency.ceiling))
+        cleanup.push_async_callback(client.close)
+        cleanup.push_async_callback(self._store.close)
+        await self._try_store()
+        await unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
+        topics = ensure_topics(
+            broker,
+            topics_of(settings),
+            partitions=settings.topic_partitions,
+            roomy=settings.dead_letter_topic,
+        )
+        await unless(stop, topics)
+        outbox, committer = await unless(stop, self._delivery(broker, cleanup))
+        admission, set_share = await self._admission_of(stop, cleanup)
+        source = Source(
+            broker=broker,
+            subscription=subscription_of(settings),
+            process=self._pipeline_of(client, outbox, admission).process,
+            committer=committer,
+            metrics=self._metrics,
+            why_hold=lambda: self._brake.why_hold() or admission.pause_reason(),
+            on_share=set_share,
+            fault=self._fault,
+        )
+        self._admission = admission
+        cleanup.push_async_callback(source.close)
+        await unless(stop, source.start())
+        self._source = source
+        open_files.make_room(calls=settings.concurrency.ceiling, partitions=source.partition_count)
+        self._say_started()
+        return source
+
+    async def _try_store(self) -> None:
+        try:
+            await self._store.try_it()
+        except StoreUnusable as reason:
+            url = self._settings.store_url
+            place = place_of_steps(url.get_secret_value() if url else None, state_dir=self._settings.state_dir)
+            problem = (
+                f"{'DOCSLUICE_STORE_URL' if url else 'DOCSLUICE_STATE_DIR'}: {place} cannot be used: {reason};"
+                " DOCSLUICE_STORE_OPTIONAL=true goes on without it, and pays again for what is in it"
+            )
+            raise ConfigurationError([problem]) from None
+
+    async def _delivery(self, broker: Broker, cleanup: contextlib.AsyncExitStack) -> tuple[Outbox, Committer]:
+        if self._settings.delivery == "exactly_once":
+            both = ExactlyOnceOutbox(broker=broker, group_id=self._settings.group_id, metrics=self._metrics)
+            cleanup.push_async_callback(both.close)
+            return both, both
+        outbox = await AtLeastOnceOutbox.open(broker)
+        cleanup.push_async_callback(outbox.close)
+        return outbox, GroupCommitter(metrics=self._metrics)
+
+    async def _drain(self, source: Source) -> None:
+        """Finish what has been begun; what has not is read again by whoever comes next."""
+        self._store.leave()
+        released = self._brake.release_waiting()
+        log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
+        give_up = self._admission.give_up_if_still if self._admission else lambda: None
+        drained = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
+        log.info(
+            "service.drained",
+            finished=drained.finished,
+            released=drained.released,
+            unfinished=len(drained.unfinished),
+            records=list(drained.unfinished[:_NAMED_RECORDS]),
+        )
+        if self._fault.done():
+            self._fault.result()
+
+    def _stop_because(self, error: BaseException) -> None:
+        if not self._fault.done():
+            self._fault.set_exception(error)
+
+    async def _serve_health(self, cleanup: contextlib.AsyncExitStack) -> None:
+        server = HealthServer(
+            metrics=self._metrics,
+            health=self,
+            refresh=self.refresh,
+            cut=self._secrets.cut,
+            most_connections=open_files.http_connections(calls=self._settings.concurrency.ceiling),
+        )
+        cleanup.push_async_callback(server.close)
+        host, port = self._settings.http_host, self._settings.http_port
+        try:
+            self.http_port = await server.start(host=host, port=port)
+        except (OSError, ValueError) as error:
+            raise ConfigurationError([_why_not_listening(error, host=host, port=port)]) from error
+
+    async def _admission_of(
+        self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack
+    ) -> tuple[Admission, Callable[[float], None]]:
+        """Admission, and whom to tell which share of its limits is ours."""
+        settings, waits = self._settings, self._metrics.admission_wait_seconds_total
+        budget = Budget(usd_per_hour=settings.budget_usd_per_hour, usd_per_day=settings.budget_usd_per_day)
+        if budget.is_set:
+            member = f"{settings.group_id}/{settings.group_instance_id or ''}"
+            ledger = Ledger(folder=settings.state_dir, member=member)
+            self._keeper = keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
+            cleanup.push_async_callback(keeper.close)
+            await unless(stop, keeper.start())
+        change = asyncio.Event()
+        admission = Admission(
+            limits=limits_of(settings, self._file),
+            timer=asyncio.get_running_loop(),
+            on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
+            on_circuit=say_circuit,
+            on_gate=say_gate,
+            on_change=change.set,
+            budget=budget,
+        )
+        self._metrics.expect_waits(admission.constraints)
+        shared = shared_limits_of(settings)
+        if shared is None:
+            return admission, admission.set_share
+        sharing = LimitSharing(
+            admission=admission,
+            grantor=shared,
+            clock=asyncio.get_running_loop(),
+            change=change,
+            stop_because=self._stop_because,
+        )
+        cleanup.push_async_callback(sharing.close)
+        await sharing.start()
+        return admission, sharing.set_share
+
+    def _pipeline_of(self, client: ChatClient, outbox: Outbox, admission: Admission) -> Pipeline:
+        settings = self._settings
+        asker = Asker(
+            client=client,
+            admission=admission,
+            prices=self._prices,
+            metrics=self._metrics,
+            max_attempts=settings.max_attempts,
+            context_tokens={
+                self._file.ref(label): own.context_tokens
+                for label, own in self._file.models.items()
+                if own.context_tokens
+            },
+            until_it_is_of_use=self._store.nobody_waits_to_put,
+        )
+        analyzer = Analyzer(
+            steps=self._steps,
+            asker=asker,
+            triage=Triage(asker=asker, metrics=self._metrics),
+            memory=Memory(store=self._store, metrics=self._metrics),
+            max_cost_usd=settings.max_cost_usd_per_document,
+            service_tier=settings.service_tier,
+        )
+        identity = Identity(
+            group_id=settings.group_id,
+            result_topic=settings.result_topic,
+            pipeline_version=self._pipeline_version,
+            mode=self._mode,
+        )
+        dead_letters = DeadLetterOutbox(
+            outbox=outbox,
+            brake=self._brake,
+            identity=identity,
+            topic=settings.dead_letter_topic,
+            metrics=self._metrics,
+            keeps_answers=settings.dead_letter_answer,
+            cut=self._secrets.cut,
+        )
+        return Pipeline(
+            analyzer=analyzer,
+            outbox=outbox,
+            dead_letters=dead_letters,
+            brake=self._brake,
+            identity=identity,
+            metrics=self._metrics,
+            max_document_bytes=settings.max_document_bytes,
+        )
+
+    def why_not_live(self) -> str | None:
+        """See `telemetry.health.Health`."""
+        if self._source is None:
+            return None
+        for name, moved_at in (("poll", self._source.polled_at), ("commit", self._source.committed_at)):
+            if time.monotonic() - moved_at > LOOP_DEADLINE_SECONDS:
+                return f"the {name} loop has not moved for {LOOP_DEADLINE_SECONDS:.0f} seconds"
+        return None
+
+    def why_not_ready(self) -> str | None:
+        """See `telemetry.health.Health`."""
+        return (
+            self._why_no_ledger()
+            or self._not_ready
+            or self._why_no_broker()
+            or self._brake.why_not_ready()
+            or self._why_no_store()
+        )
+
+    def go_on(self) -> None:
+        """A person wants it to go on, though so many documents have become dead letters."""
+        self._brake.go_on()
+
+    def _why_no_broker(self) -> str | None:
+        return self._source.why_not_ready() if self._source is not None else None
+
+    def _why_no_ledger(self) -> str | None:
+        if self._keeper is None or self._keeper.why_waiting is None:
+            return None
+        return f"starting: waiting for the ledger (DOCSLUICE_STATE_DIR): {self._keeper.why_waiting}"
+
+    def _why_no_store(self) -> str | None:
+        if self._store.why_away is None or self._settings.store_optional:
+            return None
+        return f"the store of steps (DOCSLUICE_STORE_URL) is away: {self._store.why_away}; documents wait for it"
+
+    def refresh(self) -> None:
+        """Bring the gauges up to date."""
+        self._metrics.event_loop_lag_seconds.set(self._loop_watch.longest_lag_seconds())
+        self._metrics.event_loop_tasks.set(len(asyncio.all_tasks()))
+        if self._source is not None and self._admission is not None:
+            self._gauges.refresh(self._source, self._admission)
+
+    def _say_started(self) -> None:
+        log.info(
+            "service.started",
+            version=installed_version(),
+            topic=self._settings.input_topic,
+            group=self._settings.group_id,
+            pipeline=self._file.name,
+            pipeline_version=self._pipeline_version,
+            mode=self._mode,
+            delivery=self._settings.delivery,
+            ordering=self._settings.ordering,
+            max_concurrency=self._settings.max_concurrency,
+            models=sorted({str(model) for step in self._steps for model in step.models}),
+            servers={name: shown(one.base_url or "OpenAI") for name, one in self._providers.items()},
+            http_port=self.http_port,
+        )
+
+
+def installed_version() -> str:
+    """The version of the package as it is installed."""
+    return importlib.metadata.version("docsluice")
+
+
+def _why_not_listening(error: Exception, *, host: str, port: int) -> str:
+    """A sentence that blames the host or the port, whichever must change. A ValueError says that the host is none."""
+    number = getattr(error, "errno", None)
+    if number in _PORT_ERRORS:
+        return f"DOCSLUICE_HTTP_PORT: cannot listen on port {port} of {host} ({os.strerror(number)}); choose another"
+    if number is None or number in _HOST_ERRORS or isinstance(error, socket.gaierror):
+        return f"DOCSLUICE_HTTP_HOST: {host} is no address of this machine; choose one that is, or 0.0.0.0 for all"
+    return f"DOCSLUICE_HTTP_HOST, DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({os.strerror(number)})"

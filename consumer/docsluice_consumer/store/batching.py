@@ -1,0 +1,153 @@
+"""What many tasks ask of a store in one moment, put to it in one batch: a store is asked once, however many wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from docsluice_consumer.store.deadline import ANSWER_SECONDS, Deadline
+from docsluice_consumer.store.step_store import PaidStep, StoreAway
+from docsluice_consumer.store.stored_values import MOST_STEP_BYTES, step_of
+
+_MOST = 256
+_MOST_BYTES = 1024 * 1024
+"""So much goes into one batch, or it would keep others waiting who use the same store."""
+
+Answer: TypeAlias = bytes | None
+"""To a get, what is kept; None when nothing is, and to a put."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A put of what is written, or else a get."""
+
+    fingerprint: str
+    written: bytes | None
+    answer: asyncio.Future[Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """An answer for each that has asked, and whether there is more to do, which needs no one to ask for it."""
+
+    answers: Sequence[Answer | StoreAway]
+    is_more: bool = False
+
+
+class Batches:
+    """Gives `serve` one batch at a time, each of what has been asked while it was busy with the last one.
+
+    What is put is served also when the one who waits for it is cancelled. A batch that is not served within
+    `answer_seconds` fails, and so does all that is asked until it has ended after all.
+    """
+
+    def __init__(
+        self, *, serve: Callable[[Sequence[Asked]], asyncio.Future[Served]], answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._serve = serve
+        self._deadline = Deadline(seconds=answer_seconds)
+        self._waiting: list[Asked] = []
+        self._job: asyncio.Future[Served] | None = None
+        """Held here, for a loop alone does not keep its tasks."""
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_closed = False
+
+    async def get(self, fingerprint: str) -> PaidStep | None:
+        """See `StepStore.get`."""
+        written = await self.ask(fingerprint)
+        return None if written is None else step_of(written)
+
+    async def put(self, fingerprint: str, step: PaidStep) -> None:
+        """See `StepStore.put`. A step of more than `MOST_STEP_BYTES` is not kept."""
+        written = step.written()
+        if len(written) <= MOST_STEP_BYTES:
+            await self.ask(fingerprint, written)
+
+    def ask(self, fingerprint: str, written: bytes | None = None) -> asyncio.Future[Answer]:
+        """Put what is written, or get what is kept.
+
+        Raises:
+            StoreAway: from the future, as `serve` says; at once after closing.
+        """
+        if self._is_closed:
+            raise StoreAway("it is closed")
+        loop = asyncio.get_running_loop()
+        asked = Asked(fingerprint=fingerprint, written=written, answer=loop.create_future())
+        self._waiting.append(asked)
+        if self._idle.is_set():
+            self._idle.clear()
+            loop.call_soon(self._send)  # what others ask in the same moment goes with it
+        return asked.answer
+
+    def within_deadline(self, begin: Callable[[], asyncio.Future[None]]) -> asyncio.Future[None]:
+        """Do something else with the store, under the same deadline.
+
+        Raises:
+            StoreAway: from the future; at once while a batch is overdue.
+        """
+        return self._deadline.of(begin)
+
+    async def close(self) -> None:
+        """Take no more, and return when all has been served, or is overdue."""
+        self._is_closed = True
+        await self._idle.wait()
+
+    def _send(self) -> None:
+        """A callback and no task, which whoever ends all tasks of a loop would cancel."""
+        batch = self._taken()
+        self._job = self._deadline.of(partial(self._serve, batch))
+        self._job.add_done_callback(partial(self._sent, batch))
+
+    def _taken(self) -> list[Asked]:
+        count = size = 0
+        for asked in self._waiting[:_MOST]:
+            if size > _MOST_BYTES:
+                break
+            count, size = count + 1, size + len(asked.written or b"")
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return [asked for asked in taken if asked.written is not None or not asked.answer.done()]
+
+    def _sent(self, batch: Sequence[Asked], job: asyncio.Future[Served]) -> None:
+        is_more = False
+        if job.cancelled():
+            self._all_end(batch, StoreAway("it was interrupted"))
+        elif error := job.exception():
+            self._all_end(batch, error)
+        else:
+            is_more = job.result().is_more
+            self._each_ends(batch, job.result().answers)
+        if self._waiting or (is_more and not self._is_closed):
+            self._send()
+        else:
+            self._idle.set()
+
+    def _all_end(self, batch: Sequence[Asked], error: BaseException) -> None:
+        for asked in batch:
+            _tell(asked.answer, error)
+
+    def _each_ends(self, batch: Sequence[Asked], answers: Sequence[Answer | StoreAway]) -> None:
+        for asked, answer in zip(batch, answers, strict=True):
+            _tell(asked.answer, answer)
+        away = next((answer for answer in answers if isinstance(answer, StoreAway)), None)
+        if away is None:
+            return
+        # Who waits for an answer would wait as long for nothing; a put may still find the store well again.
+        for asked in self._waiting:
+            if asked.written is None:
+                _tell(asked.answer, away)
+        self._waiting = [asked for asked in self._waiting if asked.written is not None]
+
+
+def _tell(future: asyncio.Future[Answer], answer: Answer | BaseException) -> None:
+    if future.done():  # nobody waits for it any more
+        return
+    if isinstance(answer, StoreAway):
+        future.set_exception(type(answer)(str(answer)))  # one for each: a traceback grows wherever it is raised
+    elif isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

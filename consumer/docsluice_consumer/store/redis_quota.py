@@ -1,0 +1,104 @@
+"""The limits a minute of one account, counted in Redis for all of its replicas."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from docsluice_consumer.store.redis_connection import Allowance, redis_at
+from docsluice_consumer.store.redis_errors import why
+from docsluice_consumer.store.step_store import NotBelieved
+from docsluice_consumer.store.stored_values import grant_of
+
+LEASE_SECONDS = 3.0
+"""For so long after it was last heard of, a replica's share is everybody's."""
+_MOST_ANSWER_BYTES = 1024 * 1024
+_PREFIX = "docsluice"
+_OPENAI = "https://api.openai.com/v1"
+_SCRIPT = Path(__file__).with_suffix(".lua")
+
+
+class LimitsAway(Exception):
+    """Redis does not answer as it should; the message says why. What was sent may have been counted or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Of one limit: what it is for all, and how many units are wanted, needed at the least, and returned."""
+
+    per_minute: float
+    wanted: float
+    needed: float
+    returned: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """So many units, and when to ask again for what is still needed; 0 when nothing is."""
+
+    amount: float
+    wait_seconds: float
+
+
+def account_of(*, base_url: str | None, api_key: str | None) -> str:
+    """What names an account to all who use it, and tells nobody the key."""
+    secret = f"{(base_url or _OPENAI).rstrip('/')}\n{api_key or ''}"
+    return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+
+class SharedLimits:
+    """One replica's way to the limits of an account. Buckets hold at most `burst_seconds` of a limit.
+
+    Needs the package `redis`. The URL may hold a password; nothing that is raised here tells it.
+    """
+
+    def __init__(self, *, url: str, account: str, burst_seconds: float) -> None:
+        self._allowance = Allowance(_MOST_ANSWER_BYTES)
+        self._redis = redis_at(url, allowance=self._allowance, decode_responses=True)
+        self._script = self._redis.register_script(_SCRIPT.read_text(encoding="utf-8"))
+        self._account = f"{_PREFIX}:{{{account}}}"  # braces: a cluster keeps what has one account together
+        self._member = uuid.uuid4().hex
+        self._burst_seconds = burst_seconds
+
+    async def exchange(self, asked: Mapping[str, Asked], *, share: float) -> Mapping[str, Granted]:
+        """Bring in our share of the limits anew, give back what is returned, and take what there is of what is wanted.
+
+        Raises:
+            LimitsAway: there is no knowing what was done of it.
+        """
+        keys = [f"{self._account}:members"]
+        arguments: list[str | float] = [self._member, share, LEASE_SECONDS, self._burst_seconds]
+        for name, of_one in asked.items():
+            keys += [f"{self._account}:{name}", f"{self._account}:{name}:queue"]
+            arguments += [of_one.per_minute, of_one.wanted, of_one.needed, of_one.returned]
+        try:
+            async with self._allowance.exchange():
+                answers = await self._script(keys=keys, args=arguments)
+            return _granted(asked, answers)
+        except NotBelieved as problem:
+            raise LimitsAway(f"it answers with {problem}") from None
+        except Exception as error:  # noqa: BLE001 - whatever comes of it is Redis' fault, or that of the way to it
+            raise LimitsAway(why(error)) from None
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._redis.aclose()
+
+
+def _granted(asked: Mapping[str, Asked], answers: object) -> Mapping[str, Granted]:
+    """What was granted of each limit.
+
+    Raises:
+        NotBelieved: that was not said, or cannot be meant.
+    """
+    if not isinstance(answers, list) or len(answers) != 2 * len(asked):
+        raise NotBelieved("something else than grants")
+    pairs = zip(answers[::2], answers[1::2], strict=True)
+    granted = {}
+    for (name, of_one), (amount, seconds) in zip(asked.items(), pairs, strict=True):
+        units, wait_seconds = grant_of(amount, seconds, wanted=of_one.wanted)
+        granted[name] = Granted(amount=units, wait_seconds=wait_seconds)
+    return granted

@@ -1,0 +1,224 @@
+"""A step: what is put to the model in one call, and how its answer is read. `step_building.py` makes them of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from docsluice.messages import OutputValue
+from docsluice.validation.json_values import NO_JSON
+from docsluice_consumer.errors import InvalidAnswer
+from docsluice_consumer.llm.chat import Answer, ChatRequest, Message, ModelParameters, Sampling
+from docsluice_consumer.model_ref import ModelRef
+from docsluice_consumer.tasks.answer_reading import closed_at_last_item, objects_in, parsed, unwrapped
+from docsluice_consumer.tasks.outputs import ListOutput, Output
+from docsluice_consumer.tasks.pipeline_file import Task
+from docsluice_consumer.tasks.repairs import is_echo, repair_text, shown_answer
+
+_NEWER_SAMPLING_FIELDS = frozenset({"reasoning_effort", "seed", "stop"})
+"""Left out of fingerprints while they are not set: what was answered before there were any is still good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condensing:
+    """Tasks that can be shared out alike, and what is asked about what was said: in one run, in two, in three."""
+
+    tasks: tuple[str, ...]
+    plans: tuple[tuple[Step, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One call's worth of tasks, and the turns of the chat that come before every document."""
+
+    name: str
+    models: tuple[ModelRef, ...]
+    """The first choice, and what is asked where that one fails or is too small."""
+    tasks: tuple[Task, ...]
+    preamble: tuple[Message, ...]
+    schema: dict[str, Any]
+    """What the answer must meet, as the tasks put it."""
+    sent_schema: dict[str, Any]
+    """What is sent: the same, made fit for strict mode where that can be done."""
+    strict: bool
+    """Whether all of `sent_schema` is fit for strict mode."""
+    sampling: Sampling
+    long: Literal["reject", "head", "split"]
+    """What becomes of a document too large for one call."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of every call's body."""
+    by_model: Mapping[ModelRef, ModelParameters] = field(default_factory=dict)
+    """Parameters that single models of the chain get."""
+    servers: tuple[str, ...] = ("",)
+    """The addresses that the chain's models are asked at, in its order; empty for OpenAI's own."""
+    providers: Mapping[str, Any] = field(default_factory=dict)
+    """What else tells the chain's providers from others that are called the same."""
+    condensing: tuple[Condensing, ...] = ()
+    """How what was said of the parts of a document that was split is made one; for tasks that answer in prose."""
+
+    @property
+    def model(self) -> ModelRef:
+        """The first choice."""
+        return self.models[0]
+
+    def fingerprint(self, text: str) -> str:
+        """The same for the same question about the same text at the same servers: its answer can be used again.
+
+        The servers are part of it, for a rehearsal must never answer for the real model. See docs/store.md for all that
+        is. What is newer than the first release is left out while it is not set: answers of before are still good.
+        """
+        asked: dict[str, Any] = {
+            "models": [str(model) for model in self.models],
+            "preamble": [(message.role, message.content) for message in self.preamble],
+            # The keys are not sorted: a model writes its answer in the order of the schema's properties.
+            "schema": self.schema,
+            "outputs": [task.output.model_dump(mode="json") for task in self.tasks],
+            "sampling": {
+                name: value
+                for name, value in dataclasses.asdict(self.sampling).items()
+                if value is not None or name not in _NEWER_SAMPLING_FIELDS
+            },
+            "long": self.long,
+            "text": text,
+        }
+        if self.extra_body:
+            asked["extra_body"] = dict(self.extra_body)
+        if self.by_model:
+            asked["by_model"] = {str(model): dataclasses.asdict(own) for model, own in self.by_model.items()}
+        if self.providers:
+            asked["providers"] = dict(self.providers)
+        question = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        servers = "\n".join(self.servers)
+        return hashlib.sha256(f"{servers}\n{question}".encode()).hexdigest()
+
+    def is_answered_by(self, outputs: Mapping[str, OutputValue]) -> bool:
+        """Whether these can be the outputs of this step: one a task, each of its kind. For what a store holds."""
+        return outputs.keys() == {task.name for task in self.tasks} and all(
+            task.output.may_be(outputs[task.name]) for task in self.tasks
+        )
+
+    def request(self, text: str, *, service_tier: str | None = None) -> ChatRequest:
+        """Ask about one document."""
+        return ChatRequest(
+            step=self.name,
+            model=self.model,
+            fallbacks=self.models[1:],
+            service_tier=service_tier,
+            messages=(*self.preamble, Message("user", text)),
+            schema=self.sent_schema,
+            strict=self.strict,
+            sampling=self.sampling,
+            extra_body=self.extra_body,
+            by_model=self.by_model,
+        )
+
+    def document_in(self, request: ChatRequest) -> str:
+        """The text that a request of this step is about."""
+        return request.messages[len(self.preamble)].content
+
+    def repair(self, request: ChatRequest, answer: Answer, problem: InvalidAnswer) -> ChatRequest:
+        """Ask again, showing the model its answer and what is wrong with it."""
+        return request.and_then(Message("assistant", shown_answer(answer.text)), Message("user", repair_text(problem)))
+
+    def read(self, answer: Answer) -> dict[str, OutputValue]:
+        """Find the answer in what the model said, check it and return one value a task.
+
+        Raises:
+            InvalidAnswer: it holds no JSON object, or none that is what the tasks asked for. `usable` are the outputs
+                that may be taken where a repair brings nothing better.
+        """
+        problem: InvalidAnswer | None = None
+        for fields in objects_in(answer.text, fields=frozenset(task.name for task in self.tasks)):
+            try:
+                return self._checked(fields)
+            except InvalidAnswer as latest:
+                problem = problem or latest
+        if problem is None:
+            return self._bare(answer.text)
+        raise problem
+
+    def before_the_cut(self, said: str) -> str | None:
+        """Return what is whole of an answer that was cut: lists may run on and on, and have all that was asked before.
+
+        A whole object has only blanks behind it, with which a model may go on for ever. None where nothing is whole.
+        Of JSON with a schema of one's own nobody knows what is missing.
+        """
+        if isinstance(parsed(said), dict):
+            return said
+        return None if any(task.output.type == "json" for task in self.tasks) else closed_at_last_item(said)
+
+    def read_repaired(self, answer: Answer, *, document: str, problem: InvalidAnswer) -> dict[str, OutputValue]:
+        """Read the answer to a repair. Lists that are still too short are made up from both answers.
+
+        Raises:
+            InvalidAnswer: it is no answer either, or it repeats what the repair said.
+        """
+        try:
+            outputs = self.read(answer)
+        except InvalidAnswer as still:
+            if still.usable is None:
+                raise
+            outputs = self._joined(problem.usable, still.usable)
+        for task in self.tasks:
+            if is_echo(outputs[task.name], prompt=task.prompt, problem=problem, document=document):
+                raise InvalidAnswer(f"{task.name} repeats what the model was told instead of answering")
+        return outputs
+
+    def _checked(self, fields: dict[str, Any]) -> dict[str, OutputValue]:
+        outputs: dict[str, OutputValue] = {}
+        problems: list[str] = []
+        for task in self.tasks:
+            try:
+                outputs[task.name] = _read(task.output, fields[task.name])
+            except InvalidAnswer as problem:
+                message = f"{task.name} {problem}"
+                if problem.usable is None:
+                    raise InvalidAnswer(message) from problem
+                outputs[task.name] = problem.usable
+                problems.append(message)
+        if problems:
+            raise InvalidAnswer("; ".join(problems), usable=outputs)
+        return outputs
+
+    def _bare(self, text: str) -> dict[str, OutputValue]:
+        """Read an answer without the object round it, where one task was asked and it can be nothing else.
+
+        Raises:
+            InvalidAnswer: there is no such answer.
+        """
+        said = unwrapped(text)
+        if len(self.tasks) == 1:
+            (task,) = self.tasks
+            for bare in task.output.bare_values(said):
+                with contextlib.suppress(InvalidAnswer):
+                    return {task.name: task.output.read(bare)}
+        found = next(objects_in(text, fields=frozenset()), None)
+        if found is not None:
+            missing = next(task.name for task in self.tasks if task.name not in found)
+            raise InvalidAnswer(f"it has no field {missing}")
+        raise InvalidAnswer("it is not JSON" if parsed(said) is NO_JSON else "it is not a JSON object")
+
+    def _joined(self, earlier: dict[str, OutputValue] | None, later: dict[str, OutputValue]) -> dict[str, OutputValue]:
+        """The later outputs, with the items of the earlier lists before their own."""
+        return {
+            task.name: task.output.joined(earlier[task.name], later[task.name])
+            if earlier is not None and isinstance(task.output, ListOutput)
+            else later[task.name]
+            for task in self.tasks
+        }
+
+
+def _read(output: Output, value: Any) -> OutputValue:
+    """Read a value, or the list or object in a string that was encoded twice."""
+    try:
+        return output.read(value)
+    except InvalidAnswer:
+        inside = parsed(value) if isinstance(value, str) else None
+        if not isinstance(inside, list | dict):
+            raise
+        return output.read(inside)

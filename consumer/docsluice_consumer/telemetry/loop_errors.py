@@ -1,0 +1,40 @@
+"""What the event loop itself complains of, and how often it may."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from typing import Any
+
+import structlog
+
+from docsluice_consumer.telemetry.logs import Throttle
+
+log = structlog.get_logger(__name__)
+
+_OUT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class LoopErrors:
+    """An exception handler for a loop. A connection that cannot be taken is told once a minute.
+
+    asyncio tells it for each attempt, dozens of times a second and with a stack trace.
+    """
+
+    def __init__(self) -> None:
+        self._complaints = Throttle(seconds=60.0)
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """See `asyncio.loop.set_exception_handler`."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _OUT_OF or "socket" not in context:
+            loop.default_exception_handler(context)
+        elif (silenced := self._complaints.silenced("accept")) is not None:
+            log.error(
+                "http.cannot_accept",
+                error=os.strerror(error.errno),
+                silenced=silenced,
+                remedy="the HTTP port takes no connection: raise the limit on open files (ulimit -n), or find out who"
+                " opens so many; calls and documents go on",
+            )

@@ -1,0 +1,108 @@
+"""The demo's live view: results as they come, and what the consumer's metrics say meanwhile."""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from docsluice_producer.command_line.numbers import printable
+from docsluice_producer.following.outcome import Outcome, Unreadable, outcome_of
+from docsluice_producer.following.reader import Reader, Start
+from docsluice_producer.following.tables import Table as OutcomeTable
+from docsluice_producer.following.tables import cell, open_table
+from docsluice_producer.following.tally import Tally
+from docsluice_producer.kafka.connection import Broker, ClientLog
+from docsluice_producer.metrics.finding import Finding
+from docsluice_producer.metrics.metrics_poller import Lookout
+
+_TOPICS = ("documents.results", "documents.dlq")
+_LOOK_SECONDS = 1.0
+_PATIENCE_SECONDS = 600.0
+
+
+class NoProgressError(RuntimeError):
+    """Nothing has ended for so long that nothing will."""
+
+
+@dataclass
+class Watch:
+    """Follows the outcomes of `expected` documents, writes them to `results` and shows how it goes."""
+
+    console: Console
+    bootstrap_servers: str
+    metrics_url: str
+    results: Path
+    expected: int
+    outcomes: list[Outcome] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    limits: str = ""
+
+    async def until_done(self, check_alive: Callable[[], None]) -> None:
+        """Return when every document has ended. `check_alive` raises when that can no longer happen.
+
+        Raises:
+            NoProgressError: nothing has ended for ten minutes.
+        """
+        lookout = Lookout(urls=[self.metrics_url], tell=self._note_limits, pause_seconds=_LOOK_SECONDS)
+        with ClientLog().attached() as client_log, closing(open_table(self.results)) as table:
+            reader = Reader(
+                broker=Broker(bootstrap_servers=self.bootstrap_servers),
+                topics=_TOPICS,
+                start=Start(from_beginning=True),
+                client_log=client_log,
+                say=self.console.print,
+            )
+            await reader.open(wait_seconds=30)
+            try:
+                async with lookout.looking():
+                    with Live(console=self.console, refresh_per_second=4, transient=True) as live:
+                        await self._follow(reader, table, live, check_alive)
+            finally:
+                await reader.close()
+
+    async def _follow(self, reader: Reader, table: OutcomeTable, live: Live, check_alive: Callable[[], None]) -> None:
+        progressed = time.monotonic()
+        while self.tally.documents < self.expected:
+            check_alive()
+            for record in await reader.fetch(timeout_ms=20):
+                outcome = outcome_of(record)
+                if not isinstance(outcome, Unreadable) and self.tally.add(outcome):
+                    progressed = time.monotonic()
+                    self.outcomes.append(outcome)
+                    table.write(outcome)
+                    live.console.print(_line(outcome))
+            if time.monotonic() - progressed > _PATIENCE_SECONDS:
+                raise NoProgressError(f"no document has ended for {_PATIENCE_SECONDS:.0f} seconds")
+            live.update(self._view())
+
+    def _note_limits(self, finding: Finding) -> None:
+        self.limits = finding.sentence
+
+    def _view(self) -> Group:
+        tally = self.tally
+        figures = Table.grid(padding=(0, 2))
+        figures.add_row("done", f"{tally.results} of {self.expected}", "failed", str(tally.dead_letters))
+        rate = tally.documents_per_hour
+        figures.add_row("documents an hour", f"{rate:,.0f}" if rate else "…", "cost", f"${tally.cost_usd:.6f}")
+        tokens = tally.usage
+        figures.add_row(
+            "tokens in",
+            f"{tokens.input_tokens:,} ({tokens.cached_tokens:,} cached)",
+            "out",
+            f"{tokens.output_tokens:,}",
+        )
+        return Group(ProgressBar(total=self.expected, completed=tally.documents), figures, Text(self.limits))
+
+
+def _line(outcome: Outcome) -> Text:
+    if outcome.is_dead_letter:
+        return Text(printable(f"✗ {outcome.document_id}: {outcome.reason} ({outcome.message})"), style="red")
+    answers = " · ".join(cell(value) for name, value in outcome.outputs.items() if name != "summary" and cell(value))
+    return Text(printable(f"✓ {outcome.document_id}: {answers}"))

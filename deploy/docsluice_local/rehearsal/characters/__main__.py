@@ -1,0 +1,9 @@
+"""`python -m docsluice_local.rehearsal.characters > docs/providers.md` writes the page anew."""
+
+import sys
+
+from docsluice_local.rehearsal.characters.loading import all_characters
+from docsluice_local.rehearsal.characters.page import page
+
+if __name__ == "__main__":
+    sys.stdout.write(page(all_characters()))

@@ -1,9 +1,0 @@
-"""`python -m deploy.local.rehearsal.characters > docs/providers.md` writes the page anew."""
-
-import sys
-
-from deploy.local.rehearsal.characters.loading import all_characters
-from deploy.local.rehearsal.characters.page import page
-
-if __name__ == "__main__":
-    sys.stdout.write(page(all_characters()))

@@ -1,0 +1,33 @@
+"""Kinds of values that several settings have, each with its check. Pure."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from docsluice.network.urls import checked_topic
+from docsluice.settings.paths import at_home
+
+
+def _file(path: str) -> str:
+    return str(at_home(Path(path))) if path.startswith("~") else path
+
+
+def _member(name: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9._-]{1,200}", name):
+        raise ValueError("must be 1 to 200 letters, digits, dots, underscores and hyphens")
+    return name
+
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Topic = Annotated[str, AfterValidator(checked_topic)]
+Member = Annotated[str, AfterValidator(_member)]
+"""As the broker takes it, and with room for what is added of the topic."""
+HomePath = Annotated[Path, AfterValidator(at_home)]
+HomeFile = Annotated[str, AfterValidator(_file)]
+"""The same for libraries that want a string. What does not begin with `~` stays as it is."""
+Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]

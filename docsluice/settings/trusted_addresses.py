@@ -1,0 +1,45 @@
+"""Which secrets may go to an address that a `.env` names which nobody has vouched for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from docsluice.network.urls import is_redis
+from docsluice.settings.env_file import REMEDY, EnvFile, Way, distrusted, mixed, references
+
+_KEY = "OPENAI_API_KEY"
+_KEY_KEEPERS = ("DOCSLUICE_OPENAI_API_KEY_FILE", "DOCSLUICE_OPENAI_API_KEY_COMMAND")
+_PASSWORD = "DOCSLUICE_KAFKA_SASL_PASSWORD"  # noqa: S105 - a variable's name
+_STORE = "DOCSLUICE_STORE_URL"
+_COMMAND = "DOCSLUICE_OPENAI_API_KEY_COMMAND"
+SECRETS = frozenset({_KEY, _PASSWORD})
+KAFKA = Way(
+    addresses=(
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "DOCSLUICE_KAFKA_SECURITY_PROTOCOL",
+        "DOCSLUICE_KAFKA_SASL_MECHANISM",
+        "DOCSLUICE_KAFKA_SSL_CAFILE",
+    ),
+    secrets=(_PASSWORD,),
+)
+"""Not the address alone: over another protocol, or with another authority, a password can be read on its way."""
+_PROVIDER = Way(addresses=("OPENAI_BASE_URL",), secrets=(_KEY,), keepers=_KEY_KEEPERS)
+_ANSWERS = Way(addresses=(_STORE,), secrets=(_KEY, _PASSWORD), keepers=_KEY_KEEPERS)
+"""A store sees no key. But it sees the answers that the key has paid for, and they tell what is in the documents."""
+
+
+def problems_of(
+    file: EnvFile, given: Mapping[str, str], *, set_elsewhere: Collection[str], ways: Collection[Way] | None = None
+) -> list[str]:
+    """A sentence for each setting that is not taken from the file as it stands there.
+
+    `given` are the variables that are taken from the file, `set_elsewhere` those that are set and are not. `ways` are
+    those on which the program sends secrets; without them, those of the service.
+    """
+    problems = references(given, secrets=SECRETS)
+    if ways is None:
+        ways = (_PROVIDER, KAFKA, *([_ANSWERS] if is_redis(given.get(_STORE, "")) else []))
+    problems += [problem for way in ways if (problem := mixed(file, way, given=given, set_elsewhere=set_elsewhere))]
+    if _COMMAND in given and not file.is_named:
+        problems.append(f"{_COMMAND}: {distrusted(file)}, which may name no command to be run; {REMEDY}")
+    return problems

@@ -1,0 +1,148 @@
+"""Whether JSON is a document event, and why it is none, in a sentence that never quotes a value. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from docsluice.messages import DocumentEvent
+from docsluice.validation.validation_problems import Misfit, misfits
+
+_PROBLEMS_SHOWN = 5
+_MISFITS_VALIDATED = 20
+_NAMES_SHOWN = 5
+_NAMES_COMPARED = 100
+_NAME_CHARACTERS = 64
+"""A record may hold thousands of misspelt fields, each as long as it likes; the message must stay fit for a header."""
+_SCHEMA_VERSION = 1
+_LIKENESS = 0.75
+
+
+class NoEvent(ValueError):
+    """Fields that are no document event; the message says why."""
+
+
+class NotUnicode(ValueError):
+    """An event with half of a surrogate pair in it, which no UTF-8 can hold."""
+
+
+def valid_event(fields: Any) -> DocumentEvent:
+    """The event that some fields are.
+
+    Raises:
+        NoEvent: they are none. The first problems are named, and what the fields are likely to be instead.
+    """
+    hidden = 0
+    if isinstance(fields, dict) and isinstance(fields.get("metadata"), dict):
+        fields, hidden = _with_few_misfits(fields)
+    try:
+        return DocumentEvent.model_validate(fields)
+    except ValidationError as error:
+        # Without its cause, whose message quotes the document.
+        raise NoEvent(_problems_of(fields, error, hidden=hidden)) from None
+
+
+def written(event: DocumentEvent) -> bytes:
+    """The event as JSON.
+
+    Raises:
+        NotUnicode: it cannot be written.
+    """
+    try:
+        "".join(event.metadata).encode()  # pydantic writes another name where it meets a lone surrogate in one
+        return event.model_dump_json().encode()
+    except ValueError as error:
+        raise NotUnicode("the event holds text that is not valid Unicode") from error
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether metadata may hold it."""
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _with_few_misfits(fields: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """The same event with no more wrong metadata than anybody is told of, and how many were left out.
+
+    Each wrong value costs the validator four errors with all that belongs to them. Three hundred thousand of them took
+    more than a minute, in which nothing else was done.
+    """
+    wrong = [name for name, value in fields["metadata"].items() if not is_scalar(value)]
+    if len(wrong) <= _MISFITS_VALIDATED:
+        return fields, 0
+    few = {name: fields["metadata"][name] for name in wrong[:_MISFITS_VALIDATED]}
+    return {**fields, "metadata": few}, len(wrong) - len(few)
+
+
+def _problems_of(fields: Any, error: ValidationError, *, hidden: int) -> str:
+    """All that is wrong with an event's fields, the first few named, and what they are likely to be instead.
+
+    `hidden` is how many more there are that the error does not know of.
+    """
+    found = list(misfits(error, expected=DocumentEvent))
+    sentences = list(dict.fromkeys(_problem(misfit) for misfit in found))
+    more = len(sentences) - _PROBLEMS_SHOWN + hidden
+    said = "; ".join(sentences[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+    if not isinstance(fields, dict):
+        return f"{said}, not {_kind(fields)}"
+    missing = [misfit.place[0] for misfit in found if misfit.sentence == "missing"]
+    return said + (_instead(fields, missing) if missing else "") + _of_a_newer_version(fields)
+
+
+def shown_name(name: str) -> str:
+    """The name of a field as a person may be shown it: one line, cut short."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:_NAME_CHARACTERS])
+
+
+def _problem(misfit: Misfit) -> str:
+    """One sentence on one field; never its value, which may be the document."""
+    where = [shown_name(part) for part in misfit.place]
+    if where[:1] == ["metadata"] and len(where) > 1:
+        return f"metadata.{where[1]}: must be a string, a finite number or a boolean"
+    return f"{'.'.join(where) or 'the event'}: {misfit.sentence}"
+
+
+def _instead(fields: dict[str, Any], missing: list[str]) -> str:
+    """The fields that are there instead of those that are missing: the misspelt ones first."""
+    unknown = [name for name in fields if name not in DocumentEvent.model_fields]
+    if not unknown:
+        return ""
+    alike = {_bare(name): name for name in unknown[:_NAMES_COMPARED] if len(name) <= _NAME_CHARACTERS}
+    guesses = [
+        f"is {shown_name(alike[close[0]])} meant for {field}?"
+        for field in missing
+        if (close := difflib.get_close_matches(_bare(field), alike, n=1, cutoff=_LIKENESS))
+    ]
+    if guesses:
+        return f"; {' '.join(guesses)}"
+    shown = ", ".join(shown_name(name) for name in unknown[:_NAMES_SHOWN])
+    return f"; there is {shown}" + (" and more" if len(unknown) > _NAMES_SHOWN else "") + " instead"
+
+
+def _bare(name: str) -> str:
+    """What is the same in `document_id`, `documentId` and `Document-ID`."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _of_a_newer_version(fields: dict[str, Any]) -> str:
+    version = fields.get("schema_version")
+    if type(version) is not int or version <= _SCHEMA_VERSION or version.bit_length() > _NAME_CHARACTERS:
+        return ""
+    return f"; it says schema_version {version}, and this release knows {_SCHEMA_VERSION}"
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case str() if value.lstrip()[:1] in {"{", "["}:
+            return "a string that holds JSON: it was encoded twice"
+        case str():
+            return "a string"
+        case list():
+            return "a list: send each event as a record of its own"
+        case _:
+            return "a boolean" if isinstance(value, bool) else "a number"

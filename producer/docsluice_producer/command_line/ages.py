@@ -1,0 +1,17 @@
+"""Ages such as `--since 20m`, on Kafka's clock and in words. Pure."""
+
+from datetime import datetime, timedelta
+
+from docsluice.text.durations import in_words
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def timestamp_ms(age: timedelta, *, now: datetime) -> int:
+    """The moment that is so long ago, in milliseconds since 1970. Kafka knows none before, and then it is 0."""
+    return max(0, int(now.timestamp() * 1000) - age // _MILLISECOND)
+
+
+def ago(age: timedelta) -> str:
+    """As people say it: "20 minutes ago"."""
+    return f"{in_words(age.total_seconds())} ago"

@@ -1,0 +1,76 @@
+"""Entries gathered into transactions: short ones, at a pace that is not exceeded."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from docsluice_producer.dead_letters.journal import Entry
+
+_BYTES = 4 * 1024 * 1024
+
+
+class Pace:
+    """So many a second, and never more, even after a time of fewer. Pure."""
+
+    def __init__(self, *, per_second: int | None) -> None:
+        self._per_second = per_second
+        self._due = float("-inf")
+
+    def left(self, *, now: float) -> float:
+        """Seconds until the next may go; 0 or less when it may go now."""
+        return self._due - now
+
+    def went(self, count: int, *, now: float) -> None:
+        """Count what goes now."""
+        if self._per_second is not None:
+            self._due = max(self._due, now) + count / self._per_second
+
+
+class Batches:
+    """Writes entries in transactions of at most `most` entries, about 4 MiB, or a second's worth.
+
+    Once `stopping` is set nothing is written any more, and no wait for the pace goes on.
+    """
+
+    def __init__(
+        self,
+        *,
+        write: Callable[[Sequence[Entry]], Awaitable[object]],
+        most: int,
+        per_second: int | None,
+        stopping: asyncio.Event,
+    ) -> None:
+        self._write = write
+        self._most = most if per_second is None else min(most, per_second)
+        self._pace = Pace(per_second=per_second)
+        self._stopping = stopping
+        self._clock = asyncio.get_running_loop().time
+        self._entries: list[Entry] = []
+        self._bytes = 0
+
+    async def add(self, entry: Entry) -> None:
+        """Take an entry, and write what has been gathered when it is enough."""
+        size = len(entry.outgoing.value) if entry.outgoing else 0
+        if self._entries and self._bytes + size > _BYTES:
+            await self.flush()
+        self._entries.append(entry)
+        self._bytes += size
+        if len(self._entries) >= self._most:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what has been gathered, when the pace allows it."""
+        if not self._entries:
+            return
+        await self._pause()
+        entries, self._entries, self._bytes = self._entries, [], 0
+        if not self._stopping.is_set():
+            self._pace.went(len(entries), now=self._clock())
+            await self._write(entries)
+
+    async def _pause(self) -> None:
+        seconds = self._pace.left(now=self._clock())
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stopping.wait()

@@ -1,0 +1,75 @@
+"""The document in a dead letter, as far as there is one: what a person reads, mends and sends again. Pure."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from docsluice.messages import ERROR_HEADER_PREFIX, DocumentEvent, Headers, stub_parts
+from docsluice.validation.event_problems import NoEvent, NotUnicode, valid_event, written
+from docsluice_producer.dead_letters.letter import Letter
+from docsluice_producer.following.originals import document_id_of, event_in
+
+TRACE = "exception.stacktrace"
+ANSWER = "answer"
+_TEXT_TYPE = "text/plain"
+
+
+def exported(letter: Letter) -> dict[str, Any]:
+    """What `export` writes of a dead letter: its document, its fields, its headers but for the trace, or its value.
+
+    A document is at the top level and comes first (`document_id`, `text`, `metadata`), so that it can be mended and
+    sent. What is none has its `value` instead, or `value_base64` where that is no text; what is nearly one has both.
+    Where the value was left out there is neither.
+    """
+    record, event = letter.record, event_of(letter)
+    document = {name: letter.fields[name] for name in ("document_id", "metadata")}
+    if isinstance(event.get("text"), str):
+        document_id = document_id_of(event) or letter.outcome.document_id
+        document = {"document_id": document_id, "text": event["text"], "metadata": letter.fields["metadata"]}
+    fields = {**document, **letter.fields, **document, "headers": texts_without_trace(record.headers)}
+    if record.value is not None and "value" not in stub_parts(record.headers) and not _is_valid(event):
+        fields |= _value(record.value)
+    return fields
+
+
+def event_of(letter: Letter) -> Mapping[str, Any]:
+    """The event that the value is, wraps, or (as text/plain) is the text of; empty when it is none."""
+    record = letter.record
+    if header_texts(record.headers).get("content-type", "").strip().lower().startswith(_TEXT_TYPE):
+        text = text_of(record.value)
+        return {} if text is None else {"document_id": letter.outcome.document_id, "text": text}
+    return event_in(record.value)
+
+
+def text_of(value: bytes | None) -> str | None:
+    """The value as text; None when it is none, or no UTF-8."""
+    try:
+        return value.decode() if value is not None else None
+    except UnicodeDecodeError:
+        return None
+
+
+def header_texts(headers: Headers) -> dict[str, str]:
+    """Each header's last value as text."""
+    return {name: (value or b"").decode("utf-8", errors="replace") for name, value in headers}
+
+
+def texts_without_trace(headers: Headers) -> dict[str, str]:
+    """Each header's last value as text, but for the service's stack trace."""
+    return {name: text for name, text in header_texts(headers).items() if name != ERROR_HEADER_PREFIX + TRACE}
+
+
+def _value(value: bytes) -> dict[str, str]:
+    text = text_of(value)
+    return {"value_base64": base64.b64encode(value).decode()} if text is None else {"value": text}
+
+
+def _is_valid(event: Mapping[str, Any]) -> bool:
+    """Whether it is all that the service knows of, and nothing else: what else there is would be lost."""
+    if not event.keys() <= DocumentEvent.model_fields.keys():
+        return False
+    try:
+        written(valid_event(dict(event)))
+    except (NoEvent, NotUnicode):
+        return False
+    return True

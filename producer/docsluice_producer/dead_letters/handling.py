@@ -1,0 +1,106 @@
+"""What a redrive and a drop have in common: dead letters gone through, and marked by nobody else meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from docsluice_producer.command_line.exits import Exit
+from docsluice_producer.command_line.stop_signals import Stop, stop_on_signals
+from docsluice_producer.dead_letters.batches import Batches
+from docsluice_producer.dead_letters.journal import Entry, Journal
+from docsluice_producer.dead_letters.letter import Letter
+from docsluice_producer.dead_letters.progress import Progression
+from docsluice_producer.dead_letters.query import Letters, Question
+from docsluice_producer.dead_letters.selection import Selection
+from docsluice_producer.errors import ProducerFault
+from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.topic_scan import Scan, Stretch
+
+
+@dataclass(slots=True, kw_only=True)
+class Handling:
+    """Dead letters on their way through. `fault` is what ended it early; whatever did, what was written is marked."""
+
+    link: Link
+    topics: Mapping[str, list[int]]
+    journal: Journal
+    letters: Letters
+    limit: int | None
+    status: Console
+    stop: Stop
+    stopping: asyncio.Event
+    fault: ProducerFault | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """What the program ends with, as far as it depends on how this ended."""
+        return self.stop.exit_code or (Exit.DONE if self.fault is None else Exit.FAULT)
+
+    async def each(
+        self,
+        entry_of: Callable[[Letter], Awaitable[Entry | None]],
+        *,
+        write: Callable[[Sequence[Entry]], Awaitable[object]],
+        most: int,
+        per_second: int | None = None,
+        done: str,
+    ) -> None:
+        """Write the entry of every dead letter that has one, up to the limit or a signal, and show how many are `done`.
+
+        A transaction takes `most` entries at most.
+        """
+        chosen, letters = 0, self.letters
+        batches = Batches(write=write, most=most, per_second=per_second, stopping=self.stopping)
+        with Progression(status=self.status, offsets=letters.stretch.offsets) as progression:
+            async for letter in letters.until(self.stopping.is_set):
+                entry = await entry_of(letter)
+                if entry is not None:
+                    chosen += 1
+                    await batches.add(entry)
+                progression.advance(f"{self.journal.written:,} {done}", passed=letters.scan.passed)
+                if chosen == self.limit:
+                    break
+            await batches.flush()
+
+
+@asynccontextmanager
+async def handling(
+    question: Question, selection: Selection, *, status: Console, stretch: Stretch | None = None, **needed: str
+) -> AsyncIterator[Handling]:
+    """The dead letters of a stretch (None: those that the question is about). Ends in order with a signal or a fault.
+
+    `needed` are topics that must be there, by the flag that says them.
+
+    Raises:
+        BrokerAway, BrokerRefused: the broker, or one of the topics, was not there to begin with.
+    """
+    async with AsyncExitStack() as stack:
+        link = stack.enter_context(question.link(status.print))
+        topics = await link.topics(dead_letter_topic=question.topic, **needed)
+        journal = await stack.enter_async_context(Journal(link=link, dead_letter_topic=question.topic))
+        scan = await stack.enter_async_context(Scan(link=link, topic=question.topic, partitions=topics[question.topic]))
+        stretch = stretch or await scan.stretch(since=question.since)
+        stopping = asyncio.Event()
+        handled = Handling(
+            link=link,
+            topics=topics,
+            journal=journal,
+            letters=Letters(scan=scan, stretch=stretch, states=journal, selection=selection),
+            limit=question.limit,
+            status=status,
+            stop=stack.enter_context(stop_on_signals(stopping.set)),
+            stopping=stopping,
+        )
+        try:
+            yield handled
+        except ProducerFault as error:
+            handled.fault = error
+        except asyncio.CancelledError:
+            if handled.stop.signal is None:
+                raise
+            # Asked to stop twice: the transaction under way is left to the broker, which ends it.
+    if handled.fault is not None:
+        status.print(f"stopped: {handled.fault}")

@@ -1,0 +1,99 @@
+"""A dead letter as the commands see it: the record, what its headers say, and what was done about it. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from docsluice.messages import ERROR_HEADER_PREFIX
+from docsluice_producer.dead_letters.marks import Place, State
+from docsluice_producer.following.money import dollars
+from docsluice_producer.following.outcome import FetchedRecord, Outcome
+
+_LIFE = ("topic", "partition", "offset", "timestamp", "group", "pipeline_version", "replay_count")
+"""What is the same in a dead letter that came twice. So it is, too, when a record is read once more and fails again."""
+_SOURCE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})@([0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a record was first read; written `topic/partition@offset`, as the service's log has it."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}@{self.offset}"
+
+
+def source_in(text: str) -> Source | None:
+    """The place of a source topic that a text names; None when it is none."""
+    found = _SOURCE.fullmatch(text)
+    return Source(found[1], int(found[2]), int(found[3])) if found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One dead letter."""
+
+    record: FetchedRecord
+    outcome: Outcome
+    state: State
+
+    @property
+    def place(self) -> Place:
+        """Where it is in the dead-letter topic."""
+        return Place(self.record.partition, self.record.offset)
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """What `list --json` writes: what `follow --json` does, then `place` and `state`."""
+        return {**self.outcome.fields, "place": str(self.place), "state": self.state.value}
+
+    @property
+    def origin_topic(self) -> str | None:
+        """The topic in which the record was first read."""
+        topic: str | None = self.outcome.fields["source"]["topic"]
+        return topic
+
+    @property
+    def origin_partition(self) -> int | None:
+        """The partition of that topic."""
+        partition: int | None = self.outcome.fields["source"]["partition"]
+        return partition
+
+    def is_from(self, source: Source) -> bool:
+        """Whether the record was first read there."""
+        said = self.outcome.fields["source"]
+        return (said["topic"], said["partition"], said["offset"]) == (source.topic, source.partition, source.offset)
+
+    @property
+    def replays(self) -> int:
+        """How often it was sent again; 0 when its headers do not tell."""
+        return self.outcome.fields["replay_count"] or 0
+
+    @property
+    def cost_of_a_run(self) -> Decimal | None:
+        """US dollars that one of its runs has cost on average; None when its headers do not tell."""
+        if dollars(errors_of(self.record).get("cost_usd", "")) is None:
+            return None
+        return self.outcome.cost_usd / (self.replays + 1)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The same for a dead letter that came twice, as with at-least-once delivery, or whose record was read anew."""
+        errors = errors_of(self.record)
+        if not (errors.get("topic") and errors.get("offset")):
+            return (str(self.place),)
+        return tuple(errors.get(name, "") for name in _LIFE)
+
+
+def errors_of(record: FetchedRecord) -> dict[str, str]:
+    """The error headers by their names without the prefix; the last of a name counts."""
+    return {
+        name.removeprefix(ERROR_HEADER_PREFIX): (value or b"").decode("utf-8", errors="replace")
+        for name, value in record.headers
+        if name.startswith(ERROR_HEADER_PREFIX)
+    }

@@ -1,0 +1,102 @@
+"""`docsluice-producer dead-letters list`: a line for each, and a table of what they come to."""
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+
+from docsluice_producer.command_line.exits import Exit
+from docsluice_producer.command_line.numbers import printable, usd
+from docsluice_producer.command_line.stop_signals import stop_on_signals
+from docsluice_producer.dead_letters.counts import NONE, Counts
+from docsluice_producer.dead_letters.letter import Letter
+from docsluice_producer.dead_letters.query import Question, letters_for_looking
+from docsluice_producer.following.display import console
+from docsluice_producer.following.tables import json_text
+
+_MESSAGE_CHARACTERS = 80
+_LEAST_MESSAGE_CHARACTERS = 12
+_PLACE = "place"
+_COLUMNS = (
+    ("when (UTC)", 19),
+    ("reason", 18),
+    ("step", 10),
+    ("document", 20),
+    (_PLACE, 10),
+    ("calls", 5),
+    ("replays", 7),
+    ("cost", 11),
+)
+
+
+async def list_letters(question: Question, *, as_json: bool) -> int:
+    """Print each dead letter as it is read, then the table; return the exit code.
+
+    Raises:
+        BrokerAway, BrokerRefused: as `letters_for_looking`.
+    """
+    status, out = console(stderr=True), console()
+    rows = Rows(out=out, with_state=question.wanted.handled_too)
+    counts = Counts()
+    with question.link(status.print) as link:
+        async with letters_for_looking(question, link) as letters:
+            with stop_on_signals(lambda: None) as stop:
+                async for letter in letters.until(lambda: stop.signal is not None):
+                    counts.add(letter)
+                    if as_json:
+                        print(json_text(letter.fields), flush=True)
+                    else:
+                        rows.show(letter)
+                    if counts.total == question.limit:
+                        break
+    totals = status if as_json else out
+    if counts.total and not as_json:
+        totals.print()
+    for line in [*counts.lines, *letters.selection.remarks]:
+        totals.print(line)
+    return stop.exit_code or Exit.DONE
+
+
+class Rows:
+    """The lines for a person, under a line of their names. Cells are cut to their columns, a message at the edge."""
+
+    def __init__(self, *, out: Console, with_state: bool) -> None:
+        self._out = out
+        self._widths = dict((*_COLUMNS, ("state", 8)) if with_state else _COLUMNS)
+        self._told = False
+
+    def show(self, letter: Letter) -> None:
+        """Print one, after the line of the names if it is the first."""
+        if not self._told:
+            self._told = True
+            self._print(list(self._widths), "message")
+        outcome, place = letter.outcome, str(letter.place)
+        # Half a place would be none. No column can be measured before its last line is there, so it widens on the way.
+        self._widths[_PLACE] = max(self._widths[_PLACE], len(place))
+        cells = [
+            f"{outcome.finished_at:%Y-%m-%d %H:%M:%S}",
+            outcome.reason,
+            outcome.step or NONE,
+            outcome.document_id,
+            place,
+            _number(outcome.fields["attempts"]),
+            str(letter.replays),
+            usd(outcome.cost_usd),
+            letter.state.value,
+        ]
+        self._print(cells[: len(self._widths)], outcome.message)
+
+    def _print(self, cells: list[str], message: str) -> None:
+        widths = self._widths.values()
+        fitted = [_beginning(printable(cell), width) for cell, width in zip(cells, widths, strict=True)]
+        line = "  ".join(set_cell_size(cell, width) for cell, width in zip(fitted, widths, strict=True))
+        room = max(_LEAST_MESSAGE_CHARACTERS, self._out.width - cell_len(line) - 2)
+        shown = _beginning(printable(message), room if self._out.is_terminal else _MESSAGE_CHARACTERS)
+        print(f"{line}  {shown}".rstrip(), file=self._out.file)
+
+
+def _beginning(text: str, cells: int) -> str:
+    """The text, cut to so many cells of a screen; a character may take two of them."""
+    return text if cell_len(text) <= cells else set_cell_size(text, cells - 1) + "…"
+
+
+def _number(number: int | None) -> str:
+    return NONE if number is None else f"{number:,}"

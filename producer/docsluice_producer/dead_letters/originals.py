@@ -1,0 +1,60 @@
+"""Originals of dead letters that do not have all of their record, read back from the topic that they came from."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from aiokafka import TopicPartition
+
+from docsluice.kafka.batch_reading import flaw_of
+from docsluice_producer.dead_letters.letter import Letter
+from docsluice_producer.dead_letters.stub import Stub
+from docsluice_producer.following.outcome import FetchedRecord
+from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.topic_scan import Scan, Stretch
+
+
+class Originals:
+    """Reads one topic, and connects to it once it is asked for the first."""
+
+    def __init__(self, *, link: Link, topic: str, partitions: Sequence[int]) -> None:
+        self._link = link
+        self._topic = topic
+        self._partitions = partitions
+        self._stack = AsyncExitStack()
+        self._scan: Scan | None = None
+        self._all = Stretch(first={}, end={})
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def read(self, letter: Letter, stub: Stub) -> tuple[FetchedRecord | None, str]:
+        """The record, or why it is not to be had.
+
+        Raises:
+            BrokerAway, BrokerRefused: the topic cannot be read.
+        """
+        found = await self._at(letter.origin_partition, letter.outcome.fields["source"]["offset"])
+        if found is not None and (flaw := flaw_of(found)) is not None:
+            return None, f"its original cannot be read: {flaw.problem}"
+        why = stub.why_not(found)
+        return (None, why) if why else (found, "")
+
+    async def _at(self, partition: int | None, offset: int | None) -> FetchedRecord | None:
+        if partition is None or offset is None:
+            return None
+        if self._scan is None:
+            scan = Scan(link=self._link, topic=self._topic, partitions=self._partitions)
+            self._scan = await self._stack.enter_async_context(scan)
+            self._all = await self._scan.stretch()
+        stretch = self._all.at(TopicPartition(self._topic, partition), offset)
+        found: FetchedRecord | None = None
+        async for records in self._scan.pieces(stretch):
+            found = next((record for record in records if record.offset == offset), found)
+        return found

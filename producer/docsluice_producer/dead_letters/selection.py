@@ -1,0 +1,118 @@
+"""Which dead letters are meant. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from docsluice.kafka.batch_reading import flaw_of
+from docsluice_producer.command_line.numbers import counted, printable
+from docsluice_producer.dead_letters.letter import Letter, Source
+from docsluice_producer.dead_letters.marks import Handled, Place, State
+from docsluice_producer.following.outcome import FetchedRecord, Unreadable, outcome_of
+
+_NAMED = 10
+REMEMBERED = 1_000_000
+"""Identities kept to know a repeat by, some 110 MB at most."""
+_FOR_EVER_MS = 2**63
+
+
+class States(Protocol):
+    """Knows what was done about each dead letter."""
+
+    def handled(self, place: Place, timestamp_ms: int) -> Handled | None:
+        """See `Marks.handled`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a dead letter must be like. An empty set, or None, asks for nothing.
+
+    With a `source` beside a `document_id`, one that was first read there is as good as one of that document.
+    """
+
+    reasons: frozenset[str] = frozenset()
+    steps: frozenset[str] = frozenset()
+    document_id: str | None = None
+    source: Source | None = None
+    handled_too: bool = False
+
+    def fits(self, letter: Letter) -> bool:
+        """Whether the letter is like that."""
+        outcome = letter.outcome
+        return (
+            (not self.reasons or outcome.reason in self.reasons)
+            and (not self.steps or outcome.step in self.steps)
+            and (self.document_id is None or outcome.document_id == self.document_id or self._is_source_of(letter))
+        )
+
+    def _is_source_of(self, letter: Letter) -> bool:
+        return self.source is not None and letter.is_from(self.source)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether anything is asked for."""
+        return bool(self.reasons or self.steps or self.document_id is not None)
+
+
+class Selection:
+    """Picks the wanted ones out of a topic's records, and counts what it passes over.
+
+    A dead letter that comes again, as it may with at-least-once delivery, is taken the first time only. One that was
+    written after the first had been redriven or dropped is another: the record was read anew, and has failed anew.
+    """
+
+    def __init__(self, *, wanted: Wanted, say: Callable[[str], None]) -> None:
+        self.handled = 0
+        self.repeats = 0
+        self.unreadable = 0
+        self._wanted = wanted
+        self._say = say
+        self._repeated_until_ms: dict[int, int] = {}
+        """By identity, until when what was written is the same failure."""
+
+    def take(self, record: FetchedRecord, states: States) -> Letter | None:
+        """The dead letter that a record is; None when it is none, or not a wanted one."""
+        outcome = outcome_of(record)
+        if isinstance(outcome, Unreadable) or not outcome.is_dead_letter:
+            flaw = flaw_of(record)
+            missing = flaw.problem if flaw is not None else "no header of it gives a reason"
+            self._pass_over(record, missing if isinstance(outcome, Unreadable) else "it is a result")
+            return None
+        handled = states.handled(Place(record.partition, record.offset), record.timestamp)
+        letter = Letter(record=record, outcome=outcome, state=handled.state if handled else State.OPEN)
+        # Of all, wanted or not: a document that is read again may fail for another reason, and is no other for that.
+        is_new = self._is_new(letter, until_ms=handled.at_ms if handled else _FOR_EVER_MS)
+        if not self._wanted.fits(letter):
+            return None
+        if not is_new:
+            self.repeats += 1
+            return None
+        if handled and not self._wanted.handled_too:
+            self.handled += 1
+            return None
+        return letter
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was passed over, a line for each kind."""
+        handled = f"{self.handled:,} handled already (redriven or dropped; list --all shows them)"
+        others = "record is no dead letter" if self.unreadable == 1 else "records are no dead letters"
+        lines = [handled] if self.handled else []
+        lines += [f"{counted(self.repeats, 'repeat')} of others"] if self.repeats else []
+        lines += [f"{self.unreadable:,} {others}"] if self.unreadable else []
+        return lines
+
+    def _is_new(self, letter: Letter, *, until_ms: int) -> bool:
+        """Whether it repeats none; what repeats it is written by `until_ms`."""
+        identity, seen = hash(letter.identity), self._repeated_until_ms
+        if identity in seen and letter.record.timestamp <= seen[identity]:
+            return False
+        if identity in seen or len(seen) < REMEMBERED:
+            seen[identity] = until_ms
+        return True
+
+    def _pass_over(self, record: FetchedRecord, problem: str) -> None:
+        self.unreadable += 1
+        if self.unreadable <= _NAMED:
+            self._say(printable(f"{Place(record.partition, record.offset)}: no dead letter: {problem}"))

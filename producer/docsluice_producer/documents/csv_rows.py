@@ -1,0 +1,99 @@
+"""A CSV file to its rows by column name, each with the line it starts on."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
+from docsluice_producer.documents.rows import Place, Unfit
+
+
+def csv_rows(
+    file: IO[bytes], name: str, *, required: Sequence[str]
+) -> Iterator[tuple[Place, dict[str, str] | str, int]]:
+    """Yield (place, cells by column name, bytes read); in place of the cells, what is wrong with a bad row.
+
+    A bad header is the file's only row: without column names nothing below it can be trusted.
+    """
+    # Both of these are against a stray quote, which would swallow the rows below it without a word.
+    csv.field_size_limit(LINE_BYTES)
+    text = _Text(file)
+    reader = csv.reader(text, strict=True)
+    header: list[str] | None = None
+    while True:
+        place = Place(name, text.begin_row())
+        try:
+            cells = next(reader, None)
+            if cells is None:
+                break
+            text.check_row()
+            if header is None:
+                header = _header(cells, required)
+            elif cells:
+                yield place, _by_name(header, cells), text.row_bytes
+        except (csv.Error, Unfit) as error:
+            problem = str(error) if isinstance(error, Unfit) else f"not CSV: {error}"
+            yield place, problem, text.row_bytes
+            if header is None:
+                return
+    if header is None:
+        yield Place(name), "empty: not even a header line", 0
+
+
+class _Text:
+    """The file's lines as the reader wants them: text. Remembers what the lines of the present row were like.
+
+    Bytes that are no UTF-8 pass through as lone surrogates, so that one bad row does not end the file.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._lines = lines(file)
+        self._number = 0
+        self.row_bytes = 0
+        self._problem = ""
+
+    def begin_row(self) -> int:
+        """The number of the line that the next row starts on."""
+        self.row_bytes = 0
+        self._problem = ""
+        return self._number + 1
+
+    def check_row(self) -> None:
+        """Raise `Unfit` when a line of this row could not be read."""
+        if self._problem:
+            raise Unfit(self._problem)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self._number, line = next(self._lines)
+        self.row_bytes += len(line)
+        if len(line) > LINE_BYTES:
+            self._problem = TOO_LONG
+            return "\n"  # an over-long line is no row, and what was cut from it would read as one
+        try:
+            return line.decode()
+        except UnicodeDecodeError as error:
+            self._problem = not_utf8(error)
+            return line.decode(errors="surrogateescape")
+
+
+def _header(cells: Sequence[str], required: Sequence[str]) -> list[str]:
+    """Column names, trimmed. Columns without a name are allowed and not read: spreadsheets like to add some."""
+    header = [cell.strip() for cell in cells]
+    repeated = [name for name, count in Counter(header).items() if count > 1 and name]
+    if repeated:
+        raise Unfit(f"the header names {', '.join(map(repr, repeated))} more than once: the file is not read")
+    missing = [name for name in required if name not in header]
+    if missing:
+        there = ", ".join(map(repr, filter(None, header))) or "none"
+        raise Unfit(f"the header has no {' and no '.join(map(repr, missing))} (it has {there}): the file is not read")
+    return header
+
+
+def _by_name(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+    if len(cells) != len(header):
+        raise Unfit(f"{len(cells)} cells where the header has {len(header)}")
+    return {name: cell for name, cell in zip(header, cells, strict=True) if name}

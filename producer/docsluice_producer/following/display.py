@@ -1,0 +1,103 @@
+"""Outcomes and totals as a person reads them."""
+
+from collections.abc import Iterator, Mapping
+
+from rich.console import Console
+from rich.text import Text
+
+from docsluice.messages import Long, Usage
+from docsluice_producer.command_line.numbers import counted, printable, shortened, usd
+from docsluice_producer.following.money import left_out
+from docsluice_producer.following.outcome import Outcome, Unreadable
+from docsluice_producer.following.tables import cell
+from docsluice_producer.following.tally import Tally
+
+_MESSAGE_CHARACTERS = 300
+_OF_LONG: Mapping[Long, str] = {"split": "split", "head": "head only"}
+
+
+def console(*, stderr: bool = False, soft_wrap: bool = True) -> Console:
+    """A console that prints foreign text as it is: no markup, no emoji codes, and with `soft_wrap` no cut lines."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
+
+
+def outcome_text(outcome: Outcome) -> Text:
+    """A few lines: the document, its outputs or what went wrong, what it cost."""
+    return _dead_letter(outcome) if outcome.is_dead_letter else _result(outcome)
+
+
+def repeat_text(outcome: Outcome) -> Text:
+    """One dim line: seen before."""
+    return Text(f"{printable(outcome.document_id)}  seen before: dropped", style="dim")
+
+
+def unreadable_text(unreadable: Unreadable) -> Text:
+    """One line: a record that is no outcome."""
+    return Text(printable(f"{unreadable.where}: {unreadable.problem}"), style="yellow")
+
+
+def totals_text(tally: Tally) -> str:
+    """The closing lines."""
+    usage = tally.usage
+    counts = [counted(tally.results, "result"), counted(tally.dead_letters, "dead letter") + _by_reason(tally)]
+    counts += [f"{counted(tally.repeats, 'repeat')} dropped"] if tally.repeats else []
+    counts += [counted(tally.unreadable, "unreadable record")] if tally.unreadable else []
+    counts += [f"{tally.of_other_versions:,} of another schema version"] if tally.of_other_versions else []
+    output = f"{usage.output_tokens:,} out{_thought(usage)}"
+    spent = [
+        f"tokens: {usage.input_tokens:,} in ({usage.cached_tokens:,} cached), {output}",
+        f"cost: {usd(tally.cost_usd)}{left_out(tally.costs_left_out)}",
+    ]
+    spent += [f"saved: {usd(tally.saved_usd)}"] if tally.saved_usd else []
+    rate = tally.documents_per_hour
+    spent += [f"{rate:,.0f} documents an hour"] if rate is not None else []
+    return f"{', '.join(counts)}\n{' · '.join(spent)}"
+
+
+def time_up_text(tally: Tally, *, until: int | None, seconds: float) -> str:
+    """One line: that it was the time that ended it, and what had come by then."""
+    came = counted(tally.documents, "document") if until is None else f"{tally.documents:,} of {until:,} documents"
+    return f"the time of {seconds:g} s is up: {came} had ended"
+
+
+def _by_reason(tally: Tally) -> str:
+    if not tally.reasons:
+        return ""
+    return f" ({', '.join(f'{printable(reason)} {count:,}' for reason, count in tally.reasons.most_common())})"
+
+
+def _result(outcome: Outcome) -> Text:
+    usage = outcome.usage
+    cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
+    text = Text()
+    text.append(printable(outcome.document_id), style="bold")
+    told = [f"{usage.input_tokens:,}{cached} → {usage.output_tokens:,}{_thought(usage)} tokens", usd(outcome.cost_usd)]
+    told += [f"saved {usd(outcome.saved_usd)}"] if outcome.saved_usd else []
+    text.append("".join(f"  {one}" for one in [*told, *_of_long(outcome)]), style="dim")
+    for name, value in outcome.outputs.items():
+        text.append(f"\n  {printable(name)}: ", style="cyan")
+        text.append(printable(cell(value)))
+    return text
+
+
+def _thought(usage: Usage) -> str:
+    """The part of the output that went into thinking; empty where nothing did."""
+    return f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+
+
+def _of_long(outcome: Outcome) -> Iterator[str]:
+    """What was done about a document too large for one call, with the tasks unless it was all of them."""
+    for how, words in _OF_LONG.items():
+        tasks = [task for task in outcome.long if outcome.long[task] == how]
+        if tasks:
+            yield words if outcome.outputs.keys() <= set(tasks) else f"{words} ({printable(', '.join(tasks))})"
+
+
+def _dead_letter(outcome: Outcome) -> Text:
+    where = f"{outcome.stage} {outcome.step}".strip()
+    message = shortened(printable(outcome.message), _MESSAGE_CHARACTERS)
+    text = Text(style="red")
+    text.append(printable(outcome.document_id), style="bold")
+    text.append(f"  dead letter: {printable(outcome.reason)}" + (f" at {printable(where)}" if where else ""))
+    text.append(f"\n  {message}" if message else "")
+    return text

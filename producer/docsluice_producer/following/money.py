@@ -1,0 +1,26 @@
+"""Sums of money that others have written: anybody may write a header, and none may spoil a total. Pure."""
+
+from decimal import Decimal
+
+from docsluice.messages import read_decimal
+from docsluice_producer.command_line.numbers import counted
+
+_MOST_USD = Decimal(1_000_000)
+"""More than any document costs."""
+_LEAST_DIGIT = -28
+
+
+def dollars(text: str) -> Decimal | None:
+    """US dollars as the service writes them; None for anything else, such as a number of a million digits."""
+    amount = read_decimal(text)
+    return amount if amount is not None and is_sum(amount) else None
+
+
+def is_sum(amount: Decimal) -> bool:
+    """Whether a document can have cost it: finite, not negative, at most a million dollars, and no endless fraction."""
+    return not amount or (amount.is_finite() and 0 < amount <= _MOST_USD and amount.adjusted() >= _LEAST_DIGIT)
+
+
+def left_out(costs: int) -> str:
+    """How many costs a total is without, to stand behind it; empty where it is without none."""
+    return f" ({counted(costs, 'cost')} left out: no sum{'' if costs == 1 else 's'} of money)" if costs else ""

@@ -1,0 +1,202 @@
+"""Topics read by an onlooker: without a consumer group, so that nobody's offsets move and nobody is rebalanced."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from docsluice.kafka.batch_reading import DamagedBatch, taken
+from docsluice_producer.command_line.ages import ago, timestamp_ms
+from docsluice_producer.errors import BrokerRefused
+from docsluice_producer.kafka.connection import (
+    REQUEST_TIMEOUT_MS,
+    Broker,
+    ClientLog,
+    Say,
+    explained,
+    patiently,
+    stopped,
+)
+from docsluice_producer.kafka.read_only_client import onlooker
+from docsluice_producer.kafka.topics import partitions_of_topics
+
+_LOOK_SOON_SECONDS = 2.0
+_LOOK_SECONDS = 30.0
+_REST_SECONDS = 0.2
+_RECORDS = 500
+_STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where to begin: at the beginning, so long ago, or (neither) now."""
+
+    from_beginning: bool = False
+    since: timedelta | None = None
+
+    def __str__(self) -> str:
+        if self.from_beginning:
+            return "from the beginning"
+        return "from now on" if self.since is None else f"from {ago(self.since)}"
+
+
+class Reader:
+    """Every committed record of some topics, from `start` on.
+
+    A topic that is not there yet is looked for again and again, and read from its beginning once it is; so is a
+    partition that a topic is given later. A broker that goes away is waited for, and both its ends are told.
+    """
+
+    def __init__(self, *, broker: Broker, topics: Sequence[str], start: Start, client_log: ClientLog, say: Say) -> None:
+        self._broker = broker
+        self._topics = tuple(dict.fromkeys(topics))
+        self._start = start
+        self._client_log = client_log
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._positions: dict[TopicPartition, int] = {}
+        self._look: asyncio.Task[None] | None = None
+        self._looked_at = 0.0
+        self._is_away = False
+        self._failed_at = 0.0
+
+    async def open(self, *, wait_seconds: float) -> None:
+        """Connect, and settle on where to begin.
+
+        Raises:
+            BrokerAway: no broker was there in `wait_seconds`.
+            BrokerRefused: it will not serve us.
+        """
+        await patiently(
+            lambda: asyncio.wait_for(self._connect(), 2 * REQUEST_TIMEOUT_MS / 1000),
+            broker=self._broker,
+            client_log=self._client_log,
+            wait_seconds=wait_seconds,
+            say=self._say,
+        )
+        self._client_log.forget()
+        self._looked_at = self._loop.time()
+        if self._missing():
+            self._say(f"not there yet, and looked for again: {', '.join(self._missing())}")
+
+    async def fetch(self, *, timeout_ms: int) -> list[Any]:
+        """The next records, oldest first; none when none came in time. A broker that is away is waited for.
+
+        Raises:
+            BrokerRefused: it does not let us read.
+        """
+        self._note_failures()
+        self._look_again()
+        if self._consumer is None or not self._positions:
+            await asyncio.sleep(timeout_ms / 1000)
+            return []
+        try:
+            fetched = await taken(self._consumer, timeout_ms=timeout_ms, most_records=_RECORDS)
+        except DamagedBatch:
+            return []  # it is fetched once more, and then read past
+        except KafkaError as error:
+            raise BrokerRefused(f"{self._broker.bootstrap_servers}: {explained(error)}") from error
+        for partition, records in fetched.items():
+            self._positions[partition] = records[-1].offset + 1
+        if not fetched:
+            await self._rest()
+        return sorted((record for records in fetched.values() for record in records), key=lambda one: one.timestamp)
+
+    async def _rest(self) -> None:
+        """Ask for nothing for a moment: a broker that answers an empty fetch at once would be asked in a spin."""
+        if self._consumer is not None:
+            self._consumer.pause(*self._positions)
+            await asyncio.sleep(_REST_SECONDS)
+            if self._consumer is not None:
+                self._consumer.resume(*self._positions)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        look, self._look = self._look, None
+        if look is not None:
+            look.cancel()
+            await asyncio.wait([look])
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await stopped(consumer, seconds=_STOP_SECONDS)
+
+    async def _connect(self) -> None:
+        consumer = onlooker(self._broker)
+        try:
+            await consumer.start()
+            await self._take_up(consumer, self._start)
+        except BaseException:
+            await consumer.stop()
+            raise
+        self._consumer = consumer
+
+    def _missing(self) -> list[str]:
+        there = {partition.topic for partition in self._positions}
+        return [topic for topic in self._topics if topic not in there]
+
+    def _look_again(self) -> None:
+        """Begin another look at the topics when it is time, beside the reading: a broker may take long to answer."""
+        if self._look is not None:
+            if not self._look.done():
+                return
+            self._look.result()
+            self._look = None
+        pause_seconds = _LOOK_SOON_SECONDS if self._missing() or self._is_away else _LOOK_SECONDS
+        if self._consumer is not None and self._loop.time() - self._looked_at >= pause_seconds:
+            self._looked_at = self._loop.time()
+            self._look = asyncio.create_task(self._look_around(self._consumer), name="look-for-partitions")
+
+    async def _look_around(self, consumer: AIOKafkaConsumer) -> None:
+        # While the broker is away there is nothing to find; the next look is soon enough.
+        with suppress(KafkaError, OSError):
+            # Whatever is in a partition that was not there when we began is news.
+            await self._take_up(consumer, Start(from_beginning=True))
+            # One broker of several may answer us while the client still knocks at another.
+            if self._is_away and self._loop.time() - self._failed_at >= _LOOK_SOON_SECONDS:
+                self._is_away = False
+                self._say(f"the broker at {self._broker.bootstrap_servers} is back")
+
+    async def _take_up(self, consumer: AIOKafkaConsumer, start: Start) -> None:
+        """Go on with the partitions that we do not read yet beside those that we do."""
+        topics = await partitions_of_topics(self._broker)
+        there = [TopicPartition(topic, partition) for topic in self._topics for partition in topics.get(topic, ())]
+        fresh = [partition for partition in there if partition not in self._positions]
+        if not fresh:
+            return
+        first = await _first_offsets(consumer, fresh, start)
+        # No other task may come between these: an assignment replaces the one before it, positions and all.
+        self._positions.update(first)
+        consumer.assign(list(self._positions))
+        for partition, offset in self._positions.items():
+            consumer.seek(partition, offset)
+
+    def _note_failures(self) -> None:
+        """Say once that the broker has gone; the client goes on trying by itself."""
+        failure = self._client_log.last
+        if failure is None:
+            return
+        self._client_log.forget()
+        self._failed_at = self._loop.time()
+        if not self._is_away:
+            self._is_away = True
+            self._say(f"lost the broker at {self._broker.bootstrap_servers} ({explained(failure)}): waiting for it")
+
+
+async def _first_offsets(
+    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], start: Start
+) -> dict[TopicPartition, int]:
+    if start.from_beginning:
+        return dict(await consumer.beginning_offsets(partitions))
+    offsets = dict(await consumer.end_offsets(partitions))
+    if start.since is not None:
+        since_ms = timestamp_ms(start.since, now=datetime.now(UTC))
+        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        # A partition with nothing so young has no such offset.
+        offsets |= {partition: one.offset for partition, one in found.items() if one is not None}
+    return offsets

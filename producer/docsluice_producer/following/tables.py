@@ -1,0 +1,232 @@
+"""Outcomes to a file, each on the disk before the next is awaited."""
+
+import csv
+import errno
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkstemp
+from typing import IO, Any, Literal, Protocol
+
+from docsluice.messages import DocumentResult, SourcePosition, Usage
+from docsluice_producer.command_line.numbers import harmless_json
+from docsluice_producer.errors import NotWritten, WrongUsage
+from docsluice_producer.following.outcome import OF_DEAD_LETTERS, Outcome
+
+_BEFORE_OUTPUTS = ("kind", "document_id")
+_OF_THE_FIRST_RELEASE = (
+    "reason",
+    "stage",
+    "step",
+    "message",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cost_usd",
+    "saved_usd",
+    "attempts",
+    "finished_at",
+    "mode",
+    "models",
+    "long",
+    "pipeline_version",
+    "result_id",
+    "source_topic",
+    "source_partition",
+    "source_offset",
+    "excerpt",
+    "metadata",
+)
+"""These keep their places; columns that come later are behind them."""
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+"""As OWASP lists them. Quote marks before it count, so that a text with one of its own can be told from ours."""
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_NAME_CHARACTERS = 50
+_LARGEST_CELL = 2**31 - 1
+
+
+def _columns_of_results() -> Iterator[str]:
+    for name in DocumentResult.model_fields:
+        match name:
+            case "document_id" | "outputs" | "schema_version":
+                continue
+            case "usage":
+                yield from Usage.model_fields
+            case "source":
+                yield from (f"source_{part}" for part in SourcePosition.model_fields)
+            case _:
+                yield name
+
+
+_AFTER_OUTPUTS = tuple(dict.fromkeys((*_OF_THE_FIRST_RELEASE, *_columns_of_results(), *OF_DEAD_LETTERS)))
+
+
+class Table(Protocol):
+    """Where outcomes are written."""
+
+    def write(self, outcome: Outcome) -> None:
+        """Write one and flush it.
+
+        Raises:
+            NotWritten: the file takes no more.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+def open_table(path: Path) -> Table:
+    """A table of the kind that the suffix names. What the file held is replaced.
+
+    Raises:
+        WrongUsage: the suffix is neither .jsonl nor .csv, or the file cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".jsonl", ".csv"):
+        raise WrongUsage(f"--to {path}: the name must end in .jsonl or .csv")
+    try:
+        return JsonLines(path=path) if suffix == ".jsonl" else CsvTable(path=path)
+    except OSError as error:
+        raise WrongUsage(f"--to {path}: cannot be written: {error.strerror}") from error
+
+
+def json_line(outcome: Outcome) -> str:
+    """An outcome's fields as one line of JSON."""
+    return json_text(outcome.fields)
+
+
+def json_text(fields: Mapping[str, Any]) -> str:
+    """One line of JSON that a terminal may show: controls and what turns the direction of text are escapes in it."""
+    return harmless_json(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
+
+
+class JsonLines:
+    """One line of JSON for each outcome."""
+
+    def __init__(self, *, path: Path) -> None:
+        self._path = path
+        self._file = opened(path, "w")
+
+    def write(self, outcome: Outcome) -> None:
+        """Write one and flush it."""
+        with translated(self._path):
+            self._file.write(json_line(outcome) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class CsvTable:
+    """One row for each outcome, a column for each output.
+
+    Which outputs there are is known only when a result has them, so the file is written anew, wider, when one brings an
+    output that was not there before: usually once, at the first result.
+    """
+
+    def __init__(self, *, path: Path) -> None:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no regular file")
+        self._path = Path(os.path.realpath(path))  # a link that was named stays one
+        self._outputs: list[str] = []
+        self._file = opened(path, "w")
+        self._write_header(self._file)
+
+    def write(self, outcome: Outcome) -> None:
+        """Write one and flush it."""
+        with translated(self._path):
+            fresh = [name for name in outcome.outputs if name not in self._outputs]
+            if fresh:
+                self._widen(fresh)
+            self._writer(self._file).writerow(_row(outcome))
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _widen(self, fresh: Sequence[str]) -> None:
+        self._file.close()
+        self._outputs.extend(fresh)
+        csv.field_size_limit(_LARGEST_CELL)
+        with opened(self._path, "r") as old, _instead_of(self._path) as new:
+            self._write_header(new)
+            self._writer(new).writerows(csv.DictReader(old))
+        self._file = opened(self._path, "a")
+
+    def _write_header(self, file: IO[str]) -> None:
+        self._writer(file).writeheader()
+        file.flush()
+
+    def _writer(self, file: IO[str]) -> "csv.DictWriter[str]":
+        columns = [*_BEFORE_OUTPUTS, *map(_column, self._outputs), *_AFTER_OUTPUTS]
+        return csv.DictWriter(file, columns, restval="")
+
+
+def cell(value: Any) -> str:
+    """An output or a field as text: a list joined with "; ", anything deeper as JSON."""
+    if isinstance(value, list) and all(isinstance(one, str | int | float) for one in value):
+        return "; ".join(map(str, value))
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def csv_cell(value: Any) -> str:
+    """The same for a spreadsheet: a text that it would run as a formula has a quote mark before it.
+
+    Numbers stay as they are. docs/producer.md tells how the text is read back.
+    """
+    text = cell(value)
+    is_run = isinstance(value, str | list) and _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_run else text
+
+
+def opened(path: Path | int, mode: Literal["r", "w", "a"]) -> IO[str]:
+    """A file of text. Half of a surrogate pair, which no UTF-8 can hold, is written as the escape that JSON has."""
+    return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")  # noqa: PTH123 - it may be a descriptor
+
+
+@contextmanager
+def _instead_of(path: Path) -> Iterator[IO[str]]:
+    """A new file beside another, which it replaces at the end. Its name cannot be guessed, so it is nobody's link."""
+    descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name[:_NAME_CHARACTERS]}.", suffix=".part")
+    try:
+        with opened(descriptor, "w") as new:
+            os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
+            yield new
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _row(outcome: Outcome) -> dict[str, str]:
+    fields = {
+        **outcome.fields,
+        **({} if outcome.is_dead_letter else {name: getattr(outcome.usage, name) for name in Usage.model_fields}),
+        **{f"source_{name}": value for name, value in outcome.fields["source"].items()},
+        "long": [f"{task}: {how}" for task, how in outcome.long.items()],
+    }
+    row = {name: csv_cell(fields.get(name)) for name in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS)}
+    return row | {_column(name): csv_cell(value) for name, value in outcome.outputs.items()}
+
+
+def _column(output: str) -> str:
+    return f"outputs.{output}" if output in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS) else csv_cell(output)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise `NotWritten` where the block meets an error of the system."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWritten(f"{path}: cannot be written: {error.strerror}") from error

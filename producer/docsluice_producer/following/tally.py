@@ -1,0 +1,96 @@
+"""What has been seen so far, each outcome counted once. Pure."""
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from docsluice.messages import Usage
+from docsluice_producer.following.outcome import Outcome, Unreadable
+from docsluice_producer.following.pace import Pace
+
+REMEMBERED = 500_000
+"""Identities kept to recognise a repeat by; it comes soon after the first if at all, and memory must not grow."""
+
+
+@dataclass(slots=True)
+class _Runs:
+    """What dead letters had cost when they were last seen. The cost of one that was sent again has that in it."""
+
+    _costs: OrderedDict[tuple[object, ...], tuple[int, Decimal]] = field(default_factory=OrderedDict)
+
+    def not_counted_yet(self, outcome: Outcome) -> Decimal:
+        """The part of a dead letter's cost that is of runs whose end we have not seen."""
+        source, replays, cost_usd = outcome.fields["source"], outcome.fields["replay_count"] or 0, outcome.cost_usd
+        if not source["topic"] or source["offset"] is None:
+            return cost_usd
+        origin = (*source.values(), outcome.document_id)
+        replays_before, cost_before = self._costs.get(origin, (replays, Decimal(0)))
+        self._costs[origin] = (replays, cost_usd)
+        if len(self._costs) > REMEMBERED:
+            self._costs.popitem(last=False)
+        # Read once more without having been sent again, it has begun at nothing.
+        return max(cost_usd - cost_before, Decimal(0)) if replays > replays_before else cost_usd
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Totals over the outcomes. A repeat changes `repeats` and nothing else."""
+
+    results: int = 0
+    repeats: int = 0
+    unreadable: int = 0
+    of_other_versions: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal = Decimal(0)
+    costs_left_out: int = 0
+    """Costs that can be none: they are not in the sum."""
+    saved_usd: Decimal = Decimal(0)
+    reasons: Counter[str] = field(default_factory=Counter)
+    _pace: Pace = field(default_factory=Pace)
+    _seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _runs: _Runs = field(default_factory=_Runs)
+
+    @property
+    def dead_letters(self) -> int:
+        """Documents that failed."""
+        return self.reasons.total()
+
+    @property
+    def documents(self) -> int:
+        """Documents that have ended, one way or the other."""
+        return self.results + self.dead_letters
+
+    @property
+    def documents_per_hour(self) -> float | None:
+        """The rate of late, see `Pace`; None while there is too little to tell one from."""
+        return self._pace.documents_per_hour
+
+    def add(self, outcome: Outcome) -> bool:
+        """Count an outcome; false when it is a repeat."""
+        if any(identity in self._seen for identity in outcome.identities):
+            self.repeats += 1
+            return False
+        self._remember(outcome.identities)
+        if outcome.is_dead_letter:
+            self.reasons[outcome.reason] += 1
+            self.cost_usd += self._runs.not_counted_yet(outcome)
+        else:
+            self.results += 1
+            self.cost_usd += outcome.cost_usd
+        self.costs_left_out += outcome.cost_is_odd
+        self.usage += outcome.usage
+        self.saved_usd += outcome.saved_usd
+        self._pace.add(outcome.finished_at)
+        return True
+
+    def add_unreadable(self, unreadable: Unreadable) -> None:
+        """Count a record that is no outcome, or none that we can read."""
+        if unreadable.of_another_version:
+            self.of_other_versions += 1
+        else:
+            self.unreadable += 1
+
+    def _remember(self, identities: tuple[str, ...]) -> None:
+        self._seen.update(dict.fromkeys(identities))
+        while len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)

@@ -1,0 +1,56 @@
+"""The broker as those who read topics need it: reached with patience, its topics known."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from docsluice_producer.errors import BrokerRefused
+from docsluice_producer.kafka.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, patiently
+from docsluice_producer.kafka.topics import partitions_of_topics
+
+T = TypeVar("T")
+STOP_SECONDS = 5.0
+_LEAST_PATIENCE_SECONDS = 5.0
+"""However short the wait for a connection, an answer gets as long as this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A broker, how long to wait for it, and who is told that we wait."""
+
+    broker: Broker
+    wait_seconds: float
+    client_log: ClientLog
+    say: Say
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long the broker may be silent in the middle of the work."""
+        return max(self.wait_seconds, _LEAST_PATIENCE_SECONDS)
+
+    async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """See `connection.patiently`; an attempt without an answer is given up and made again."""
+
+        async def bounded() -> T:
+            async with asyncio.timeout(2 * REQUEST_TIMEOUT_MS / 1000):
+                return await attempt()
+
+        return await patiently(
+            bounded, broker=self.broker, client_log=self.client_log, wait_seconds=self.wait_seconds, say=self.say
+        )
+
+    async def topics(self, **needed: str) -> Mapping[str, list[int]]:
+        """The topics with their partitions. `needed` are names by the flag that says them.
+
+        Raises:
+            BrokerAway, BrokerRefused: as `patiently`; or a needed topic is not there.
+        """
+        there = await self.patiently(lambda: partitions_of_topics(self.broker))
+        for flag, topic in needed.items():
+            if topic not in there:
+                servers = self.broker.bootstrap_servers
+                made = "the service makes it when it first runs; " if flag == "dead_letter_topic" else ""
+                another = f"--{flag.replace('_', '-')} names another"
+                raise BrokerRefused(f"there is no topic {topic} on {servers}: {made}{another}")
+        return there

@@ -1,0 +1,250 @@
+"""A topic read by an onlooker to the end that it has when asked: committed records only, in pieces of bounded size."""
+
+import asyncio
+import heapq
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from docsluice.kafka.batch_reading import TAKEN_BYTES, DamagedBatch, taken
+from docsluice_producer.command_line.ages import timestamp_ms
+from docsluice_producer.command_line.numbers import counted
+from docsluice_producer.errors import BrokerAway, BrokerRefused
+from docsluice_producer.kafka.broker_session import STOP_SECONDS, Link
+from docsluice_producer.kafka.connection import explained, stopped
+from docsluice_producer.kafka.read_only_client import onlooker
+
+_FETCH_MS = 100
+_RECORDS = 1_000
+_EMPTY_ANSWERS = 5
+_POSITION_SECONDS = 1.0
+_NOTICE_SECONDS = 3.0
+
+Offsets = Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """A part of a topic: from `first` to before `end`, by partition."""
+
+    first: Offsets
+    end: Offsets
+
+    @property
+    def offsets(self) -> int:
+        """How many offsets it has; there are as many records at most."""
+        return sum(max(0, end - self.first[partition]) for partition, end in self.end.items())
+
+    def at(self, partition: TopicPartition, offset: int) -> "Stretch":
+        """The part of it that is one offset; empty when that is not in it."""
+        if not self.first.get(partition, 0) <= offset < self.end.get(partition, 0):
+            return Stretch(first={}, end={})
+        return Stretch(first={partition: offset}, end={partition: offset + 1})
+
+
+class Scan:
+    """Reads committed records of one topic, without a consumer group.
+
+    `passed` counts the offsets that the last reading has left behind.
+    """
+
+    def __init__(self, *, link: Link, topic: str, partitions: Sequence[int]) -> None:
+        self.passed = 0
+        self._link = link
+        self._topic = topic
+        self._partitions = [TopicPartition(topic, partition) for partition in partitions]
+        self._consumer: Any = None
+
+    async def __aenter__(self) -> Self:
+        self._consumer = await self._link.patiently(self._connected)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await stopped(self._consumer, seconds=STOP_SECONDS)
+
+    async def stretch(self, *, since: timedelta | None = None) -> Stretch:
+        """The topic from its beginning, or from so long ago, to the end of what is committed now.
+
+        What is there and cannot be read yet is told of: else it would look as if there were no more.
+        """
+        there = await self._link.patiently(self._all_ends)
+        stretch = await self._link.patiently(lambda: self._bounds(since))
+        withheld = sum(max(0, end - stretch.end[partition]) for partition, end in there.items())
+        if withheld:
+            self._link.say(
+                f"not looked at, for a transaction before it has not ended: up to {counted(withheld, 'record')} of"
+                f" {self._topic}; run this again in a minute"
+            )
+        return stretch
+
+    async def pieces(
+        self, stretch: Stretch, *, stopped: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[list[Any]]:
+        """The records of a stretch, in order within their partitions, until its end or until `stopped`.
+
+        What is before an end need not be a record that we get to see: it may be the mark that ends a transaction,
+        belong to one that was aborted, or have been removed by compaction. So a partition is at its end once our
+        position is, or once the broker has said several times in a row that it has nothing more before that end.
+
+        Raises:
+            BrokerAway: no answer came for as long as we were told to wait.
+            BrokerRefused: it does not let us read.
+        """
+        self.passed = 0
+        left = {one: stretch.first[one] for one, end in stretch.end.items() if stretch.first[one] < end}
+        if left:
+            self._go_to(left)
+        silence, emptiness = _Silence(self._link, self._topic), _Emptiness(self._consumer, stretch.end)
+        while left and not stopped():
+            records = await self._fetched()
+            positions = await self._positions(left)
+            if positions != left:
+                emptiness.forget(left)
+                silence.broken()
+            elif emptiness.is_told_again(left):
+                silence.broken()
+            else:
+                silence.goes_on()
+            self._leave_behind(left, positions | {one: stretch.end[one] for one in emptiness.sure}, stretch.end)
+            within = [one for one in records if one.offset < stretch.end[TopicPartition(one.topic, one.partition)]]
+            if within:
+                yield within
+                silence.broken()  # however long our caller took
+
+    async def _connected(self) -> Any:
+        consumer = onlooker(self._link.broker, fetch_max_wait_ms=_FETCH_MS, fetch_max_bytes=TAKEN_BYTES)
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
+
+    async def _all_ends(self) -> Offsets:
+        """Where the topic ends for who reads what is not committed, too."""
+        consumer = AIOKafkaConsumer(group_id=None, isolation_level="read_uncommitted", **self._link.broker.arguments())
+        try:
+            await consumer.start()
+            return dict(await consumer.end_offsets(self._partitions)) if self._partitions else {}
+        finally:
+            await consumer.stop()
+
+    async def _bounds(self, since: timedelta | None) -> Stretch:
+        if not self._partitions:
+            return Stretch(first={}, end={})
+        end = dict(await self._consumer.end_offsets(self._partitions))
+        first = dict(await self._consumer.beginning_offsets(self._partitions))
+        if since is not None:
+            since_ms = timestamp_ms(since, now=datetime.now(UTC))
+            found = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, since_ms))
+            # A partition with nothing so young has no such offset.
+            first = {one: found[one].offset if found.get(one) else end[one] for one in self._partitions}
+        return Stretch(first=first, end=end)
+
+    def _go_to(self, positions: Offsets) -> None:
+        self._consumer.assign(list(positions))
+        for partition, offset in positions.items():
+            self._consumer.seek(partition, offset)
+
+    async def _fetched(self) -> list[Any]:
+        """The next records: those of a partition in their order, and the oldest first as far as that allows.
+
+        What cannot be read is among them, with its flaw.
+        """
+        try:
+            fetched = await taken(self._consumer, timeout_ms=_FETCH_MS, most_records=_RECORDS)
+        except DamagedBatch:
+            return []  # it is fetched once more, and then read past
+        except KafkaError as error:
+            where = f"{self._topic} on {self._link.broker.bootstrap_servers}"
+            raise BrokerRefused(f"{where} cannot be read: {explained(error)}") from error
+        return list(heapq.merge(*fetched.values(), key=lambda one: one.timestamp))
+
+    async def _positions(self, left: Offsets) -> dict[TopicPartition, int]:
+        positions = dict(left)
+        deadline = asyncio.get_running_loop().time() + _POSITION_SECONDS
+        for partition in left:
+            # Where retention has deleted what we were to read, the broker is still being asked what is first now. Not
+            # `wait_for`, which before Python 3.12 may swallow that we are cancelled.
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    positions[partition] = await self._consumer.position(partition)
+        return positions
+
+    def _leave_behind(self, left: dict[TopicPartition, int], positions: Offsets, ends: Offsets) -> None:
+        for partition, before in tuple(left.items()):
+            position = left[partition] = min(positions[partition], ends[partition])
+            self.passed += position - before
+            if position == ends[partition]:
+                del left[partition]
+                self._consumer.pause(partition)
+
+
+class _Emptiness:
+    """Counts the answers in a row in which the broker has nothing, of partitions whose records it has to their end.
+
+    `sure` are the partitions of which that has been said often enough.
+    """
+
+    def __init__(self, consumer: Any, ends: Offsets) -> None:
+        self._consumer = consumer
+        self._ends = ends
+        self._answered_at: dict[TopicPartition, int | None] = {}
+        self._answers: Counter[TopicPartition] = Counter()
+
+    @property
+    def sure(self) -> list[TopicPartition]:
+        return [partition for partition, count in self._answers.items() if count >= _EMPTY_ANSWERS]
+
+    def forget(self, left: Offsets) -> None:
+        """Begin anew: an answer has room for so many bytes, and while one partition fills it, nothing says nothing."""
+        self._answers.clear()
+        self._answered_at = {partition: self._consumer.last_poll_timestamp(partition) for partition in left}
+
+    def is_told_again(self, left: Offsets) -> bool:
+        """Count the answers that have come since, and tell whether there are any."""
+        told = False
+        for partition in left:
+            answered_at = self._consumer.last_poll_timestamp(partition)
+            if answered_at is None or answered_at == self._answered_at.get(partition):
+                continue
+            self._answered_at[partition] = answered_at
+            stable_to = self._consumer.last_stable_offset(partition)
+            # A replica that has just begun to lead may not know for a moment how much is committed.
+            if stable_to is None or stable_to >= self._ends[partition]:
+                self._answers[partition] += 1
+                told = True
+        return told
+
+
+class _Silence:
+    """Says once that the broker is silent, and ends the waiting when it stays so."""
+
+    def __init__(self, link: Link, topic: str) -> None:
+        self._link = link
+        self._whose = f"from {link.broker.bootstrap_servers} about {topic}"
+        self.broken()
+
+    def broken(self) -> None:
+        self._since = monotonic()
+        self._told = False
+        self._link.client_log.forget()
+
+    def goes_on(self) -> None:
+        link, quiet_seconds = self._link, monotonic() - self._since
+        why = f" ({explained(link.client_log.last)})" if link.client_log.last else ""
+        if quiet_seconds > link.patience_seconds:
+            raise BrokerAway(f"no answer {self._whose} for {link.patience_seconds:g} s{why}")
+        if quiet_seconds > _NOTICE_SECONDS and not self._told:
+            self._told = True
+            link.say(f"no answer {self._whose}{why}: waiting for up to {link.patience_seconds:g} s")

@@ -1,0 +1,247 @@
+"""Documents to one topic: many on their way at once, every one of them acknowledged or accounted for."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    RecordListTooLargeError,
+    UnknownProducerId,
+)
+
+from docsluice_producer.documents.rows import Document
+from docsluice_producer.errors import BrokerRefused
+from docsluice_producer.kafka.connection import Broker, explained
+
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+_HEADERS = [("content-type", b"application/json")]
+_OVERHEAD_BYTES = 256
+"""More than the record's own fields and headers take."""
+_MAX_UNACKNOWLEDGED = 2_000
+_MAX_UNACKNOWLEDGED_BYTES = 32 * 1024 * 1024
+_BATCH_BYTES = 128 * 1024
+_LEAST_BATCH_BYTES = 512
+_LINGER_MS = 5
+_STOP_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
+_SENDS_ALONE = 5
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+_SEQUENCE_LOST = (OutOfOrderSequenceNumber, ProducerFenced, UnknownProducerId)
+
+
+@dataclass(slots=True)
+class _Underway:
+    document: Document
+    acknowledgement: "asyncio.Future[Any]"
+
+
+class Delivery:
+    """An idempotent producer of one topic with a bounded number of unacknowledged documents.
+
+    `refused` is told of every document that is larger than the broker takes, with its size in bytes.
+    `sent` counts acknowledgements; `progressed_at` is the loop's time of the last one, or since when one is awaited.
+
+    When a broker refuses a batch, the sequence numbers that aiokafka gave it are never used again, and the partition
+    refuses everything after them as out of order. So after a refusal we wait for what is on its way, go on with a new
+    producer, and send again, one by one, what was not taken. That keeps the order, but for one case: a broker that has
+    never yet taken anything from our producer for a partition checks no sequence there, so when the very first batch is
+    refused, what was behind it may stay before it.
+    """
+
+    def __init__(self, *, broker: Broker, topic: str, refused: Callable[[Document, int], None]) -> None:
+        self.sent = 0
+        self.progressed_at = 0.0
+        self._broker = broker
+        self._topic = topic
+        self._refused = refused
+        self._loop = asyncio.get_running_loop()
+        self._producer: AIOKafkaProducer | None = None
+        self._underway: deque[_Underway] = deque()
+        self._underway_bytes = 0
+        self._again: deque[Document] = deque()
+        self._handing_over = False
+        self._batch_bytes = _BATCH_BYTES
+        self._too_large_from_bytes = MAX_REQUEST_BYTES
+
+    @property
+    def acknowledged(self) -> int:
+        """`sent`, and those that have arrived since we last looked."""
+        ends = (underway.acknowledgement for underway in self._underway if underway.acknowledgement.done())
+        return self.sent + sum(not end.cancelled() and end.exception() is None for end in ends)
+
+    @property
+    def waits_for_broker(self) -> bool:
+        """Whether an acknowledgement, or room for another document, is awaited."""
+        return (
+            self._handing_over
+            or bool(self._again)
+            or any(not underway.acknowledgement.done() for underway in self._underway)
+        )
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError: the broker cannot be reached.
+        """
+        await self.stop()
+        producer = AIOKafkaProducer(
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=_LINGER_MS,
+            max_batch_size=self._batch_bytes,
+            max_request_size=MAX_REQUEST_BYTES,
+            **self._broker.arguments(),
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
+
+    async def send(self, document: Document) -> None:
+        """Put a document on its way, waiting while too much is.
+
+        Raises:
+            BrokerRefused: the broker will not take it, for a reason that is not the document's.
+        """
+        size = _size(document)
+        if size >= self._too_large_from_bytes:
+            self._refused(document, size)
+            return
+        while self._underway and (self._underway[0].acknowledgement.done() or self._is_full(size)):
+            await self._settle_oldest()
+        if not self._underway:
+            self.progressed_at = self._loop.time()
+        acknowledgement = await self._hand_over(document)
+        self._underway.append(_Underway(document, acknowledgement))
+        self._underway_bytes += size
+
+    async def drain(self) -> None:
+        """Wait until everything on its way has arrived or was refused."""
+        while self._underway:
+            await self._settle_oldest()
+
+    async def stop(self) -> None:
+        """Disconnect, without waiting for what a broker that is away has not acknowledged."""
+        for underway in self._underway:
+            underway.acknowledgement.cancel()
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            # Its own stop waits for everything to be delivered, and to a broker that is away that is for ever.
+            async with asyncio.timeout(_STOP_SECONDS):
+                await producer.stop()
+        except TimeoutError:
+            await producer.client.close()
+
+    async def _hand_over(self, document: Document) -> "asyncio.Future[Any]":
+        assert self._producer is not None, "start comes first"  # noqa: S101
+        self._handing_over = True
+        try:
+            while True:
+                try:
+                    acknowledgement: asyncio.Future[Any] = await self._producer.send(
+                        self._topic, value=document.value, key=document.key, headers=_HEADERS
+                    )
+                except KafkaError as error:
+                    # A full batch, or the topic's metadata, is waiting for the broker. How long is our caller's affair.
+                    _raise_unless_passing(error)
+                    await asyncio.sleep(_RETRY_SECONDS)
+                else:
+                    return acknowledgement
+        finally:
+            self._handing_over = False
+
+    def _is_full(self, size: int) -> bool:
+        return len(self._underway) >= _MAX_UNACKNOWLEDGED or self._underway_bytes + size > _MAX_UNACKNOWLEDGED_BYTES
+
+    async def _settle_oldest(self) -> None:
+        try:
+            await self._underway[0].acknowledgement
+        except KafkaError:
+            await self._recover()
+        else:
+            self._underway_bytes -= _size(self._underway.popleft().document)
+            self._acknowledged()
+
+    async def _recover(self) -> None:
+        """Take stock after a failure, and send again what has not arrived."""
+        await asyncio.wait([underway.acknowledgement for underway in self._underway])
+        failures = []
+        while self._underway:
+            underway = self._underway.popleft()
+            error = underway.acknowledgement.exception()
+            if error is None:
+                self._acknowledged()
+            else:
+                self._again.append(underway.document)
+                failures.append((underway.document, error))
+        self._underway_bytes = 0
+        for _, error in failures:
+            if not isinstance(error, _TOO_LARGE):
+                _raise_unless_passing(error)
+        if any(isinstance(error, _TOO_LARGE) and _size(document) < self._batch_bytes for document, error in failures):
+            # Refused for its company, perhaps: a topic's limit is for the batch.
+            self._batch_bytes = max(_LEAST_BATCH_BYTES, self._batch_bytes // 2)
+        await self._renew()
+        while self._again:
+            await self._send_alone(self._again[0])
+            self._again.popleft()
+
+    async def _send_alone(self, document: Document) -> None:
+        """Send one document with nothing else on its way, so that a refusal can mean only this one."""
+        size = _size(document)
+        for _ in range(_SENDS_ALONE):
+            if size >= self._too_large_from_bytes:
+                self._refused(document, size)
+                return
+            try:
+                await (await self._hand_over(document))
+            except _TOO_LARGE:
+                self._too_large_from_bytes = size
+                await self._renew()
+            except KafkaError as error:
+                _raise_unless_passing(error)
+                await self._renew()
+            else:
+                self._acknowledged()
+                return
+        raise BrokerRefused(f"the broker refuses {document.place} {_SENDS_ALONE} times as out of sequence")
+
+    async def _renew(self) -> None:
+        """Go on with a new producer, whose sequence numbers start afresh."""
+        while True:
+            try:
+                await self.start()
+            except (KafkaError, OSError) as error:
+                _raise_unless_passing(error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    def _acknowledged(self) -> None:
+        self.sent += 1
+        self.progressed_at = self._loop.time()
+
+
+def _size(document: Document) -> int:
+    """At least the bytes that the document takes in a request."""
+    return len(document.value) + len(document.key) + _OVERHEAD_BYTES
+
+
+def _raise_unless_passing(error: BaseException) -> None:
+    """Whether it may pass when tried again is the error's own word; a lost sequence passes with a new producer."""
+    if isinstance(error, (*_SEQUENCE_LOST, KafkaTimeoutError, OSError)) or getattr(error, "retriable", False):
+        return
+    raise BrokerRefused(f"the broker refuses: {explained(error)}") from error

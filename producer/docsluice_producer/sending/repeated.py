@@ -1,0 +1,40 @@
+"""Documents that have the id of another one: no mistake that we could judge, but one that is paid for twice. Pure."""
+
+from docsluice_producer.command_line.numbers import counted, printable
+
+REMEMBERED = 1_000_000
+"""Different ids that are remembered to compare with; they take about 70 MB. Memory must not grow with the input."""
+_SHOWN = 3
+
+
+class RepeatedIds:
+    """Counts the documents whose id an earlier one of the same sending has.
+
+    Eight bytes are kept of each id, its hash. That two of a million different ids have the same one is a chance of one
+    in thirty million.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[str] = []
+        self._seen: set[int] = set()
+
+    def add(self, document_id: str) -> None:
+        """Count one document."""
+        key = hash(document_id)
+        if key in self._seen:
+            self.count += 1
+            if len(self._first) < _SHOWN and document_id not in self._first:
+                self._first.append(document_id)
+        elif len(self._seen) < REMEMBERED:
+            self._seen.add(key)
+
+    @property
+    def summary(self) -> str:
+        """One line for the person who sends; empty when there is nothing to say."""
+        if not self.count:
+            return ""
+        have = f"{counted(self.count, 'document')} {'has' if self.count == 1 else 'have'}"
+        ids = ", ".join(map(printable, self._first))
+        bound = f" (only the first {REMEMBERED:,} ids were compared)" if len(self._seen) == REMEMBERED else ""
+        return f"{have} the id of an earlier one, for instance {ids}: each is analysed, and paid for{bound}"

@@ -1,0 +1,260 @@
+"""`docsluice-producer send`: files to a topic."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from docsluice_producer.command_line.exits import Exit
+from docsluice_producer.command_line.numbers import counted, printable
+from docsluice_producer.command_line.stop_signals import stop_on_signals
+from docsluice_producer.documents.reading import read
+from docsluice_producer.documents.rows import Document, Row
+from docsluice_producer.documents.sources import Selection
+from docsluice_producer.errors import BrokerAway, BrokerRefused, ProducerFault
+from docsluice_producer.kafka.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, patiently
+from docsluice_producer.kafka.topics import create, partitions_of_topics
+from docsluice_producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
+from docsluice_producer.sending.feed import Feed
+from docsluice_producer.sending.report import Report
+from docsluice_producer.sending.results import IfChanged, unchanged
+
+_SHOWN_SKIPPED = 20
+_SHOWN_IDS = 5
+_NOTICE_SECONDS = 3.0
+_WATCH_SECONDS = 0.5
+_LEAST_SECONDS_FOR_A_RATE = 1.0
+_LEAST_PATIENCE_SECONDS = 5.0
+"""However short the wait for a connection, an acknowledgement gets as long as this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """What to send to which topic. `limit` counts documents that are sent; None is no limit.
+
+    With `if_changed`, those that have a result are passed over.
+    """
+
+    selection: Selection
+    id_field: str
+    text_field: str
+    topic: str
+    limit: int | None = None
+    if_changed: IfChanged | None = None
+
+    def rows(self) -> Iterator[Row]:
+        """Every row of every source, in order."""
+        for source in self.selection.sources:
+            yield from read(source, id_field=self.id_field, text_field=self.text_field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where the topic is, how long to wait for it, and with how many partitions to make it (None: not at all)."""
+
+    broker: Broker
+    wait_seconds: float
+    create_partitions: int | None = None
+
+
+def dry_run(sending: Sending) -> int:
+    """Check every row, say what would be sent, and return the exit code. Only `if_changed` needs a broker.
+
+    Raises:
+        ProducerFault: what is done cannot be told, see `unchanged`.
+    """
+    first_ids: list[str] = []
+    value_bytes = largest_bytes = 0
+    with _report(sending) as report:
+        if sending.if_changed is not None:
+            asyncio.run(_find_out_what_is_done(sending.if_changed, report))
+        for row in sending.rows():
+            document = report.sift(row)
+            report.advance(f"{report.read:,} valid")
+            if document is not None:
+                first_ids += [document.document_id] if len(first_ids) < _SHOWN_IDS else []
+                value_bytes += len(document.value)
+                largest_bytes = max(largest_bytes, len(document.value))
+            if report.read == sending.limit:
+                break
+    print(
+        f"dry run: {counted(report.read, 'document')} would be sent to {sending.topic}, {value_bytes:,} bytes of JSON"
+    )
+    if first_ids:
+        more = ", …" if report.read > len(first_ids) else ""
+        print(f"largest: {largest_bytes:,} bytes; ids: {', '.join(map(printable, first_ids))}{more}")
+    _print_remarks(report)
+    return Exit.FAULT if report.problems else Exit.DONE
+
+
+async def send(sending: Sending, destination: Destination) -> int:
+    """Send every document that can be sent, sum up, and return the exit code.
+
+    Raises:
+        BrokerAway: no broker was there to begin with.
+        BrokerRefused: it would not serve us from the beginning; or the topic is missing.
+        VersionUnknown: it is not known which pipeline's results count.
+        Stopped: a signal came while the results were read.
+    """
+    with ClientLog().attached() as client_log, _report(sending) as report:
+        await _find_topic(sending.topic, destination, client_log, report)
+        if sending.if_changed is not None:
+            report.unchanged = await unchanged(sending.if_changed, client_log=client_log, report=report)
+        delivery = Delivery(broker=destination.broker, topic=sending.topic, refused=_refusal(report))
+        await patiently(
+            lambda: asyncio.wait_for(delivery.start(), REQUEST_TIMEOUT_MS / 1000),
+            broker=destination.broker,
+            client_log=client_log,
+            wait_seconds=destination.wait_seconds,
+            say=report.say,
+        )
+        started_at = time.monotonic()
+        fault: ProducerFault | None = None
+        feed = Feed(rows=sending.rows())
+        with stop_on_signals(feed.close) as stop:
+            try:
+                await _deliver(feed, delivery, report, sending=sending, destination=destination)
+            except ProducerFault as error:
+                fault = error
+            except asyncio.CancelledError:
+                if stop.signal is None:
+                    raise
+                # Asked to stop twice: not even what is on its way is waited for, but it is counted.
+            finally:
+                feed.close()
+                seconds = time.monotonic() - started_at
+                await delivery.stop()
+    if fault is not None:
+        report.say(f"stopped: {fault}")
+    _print_summary(report, topic=sending.topic, sent=delivery.sent, seconds=seconds)
+    if stop.exit_code is not None:
+        return stop.exit_code
+    return Exit.FAULT if fault is not None or report.problems else Exit.DONE
+
+
+async def _find_topic(topic: str, destination: Destination, client_log: ClientLog, report: Report) -> None:
+    """Wait for the broker, and see to it that the topic is there.
+
+    Raises:
+        BrokerAway: the broker is not there.
+        BrokerRefused: the topic is not there and may not be made.
+    """
+    broker = destination.broker
+
+    async def look() -> None:
+        topics = await partitions_of_topics(broker)
+        if topic in topics:
+            return
+        if destination.create_partitions is None:
+            raise BrokerRefused(
+                f"there is no topic {topic} on {broker.bootstrap_servers}:"
+                " --create-topic makes it (--partitions N), --topic names another"
+            )
+        await create(broker, topic, partitions=destination.create_partitions)
+        report.say(f"made the topic {topic} with {destination.create_partitions} partitions")
+
+    await patiently(look, broker=broker, client_log=client_log, wait_seconds=destination.wait_seconds, say=report.say)
+
+
+async def _find_out_what_is_done(if_changed: IfChanged, report: Report) -> None:
+    with ClientLog().attached() as client_log:
+        report.unchanged = await unchanged(if_changed, client_log=client_log, report=report)
+
+
+async def _deliver(
+    feed: Feed, delivery: Delivery, report: Report, *, sending: Sending, destination: Destination
+) -> None:
+    """Send all that comes, while someone looks at the clock.
+
+    Raises:
+        BrokerAway: nothing was acknowledged for as long as we were told to wait.
+        BrokerRefused: the broker takes no more.
+    """
+    patience_seconds = max(destination.wait_seconds, _LEAST_PATIENCE_SECONDS)
+    try:
+        async with asyncio.timeout(None) as patience:
+            watch = asyncio.create_task(_watch(delivery, patience, report, patience_seconds), name="watch-broker")
+            try:
+                await _send_all(feed, delivery, report, limit=sending.limit)
+            finally:
+                watch.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watch
+    except TimeoutError as error:
+        servers = destination.broker.bootstrap_servers
+        raise BrokerAway(f"no acknowledgement from {servers} for {patience_seconds:g} s") from error
+
+
+async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: int | None) -> None:
+    async for row in feed:
+        document = report.sift(row)
+        if document is not None:
+            await delivery.send(document)
+        if report.read == limit:
+            break
+    await delivery.drain()
+
+
+async def _watch(delivery: Delivery, patience: asyncio.Timeout, report: Report, patience_seconds: float) -> None:
+    """Move the bar; say so when the broker has gone quiet, and end the sending when it stays so.
+
+    Waiting for input is no silence.
+    """
+    loop = asyncio.get_running_loop()
+    told_of = 0.0
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        report.advance(f"{delivery.acknowledged:,} sent")
+        if not delivery.waits_for_broker:
+            continue
+        quiet_seconds = loop.time() - delivery.progressed_at
+        if quiet_seconds > _NOTICE_SECONDS and told_of != delivery.progressed_at:
+            told_of = delivery.progressed_at
+            report.say(f"no acknowledgement for {quiet_seconds:.0f} s: waiting for up to {patience_seconds:g} s")
+        if quiet_seconds > patience_seconds:
+            patience.reschedule(loop.time())
+            return
+
+
+def _report(sending: Sending) -> Report:
+    report = Report(total_bytes=sending.selection.total_bytes)
+    if sending.selection.unread:
+        report.say(f"{counted(sending.selection.unread, 'file')} in the folders neither .txt nor .md: not read")
+    skipped = sending.selection.skipped
+    for line in skipped[:_SHOWN_SKIPPED]:
+        report.say(f"{line}: skipped")
+    if len(skipped) > _SHOWN_SKIPPED:
+        report.say(f"{len(skipped) - _SHOWN_SKIPPED:,} more skipped")
+    return report
+
+
+def _refusal(report: Report) -> Callable[[Document, int], None]:
+    def refused(document: Document, size_bytes: int) -> None:
+        if size_bytes >= MAX_REQUEST_BYTES:
+            limit = f"the {MAX_REQUEST_BYTES // 1024**2} MiB that this program sends, whatever max.message.bytes allows"
+        else:
+            limit = "the broker takes for this topic (its setting max.message.bytes)"
+        report.refused_document(document.place, f"{len(document.value):,} bytes, more than {limit}")
+
+    return refused
+
+
+def _print_summary(report: Report, *, topic: str, sent: int, seconds: float) -> None:
+    rate = f" ({sent / seconds:,.0f} documents a second)" if sent and seconds >= _LEAST_SECONDS_FOR_A_RATE else ""
+    print(f"sent {counted(sent, 'document')} to {topic} in {seconds:.1f} s{rate}")
+    _print_remarks(report)
+    unacknowledged = report.read - report.refused - sent
+    if unacknowledged:
+        print(
+            f"{counted(unacknowledged, 'document')} read and not acknowledged: send them again, repeats are recognised"
+        )
+
+
+def _print_remarks(report: Report) -> None:
+    if report.unchanged is not None:
+        print("\n".join(report.unchanged.summary))
+    if report.problems:
+        print(f"{counted(report.problems, 'bad row')} not sent")
+    if report.repeated.summary:
+        print(report.repeated.summary)

@@ -1,0 +1,47 @@
+"""Documents that need not be sent: their result is there, under the pipeline that the consumers run. Pure."""
+
+import json
+
+from docsluice.messages import result_id
+from docsluice_producer.command_line.numbers import counted
+from docsluice_producer.documents.rows import Document
+from docsluice_producer.sending.remembered import RememberedIds
+
+
+class Unchanged:
+    """Passes over documents that have a result under this version, and those that are the same as an earlier one.
+
+    The same means id and text, for so does `result_id`: other metadata are no other question to a model.
+    """
+
+    def __init__(self, *, pipeline_version: str) -> None:
+        self.pipeline_version = pipeline_version
+        self.results = RememberedIds()
+        self._sent = RememberedIds()
+        self._done = 0
+        self._repeated = 0
+
+    def passes_over(self, document: Document) -> bool:
+        """Whether the document is not to be sent. If it is, it is remembered as sent."""
+        # Read back from what is sent, for that is what the consumer will see.
+        text = json.loads(document.value)["text"]
+        identity = result_id(document_id=document.document_id, text=text, pipeline_version=self.pipeline_version)
+        if identity in self.results:
+            self._done += 1
+            return True
+        if identity in self._sent:
+            self._repeated += 1
+            return True
+        self._sent.add(identity)
+        return False
+
+    @property
+    def summary(self) -> list[str]:
+        """Lines for the person who sends: what was passed over, and why."""
+        have = "has" if self._done == 1 else "have"
+        which = f"that {have} a result under pipeline version {self.pipeline_version}"
+        lines = [f"passed over {counted(self._done, 'document')} {which}"]
+        if self._repeated:
+            have = "has" if self._repeated == 1 else "have"
+            lines.append(f"passed over {counted(self._repeated, 'document')} that {have} id and text of an earlier one")
+        return lines

@@ -1,0 +1,58 @@
+"""Which pipeline version the consumers run now, asked of themselves."""
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+
+from docsluice_producer.errors import VersionUnknown, WrongUsage
+from docsluice_producer.kafka.connection import Say
+from docsluice_producer.metrics.metrics_poller import ask, asking, named
+from docsluice_producer.metrics.sample import Sample
+
+DEFAULT_PORT = "9464"
+_LARGEST_PORT = 65_535
+_WAYS = (
+    "say --pipeline-version V (docsluice-consumer check shows it), or --metrics-url URL of a consumer that runs,"
+    " or set DOCSLUICE_HTTP_PORT to the port of one on this machine"
+)
+
+
+def metrics_urls(environment: Mapping[str, str], *, given: Sequence[str] | None) -> tuple[str, ...]:
+    """The consumers to ask: those that were named, or else the one that would be on this machine.
+
+    Raises:
+        WrongUsage: that one has no port that we could know.
+    """
+    if given:
+        return tuple(dict.fromkeys(given))
+    port = environment.get("DOCSLUICE_HTTP_PORT", DEFAULT_PORT)
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _LARGEST_PORT:
+        raise WrongUsage(f"at DOCSLUICE_HTTP_PORT={port} no consumer can be asked for its pipeline version: {_WAYS}")
+    return (f"http://localhost:{port}/metrics",)
+
+
+async def running_version(urls: Sequence[str], *, say: Say) -> str:
+    """The version that all consumers name that answer; of those that do not answer, a word.
+
+    Raises:
+        VersionUnknown: none names one, or they name several.
+    """
+    async with asking() as session:
+        answers = await asyncio.gather(*(ask(session, url) for url in urls))
+    who_runs: dict[str, str] = {}
+    problems = []
+    for url, answer in zip(urls, answers, strict=True):
+        if isinstance(answer, Sample) and answer.pipeline_version:
+            who_runs.setdefault(answer.pipeline_version, named(url))
+        else:
+            problems.append(answer if isinstance(answer, str) else f"{named(url)} names no pipeline version")
+    if not who_runs:
+        raise VersionUnknown(f"the pipeline version of the consumers is not known: {'; '.join(problems)}: {_WAYS}")
+    if len(who_runs) > 1:
+        runs = ", ".join(f"{who} runs {version}" for version, who in who_runs.items())
+        raise VersionUnknown(f"consumers of several pipeline versions: {runs}: say --pipeline-version V, or wait")
+    for problem in problems:
+        say(f"{problem}: not counted")
+    ((version, who),) = who_runs.items()
+    say(f"pipeline version {version}, which {who} runs")
+    return version

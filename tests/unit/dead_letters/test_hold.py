@@ -1,0 +1,403 @@
+"""What the pipeline does once the dead-letter limit is reached."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import pytest
+import structlog
+
+from docsluice.messages import DocumentResult, OutputValue
+from docsluice_consumer.analysis.analyzer import Analyzer
+from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.errors import ProviderUnavailable
+from docsluice_consumer.kafka.records import Outgoing, Record
+from docsluice_consumer.llm.chat import ChatRequest
+from docsluice_consumer.store.memory_store import MemorySteps
+from tests.fakes.chat import Reply, by_step, in_turn, right, say
+from tests.fakes.pipelines import DEAD_LETTERS, RESULTS
+from tests.fakes.samples import document, record
+from tests.fakes.sink import FakeOutbox
+from tests.fakes.timer import settled
+from tests.unit.test_pipeline import Line
+
+REFUSED = say("", refusal="no")
+
+
+def _docs(count: int, text: str = "A text.") -> list[Record]:
+    return [document(f"{text} {n}", document_id=f"d{n}", offset=n) for n in range(count)]
+
+
+def _by_text(request: ChatRequest) -> Reply:
+    """Refuses documents that are `bad`, and answers the others."""
+    return REFUSED if "bad" in request.messages[-1].content else right(request)
+
+
+async def _started(line: Line, records: Iterable[Record]) -> list[asyncio.Task[None]]:
+    tasks = [asyncio.create_task(line.pipeline.process(one)) for one in records]
+    await settled(30)
+    return tasks
+
+
+async def _let_go(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _keys(outgoing: list[Outgoing]) -> list[bytes | None]:
+    return sorted((one.key for one in outgoing), key=str)
+
+
+async def test_the_one_that_reaches_the_limit_is_held_with_all_after_it() -> None:
+    """Their records stay open; what was decided before is published."""
+    line = Line(_by_text, max_dead_letters=3, mode="fused")
+    for one in _docs(2, "bad"):
+        await line.process(one)
+    tasks = await _started(line, _docs(5, "bad"))
+    assert len(line.outbox.to(DEAD_LETTERS)) == 2
+    assert not any(task.done() for task in tasks)
+    assert line.counted("documents_total") == {("dead_letter",): 2}
+    assert line.brake.why_hold() == "dead_letter_limit"
+    await _let_go(tasks)
+
+
+async def test_documents_not_yet_begun_cost_nothing() -> None:
+    """Neither those that come later, nor those that wait for their first call; only calls under way are finished."""
+    line = Line(_by_text, max_dead_letters=1, max_concurrency=2, mode="fused")
+    line.client.hold()
+    tasks = await _started(line, _docs(8, "bad"))
+    line.client.release()
+    line.client.hold()  # two end, and in that very turn two more go out
+    await settled(30)
+    line.client.release()
+    tasks += await _started(line, _docs(8))
+    assert len(line.client.requests) == 4
+    assert line.outbox.published == []
+    await _let_go(tasks)
+
+
+async def test_bytes_that_are_no_event_are_held_too() -> None:
+    """A producer that has changed its format, all at once: the first few are published, and no more."""
+    line = Line(max_dead_letters=4)
+    tasks = await _started(line, [record(b"not JSON", offset=n) for n in range(50)])
+    assert len(line.outbox.to(DEAD_LETTERS)) == 3
+    assert sum(task.done() for task in tasks) == 3
+    await _let_go(tasks)
+
+
+class _SlowToRefuse(FakeOutbox):
+    """Takes no result, and says so of one after the other, as a broker does; dead letters go at once."""
+
+    def __init__(self) -> None:
+        super().__init__(max_bytes={RESULTS: 1})
+        self._turn = asyncio.Lock()
+
+    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+        if outgoing.topic == RESULTS:
+            async with self._turn:
+                await settled(3)
+        await super().publish(outgoing, ending=ending)
+
+
+@pytest.mark.parametrize("open_at_once", [1, 7])
+@pytest.mark.parametrize("outbox", [lambda: FakeOutbox(max_bytes={RESULTS: 1}), _SlowToRefuse])
+async def test_results_that_the_topic_does_not_take_are_a_row(
+    outbox: Callable[[], FakeOutbox], open_at_once: int
+) -> None:
+    """Each was counted as a result before, whatever others were decided meanwhile: the limit is the same."""
+    line = Line(outbox=outbox(), max_dead_letters=5, max_concurrency=20, mode="fused")
+    room = asyncio.Semaphore(open_at_once)
+
+    async def when_there_is_room(one: Record) -> None:
+        async with room:
+            await asyncio.create_task(line.pipeline.process(one))
+
+    tasks = [asyncio.create_task(when_there_is_room(one)) for one in _docs(40)]
+    await settled(1_000)
+    assert len(line.outbox.to(DEAD_LETTERS)) == 4
+    assert "5 dead letters in a row" in (line.brake.why_not_ready() or "")
+    await _let_go(tasks)
+
+
+async def test_what_is_in_the_middle_is_finished() -> None:
+    """A result is published, for it is paid for; a failure is held like all others."""
+    line = Line(_by_text, max_dead_letters=1, mode="fused")
+    line.client.hold()
+    good, bad = await _started(line, [document("good", document_id="good"), document("bad", document_id="bad")])
+    (stopped,) = await _started(line, [record(b"not JSON")])
+    line.client.release()
+    await settled(30)
+    assert (good.done(), bad.done(), stopped.done()) == (True, False, False)
+    assert _keys(line.outbox.published) == [b"good"]
+    await _let_go([bad, stopped])
+
+
+async def test_a_document_with_one_step_done_goes_on() -> None:
+    """Its other step still waits for admission; begun anew the first would be paid for twice."""
+    line = Line(max_dead_letters=1, max_concurrency=1)
+    line.client.hold()
+    begun = await _started(line, [document()])
+    stopped = await _started(line, [record(b"not JSON")])
+    line.client.release()
+    await settled(30)
+    assert begun[0].done()
+    assert len(line.client.requests) == 2
+    assert len(line.outbox.to(RESULTS)) == 1
+    await _let_go(stopped)
+
+
+async def test_let_go_on_everything_ends_once() -> None:
+    """What is held is published, what waited is begun, and each has one outcome."""
+    line = Line(_by_text, max_dead_letters=2, max_concurrency=2, mode="fused")
+    bad = [document(f"bad {n}", document_id=f"bad{n}") for n in range(3)]
+    tasks = await _started(line, bad)
+    tasks += await _started(line, _docs(6))
+    assert len(line.outbox.published) == 1
+    line.brake.go_on()
+    await asyncio.gather(*tasks)
+    assert _keys(line.outbox.to(RESULTS)) == [b"d%d" % n for n in range(6)]
+    assert _keys(line.outbox.to(DEAD_LETTERS)) == [b"bad0", b"bad1", b"bad2"]
+    assert len(line.client.requests) == 9
+    assert line.brake.why_hold() is None
+    assert line.brake.why_not_ready() is None
+
+
+async def test_sent_back_at_the_first_call_each_ends_once() -> None:
+    """Whoever waited for admission when the limit was reached waits at the door instead, and loses nothing by it."""
+    line = Line(_by_text, max_dead_letters=2, max_concurrency=1)
+    line.client.hold()
+    tasks = await _started(line, [document("bad", document_id="bad"), *_docs(5)])
+    stopped = await _started(line, [record(b"not JSON", key=key) for key in (b"x", b"y")])
+    line.client.release()
+    await settled(60)
+    assert _keys(line.outbox.published) == [b"x"]
+    line.brake.go_on()
+    await asyncio.gather(*tasks, *stopped)
+    assert _keys(line.outbox.to(RESULTS)) == [b"d%d" % n for n in range(5)]
+    assert _keys(line.outbox.to(DEAD_LETTERS)) == [b"bad", b"x", b"y"]
+    assert len(line.client.requests) == 12
+    assert line.counted("documents_in_flight") == {}
+
+
+async def test_what_failed_before_is_remembered() -> None:
+    """A document whose only call has failed waits at the door; its attempts count when it goes on."""
+    line = Line(in_turn(ProviderUnavailable("500")), max_dead_letters=1, max_concurrency=1, mode="fused")
+    line.client.hold()
+    tasks = await _started(line, _docs(2))
+    line.client.release()
+    line.client.hold()  # the first call fails, and the other document's takes its place
+    await settled(30)
+    assert len(line.client.requests) == 2
+    tasks += await _started(line, [record(b"not JSON")])
+    line.client.release()
+    await settled(30)
+    assert len(line.client.requests) == 2
+    assert _keys(line.outbox.published) == [b"d1"]
+    line.brake.go_on()
+    await asyncio.gather(*tasks)
+    (outgoing,) = [one for one in line.outbox.to(RESULTS) if one.key == b"d0"]
+    assert b'"attempts":2,' in (outgoing.value or b"")
+
+
+async def test_what_was_saved_is_counted_once() -> None:
+    """A document with one step in the store that is sent back before its first call finds it there again."""
+    store = MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
+    line = Line(by_step({"category": [REFUSED]}), max_dead_letters=3, max_concurrency=1, store=store)
+    await line.process(document())
+    line.client.hold()
+    tasks = await _started(line, [*_docs(1), document()])  # the first one has the only place
+    tasks += await _started(line, [record(b"not JSON", key=key) for key in (b"x", b"y")])
+    line.client.release()
+    await settled(30)
+    line.brake.go_on()
+    await asyncio.gather(*tasks)
+    found = [DocumentResult.model_validate_json(one.value or b"") for one in line.outbox.to(RESULTS)]
+    (again,) = [one for one in found if one.saved_usd]
+    assert (again.attempts, again.saved_usd) == (1, again.cost_usd)
+
+
+async def test_a_whole_queue_that_is_held_is_not_let_go_at_once() -> None:
+    """What was in the middle counts when it is let go: whoever goes on has as many dead letters more, and no more."""
+    line = Line(_by_text, max_dead_letters=3, max_concurrency=20, mode="fused")
+    tasks = await _started(line, _docs(12, "bad"))
+    seen = []
+    while line.brake.why_hold():
+        seen.append(len(line.outbox.to(DEAD_LETTERS)))
+        line.brake.go_on()
+        await settled(30)
+    assert seen == [2, 5, 8, 11]
+    await asyncio.gather(*tasks)
+    assert len(line.client.requests) == len(line.outbox.published) == 12
+
+
+async def test_even_a_limit_of_one_lets_one_go() -> None:
+    """Each time that somebody says so."""
+    line = Line(_by_text, max_dead_letters=1, mode="fused")
+    tasks = await _started(line, _docs(3, "bad"))
+    for count in range(1, 4):
+        line.brake.go_on()
+        await settled(30)
+        assert len(line.outbox.to(DEAD_LETTERS)) == count
+    await asyncio.gather(*tasks)
+
+
+async def test_after_that_as_many_pass_again() -> None:
+    """The counts start afresh, and under a pipeline that is still broken it is stopped at the same number."""
+    line = Line(max_dead_letters=10)
+    tasks = await _started(line, [record(b"not JSON", offset=n) for n in range(100)])
+    seen = []
+    for _ in range(3):
+        seen.append(len(line.outbox.to(DEAD_LETTERS)))
+        line.brake.go_on()
+        await settled(30)
+    assert seen == [9, 9 + 1 + 9, 9 + 2 * (1 + 9)], "each time the one that had reached it, and then nine"
+    await _let_go(tasks)
+
+
+async def test_results_that_the_topic_never_takes_are_seen() -> None:
+    """Each is counted as a result first, and as a dead letter then; it is the dead letter that stays."""
+    line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100}), max_ratio=0.6, mode="fused")
+    tasks = []
+    for one in _docs(150):
+        tasks += await _started(line, [one])
+    assert len(line.outbox.to(DEAD_LETTERS)) == 99
+    await _let_go(tasks)
+
+
+class _SlowResults(FakeOutbox):
+    """A broker that acknowledges results later, as a transaction does; dead letters at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_end = asyncio.Event()
+
+    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+        if outgoing.topic == RESULTS:
+            await self.may_end.wait()
+        await super().publish(outgoing, ending=ending)
+
+
+async def test_a_result_counts_before_the_broker_has_it() -> None:
+    """Or in a healthy stream the dead letters, which are counted at once, would look like a row."""
+    outbox = _SlowResults()
+    line = Line(_by_text, outbox=outbox, max_dead_letters=2, mode="fused")
+    tasks = []
+    for n in range(10):
+        tasks += await _started(line, [document("good" if n % 2 else "bad", document_id=f"d{n}")])
+    assert line.brake.why_hold() is None
+    outbox.may_end.set()
+    await asyncio.gather(*tasks)
+    assert len(outbox.published) == 10
+
+
+async def test_what_waits_for_the_broker_is_not_begun_again() -> None:
+    """Also where it took no call: it would be published twice."""
+
+    class Knowing(Analyzer):
+        async def analyze(self, text: str, spending: Spending, *, priority: object = None) -> dict[str, OutputValue]:
+            return {"summary": "known already"}
+
+    outbox = _SlowResults()
+    line = Line(outbox=outbox, max_dead_letters=1)
+    line.pipeline._analyzer.__class__ = Knowing
+    (result,) = await _started(line, [document()])
+    stopped = await _started(line, [record(b"not JSON")])
+    assert not result.done()
+    outbox.may_end.set()
+    await settled(30)
+    assert result.done()
+    assert len(outbox.published) == 1
+    await _let_go(stopped)
+
+
+# Ends
+
+
+async def test_a_drain_lets_go_of_what_is_held() -> None:
+    """At once: nothing that it could wait for would let it out. All are read again by whoever comes next."""
+    line = Line(_by_text, max_dead_letters=1, mode="fused")
+    held = await _started(line, _docs(3, "bad"))
+    waiting = await _started(line, _docs(4))
+    assert line.brake.release_waiting() == 7
+    await asyncio.gather(*held, *waiting, return_exceptions=True)
+    assert all(task.cancelled() for task in (*held, *waiting))
+    assert line.outbox.published == []
+    assert line.counted("documents_in_flight") == {}
+
+
+async def test_what_would_be_held_in_a_drain_is_let_go() -> None:
+    """Of those in the middle a result is still published, and a failure waits for nobody."""
+    line = Line(_by_text, max_dead_letters=1, mode="fused")
+    line.client.hold()
+    good, bad = await _started(line, [document("good", document_id="good"), document("bad", document_id="bad")])
+    assert line.brake.release_waiting() == 0
+    line.client.release()
+    await asyncio.gather(good, bad, return_exceptions=True)
+    assert (good.cancelled(), bad.cancelled()) == (False, True)
+    assert _keys(line.outbox.published) == [b"good"]
+    late = await _started(line, [document("late")])
+    assert late[0].cancelled()
+
+
+async def test_a_partition_that_is_lost_takes_its_held_documents_along() -> None:
+    """A task that is cancelled ends, wherever it waits; the others stay as they are."""
+    line = Line(_by_text, max_dead_letters=2, mode="fused")
+    _, *held = await _started(line, _docs(3, "bad"))
+    waiting = await _started(line, _docs(2))
+    await _let_go([held[0], waiting[0]])
+    assert [task.cancelled() for task in (*held, *waiting)] == [True, False, True, False]
+    line.brake.go_on()
+    await asyncio.gather(held[1], waiting[1])
+    assert len(line.outbox.published) == 3
+
+
+async def test_a_partition_that_is_lost_in_that_very_moment_is_lost() -> None:
+    """Sent back and cancelled in one turn, a document is cancelled: it is someone else's now."""
+    line = Line(max_dead_letters=1, max_concurrency=1, mode="fused")
+    line.client.hold()
+    tasks = await _started(line, _docs(3))
+    stopping = asyncio.create_task(line.pipeline.process(record(b"not JSON")))
+    await asyncio.sleep(0)
+    assert line.brake.why_hold()
+    tasks[1].cancel()
+    await settled(30)
+    assert [task.done() for task in tasks] == [False, True, False]
+    assert tasks[1].cancelled()
+    await _let_go([*tasks, stopping])
+
+
+# What is said
+
+
+async def test_it_is_said_once_with_what_to_do() -> None:
+    """Which limit, the commonest causes, and the remedy: in the log and to whoever asks whether it is ready."""
+    line = Line(_by_text, max_dead_letters=3, mode="fused")
+    with structlog.testing.capture_logs() as logs:
+        tasks = await _started(line, [record(b"not JSON"), *_docs(5, "bad")])
+    (said,) = [entry for entry in logs if entry["event"] == "dead_letter_limit.reached"]
+    assert said["log_level"] == "critical"
+    assert said["problem"] == "3 dead letters in a row (DOCSLUICE_DEAD_LETTER_MAX_CONSECUTIVE)"
+    assert said["commonest"] == {"refused/fused": 2, "undecodable": 1}
+    ready = line.brake.why_not_ready() or ""
+    for words in (said["problem"], "2 refused/fused, 1 undecodable", said["remedy"], "SIGUSR1", "restart"):
+        assert words in ready
+    await _let_go(tasks)
+
+
+@pytest.mark.parametrize(("documents", "held"), [(2, 0), (4, 2)])
+async def test_a_signal_is_logged(documents: int, held: int) -> None:
+    """With how many it has let go; one that comes when nothing is held changes nothing."""
+    line = Line(_by_text, max_dead_letters=3, mode="fused")
+    tasks = await _started(line, _docs(documents, "bad"))
+    with structlog.testing.capture_logs() as logs:
+        line.brake.go_on()
+        line.brake.go_on()
+    lifted = [entry["dead_letters"] for entry in logs if entry["event"] == "dead_letter_limit.lifted"]
+    assert lifted == ([held] if held else [])
+    assert [entry["log_level"] for entry in logs if entry["event"] == "dead_letter_limit.not_reached"] == ["info"] * (
+        1 if held else 2
+    )
+    await asyncio.gather(*tasks)
+    assert len(line.outbox.published) == documents

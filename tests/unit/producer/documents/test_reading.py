@@ -1,0 +1,333 @@
+"""Files to rows: what is a document, what is a bad row, and where it says so."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from docsluice.messages import DocumentEvent
+from docsluice_producer.documents import csv_rows, lines, reading
+from docsluice_producer.documents.reading import read
+from docsluice_producer.documents.rows import BadRow, Document, Note, Row
+from docsluice_producer.documents.sources import Format, Source
+
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT,
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(ANY_TEXT, children, max_size=3),
+    max_leaves=5,
+)
+
+
+def rows_of(data: bytes, form: Format, *, id_field: str = "document_id", text_field: str = "text") -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "file")
+        path.write_bytes(data)
+        source = Source(path=path, name="file", format=form, document_id="the-id")
+        return list(read(source, id_field=id_field, text_field=text_field))
+
+
+def event(row: Row) -> DocumentEvent:
+    assert isinstance(row, Document), row
+    return DocumentEvent.model_validate_json(row.value)
+
+
+def problem(row: Row) -> str:
+    assert isinstance(row, BadRow), row
+    return f"{row.place}: {row.problem}"
+
+
+def jsonl(*rows: Any) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def test_plain_columns_become_metadata_and_nothing_else_does() -> None:
+    """Strings, numbers and booleans go to the metadata; a null is absent; a list is left out, which is said once."""
+    row = {
+        "document_id": "a",
+        "text": "t",
+        "lang": "vi",
+        "page": 3,
+        "new": True,
+        "score": 0.5,
+        "none": None,
+        "tags": [],
+    }
+    note, first, second = rows_of(jsonl(row, row), Format.JSONL)
+    assert isinstance(note, Note)
+    assert str(note.place) == "file:1"
+    assert "'tags' is a list" in note.text
+    assert event(first) == event(second)
+    assert event(first).metadata == {"lang": "vi", "page": 3, "new": True, "score": 0.5}
+
+
+def test_a_row_that_is_an_event_is_taken_as_it_is() -> None:
+    """A row with an event's own fields is the event, whatever the id and text fields are called elsewhere."""
+    row = {"document_id": "a", "text": "t", "metadata": {"lang": "en"}, "schema_version": 1}
+    (document,) = rows_of(jsonl(row), Format.JSONL, id_field="uid", text_field="body")
+    assert event(document) == DocumentEvent.model_validate(row)
+
+
+def test_a_metadata_object_is_kept_beside_other_columns() -> None:
+    """A row with renamed fields loses none of the metadata that it brings."""
+    row = {"uid": "a", "body": "t", "metadata": {"lang": "en"}, "page": 1}
+    (document,) = rows_of(jsonl(row), Format.JSONL, id_field="uid", text_field="body")
+    assert event(document).metadata == {"lang": "en", "page": 1}
+
+
+def test_a_whole_number_is_an_id() -> None:
+    """Ids that a database counted up become strings."""
+    (document,) = rows_of(jsonl({"document_id": 17, "text": "t"}), Format.JSONL)
+    assert (event(document).document_id, isinstance(document, Document) and document.key) == ("17", b"17")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"nope", "not JSON: Expecting value at character 1"),
+        (b'{"document_id": "a", "text": "t"', "not JSON"),
+        (b"[1]", "must be a JSON object, not a list"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"text": "t"}', "no 'document_id'"),
+        (b'{"document_id": null, "text": "t"}', "no 'document_id'"),
+        (b'{"document_id": true, "text": "t"}', "'document_id' must be a string, not a boolean"),
+        (b'{"document_id": " ", "text": "t"}', "'document_id' is blank"),
+        (b'{"document_id": "a"}', "no 'text'"),
+        (b'{"document_id": "a", "text": 5}', "'text' must be a string, not a number"),
+        (b'{"document_id": "a", "text": " \\n"}', "'text' is blank"),
+        (b'{"document_id": "a", "text": "\\ud800"}', "not valid Unicode"),
+        (b'{"document_id": "a", "text": "t", "\\ud800": 1}', "not valid Unicode"),
+        (b'{"document_id": "a", "text": "t", "n": NaN}', "not JSON: NaN"),
+        (b'{"document_id": "a", "text": "t", "n": 1e999}', "metadata.n: must be a string, a finite number"),
+        (b'{"document_id": "a", "text": "t", "metadata": {"a": [1]}}', "metadata.a: must be"),
+        (b'{"document_id": "a", "text": "t", "schema_version": 0}', "schema_version"),
+        (b'{"document_id": "a", "text": "\x81"}', "not UTF-8: byte 0x81 at position 31"),
+        (
+            b'{"document_id": "a", "text": "\xfc"}',
+            "not UTF-8: byte 0xfc at position 31; if it is Windows-1252, iconv -f WINDOWS-1252 -t UTF-8 converts it",
+        ),
+    ],
+)
+def test_a_bad_line_says_where_and_why_and_the_rest_is_read(line: bytes, why: str) -> None:
+    """A bad line is one bad row with its own number, and the lines around it are documents."""
+    good = jsonl({"document_id": "a", "text": "t"})
+    first, bad, last = rows_of(good + b"\n" + line + b"\n" + good, Format.JSONL)
+    assert event(first) == event(last)
+    assert problem(bad).startswith("file:3: ")
+    assert why in problem(bad)
+
+
+def test_a_problem_never_holds_the_text() -> None:
+    """What is wrong with a row is told without its contents, which may be nobody's business."""
+    secret = "very secret text"
+    broken = f'{{"document_id": "a", "text": "{secret}", "metadata": {{"k": ["{secret}"]}}}}\n{{"text": "{secret}'
+    for row in rows_of(broken.encode(), Format.JSONL):
+        assert secret not in problem(row)
+
+
+def test_a_problem_is_as_short_as_the_consumer_would_tell_it() -> None:
+    """A row may have any number of things wrong with it, and a person reads a line."""
+    metadata = {str(number): None for number in range(1_000)}
+    (bad,) = rows_of(jsonl({"document_id": "a", "text": "t", "metadata": metadata}), Format.JSONL)
+    assert problem(bad).endswith("; and 995 more")
+    assert len(problem(bad)) < 500
+
+
+def test_a_byte_order_mark_belongs_to_no_row() -> None:
+    """Files that begin with a byte order mark read as if they did not."""
+    mark = b"\xef\xbb\xbf"
+    (text,) = rows_of(mark + b"hello", Format.TEXT)
+    (row,) = rows_of(mark + jsonl({"document_id": "a", "text": "t"}), Format.JSONL)
+    (cells,) = rows_of(mark + b"document_id,text\na,t\n", Format.CSV)
+    assert [event(text).text, event(row).text, event(cells).text] == ["hello", "t", "t"]
+
+
+DOCUMENTS = [{"document_id": f"d{number}", "text": f"text {number}", "page": number} for number in range(3)]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_json_list_is_read_as_its_documents(indent: int | None, mark: bytes) -> None:
+    """Written in one line or over many, each of its objects is a document; one alone is, too."""
+    rows = rows_of(mark + json.dumps(DOCUMENTS, indent=indent).encode(), Format.JSON)
+    assert [event(row).document_id for row in rows] == ["d0", "d1", "d2"]
+    assert event(rows[2]).metadata == {"page": 2}
+    (alone,) = rows_of(json.dumps(DOCUMENTS[1], indent=indent).encode(), Format.JSON)
+    assert event(alone).text == "text 1"
+
+
+def test_a_bad_document_of_a_json_list_says_which_it_is() -> None:
+    """And the others are read."""
+    first, bad, also_bad, last = rows_of(
+        json.dumps([DOCUMENTS[0], {"text": "t"}, 7, DOCUMENTS[1]]).encode(), Format.JSON
+    )
+    assert problem(bad) == "file: document 2: no 'document_id'"
+    assert problem(also_bad) == "file: document 3: must be a JSON object, not a number"
+    assert [event(first).document_id, event(last).document_id] == ["d0", "d1"]
+
+
+BATCH = [{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {}}] * 3
+ANSWERS: list[dict[str, Any]] = [{"id": "b", "custom_id": "a", "response": {"body": {}}, "error": None}] * 3
+FINE_TUNING = [{"messages": [{"role": "user", "content": "secret"}]}] * 3
+
+
+@pytest.mark.parametrize(
+    ("data", "form", "why"),
+    [
+        (json.dumps(DOCUMENTS, indent=2).encode(), Format.JSONL, "one JSON list over several lines"),
+        (json.dumps(DOCUMENTS).replace("}, ", "},\n").encode(), Format.JSONL, "one JSON list over several lines"),
+        (json.dumps(DOCUMENTS[0], indent=2).encode(), Format.JSONL, "it is JSON over several lines"),
+        (json.dumps(DOCUMENTS).encode(), Format.JSONL, "must be a JSON object, not a list"),
+        (gzip.compress(jsonl(*DOCUMENTS), mtime=0), Format.JSONL, "compressed with gzip: unpack it first"),
+        (gzip.compress(jsonl(*DOCUMENTS), mtime=0), Format.CSV, "compressed with gzip"),
+        (bz2.compress(jsonl(*DOCUMENTS)), Format.JSONL, "compressed with bzip2"),
+        (b"PK\x03\x04\x14\x00\x06\x00", Format.CSV, "a ZIP archive, as .docx and .xlsx files are"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", Format.TEXT, "a PDF: only its text can be sent"),
+        ("h\u00e9llo".encode("utf-16"), Format.TEXT, "in UTF-16LE, not in UTF-8: convert it, for instance with iconv"),
+        (jsonl(*DOCUMENTS).decode().encode("utf-16"), Format.JSONL, "iconv -f UTF-16 -t UTF-8"),
+        ("document_id,text\na,b\n".encode("utf-16-le"), Format.CSV, "iconv -f UTF-16LE -t UTF-8"),
+        (jsonl(*BATCH), Format.JSONL, "an OpenAI batch file"),
+        (json.dumps(BATCH).encode(), Format.JSON, "an OpenAI batch file"),
+        (jsonl(*ANSWERS), Format.JSONL, "the output of an OpenAI batch"),
+        (jsonl(*FINE_TUNING), Format.JSONL, "a fine-tuning file"),
+        (b"[]", Format.JSON, "an empty list"),
+        (b"[{]", Format.JSON, "not JSON"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_in_one_line(data: bytes, form: Format, why: str) -> None:
+    """What it is and what is wanted, once, however many lines it has."""
+    (bad,) = rows_of(data, form)
+    assert why in problem(bad)
+    assert "secret" not in problem(bad)
+
+
+def test_a_cut_first_line_is_a_bad_row_of_its_own() -> None:
+    """The documents below it are no part of it."""
+    bad, good = rows_of(b'{"document_id": "a",\n' + jsonl(DOCUMENTS[0]), Format.JSONL)
+    assert "file:1: not JSON" in problem(bad)
+    assert event(good).document_id == "d0"
+
+
+@pytest.mark.parametrize("identity", ["\U0001f4c4-1", "\u202eabc", "a\u0000b", "\ufeffx"])
+def test_an_odd_id_is_an_id(identity: str) -> None:
+    """Emoji, marks of direction and even NUL come through as they are."""
+    (document,) = rows_of(jsonl({"document_id": identity, "text": "t"}), Format.JSONL)
+    assert event(document).document_id == identity
+
+
+def test_a_text_is_one_document() -> None:
+    """A text file keeps every character, and has the id that it was given."""
+    (document,) = rows_of("  một\r\nhai\n".encode(), Format.TEXT)
+    assert event(document) == DocumentEvent(document_id="the-id", text="  một\r\nhai\n")
+
+
+@pytest.mark.parametrize(("data", "why"), [(b" \n", "text: must not be blank"), (b"a\nb\n\xff", "file:3: not UTF-8")])
+def test_a_bad_text_is_one_bad_row(data: bytes, why: str) -> None:
+    """A blank text and one that is no UTF-8 cannot be sent; the second says on which line."""
+    (bad,) = rows_of(data, Format.TEXT)
+    assert why in problem(bad)
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_a_line_without_end_is_a_bad_row(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is longer than a row may be is reported, not read into memory; the next line is read again."""
+    for module in (lines, reading, csv_rows):
+        monkeypatch.setattr(module, "LINE_BYTES", 100)
+    if form is Format.JSONL:
+        long, good = jsonl({"document_id": "long", "text": "x" * 3_000}), jsonl({"document_id": "a", "text": "t"})
+        bad, after = rows_of(long + good, form)
+        assert problem(bad).startswith("file:1: longer than")
+        assert event(after).document_id == "a"
+    elif form is Format.CSV:
+        bad, after = rows_of(b"document_id,text\nlong," + b"x" * 3_000 + b"\na,t\n", form)
+        assert problem(bad).startswith("file:2: longer than")
+        assert event(after).document_id == "a"
+    else:
+        (bad,) = rows_of(b"x" * 3_000, form)
+        assert problem(bad).startswith("file: longer than")
+
+
+def test_a_file_that_cannot_be_opened_is_a_bad_row(tmp_path: Path) -> None:
+    """A file that went away after it was found does not end the sending of the others."""
+    source = Source(path=tmp_path / "gone.jsonl", name="gone.jsonl", format=Format.JSONL)
+    (bad,) = read(source, id_field="document_id", text_field="text")
+    assert problem(bad) == "gone.jsonl: cannot be read: No such file or directory"
+
+
+def test_csv_columns_become_metadata_and_lines_are_those_of_the_file() -> None:
+    """A quoted line break does not shift the line numbers of the rows below it."""
+    data = b'document_id,text,lang\n1,"a\nb",en\n\n2,,en\n3,c\n4,"d"x,en\n5,\xff,en\n6,e,vi\n'
+    first, *bad, last = rows_of(data, Format.CSV)
+    assert event(first) == DocumentEvent(document_id="1", text="a\nb", metadata={"lang": "en"})
+    assert event(last) == DocumentEvent(document_id="6", text="e", metadata={"lang": "vi"})
+    assert [problem(row).partition(": ")[0] for row in bad] == ["file:5", "file:6", "file:7", "file:8"]
+    reasons = ["'text' is blank", "2 cells where the header has 3", "not CSV", "not UTF-8"]
+    assert all(why in problem(row) for why, row in zip(reasons, bad, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "file: empty"),
+        (b"document_id,text,text\n1,a,b\n", "file:1: the header names 'text' more than once"),
+        (b"document_id, text , text\n1,a,b\n", "file:1: the header names 'text' more than once"),
+        (b"id;text\n1;a\n", "file:1: the header has no 'document_id' and no 'text' (it has 'id;text')"),
+        (b"document_id,\xff,text\n1,a,b\n", "file:1: not UTF-8"),
+        (b'"document_id,text\n1,a\n', "file:1: not CSV"),
+    ],
+)
+def test_a_csv_without_a_good_header_is_one_bad_row(data: bytes, why: str) -> None:
+    """Nothing is guessed below column names that are missing or there twice."""
+    (bad,) = rows_of(data, Format.CSV)
+    assert why in problem(bad)
+
+
+def test_columns_without_a_name_are_not_read() -> None:
+    """The empty columns that spreadsheets add at the end are no duplicates and no metadata."""
+    (document,) = rows_of(b"document_id,text,,\n1,a,,x\n", Format.CSV)
+    assert event(document).metadata == {}
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["document_id", "text", "metadata", "x"]), JSON_VALUES) | JSON_VALUES))
+def test_every_json_line_is_one_row(rows: list[Any]) -> None:
+    """Whatever JSON the lines hold, each is one document that the contract accepts or one bad row, in order."""
+    found = [row for row in rows_of(jsonl(*rows), Format.JSONL) if not isinstance(row, Note)]
+    assert [row.place.line for row in found] == list(range(1, len(rows) + 1))
+    for given_row, row in zip(rows, found, strict=True):
+        if isinstance(row, Document):
+            sent = event(row)
+            assert (sent.document_id, sent.text) == (str(given_row["document_id"]), given_row["text"])
+            assert all(not isinstance(value, float) or math.isfinite(value) for value in sent.metadata.values())
+
+
+@given(st.lists(st.tuples(ANY_TEXT, ANY_TEXT, ANY_TEXT), max_size=8))
+def test_what_a_csv_writer_wrote_is_read_again(cells: list[tuple[str, str, str]]) -> None:
+    """Every row whose id and text are not blank comes back cell for cell; the others are bad rows."""
+    written = io.StringIO(newline="")
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerows([("document_id", "text", "other"), *cells])
+    found = rows_of(written.getvalue().encode(), Format.CSV)
+    for (document_id, text, other), row in zip(cells, found, strict=True):
+        if document_id.strip() and text.strip():
+            assert event(row) == DocumentEvent(document_id=document_id, text=text, metadata={"other": other})
+        else:
+            assert "is blank" in problem(row)
+
+
+@given(st.binary() | st.lists(st.sampled_from([b'"', b",", b"\n", b"\r", b"a", b"\xff", b"\x00"])).map(b"".join))
+def test_no_bytes_break_the_reading(data: bytes) -> None:
+    """Any bytes at all, read as any format, are rows: no exception, and no document that the contract rejects."""
+    header = b"document_id,text\n"
+    for form, content in ((Format.CSV, header + data), *((form, data) for form in Format)):
+        for row in rows_of(content, form):
+            assert isinstance(row, BadRow | Note) or event(row)

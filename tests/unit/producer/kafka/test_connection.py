@@ -1,0 +1,223 @@
+"""Settings to a broker, and a broker's absence to one line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    NotLeaderForPartitionError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
+
+from docsluice_producer.errors import BrokerAway, BrokerRefused, WrongUsage
+from docsluice_producer.kafka import connection
+from docsluice_producer.kafka.connection import Broker, ClientLog, broker_from, explained, patiently, settings
+
+PASSWORD = "correct horse battery staple"
+UNTRUSTED = ssl.SSLCertVerificationError("self-signed")
+UNTRUSTED.verify_message = "self-signed certificate"
+SASL = {
+    "DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "DOCSLUICE_KAFKA_SASL_MECHANISM": "scram-sha-512",
+    "DOCSLUICE_KAFKA_SASL_USERNAME": "me",
+    "DOCSLUICE_KAFKA_SASL_PASSWORD": PASSWORD,
+}
+BROKER = Broker(bootstrap_servers="broker:9092")
+
+
+def test_the_environment_wins_over_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `.env` beside us is read; what the environment says stands; a blank value is no value."""
+    content = "KAFKA_BOOTSTRAP_SERVERS=file:1\nDOCSLUICE_INPUT_TOPIC=file\nDOCSLUICE_RESULT_TOPIC=\n"
+    (tmp_path / ".env").write_text(content, encoding="utf-8")
+    monkeypatch.setenv("DOCSLUICE_INPUT_TOPIC", "environment")
+    found = settings(tmp_path)
+    assert found["KAFKA_BOOTSTRAP_SERVERS"] == "file:1"
+    assert found["DOCSLUICE_INPUT_TOPIC"] == "environment"
+    assert "DOCSLUICE_RESULT_TOPIC" not in found
+
+
+def test_an_env_file_that_is_no_text_is_wrong_usage(tmp_path: Path) -> None:
+    """A damaged `.env` is named, not traced."""
+    (tmp_path / ".env").write_bytes(b"A=\xff\xfe")
+    with pytest.raises(WrongUsage, match=r"\.env"):
+        settings(tmp_path)
+
+
+def test_nothing_set_means_localhost_in_the_clear() -> None:
+    """Without settings we talk to a broker on this machine."""
+    broker = broker_from({}, bootstrap_servers=None)
+    assert broker.bootstrap_servers == "localhost:9092"
+    assert broker.security == {"security_protocol": "PLAINTEXT"}
+
+
+def test_the_flag_wins_over_the_environment() -> None:
+    """--bootstrap-servers is the last word on where the broker is."""
+    assert broker_from({"KAFKA_BOOTSTRAP_SERVERS": "a:1"}, bootstrap_servers="b:2").bootstrap_servers == "b:2"
+
+
+def test_credentials_reach_the_client_and_nobody_else() -> None:
+    """User name, password and certificates become client arguments; the broker's repr shows none of them."""
+    broker = broker_from(SASL, bootstrap_servers=None)
+    arguments = broker.arguments()
+    assert arguments["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert arguments["sasl_plain_username"] == "me"
+    assert arguments["sasl_plain_password"] == PASSWORD
+    assert isinstance(arguments["ssl_context"], ssl.SSLContext)
+    assert PASSWORD not in repr(broker)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"KAFKA_BOOTSTRAP_SERVERS": "localhost:port"}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "localhost:70000"}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "http://localhost:9092"}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "a:1,,b:2"}, "KAFKA_BOOTSTRAP_SERVERS"),
+        ({"DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "TLS"}, "SECURITY_PROTOCOL must be one of PLAINTEXT, SSL"),
+        (SASL | {"DOCSLUICE_KAFKA_SASL_MECHANISM": "GSSAPI"}, "SASL_MECHANISM must be one of PLAIN"),
+        ({"DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}, "SASL_PASSWORD not set"),
+        ({"DOCSLUICE_KAFKA_SASL_PASSWORD": PASSWORD}, "SASL_PASSWORD would not be sent"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "SSL_CAFILE: there is no file /nowhere/ca.pem"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": __file__}, "SSL"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "~nobody-is-called-so/x"}, "SSL_CAFILE: begins with ~ and a user that"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "~/nowhere.pem"}, f"SSL_CAFILE: there is no file {Path.home()}/nowhere"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(changed: dict[str, str], named: str) -> None:
+    """Each bad setting is one line with its name, and never with a password."""
+    with pytest.raises(WrongUsage, match=named) as caught:
+        broker_from(changed, bootstrap_servers=None)
+    assert PASSWORD not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+class Attempts:
+    """Fails with the given errors, one by one, then succeeds. Logs the causes as the client does."""
+
+    def __init__(self, *errors: Exception, cause: Exception | None = None) -> None:
+        self.errors = list(errors)
+        self.made = 0
+        self._cause = cause
+
+    async def __call__(self) -> str:
+        self.made += 1
+        if self._cause is not None:
+            logging.getLogger("aiokafka.client").error('Unable connect to "%s:%s": %s', "broker", 9092, self._cause)
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+async def attempted(attempt: Attempts, *, said: list[str] | None = None) -> str:
+    lines: list[str] = [] if said is None else said
+    with ClientLog().attached() as log:
+        return await patiently(attempt, broker=BROKER, client_log=log, wait_seconds=0, say=lines.append)
+
+
+async def test_a_broker_that_is_away_is_one_line_with_the_cause() -> None:
+    """The line says where we looked and what the client's log says went wrong, not "unable to bootstrap"."""
+    attempt = Attempts(KafkaConnectionError("Unable to bootstrap"), cause=ConnectionRefusedError(111, "refused"))
+    with pytest.raises(BrokerAway) as caught:
+        await attempted(attempt)
+    assert str(caught.value) == (
+        "no broker at broker:9092: connection refused; KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names another"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9092)"), "connection refused"),
+        (OSError("Multiple exceptions: [Errno 111] x, [Errno 111] y"), "connection refused"),
+        (OSError("Multiple exceptions: [Errno 101] x, [Errno 111] y"), "network is unreachable, connection refused"),
+        (OSError(113, "x"), "no route to host"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "its name is not known"),
+        (socket.gaierror(socket.EAI_AGAIN, "x"), "no lookup of names works"),
+        (OSError("something else"), "something else"),
+        (TimeoutError(), "no answer in time"),
+    ],
+)
+def test_an_error_is_told_in_words(error: Exception, words: str) -> None:
+    """No number of an error, and no address a second time."""
+    assert explained(error) == words
+
+
+async def waited_in_vain(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> tuple[list[str], str]:
+    """What is said meanwhile and in the end, when each attempt takes half of the time that there is."""
+    monkeypatch.setattr(connection, "_RETRY_SECONDS", 0)
+    attempt, said = Attempts(*errors), list[str]()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: began + 30 * attempt.made)
+    with ClientLog().attached() as log, pytest.raises(BrokerAway) as caught:
+        await patiently(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
+    return said, str(caught.value)
+
+
+async def test_what_was_told_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that says that we wait has the cause and where to look; the last one says for how long we did."""
+    said, last = await waited_in_vain(monkeypatch, *[ConnectionRefusedError(111, "Connect call failed")] * 2)
+    (line,) = said
+    assert line == (
+        "no broker at broker:9092: connection refused; KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names another"
+        " (trying for 60 s)"
+    )
+    assert last == "no broker at broker:9092 for 60 s"
+
+
+async def test_another_cause_in_the_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was told of the first attempt may be no longer so."""
+    said, last = await waited_in_vain(monkeypatch, TimeoutError(), ConnectionRefusedError(111, "Connect call failed"))
+    assert said[0].startswith("no broker at broker:9092: no answer in time; ")
+    assert last == "no broker at broker:9092 for 60 s: connection refused"
+
+
+async def test_waiting_is_said_once_and_ends_with_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that comes up in time is worth one line, however often we tried."""
+    monkeypatch.setattr(connection, "_RETRY_SECONDS", 0)
+    attempt = Attempts(KafkaConnectionError("away"), NotLeaderForPartitionError(), TimeoutError())
+    said: list[str] = []
+    with ClientLog().attached() as log:
+        done = await patiently(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
+    assert (done, attempt.made, len(said)) == ("done", 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "line"),
+    [
+        (KafkaConnectionError("away"), SaslAuthenticationFailed("no"), "wrong user name or password"),
+        (KafkaConnectionError("away"), UNTRUSTED, "its certificate is not trusted, self-signed certificate"),
+        (TopicAuthorizationFailedError("documents"), None, "documents"),
+    ],
+)
+async def test_a_refusal_is_not_tried_again(error: Exception, cause: Exception | None, line: str) -> None:
+    """Wrong credentials end at the first attempt: trying them for half a minute would lock the account."""
+    attempt = Attempts(error, cause=cause)
+    with pytest.raises(BrokerRefused, match=line):
+        await attempted(attempt)
+    assert attempt.made == 1
+
+
+async def test_a_client_timeout_is_a_broker_that_is_away() -> None:
+    """A broker that accepts connections and says nothing is away, too."""
+    with pytest.raises(BrokerAway):
+        await attempted(Attempts(KafkaTimeoutError("no offsets")))
+
+
+def test_the_client_log_stays_off_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What aiokafka logs is ours to say, and its logger is as it was when we are done."""
+    logger = logging.getLogger("aiokafka")
+    before = (logger.propagate, list(logger.handlers))
+    with ClientLog().attached() as log:
+        logging.getLogger("aiokafka.conn").warning("broken: %s", ConnectionResetError("reset"))
+    assert isinstance(log.last, ConnectionResetError)
+    assert (logger.propagate, list(logger.handlers)) == before
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,171 @@
+"""How many files may be open, and what is done when that is too few."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from docsluice_consumer.errors import ProviderUnavailable
+from docsluice_consumer.llm.client import OpenAIChatClient
+from docsluice_consumer.llm.provider import Provider
+from docsluice_consumer.runtime.open_files import fitting, http_connections, make_room, why_no_file
+from tests.fakes.samples import chat_request
+
+Limits = Callable[[int, int], list[int]]
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Limits:
+    """Set a soft and a hard limit as the system would have them; returns the soft limits that were set since."""
+
+    def given(soft: int, hard: int) -> list[int]:
+        set_since: list[int] = []
+        now = {"soft": soft}
+
+        def setrlimit(_: int, wanted: tuple[int, int]) -> None:
+            if wanted[1] != hard or (hard != resource.RLIM_INFINITY and wanted[0] > hard):
+                raise ValueError("not allowed")
+            now["soft"] = wanted[0]
+            set_since.append(wanted[0])
+
+        monkeypatch.setattr(resource, "getrlimit", lambda _: (now["soft"], hard))
+        monkeypatch.setattr(resource, "setrlimit", setrlimit)
+        return set_since
+
+    return given
+
+
+@pytest.mark.parametrize("soft", [1024, resource.RLIM_INFINITY])
+def test_a_limit_that_is_enough_is_left_alone(limits: Limits, soft: int) -> None:
+    """And nothing is said of it."""
+    raised = limits(soft, resource.RLIM_INFINITY)
+    with capture_logs() as logs:
+        make_room(calls=256, partitions=100)
+    assert (raised, logs, fitting(256)) == ([], [], 256)
+
+
+@pytest.mark.parametrize("hard", [4096, resource.RLIM_INFINITY])
+def test_the_soft_limit_is_raised_to_what_is_needed(limits: Limits, hard: int) -> None:
+    """No further, and it is said with the numbers; all calls then fit."""
+    raised = limits(100, hard)
+    with capture_logs() as logs:
+        make_room(calls=256)
+        make_room(calls=256)
+    (entry,) = logs
+    assert entry["event"] == "open_files.raised"
+    assert (entry["was"], entry["limit"]) == (100, raised[0])
+    assert raised == [entry["needed"]]
+    assert fitting(256) == 256
+
+
+def test_many_partitions_need_more(limits: Limits) -> None:
+    """Each has a producer of its own; how many there are is known a little later."""
+    raised = limits(200, 10_000)
+    make_room(calls=16)
+    assert raised == []
+    make_room(calls=16, partitions=500)
+    assert raised == [40 + 64 + 500 * 3 + 16]
+
+
+def test_with_too_few_files_fewer_calls_go_out(limits: Limits) -> None:
+    """The hard limit is taken, it is said what is missing and where to set it, and the calls that fit go out."""
+    raised = limits(64, 100)
+    with capture_logs() as logs:
+        make_room(calls=256)
+    assert raised == [100]
+    assert [entry["event"] for entry in logs] == ["open_files.raised", "open_files.too_few"]
+    assert "ulimit -n is 100, and 256 calls at once need 384 open files" in logs[1]["reason"]
+    assert logs[1]["calls_at_once"] == fitting(256) == 36
+    assert "DOCSLUICE_MAX_CONCURRENCY" in logs[1]["remedy"]
+
+
+def test_a_system_with_a_bound_of_its_own(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some refuse what their hard limit allows; then it is gone on with what there is."""
+    limits(100, 4096)
+
+    def refuse(*_: object) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    with capture_logs() as logs:
+        make_room(calls=256)
+    assert [entry["event"] for entry in logs] == ["open_files.too_few"]
+    assert fitting(256) == 36
+
+
+@pytest.mark.parametrize(("soft", "connections"), [(10, 8), (400, 64), (384, 64), (350, 30), (330, 10), (320, 8)])
+def test_the_http_port_takes_no_calls_place(limits: Limits, soft: int, connections: int) -> None:
+    """With few files it has fewer connections; some it has in any case, for the probes."""
+    limits(soft, soft)
+    assert http_connections(calls=256) == connections
+
+
+def test_at_least_one_call_goes_out(limits: Limits) -> None:
+    """However few files there are."""
+    limits(10, 10)
+    assert fitting(256) == 1
+
+
+@pytest.fixture
+def no_file_left() -> Iterator[Callable[[], None]]:
+    """Call it, and the process can open none any more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+
+    def exhaust() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(held, default=0) + 256, hard))
+        try:
+            while True:
+                held.append(os.dup(0))
+        except OSError as error:
+            assert error.errno == errno.EMFILE  # noqa: PT017 - it is the end of the loop
+
+    yield exhaust
+    for handle in held:
+        os.close(handle)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/v1", "https://127.0.0.1:1/v1", "http://localhost:1/v1"])
+async def test_a_call_without_a_file_is_not_the_providers_fault(
+    url: str, no_file_left: Callable[[], None], *, is_first: bool
+) -> None:
+    """Nor the document's: the message names the limit, and nothing says that the provider cannot be reached."""
+    client = OpenAIChatClient(provider=Provider(base_url=url, request_timeout_seconds=5), max_connections=4)
+    await asyncio.to_thread(int)  # the loop's thread for look-ups is there by then
+    if not is_first:
+        with pytest.raises(ProviderUnavailable, match="connection refused"):
+            await client.ask(chat_request())
+    no_file_left()
+    with pytest.raises(ProviderUnavailable) as caught:
+        await client.ask(chat_request())
+    await client.close()
+    assert "too many open files in this process (ulimit -n is " in str(caught.value)
+    assert "no connection" not in str(caught.value)
+    assert not caught.value.blames_document
+
+
+def test_a_lookup_without_a_file_does_not_say_so(no_file_left: Callable[[], None]) -> None:
+    """Its error is that of a name that is not known; whether a file can be opened tells."""
+    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert why_no_file(unknown) is None
+    no_file_left()
+    assert why_no_file(unknown) is not None
+
+
+def test_another_error_is_another_error() -> None:
+    """Also one that goes round in a circle."""
+    error, cause = OSError(errno.ECONNREFUSED, "refused"), OSError(errno.ENOENT, "no")
+    error.__cause__, cause.__cause__ = cause, error
+    assert why_no_file(error) is None
+    assert why_no_file(ConnectionError()) is None
+    error.__cause__ = OSError(errno.ENFILE, "the machine's")
+    assert "too many open files" in (why_no_file(error) or "")

@@ -1,0 +1,429 @@
+"""`providers:` of the pipeline file, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docsluice.messages import Usage
+from docsluice_consumer.bootstrap import limits_of, prices_of, providers_of
+from docsluice_consumer.errors import ConfigurationError
+from docsluice_consumer.llm.chat import ModelParameters
+from docsluice_consumer.llm.credentials import CommandKey, FileKey, NoKey, StaticKey
+from docsluice_consumer.model_ref import DEFAULT_PROVIDER, ModelRef, model_ref
+from docsluice_consumer.settings import Settings, load_settings
+from docsluice_consumer.tasks.pipeline_file import PipelineFile, load_pipeline_file
+from docsluice_consumer.tasks.step_building import steps_of
+from tests.fakes.samples import pipeline_file
+
+OWN_URL = "http://localhost:8000/v1"
+PRICE = {"input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 2}
+TASK = {"name": "k", "prompt": "P", "output": {"type": "text"}}
+
+
+def _entry(**fields: Any) -> dict[str, Any]:
+    return {"own": {"base_url": OWN_URL, **fields}}
+
+
+def _file(*, model: Any = "own/m", providers: dict[str, Any] | None = None, **more: Any) -> PipelineFile:
+    return pipeline_file({**TASK, "model": model}, providers=providers or {"own": {"base_url": OWN_URL}}, **more)
+
+
+def _settings(**more: Any) -> Settings:
+    return load_settings({"openai_base_url": "http://unused", **more})
+
+
+def _providers(file: PipelineFile, **more: Any) -> dict[str, Any]:
+    return dict(providers_of(_settings(**more), file, steps_of(file, mode="fanout", default_model="m")))
+
+
+@pytest.mark.parametrize(
+    ("label", "ref"),
+    [
+        ("m", ModelRef(DEFAULT_PROVIDER, "m")),
+        ("own/m", ModelRef("own", "m")),
+        ("own/vendor/m", ModelRef("own", "vendor/m")),
+        ("vendor/m", ModelRef(DEFAULT_PROVIDER, "vendor/m")),
+        ("default/own/m", ModelRef(DEFAULT_PROVIDER, "own/m")),
+        ("own/", ModelRef(DEFAULT_PROVIDER, "own/")),
+    ],
+)
+def test_a_model_is_at_the_provider_before_the_slash_if_there_is_one(label: str, ref: ModelRef) -> None:
+    """A vendor's name before a slash is a part of the model's."""
+    assert model_ref(label, providers={"own"}) == ref
+
+
+@pytest.mark.parametrize("label", ["m", "own/m", "vendor/m"])
+def test_a_label_is_read_as_it_was_written(label: str) -> None:
+    """In results, metrics and logs a model goes by the name that people gave it."""
+    assert str(model_ref(label, providers={"own"})) == label
+
+
+@pytest.mark.parametrize(
+    ("providers", "words"),
+    [
+        ({"default": {"base_url": OWN_URL}}, "must not be default"),
+        ({"Own": {"base_url": OWN_URL}}, "lower-case letters"),
+        ({"own": {}}, "providers.own.base_url: missing"),
+        ({"own": {"base_url": "localhost"}}, "must be a URL"),
+        ({"own": {"base_url": OWN_URL, "api_key_env": "A", "api_key_file": "b"}}, "only one of"),
+        (_entry(headers={"Authorization": "x"}), "providers.own.headers.Authorization: must not carry a secret"),
+        ({"own": {"base_url": OWN_URL, "headers": {"X-A": "a\nb"}}}, "printable ASCII"),
+        (
+            _entry(prices="opnai"),
+            "own.prices: opnai is no provider of the price list; did you mean openai? (free, a provider, or a table)",
+        ),
+        (_entry(prices="fre"), "did you mean free?"),
+        (_entry(prices="-"), "providers.own.prices: - is no provider of the price list (free"),
+        (_entry(prices=7), "providers.own.prices: must say how calls are priced (free, a provider, or a table)"),
+        (_entry(prices={"m": {}}), "providers.own.prices.m.input_usd_per_million_tokens: missing"),
+        (_entry(prices={"m": {**PRICE, "x": 1}}), "providers.own.prices.m.x: unknown field; known are: input_usd"),
+        ({"own": {"base_url": OWN_URL, "tokens_per_minute": 1, "input_tokens_per_minute": 1}}, "the two separate"),
+    ],
+)
+def test_an_entry_that_cannot_work_is_told(providers: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """With the file and the place in it, and never with the key that somebody wrote there."""
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps({"name": "n", "tasks": [TASK], "providers": providers}))
+    with pytest.raises(ConfigurationError) as caught:
+        load_pipeline_file(path)
+    assert words in str(caught.value)
+    assert not any(mark in str(caught.value) for mark in ("[", "function-", "rule", "table."))
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"api_key_env": "gsk-secret-1"}, "api_key_env: must be the name of a variable, not the key itself"),
+        ({"api_key_env": "gsk_secret1"}, "api_key_env: must be the name of a variable, not the key itself"),
+        ({"api_key_env": "0secret0"}, "api_key_env: must be the name of a variable, not the key itself"),
+        ({"api_key_env": "secret0123456789abcdef0123456789"}, "must be the name of a variable"),
+        ({"api_key_env": "$SECRET"}, "api_key_env: must be the name of the variable, without the $"),
+        ({"api_key_env": "${SECRET}"}, "api_key_env: must be the name of the variable, without the $"),
+        ({"api_key_file": "sk-secret"}, "api_key_file: must be the path of a file, not the key itself"),
+        ({"api_key": "sk-secret"}, "own.api_key: put the key into a variable and name that under api_key_env"),
+        ({"token": "secret"}, "own.token: put the key into a variable and name that under api_key_env"),
+        ({"base_url": f"{OWN_URL}?key=secret"}, "own.base_url: must hold no key behind the ?; the key goes into a"),
+        ({"base_url": f"{OWN_URL}?api-version=1&code=secret"}, "must hold no key behind the ?"),
+        ({"base_url": f"{OWN_URL}?sig=secret"}, "name under api_key_env"),
+        ({"base_url": f"{OWN_URL}#secret"}, "base_url: must end before the #"),
+        ({"base_url": "http://user:secret@localhost/v1"}, "name under api_key_env"),
+        ({"headers": {"X-Custom": "sk-secret"}}, "own.headers.X-Custom: must not carry a secret; use api_key_env"),
+        ({"headers": {"X-Custom": "Bearer gsk_secret"}}, "must not carry a secret; use api_key_env"),
+        ({"headers": {"X-Team-Token": "secret0123456789abcdef0123456789"}}, "must not carry a secret"),
+    ],
+)
+def test_a_key_in_the_file_is_refused_and_not_quoted(entry: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """The line says where the key belongs."""
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps({"name": "n", "tasks": [TASK], "providers": {"own": {"base_url": OWN_URL, **entry}}}))
+    with pytest.raises(ConfigurationError) as caught:
+        load_pipeline_file(path)
+    (line,) = caught.value.problems
+    assert words in line
+    assert "secret" not in line.replace("carry a secret", "")
+    assert "SECRET" not in line
+
+
+TWO = {"groq": {"base_url": OWN_URL}, "gemini": {"base_url": OWN_URL}}
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("grok/openai/gpt-oss-120b", "grok/… names no provider of this file (groq, gemini); did you mean groq/…?"),
+        ("Groq/m", "Groq/… names no provider of this file (groq, gemini); did you mean groq/…?"),
+        ("gemni/m", "did you mean gemini/…? (write default/gemni/… for a model of this name at OPENAI_BASE_URL)"),
+        ("groq", "groq names a provider and no model; write groq/MODEL"),
+        ("groq/", "groq/ names a provider and no model; write groq/MODEL"),
+    ],
+)
+def test_a_misspelt_provider_is_told(label: str, words: str, tmp_path: Path) -> None:
+    """In a task, among the models' limits and in the settings, each by its own name."""
+    path = tmp_path / "p.yaml"
+    in_task = {"tasks": [{**TASK, "model": ["groq/m", label]}]}
+    in_limits = {"tasks": [{**TASK, "model": "groq/m"}], "models": {label: {"requests_per_minute": 1}}}
+    for place, fields in (("tasks.k.model", in_task), ("models", in_limits)):
+        path.write_text(json.dumps({"name": "n", "providers": TWO, **fields}))
+        with pytest.raises(ConfigurationError) as caught:
+            load_pipeline_file(path)
+        assert str(caught.value).startswith(f"{path}: {place}: ")
+        assert words in str(caught.value)
+    unnamed = pipeline_file(TASK, providers=TWO)
+    with pytest.raises(ConfigurationError, match="^DOCSLUICE_MODEL: .*" + re.escape(words)):
+        providers_of(_settings(model=label), unnamed, steps_of(unnamed, mode="fanout", default_model=label))
+
+
+@pytest.mark.parametrize("label", ["meta-llama/m", "m", "openai/gpt-oss-120b", "default/grok/m", "gemini-2.5-flash"])
+def test_a_vendors_name_is_no_misspelt_provider(label: str) -> None:
+    """It is a part of the model's name at the default provider."""
+    assert _file(model=label, providers=TWO).ref(label).provider == DEFAULT_PROVIDER
+
+
+def test_without_providers_no_name_is_doubted() -> None:
+    """Labels with slashes are common."""
+    assert pipeline_file({**TASK, "model": "grok/m"})
+
+
+@pytest.mark.parametrize(
+    ("model", "where"),
+    [(["groq/m", "gpt-4o-mini"], "tasks.k.model"), (None, "DOCSLUICE_MODEL, for tasks.k has none")],
+)
+def test_a_missing_default_key_names_the_task_that_needs_it(
+    model: Any, where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its model may have been meant for another provider."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    path = tmp_path / "p.yaml"
+    path.write_text(json.dumps({"name": "n", "tasks": [{**TASK, "model": model}], "providers": TWO}))
+    file = load_pipeline_file(path)
+    with pytest.raises(ConfigurationError) as caught:
+        providers_of(
+            load_settings({"pipeline": path}), file, steps_of(file, mode="fanout", default_model="gpt-4o-mini")
+        )
+    assert str(caught.value).startswith("OPENAI_API_KEY: not set")
+    assert str(caught.value).endswith(f"; {path}: gpt-4o-mini is asked there ({where})")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"base_url": f"{OWN_URL}?api-version=2024-10-21"},
+        {"headers": {"X-Title": "docsluice", "X-Keyspace": "mail", "HTTP-Referer": "https://example.com/a"}},
+        {"headers": {"X-Request-Source": "0123456789abcdef0123456789abcdef"}},
+        {"api_key_env": "_own_key2"},
+        {"api_key_file": "/run/secrets/kubernetes.io/openai/key1"},
+    ],
+)
+def test_an_entry_without_a_secret_is_taken(entry: dict[str, Any]) -> None:
+    """A query, a header, a lower-case variable and a long path are no secrets by themselves."""
+    assert _file(providers={"own": {"base_url": OWN_URL, **entry}})
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({}, NoKey),
+        ({"api_key_env": "OWN_KEY"}, StaticKey),
+        ({"api_key_file": "key.txt"}, FileKey),
+        ({"api_key_command": "print-key --now"}, CommandKey),
+    ],
+)
+def test_where_the_key_comes_from(
+    entry: dict[str, str], kind: type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From a variable, a file or a command; none for a server that wants none."""
+    monkeypatch.setenv("OWN_KEY", "sk-own")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key.txt").write_text("sk-own")
+    provider = _providers(_file(providers={"own": {"base_url": OWN_URL, **entry}}))["own"]
+    assert isinstance(provider.credentials, kind)
+    assert provider.base_url == OWN_URL
+
+
+def test_a_key_may_stand_in_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the default provider's may."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("OWN_KEY=sk-own\n")
+    assert _providers(_file(providers={"own": {"base_url": OWN_URL, "api_key_env": "OWN_KEY"}}))
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [(None, "OWN_KEY is not set"), (" ", "OWN_KEY is not set"), ("a b", "white")]
+)
+def test_a_key_that_is_none_is_told_at_the_start(key: str | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naming the variable."""
+    monkeypatch.delenv("OWN_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("OWN_KEY", key)
+    with pytest.raises(ConfigurationError) as caught:
+        _providers(_file(providers={"own": {"base_url": OWN_URL, "api_key_env": "OWN_KEY"}}))
+    assert words in str(caught.value)
+    assert "providers.own.api_key_env" in str(caught.value)
+
+
+def test_only_providers_that_are_asked_need_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither OpenAI's key nor that of an entry that no task names."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    idle = {"base_url": OWN_URL, "api_key_env": "NOT_SET"}
+    file = _file(providers={"own": {"base_url": OWN_URL}, "idle": idle})
+    path = tmp_path / "p.yaml"
+    path.write_text("name: n")
+    settings = load_settings({"pipeline": path})
+    assert set(providers_of(settings, file, steps_of(file, mode="fanout", default_model="m"))) == {"own"}
+    chain = _file(model=["own/m", "gpt-4o-mini"])
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY: not set"):
+        providers_of(settings, chain, steps_of(chain, mode="fanout", default_model="m"))
+
+
+def test_each_account_and_each_model_has_its_own_limits() -> None:
+    """Of two models of one name, each at its own provider."""
+    file = _file(
+        providers={"own": {"base_url": OWN_URL, "requests_per_minute": 5}},
+        models={"own/m": {"tokens_per_minute": 7}, "m": {"tokens_per_minute": 9, "context_tokens": 10}},
+    )
+    limits = limits_of(_settings(requests_per_minute=3), file)
+    assert limits.requests_per_minute == 3
+    assert limits.by_provider["own"].requests_per_minute == 5
+    assert limits.by_model[ModelRef("own", "m")].tokens_per_minute == 7
+    assert limits.by_model[ModelRef(DEFAULT_PROVIDER, "m")].tokens_per_minute == 9
+
+
+def test_what_a_model_always_gets_gives_way_to_the_tasks_own() -> None:
+    """A task knows better; a chain's other models get nothing of it."""
+    file = pipeline_file(
+        {**TASK, "model": ["own/a", "b"], "seed": 1, "extra_body": {"top_k": 5}},
+        providers={"own": {"base_url": OWN_URL}},
+        models={
+            "own/a": {"reasoning_effort": "low", "seed": 9, "stop": "END", "extra_body": {"top_k": 1, "think": False}}
+        },
+    )
+    (step,) = steps_of(file, mode="fanout", default_model="m")
+    assert set(step.by_model) == {ModelRef("own", "a")}
+    first, second = (step.request("x").to(model) for model in step.models)
+    assert (first.sampling.reasoning_effort, first.sampling.seed, first.sampling.stop) == ("low", 1, ("END",))
+    assert first.extra_body == {"top_k": 5, "think": False}
+    assert (second.sampling.reasoning_effort, second.sampling.seed, second.sampling.stop) == (None, 1, None)
+    assert second.extra_body == {"top_k": 5}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"reasoning_effort": "low"}, {"seed": 0}, {"stop": ["END"]}, {"extra_body": {"top_k": 1}}],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_is_passed_through_shapes_the_answer(change: dict[str, Any]) -> None:
+    """Of the task or of the model: it is part of the version and of the fingerprint."""
+    files = [
+        pipeline_file(TASK),
+        pipeline_file({**TASK, **change}),
+        pipeline_file(TASK, models={"m": change}),
+    ]
+    versions = {file.version(mode="fanout", default_model="m") for file in files}
+    prints = {steps_of(file, mode="fanout", default_model="m")[0].fingerprint("x") for file in files}
+    assert len(versions) == len(prints) == 3
+    assert ModelParameters() == ModelParameters(extra_body={})
+
+
+def test_what_docsluice_sends_itself_is_not_passed_through() -> None:
+    """It would break the reading of the answer."""
+    with pytest.raises(ValueError, match="must not hold messages, stream"):
+        pipeline_file({**TASK, "extra_body": {"stream": True, "messages": []}})
+
+
+MILLION = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
+PRICE = {"input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("url", "model", "rule", "dollars"),
+    [
+        (None, "gpt-4o-mini", None, "0.75"),
+        (None, "ft:gpt-4o-mini-2024-07-18:acme::id", None, "1.5"),
+        ("https://openrouter.ai/api/v1", "openai/gpt-4o-mini", None, "0.75"),
+        ("https://api.groq.com/openai/v1", "llama-3.3-70b-versatile", None, "1.38"),
+        ("https://generativelanguage.googleapis.com/v1beta/openai", "models/gemini-2.5-flash", None, "2.8"),
+        ("https://acme.openai.azure.com/openai/v1", "gpt-4o-mini", None, "0.75"),
+        ("http://localhost:11434/v1", "deepseek-r1:8b", None, "0"),
+        ("http://localhost:8000/v1", "openai/gpt-oss-20b", None, "0"),
+        ("http://10.1.2.3:8000/v1", "mistral-small", None, "0"),
+        ("http://vllm.llm.svc:8000/v1", "command-r", None, "0"),
+        ("http://localhost:4000", "gpt-4o-mini-2024-07-18", None, "0.75"),
+        ("https://gateway.example.com/v1", "azure/gpt-4o-mini", None, "0.75"),
+        ("https://gateway.example.com/v1", "qwen3-8b", None, None),
+        ("https://api.groq.com/openai/v1", "no-such-model", None, None),
+        ("http://localhost:8000/v1", "gpt-4o-mini", "free", "0"),
+        ("https://gateway.example.com/v1", "llama-3.3-70b-versatile", "groq", "1.38"),
+        ("https://gateway.example.com/v1", "mine", {"mine": PRICE}, "3"),
+    ],
+)
+def test_a_price_is_that_of_the_provider_that_is_asked(
+    url: str | None, model: str, rule: Any, dollars: str | None
+) -> None:
+    """Never that of a name which happens to be in some other list."""
+    own = {"own": {"base_url": url or "https://api.openai.com/v1", "prices": rule}}
+    named = prices_of(_settings(), _file(providers=own)).cost_usd(ModelRef("own", model), MILLION)
+    assert named == (None if dollars is None else Decimal(dollars))
+    if not isinstance(rule, dict):
+        settings = load_settings({"openai_base_url": url, "openai_api_key": "sk-a", "prices": rule})
+        assert prices_of(settings, _file()).cost_usd(model_ref(model), MILLION) == named
+
+
+def test_ones_own_prices_hold_at_all_providers(tmp_path: Path) -> None:
+    """By the name under which the model is written."""
+    path = tmp_path / "prices.yaml"
+    path.write_text(f"own/m: {PRICE}\nm: {{input_usd_per_million_tokens: 5, output_usd_per_million_tokens: 5}}\n")
+    prices = prices_of(_settings(prices=str(path)), _file())
+    assert prices.cost_usd(ModelRef("own", "m"), MILLION) == 3
+    assert prices.cost_usd(ModelRef(DEFAULT_PROVIDER, "m"), MILLION) == 10
+    assert prices.has_own(ModelRef("own", "m"))
+    assert not prices.has_own(ModelRef("own", "other"))
+
+
+# What tells answers of one provider from those of another
+
+
+def _print(providers: dict[str, Any], *, model: Any = "own/m", default_url: str = "") -> str:
+    file = _file(model=model, providers=providers)
+    (step,) = steps_of(file, mode="fanout", default_model="m", default_url=default_url)
+    return step.fingerprint("text")
+
+
+def test_answers_of_providers_as_they_were_are_still_good() -> None:
+    """What was paid for before headers and versions counted is found again, where a file has none that count."""
+    own, other = {"base_url": OWN_URL}, {"base_url": "http://other/v1"}
+    assert _print({"own": own}) == "4d2467dd3e29c265f189aa7c6bd827f373dc77e5bd17aaaf6b7e442679aa4e80"
+    chain = _print({"own": own, "other": other}, model=["own/m", "other/m", "m"], default_url="http://third/v1")
+    assert chain == "273ce04f8f1a69f8b0ab83dd66ce42cee8906b4108bcfe9e5ac28351483bc2cd"
+    one_address = _print({"own": own, "other": own}, model=["own/m", "other/m"])
+    assert one_address == "d274b57a74071457652a955cc0ff8503f04752e958eeda8a805f312c241409b1"
+    asker = {"headers": {"X-Title": "a", "HTTP-Referer": "https://a", "User-Agent": "a"}, "api_key_env": "K"}
+    assert _print({"own": {**own, **asker, "requests_per_minute": 5, "timeout_seconds": 3}}) == _print({"own": own})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"base_url": "http://localhost:8001/v1"},
+        {"azure": {"api_version": "2024-10-21"}},
+        {"headers": {"anthropic-beta": "context-1m"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_providers_of_one_name_share_no_answers_that_may_differ(change: dict[str, Any]) -> None:
+    """The address, the version of the interface and the headers all shape what is answered."""
+    entry = {"base_url": OWN_URL, "azure": {"api_version": "2024-06-01"}, "headers": {"anthropic-beta": "none"}}
+    assert _print({"own": {**entry, **change}}) != _print({"own": entry})
+    assert _print({"own": entry}) != _print({"own": {"base_url": OWN_URL}})
+
+
+def test_the_case_of_a_header_and_the_order_are_the_same_question() -> None:
+    """HTTP knows no difference."""
+    entry = {"base_url": OWN_URL, "headers": {"A-Beta": "1", "B-Beta": "2"}}
+    other = {"base_url": OWN_URL, "headers": {"b-beta": "2", "a-beta": "1"}}
+    assert _print({"own": entry}) == _print({"own": other})
+
+
+def test_a_header_that_may_be_secret_is_no_part_of_the_fingerprint() -> None:
+    """Not even hashed."""
+    entry = {"base_url": OWN_URL, "headers": {"X-Session-Token": "a"}}
+    assert _print({"own": entry}) == _print({"own": {"base_url": OWN_URL}})
+
+
+def test_a_provider_that_moves_to_the_address_of_another_shares_no_answers() -> None:
+    """The third of a chain may be at the first's address or at the second's."""
+    first, second = {"base_url": "http://one/v1"}, {"base_url": "http://two/v1"}
+    chain = ["own/m", "b/m", "c/m"]
+    at_first = _print({"own": first, "b": second, "c": first}, model=chain)
+    assert at_first != _print({"own": first, "b": second, "c": second}, model=chain)
+
+
+def test_the_headers_of_a_provider_outside_the_chain_are_no_part_of_it() -> None:
+    """Nobody there is asked."""
+    own, other = {"base_url": OWN_URL}, {"base_url": "http://other/v1", "headers": {"a-beta": "1"}}
+    assert _print({"own": own, "other": other}) == _print({"own": own})
