@@ -96,10 +96,10 @@ class AttemptFailed(DocsluiceError):
     `limits` on what it allows a minute; `blames_document` tells whether the attempt may count against the document at
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
     the server has too much to do, `times_alone` how often that was so for this document while others were answered,
-    `holds_others` that other calls are to wait as well, `teaches` that it tells something about the pace at which calls
-    may go out. `speaks_of_document` says that its document has failed before, and calls of others were answered since:
-    this failure tells nothing of the provider. `provider_is_well` says that a text of our own was answered right after
-    it. `cause` is fit for the log: it
+    `pauses_others` that other calls are to wait as well, `teaches` that it tells something about the pace at which
+    calls may go out. `speaks_of_document` says that its document has failed before, and calls of others were answered
+    since: this failure tells nothing of the provider. `provider_is_well` says that a text of our own was answered right
+    after it. `cause` is fit for the log: it
     quotes no document and no secret. `usage` is what the provider says that the failed call has used, and
     `stated_cost_usd` what it has cost.
     """
@@ -109,7 +109,7 @@ class AttemptFailed(DocsluiceError):
     is_overload = False
     waits_in_queue = False
     times_alone = 0
-    holds_others = True
+    pauses_others = True
     teaches = True
     speaks_of_document = False
     provider_is_well = False

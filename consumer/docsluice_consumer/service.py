@@ -209,7 +209,7 @@ class Service:
         self._store.leave()
         released = self._brake.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
-        give_up = self._admission.give_up_if_still if self._admission else lambda: None
+        give_up = self._admission.cancel_if_blocked if self._admission else lambda: None
         drained = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
         log.info(
             "service.drained",

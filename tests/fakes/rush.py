@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from docsluice_consumer.admission.model_queue import Lane, learned_quotas
+from docsluice_consumer.admission.model_queue import ModelQueue, learned_quotas
 from docsluice_consumer.analysis.fault_attribution import Blame, CallHistory
 from docsluice_consumer.errors import RateLimited
 from docsluice_consumer.model_ref import model_ref
@@ -87,7 +87,7 @@ class Rush:
         self._call_seconds = call_seconds
         self._slots = slots
         self._chance = random.Random(seed)
-        self._lane = Lane(model=_MODEL, shared=(), learned=learned_quotas(model=_MODEL, now=0.0))
+        self._queue = ModelQueue(model=_MODEL, shared=(), learned=learned_quotas(model=_MODEL, now=0.0))
         self._history = CallHistory()
         self._numbers, self._order = itertools.count(), itertools.count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -119,8 +119,8 @@ class Rush:
 
     def _let_out(self) -> None:
         while self._in_flight < self._slots:
-            gate = self._lane.gate.wait_seconds(now=self.now, crowd=self._slots)
-            seconds = max(gate, *(quota.wait_seconds(1, now=self.now) for quota in self._lane.quotas))
+            cooldown = self._queue.cooldown.wait_seconds(now=self.now, crowd=self._slots)
+            seconds = max(cooldown, *(quota.wait_seconds(1, now=self.now) for quota in self._queue.quotas))
             if seconds > 0:
                 self._set_alarm(seconds)
                 return
@@ -136,9 +136,9 @@ class Rush:
         return _Document(number, Blame(history=self._history, max_attempts=5, document=number))
 
     def _send(self, document: _Document) -> None:
-        for quota in self._lane.quotas:
+        for quota in self._queue.quotas:
             quota.take(1, now=self.now)
-        self._lane.gate.passed()
+        self._queue.cooldown.passed()
         self._in_flight += 1
         call, sent_at, asked = self._history.sent(_WAY), self.now, self._provider(self.now)
         if asked is None and self._chance.random() < self._share:
@@ -153,8 +153,8 @@ class Rush:
         self._in_flight -= 1
         self._history.ended(_WAY, call)
         self._history.answered(_WAY, call)
-        self._lane.keep_pace(sent_at=sent_at, now=self.now)
-        self._lane.gate.answered()
+        self._queue.keep_pace(sent_at=sent_at, now=self.now)
+        self._queue.cooldown.answered()
         self.answers.append(self.now)
 
     def _refused(self, document: _Document, call: int, sent_at: float, asked: float) -> None:
@@ -163,11 +163,11 @@ class Rush:
         fault = RateLimited("429")
         document.blame.overloaded(fault, way=_WAY)
         self._history.ended(_WAY, call)
-        self._lane.weigh(fault, sent_at=sent_at, now=self.now)
-        if fault.holds_others:
-            self._lane.gate.close(asked or _DEFAULT_PAUSE_SECONDS, now=self.now)
+        self._queue.weigh(fault, sent_at=sent_at, now=self.now)
+        if fault.pauses_others:
+            self._queue.cooldown.close(asked or _DEFAULT_PAUSE_SECONDS, now=self.now)
             if fault.teaches:
-                self._lane.slow_down(now=self.now)
+                self._queue.slow_down(now=self.now)
             heapq.heappush(self._waiting, (document.number, document))
         else:
             longest = min(20.0, 0.5 * 2.0 ** min(document.refusals, 10))

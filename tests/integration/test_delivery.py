@@ -103,7 +103,7 @@ async def test_order_is_kept_where_it_is_asked_for(wire: Wire, ordering: str, de
         settings = wire.settings(provider.base_url, mode="fused", ordering=ordering, delivery=delivery)
         async with serving(settings):
             found = await wire.outcomes(40)
-        assert provider.calls.most_in_flight > 1, "other lanes are not held up"
+        assert provider.calls.most_in_flight > 1, "other queues are not held up"
     lanes: dict[int, list[tuple[int, str, str]]] = defaultdict(list)
     for outcome, (partition, offset) in zip(found, _places(found), strict=True):
         lane = int(outcome.document_id[1:]) % 4 if ordering == "key" else partition

@@ -14,7 +14,7 @@ import structlog
 from docsluice.messages import Usage
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
-from docsluice_consumer.admission.limits import Ask, Limits
+from docsluice_consumer.admission.limits import CallRequest, Limits
 from docsluice_consumer.check.check import check
 from docsluice_consumer.model_ref import model_ref
 from docsluice_consumer.settings import load_settings
@@ -275,7 +275,7 @@ class Replica:
         await asyncio.gather(*(self._call(called) for _ in range(count)))
 
     async def _call(self, called: Callable[[], None]) -> None:
-        async with self.admission.admit(Ask(model=model_ref("m"), usage=Usage())) as permit:
+        async with self.admission.admit(CallRequest(model=model_ref("m"), usage=Usage())) as permit:
             called()
             permit.answered(Usage())
 

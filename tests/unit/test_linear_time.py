@@ -19,7 +19,7 @@ from docsluice_consumer.llm import completion
 from docsluice_consumer.llm.error_body import error_inside, read_error
 from docsluice_consumer.llm.finish_reasons import finish_reason
 from docsluice_consumer.llm.quoted import Quoted
-from docsluice_consumer.llm.rate_limit_headers import SaidLimits
+from docsluice_consumer.llm.rate_limit_headers import ReportedLimits
 from docsluice_consumer.llm.retry_after import retry_after_seconds
 from docsluice_consumer.llm.usage import stated_cost_usd, usage_of
 from docsluice_consumer.tasks.answer_reading import objects_in, parsed, unwrapped
@@ -79,7 +79,7 @@ OF_A_TEXT: dict[str, Callable[[str], object]] = {
     "a head": lambda text: head_of(text, most_bytes=100),
     "a finish reason": finish_reason,
     "usage": lambda text: (usage_of({"prompt_tokens": text}), stated_cost_usd({"cost": text})),
-    "a limit": lambda text: SaidLimits().read(
+    "a limit": lambda text: ReportedLimits().read(
         {"x-ratelimit-limit-tokens": text, "x-ratelimit-reset-tokens": text}, model="m", now=0.0, usage=None
     ),
     "a pause": lambda text: retry_after_seconds(

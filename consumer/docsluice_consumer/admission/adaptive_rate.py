@@ -50,7 +50,7 @@ _ENOUGH_EPISODES = 3
 _LEAST_PER_MINUTE = 1.0
 
 
-class LearnedPace:
+class AdaptiveRate:
     """Requests a minute, learned from refusals; None while nothing was refused."""
 
     def __init__(self) -> None:

@@ -17,11 +17,11 @@ from typing import Protocol
 
 from docsluice_consumer.admission.adaptive_concurrency import AdaptiveConcurrency
 from docsluice_consumer.admission.budget import Budget
-from docsluice_consumer.admission.call_outcomes import LONG_PAUSE_SECONDS, Consequences, Lessons, OnCircuit
-from docsluice_consumer.admission.lease_demand import Claims
-from docsluice_consumer.admission.limits import Ask, Limits
-from docsluice_consumer.admission.model_queue import Lane, Obstacle, Waiter
-from docsluice_consumer.admission.model_queues import Lanes
+from docsluice_consumer.admission.call_outcomes import LONG_PAUSE_SECONDS, CallOutcomes, OnCircuit, OutcomeHooks
+from docsluice_consumer.admission.lease_demand import LeaseDemand
+from docsluice_consumer.admission.limits import CallRequest, Limits
+from docsluice_consumer.admission.model_queue import ModelQueue, Obstacle, Waiter
+from docsluice_consumer.admission.model_queues import ModelQueues
 from docsluice_consumer.admission.permit import Permit
 from docsluice_consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, QUOTAS, REQUESTS, TOKENS, Quota
 from docsluice_consumer.model_ref import ModelRef
@@ -83,16 +83,14 @@ class Admission:
             floor=limits.min_concurrency or limits.max_concurrency, ceiling=limits.max_concurrency
         )
         self._budget = budget or Budget()
-        self._lanes = Lanes(limits=limits, now=timer.time())
-        self.claims = Claims(lanes=self._lanes, longest_wait=self._longest_wait)
+        self._queues = ModelQueues(limits=limits, now=timer.time())
+        self.lease_demand = LeaseDemand(queues=self._queues, longest_wait=self._longest_wait)
         """Of limits that all replicas share. Whoever brings `granted` calls `look` then."""
-        self._lessons = Lessons(
-            lanes=self._lanes,
+        self._outcomes = CallOutcomes(
+            queues=self._queues,
             budget=self._budget,
             concurrency=self._concurrency,
-            consequences=Consequences(
-                settled=self._admit_ready, divert=self._divert, on_circuit=on_circuit, on_gate=on_gate
-            ),
+            hooks=OutcomeHooks(settled=self._admit_ready, divert=self._divert, on_circuit=on_circuit, on_gate=on_gate),
             now=timer.time,
             clock=clock,
         )
@@ -109,20 +107,20 @@ class Admission:
         return next(self._arrivals)
 
     @contextlib.asynccontextmanager
-    async def admit(self, ask: Ask) -> AsyncIterator[Permit]:
+    async def admit(self, request: CallRequest) -> AsyncIterator[Permit]:
         """Wait for a place in the queue's order, and hold one of the concurrent slots while inside.
 
         Raises:
             CircuitOpened: the model fails or has asked for a long pause, and an alternative is well.
         """
-        lane = self._lane(ask.model)
-        waiter = await self._wait_for_turn(lane, ask)
+        queue = self._queue(request.model)
+        waiter = await self._wait_for_turn(queue, request)
         permit = Permit(
             waiter=waiter,
-            lane=lane,
+            queue=queue,
             in_flight=self._in_flight,
             sent_at=self._timer.time(),
-            house=self._lessons,
+            listener=self._outcomes,
         )
         try:
             yield permit
@@ -131,59 +129,59 @@ class Admission:
             self._in_flight -= 1
             self._admit_ready()
 
-    def fits(self, ask: Ask) -> str | None:
+    def fits(self, request: CallRequest) -> str | None:
         """None when such a call can ever pass, else a sentence: more than a whole minute's limit never can.
 
         Only by what a person has set: a provider's word is kept to, but turns no document away.
         """
-        lane = self._lane(ask.model)
-        for quota in lane.quotas:
-            amount = quota.amount(ask.usage)
+        queue = self._queue(request.model)
+        for quota in queue.quotas:
+            amount = quota.amount(request.usage)
             if quota.name != REQUESTS and quota.configured is not None and amount > quota.configured:
                 return f"needs at least {amount} {quota.name}, and the limit is {quota.configured:.0f} a minute"
         return None
 
-    def most_input_tokens(self, ask: Ask) -> float:
+    def most_input_tokens(self, request: CallRequest) -> float:
         """The largest input with which such a call could ever pass, by what a person has set; infinite without that."""
         most = float("inf")
-        for quota in self._lane(ask.model).quotas:
+        for quota in self._queue(request.model).quotas:
             if quota.configured is not None and quota.name in {TOKENS, INPUT_TOKENS}:
-                output_tokens = ask.usage.output_tokens if quota.name == TOKENS else 0
+                output_tokens = request.usage.output_tokens if quota.name == TOKENS else 0
                 most = min(most, quota.configured - output_tokens)
         return most
 
     def is_failing(self, model: ModelRef) -> bool:
         """Whether a model's circuit is open."""
-        return self._lane(model).circuit.is_open
+        return self._queue(model).circuit_breaker.is_open
 
     def would_take(self, model: ModelRef) -> bool:
         """Whether a call to a model could go out but for the limits: it is well, or is to be tried whether it is."""
-        lane, now = self._lane(model), self._timer.time()
-        if lane.circuit.is_open:
-            return lane.circuit.wait_seconds(now=now) == 0 and lane.head() is None
-        return lane.gate.wait_seconds(now=now, crowd=self.max_in_flight) < LONG_PAUSE_SECONDS
+        queue, now = self._queue(model), self._timer.time()
+        if queue.circuit_breaker.is_open:
+            return queue.circuit_breaker.wait_seconds(now=now) == 0 and queue.head() is None
+        return queue.cooldown.wait_seconds(now=now, crowd=self.max_in_flight) < LONG_PAUSE_SECONDS
 
     def pause_reason(self) -> str | None:
         """Why nothing more should be read for now: `circuit` or `budget`, for as long as calls wait for it; or None."""
-        waiting = [lane for lane in self._lanes if lane.held_back_by and lane.waiters]
-        if any(lane.held_back_by and lane.held_back_by[0] == BUDGET for lane in waiting):
+        waiting = [queue for queue in self._queues if queue.limited_by and queue.waiters]
+        if any(queue.limited_by and queue.limited_by[0] == BUDGET for queue in waiting):
             return BUDGET
-        waiters = sum(len(lane.waiters) for lane in waiting)
-        is_well = any(not lane.circuit.is_open for lane in self._lanes)
+        waiters = sum(len(queue.waiters) for queue in waiting)
+        is_well = any(not queue.circuit_breaker.is_open for queue in self._queues)
         enough = min(max(_PAUSE_AT_WAITERS, self.max_in_flight), _PAUSE_AT_MOST_WAITERS)
         # Once all were tried in vain, all may be to blame: whoever closes the circuit may still have to be read.
-        is_enough = waiters >= enough and any(lane.has_untried for lane in waiting)
+        is_enough = waiters >= enough and any(queue.has_untried for queue in waiting)
         return CIRCUIT if is_enough and not is_well else None
 
-    def give_up_if_still(self) -> None:
+    def cancel_if_blocked(self) -> None:
         """Let go of all who wait, when no call is under way and nothing but the end of a pause would let one out.
 
         For a drain: whoever waits for a provider that is down, or for a budget, would only use up its time.
         """
-        waiting = [lane for lane in self._lanes if lane.waiters]
-        if self._in_flight or not all(lane.held_back_by and lane.held_back_by[0] in _OWN for lane in waiting):
+        waiting = [queue for queue in self._queues if queue.waiters]
+        if self._in_flight or not all(queue.limited_by and queue.limited_by[0] in _OWN for queue in waiting):
             return
-        for waiter in [waiter for lane in waiting for waiter in lane.waiters]:
+        for waiter in [waiter for queue in waiting for waiter in queue.waiters]:
             waiter.admitted.cancel()
 
     def now(self) -> float:
@@ -193,7 +191,7 @@ class Admission:
     def set_share(self, share: float) -> None:
         """Which part of every limit is ours, when several replicas share an account."""
         self._concurrency.set_share(share, now=self._timer.time())
-        self._lanes.set_share(share, now=self._timer.time())
+        self._queues.set_share(share, now=self._timer.time())
         self._budget.set_share(share, now=self._clock())
         self._admit_ready()
 
@@ -202,10 +200,10 @@ class Admission:
 
         If so, somebody has to ask for the `claims`. If not, our share of them is ours alone.
         """
-        self._lanes.set_shared(is_shared, now=self._timer.time())
+        self._queues.set_shared(is_shared, now=self._timer.time())
         self._admit_ready()
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Something was granted: let out whom there is room for."""
         self._admit_ready()
 
@@ -214,7 +212,7 @@ class Admission:
         self._account_waits()  # who looks wants to know of those who still wait, too
         now, limit = self._timer.time(), self.max_in_flight
         found: dict[str, tuple[float, float]] = {CONCURRENCY: (float(limit), float(limit - self._in_flight))}
-        for quota in self._lanes.quotas():
+        for quota in self._queues.quotas():
             available = quota.available(now=now)
             if quota.per_minute is None or available is None:
                 continue
@@ -226,7 +224,7 @@ class Admission:
         """How many calls of this size and length the whole account's limits let be in flight at once."""
         sizes = {REQUESTS: 1.0, INPUT_TOKENS: input_tokens, OUTPUT_TOKENS: output_tokens}
         sizes[TOKENS] = input_tokens + output_tokens
-        per_minute = self._lanes.calls_per_minute(sizes, now=self._timer.time())
+        per_minute = self._queues.calls_per_minute(sizes, now=self._timer.time())
         return min(self._concurrency.whole, per_minute / 60.0 * seconds)
 
     def budget_spent_ratios(self) -> dict[str, float]:
@@ -235,7 +233,7 @@ class Admission:
 
     def circuits(self) -> dict[ModelRef, bool]:
         """By model, whether its circuit is open."""
-        return {lane.model: lane.circuit.is_open for lane in self._lanes}
+        return {queue.model: queue.circuit_breaker.is_open for queue in self._queues}
 
     @property
     def constraints(self) -> tuple[str, ...]:
@@ -243,51 +241,51 @@ class Admission:
         budget = (BUDGET,) if self._budget.is_set else ()
         return (CONCURRENCY, *QUOTAS, GATE, CIRCUIT, *budget)
 
-    def held_back_by(self) -> str | None:
+    def limited_by(self) -> str | None:
         """The constraint for which the head of a queue waits now, if any: of the one that has waited longest."""
-        held = [lane for lane in self._lanes if lane.held_back_by and lane.waiters]
-        first = min(held, key=lambda lane: lane.waiters[0].number, default=None)
-        return first.held_back_by[0] if first and first.held_back_by else None
+        held = [queue for queue in self._queues if queue.limited_by and queue.waiters]
+        first = min(held, key=lambda queue: queue.waiters[0].number, default=None)
+        return first.limited_by[0] if first and first.limited_by else None
 
     @property
     def max_in_flight(self) -> int:
         """How many calls may be out at once: our share of them."""
         return self._concurrency.limit
 
-    async def _wait_for_turn(self, lane: Lane, ask: Ask) -> Waiter:
-        place = self.take_place() if ask.place is None else ask.place
-        waiter = Waiter(place, ask, asyncio.get_running_loop().create_future())
+    async def _wait_for_turn(self, queue: ModelQueue, request: CallRequest) -> Waiter:
+        place = self.take_place() if request.place is None else request.place
+        waiter = Waiter(place, request, asyncio.get_running_loop().create_future())
         self._account_waits()
-        lane.enqueue(waiter)
+        queue.enqueue(waiter)
         self._admit_ready()
         try:
             await waiter.admitted
         except asyncio.CancelledError:
-            self._withdraw(lane, waiter)
+            self._withdraw(queue, waiter)
             raise
         return waiter
 
-    def _withdraw(self, lane: Lane, waiter: Waiter) -> None:
+    def _withdraw(self, queue: ModelQueue, waiter: Waiter) -> None:
         """A cancelled waiter leaves nothing taken, even when it was admitted just before it was cancelled."""
         if waiter.admitted.cancelled():
             self._account_waits()
             with contextlib.suppress(ValueError):  # the queue's head may have been passed over already
-                lane.waiters.remove(waiter)
+                queue.waiters.remove(waiter)
         elif waiter.admitted.exception() is None:
             self._in_flight -= 1
             for quota, taken in waiter.taken.items():
                 quota.give_back(taken, now=self._timer.time())
-            self._budget.settle(waiter.ask.cost_usd, Decimal(0), now=self._clock())
+            self._budget.settle(waiter.request.cost_usd, Decimal(0), now=self._clock())
             if waiter.admitted.result():
-                lane.circuit.given_up(now=self._timer.time())
+                queue.circuit_breaker.given_up(now=self._timer.time())
         self._admit_ready()
 
-    def _divert(self, lane: Lane) -> None:
+    def _divert(self, queue: ModelQueue) -> None:
         """Let those choose again who wait for a model that fails or has paused, and have another one that is well."""
         self._account_waits()
-        for waiter in list(lane.waiters):
-            if any(self.would_take(model) for model in waiter.ask.alternatives):
-                lane.waiters.remove(waiter)
+        for waiter in list(queue.waiters):
+            if any(self.would_take(model) for model in waiter.request.alternatives):
+                queue.waiters.remove(waiter)
                 if not waiter.has_left:
                     waiter.admitted.set_exception(CircuitOpened())
 
@@ -306,75 +304,75 @@ class Admission:
             self._alarm = self._timer.call_later(min(seconds, _LONGEST_ALARM_SECONDS), self._admit_ready)
         self._on_change()
 
-    def _look(self) -> tuple[Lane | None, float | None]:
-        """The lane whose head may go out now; else None, and in how many seconds it is worth looking again."""
+    def _look(self) -> tuple[ModelQueue | None, float | None]:
+        """The queue whose head may go out now; else None, and in how many seconds it is worth looking again."""
         now = self._timer.time()
         heads = []
-        for lane in self._lanes:
-            lane.held_back_by = None
-            if waiter := lane.head():
-                heads.append((waiter, lane))
+        for queue in self._queues:
+            queue.limited_by = None
+            if waiter := queue.head():
+                heads.append((waiter, queue))
         claimed: set[Quota] = set()
         soonest: float | None = None
-        for waiter, lane in sorted(heads, key=lambda head: head[0].number):
-            obstacle = self._obstacle(lane, waiter.ask, claimed, now)
+        for waiter, queue in sorted(heads, key=lambda head: head[0].number):
+            obstacle = self._obstacle(queue, waiter.request, claimed, now)
             if obstacle is None:
-                return lane, None
-            lane.held_back_by = (obstacle.constraint, now)
+                return queue, None
+            queue.limited_by = (obstacle.constraint, now)
             if obstacle.is_shared:
-                claimed.update(lane.shared)
+                claimed.update(queue.shared)
             if obstacle.seconds is not None:
                 soonest = obstacle.seconds if soonest is None else min(soonest, obstacle.seconds)
         return None, soonest
 
-    def _obstacle(self, lane: Lane, ask: Ask, claimed: set[Quota], now: float) -> Obstacle | None:
+    def _obstacle(self, queue: ModelQueue, request: CallRequest, claimed: set[Quota], now: float) -> Obstacle | None:
         """What will hold this call back longest, if anything does.
 
         What is shared belongs first to those who came earlier: it is `claimed`.
         """
-        for quota in lane.shared:
+        for quota in queue.shared:
             if quota in claimed and quota.per_minute is not None:
                 # Whoever has claimed it will have an alarm, or an event, of his own.
                 return Obstacle(quota.name, None, is_shared=True)
-        longest = self._longest_wait(lane, ask, now)
+        longest = self._longest_wait(queue, request, now)
         if longest.seconds:
             return longest
-        for quota in (*lane.learned, *lane.shared):  # the shared ones last: what is asked for is kept in hand for it
-            if quota.wait_seconds(quota.reservation(ask), now=now) > 0:
-                return Obstacle(quota.name, None, is_shared=quota in lane.shared)  # until it is granted
+        for quota in (*queue.learned, *queue.shared):  # the shared ones last: what is asked for is kept in hand for it
+            if quota.wait_seconds(quota.reservation(request), now=now) > 0:
+                return Obstacle(quota.name, None, is_shared=quota in queue.shared)  # until it is granted
         return Obstacle(CONCURRENCY, None, is_shared=True) if self._in_flight >= self.max_in_flight else None
 
-    def _longest_wait(self, lane: Lane, ask: Ask, now: float) -> Obstacle:
+    def _longest_wait(self, queue: ModelQueue, request: CallRequest, now: float) -> Obstacle:
         """The obstacle with the longest wait that is known; its wait is 0 if nothing holds the call back."""
         waits = [
-            Obstacle(GATE, lane.gate.wait_seconds(now=now, crowd=self.max_in_flight), is_shared=False),
-            Obstacle(CIRCUIT, lane.circuit.wait_seconds(now=now), is_shared=False),
-            Obstacle(BUDGET, self._budget.wait_seconds(ask.cost_usd, now=self._clock()), is_shared=False),
+            Obstacle(GATE, queue.cooldown.wait_seconds(now=now, crowd=self.max_in_flight), is_shared=False),
+            Obstacle(CIRCUIT, queue.circuit_breaker.wait_seconds(now=now), is_shared=False),
+            Obstacle(BUDGET, self._budget.wait_seconds(request.cost_usd, now=self._clock()), is_shared=False),
         ]
-        for quota in lane.quotas:
-            if quota.holding is None:
-                seconds = quota.wait_seconds(quota.reservation(ask), now=now)
-                waits.append(Obstacle(quota.name, seconds, is_shared=quota in lane.shared))
+        for quota in queue.quotas:
+            if quota.leased_bucket is None:
+                seconds = quota.wait_seconds(quota.reservation(request), now=now)
+                waits.append(Obstacle(quota.name, seconds, is_shared=quota in queue.shared))
         return max(waits, key=lambda obstacle: obstacle.seconds or 0.0)
 
-    def _let_out(self, lane: Lane) -> None:
-        now, waiter = self._timer.time(), lane.waiters.popleft()
-        for quota in lane.quotas:
-            waiter.taken[quota] = quota.take(quota.reservation(waiter.ask), now=now)
-        self._budget.reserve(waiter.ask.cost_usd)
-        lane.gate.passed()
-        lane.let_out += 1
-        lane.held_back_by = None
+    def _let_out(self, queue: ModelQueue) -> None:
+        now, waiter = self._timer.time(), queue.waiters.popleft()
+        for quota in queue.quotas:
+            waiter.taken[quota] = quota.take(quota.reservation(waiter.request), now=now)
+        self._budget.reserve(waiter.request.cost_usd)
+        queue.cooldown.passed()
+        queue.let_out += 1
+        queue.limited_by = None
         self._in_flight += 1
-        is_probe = lane.circuit.sent(now=now)
+        is_probe = queue.circuit_breaker.sent(now=now)
         waiter.admitted.set_result(is_probe)
         if is_probe:
-            self._divert(lane)
+            self._divert(queue)
 
     def _account_waits(self) -> None:
         now = self._timer.time()
-        for lane in self._lanes:
-            lane.account_wait(self._on_wait, now=now)
+        for queue in self._queues:
+            queue.account_wait(self._on_wait, now=now)
 
-    def _lane(self, model: ModelRef) -> Lane:
-        return self._lanes.of(model, now=self._timer.time())
+    def _queue(self, model: ModelRef) -> ModelQueue:
+        return self._queues.of(model, now=self._timer.time())

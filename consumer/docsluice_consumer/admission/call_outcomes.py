@@ -10,8 +10,8 @@ from typing import TypeAlias
 from docsluice.messages import Usage
 from docsluice_consumer.admission.adaptive_concurrency import AdaptiveConcurrency
 from docsluice_consumer.admission.budget import Budget
-from docsluice_consumer.admission.model_queue import Lane
-from docsluice_consumer.admission.model_queues import Lanes
+from docsluice_consumer.admission.model_queue import ModelQueue
+from docsluice_consumer.admission.model_queues import ModelQueues
 from docsluice_consumer.admission.permit import Permit
 from docsluice_consumer.admission.quota import REQUESTS
 from docsluice_consumer.errors import AttemptFailed, DocsluiceError
@@ -25,24 +25,24 @@ _DEFAULT_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consequences:
+class OutcomeHooks:
     """What others do about it.
 
     Attributes:
         settled: something came free.
-        divert: those who wait in a lane may choose another model.
+        divert: those who wait in a queue may choose another model.
         on_circuit: a model's circuit has opened for a reason, with the last call's fault; or, with None twice, closed.
         on_gate: a model's gate is closed for so many seconds.
     """
 
     settled: Callable[[], None]
-    divert: Callable[[Lane], None]
+    divert: Callable[[ModelQueue], None]
     on_circuit: OnCircuit
     on_gate: Callable[[ModelRef, float], None]
 
 
-class Lessons:
-    """The `House` of permits: takes note in lanes, budget and concurrency.
+class CallOutcomes:
+    """The `PermitListener` of permits: takes note in queues, budget and concurrency.
 
     `now` is the queue's clock, `clock` the time of day.
     """
@@ -50,105 +50,105 @@ class Lessons:
     def __init__(
         self,
         *,
-        lanes: Lanes,
+        queues: ModelQueues,
         budget: Budget,
         concurrency: AdaptiveConcurrency,
-        consequences: Consequences,
+        hooks: OutcomeHooks,
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        self._lanes = lanes
+        self._queues = queues
         self._budget = budget
         self._concurrency = concurrency
-        self._consequences = consequences
+        self._hooks = hooks
         self._now = now
         self._clock = clock
 
     def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
-        """See `House.settle`."""
+        """See `PermitListener.settle`."""
         if usage is not None:
             for quota, taken in permit.taken.items():
                 if quota.name != REQUESTS:
                     quota.give_back(taken - quota.amount(usage), now=self._now())
         self._budget.settle(permit.reserved_usd, cost_usd, now=self._clock())
-        self._consequences.settled()
+        self._hooks.settled()
 
     def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
-        """See `House.note_answer`."""
+        """See `PermitListener.note_answer`."""
         now = self._now()
-        permit.lane.keep_pace(sent_at=permit.sent_at, now=now)
+        permit.queue.keep_pace(sent_at=permit.sent_at, now=now)
         self._concurrency.answered(
             seconds=now - permit.sent_at, output_tokens=output_tokens, in_flight=permit.in_flight, now=now
         )
-        permit.lane.gate.answered()
+        permit.queue.cooldown.answered()
         self.note_judgement(permit)
 
     def note_judgement(self, permit: Permit) -> None:
-        """See `House.note_judgement`."""
+        """See `PermitListener.note_judgement`."""
         self._is_well(permit)
-        if not permit.lane.circuit.is_open:
-            permit.lane.answered(sent_at=permit.sent_at)
+        if not permit.queue.circuit_breaker.is_open:
+            permit.queue.answered(sent_at=permit.sent_at)
 
     def note_refusal(self, permit: Permit, *, pause_seconds: float | None, teaches: bool) -> None:
-        """See `House.note_refusal`."""
+        """See `PermitListener.note_refusal`."""
         now = self._now()
         self._is_well(permit)
-        permit.lane.refused(permit.place, now=now)
+        permit.queue.refused(permit.place, now=now)
         asked = _DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds
-        closed_for = permit.lane.gate.close(asked, now=now)
+        closed_for = permit.queue.cooldown.close(asked, now=now)
         if closed_for >= LONG_PAUSE_SECONDS:
-            self._consequences.on_gate(permit.lane.model, closed_for)
-            self._consequences.divert(permit.lane)
+            self._hooks.on_gate(permit.queue.model, closed_for)
+            self._hooks.divert(permit.queue)
         if teaches:
-            permit.lane.slow_down(now=now)
+            permit.queue.slow_down(now=now)
 
     def note_overload(self, permit: Permit, fault: AttemptFailed) -> None:
-        """See `House.note_overload`."""
+        """See `PermitListener.note_overload`."""
         now = self._now()
-        permit.lane.weigh(fault, sent_at=permit.sent_at, now=now)
+        permit.queue.weigh(fault, sent_at=permit.sent_at, now=now)
         if fault.teaches:
             self._concurrency.overloaded(seconds=now - permit.sent_at, now=now)
 
     def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
-        """See `House.note_shut`."""
-        if permit.lane.circuit.shut(reason, now=self._now(), pause_seconds=pause_seconds):
+        """See `PermitListener.note_shut`."""
+        if permit.queue.circuit_breaker.shut(reason, now=self._now(), pause_seconds=pause_seconds):
             self._opened(permit)
-        permit.lane.failed(permit.place)
+        permit.queue.failed(permit.place)
 
     def note_doubt(self, permit: Permit) -> None:
-        """See `House.note_doubt`."""
+        """See `PermitListener.note_doubt`."""
         self.note_silence(permit)
-        permit.lane.failed(permit.place)
+        permit.queue.failed(permit.place)
 
     def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
-        """See `House.note_fault`."""
-        if permit.lane.circuit.failed(is_probe=permit.is_probe, now=self._now(), is_paid=is_paid):
+        """See `PermitListener.note_fault`."""
+        if permit.queue.circuit_breaker.failed(is_probe=permit.is_probe, now=self._now(), is_paid=is_paid):
             self._opened(permit)
-        if permit.lane.circuit.is_open:
-            permit.lane.failed(permit.place)
+        if permit.queue.circuit_breaker.is_open:
+            permit.queue.failed(permit.place)
 
     def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
-        """See `House.note_limits`."""
-        permit.lane.said(limits, is_answer=is_answer, now=self._now())
+        """See `PermitListener.note_limits`."""
+        permit.queue.reported(limits, is_answer=is_answer, now=self._now())
 
     def note_silence(self, permit: Permit) -> None:
-        """See `House.note_silence`."""
+        """See `PermitListener.note_silence`."""
         if permit.is_probe:
-            permit.lane.circuit.given_up(now=self._now())
+            permit.queue.circuit_breaker.given_up(now=self._now())
 
     def _is_well(self, permit: Permit) -> None:
-        if permit.lane.circuit.answered(is_probe=permit.is_probe):
-            permit.lane.gate.open(now=self._now())
-            self._consequences.on_circuit(permit.lane.model, None, None)
-            for lane in self._lanes:
-                if lane.circuit.is_open or self._is_paused(lane):
-                    self._consequences.divert(lane)
+        if permit.queue.circuit_breaker.answered(is_probe=permit.is_probe):
+            permit.queue.cooldown.open(now=self._now())
+            self._hooks.on_circuit(permit.queue.model, None, None)
+            for queue in self._queues:
+                if queue.circuit_breaker.is_open or self._is_paused(queue):
+                    self._hooks.divert(queue)
 
-    def _is_paused(self, lane: Lane) -> bool:
+    def _is_paused(self, queue: ModelQueue) -> bool:
         """Whether those who wait in it would rather ask another model."""
-        return lane.gate.wait_seconds(now=self._now(), crowd=1) >= LONG_PAUSE_SECONDS
+        return queue.cooldown.wait_seconds(now=self._now(), crowd=1) >= LONG_PAUSE_SECONDS
 
     def _opened(self, permit: Permit) -> None:
-        lane = permit.lane
-        self._consequences.on_circuit(lane.model, lane.circuit.opened_for, permit.fault)
-        self._consequences.divert(lane)
+        queue = permit.queue
+        self._hooks.on_circuit(queue.model, queue.circuit_breaker.opened_for, permit.fault)
+        self._hooks.divert(queue)

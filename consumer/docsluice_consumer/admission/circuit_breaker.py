@@ -26,7 +26,7 @@ _PROBE_PATIENCE_SECONDS = 10.0
 """A probe that hangs must not hide for a whole request timeout that the provider is back: then another one goes out."""
 
 
-class Circuit:
+class CircuitBreaker:
     """One model's."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 """To ask once a minute costs nothing, and to believe a nonsensical word would cost the day."""
 
 
-class Gate:
+class Cooldown:
     """Closed for as long as was asked, and then opened slowly.
 
     All who have waited meanwhile would otherwise go out in the same instant, and be refused again. The first `crowd`

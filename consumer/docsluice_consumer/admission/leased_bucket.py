@@ -45,8 +45,8 @@ class Grant:
     wait_seconds: float
 
 
-class Holding:
-    """Stands in for a `Bucket` where a limit is shared: what is not in hand is waited for, nobody knows how long.
+class LeasedBucket:
+    """Stands in for a `TokenBucket` where a limit is shared: what is not in hand is waited for, nobody knows how long.
 
     Grants add up, so that a request of any size is met in time: one larger than a burst goes out for a whole burst, and
     its debt is told to the one place. What they were saved up for and then was not taken goes back.
@@ -125,7 +125,7 @@ class Holding:
         """There is no answer to a claim. What was returned with it may be counted already; a debt is told again."""
         self._sent = min(0.0, self._sent)
 
-    def put_down(self) -> None:
+    def return_all(self) -> None:
         """Nothing more will be taken: the next claim returns all that is in hand."""
         self._put_back(self._level)
 

@@ -38,7 +38,7 @@ class Limits(MinuteLimits):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class CallRequest:
     """A call that wants to go out.
 
     `usage` and `cost_usd` are estimates; `output_bound` is the most tokens that the answer may have, where that is set.

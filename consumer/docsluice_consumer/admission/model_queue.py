@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from docsluice_consumer.admission.circuit_breaker import Circuit
-from docsluice_consumer.admission.cooldown import Gate
-from docsluice_consumer.admission.limits import Ask
+from docsluice_consumer.admission.circuit_breaker import CircuitBreaker
+from docsluice_consumer.admission.cooldown import Cooldown
+from docsluice_consumer.admission.limits import CallRequest
 from docsluice_consumer.admission.overloads import Overloads, Verdict
 from docsluice_consumer.admission.quota import QUOTAS, REQUESTS, Quota
 from docsluice_consumer.errors import AttemptFailed
@@ -28,7 +28,7 @@ class Waiter:
     """A call in a queue. `number` is its place in the order of arrival over all queues; calls may share one."""
 
     number: int
-    ask: Ask
+    request: CallRequest
     admitted: asyncio.Future[bool]
     """Done when the call may go out; its result is whether it is a probe."""
     taken: dict[Quota, float] = field(default_factory=dict)
@@ -53,19 +53,19 @@ class Obstacle(NamedTuple):
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Lane:
-    """The queue of one model. `shared` are the account's quotas, which other lanes draw on too."""
+class ModelQueue:
+    """The queue of one model. `shared` are the account's quotas, which other queues draw on too."""
 
     model: ModelRef
     shared: Sequence[Quota]
     learned: Sequence[Quota]
-    gate: Gate = field(default_factory=Gate)
-    circuit: Circuit = field(default_factory=Circuit)
+    cooldown: Cooldown = field(default_factory=Cooldown)
+    circuit_breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     overloads: Overloads = field(default_factory=Overloads)
     waiters: deque[Waiter] = field(default_factory=deque)
     let_out: int = 0
     """How many calls ever."""
-    held_back_by: tuple[str, float] | None = None
+    limited_by: tuple[str, float] | None = None
     """The constraint for which the queue's head waits, and from when on that has not been charged yet."""
     _turns: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _latest: int = 0
@@ -105,7 +105,7 @@ class Lane:
         self._failed[place] = (self._latest, next(self._turns))
         if len(self._failed) > _MOST_FAILED:
             del self._failed[next(iter(self._failed))]
-        self._put_behind(place)
+        self._demote(place)
 
     def refused(self, place: int, *, now: float) -> None:
         """Note that a document's call was rate-limited. Call this before the gate closes for it.
@@ -115,10 +115,10 @@ class Lane:
         """
         self._refused.add(place)
         self._refused_at = now
-        if self.gate.is_closed(now=now):
+        if self.cooldown.is_closed(now=now):
             return  # it had gone out together with the one that has closed it
         if self._only_refuses:
-            self._put_behind(*sorted(self._refused))
+            self._demote(*sorted(self._refused))
             self._refused.clear()
         self._only_refuses = True
 
@@ -149,7 +149,7 @@ class Lane:
         has_turn = not is_limit and self.overloads.gives_turn(times_alone=fault.times_alone)
         if has_turn:
             fault.retry_after_seconds = None  # for one document the others wait a second, whatever it was told
-        fault.holds_others = is_limit or has_turn
+        fault.pauses_others = is_limit or has_turn
         self.end_trial(now=now)
 
     def slow_down(self, *, now: float) -> None:
@@ -178,7 +178,7 @@ class Lane:
             self.waiters.popleft()
         return self.waiters[0] if self.waiters else None
 
-    def _put_behind(self, *places: int) -> None:
+    def _demote(self, *places: int) -> None:
         oldest = min((*places, *(waiter.number for waiter in self.waiters)), default=0)
         self._behind = {place: turn for place, turn in self._behind.items() if place >= oldest}  # others have ended
         self._behind.update((place, next(self._turns)) for place in places)
@@ -191,22 +191,22 @@ class Lane:
     def _sort(self) -> None:
         self.waiters = deque(sorted(self.waiters, key=self._turn))
 
-    def said(self, per_minute: Mapping[str, float], *, is_answer: bool, now: float) -> None:
+    def reported(self, per_minute: Mapping[str, float], *, is_answer: bool, now: float) -> None:
         """The provider has said what it allows, with an answer or a refusal. Only an answer ends what it leaves out."""
         for quota in self.learned:
             if quota.learns_pace:
                 continue
             if quota.name in per_minute:
-                quota.said(per_minute[quota.name], now=now)
+                quota.reported(per_minute[quota.name], now=now)
             elif is_answer:
-                quota.not_said(now=now)
+                quota.not_reported(now=now)
 
     def account_wait(self, on_wait: Callable[[str, float], None], *, now: float) -> None:
         """Charge the time since the last look to the constraint that held the queue back, for all who waited."""
-        if self.held_back_by is not None:
-            constraint, since = self.held_back_by
+        if self.limited_by is not None:
+            constraint, since = self.limited_by
             on_wait(constraint, (now - since) * len(self.waiters))
-            self.held_back_by = (constraint, now)
+            self.limited_by = (constraint, now)
 
 
 def learned_quotas(*, model: ModelRef, now: float) -> Sequence[Quota]:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from docsluice_consumer.admission.limits import Limits, MinuteLimits
-from docsluice_consumer.admission.model_queue import Lane, learned_quotas
+from docsluice_consumer.admission.model_queue import ModelQueue, learned_quotas
 from docsluice_consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
 from docsluice_consumer.model_ref import DEFAULT_PROVIDER, ModelRef
 
 
-class Lanes:
-    """A lane for each model that was asked for.
+class ModelQueues:
+    """A queue for each model that was asked for.
 
     Models without limits of their own share the quotas of their provider's account.
     """
@@ -22,43 +22,43 @@ class Lanes:
         self._accounts = {DEFAULT_PROVIDER: _quotas(limits, whose="account", now=now)}
         for provider, of_one in limits.by_provider.items():
             self._accounts[provider] = _quotas(of_one, whose=f"provider/{provider}", now=now)
-        self._lanes: dict[ModelRef, Lane] = {}
+        self._queues: dict[ModelRef, ModelQueue] = {}
         self._share = 1.0
         self._is_shared = False
 
-    def __iter__(self) -> Iterator[Lane]:
-        return iter(self._lanes.values())
+    def __iter__(self) -> Iterator[ModelQueue]:
+        return iter(self._queues.values())
 
-    def of(self, model: ModelRef, *, now: float) -> Lane:
-        """A model's lane."""
-        if model not in self._lanes:
+    def of(self, model: ModelRef, *, now: float) -> ModelQueue:
+        """A model's queue."""
+        if model not in self._queues:
             own = self._limits.by_model.get(model)
             account = self._accounts.get(model.provider, ())
-            lane = Lane(
+            queue = ModelQueue(
                 model=model,
                 shared=account if own is None else _quotas(own, whose=f"model/{model}", now=now),
                 learned=learned_quotas(model=model, now=now),
             )
-            for quota in lane.quotas:
+            for quota in queue.quotas:
                 quota.set_share(self._share, now=now)
                 quota.set_shared(self._is_shared, now=now)
-            self._lanes[model] = lane
-        return self._lanes[model]
+            self._queues[model] = queue
+        return self._queues[model]
 
     def quotas(self) -> Iterable[Quota]:
         """All that there are, each once."""
         accounts = [quota for account in self._accounts.values() for quota in account]
-        return dict.fromkeys([*accounts, *(quota for lane in self for quota in lane.quotas)])
+        return dict.fromkeys([*accounts, *(quota for queue in self for quota in queue.quotas)])
 
     def calls_per_minute(self, sizes: Mapping[str, float], *, now: float) -> float:
         """How many calls of such sizes everybody's limits let pass; infinitely many where there are none.
 
         Each limit by the part of the calls that has fallen to it: it bounds no others.
         """
-        let_out = sum(lane.let_out for lane in self)
+        let_out = sum(queue.let_out for queue in self)
         least = math.inf
         for quota in self.quotas():
-            drawn = sum(lane.let_out for lane in self if quota in lane.quotas)
+            drawn = sum(queue.let_out for queue in self if quota in queue.quotas)
             size = sizes[quota.name] * (drawn / let_out if let_out else 1.0)
             limit = quota.for_all(now=now)
             if limit is not None and size:

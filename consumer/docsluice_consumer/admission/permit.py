@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from docsluice.messages import Usage
-from docsluice_consumer.admission.model_queue import Lane, Waiter
+from docsluice_consumer.admission.model_queue import ModelQueue, Waiter
 from docsluice_consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
@@ -25,7 +25,7 @@ _LONG_QUOTA_PAUSE_SECONDS = 60.0
 """Where an hour's or a day's quota is used up, and the provider does not say when there is more."""
 
 
-class House(Protocol):
+class PermitListener(Protocol):
     """Who gave the permit."""
 
     def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
@@ -45,7 +45,7 @@ class House(Protocol):
         ...
 
     def note_overload(self, permit: Permit, fault: AttemptFailed) -> None:
-        """The provider has too much to do. Marks whether that `teaches` something of the pace and `holds_others`."""
+        """The provider has too much to do. Marks whether that `teaches` something of the pace and `pauses_others`."""
         ...
 
     def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
@@ -72,29 +72,31 @@ class House(Protocol):
 class Permit:
     """One call's. Say how it ended with `answered` or `failed`: the first word counts. Who says none gave it up."""
 
-    def __init__(self, *, waiter: Waiter, lane: Lane, in_flight: int, sent_at: float, house: House) -> None:
-        self.lane = lane
+    def __init__(
+        self, *, waiter: Waiter, queue: ModelQueue, in_flight: int, sent_at: float, listener: PermitListener
+    ) -> None:
+        self.queue = queue
         self.place = waiter.number
         self.is_probe = waiter.admitted.result()
         self.in_flight = in_flight
         """How many calls were out when it went out, itself included."""
         self.sent_at = sent_at
         self.taken = waiter.taken
-        self.reserved_usd = waiter.ask.cost_usd
+        self.reserved_usd = waiter.request.cost_usd
         self.fault: DocsluiceError | None = None
         """How the call failed."""
-        self._house = house
+        self._listener = listener
         self._has_ended = False
 
     def answered(self, usage: Usage | None, *, cost_usd: Decimal = _NOTHING) -> None:
         """It was answered, and took this much; None from a server that does not say."""
         if self._ends():
-            self._house.settle(self, usage=usage, cost_usd=cost_usd)
-            self._house.note_answer(self, output_tokens=usage.output_tokens if usage else 0)
+            self._listener.settle(self, usage=usage, cost_usd=cost_usd)
+            self._listener.note_answer(self, output_tokens=usage.output_tokens if usage else 0)
 
-    def said(self, limits: Mapping[str, float], *, is_answer: bool = True) -> None:
+    def reported_limits(self, limits: Mapping[str, float], *, is_answer: bool = True) -> None:
         """The provider has said what it allows a minute, by the names of the quotas. An answer may say nothing."""
-        self._house.note_limits(self, limits, is_answer=is_answer)
+        self._listener.note_limits(self, limits, is_answer=is_answer)
 
     def failed(self, fault: DocsluiceError, *, cost_usd: Decimal = _NOTHING) -> None:
         """It failed, and cost so much as far as the provider has told.
@@ -106,15 +108,15 @@ class Permit:
             return
         self.fault = fault
         if isinstance(fault, AttemptFailed):
-            self.said(fault.limits, is_answer=False)
+            self.reported_limits(fault.limits, is_answer=False)
             if fault.is_overload:
-                self._house.note_overload(self, fault)
+                self._listener.note_overload(self, fault)
         # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
         self._note(fault, is_paid=bool(cost_usd) or isinstance(fault, AnswerUnreadable))
         told = fault.usage if isinstance(fault, AttemptFailed | RecordRejected) else None
         is_refused = isinstance(fault, RateLimited | QuotaExhausted | CallRefused | RecordRejected | ServiceFault)
         may_be_paid = isinstance(fault, CallTimedOut | AnswerUnreadable)
-        self._house.settle(
+        self._listener.settle(
             self,
             usage=Usage() if is_refused and told is None else told,
             cost_usd=max(cost_usd, self.reserved_usd if may_be_paid else _NOTHING),
@@ -123,50 +125,50 @@ class Permit:
     def _note(self, fault: DocsluiceError, *, is_paid: bool) -> None:
         """Tell what the failure says of the provider."""
         match fault:
-            case RateLimited(holds_others=True):
-                self._house.note_refusal(self, pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
-            case QuotaExhausted(holds_others=True):
+            case RateLimited(pauses_others=True):
+                self._listener.note_refusal(self, pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
+            case QuotaExhausted(pauses_others=True):
                 asked = fault.retry_after_seconds or (_LONG_QUOTA_PAUSE_SECONDS if fault.period_seconds else None)
-                self._house.note_shut(self, "quota", pause_seconds=asked)
+                self._listener.note_shut(self, "quota", pause_seconds=asked)
             case CallRefused():
                 self._note_refused_call(fault)
             case AttemptFailed(provider_is_well=True):
                 self._note_well_otherwise()
             case RateLimited() | QuotaExhausted(blames_document=False) | AttemptFailed(speaks_of_document=True):
-                self._house.note_doubt(self)
+                self._listener.note_doubt(self)
             case QuotaExhausted() | RecordRejected() | ServiceFault():
                 # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
-                self._house.note_judgement(self)
+                self._listener.note_judgement(self)
             case _:
-                self._house.note_fault(self, is_paid=is_paid)
+                self._listener.note_fault(self, is_paid=is_paid)
 
     def _note_refused_call(self, fault: CallRefused) -> None:
         match fault.is_worlds:
             case True:
-                self._house.note_shut(self, "refusals")
+                self._listener.note_shut(self, "refusals")
             case False:
-                self._house.note_judgement(self)
+                self._listener.note_judgement(self)
             case None if fault.provider_is_well:
                 self._note_well_otherwise()
             case None:
-                self._house.note_doubt(self)
+                self._listener.note_doubt(self)
 
     def _note_well_otherwise(self) -> None:
         """The provider is well, but not for this document: it stands behind those who may be answered."""
-        self._house.note_judgement(self)
-        self._house.note_doubt(self)
+        self._listener.note_judgement(self)
+        self._listener.note_doubt(self)
 
     def unused(self) -> None:
         """The call was never made."""
         if self._ends():
-            self._house.settle(self, usage=Usage(), cost_usd=_NOTHING)
-            self._house.note_silence(self)
+            self._listener.settle(self, usage=Usage(), cost_usd=_NOTHING)
+            self._listener.note_silence(self)
 
     def close(self) -> None:
         """The call is over, whether or not anything was said of it."""
         if self._ends():
-            self._house.settle(self, cost_usd=self.reserved_usd)
-            self._house.note_silence(self)
+            self._listener.settle(self, cost_usd=self.reserved_usd)
+            self._listener.note_silence(self)
 
     def _ends(self) -> bool:
         had_ended, self._has_ended = self._has_ended, True

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 
 from docsluice.messages import Usage
-from docsluice_consumer.admission.adaptive_rate import LearnedPace
-from docsluice_consumer.admission.leased_bucket import Holding
-from docsluice_consumer.admission.limits import Ask
-from docsluice_consumer.admission.token_bucket import Bucket
+from docsluice_consumer.admission.adaptive_rate import AdaptiveRate
+from docsluice_consumer.admission.leased_bucket import LeasedBucket
+from docsluice_consumer.admission.limits import CallRequest
+from docsluice_consumer.admission.token_bucket import TokenBucket
 
 REQUESTS = "requests"
 INPUT_TOKENS = "input_tokens"
@@ -48,11 +48,11 @@ class Quota:
         self.name = name
         self.key = key
         self._known = {"configured": configured} if configured is not None else {}
-        self._pace = LearnedPace() if learns_pace else None
+        self._pace = AdaptiveRate() if learns_pace else None
         self._share = 1.0
         self._is_shared = False
-        self._said_at = self._tried_at = now
-        self._bucket: Bucket | Holding | None = None
+        self._reported_at = self._tried_at = now
+        self._bucket: TokenBucket | LeasedBucket | None = None
         self._refresh(now)
 
     @property
@@ -60,16 +60,16 @@ class Quota:
         """Whether it is told of refusals, not of limits that the provider names."""
         return self._pace is not None
 
-    def said(self, per_minute: float, *, now: float) -> None:
+    def reported(self, per_minute: float, *, now: float) -> None:
         """The provider has said what it allows the whole account."""
-        self._said_at = now
+        self._reported_at = now
         if self._known.get("said") != per_minute:
             self._known["said"] = per_minute
             self._refresh(now)
 
-    def not_said(self, *, now: float) -> None:
+    def not_reported(self, *, now: float) -> None:
         """The provider has answered, and has said nothing of it: what it said long ago is forgotten."""
-        if "said" in self._known and now - self._said_at >= _BELIEVED_SECONDS:
+        if "said" in self._known and now - self._reported_at >= _BELIEVED_SECONDS:
             del self._known["said"]
             self._refresh(now)
 
@@ -104,9 +104,9 @@ class Quota:
         self._refresh(now)
 
     @property
-    def holding(self) -> Holding | None:
+    def leased_bucket(self) -> LeasedBucket | None:
         """What is in hand of it, where it is shared."""
-        return self._bucket if isinstance(self._bucket, Holding) else None
+        return self._bucket if isinstance(self._bucket, LeasedBucket) else None
 
     @property
     def configured(self) -> float | None:
@@ -140,26 +140,26 @@ class Quota:
             case _:
                 return 1
 
-    def reservation(self, ask: Ask) -> float:
+    def reservation(self, request: CallRequest) -> float:
         """How much of this limit to take for a call before it goes out.
 
         Providers count an answer's bound before the call runs, and what it really was only after it: calls that go out
         faster than others come back would be refused, though all of them together use less than is allowed. So the
         bound is reserved too, as far as that is little beside what may pass at once.
         """
-        output = ask.usage.output_tokens
-        if ask.output_bound is not None and self._bucket is not None:
-            output = max(output, int(min(ask.output_bound, self._bucket.burst * _BOUND_SHARE)))
-        return self.amount(Usage(input_tokens=ask.usage.input_tokens, output_tokens=output))
+        output = request.usage.output_tokens
+        if request.output_bound is not None and self._bucket is not None:
+            output = max(output, int(min(request.output_bound, self._bucket.burst * _BOUND_SHARE)))
+        return self.amount(Usage(input_tokens=request.usage.input_tokens, output_tokens=output))
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
-        """See `Bucket.wait_seconds` and `Holding.wait_seconds`. What a provider has said holds for a minute."""
+        """See `TokenBucket` and `LeasedBucket`. What a provider has said holds for a minute."""
         if self._bucket is None:
             return 0.0
         return min(self._bucket.wait_seconds(amount, now=now), self._believed_seconds(now))
 
     def take(self, amount: float, *, now: float) -> float:
-        """See `Bucket.take`. How much was taken: nothing while no limit is known."""
+        """See `TokenBucket.take`. How much was taken: nothing while no limit is known."""
         if self._bucket is None:
             return 0.0
         if self._bucket.wait_seconds(amount, now=now):
@@ -168,7 +168,7 @@ class Quota:
         return amount
 
     def give_back(self, amount: float, *, now: float) -> None:
-        """See `Bucket.give_back`."""
+        """See `TokenBucket.give_back`."""
         if self._bucket:
             self._bucket.give_back(amount, now=now)
 
@@ -183,23 +183,23 @@ class Quota:
         """
         if self.whole is None or self.whole != self._known.get("said") or self.whole == self.configured:
             return math.inf
-        return max(0.0, max(self._said_at, self._tried_at) + _BELIEVED_SECONDS / self._share - now)
+        return max(0.0, max(self._reported_at, self._tried_at) + _BELIEVED_SECONDS / self._share - now)
 
     def _refresh(self, now: float) -> None:
         # The pace was learned from refusals of our own calls, so it is all ours, whatever our share of the rest.
         pace = self._pace.per_minute(now=now) if self._pace else None
-        holds = self._is_shared and self.key is not None
-        shared = None if self.whole is None else self.whole * (1.0 if holds else self._share)
+        is_leased = self._is_shared and self.key is not None
+        shared = None if self.whole is None else self.whole * (1.0 if is_leased else self._share)
         ours = min((limit for limit in (pace, shared) if limit is not None), default=None)
         if ours is None:
             self._bucket = None
-        elif self._bucket is None or holds != isinstance(self._bucket, Holding):
-            self._begin(ours, now, holds=holds)
+        elif self._bucket is None or is_leased != isinstance(self._bucket, LeasedBucket):
+            self._begin(ours, now, is_leased=is_leased)
         elif ours != self._bucket.per_minute:
             self._bucket.set_rate(ours, now=now)
 
-    def _begin(self, per_minute: float, now: float, *, holds: bool) -> None:
+    def _begin(self, per_minute: float, now: float, *, is_leased: bool) -> None:
         """With nothing in hand, but with what was owed."""
         owed = self._bucket.owed(now=now) if self._bucket else 0.0
-        self._bucket = Holding(per_minute=per_minute) if holds else Bucket(per_minute=per_minute, now=now)
+        self._bucket = LeasedBucket(per_minute=per_minute) if is_leased else TokenBucket(per_minute=per_minute, now=now)
         self._bucket.give_back(-owed, now=now)

@@ -7,7 +7,7 @@ _ROUNDING_SECONDS = 1e-6
 """A shorter wait is what floating point has left over of one that is done; the bucket goes into debt for it."""
 
 
-class Bucket:
+class TokenBucket:
     """Lets through `per_minute` units a minute, after a burst of at most `burst_seconds` worth of them.
 
     Providers enforce a minute's limit in windows of about a second, so a bucket that started full would overshoot

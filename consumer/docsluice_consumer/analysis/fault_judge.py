@@ -75,7 +75,7 @@ class FaultJudge:
                 blame.overloaded(fault, way=way)
             case QuotaExhausted():
                 verdict = blame.refused(fault, way=way, call=call, is_failing=self._is_failing(request.model))
-                fault.holds_others = verdict is Verdict.WORLD
+                fault.pauses_others = verdict is Verdict.WORLD
                 fault.blames_document = verdict is Verdict.DOCUMENT
             case CallRefused():
                 await self._judge_refusal(fault, request, call, blame, spending)
@@ -89,7 +89,7 @@ class FaultJudge:
 
     def waits_in_queue(self, fault: AttemptFailed, model: ModelRef) -> bool:
         """Whether the next attempt waits in admission's queue, now that admission has heard of this one's end."""
-        return self._is_failing(model) or (fault.holds_others and not fault.blames_document)
+        return self._is_failing(model) or (fault.pauses_others and not fault.blames_document)
 
     async def _judge_failure(
         self, fault: AttemptFailed, request: ChatRequest, blame: Blame, spending: Spending

@@ -18,7 +18,7 @@ import tenacity
 
 from docsluice.messages import DeadLetterReason
 from docsluice_consumer.admission.admission import Admission, CircuitOpened
-from docsluice_consumer.admission.limits import Ask
+from docsluice_consumer.admission.limits import CallRequest
 from docsluice_consumer.admission.permit import Permit
 from docsluice_consumer.analysis.call_accounting import CallAccounting
 from docsluice_consumer.analysis.fault_attribution import Blame, CallHistory
@@ -154,10 +154,10 @@ class Asker:
         An answer leaves its call's place in admission to `slot`.
         """
         while True:
-            request, ask = self._choose(course)
+            request, call_request = self._choose(course)
             try:
                 async with contextlib.AsyncExitStack() as attempt:
-                    permit = await attempt.enter_async_context(self._admission.admit(ask))
+                    permit = await attempt.enter_async_context(self._admission.admit(call_request))
                     await self._hold(permit)
                     answer = await self._call(request, permit, course)
                     slot.push_async_exit(attempt.pop_all())
@@ -208,7 +208,7 @@ class Asker:
             permit.unused()
             raise
 
-    def _choose(self, course: _Course) -> tuple[ChatRequest, Ask]:
+    def _choose(self, course: _Course) -> tuple[ChatRequest, CallRequest]:
         """The request to a model of the chain, and what it asks of admission.
 
         Raises:
@@ -216,7 +216,7 @@ class Asker:
         """
         request, alternatives = self.router.choose(course.request, course.models())
         estimate = self._estimator.estimate(request)
-        ask = Ask(
+        call_request = CallRequest(
             model=request.model,
             usage=estimate,
             output_bound=request.sampling.max_output_tokens,
@@ -224,7 +224,7 @@ class Asker:
             alternatives=tuple(alternatives),
             place=course.spending.keep_place(self._admission.take_place),
         )
-        return request, ask
+        return request, call_request
 
     async def _call(self, request: ChatRequest, permit: Permit, course: _Course) -> Answer:
         course.asked = request.model
@@ -254,7 +254,7 @@ class Asker:
 
     def _count_and_judge(self, request: ChatRequest, answer: Answer, permit: Permit, spending: Spending) -> Answer:
         """Count what was used before anything else: a refusal is paid for as well."""
-        permit.said(answer.limits)
+        permit.reported_limits(answer.limits)
         rejection = rejection_of(request, answer)
         outcome = rejection.reason.value if rejection else "ok"
         cost = self._accounting.answered(request, answer, outcome=outcome, spending=spending)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from docsluice.messages import DeadLetterReason, Usage
 from docsluice_consumer.admission.admission import Admission
-from docsluice_consumer.admission.limits import Ask
+from docsluice_consumer.admission.limits import CallRequest
 from docsluice_consumer.analysis.rejections import rejected
 from docsluice_consumer.llm.chat import ChatRequest
 from docsluice_consumer.llm.token_estimator import USUAL_BYTES_PER_TOKEN, TokenEstimator
@@ -71,7 +71,9 @@ class ModelRouter:
 
     def _most_input_tokens(self, request: ChatRequest, *, output_tokens: int) -> float:
         def of(model: ModelRef) -> float:
-            limit = self._admission.most_input_tokens(Ask(model=model, usage=Usage(output_tokens=output_tokens)))
+            limit = self._admission.most_input_tokens(
+                CallRequest(model=model, usage=Usage(output_tokens=output_tokens))
+            )
             return min(limit, self._context_tokens.get(model, math.inf) - output_tokens)
 
         return max(of(model) for model in request.models)
@@ -82,4 +84,4 @@ class ModelRouter:
         tokens = least.input_tokens + least.output_tokens
         if context is not None and tokens > context:
             return f"needs at least {tokens} tokens, and {request.model} has a context of {context}"
-        return self._admission.fits(Ask(model=request.model, usage=least))
+        return self._admission.fits(CallRequest(model=request.model, usage=least))

@@ -35,7 +35,7 @@ from docsluice_consumer.llm.finish_reasons import ERROR
 from docsluice_consumer.llm.guesses import Guesses
 from docsluice_consumer.llm.provider import Provider, address_of
 from docsluice_consumer.llm.quoted import Quoted
-from docsluice_consumer.llm.rate_limit_headers import SaidLimits
+from docsluice_consumer.llm.rate_limit_headers import ReportedLimits
 from docsluice_consumer.llm.request_body import body_of, offered, sent_by
 from docsluice_consumer.llm.transport import Connections, http_client
 from docsluice_consumer.llm.usage import stated_cost_usd, usage_of
@@ -91,7 +91,7 @@ class OpenAIChatClient:
         self._address = address_of(provider.base_url, azure_api_version=provider.azure_api_version)
         self._now = now
         self._capabilities = Capabilities()
-        self._said_limits = SaidLimits()
+        self._said_limits = ReportedLimits()
         self._keys: dict[str, None] = {}
         self._own_connections = Connections(most=max_connections)
         self._sdk = self._sdk_of(provider, connections or self._own_connections)

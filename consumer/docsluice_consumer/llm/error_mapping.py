@@ -246,7 +246,7 @@ def _of_connection(error: Exception, call: Call) -> DocsluiceError:
     fault = ProviderUnavailable(f"no connection to the provider: {_why_broken(error)}")
     if _of_kind(error, aiohttp.ClientConnectorError) is not None:
         # The provider has not seen the document. But only this call is known to have had no connection.
-        fault.blames_document = fault.holds_others = False
+        fault.blames_document = fault.pauses_others = False
     return fault
 
 

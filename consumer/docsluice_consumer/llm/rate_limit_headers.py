@@ -34,7 +34,7 @@ _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
 """A number above is no duration but a moment."""
 
 
-class SaidLimits:
+class ReportedLimits:
     """Reads limits a minute of each model, and remembers which of the numbers turned out to be one.
 
     The header does not say of which time the limit is: some providers send that of a day. But limit, remaining and

@@ -95,8 +95,8 @@ class LimitSharing:
             await end(self._task)
         is_well = self._task is None or self._task.cancelled()
         if is_well and self._is_shared and not self._is_away:
-            self._admission.claims.unanswered()  # where it was cancelled in the middle of asking
-            self._admission.claims.put_down()
+            self._admission.lease_demand.unanswered()  # where it was cancelled in the middle of asking
+            self._admission.lease_demand.return_all()
             with contextlib.suppress(LimitsAway):
                 await self._exchange(share=0.0)
         await self._grantor.close()
@@ -124,7 +124,7 @@ class LimitSharing:
                     await self._change.wait()
 
     async def _exchange(self, *, share: float) -> float:
-        claims, now = self._admission.claims.collected(now=self._clock.time()), self._clock.time()
+        claims, now = self._admission.lease_demand.collected(now=self._clock.time()), self._clock.time()
         renews_in = self._told_at + _RENEW_SECONDS - now
         if not claims and share == self._told_share and renews_in > 0:
             return renews_in
@@ -132,8 +132,8 @@ class LimitSharing:
         granted = await self._grantor.exchange(asked, share=share)
         self._told_at, self._told_share = now, share
         grants = {key: Grant(amount=of.amount, wait_seconds=of.wait_seconds) for key, of in granted.items()}
-        self._admission.claims.granted(grants)
-        self._admission.look()
+        self._admission.lease_demand.granted(grants)
+        self._admission.wake()
         waits = [of.wait_seconds for of in granted.values() if of.wait_seconds > 0]
         return max(_LEAST_SECONDS, min([*waits, _MOST_SECONDS])) if waits else _RENEW_SECONDS
 
@@ -141,7 +141,7 @@ class LimitSharing:
         """Our share is our own again only when the grantor cannot have heard of us for the length of a lease."""
         now = self._clock.time()
         if self._is_shared:
-            self._admission.claims.unanswered()
+            self._admission.lease_demand.unanswered()
         if not self._is_away:
             self._is_away = True
             self._alone_at = now + LEASE_SECONDS
@@ -153,7 +153,7 @@ class LimitSharing:
 
     async def _come_back(self) -> None:
         """Try it with a share and claims of nothing, which is no loss when nobody answers; then bring in our own."""
-        nothing = {key: Asked(**asdict(claim)) for key, claim in self._admission.claims.nothing().items()}
+        nothing = {key: Asked(**asdict(claim)) for key, claim in self._admission.lease_demand.nothing().items()}
         await self._grantor.exchange(nothing, share=0.0)
         if not self._is_shared:
             self._is_shared = True

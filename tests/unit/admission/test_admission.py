@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from docsluice.messages import DeadLetterReason, Usage
 from docsluice_consumer.admission.admission import Admission, CircuitOpened
 from docsluice_consumer.admission.budget import Budget
-from docsluice_consumer.admission.limits import Ask, Limits, MinuteLimits
-from docsluice_consumer.admission.model_queue import Lane, Waiter
+from docsluice_consumer.admission.limits import CallRequest, Limits, MinuteLimits
+from docsluice_consumer.admission.model_queue import ModelQueue, Waiter
 from docsluice_consumer.admission.permit import Permit
 from docsluice_consumer.admission.quota import Quota
 from docsluice_consumer.errors import (
@@ -36,9 +36,9 @@ from tests.fakes.timer import ManualTimer, settled
 class Call:
     """One caller: waits for admission, stays until told to end, and notes when each happened."""
 
-    def __init__(self, desk: Desk, ask: Ask) -> None:
+    def __init__(self, desk: Desk, ask: CallRequest) -> None:
         self.desk = desk
-        self.ask = ask
+        self.request = ask
         self.usage = ask.usage
         self.arrived_at = desk.timer.time()
         self.admitted_at: float | None = None
@@ -49,7 +49,7 @@ class Call:
 
     async def _run(self) -> None:
         try:
-            async with self.desk.admission.admit(self.ask) as self.permit:
+            async with self.desk.admission.admit(self.request) as self.permit:
                 self.admitted_at = self.waited_until = self.desk.timer.time()
                 self.desk.admitted.append(self)
                 await self._may_end.wait()
@@ -111,14 +111,14 @@ class Desk:
     async def call(self, input_tokens: int = 0, output_tokens: int = 0, *, model: str = "m", **more: Any) -> Call:
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         others = tuple(map(model_ref, more.pop("alternatives", ())))
-        call = Call(self, Ask(model=model_ref(model), usage=usage, alternatives=others, **more))
+        call = Call(self, CallRequest(model=model_ref(model), usage=usage, alternatives=others, **more))
         self.calls.append(call)
         await settled()
         return call
 
     def refuse(self, pause_seconds: float) -> None:
         """The provider asks for a pause, as if it were in a refusal to a call of long ago."""
-        self.admission._lane(model_ref("m")).gate.close(pause_seconds, now=self.timer.time())
+        self.admission._queue(model_ref("m")).cooldown.close(pause_seconds, now=self.timer.time())
         self.admission._admit_ready()
 
     def available(self, constraint: str) -> float:
@@ -135,11 +135,11 @@ async def test_without_limits_only_concurrency_holds_back() -> None:
     desk = Desk(max_concurrency=2)
     first, second, third = [await desk.call(10**6, 10**6) for _ in range(3)]
     assert [call.is_inside() for call in (first, second, third)] == [True, True, False]
-    assert desk.admission.held_back_by() == "concurrency"
+    assert desk.admission.limited_by() == "concurrency"
     assert desk.timer.next_alarm() is None, "a slot comes free by an event; nothing polls for it"
     await first.end()
     assert third.is_inside()
-    assert desk.admission.held_back_by() is None
+    assert desk.admission.limited_by() is None
     await desk.close()
 
 
@@ -208,7 +208,7 @@ async def test_queues_are_in_the_order_of_places(places: list[int]) -> None:
     await under_way.end()
     for _ in calls:
         await desk.admitted[-1].end()
-    assert desk.admitted[1:] == sorted(calls, key=lambda call: call.ask.place or 0)
+    assert desk.admitted[1:] == sorted(calls, key=lambda call: call.request.place or 0)
     await desk.close()
 
 
@@ -347,7 +347,7 @@ async def test_a_caller_that_fails_frees_its_slot() -> None:
     """An exception inside leaves nothing in flight."""
     desk = Desk(max_concurrency=1)
     with pytest.raises(RuntimeError):
-        async with desk.admission.admit(Ask(model=model_ref("m"), usage=Usage())):
+        async with desk.admission.admit(CallRequest(model=model_ref("m"), usage=Usage())):
             raise RuntimeError
     assert desk.available("concurrency") == 1
 
@@ -361,7 +361,7 @@ async def test_the_gate_holds_everyone_back() -> None:
     await desk.timer.run(6.9)
     assert inside.is_inside()
     assert not any(call.is_inside() for call in waiting)
-    assert desk.admission.held_back_by() == "gate"
+    assert desk.admission.limited_by() == "gate"
     await desk.timer.run(0.2)
     assert all(call.is_inside() for call in waiting)
     await desk.close()
@@ -424,7 +424,7 @@ async def test_who_has_left_is_not_charged() -> None:
     await desk.timer.run(10)
     await head.cancel()
     assert desk.waits == pytest.approx({"requests": 3 * 10 + 2 * 10 + 10})
-    assert desk.admission.held_back_by() is None
+    assert desk.admission.limited_by() is None
 
 
 async def test_who_arrives_later_is_not_charged_for_what_was_before() -> None:
@@ -450,7 +450,7 @@ async def test_what_exceeds_a_minutes_limit_never_fits(
     limits: dict[str, float | None], usage: Usage, word: str
 ) -> None:
     """Such a call could never pass at any provider; the sentence names the limit."""
-    misfit = Desk(**limits).admission.fits(Ask(model=model_ref("m"), usage=usage))
+    misfit = Desk(**limits).admission.fits(CallRequest(model=model_ref("m"), usage=usage))
     assert misfit is not None
     assert word in misfit
     assert "1000 a minute" in misfit
@@ -463,7 +463,7 @@ async def test_what_meets_a_minutes_limit_fits(limits: dict[str, float | None]) 
     """A call of just the limit passes in time, and one call passes under any rate of requests, be it one an hour."""
     desk = Desk(**limits)
     usage = Usage(input_tokens=500, output_tokens=500)
-    assert desk.admission.fits(Ask(model=model_ref("m"), usage=usage)) is None
+    assert desk.admission.fits(CallRequest(model=model_ref("m"), usage=usage)) is None
     call = await desk.call(usage.input_tokens, usage.output_tokens)
     await desk.timer.run(121)
     assert call.is_inside()
@@ -577,7 +577,7 @@ class Course:
             case "call", input_tokens, output_tokens, model:
                 await self.desk.call(input_tokens, output_tokens, model=model, place=self.desk.admission.take_place())
             case "call again", input_tokens, number:
-                other = self.desk.calls[number % len(self.desk.calls)].ask
+                other = self.desk.calls[number % len(self.desk.calls)].request
                 await self.desk.call(input_tokens, model=str(other.model), place=other.place)
             case "share", share:
                 self.least_share = min(self.least_share, share)
@@ -623,7 +623,7 @@ class Course:
         first, *_ = [await self.desk.call(100, 50, model="b", place=place) for place in places]
         await self.desk.timer.run(15)
         assert first.permit is not None
-        first.permit.said({name: float(per_minute) for name, per_minute in named.items()})
+        first.permit.reported_limits({name: float(per_minute) for name, per_minute in named.items()})
         self.named_at = self.desk.timer.time()
 
 
@@ -644,7 +644,7 @@ async def test_whatever_happens(
         if (per_minute := limits[f"{name}_per_minute"]) is not None:
             _check_limit(course, desk.admitted, name, per_minute, course.began_at)
     later = [
-        call for call in desk.admitted if str(call.ask.model) == "b" and (call.admitted_at or 0.0) > course.named_at
+        call for call in desk.admitted if str(call.request.model) == "b" and (call.admitted_at or 0.0) > course.named_at
     ]
     for name, per_minute in named.items():
         _check_limit(course, later, name, per_minute, course.named_at)
@@ -655,11 +655,11 @@ async def test_whatever_happens(
 
 def _check_order(course: Course, admitted: list[Call]) -> None:
     """Of those who waited at a model, whoever's place came first; of one place, as they came."""
-    turns = {id(call): (call.ask.place or 0, number) for number, call in enumerate(course.desk.calls)}
+    turns = {id(call): (call.request.place or 0, number) for number, call in enumerate(course.desk.calls)}
     for model in "mb":
-        order = [turns[id(call)] for call in admitted if str(call.ask.model) == model]
+        order = [turns[id(call)] for call in admitted if str(call.request.model) == model]
         assert order == sorted(order)
-        left = [turns[id(call)] for call in course.waiting if str(call.ask.model) == model]
+        left = [turns[id(call)] for call in course.waiting if str(call.request.model) == model]
         assert not order or all(turn > order[-1] for turn in left)
 
 
@@ -668,7 +668,7 @@ def _check_slots(course: Course, max_concurrency: int) -> None:
     allowed = desk.admission.max_in_flight
     assert inside <= max_concurrency
     assert desk.available("concurrency") == allowed - inside
-    assert (desk.admission.held_back_by() is not None) == bool(course.waiting)
+    assert (desk.admission.limited_by() is not None) == bool(course.waiting)
     if course.waiting and inside < allowed:
         assert desk.timer.next_alarm() is not None, "somebody waits for time to pass, and no alarm will wake him"
 
@@ -681,16 +681,16 @@ def _check_nobody_waits_for_nothing(course: Course) -> None:
     now = desk.timer.time()
 
     def lacks(waiter: Waiter, quotas: Iterable[Quota]) -> bool:
-        return any(quota.wait_seconds(quota.reservation(waiter.ask), now=now) > 0 for quota in quotas)
+        return any(quota.wait_seconds(quota.reservation(waiter.request), now=now) > 0 for quota in quotas)
 
     heads = sorted(
-        ((head, lane) for lane in desk.admission._lanes if (head := lane.head())), key=lambda found: found[0].number
+        ((head, queue) for queue in desk.admission._queues if (head := queue.head())), key=lambda found: found[0].number
     )
     is_shared_claimed = False
-    for head, lane in heads:
-        is_paused = lane.gate.wait_seconds(now=now, crowd=desk.admission.max_in_flight) > 0
-        assert is_paused or lacks(head, lane.quotas) or is_shared_claimed
-        is_shared_claimed = is_shared_claimed or lacks(head, lane.shared)
+    for head, queue in heads:
+        is_paused = queue.cooldown.wait_seconds(now=now, crowd=desk.admission.max_in_flight) > 0
+        assert is_paused or lacks(head, queue.quotas) or is_shared_claimed
+        is_shared_claimed = is_shared_claimed or lacks(head, queue.shared)
 
 
 def _check_limit(course: Course, calls: list[Call], name: str, per_minute: int, since: float) -> None:
@@ -708,7 +708,7 @@ def _check_limit(course: Course, calls: list[Call], name: str, per_minute: int, 
 async def _check_nothing_leaks(desk: Desk) -> None:
     await desk.close()
     assert desk.timer.next_alarm() is None
-    assert desk.admission.held_back_by() is None
+    assert desk.admission.limited_by() is None
     desk.admission.set_share(1.0)
     call = await desk.call()
     await desk.timer.run(600)  # what was used beyond reservations is paid for by then
@@ -807,7 +807,7 @@ async def _told(desk: Desk, limits: dict[str, float], *, model: str) -> None:
     call = await desk.call(model=model)
     await desk.timer.run(60)
     assert call.permit is not None
-    call.permit.said(limits)
+    call.permit.reported_limits(limits)
     call.permit.answered(Usage())
     await call.end()
 
@@ -870,7 +870,7 @@ async def test_an_outage_lets_out_one_probe_at_a_time() -> None:
     for probes in range(1, 6):
         await desk.timer.run(3.01)
         (probe,) = (call for call in waiting if call.is_inside())
-        assert desk.admission.held_back_by() == "circuit"
+        assert desk.admission.limited_by() == "circuit"
         assert desk.admission.pause_reason() == "circuit"
         assert probe.permit is not None
         if probes < 5:
@@ -904,9 +904,9 @@ async def test_documents_take_turns_at_being_the_probe() -> None:
     tried = []
     for _ in range(7):
         probe = await _probe(desk)
-        tried.append(probe.ask.place)
+        tried.append(probe.request.place)
         await _ends_with(probe, ProviderUnavailable("no"))
-        await desk.call(place=probe.ask.place)
+        await desk.call(place=probe.request.place)
     assert tried == [places[n] for n in (1, 2, 3, 0, 1, 2, 3)]
     await desk.close()
 
@@ -935,9 +935,9 @@ async def test_after_an_outage_who_was_a_probe_in_vain_comes_after_those_who_wai
     for _ in range(2):
         probe = await _probe(desk)
         await _ends_with(probe, ProviderUnavailable("no"))
-        await desk.call(place=probe.ask.place)
+        await desk.call(place=probe.request.place)
     probe = await _probe(desk)
-    assert probe.ask.place == places[2]
+    assert probe.request.place == places[2]
     assert probe.permit is not None
     probe.permit.answered(Usage())
     desk.admitted.clear()
@@ -946,14 +946,14 @@ async def test_after_an_outage_who_was_a_probe_in_vain_comes_after_those_who_wai
     for _ in range(4):
         await desk.timer.run(3)
         await desk.admitted[-1].end()
-    assert [call.ask.place for call in desk.admitted] == [places[3], places[0], places[1], later.ask.place]
+    assert [call.request.place for call in desk.admitted] == [places[3], places[0], places[1], later.request.place]
     await desk.close()
 
 
 async def _refused(desk: Desk, call: Call) -> None:
     """It is told to wait, and comes again with its place."""
     await _ends_with(call, RateLimited("429", retry_after_seconds=1))
-    await desk.call(place=call.ask.place)
+    await desk.call(place=call.request.place)
 
 
 async def test_who_is_refused_is_the_first_after_the_pause() -> None:
@@ -963,7 +963,7 @@ async def test_who_is_refused_is_the_first_after_the_pause() -> None:
     await _refused(desk, first)
     await desk.call()
     await desk.timer.run(1.01)
-    assert desk.admitted[1].ask.place == first.ask.place
+    assert desk.admitted[1].request.place == first.request.place
     await desk.close()
 
 
@@ -978,7 +978,7 @@ async def test_who_is_refused_again_and_again_lets_others_try() -> None:
     for _ in range(7):
         while not (inside := [call for call in desk.calls if call.is_inside()]):
             await desk.timer.run(0.01)
-        tried.append(inside[0].ask.place)
+        tried.append(inside[0].request.place)
         await _refused(desk, inside[0])
     assert tried == [places[n] for n in (0, 0, 1, 2, 0, 1, 2)]
     await desk.close()
@@ -996,12 +996,12 @@ async def test_who_is_answered_gives_everybody_his_place_again() -> None:
         await desk.call(place=place)
     await desk.timer.run(20)
     (call,) = (call for call in desk.calls if call.is_inside())
-    assert call.ask.place == second
+    assert call.request.place == second
     assert call.permit is not None
     call.permit.answered(Usage())
     await call.end()
     await desk.timer.run(20)
-    assert desk.admitted[-1].ask.place == first
+    assert desk.admitted[-1].request.place == first
     await desk.close()
 
 
@@ -1091,7 +1091,7 @@ async def test_others_wait_for_a_call_that_is_refused_alone_again_and_again(time
     fault = RateLimited("429", retry_after_seconds=5)
     fault.times_alone = times_alone
     await _ends_with(await desk.call(), fault)
-    assert fault.holds_others is waits
+    assert fault.pauses_others is waits
     assert (await desk.call()).is_inside() is not waits
     await desk.close()
 
@@ -1177,10 +1177,10 @@ async def test_a_failing_model_beside_one_that_is_well_stops_no_reading() -> Non
 
 def test_what_failed_once_is_not_remembered_for_ever() -> None:
     """Of a model that never answers, the documents that have ended at another one are forgotten."""
-    lane = Lane(model=model_ref("m"), shared=(), learned=())
+    queue = ModelQueue(model=model_ref("m"), shared=(), learned=())
     for place in range(100):
-        lane.failed(place)
-    assert len(lane._behind) == 1
+        queue.failed(place)
+    assert len(queue._behind) == 1
 
 
 async def test_reading_goes_on_when_all_who_wait_were_tried_in_vain() -> None:
@@ -1193,7 +1193,7 @@ async def test_reading_goes_on_when_all_who_wait_were_tried_in_vain() -> None:
         assert desk.admission.pause_reason() == "circuit", f"only {tried} of them were tried"
         probe = await _probe(desk)
         await _ends_with(probe, ProviderUnavailable("no"))
-        await desk.call(place=probe.ask.place)
+        await desk.call(place=probe.request.place)
     assert desk.admission.pause_reason() is None
     await desk.call()
     assert desk.admission.pause_reason() == "circuit", "there is somebody to be tried"
@@ -1216,17 +1216,17 @@ async def test_a_drain_lets_go_of_who_waits_for_a_pause_to_end() -> None:
     inside = await desk.call()
     desk.refuse(30)
     waiting = await desk.call()
-    desk.admission.give_up_if_still()
+    desk.admission.cancel_if_blocked()
     await settled()
     assert not waiting.task.done()
     await inside.end()
-    desk.admission.give_up_if_still()
+    desk.admission.cancel_if_blocked()
     await settled()
     assert waiting.task.cancelled()
     assert desk.available("concurrency") == 2
     limited = Desk(requests_per_minute=6)
     slow = await limited.call()
-    limited.admission.give_up_if_still()
+    limited.admission.cancel_if_blocked()
     await settled()
     assert not slow.task.done()
     await limited.close()
@@ -1261,7 +1261,7 @@ async def test_a_document_that_is_refused_as_too_large_holds_up_no_other() -> No
     desk = Desk()
     first = await desk.call(10)
     assert first.permit is not None
-    first.permit.said({"tokens": 30_000.0})
+    first.permit.reported_limits({"tokens": 30_000.0})
     await first.end()
     large = await desk.call(200_000)
     await desk.timer.run(1)
@@ -1279,7 +1279,7 @@ async def test_calls_that_were_out_before_a_limit_was_known_are_counted_too(*, i
     desk.admission.set_shared(is_shared)
     first, *others = [await desk.call(300, 100) for _ in range(10)]
     assert first.permit is not None
-    first.permit.said({"tokens": 6000.0})
+    first.permit.reported_limits({"tokens": 6000.0})
     for call in (first, *others):
         assert call.permit is not None
         call.permit.answered(Usage(input_tokens=250, output_tokens=50))
@@ -1294,11 +1294,11 @@ async def test_limits_that_the_provider_names_hold() -> None:
     call = await desk.call()
     await desk.timer.run(1)
     assert call.permit is not None
-    call.permit.said({"requests": 60.0, "tokens": 1200.0})
+    call.permit.reported_limits({"requests": 60.0, "tokens": 1200.0})
     await call.end()
     limits = {name: limit for name, (limit, _) in desk.admission.limits_and_available().items()}
     assert (limits["requests"], limits["tokens"]) == (60, 1200)
-    assert desk.admission.fits(Ask(model=model_ref("m"), usage=Usage(input_tokens=1201))) is None, (
+    assert desk.admission.fits(CallRequest(model=model_ref("m"), usage=Usage(input_tokens=1201))) is None, (
         "a word turns nobody away"
     )
     await desk.close()
@@ -1339,7 +1339,7 @@ async def test_what_never_fits_is_judged_by_the_whole_limit() -> None:
     """A call of more than our share passes in time; only one of more than the account's minute never can."""
     desk = Desk(tokens_per_minute=1000)
     desk.admission.set_share(0.1)
-    assert desk.admission.fits(Ask(model=model_ref("m"), usage=Usage(input_tokens=900))) is None
+    assert desk.admission.fits(CallRequest(model=model_ref("m"), usage=Usage(input_tokens=900))) is None
     call = await desk.call(900)
     await desk.timer.run(9 * 60 + 1)
     assert call.is_inside()
@@ -1432,7 +1432,7 @@ async def test_concurrency_is_found_out_between_its_bounds(share: float) -> None
     calls: list[Call] = []
     for _ in range(160):
         assert desk.admission.max_in_flight <= 64 * share
-        while desk.admission.held_back_by() is None:
+        while desk.admission.limited_by() is None:
             calls.append(await desk.call())
         await desk.timer.run(1)
         inside, calls = [call for call in calls if call.is_inside()], [call for call in calls if not call.admitted_at]

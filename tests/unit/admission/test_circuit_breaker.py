@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docsluice_consumer.admission.circuit_breaker import Circuit
+from docsluice_consumer.admission.circuit_breaker import CircuitBreaker
 
 
-def _opened(now: float = 0.0) -> Circuit:
-    circuit = Circuit()
+def _opened(now: float = 0.0) -> CircuitBreaker:
+    circuit = CircuitBreaker()
     assert [circuit.failed(is_probe=False, now=now) for _ in range(5)] == [False] * 4 + [True]
     return circuit
 
 
 def test_it_opens_on_faults_in_a_row() -> None:
     """An answer in between begins the count anew."""
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     for _ in range(10):
         for _ in range(4):
             assert not circuit.failed(is_probe=False, now=0.0)
@@ -28,7 +28,7 @@ def test_it_opens_on_faults_in_a_row() -> None:
 
 def test_where_answers_come_between_many_faults_more_are_needed() -> None:
     """Nine calls in ten fail for a while; and that is unlearned within a few answers."""
-    circuit = Circuit()
+    circuit = CircuitBreaker()
     for _ in range(10):
         for _ in range(9):
             circuit.failed(is_probe=True, now=0.0)
@@ -83,7 +83,7 @@ def test_a_probe_that_hangs_does_not_hide_the_end_of_an_outage() -> None:
 
 def test_an_empty_account_opens_it_at_once_and_for_longer() -> None:
     """Whether or not it was open for another reason; each that is told so puts the next probe off."""
-    for circuit in (Circuit(), _opened()):
+    for circuit in (CircuitBreaker(), _opened()):
         was_open = circuit.is_open
         assert circuit.shut("quota", now=5.0) is not was_open
         assert circuit.opened_for == "quota"
@@ -95,7 +95,7 @@ def test_an_empty_account_opens_it_at_once_and_for_longer() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["answered", "failed", "exhausted", "sent", "given_up"]), st.booleans())))
 def test_it_always_lets_a_probe_out_in_time(events: list[tuple[str, bool]]) -> None:
     """Whatever happens, the next call may go out within ten seconds: nothing waits for ever."""
-    circuit, now = Circuit(), 0.0
+    circuit, now = CircuitBreaker(), 0.0
     for event, is_probe in events:
         now += 0.7
         match event:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from docsluice_consumer.admission.cooldown import Gate
+from docsluice_consumer.admission.cooldown import Cooldown
 
 
 def test_it_is_open_to_begin_with() -> None:
     """Nobody has asked for a pause yet."""
-    assert Gate().wait_seconds(now=0.0, crowd=16) == 0
+    assert Cooldown().wait_seconds(now=0.0, crowd=16) == 0
 
 
 def test_it_opens_slowly() -> None:
     """The first crowd goes out evenly over the opening, and whoever comes after it at once."""
-    gate = Gate(opening_seconds=2.0)
+    gate = Cooldown(opening_seconds=2.0)
     gate.close(7.0, now=100.0)
     waits = []
     for _ in range(5):
@@ -25,7 +25,7 @@ def test_it_opens_slowly() -> None:
 
 def test_who_comes_long_after_waits_for_nothing() -> None:
     """The opening is over, however few have passed."""
-    gate = Gate(opening_seconds=2.0)
+    gate = Cooldown(opening_seconds=2.0)
     gate.close(1.0, now=0.0)
     gate.passed()
     assert gate.wait_seconds(now=3.0, crowd=100) == 0
@@ -33,7 +33,7 @@ def test_who_comes_long_after_waits_for_nothing() -> None:
 
 def test_the_longest_pause_holds() -> None:
     """A shorter one changes nothing, not even who has passed."""
-    gate = Gate()
+    gate = Cooldown()
     gate.close(10.0, now=0.0)
     gate.close(1.0, now=0.0)
     assert gate.wait_seconds(now=0.0, crowd=1) == 10
@@ -43,7 +43,7 @@ def test_the_longest_pause_holds() -> None:
 
 def test_a_provider_that_only_refuses_is_asked_ever_less() -> None:
     """Whatever it says: a word of no time at all would be a busy loop. Refusals that come together are one."""
-    gate, now, pauses = Gate(), 0.0, []
+    gate, now, pauses = Cooldown(), 0.0, []
     for _ in range(10):
         gate.close(0.0, now=now)
         pauses.append(gate.wait_seconds(now=now, crowd=1))
@@ -57,4 +57,4 @@ def test_a_provider_that_only_refuses_is_asked_ever_less() -> None:
 
 def test_a_minute_is_kept_to_at_most() -> None:
     """Of whatever was asked: then one call tries."""
-    assert Gate().close(3600.0, now=0.0) == 60
+    assert Cooldown().close(3600.0, now=0.0) == 60

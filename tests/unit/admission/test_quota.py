@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from docsluice.messages import Usage
-from docsluice_consumer.admission.adaptive_rate import LearnedPace
-from docsluice_consumer.admission.limits import Ask
-from docsluice_consumer.admission.model_queue import Lane, learned_quotas
+from docsluice_consumer.admission.adaptive_rate import AdaptiveRate
+from docsluice_consumer.admission.limits import CallRequest
+from docsluice_consumer.admission.model_queue import ModelQueue, learned_quotas
 from docsluice_consumer.admission.quota import REQUESTS, TOKENS, Quota
 from docsluice_consumer.errors import RateLimited
 from docsluice_consumer.model_ref import model_ref
@@ -24,12 +24,12 @@ def test_no_limit_holds_nothing_back() -> None:
 def test_the_least_that_is_known_counts() -> None:
     """What the provider says lowers what was configured and never raises it; the share is of the lower one."""
     quota = Quota(name=TOKENS, configured=600, now=0.0)
-    quota.said(6000, now=0.0)
+    quota.reported(6000, now=0.0)
     assert (quota.whole, quota.per_minute) == (600, 600)
-    quota.said(300, now=0.0)
+    quota.reported(300, now=0.0)
     quota.set_share(0.5, now=0.0)
     assert (quota.whole, quota.per_minute) == (300, 150)
-    quota.said(900, now=0.0)
+    quota.reported(900, now=0.0)
     assert quota.per_minute == 300
 
 
@@ -54,9 +54,9 @@ def test_each_name_counts_its_own_unit() -> None:
     assert amounts == {"requests": 1, "input_tokens": 30, "output_tokens": 4, "tokens": 34}
 
 
-def _refused(seconds: int, *, a_second: int = 10) -> LearnedPace:
+def _refused(seconds: int, *, a_second: int = 10) -> AdaptiveRate:
     """So many answers a second, and two refusals: one in the midst, and one at the end."""
-    pace = LearnedPace()
+    pace = AdaptiveRate()
     for number in range(seconds * a_second):
         pace.answered(now=number / a_second)
         if number == seconds * a_second // 2:
@@ -65,7 +65,7 @@ def _refused(seconds: int, *, a_second: int = 10) -> LearnedPace:
     return pace
 
 
-def _taught() -> LearnedPace:
+def _taught() -> AdaptiveRate:
     """Ten answers a second for ten seconds; a trial has shown that it was a limit."""
     pace = _refused(10)
     pace.judged(is_limit=True, now=11.0)
@@ -89,7 +89,7 @@ def test_the_pace_is_that_of_the_answers_and_on_trial_a_little_less() -> None:
 
 def test_nothing_is_learned_before_somebody_was_answered_after_a_refusal() -> None:
     """What came before may have come all at once, a window's worth."""
-    pace = LearnedPace()
+    pace = AdaptiveRate()
     for hundredth in range(100):
         pace.answered(now=hundredth / 100)
     assert [pace.refused(now=now) for now in (1.0, 2.5)] == [0, 0]
@@ -101,7 +101,7 @@ def test_nothing_is_learned_before_somebody_was_answered_after_a_refusal() -> No
 @pytest.mark.parametrize(("a_second", "calls"), [(100, 150), (10, 150), (1, 60)])
 def test_a_trial_of_a_low_pace_has_fewer_calls(a_second: int, calls: int) -> None:
     """As many as there are in a minute."""
-    pace = LearnedPace()
+    pace = AdaptiveRate()
     for number in range(20 * a_second):
         pace.answered(now=number / a_second)
     pace.refused(now=19.5)
@@ -136,7 +136,7 @@ def test_a_pace_that_has_grown_threefold_is_no_longer_confirmed() -> None:
 
 def test_of_a_provider_that_no_longer_answers_no_pace_is_known() -> None:
     """The pause that it asks for is all that can be kept to."""
-    pace = LearnedPace()
+    pace = AdaptiveRate()
     for second in range(4):
         pace.answered(now=float(second))
     for second in range(4, 60):
@@ -146,7 +146,7 @@ def test_of_a_provider_that_no_longer_answers_no_pace_is_known() -> None:
 
 def test_of_a_provider_that_hardly_answers_the_pace_is_known_in_a_minute() -> None:
     """From two answers with refusals between them: its limit is low."""
-    pace = LearnedPace()
+    pace = AdaptiveRate()
     for second in range(0, 60, 20):
         pace.answered(now=float(second))
         pace.refused(now=second + 10.0)
@@ -176,31 +176,33 @@ def test_a_pace_recovers_within_minutes() -> None:
     assert pace.per_minute(now=1e9) is not None
 
 
-def _lane(configured: float | None) -> Lane:
+def _queue(configured: float | None) -> ModelQueue:
     model = model_ref("m")
     account = Quota(name=REQUESTS, configured=configured, now=0.0)
-    return Lane(model=model, shared=(account,), learned=learned_quotas(model=model, now=0.0))
+    return ModelQueue(model=model, shared=(account,), learned=learned_quotas(model=model, now=0.0))
 
 
-def _answered_and_refused(limit: MinuteLimit, lane: Lane, *, names_a_pause: bool, until: float) -> list[bool]:
+def _answered_and_refused(limit: MinuteLimit, queue: ModelQueue, *, names_a_pause: bool, until: float) -> list[bool]:
     """Of each call after the first minute, whether it was answered. There is always one more to send."""
-    gate, now, answered = lane.gate, 0.0, []
+    cooldown, now, answered = queue.cooldown, 0.0, []
     while now < until:
-        now += max(gate.wait_seconds(now=now, crowd=16), *(quota.wait_seconds(1, now=now) for quota in lane.quotas))
-        gate.passed()
-        for quota in lane.quotas:
+        now += max(
+            cooldown.wait_seconds(now=now, crowd=16), *(quota.wait_seconds(1, now=now) for quota in queue.quotas)
+        )
+        cooldown.passed()
+        for quota in queue.quotas:
             quota.take(1, now=now)
         wait = limit.wait_seconds(now=now)
         if wait > 0:
             fault = RateLimited("429")
-            lane.weigh(fault, sent_at=now, now=now)
-            if fault.holds_others:
-                gate.close(wait if names_a_pause else 1.0, now=now)
-                lane.slow_down(now=now)
+            queue.weigh(fault, sent_at=now, now=now)
+            if fault.pauses_others:
+                cooldown.close(wait if names_a_pause else 1.0, now=now)
+                queue.slow_down(now=now)
         else:
             limit.take(1, now=now)
-            gate.answered()
-            lane.keep_pace(sent_at=now, now=now)
+            cooldown.answered()
+            queue.keep_pace(sent_at=now, now=now)
         if now > 60:
             answered.append(wait == 0)
         now += 0.005  # sixteen at once, eighty milliseconds each
@@ -218,8 +220,8 @@ def test_a_limit_that_nobody_names_is_found(
     A low limit is told from accidents late, for there are few calls to tell it by: up to eighty are refused.
     """
     limit = MinuteLimit(per_minute=true_per_minute, window_seconds=1.0, now=0.0)
-    lane = _lane(configured * true_per_minute if configured else None)
-    answered = _answered_and_refused(limit, lane, names_a_pause=names_a_pause, until=600)
+    queue = _queue(configured * true_per_minute if configured else None)
+    answered = _answered_and_refused(limit, queue, names_a_pause=names_a_pause, until=600)
     assert sum(answered) >= (0.9 if true_per_minute >= 60 else 0.85) * true_per_minute * 9
     assert answered.count(False) <= max(0.05 * len(answered), 80)
 
@@ -228,7 +230,7 @@ def test_a_limit_that_nobody_names_is_found(
 def test_a_limit_that_is_counted_by_the_minute_is_found(true_per_minute: int) -> None:
     """Whoever lets through a minute's calls at once refuses for the rest of it; after ten of them hardly any more."""
     limit = MinuteLimit(per_minute=true_per_minute, window_seconds=60.0, now=0.0)
-    answered = _answered_and_refused(limit, _lane(None), names_a_pause=False, until=3600)[9 * true_per_minute :]
+    answered = _answered_and_refused(limit, _queue(None), names_a_pause=False, until=3600)[9 * true_per_minute :]
     assert sum(answered) >= 0.9 * true_per_minute * 49
     assert answered.count(False) <= max(0.03 * len(answered), 30)
 
@@ -238,20 +240,20 @@ def test_an_answers_bound_is_reserved_where_it_is_small() -> None:
     tokens, plenty = Quota(name=TOKENS, configured=60_000, now=0.0), Quota(name=REQUESTS, configured=60_000, now=0.0)
     usage = Usage(input_tokens=300, output_tokens=50)
     for bound, reserved in ((None, 350), (20, 350), (200, 500), (4096, 550)):
-        assert tokens.reservation(Ask(model=model_ref("m"), usage=usage, output_bound=bound)) == reserved
-    assert plenty.reservation(Ask(model=model_ref("m"), usage=usage, output_bound=4096)) == 1
+        assert tokens.reservation(CallRequest(model=model_ref("m"), usage=usage, output_bound=bound)) == reserved
+    assert plenty.reservation(CallRequest(model=model_ref("m"), usage=usage, output_bound=4096)) == 1
 
 
 def test_a_limit_that_later_answers_do_not_repeat_is_forgotten() -> None:
     """One answer with a limit of one a minute must not hold everybody for good."""
     quota = Quota(name=REQUESTS, now=0.0, configured=600)
-    quota.said(1, now=0.0)
-    quota.not_said(now=59.0)
+    quota.reported(1, now=0.0)
+    quota.not_reported(now=59.0)
     assert quota.whole == 1
-    quota.said(1, now=59.0)
-    quota.not_said(now=60.0)
+    quota.reported(1, now=59.0)
+    quota.not_reported(now=60.0)
     assert quota.whole == 1
-    quota.not_said(now=119.0)
+    quota.not_reported(now=119.0)
     assert quota.whole == 600
-    quota.not_said(now=500.0)
+    quota.not_reported(now=500.0)
     assert quota.whole == 600

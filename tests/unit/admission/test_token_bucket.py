@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docsluice_consumer.admission.token_bucket import Bucket
+from docsluice_consumer.admission.token_bucket import TokenBucket
 
 RATES = st.floats(0.1, 1e7)
 STEPS = st.lists(
@@ -25,7 +25,7 @@ STEPS = st.lists(
 def test_never_over_the_limit_in_any_span(per_minute: float, steps: list[tuple[float, float, float]]) -> None:
     """In any span, what was taken and not given back is at most rate times span plus one burst or the last request."""
     rate, burst = per_minute / 60, max(1.0, per_minute / 120)
-    bucket, now = Bucket(per_minute=per_minute, now=0.0), 0.0
+    bucket, now = TokenBucket(per_minute=per_minute, now=0.0), 0.0
     taken: list[tuple[float, float, float]] = []
     for idle, bursts, returned in steps:
         now += idle
@@ -46,7 +46,7 @@ def test_never_over_the_limit_in_any_span(per_minute: float, steps: list[tuple[f
 def test_the_wait_is_exactly_long_enough(per_minute: float, bursts: float, idle: float) -> None:
     """After the time that it named, the bucket lets the amount through at once; a little earlier it does not."""
     amount = bursts * max(1.0, per_minute / 60)
-    bucket = Bucket(per_minute=per_minute, now=0.0)
+    bucket = TokenBucket(per_minute=per_minute, now=0.0)
     wait = bucket.wait_seconds(amount, now=idle)
     if wait > 0.001:
         assert bucket.wait_seconds(amount, now=idle + wait * 0.99) > 0
@@ -55,27 +55,27 @@ def test_the_wait_is_exactly_long_enough(per_minute: float, bursts: float, idle:
 
 def test_it_starts_empty() -> None:
     """A bucket that started full would let a whole burst through in the second after the start, over the limit."""
-    bucket = Bucket(per_minute=60, now=5.0)
+    bucket = TokenBucket(per_minute=60, now=5.0)
     assert bucket.available(now=5.0) == 0
     assert bucket.wait_seconds(1, now=5.0) == 1
 
 
 def test_it_holds_one_burst_at_most() -> None:
     """However long nothing was asked, at most half a second's worth goes out at once."""
-    bucket = Bucket(per_minute=600, now=0.0)
+    bucket = TokenBucket(per_minute=600, now=0.0)
     assert bucket.available(now=3600.0) == 5
 
 
 def test_a_slow_bucket_holds_at_least_one_request() -> None:
     """With less than one unit a second a whole unit must still fit, or nothing would ever pass."""
-    bucket = Bucket(per_minute=6, now=0.0)
+    bucket = TokenBucket(per_minute=6, now=0.0)
     assert bucket.available(now=3600.0) == 1
     assert bucket.wait_seconds(1, now=3600.0) == 0
 
 
 def test_a_request_larger_than_the_burst_is_paid_for_afterwards() -> None:
     """It goes out when the bucket is full; whoever comes next waits until its debt is paid."""
-    bucket = Bucket(per_minute=60, now=0.0)
+    bucket = TokenBucket(per_minute=60, now=0.0)
     assert bucket.wait_seconds(30, now=0.0) == 1
     assert bucket.wait_seconds(30, now=1.0) == 0
     bucket.take(30, now=1.0)
@@ -86,7 +86,7 @@ def test_a_request_larger_than_the_burst_is_paid_for_afterwards() -> None:
 
 def test_using_more_than_was_reserved_is_paid_back_first() -> None:
     """Giving back a negative amount puts the bucket into debt, which must be worked off."""
-    bucket = Bucket(per_minute=60, now=0.0)
+    bucket = TokenBucket(per_minute=60, now=0.0)
     bucket.take(1, now=1.0)
     bucket.give_back(-5, now=1.0)
     assert bucket.available(now=1.0) == -5
@@ -95,6 +95,6 @@ def test_using_more_than_was_reserved_is_paid_back_first() -> None:
 
 def test_giving_back_never_overfills() -> None:
     """Unused reservations do not add up to a larger burst."""
-    bucket = Bucket(per_minute=60, now=0.0)
+    bucket = TokenBucket(per_minute=60, now=0.0)
     bucket.give_back(1000, now=0.0)
     assert bucket.available(now=0.0) == pytest.approx(1)

@@ -493,7 +493,7 @@ async def test_cancelling_leaves_nothing_behind() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert lab.free_slots() == 1
-    assert lab.admission.held_back_by() is None
+    assert lab.admission.limited_by() is None
 
 
 # What is counted

@@ -539,5 +539,5 @@ def test_a_call_that_found_no_connection_blames_no_document() -> None:
     error.__cause__.__cause__ = cause
     fault = _translate(error)
     assert isinstance(fault, ProviderUnavailable)
-    assert (fault.blames_document, fault.holds_others) == (False, False)
+    assert (fault.blames_document, fault.pauses_others) == (False, False)
     assert str(fault) == "no connection to the provider: too many open files; raise the limit (ulimit -n)"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docsluice.messages import Usage
-from docsluice_consumer.llm.rate_limit_headers import SaidLimits, duration_seconds
+from docsluice_consumer.llm.rate_limit_headers import ReportedLimits, duration_seconds
 
 
 def _headers(what: str, limit: object, remaining: object, reset: str) -> dict[str, str]:
@@ -48,7 +48,7 @@ def test_durations(text: str | None, seconds: float | None) -> None:
 
 def test_a_limit_of_a_minute_is_believed() -> None:
     """Limit, remaining and reset agree: what was used comes back at the rate of the limit."""
-    said = SaidLimits()
+    said = ReportedLimits()
     headers = _headers("requests", 600, 599, "100ms") | _headers("tokens", 60000, 59500, "500ms")
     assert said.read(headers) == {"requests": 600, "tokens": 60000}
 
@@ -56,17 +56,17 @@ def test_a_limit_of_a_minute_is_believed() -> None:
 def test_separate_tokens() -> None:
     """Some providers count input and output apart."""
     headers = _headers("input-tokens", 6000, 5900, "1s") | _headers("output-tokens", 600, 590, "1s")
-    assert SaidLimits().read(headers) == {"input_tokens": 6000, "output_tokens": 600}
+    assert ReportedLimits().read(headers) == {"input_tokens": 6000, "output_tokens": 600}
 
 
 def test_a_limit_of_a_day_is_not() -> None:
     """14,400 a day come back at ten a minute, and to take them for a minute's would be nonsense either way."""
-    assert SaidLimits().read(_headers("requests", 14400, 14395, "30s")) == {}
+    assert ReportedLimits().read(_headers("requests", 14400, 14395, "30s")) == {}
 
 
 def test_once_believed_it_is_remembered() -> None:
     """An answer from which it cannot be told, the first of a quiet time, does not unsay it; another number does."""
-    said = SaidLimits()
+    said = ReportedLimits()
     assert said.read(_headers("requests", 600, 600, "0s")) == {}
     assert said.read(_headers("requests", 600, 590, "1s")) == {"requests": 600}
     assert said.read(_headers("requests", 600, 600, "0s")) == {"requests": 600}
@@ -76,12 +76,12 @@ def test_once_believed_it_is_remembered() -> None:
 @pytest.mark.parametrize("limit", ["0", "0.5", "-1", "many", "", "nan", "inf"])
 def test_a_limit_that_is_none(limit: str) -> None:
     """Zero and less mean unknown, and rubbish means nothing."""
-    assert SaidLimits().read(_headers("requests", limit, 0, "1s")) == {}
+    assert ReportedLimits().read(_headers("requests", limit, 0, "1s")) == {}
 
 
 def test_a_server_that_says_nothing() -> None:
     """vLLM, llama.cpp and Ollama send no such headers."""
-    assert SaidLimits().read({"content-type": "application/json"}) == {}
+    assert ReportedLimits().read({"content-type": "application/json"}) == {}
 
 
 NOW = 1_750_000_000.0
@@ -94,12 +94,12 @@ NOW = 1_750_000_000.0
 def test_a_reset_is_told_as_a_duration_or_as_a_moment(reset: str) -> None:
     """Half of a minute's limit is back in half a minute, however that is said."""
     headers = {"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "3000"}
-    assert SaidLimits().read(headers | {"x-ratelimit-reset-tokens": reset}, now=NOW) == {"tokens": 6000}
+    assert ReportedLimits().read(headers | {"x-ratelimit-reset-tokens": reset}, now=NOW) == {"tokens": 6000}
 
 
 def test_each_model_has_limits_of_its_own() -> None:
     """What one header has taught of a model says nothing of another at the same address."""
-    said = SaidLimits()
+    said = ReportedLimits()
     assert said.read(_headers("requests", 600, 300, "30s"), model="a") == {"requests": 600}
     bare = {"x-ratelimit-limit-requests": "600"}
     assert said.read(bare, model="a") == {"requests": 600}
@@ -113,7 +113,7 @@ def test_anthropics_names() -> None:
         for name, limit, left in (("requests", "50", "25"), ("input-tokens", "30000", "15000"), ("tokens", "9", "9"))
         for what, value in (("limit", limit), ("remaining", left), ("reset", "2025-06-15T15:07:10Z"))
     }
-    assert SaidLimits().read(headers, now=NOW) == {"requests": 50, "input_tokens": 30000}
+    assert ReportedLimits().read(headers, now=NOW) == {"requests": 50, "input_tokens": 30000}
 
 
 def test_groqs_headers_tell_of_a_day_and_of_a_minute() -> None:
@@ -122,8 +122,8 @@ def test_groqs_headers_tell_of_a_day_and_of_a_minute() -> None:
         **_headers("requests", 14400, 14399, "6s"),
         **_headers("tokens", 18000, 17890, "0.36s"),
     }
-    assert SaidLimits().read(headers) == {"tokens": 18000}
-    assert SaidLimits().read(_headers("requests", 14400, 14370, "2m59.56s")) == {}
+    assert ReportedLimits().read(headers) == {"tokens": 18000}
+    assert ReportedLimits().read(_headers("requests", 14400, 14370, "2m59.56s")) == {}
 
 
 def test_a_header_that_names_the_minute_is_believed() -> None:
@@ -133,7 +133,7 @@ def test_a_header_that_names_the_minute_is_believed() -> None:
         "x-ratelimit-limit-req-minute": "30",
         "x-ratelimit-limit-requests-day": "14400",
     }
-    assert SaidLimits().read(headers) == {"tokens": 60000, "requests": 30}
+    assert ReportedLimits().read(headers) == {"tokens": 60000, "requests": 30}
 
 
 @given(st.dictionaries(st.sampled_from(["limit", "remaining", "reset"]), st.text(st.characters(codec="ascii"))))
@@ -141,7 +141,7 @@ def test_any_headers_are_harmless(told: dict[str, str]) -> None:
     """Whatever stands in them, a limit is a number above nothing, or none."""
     headers = {f"x-ratelimit-{name}-tokens": value for name, value in told.items()}
     headers |= {f"anthropic-ratelimit-tokens-{name}": value for name, value in told.items()}
-    limits = SaidLimits().read(headers, now=NOW)
+    limits = ReportedLimits().read(headers, now=NOW)
     assert all(1 <= limit < float("inf") for limit in limits.values())
 
 
@@ -156,7 +156,7 @@ def test_any_headers_are_harmless(told: dict[str, str]) -> None:
 )
 def test_a_limit_that_its_own_call_exceeds_is_not_believed(headers: dict[str, str]) -> None:
     """Nor later, when a call tells no usage; it is told once."""
-    said, told = SaidLimits(), []
+    said, told = ReportedLimits(), []
     for usage in (Usage(input_tokens=900, output_tokens=5), None, Usage(input_tokens=900, output_tokens=5)):
         assert said.read(headers, model="own/m", usage=usage) == {}
         told += said.newly_refuted()
@@ -168,4 +168,4 @@ def test_a_limit_that_a_call_keeps_to_is_believed() -> None:
     """What the cache held and what the model wrote need not count."""
     usage = Usage(input_tokens=5000, cached_tokens=4500, output_tokens=900)
     headers = {"x-ratelimit-limit-tokens-minute": "600"}
-    assert SaidLimits().read(headers, usage=usage) == {"tokens": 600}
+    assert ReportedLimits().read(headers, usage=usage) == {"tokens": 600}

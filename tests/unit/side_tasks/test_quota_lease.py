@@ -241,7 +241,7 @@ async def test_a_slow_model_keeps_no_shared_limit_from_others(slow_tokens: int, 
     first = await replica.call(1, model="a")
     await site.run(1)
     assert first.permit is not None
-    first.permit.said({"requests": 6.0})
+    first.permit.reported_limits({"requests": 6.0})
     await first.end()
     slow = [await replica.call(slow_tokens, model="a") for _ in range(20)]
     others = [await replica.call(tokens, model="b") for _ in range(300)]
@@ -278,7 +278,7 @@ async def test_each_limit_is_one_of_its_own() -> None:
     first = await replica.call(1, model="any")
     await site.run(1)
     assert first.permit is not None
-    first.permit.said({"tokens": 600.0})
+    first.permit.reported_limits({"tokens": 600.0})
     await replica.call(1, model="any")
     await replica.call(1, model="own")
     await site.run(3)
@@ -297,7 +297,7 @@ async def test_what_the_provider_says_is_shared_too() -> None:
     site = await _started(shares=[0.01, 0.99], max_concurrency=100_000)
     first = await site.replicas[0].call()
     assert first.permit is not None
-    first.permit.said({"requests": 600.0})
+    first.permit.reported_limits({"requests": 600.0})
     await first.end()
     for _ in range(200):
         await site.replicas[0].call()
@@ -437,7 +437,7 @@ async def test_all_together_never_exceed_the_limit(course: list[tuple[str, int, 
                 replica.grantor.is_away = event == "cut off"
             case "wait":
                 await site.run(more / 100)
-    largest = max((call.ask.usage.input_tokens for call in site.admitted), default=0)
+    largest = max((call.request.usage.input_tokens for call in site.admitted), default=0)
     was_cut_off = any(event == "cut off" for event, _, _ in course)
     _check_spans(site.admitted, rate=per_minute / 60, replicas=3, slack=3 * largest if was_cut_off else 0)
     await site.close()
@@ -450,7 +450,7 @@ def _check_spans(calls: list[Call], *, rate: float, replicas: int, slack: float)
         used, last = 0.0, dict.fromkeys((id(call.desk) for call in calls), 0)
         for call in calls[first:]:
             used += call.usage.input_tokens
-            last[id(call.desk)] = call.ask.usage.input_tokens
+            last[id(call.desk)] = call.request.usage.input_tokens
             span = (call.admitted_at or 0.0) - (begin.admitted_at or 0.0)
             assert used <= rate * (span + 2 * TICK_SECONDS) + burst + max(burst, sum(last.values())) + slack
 
