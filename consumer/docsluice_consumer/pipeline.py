@@ -15,7 +15,7 @@ from functools import partial
 
 from docsluice_consumer.analysis.analyzer import Analyzer
 from docsluice_consumer.analysis.results import Identity, result_of
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.dead_letters.hold import Brake
 from docsluice_consumer.dead_letters.sink import DeadLetterOutbox
 from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES, read_record, whole_value
@@ -58,29 +58,30 @@ class Pipeline:
             await self._brake.run(partial(self._end, record))
         self._metrics.document_duration_seconds.observe(time.monotonic() - started)
 
-    async def _end(self, record: Record, spending: Spending) -> None:
+    async def _end(self, record: Record, document_usage: DocumentUsage) -> None:
         try:
-            await self._publish_result(record, spending)
+            await self._publish_result(record, document_usage)
         except ServiceFault:
             raise
         except Exception as error:  # noqa: BLE001 - a bug met on one record must not stop the others
-            await self._dead_letters.publish(record, error, spending)
+            await self._dead_letters.publish(record, error, document_usage)
 
-    async def _publish_result(self, record: Record, spending: Spending) -> None:
+    async def _publish_result(self, record: Record, document_usage: DocumentUsage) -> None:
         started_at = datetime.now(UTC)
         value = whole_value(record.value, record.flaw, most_bytes=self._max_document_bytes)
         read = read_record(key=record.key, value=value, headers=record.headers)
         self._ignored_fields.note(read)
         event = read.event
-        outputs = await self._analyzer.analyze(event.text, spending, priority=event.metadata.get("priority"))
-        spending.invest(1)  # it is at its end, all from the store or not, and begun anew it would be published twice
+        outputs = await self._analyzer.analyze(event.text, document_usage, priority=event.metadata.get("priority"))
+        # it is at its end, all from the store or not, and begun anew it would be published twice
+        document_usage.invest(1)
         result = result_of(
-            event, outputs, record=record, spending=spending, started_at=started_at, identity=self._identity
+            event, outputs, record=record, document_usage=document_usage, started_at=started_at, identity=self._identity
         )
         counted = self._brake.result()
         try:
             await self._outbox.publish(result, ending=record)
         except RecordRejected as too_large:
-            await self._dead_letters.publish(record, too_large, spending, withdrawn=counted)
+            await self._dead_letters.publish(record, too_large, document_usage, withdrawn=counted)
         else:
             self._metrics.documents_total.labels(outcome="result").inc()

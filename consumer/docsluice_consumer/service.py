@@ -20,9 +20,9 @@ from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.budget import Budget
 from docsluice_consumer.analysis.analyzer import Analyzer
-from docsluice_consumer.analysis.answer_cache import Memory
-from docsluice_consumer.analysis.answer_recovery import Triage
-from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.analysis.answer_cache import AnswerCache
+from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
+from docsluice_consumer.analysis.model_caller import ModelCaller
 from docsluice_consumer.analysis.model_log import say_circuit, say_gate
 from docsluice_consumer.analysis.results import Identity
 from docsluice_consumer.bootstrap import (
@@ -279,7 +279,7 @@ class Service:
 
     def _pipeline_of(self, client: ChatClient, outbox: Outbox, admission: Admission) -> Pipeline:
         settings = self._settings
-        asker = Asker(
+        model_caller = ModelCaller(
             client=client,
             admission=admission,
             prices=self._prices,
@@ -290,13 +290,13 @@ class Service:
                 for label, own in self._file.models.items()
                 if own.context_tokens
             },
-            until_it_is_of_use=self._store.nobody_waits_to_put,
+            wait_until_store_writable=self._store.until_writable,
         )
         analyzer = Analyzer(
             steps=self._steps,
-            asker=asker,
-            triage=Triage(asker=asker, metrics=self._metrics),
-            memory=Memory(store=self._store, metrics=self._metrics),
+            model_caller=model_caller,
+            answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=self._metrics),
+            answer_cache=AnswerCache(store=self._store, metrics=self._metrics),
             max_cost_usd=settings.max_cost_usd_per_document,
             service_tier=settings.service_tier,
         )

@@ -21,7 +21,7 @@ from docsluice_consumer.errors import DocsluiceError
 from docsluice_consumer.llm.client import OpenAIChatClient
 from docsluice_consumer.llm.credentials import StaticKey
 from docsluice_consumer.llm.provider import Provider
-from docsluice_consumer.llm.worker_thread import aside
+from docsluice_consumer.llm.worker_thread import in_worker_thread
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
 from docsluice_consumer.tasks.step_building import steps_of
 from docsluice_consumer.tasks.steps import Step
@@ -174,7 +174,7 @@ async def _ask(odd: Odd, base_url: str) -> Cost:
 async def _outcome(client: OpenAIChatClient, step: Step) -> str:
     try:
         answer = await client.ask(step.request("A document about a harbour."))
-        return str(await aside(len(answer.text), lambda: step.read(answer)))
+        return str(await in_worker_thread(len(answer.text), lambda: step.read(answer)))
     except DocsluiceError as fault:
         return f"{type(fault).__name__}: {fault}"
     except Exception as bug:  # noqa: BLE001 - the bench tells of it

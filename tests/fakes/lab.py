@@ -12,10 +12,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.limits import Limits
 from docsluice_consumer.analysis.analyzer import Analyzer
-from docsluice_consumer.analysis.answer_cache import Memory
-from docsluice_consumer.analysis.answer_recovery import Triage
-from docsluice_consumer.analysis.model_caller import Asker
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.answer_cache import AnswerCache
+from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
+from docsluice_consumer.analysis.model_caller import ModelCaller
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.model_ref import model_ref
 from docsluice_consumer.store.memory_store import NoSteps
@@ -44,7 +44,7 @@ class Lab:
             timer=self.timer,
             on_wait=lambda constraint, seconds: self.waits.append((constraint, seconds)),
         )
-        asker = Asker(
+        model_caller = ModelCaller(
             client=self.client,
             admission=self.admission,
             prices=FakePrices(),
@@ -53,23 +53,27 @@ class Lab:
             context_tokens={
                 model_ref(name): size for name, size in (changes.pop("context_tokens", None) or {}).items()
             },
-            **({"until_it_is_of_use": changes.pop("until_it_is_of_use")} if "until_it_is_of_use" in changes else {}),
+            **(
+                {"wait_until_store_writable": changes.pop("wait_until_store_writable")}
+                if "wait_until_store_writable" in changes
+                else {}
+            ),
             sleep=sleep or self.sleep,
         )
-        self.memory = Memory(store=changes.pop("store", NoSteps()), metrics=self.metrics)
+        self.answer_cache = AnswerCache(store=changes.pop("store", NoSteps()), metrics=self.metrics)
         self.analyzer = Analyzer(
             steps=changes.pop("steps", steps()),
-            asker=asker,
-            triage=Triage(asker=asker, metrics=self.metrics),
-            memory=self.memory,
+            model_caller=model_caller,
+            answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=self.metrics),
+            answer_cache=self.answer_cache,
             max_cost_usd=changes.pop("max_cost_usd", None),
             service_tier=changes.pop("service_tier", None),
         )
         assert not changes
 
-    async def analyze(self, text: str = SECRET_TEXT, spending: Spending | None = None) -> dict[str, Any]:
+    async def analyze(self, text: str = SECRET_TEXT, document_usage: DocumentUsage | None = None) -> dict[str, Any]:
         """Analyze, and let time pass whenever everybody waits for it."""
-        task = asyncio.create_task(self.analyzer.analyze(text, spending or Spending()))
+        task = asyncio.create_task(self.analyzer.analyze(text, document_usage or DocumentUsage()))
         idle = 0
         while not task.done() and idle < 5_000:
             await settled()
@@ -79,9 +83,9 @@ class Lab:
             idle = idle + 1 if alarm is None else 0
         return await task
 
-    async def rejection(self, spending: Spending | None = None) -> RecordRejected:
+    async def rejection(self, document_usage: DocumentUsage | None = None) -> RecordRejected:
         with pytest.raises(RecordRejected) as caught:
-            await self.analyze(spending=spending)
+            await self.analyze(document_usage=document_usage)
         return caught.value
 
     def samples(self, name: str) -> dict[tuple[str, ...], float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.llm.chat import ChatRequest
 from tests.fakes.chat import Replies, anew
 from tests.fakes.lab import Lab
@@ -37,7 +37,7 @@ class Town:
 
     async def come(self, *texts: str) -> None:
         for text in texts:
-            self.tasks[text] = asyncio.create_task(self.lab.analyzer.analyze(text, Spending()))
+            self.tasks[text] = asyncio.create_task(self.lab.analyzer.analyze(text, DocumentUsage()))
             await settled()
 
     def ended(self) -> list[str]:

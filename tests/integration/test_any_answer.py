@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.limits import Limits
 from docsluice_consumer.analysis.analyzer import Analyzer
-from docsluice_consumer.analysis.answer_cache import Memory
-from docsluice_consumer.analysis.answer_recovery import Triage
-from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.analysis.answer_cache import AnswerCache
+from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
+from docsluice_consumer.analysis.model_caller import ModelCaller
 from docsluice_consumer.errors import ProviderMisconfigured
 from docsluice_consumer.llm.chat import Answer, ChatRequest
 from docsluice_consumer.llm.client import OpenAIChatClient
@@ -105,7 +105,7 @@ class Trial:
     def _built(self) -> Pipeline:
         metrics = Metrics()
         admission = Admission(limits=Limits(max_concurrency=4), timer=self.timer, on_wait=lambda *_: None)
-        asker = Asker(
+        model_caller = ModelCaller(
             client=self._client,
             admission=admission,
             prices=FakePrices(),
@@ -115,9 +115,9 @@ class Trial:
         )
         analyzer = Analyzer(
             steps=steps(*TASKS[: self.tasks]),
-            asker=asker,
-            triage=Triage(asker=asker, metrics=metrics),
-            memory=Memory(store=NoSteps(), metrics=metrics),
+            model_caller=model_caller,
+            answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=metrics),
+            answer_cache=AnswerCache(store=NoSteps(), metrics=metrics),
         )
         return pipeline_of(analyzer=analyzer, outbox=self.outbox, metrics=metrics, mode="fanout")
 

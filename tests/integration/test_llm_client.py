@@ -18,9 +18,9 @@ from docsluice.messages import DeadLetterReason, Usage
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.limits import Limits
 from docsluice_consumer.analysis.analyzer import Analyzer
-from docsluice_consumer.analysis.answer_cache import Memory
-from docsluice_consumer.analysis.answer_recovery import Triage
-from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.analysis.answer_cache import AnswerCache
+from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
+from docsluice_consumer.analysis.model_caller import ModelCaller
 from docsluice_consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
@@ -611,13 +611,13 @@ def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
     admission = Admission(
         limits=Limits(max_concurrency=1), timer=QuickTimer(), on_wait=lambda _constraint, _seconds: None
     )
-    asker = Asker(
+    model_caller = ModelCaller(
         client=client, admission=admission, prices=FakePrices(), metrics=metrics, max_attempts=3, sleep=FakeSleep()
     )
     analyzer = Analyzer(
         steps=steps(mode="fused"),
-        asker=asker,
-        triage=Triage(asker=asker, metrics=metrics),
-        memory=Memory(store=NoSteps(), metrics=metrics),
+        model_caller=model_caller,
+        answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=metrics),
+        answer_cache=AnswerCache(store=NoSteps(), metrics=metrics),
     )
     return pipeline_of(analyzer=analyzer, outbox=outbox, metrics=metrics)

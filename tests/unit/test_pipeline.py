@@ -27,9 +27,9 @@ from docsluice.messages import (
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.limits import Limits
 from docsluice_consumer.analysis.analyzer import Analyzer
-from docsluice_consumer.analysis.answer_cache import Memory
-from docsluice_consumer.analysis.answer_recovery import Triage
-from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.analysis.answer_cache import AnswerCache
+from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
+from docsluice_consumer.analysis.model_caller import ModelCaller
 from docsluice_consumer.dead_letters.hold import Brake
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit
 from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES
@@ -77,7 +77,7 @@ class Line:
         self.admission = Admission(
             limits=Limits(max_concurrency=max_concurrency), timer=timer, on_wait=lambda _constraint, _seconds: None
         )
-        asker = Asker(
+        model_caller = ModelCaller(
             client=self.client,
             admission=self.admission,
             prices=FakePrices(),
@@ -87,9 +87,9 @@ class Line:
         )
         analyzer = Analyzer(
             steps=steps(mode=mode),
-            asker=asker,
-            triage=Triage(asker=asker, metrics=self.metrics),
-            memory=Memory(store=store or NoSteps(), metrics=self.metrics),
+            model_caller=model_caller,
+            answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=self.metrics),
+            answer_cache=AnswerCache(store=store or NoSteps(), metrics=self.metrics),
         )
         self.brake = Brake(limit=DeadLetterLimit(max_ratio=max_ratio, max_consecutive=max_dead_letters))
         self.pipeline = pipeline_of(

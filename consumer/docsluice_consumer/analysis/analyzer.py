@@ -9,11 +9,11 @@ from decimal import Decimal
 from functools import partial
 
 from docsluice.messages import DeadLetterReason, OutputValue
-from docsluice_consumer.analysis.answer_cache import Entry, Memory
-from docsluice_consumer.analysis.answer_recovery import Triage
-from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.analysis.answer_cache import AnswerCache, Entry
+from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
+from docsluice_consumer.analysis.model_caller import ModelCaller
 from docsluice_consumer.analysis.rejections import rejected
-from docsluice_consumer.analysis.usage import Purse, Spending, TooDear
+from docsluice_consumer.analysis.usage import CostLimit, CostLimitExceeded, DocumentUsage
 from docsluice_consumer.errors import RecordRejected, ServiceFault
 from docsluice_consumer.store.step_store import PaidStep
 from docsluice_consumer.tasks.chunking import head_of, in_line, parts_of, runs, together
@@ -29,7 +29,7 @@ class _Question:
     """What goes with every call for one step of one document. `parts_left` bounds how often it may be cut."""
 
     tier: str | None
-    purse: Purse
+    cost_limit: CostLimit
     parts_left: int = _MOST_PARTS
 
 
@@ -40,21 +40,23 @@ class Analyzer:
         self,
         *,
         steps: Sequence[Step],
-        asker: Asker,
-        triage: Triage,
-        memory: Memory,
+        model_caller: ModelCaller,
+        answer_recovery: AnswerRecovery,
+        answer_cache: AnswerCache,
         max_cost_usd: Decimal | None = None,
         service_tier: str | None = None,
     ) -> None:
         self._steps = steps
-        self._asker = asker
-        self._triage = triage
-        self._memory = memory
+        self._model_caller = model_caller
+        self._answer_recovery = answer_recovery
+        self._answer_cache = answer_cache
         self._max_cost_usd = max_cost_usd
         self._tier = service_tier
 
-    async def analyze(self, text: str, spending: Spending, *, priority: object = None) -> dict[str, OutputValue]:
-        """Return one output a task. What it took is added to `spending` as it is spent, also when it fails.
+    async def analyze(
+        self, text: str, document_usage: DocumentUsage, *, priority: object = None
+    ) -> dict[str, OutputValue]:
+        """Return one output a task. What it took is added to `document_usage` as it is spent, also when it fails.
 
         When one step is rejected the others are still heard out, for their tokens are already being paid, and what
         they answer is kept.
@@ -63,20 +65,22 @@ class Analyzer:
             RecordRejected: the first step's rejection, in the pipeline's order.
             ServiceFault: at once, whatever the other steps do.
         """
-        purse, tier = Purse(most_usd=self._max_cost_usd), self._service_tier(priority)
-        await self._promise(purse, [(step, text) for step in self._steps])
+        cost_limit, tier = CostLimit(most_usd=self._max_cost_usd), self._service_tier(priority)
+        await self._reserve(cost_limit, [(step, text) for step in self._steps])
         answers = await _side_by_side(
             {
-                f"step:{step.name}": partial(self._paid, step, text, spending, _Question(tier=tier, purse=purse))
+                f"step:{step.name}": partial(
+                    self._paid, step, text, document_usage, _Question(tier=tier, cost_limit=cost_limit)
+                )
                 for step in self._steps
             }
         )
         outputs: dict[str, OutputValue] = {}
         for paid in answers:
             outputs |= paid.outputs
-            spending.models |= paid.models
+            document_usage.models |= paid.models
             if paid.long is not None:
-                spending.long |= dict.fromkeys(paid.outputs, paid.long)
+                document_usage.long |= dict.fromkeys(paid.outputs, paid.long)
         return outputs
 
     def _service_tier(self, priority: object) -> str | None:
@@ -86,64 +90,70 @@ class Analyzer:
         high = "default" if self._tier == "flex" else self._tier
         return {"low": "flex", "high": high}.get(str(priority).lower(), self._tier)
 
-    async def _promise(
-        self, purse: Purse, questions: Sequence[tuple[Step, str]], *, instead_of: tuple[Step, str] | None = None
+    async def _reserve(
+        self,
+        cost_limit: CostLimit,
+        questions: Sequence[tuple[Step, str]],
+        *,
+        instead_of: tuple[Step, str] | None = None,
     ) -> None:
         """Refuse what is too dear. Of what is to be asked, what is paid for already costs nothing.
 
         Raises:
             RecordRejected: all of the document's calls would cost more than it may.
         """
-        if purse.most_usd is None:
+        if cost_limit.most_usd is None:
             return
         unpaid = [(step, text) for step, text in questions if not await self._knows(step, text)]
         in_vain = self._expected_usd(*instead_of) if instead_of else Decimal(0)
         try:
-            purse.promise(
+            cost_limit.reserve(
                 sum((self._expected_usd(step, text) for step, text in unpaid), Decimal(0)), instead_of=in_vain
             )
-        except TooDear as too_dear:
+        except CostLimitExceeded as exceeded:
             why = (
-                f"its calls would cost {too_dear}, and a document may cost {purse.most_usd}"
+                f"its calls would cost {exceeded}, and a document may cost {cost_limit.most_usd}"
                 " (DOCSLUICE_MAX_COST_USD_PER_DOCUMENT)"
             )
             step = questions[0][0].name if instead_of else None
-            raise RecordRejected(DeadLetterReason.TOO_LARGE, why, step=step, cause=why) from too_dear
+            raise RecordRejected(DeadLetterReason.TOO_LARGE, why, step=step, cause=why) from exceeded
 
     async def _knows(self, step: Step, text: str) -> bool:
-        return await self._memory.knows(step.fingerprint(text), fits=step.is_answered_by)
+        return await self._answer_cache.knows(step.fingerprint(text), fits=step.is_answered_by)
 
     def _expected_usd(self, step: Step, text: str) -> Decimal:
-        return self._asker.expected_cost_usd(step.request(self._at_most(step, text)))
+        return self._model_caller.expected_cost_usd(step.request(self._at_most(step, text)))
 
     def _at_most(self, step: Step, text: str) -> str:
         """As much of a text as will be asked about, as far as that is known: where a head will do, what fits."""
         is_head = step.long == "head" and self._is_to_be_cut(step, text)
         return _head(text, self._room_for(step, text)) if is_head else text
 
-    async def _paid(self, step: Step, text: str, spending: Spending, question: _Question) -> PaidStep:
+    async def _paid(self, step: Step, text: str, document_usage: DocumentUsage, question: _Question) -> PaidStep:
         """A step's answer about a text, from memory if it is there, else asked for and kept."""
-        async with self._memory.entry(step.fingerprint(text), fits=step.is_answered_by) as entry:
+        async with self._answer_cache.entry(step.fingerprint(text), fits=step.is_answered_by) as entry:
             if entry.known is None:
-                return await self._asked(step, text, spending.part(), question, entry)
-            spending.count_saved(usage=entry.known.usage, cost_usd=entry.known.cost_usd)
+                return await self._asked(step, text, document_usage.part(), question, entry)
+            document_usage.count_saved(usage=entry.known.usage, cost_usd=entry.known.cost_usd)
             return entry.known
 
-    async def _asked(self, step: Step, text: str, spending: Spending, question: _Question, entry: Entry) -> PaidStep:
+    async def _asked(
+        self, step: Step, text: str, document_usage: DocumentUsage, question: _Question, entry: Entry
+    ) -> PaidStep:
         """Ask about the text as a whole; where it is too large, about less of it at a time. The answer is kept."""
         request = step.request(text, service_tier=question.tier)
         if not self._is_to_be_cut(step, text):
             try:
-                return await self._triage.answer(step, request, spending, keep=entry.keep)
+                return await self._answer_recovery.answer(step, request, document_usage, keep=entry.keep)
             except RecordRejected as rejection:
                 if rejection.reason is not DeadLetterReason.TOO_LARGE or not self._may_be_cut(step, text):
                     raise
         most_bytes = self._room_for(step, text)
         if step.long == "split":
-            paid = await self._asked_in_parts(step, text, most_bytes, spending, question)
+            paid = await self._asked_in_parts(step, text, most_bytes, document_usage, question)
         else:
-            paid = await self._paid(step, _head(text, most_bytes), spending, question)
-        usage, cost_usd = spending.taken()
+            paid = await self._paid(step, _head(text, most_bytes), document_usage, question)
+        usage, cost_usd = document_usage.taken()
         return await entry.keep(paid.model_copy(update={"long": step.long, "usage": usage, "cost_usd": cost_usd}))
 
     def _may_be_cut(self, step: Step, text: str) -> bool:
@@ -151,7 +161,7 @@ class Analyzer:
 
     def _is_to_be_cut(self, step: Step, text: str) -> bool:
         """Whether to cut a text before any call: a call about all of it would most likely be refused."""
-        return self._may_be_cut(step, text) and not self._asker.router.likely_fits(step.request(text))
+        return self._may_be_cut(step, text) and not self._model_caller.router.likely_fits(step.request(text))
 
     def _room_for(self, step: Step, text: str) -> int:
         """How large a text may be for one call; half of this one, where that is not known or was wrong."""
@@ -161,11 +171,11 @@ class Analyzer:
     def _known_room_for(self, step: Step, text: str) -> int | None:
         """What the limits that are known leave for a text, beside what is put round it."""
         request = step.request(text)
-        room = self._asker.router.room_bytes(request)
+        room = self._model_caller.router.room_bytes(request)
         return None if room is None else room - (request.input_bytes - len(text.encode()))
 
     async def _asked_in_parts(
-        self, step: Step, text: str, most_bytes: int, spending: Spending, question: _Question
+        self, step: Step, text: str, most_bytes: int, document_usage: DocumentUsage, question: _Question
     ) -> PaidStep:
         """Ask about each part, and put together what was said of them."""
         parts = [part for part in parts_of(text, most_bytes=most_bytes) if part.strip()]
@@ -173,10 +183,10 @@ class Analyzer:
         if question.parts_left < 0:
             raise _too_large(step, f"it would take more than {_MOST_PARTS} parts")
         once = list(dict.fromkeys(parts))
-        await self._promise(question.purse, [(step, part) for part in once], instead_of=(step, text))
+        await self._reserve(question.cost_limit, [(step, part) for part in once], instead_of=(step, text))
         answers = await _side_by_side(
             {
-                f"part:{step.name}:{number}": partial(self._paid, step, part, spending, question)
+                f"part:{step.name}:{number}": partial(self._paid, step, part, document_usage, question)
                 for number, part in enumerate(once)
             }
         )
@@ -187,7 +197,7 @@ class Analyzer:
             condensed = await _side_by_side(
                 {
                     f"condense:{step.name}:{number}": partial(
-                        self._condensed, condensing, said, len(text), spending, question
+                        self._condensed, condensing, said, len(text), document_usage, question
                     )
                     for number, condensing in enumerate(_condensing(step))
                 }
@@ -198,7 +208,12 @@ class Analyzer:
         return PaidStep(outputs=outputs, models=models)
 
     async def _condensed(
-        self, condensing: Condensing, said: Sequence[PaidStep], characters: int, spending: Spending, question: _Question
+        self,
+        condensing: Condensing,
+        said: Sequence[PaidStep],
+        characters: int,
+        document_usage: DocumentUsage,
+        question: _Question,
     ) -> PaidStep:
         """Ask the same about what was said of the parts: of the first, of the last and of all between them apart."""
         plan = condensing.plans[min(len(said), len(condensing.plans)) - 1]
@@ -207,11 +222,11 @@ class Analyzer:
         if max(map(len, texts)) >= characters:
             raise _too_large(plan[0], "what was said of its parts is no shorter than the document itself")
         shares = list(zip(plan, texts, strict=True))
-        await self._promise(question.purse, shares)
+        await self._reserve(question.cost_limit, shares)
         afresh = replace(question, parts_left=_MOST_PARTS)  # else what the parts have cost would be for nothing
         paid = await _side_by_side(
             {
-                f"condense:{share.name}:{number}": partial(self._paid, share, text, spending, afresh)
+                f"condense:{share.name}:{number}": partial(self._paid, share, text, document_usage, afresh)
                 for number, (share, text) in enumerate(shares)
             }
         )

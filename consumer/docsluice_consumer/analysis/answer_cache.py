@@ -37,7 +37,7 @@ class Entry:
         return paid
 
 
-class Memory:
+class AnswerCache:
     """Answers by the fingerprint of what was asked: of earlier runs from the store, of this moment from each other."""
 
     def __init__(self, *, store: StepStore, metrics: Metrics) -> None:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from docsluice.messages import DeadLetterReason, OutputValue
-from docsluice_consumer.analysis.model_caller import Asker
+from docsluice_consumer.analysis.model_caller import ModelCaller
 from docsluice_consumer.analysis.rejections import rejection_of
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import InvalidAnswer, RecordRejected
 from docsluice_consumer.llm.chat import Answer, ChatRequest
-from docsluice_consumer.llm.worker_thread import aside
+from docsluice_consumer.llm.worker_thread import in_worker_thread
 from docsluice_consumer.model_ref import ModelRef
 from docsluice_consumer.store.step_store import PaidStep
 from docsluice_consumer.tasks.steps import Step
@@ -36,7 +36,7 @@ _ANOTHER_MODEL_MAY = frozenset(DeadLetterReason) - {
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ParsedAnswer:
     """A valid answer, by task, and the model that gave it."""
 
     outputs: dict[str, OutputValue]
@@ -51,10 +51,10 @@ class _Invalid:
     problem: InvalidAnswer
 
     @property
-    def usable(self) -> Said | None:
+    def usable(self) -> ParsedAnswer | None:
         """What can be taken of it, where nothing better comes."""
         outputs = self.problem.usable
-        return None if outputs is None else Said(outputs, self.answer.model)
+        return None if outputs is None else ParsedAnswer(outputs, self.answer.model)
 
     def rejection(self, step: Step, message: str) -> RecordRejected:
         """The rejection of the document for this answer, which goes along."""
@@ -69,7 +69,7 @@ class _Invalid:
 
 
 Keep: TypeAlias = Callable[[PaidStep], Awaitable[PaidStep]]
-_Read: TypeAlias = Callable[[Answer], Awaitable[Said | _Invalid]]
+_Read: TypeAlias = Callable[[Answer], Awaitable[ParsedAnswer | _Invalid]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,24 +77,24 @@ class _Question:
     """One step about one text. `keep` takes its answer while the call that gave it holds its slot."""
 
     step: Step
-    spending: Spending
+    document_usage: DocumentUsage
     keep: Keep
 
-    async def kept(self, said: Said) -> PaidStep:
+    async def kept(self, said: ParsedAnswer) -> PaidStep:
         """The answer, once it is kept."""
-        usage, cost_usd = self.spending.taken()
+        usage, cost_usd = self.document_usage.taken()
         models = dict.fromkeys(said.outputs, str(said.model))
         return await self.keep(PaidStep(outputs=said.outputs, models=models, usage=usage, cost_usd=cost_usd))
 
 
-class Triage:
+class AnswerRecovery:
     """Puts a step's request, and what may mend it."""
 
-    def __init__(self, *, asker: Asker, metrics: Metrics) -> None:
-        self._asker = asker
+    def __init__(self, *, model_caller: ModelCaller, metrics: Metrics) -> None:
+        self._model_caller = model_caller
         self._metrics = metrics
 
-    async def answer(self, step: Step, request: ChatRequest, spending: Spending, *, keep: Keep) -> PaidStep:
+    async def answer(self, step: Step, request: ChatRequest, document_usage: DocumentUsage, *, keep: Keep) -> PaidStep:
         """Ask until there is an answer that the step can read, and give it to `keep` while its call holds its slot.
 
         Raises:
@@ -102,7 +102,7 @@ class Triage:
             ServiceFault: the provider will take no request at all.
             Exception: what `keep` raises.
         """
-        question = _Question(step=step, spending=spending, keep=keep)
+        question = _Question(step=step, document_usage=document_usage, keep=keep)
         rejection: RecordRejected | None = None
         while True:
             try:
@@ -118,12 +118,12 @@ class Triage:
     async def _valid(self, question: _Question, request: ChatRequest) -> PaidStep:
         """Ask, and ask once more where the answer is not what the step wants."""
 
-        async def read(answer: Answer) -> Said | _Invalid:
+        async def read(answer: Answer) -> ParsedAnswer | _Invalid:
             try:
-                outputs = await aside(len(answer.text), lambda: question.step.read(answer))
+                outputs = await in_worker_thread(len(answer.text), lambda: question.step.read(answer))
             except InvalidAnswer as problem:
                 return _Invalid(answer, problem)
-            return Said(outputs, answer.model)
+            return ParsedAnswer(outputs, answer.model)
 
         first = await self._whole(question, request, read)
         if not isinstance(first, _Invalid):
@@ -144,15 +144,15 @@ class Triage:
         step = question.step
         document = step.document_in(request)
 
-        async def read(answer: Answer) -> Said | _Invalid:
+        async def read(answer: Answer) -> ParsedAnswer | _Invalid:
             try:
-                outputs = await aside(
+                outputs = await in_worker_thread(
                     len(answer.text) + len(document),
                     lambda: step.read_repaired(answer, document=document, problem=first.problem),
                 )
             except InvalidAnswer as problem:
                 return first.usable or _Invalid(answer, problem)
-            return Said(outputs, answer.model)
+            return ParsedAnswer(outputs, answer.model)
 
         repaired = await self._whole(question, step.repair(request, first.answer, first.problem), read)
         if not isinstance(repaired, _Invalid):
@@ -173,18 +173,18 @@ class Triage:
 
     async def _once(self, question: _Question, request: ChatRequest, read: _Read) -> PaidStep | _Invalid:
         """Ask, read the answer, and keep it while its call holds its slot."""
-        async with self._asker.answer(request, question.spending) as answer:
+        async with self._model_caller.answer(request, question.document_usage) as answer:
             rejection = rejection_of(request.to(answer.model or request.model), answer)
             if rejection is None:
                 said = await read(answer)
                 return said if isinstance(said, _Invalid) else await question.kept(said)
-            text = await aside(len(answer.text), lambda: question.step.before_the_cut(answer.text))
-            if text is not None and isinstance(said := await read(replace(answer, text=text)), Said):
+            text = await in_worker_thread(len(answer.text), lambda: question.step.before_the_cut(answer.text))
+            if text is not None and isinstance(said := await read(replace(answer, text=text)), ParsedAnswer):
                 return await question.kept(said)
         raise rejection
 
     def _note_retry(self, question: _Question, reason: DeadLetterReason) -> None:
-        question.spending.note_failure()
+        question.document_usage.note_failure()
         self._metrics.retries_total.labels(task=question.step.name, reason=reason.value).inc()
 
 

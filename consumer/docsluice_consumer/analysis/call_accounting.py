@@ -7,7 +7,7 @@ from decimal import Decimal
 import structlog
 
 from docsluice.messages import Usage
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import AttemptFailed, DocsluiceError, RecordRejected
 from docsluice_consumer.llm.chat import Answer, ChatRequest
 from docsluice_consumer.llm.pricing import PriceList, cost_of_call
@@ -31,7 +31,7 @@ class CallAccounting:
         """What such a call will cost; 0 where the model has no known price."""
         return self._prices.cost_usd(model, usage) or Decimal(0)
 
-    def answered(self, request: ChatRequest, answer: Answer, *, outcome: str, spending: Spending) -> Decimal:
+    def answered(self, request: ChatRequest, answer: Answer, *, outcome: str, document_usage: DocumentUsage) -> Decimal:
         """Count an answered call, and return its cost in US dollars. Usage that is not told is estimated."""
         usage = answer.usage
         if usage is None:
@@ -40,20 +40,20 @@ class CallAccounting:
                 "usage.unknown", request.model, "the provider reports no usage; tokens and cost are estimated"
             )
         cost = self._cost_usd(request.model, usage, answer.stated_cost_usd)
-        spending.count_call(usage=usage, cost_usd=cost)
+        document_usage.count_call(usage=usage, cost_usd=cost)
         self._metrics.count_call(
             task=request.step, model=request.model, outcome=outcome, usage=usage, cost_usd=float(cost)
         )
         return cost
 
-    def failed(self, request: ChatRequest, fault: DocsluiceError, spending: Spending) -> Decimal:
+    def failed(self, request: ChatRequest, fault: DocsluiceError, document_usage: DocumentUsage) -> Decimal:
         """Count a call without an answer, and return what it cost as far as the provider has told."""
         outcome = fault.outcome if isinstance(fault, AttemptFailed) else type(fault).__name__
         if isinstance(fault, RecordRejected):
             outcome = fault.reason.value
         usage, cost = self._told(request.model, fault)
-        spending.count_call(usage=usage or Usage(), cost_usd=cost)
-        spending.note_failure()
+        document_usage.count_call(usage=usage or Usage(), cost_usd=cost)
+        document_usage.note_failure()
         self._metrics.count_call(
             task=request.step, model=request.model, outcome=outcome, usage=usage, cost_usd=float(cost)
         )

@@ -12,7 +12,7 @@ from docsluice_consumer.analysis.call_accounting import CallAccounting
 from docsluice_consumer.analysis.fault_attribution import Blame, CallHistory, Verdict
 from docsluice_consumer.analysis.rejections import rejected
 from docsluice_consumer.analysis.trial_calls import Trials
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import (
     AttemptFailed,
     CallRefused,
@@ -63,7 +63,7 @@ class FaultJudge:
         self._trials = Trials()
 
     async def judge(
-        self, fault: DocsluiceError, *, request: ChatRequest, call: int, blame: Blame, spending: Spending
+        self, fault: DocsluiceError, *, request: ChatRequest, call: int, blame: Blame, document_usage: DocumentUsage
     ) -> DocsluiceError:
         """Return the fault as admission is to hear of it: the same, marked; or what it turns out to be."""
         way = (request.model, request.step)
@@ -78,13 +78,13 @@ class FaultJudge:
                 fault.pauses_others = verdict is Verdict.WORLD
                 fault.blames_document = verdict is Verdict.DOCUMENT
             case CallRefused():
-                await self._judge_refusal(fault, request, call, blame, spending)
+                await self._judge_refusal(fault, request, call, blame, document_usage)
             case AttemptFailed():
                 if fault.is_overload:
                     blame.overloaded(fault, way=way)
-                await self._judge_failure(fault, request, blame, spending)
+                await self._judge_failure(fault, request, blame, document_usage)
             case RecordRejected():
-                return await self._judge_rejection(fault, request, call, spending)
+                return await self._judge_rejection(fault, request, call, document_usage)
         return fault
 
     def waits_in_queue(self, fault: AttemptFailed, model: ModelRef) -> bool:
@@ -92,7 +92,7 @@ class FaultJudge:
         return self._is_failing(model) or (fault.pauses_others and not fault.blames_document)
 
     async def _judge_failure(
-        self, fault: AttemptFailed, request: ChatRequest, blame: Blame, spending: Spending
+        self, fault: AttemptFailed, request: ChatRequest, blame: Blame, document_usage: DocumentUsage
     ) -> None:
         """A document that fails again and again while there is no other, or none is answered, may be the reason itself.
 
@@ -101,12 +101,12 @@ class FaultJudge:
         """
         way = (request.model, request.step)
         if fault.blames_document and blame.fails_alone(way):
-            fault.provider_is_well = await self._try_own_text(request, spending) is _Told.ANSWERED
+            fault.provider_is_well = await self._try_own_text(request, document_usage) is _Told.ANSWERED
         is_failing = self._is_failing(request.model) and not fault.provider_is_well
         blame.failed(fault, way=way, is_failing=is_failing)
 
     async def _judge_refusal(
-        self, fault: CallRefused, request: ChatRequest, call: int, blame: Blame, spending: Spending
+        self, fault: CallRefused, request: ChatRequest, call: int, blame: Blame, document_usage: DocumentUsage
     ) -> None:
         way = (request.model, request.step)
         verdict = blame.refused(fault, way=way, call=call, is_failing=self._is_failing(request.model))
@@ -114,7 +114,7 @@ class FaultJudge:
         if verdict is Verdict.WORLD and is_new and self._history.may_answer_other_steps(way):
             verdict = Verdict.OPEN
         if (verdict is Verdict.WORLD and is_new) or (verdict is not Verdict.DOCUMENT and blame.needs_trial(way)):
-            told = await self._try_own_text(request, spending)
+            told = await self._try_own_text(request, document_usage)
             fault.provider_is_well = told is _Told.ANSWERED
             if told is _Told.TURNED_DOWN:
                 verdict = Verdict.WORLD
@@ -126,7 +126,7 @@ class FaultJudge:
             fault.is_worlds, fault.refuses_step = None, True
 
     async def _judge_rejection(
-        self, fault: RecordRejected, request: ChatRequest, call: int, spending: Spending
+        self, fault: RecordRejected, request: ChatRequest, call: int, document_usage: DocumentUsage
     ) -> DocsluiceError:
         """A provider that has completed no call of this step may say of every document that it is too large.
 
@@ -134,7 +134,7 @@ class FaultJudge:
         """
         way = (request.model, request.step)
         is_new = not self._history.has_completed(way)
-        is_for_all = is_new and await self._try_own_text(request, spending) is _Told.TURNED_DOWN
+        is_for_all = is_new and await self._try_own_text(request, document_usage) is _Told.TURNED_DOWN
         is_told_later = self._trials.is_under_way(way) and not self._history.has_completed(way)
         if not is_for_all and not is_told_later:
             self._history.judged(way, call)
@@ -145,7 +145,7 @@ class FaultJudge:
         refusal.usage, refusal.stated_cost_usd = fault.usage, fault.stated_cost_usd
         return refusal
 
-    async def _try_own_text(self, request: ChatRequest, spending: Spending) -> _Told:
+    async def _try_own_text(self, request: ChatRequest, document_usage: DocumentUsage) -> _Told:
         """Ask about a text of our own, unless it is too soon for that.
 
         The call goes out in the slot of the failed one. All documents at the head of a topic may be odd, and must not
@@ -159,13 +159,13 @@ class FaultJudge:
         try:
             answer = await self._client.ask(trial)
         except DocsluiceError as fault:
-            self._charge(self._accounting.failed(trial, fault, spending))
+            self._charge(self._accounting.failed(trial, fault, document_usage))
             if isinstance(fault, CallRefused | RecordRejected):
                 told = _Told.TURNED_DOWN
             else:
                 self._history.failed(way)
         else:
-            self._charge(self._accounting.answered(trial, answer, outcome="trial", spending=spending))
+            self._charge(self._accounting.answered(trial, answer, outcome="trial", document_usage=document_usage))
             told = _Told.ANSWERED
         finally:
             self._history.ended(way, call)

@@ -25,7 +25,7 @@ from docsluice_consumer.analysis.fault_attribution import Blame, CallHistory
 from docsluice_consumer.analysis.fault_judge import FaultJudge, rejection_for
 from docsluice_consumer.analysis.model_router import ModelRouter
 from docsluice_consumer.analysis.rejections import rejected, rejection_of
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import (
     AttemptFailed,
     CallRefused,
@@ -59,7 +59,7 @@ class _Course:
     """One question's way through its attempts."""
 
     request: ChatRequest
-    spending: Spending
+    document_usage: DocumentUsage
     blame: Blame
     asked: ModelRef
     """The model that was asked last."""
@@ -73,10 +73,10 @@ class _Course:
         return [model for model in self.request.models if model not in self.too_small | self.closed]
 
 
-class Asker:
+class ModelCaller:
     """Puts questions to models, within what admission lets out.
 
-    `until_it_is_of_use` is awaited before each call: an answer that cannot be kept would be paid for in vain.
+    `wait_until_store_writable` is awaited before each call: an answer that cannot be kept would be paid for in vain.
     """
 
     def __init__(
@@ -88,14 +88,14 @@ class Asker:
         metrics: Metrics,
         max_attempts: int,
         context_tokens: Mapping[ModelRef, int] | None = None,
-        until_it_is_of_use: Callable[[], Awaitable[None]] = _at_once,
+        wait_until_store_writable: Callable[[], Awaitable[None]] = _at_once,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._admission = admission
         self._metrics = metrics
         self._max_attempts = max_attempts
-        self._until_it_is_of_use = until_it_is_of_use
+        self._wait_until_store_writable = wait_until_store_writable
         self._sleep = sleep
         self._estimator = TokenEstimator()
         self._accounting = CallAccounting(prices=prices, estimator=self._estimator, metrics=metrics)
@@ -112,8 +112,8 @@ class Asker:
         self._complaints = Throttle(seconds=10.0)
 
     @contextlib.asynccontextmanager
-    async def answer(self, request: ChatRequest, spending: Spending) -> AsyncIterator[Answer]:
-        """Attempt until an answer comes; its call holds its slot while inside. What it took is added to `spending`.
+    async def answer(self, request: ChatRequest, document_usage: DocumentUsage) -> AsyncIterator[Answer]:
+        """Attempt until an answer comes; its call holds its slot while inside. What it took is added up.
 
         Keep the answer while inside: of answers that are paid for and could still be lost, there are never more than
         there may be calls. One that was cut at its bound is an answer, too, see its `finish_reason`.
@@ -122,9 +122,9 @@ class Asker:
             RecordRejected: the document is to blame, or its attempts are used up.
             ServiceFault: the provider will take no request at all.
         """
-        place = spending.keep_place(self._admission.take_place)
+        place = document_usage.keep_place(self._admission.take_place)
         blame = Blame(history=self._history, max_attempts=self._max_attempts, document=place)
-        course = _Course(request=request, spending=spending, blame=blame, asked=request.model)
+        course = _Course(request=request, document_usage=document_usage, blame=blame, asked=request.model)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(AttemptFailed),
             wait=_pause_seconds,
@@ -139,7 +139,7 @@ class Asker:
             except AttemptFailed as fault:
                 raise rejected(
                     DeadLetterReason.ATTEMPTS_EXHAUSTED,
-                    f"{spending.attempts} attempts failed; the last: {fault}",
+                    f"{document_usage.attempts} attempts failed; the last: {fault}",
                     request.to(course.asked),
                 ) from fault
             yield answer
@@ -158,7 +158,7 @@ class Asker:
             try:
                 async with contextlib.AsyncExitStack() as attempt:
                     permit = await attempt.enter_async_context(self._admission.admit(call_request))
-                    await self._hold(permit)
+                    await self._wait_or_give_back(permit)
                     answer = await self._call(request, permit, course)
                     slot.push_async_exit(attempt.pop_all())
                     return answer
@@ -200,10 +200,10 @@ class Asker:
         course.closed.add(model)
         return True
 
-    async def _hold(self, permit: Permit) -> None:
+    async def _wait_or_give_back(self, permit: Permit) -> None:
         """Behind admission, for those who were queued there already when answers came to be of no use."""
         try:
-            await self._until_it_is_of_use()
+            await self._wait_until_store_writable()
         except asyncio.CancelledError:
             permit.unused()
             raise
@@ -222,7 +222,7 @@ class Asker:
             output_bound=request.sampling.max_output_tokens,
             cost_usd=self._accounting.expected_cost_usd(request.model, estimate),
             alternatives=tuple(alternatives),
-            place=course.spending.keep_place(self._admission.take_place),
+            place=course.document_usage.keep_place(self._admission.take_place),
         )
         return request, call_request
 
@@ -230,14 +230,14 @@ class Asker:
         course.asked = request.model
         way, started = (request.model, request.step), time.monotonic()
         call = self._history.sent(way)
-        course.spending.invest(1)
+        course.document_usage.invest(1)
         try:
             answer = await self._client.ask(request)
         except DocsluiceError as fault:
-            course.spending.invest(-1)
-            cost_usd = self._accounting.failed(request, fault, course.spending)
+            course.document_usage.invest(-1)
+            cost_usd = self._accounting.failed(request, fault, course.document_usage)
             judged = await self._judge.judge(
-                fault, request=request, call=call, blame=course.blame, spending=course.spending
+                fault, request=request, call=call, blame=course.blame, document_usage=course.document_usage
             )
             permit.failed(judged, cost_usd=cost_usd)
             if isinstance(judged, AttemptFailed):
@@ -250,14 +250,16 @@ class Asker:
         self._history.answered(way, call)
         course.blame.answered()
         self._metrics.observe_call(task=request.step, model=request.model, seconds=time.monotonic() - started)
-        return self._count_and_judge(request, answer, permit, course.spending)
+        return self._count_and_judge(request, answer, permit, course.document_usage)
 
-    def _count_and_judge(self, request: ChatRequest, answer: Answer, permit: Permit, spending: Spending) -> Answer:
+    def _count_and_judge(
+        self, request: ChatRequest, answer: Answer, permit: Permit, document_usage: DocumentUsage
+    ) -> Answer:
         """Count what was used before anything else: a refusal is paid for as well."""
         permit.reported_limits(answer.limits)
         rejection = rejection_of(request, answer)
         outcome = rejection.reason.value if rejection else "ok"
-        cost = self._accounting.answered(request, answer, outcome=outcome, spending=spending)
+        cost = self._accounting.answered(request, answer, outcome=outcome, document_usage=document_usage)
         if answer.usage is not None:
             self._estimator.learn(request, answer.usage)
         permit.answered(answer.usage, cost_usd=cost)

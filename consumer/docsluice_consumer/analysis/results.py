@@ -17,7 +17,7 @@ from docsluice.messages import (
     result_headers,
     result_id,
 )
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.kafka.records import Outgoing, Record
 
 
@@ -36,7 +36,7 @@ def result_of(
     outputs: Mapping[str, OutputValue],
     *,
     record: Record,
-    spending: Spending,
+    document_usage: DocumentUsage,
     started_at: datetime,
     identity: Identity,
 ) -> Outgoing:
@@ -46,12 +46,12 @@ def result_of(
         result_id=result_id(document_id=event.document_id, text=event.text, pipeline_version=version),
         document_id=event.document_id,
         outputs=dict(outputs),
-        models=spending.models,
-        usage=spending.usage,
-        cost_usd=spending.cost_usd,
-        saved_usd=spending.saved_usd,
-        attempts=spending.attempts,
-        long=spending.long,
+        models=document_usage.models,
+        usage=document_usage.usage,
+        cost_usd=document_usage.cost_usd,
+        saved_usd=document_usage.saved_usd,
+        attempts=document_usage.attempts,
+        long=document_usage.long,
         started_at=started_at,
         finished_at=datetime.now(UTC),
         pipeline_version=version,

@@ -10,7 +10,7 @@ from decimal import Decimal
 from docsluice.messages import Long, Usage
 
 
-class TooDear(Exception):
+class CostLimitExceeded(Exception):
     """A document's calls would cost more than it may. `expected_usd` is what they would cost in all."""
 
     def __init__(self, expected_usd: Decimal) -> None:
@@ -19,26 +19,26 @@ class TooDear(Exception):
 
 
 @dataclass(slots=True, kw_only=True)
-class Purse:
+class CostLimit:
     """What one document may cost, and what the calls that it is to have are expected to."""
 
     most_usd: Decimal | None
-    promised_usd: Decimal = Decimal(0)
+    reserved_usd: Decimal = Decimal(0)
 
-    def promise(self, cost_usd: Decimal, *, instead_of: Decimal = Decimal(0)) -> None:
+    def reserve(self, cost_usd: Decimal, *, instead_of: Decimal = Decimal(0)) -> None:
         """Set aside for more calls, in place of what was set aside for one that will not be made.
 
         Raises:
-            TooDear: it would be too much in all; nothing is set aside.
+            CostLimitExceeded: it would be too much in all; nothing is set aside.
         """
-        promised = self.promised_usd + cost_usd - instead_of
-        if self.most_usd is not None and promised > self.most_usd:
-            raise TooDear(promised)
-        self.promised_usd = promised
+        reserved = self.reserved_usd + cost_usd - instead_of
+        if self.most_usd is not None and reserved > self.most_usd:
+            raise CostLimitExceeded(reserved)
+        self.reserved_usd = reserved
 
 
 @dataclass(slots=True)
-class Spending:
+class DocumentUsage:
     """Failed attempts included. What is noted of a `part` is noted of the whole, too."""
 
     usage: Usage = field(default_factory=Usage)
@@ -56,11 +56,11 @@ class Spending:
     """Calls under way or answered: what would be wasted by stopping now. A document that only backs off has none."""
     place: int | None = None
     """In the order of arrival, once it was taken: of the document, and so of all its parts."""
-    whole: Spending | None = None
+    whole: DocumentUsage | None = None
 
-    def part(self) -> Spending:
+    def part(self) -> DocumentUsage:
         """For a step of this document, or a part of this step."""
-        return Spending(whole=self)
+        return DocumentUsage(whole=self)
 
     def keep_place(self, take: Callable[[], int]) -> int:
         """The document's place in the order of arrival; `take` gives it one."""
@@ -101,8 +101,8 @@ class Spending:
         for one in self._wholes():
             one.first_failed_at = one.first_failed_at or datetime.now(UTC)
 
-    def _wholes(self) -> Iterator[Spending]:
-        one: Spending | None = self
+    def _wholes(self) -> Iterator[DocumentUsage]:
+        one: DocumentUsage | None = self
         while one is not None:
             yield one
             one = one.whole

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit, Reached, Result
 
 log = structlog.get_logger(__name__)
@@ -30,25 +30,25 @@ class Brake:
         self._limit = limit
         self._off = asyncio.Event()
         self._off.set()
-        self._at_work: dict[asyncio.Task[Any], Spending] = {}
+        self._at_work: dict[asyncio.Task[Any], DocumentUsage] = {}
         self._held: set[asyncio.Task[Any]] = set()
         self._sent_back: set[asyncio.Task[Any]] = set()
         self._is_leaving = False
 
-    async def run(self, work: Callable[[Spending], Awaitable[None]]) -> None:
+    async def run(self, work: Callable[[DocumentUsage], Awaitable[None]]) -> None:
         """Do the running task's work when the brake is off. Where it is put on before anything is paid, begin again."""
-        task, spending = _this_task(), Spending()
-        self._at_work[task] = spending
+        task, document_usage = _this_task(), DocumentUsage()
+        self._at_work[task] = document_usage
         try:
             while True:
                 try:
                     while not self._off.is_set():
                         await self._wait()
-                    return await work(spending)
+                    return await work(document_usage)
                 except asyncio.CancelledError:
                     if not self._is_only_sent_back(task):
                         raise
-                    spending.begin_again()
+                    document_usage.begin_again()
         finally:
             del self._at_work[task]
             self._sent_back.discard(task)
@@ -90,7 +90,9 @@ class Brake:
         what would be held is let go, and read again by whoever comes next.
         """
         self._is_leaving = True
-        waiting = [task for task, spending in self._at_work.items() if not spending.invested or task in self._held]
+        waiting = [
+            task for task, document_usage in self._at_work.items() if not document_usage.invested or task in self._held
+        ]
         for task in waiting:
             task.cancel()
         return len(waiting)
@@ -112,8 +114,8 @@ class Brake:
         """Stop; documents that no call was made for wait as if they had not been begun."""
         self._off.clear()
         log.critical("dead_letter_limit.reached", problem=reached.sentence, commonest=reached.causes, remedy=_REMEDY)
-        for task, spending in self._at_work.items():
-            if not spending.invested and task not in self._sent_back:
+        for task, document_usage in self._at_work.items():
+            if not document_usage.invested and task not in self._sent_back:
                 self._sent_back.add(task)
                 task.cancel()
 

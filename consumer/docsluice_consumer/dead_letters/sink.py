@@ -9,7 +9,7 @@ import structlog
 
 from docsluice.messages import stub_parts
 from docsluice_consumer.analysis.results import Identity
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.dead_letters.hold import Brake
 from docsluice_consumer.dead_letters.limit import Result
 from docsluice_consumer.dead_letters.record import Failure, dead_letter
@@ -47,20 +47,20 @@ class DeadLetterOutbox:
         self._cut = cut
 
     async def publish(
-        self, record: Record, error: Exception, spending: Spending, *, withdrawn: Result | None = None
+        self, record: Record, error: Exception, document_usage: DocumentUsage, *, withdrawn: Result | None = None
     ) -> None:
         """Return when the broker has acknowledged it. `withdrawn`: it was counted as this result before.
 
         Raises:
             PublishImpossible: the topic does not even take the smallest.
         """
-        spending.invest(1)  # it is at its end, call or no call, and a drain lets it out
+        document_usage.invest(1)  # it is at its end, call or no call, and a drain lets it out
         failed_at = datetime.now(UTC)
         failure = Failure(
             error=error,
-            attempts=spending.attempts,
-            cost_usd=spending.cost_usd,
-            first_failed_at=spending.first_failed_at or failed_at,
+            attempts=document_usage.attempts,
+            cost_usd=document_usage.cost_usd,
+            first_failed_at=document_usage.first_failed_at or failed_at,
             failed_at=failed_at,
             group_id=self._identity.group_id,
             pipeline_version=self._identity.pipeline_version,

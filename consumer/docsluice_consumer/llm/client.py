@@ -39,7 +39,7 @@ from docsluice_consumer.llm.rate_limit_headers import ReportedLimits
 from docsluice_consumer.llm.request_body import body_of, offered, sent_by
 from docsluice_consumer.llm.transport import Connections, http_client
 from docsluice_consumer.llm.usage import stated_cost_usd, usage_of
-from docsluice_consumer.llm.worker_thread import aside
+from docsluice_consumer.llm.worker_thread import in_worker_thread
 
 log = structlog.get_logger(__name__)
 
@@ -195,7 +195,7 @@ class OpenAIChatClient:
 
     async def _read(self, content: bytes, request: ChatRequest) -> completion.Completion:
         call, keys = self._call(request), tuple(key for key in self._keys if len(key) >= _SHORTEST_KEY)
-        return await aside(
+        return await in_worker_thread(
             len(content) + request.input_bytes,
             lambda: completion.read(content, quoted=call.quoted, secrets=call.secrets, keys=keys),
         )
@@ -248,7 +248,7 @@ class OpenAIChatClient:
 
     async def _told(self, status: int, content: bytes, request: ChatRequest | None) -> ProviderError:
         call = self._call(request)
-        return await aside(
+        return await in_worker_thread(
             len(content) + (call.input_bytes or 0),
             lambda: read_error(status, content, quoted=call.quoted, secrets=call.secrets),
         )

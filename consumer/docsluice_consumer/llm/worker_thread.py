@@ -19,7 +19,7 @@ _reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-answer")
 """One for all: with more of them the loop would wait for several threads before each of its turns."""
 
 
-async def aside(size_bytes: int, work: Callable[[], T]) -> T:
+async def in_worker_thread(size_bytes: int, work: Callable[[], T]) -> T:
     """Do some work, beside the loop where it is about so many bytes. What it raises is raised."""
     if size_bytes <= _LARGE_BYTES:
         return work()

@@ -85,7 +85,7 @@ class PatientSteps:
         """See `StepStore.put`."""
         await self._patiently(_Doing.WRITE, lambda: self._store.put(fingerprint, step))
 
-    async def nobody_waits_to_put(self) -> None:
+    async def until_writable(self) -> None:
         """Return when that is so: what is paid for meanwhile could not be kept either, and would be lost with it."""
         while self._waiting[_Doing.WRITE]:
             await self._sleep(_RETRY_SECONDS)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from docsluice.messages import DeadLetterReason, Usage
 from docsluice_consumer.admission.limits import Limits
 from docsluice_consumer.analysis.model_caller import _pause_seconds
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
@@ -62,7 +62,7 @@ async def test_steps_run_side_by_side() -> None:
     """A document takes as long as its slowest step, and not as all of them."""
     lab = Lab()
     lab.client.hold()
-    task = asyncio.create_task(lab.analyzer.analyze("text", Spending()))
+    task = asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage()))
     await settled()
     assert lab.client.in_flight == 2
     lab.client.release()
@@ -79,9 +79,9 @@ async def test_fused_is_one_call() -> None:
 async def test_the_models_of_the_tasks_are_known() -> None:
     """One for each task, also where a call did several."""
     for mode in ("fanout", "fused"):
-        spending = Spending()
-        await Lab(steps=steps(mode=mode)).analyze(spending=spending)
-        assert spending.models == {"summary": MODEL, "category": MODEL}
+        document_usage = DocumentUsage()
+        await Lab(steps=steps(mode=mode)).analyze(document_usage=document_usage)
+        assert document_usage.models == {"summary": MODEL, "category": MODEL}
 
 
 # What is tried again
@@ -91,11 +91,11 @@ async def test_the_models_of_the_tasks_are_known() -> None:
 async def test_what_passes_is_tried_again(fault: type[AttemptFailed]) -> None:
     """Twice in vain, and then it comes."""
     lab = Lab(by_step({"summary": [fault("no"), fault("no")]}))
-    spending = Spending()
-    assert await lab.analyze(spending=spending) == OUTPUTS
+    document_usage = DocumentUsage()
+    assert await lab.analyze(document_usage=document_usage) == OUTPUTS
     assert len(lab.client.asked("summary")) == 3
     assert len(lab.client.asked("category")) == 1
-    assert spending.attempts == 4
+    assert document_usage.attempts == 4
     assert lab.samples("retries_total") == {("summary", fault.outcome): 2}
 
 
@@ -177,7 +177,7 @@ async def test_a_document_that_backs_off_holds_no_slot() -> None:
 async def test_never_more_calls_than_allowed() -> None:
     """However many documents are worked on."""
     lab = Lab(limits=Limits(max_concurrency=3))
-    await asyncio.gather(*(lab.analyzer.analyze(f"text {number}", Spending()) for number in range(20)))
+    await asyncio.gather(*(lab.analyzer.analyze(f"text {number}", DocumentUsage()) for number in range(20)))
     assert lab.client.most_in_flight == 3
     assert lab.free_slots() == 3
 
@@ -188,9 +188,9 @@ async def test_never_more_calls_than_allowed() -> None:
 async def test_an_outage_never_costs_a_document() -> None:
     """A thousand failures on end, and the document waits: nobody else is answered either."""
     lab = Lab(by_step({"summary": [ProviderUnavailable("no")] * 500 + [CallTimedOut("no")] * 500}), steps=steps()[:1])
-    spending = Spending()
-    assert await lab.analyze(spending=spending) == {"summary": OUTPUTS["summary"]}
-    assert spending.attempts == 1001
+    document_usage = DocumentUsage()
+    assert await lab.analyze(document_usage=document_usage) == {"summary": OUTPUTS["summary"]}
+    assert document_usage.attempts == 1001
 
 
 def _only_this_document_fails(fault: AttemptFailed, *, times: int = 10**9) -> Replies:
@@ -226,14 +226,14 @@ def _lab_where_others_succeed(reply: Replies, **changes: Any) -> Lab:
 async def test_attempts_are_used_up_while_others_succeed(fault: AttemptFailed, max_attempts: int) -> None:
     """Then it is this document. The very first failure does not count, for so an outage begins."""
     lab = _lab_where_others_succeed(_only_this_document_fails(fault), max_attempts=max_attempts)
-    spending = Spending()
-    rejection = await lab.rejection(spending)
+    document_usage = DocumentUsage()
+    rejection = await lab.rejection(document_usage)
     assert rejection.reason is DeadLetterReason.ATTEMPTS_EXHAUSTED
     assert (rejection.step, str(rejection.model)) == ("summary", MODEL)
-    assert spending.attempts == max_attempts + 1
+    assert document_usage.attempts == max_attempts + 1
     assert f"{max_attempts + 1} attempts failed; the last: {fault}" in str(rejection)
     assert type(rejection.__cause__) is type(fault)
-    assert spending.first_failed_at is not None
+    assert document_usage.first_failed_at is not None
 
 
 async def test_limits_never_use_up_attempts() -> None:
@@ -290,19 +290,19 @@ async def test_a_judgement_on_another_document_is_a_sign_of_life() -> None:
 async def test_an_invalid_answer_is_asked_again_once() -> None:
     """With the answer and what is wrong with it."""
     lab = Lab(by_step({"category": [say('{"category": "sports"}')]}))
-    spending = Spending()
-    assert await lab.analyze(spending=spending) == OUTPUTS
+    document_usage = DocumentUsage()
+    assert await lab.analyze(document_usage=document_usage) == OUTPUTS
     first, repair = lab.client.asked("category")
     assert repair.messages[: len(first.messages)] == first.messages
     assert "must be one of: tech, other" in repair.messages[-1].content
-    assert spending.attempts == 3
+    assert document_usage.attempts == 3
     assert lab.samples("retries_total") == {("category", "invalid_answer"): 1}
 
 
 async def test_a_repair_goes_before_the_documents_behind() -> None:
     """What was begun is finished first: a pipeline that no answer meets shows before all have paid."""
     lab = Lab(in_turn(NONSENSE), steps=steps()[:1], limits=Limits(max_concurrency=1))
-    tasks = [asyncio.create_task(lab.analyzer.analyze(text, Spending())) for text in ("one", "two", "three")]
+    tasks = [asyncio.create_task(lab.analyzer.analyze(text, DocumentUsage())) for text in ("one", "two", "three")]
     await asyncio.gather(*tasks)
     # The second had its turn when the first call ended; the repair came a moment later.
     assert [request.messages[1].content for request in lab.client.requests] == ["one", "two", "one", "three"]
@@ -311,13 +311,13 @@ async def test_a_repair_goes_before_the_documents_behind() -> None:
 async def test_an_answer_that_stays_invalid_rejects_the_document() -> None:
     """After the one repair, paid for in full."""
     lab = Lab(by_step({"category": [NONSENSE, say('{"category": "sports"}')]}))
-    spending = Spending()
-    rejection = await lab.rejection(spending)
+    document_usage = DocumentUsage()
+    rejection = await lab.rejection(document_usage)
     assert (rejection.reason, rejection.step) == (DeadLetterReason.INVALID_ANSWER, "category")
     assert str(rejection) == ("the answer is still not valid after a repair: category must be one of: tech, other")
     assert len(lab.client.asked("category")) == 2
-    assert spending.usage == USAGE + USAGE + USAGE
-    assert spending.first_failed_at is not None  # the dead letter says since when
+    assert document_usage.usage == USAGE + USAGE + USAGE
+    assert document_usage.first_failed_at is not None  # the dead letter says since when
 
 
 async def test_a_repair_has_attempts_of_its_own() -> None:
@@ -338,13 +338,13 @@ JUDGED: list[tuple[Answer, DeadLetterReason, str]] = [
 async def test_an_answer_that_is_none_is_paid_for(answer: Answer, reason: DeadLetterReason, words: str) -> None:
     """It rejects the document at once, and its tokens and dollars are counted under the reason."""
     lab = Lab(by_step({"category": [answer]}))
-    spending = Spending()
-    rejection = await lab.rejection(spending)
+    document_usage = DocumentUsage()
+    rejection = await lab.rejection(document_usage)
     assert (rejection.reason, rejection.step, str(rejection.model)) == (reason, "category", MODEL)
     assert words in str(rejection)
     assert len(lab.client.asked("category")) == 1
-    assert spending.usage == USAGE + USAGE
-    assert spending.cost_usd == 2 * COST
+    assert document_usage.usage == USAGE + USAGE
+    assert document_usage.cost_usd == 2 * COST
     assert lab.samples("llm_requests_total") == {("summary", MODEL, "ok"): 1, ("category", MODEL, reason): 1}
     assert lab.samples("llm_cost_usd_total")["category", MODEL, reason] == pytest.approx(float(COST))
 
@@ -407,13 +407,13 @@ async def test_what_the_provider_rejects_is_not_tried_again() -> None:
 async def test_what_exceeds_a_minutes_limit_is_rejected_before_any_call(limits: Limits) -> None:
     """It could never pass, and costs nothing to find out."""
     lab = Lab(limits=limits)
-    spending = Spending()
+    document_usage = DocumentUsage()
     with pytest.raises(RecordRejected) as caught:
-        await lab.analyze("x" * 10_000, spending)
+        await lab.analyze("x" * 10_000, document_usage)
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
     assert "100 a minute" in str(caught.value)
     assert lab.client.requests == []
-    assert (spending.attempts, spending.invested) == (0, 0)
+    assert (document_usage.attempts, document_usage.invested) == (0, 0)
 
 
 # When one step fails
@@ -432,15 +432,15 @@ async def test_one_rejected_step_lets_the_others_finish() -> None:
         return await ask(request)
 
     lab.client.ask = slow_category  # type: ignore[method-assign]
-    spending = Spending()
-    task = asyncio.create_task(lab.analyzer.analyze("text", spending))
+    document_usage = DocumentUsage()
+    task = asyncio.create_task(lab.analyzer.analyze("text", document_usage))
     await settled()
     assert not task.done()
     may_finish.set()
     with pytest.raises(RecordRejected):
         await task
-    assert spending.usage == USAGE + USAGE  # of the category, and of the text of our own
-    assert spending.attempts == 3
+    assert document_usage.usage == USAGE + USAGE  # of the category, and of the text of our own
+    assert document_usage.attempts == 3
 
 
 async def test_of_two_rejections_the_pipelines_first_is_told() -> None:
@@ -487,7 +487,7 @@ async def test_cancelling_leaves_nothing_behind() -> None:
     """A drain lets go of documents that wait."""
     lab = Lab(limits=Limits(max_concurrency=1, tokens_per_minute=60_000))
     lab.client.hold()
-    task = asyncio.create_task(lab.analyzer.analyze("text", Spending()))
+    task = asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage()))
     await settled()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -505,18 +505,18 @@ async def test_spending_is_the_sum_of_all_attempts_and_the_metrics_equal_it() ->
         "summary": [ProviderUnavailable("500"), NONSENSE],
         "category": [RateLimited("429"), say("", usage=Usage(input_tokens=7, output_tokens=3), refusal="no")],
     }
-    lab, spending = Lab(by_step(replies)), Spending()
-    await lab.rejection(spending)
-    assert spending.attempts == 5
-    assert spending.usage == USAGE + USAGE + Usage(input_tokens=7, output_tokens=3)
-    assert spending.cost_usd == 2 * COST + Decimal("0.000037")
+    lab, document_usage = Lab(by_step(replies)), DocumentUsage()
+    await lab.rejection(document_usage)
+    assert document_usage.attempts == 5
+    assert document_usage.usage == USAGE + USAGE + Usage(input_tokens=7, output_tokens=3)
+    assert document_usage.cost_usd == 2 * COST + Decimal("0.000037")
     assert lab.samples("llm_requests_total") == {
         ("summary", MODEL, "unavailable"): 1,
         ("summary", MODEL, "ok"): 2,
         ("category", MODEL, "rate_limited"): 1,
         ("category", MODEL, "refused"): 1,
     }
-    assert sum(lab.samples("llm_requests_total").values()) == spending.attempts
+    assert sum(lab.samples("llm_requests_total").values()) == document_usage.attempts
     tokens = lab.samples("llm_tokens_total")
     assert {key: value for key, value in tokens.items() if key[0] == "category"} == {
         ("category", MODEL, "input"): 7,
@@ -527,11 +527,11 @@ async def test_spending_is_the_sum_of_all_attempts_and_the_metrics_equal_it() ->
         for direction in ("input", "output", "cached_input")
     }
     assert by_direction == {
-        "input": spending.usage.input_tokens,
-        "output": spending.usage.output_tokens,
-        "cached_input": spending.usage.cached_tokens,
+        "input": document_usage.usage.input_tokens,
+        "output": document_usage.usage.output_tokens,
+        "cached_input": document_usage.usage.cached_tokens,
     }
-    assert sum(lab.samples("llm_cost_usd_total").values()) == pytest.approx(float(spending.cost_usd))
+    assert sum(lab.samples("llm_cost_usd_total").values()) == pytest.approx(float(document_usage.cost_usd))
     assert sum(lab.samples("llm_request_duration_seconds_count").values()) == 3
 
 
@@ -546,11 +546,11 @@ async def test_spending_is_the_sum_of_all_attempts_and_the_metrics_equal_it() ->
 )
 async def test_a_call_without_an_answer_is_counted_by_its_fault(fault: AttemptFailed, outcome: str) -> None:
     """As an attempt, without tokens."""
-    lab, spending = Lab(in_turn(fault), steps=steps()[:1]), Spending()
-    await lab.analyze(spending=spending)
+    lab, document_usage = Lab(in_turn(fault), steps=steps()[:1]), DocumentUsage()
+    await lab.analyze(document_usage=document_usage)
     assert lab.samples("llm_requests_total") == {("summary", MODEL, outcome): 1, ("summary", MODEL, "ok"): 1}
-    assert spending.usage == USAGE
-    assert spending.first_failed_at is not None
+    assert document_usage.usage == USAGE
+    assert document_usage.first_failed_at is not None
 
 
 async def test_the_outcomes_of_faults_that_end_a_call() -> None:
@@ -572,14 +572,14 @@ async def test_usage_that_is_not_reported_is_estimated() -> None:
         steps=steps()[:1],
         limits=Limits(max_concurrency=1, tokens_per_minute=60_000),
     )
-    spending = Spending()
+    document_usage = DocumentUsage()
     with structlog.testing.capture_logs() as logs:
-        await lab.analyze(spending=spending)
+        await lab.analyze(document_usage=document_usage)
     asked = sum(len(message.content.encode()) for message in lab.client.requests[0].messages)
-    assert spending.usage == Usage(
+    assert document_usage.usage == Usage(
         input_tokens=round(asked / 4), output_tokens=round(len('{"summary": ["a", "b"]}') / 4)
     )
-    assert spending.cost_usd == FakePrices().cost_usd(MODEL_REF, spending.usage)
+    assert document_usage.cost_usd == FakePrices().cost_usd(MODEL_REF, document_usage.usage)
     assert [entry["event"] for entry in logs] == ["usage.unknown"]
     assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(0, abs=1)
 
@@ -587,13 +587,13 @@ async def test_usage_that_is_not_reported_is_estimated() -> None:
 async def test_a_model_without_a_price_is_told_once() -> None:
     """Its calls count as free."""
     free = steps(*({**task, "model": "free"} for task in ({"name": "k", "prompt": "P", "output": {"type": "text"}},)))
-    lab, spending = Lab(steps=free), Spending()
+    lab, document_usage = Lab(steps=free), DocumentUsage()
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
-            await lab.analyze(spending=spending)
+            await lab.analyze(document_usage=document_usage)
     assert [(entry["event"], entry["model"]) for entry in logs] == [("price.unknown", "free")]
-    assert spending.cost_usd == 0
-    assert spending.usage.input_tokens == 300
+    assert document_usage.cost_usd == 0
+    assert document_usage.usage.input_tokens == 300
 
 
 async def test_actual_usage_settles_the_reservation() -> None:
@@ -611,7 +611,7 @@ async def test_estimates_learn_from_what_is_reported() -> None:
     lab.client.hold()
     before = lab.timer.time()
     lab.timer.advance(60)
-    task = asyncio.create_task(lab.analyzer.analyze(SECRET_TEXT, Spending()))
+    task = asyncio.create_task(lab.analyzer.analyze(SECRET_TEXT, DocumentUsage()))
     await settled()
     assert lab.admission.limits_and_available()["tokens"][1] == pytest.approx(500 - 110)
     assert lab.timer.time() == before + 60
@@ -621,16 +621,16 @@ async def test_estimates_learn_from_what_is_reported() -> None:
 
 async def test_what_is_invested_are_calls_under_way_or_answered() -> None:
     """Without any, nothing would be wasted by letting go of the document."""
-    lab, spending = Lab(limits=Limits(max_concurrency=1)), Spending()
+    lab, document_usage = Lab(limits=Limits(max_concurrency=1)), DocumentUsage()
     lab.client.hold()
-    first = asyncio.create_task(lab.analyzer.analyze("one", Spending()))
+    first = asyncio.create_task(lab.analyzer.analyze("one", DocumentUsage()))
     await settled()
-    second = asyncio.create_task(lab.analyzer.analyze("two", spending))
+    second = asyncio.create_task(lab.analyzer.analyze("two", document_usage))
     await settled()
-    assert spending.invested == 0
+    assert document_usage.invested == 0
     lab.client.release()
     await asyncio.gather(first, second)
-    assert spending.invested == 2
+    assert document_usage.invested == 2
 
 
 async def test_a_document_that_only_backs_off_has_nothing_invested() -> None:
@@ -638,12 +638,12 @@ async def test_a_document_that_only_backs_off_has_nothing_invested() -> None:
     seen: list[int] = []
 
     async def sleep(_seconds: float) -> None:
-        seen.append(spending.invested)
+        seen.append(document_usage.invested)
 
-    lab, spending = Lab(in_turn(ProviderUnavailable("500")), sleep=sleep, steps=steps()[:1]), Spending()
-    await lab.analyze(spending=spending)
+    lab, document_usage = Lab(in_turn(ProviderUnavailable("500")), sleep=sleep, steps=steps()[:1]), DocumentUsage()
+    await lab.analyze(document_usage=document_usage)
     assert seen == [0]
-    assert spending.invested == 1
+    assert document_usage.invested == 1
 
 
 # What is said
@@ -681,19 +681,19 @@ def _asked(lab: Lab) -> list[str]:
 
 async def test_the_first_choice_is_asked_while_it_is_well() -> None:
     """The others cost nothing until they are needed; the result names who answered."""
-    lab, spending = Lab(steps=_chain("first", "second")), Spending()
-    await lab.analyze(spending=spending)
+    lab, document_usage = Lab(steps=_chain("first", "second")), DocumentUsage()
+    await lab.analyze(document_usage=document_usage)
     assert _asked(lab) == ["first"]
-    assert spending.models == {"summary": "first"}
+    assert document_usage.models == {"summary": "first"}
 
 
 async def test_the_second_choice_is_asked_while_the_first_fails() -> None:
     """From the fifth fault in a row on, and the document that met it goes on at once; later ones do not even try."""
     lab = Lab(_failing("first"), steps=_chain("first", "second"))
-    spending = Spending()
-    assert await lab.analyze(spending=spending) == {"summary": OUTPUTS["summary"]}
+    document_usage = DocumentUsage()
+    assert await lab.analyze(document_usage=document_usage) == {"summary": OUTPUTS["summary"]}
     assert _asked(lab) == ["first"] * 5 + ["second"]
-    assert spending.models == {"summary": "second"}
+    assert document_usage.models == {"summary": "second"}
     await lab.analyze("another")
     assert _asked(lab)[6:] == ["second"]
 
@@ -803,11 +803,11 @@ async def test_what_one_model_cannot_answer_the_next_may(bad: Reply, calls: int)
     """Before a document is given up, every model of the chain is asked."""
     reply = of_documents(lambda request: bad if str(request.model) == "first" else right(request))
     lab = Lab(reply, steps=_chain("first", "second"))
-    spending = Spending()
-    assert await lab.analyze(spending=spending) == {"summary": OUTPUTS["summary"]}
+    document_usage = DocumentUsage()
+    assert await lab.analyze(document_usage=document_usage) == {"summary": OUTPUTS["summary"]}
     assert _asked(lab) == ["first"] * calls + ["second"]
-    assert spending.models == {"summary": "second"}
-    assert spending.first_failed_at is not None
+    assert document_usage.models == {"summary": "second"}
+    assert document_usage.first_failed_at is not None
 
 
 async def test_what_no_model_can_answer_is_told_by_the_last() -> None:
@@ -855,7 +855,7 @@ async def test_what_an_answer_costs_is_known_from_answers() -> None:
 async def test_the_tier_that_is_asked_for(tier: str | None, priority: object, asked: str | None) -> None:
     """The setting's; a document may say that it is in no hurry, or that it is; without the setting none is."""
     lab = Lab(service_tier=tier)
-    await lab.analyzer.analyze("text", Spending(), priority=priority)
+    await lab.analyzer.analyze("text", DocumentUsage(), priority=priority)
     assert {request.service_tier for request in lab.client.requests} == {asked}
 
 
@@ -1003,7 +1003,7 @@ async def test_the_first_failure_never_counts(fault: AttemptFailed) -> None:
     """However many were answered before it: an outage begins like that, and a second call tells."""
     lab = Lab(in_turn(right, fault), limits=Limits(max_concurrency=1), steps=steps()[:1], max_attempts=1)
     lab.client.hold()
-    both = [asyncio.create_task(lab.analyzer.analyze(text, Spending())) for text in ("another", "this one")]
+    both = [asyncio.create_task(lab.analyzer.analyze(text, DocumentUsage())) for text in ("another", "this one")]
     await settled()
     lab.client.release()
     assert await asyncio.gather(*both) == [{"summary": OUTPUTS["summary"]}] * 2

@@ -11,7 +11,7 @@ import structlog
 
 from docsluice.messages import DeadLetterReason
 from docsluice_consumer.admission.limits import Limits
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import ProviderMisconfigured, RecordRejected
 from docsluice_consumer.store.memory_store import MemorySteps
 from docsluice_consumer.store.step_store import PaidStep
@@ -38,7 +38,7 @@ def _store() -> MemorySteps:
 
 async def test_what_was_paid_for_is_not_asked_again() -> None:
     """The second time it costs nothing, and says what it has saved."""
-    lab, first, second = Lab(store=_store()), Spending(), Spending()
+    lab, first, second = Lab(store=_store()), DocumentUsage(), DocumentUsage()
     outputs = await lab.analyze("text", first)
     assert await lab.analyze("text", second) == outputs
     assert len(lab.client.requests) == 2
@@ -105,23 +105,23 @@ def test_a_step_of_before_is_found_again() -> None:
 
 async def test_the_same_text_in_flight_twice_is_asked_once() -> None:
     """The second waits for the first, and saves what that one pays."""
-    lab, spendings = Lab(), [Spending(), Spending(), Spending()]
+    lab, spendings = Lab(), [DocumentUsage(), DocumentUsage(), DocumentUsage()]
     lab.client.hold()
-    tasks = [asyncio.create_task(lab.analyzer.analyze("text", spending)) for spending in spendings]
+    tasks = [asyncio.create_task(lab.analyzer.analyze("text", document_usage)) for document_usage in spendings]
     await settled()
     assert lab.client.in_flight == 2
     lab.client.release()
     first, *others = await asyncio.gather(*tasks)
     assert others == [first, first]
-    assert [spending.cost_usd for spending in spendings] == [2 * COST, 0, 0]
-    assert [spending.saved_usd for spending in spendings] == [0, 2 * COST, 2 * COST]
+    assert [document_usage.cost_usd for document_usage in spendings] == [2 * COST, 0, 0]
+    assert [document_usage.saved_usd for document_usage in spendings] == [0, 2 * COST, 2 * COST]
 
 
 async def test_when_whoever_asks_lets_go_the_next_one_asks() -> None:
     """A record that is cancelled leaves nobody waiting for it."""
     lab = Lab()
     lab.client.hold()
-    first, second = (asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2))
+    first, second = (asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage())) for _ in range(2))
     await settled()
     first.cancel()
     await settled()
@@ -134,7 +134,7 @@ async def test_when_whoever_asks_lets_go_the_next_one_asks() -> None:
 async def test_an_answer_is_everybodys_before_it_is_kept() -> None:
     """Whoever has paid for it may be cancelled while the store takes its time, and nobody pays again."""
     lab = Lab(store=_Slow(max_bytes=10**6, max_age_seconds=10**6), steps=steps()[:1])
-    first, second = (asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2))
+    first, second = (asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage())) for _ in range(2))
     await settled()
     first.cancel()
     await settled()
@@ -148,7 +148,7 @@ async def test_one_who_waits_may_let_go() -> None:
     """And the one who asks notices nothing."""
     lab = Lab()
     lab.client.hold()
-    first, second = (asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2))
+    first, second = (asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage())) for _ in range(2))
     await settled()
     second.cancel()
     await settled()
@@ -161,7 +161,7 @@ async def test_a_rejection_is_shared() -> None:
     """The same question about the same text would be refused to the other one too."""
     lab = Lab(by_step({"category": [say("", refusal="no")] * 9}), steps=steps()[1:])
     lab.client.hold()
-    tasks = [asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(3)]
+    tasks = [asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage())) for _ in range(3)]
     await settled()
     lab.client.release()
     ends = await asyncio.gather(*tasks, return_exceptions=True)
@@ -173,11 +173,11 @@ async def test_a_rejection_is_shared() -> None:
 
 async def test_used_up_attempts_are_shared_the_second_time() -> None:
     """Once says nothing about the text; and those who wait are not to try it one after the other without end."""
-    memory, asked, gate = Lab().memory, 0, asyncio.Event()
+    answer_cache, asked, gate = Lab().answer_cache, 0, asyncio.Event()
 
     async def ask() -> None:
         nonlocal asked
-        async with memory.entry("f", fits=lambda _: True):
+        async with answer_cache.entry("f", fits=lambda _: True):
             asked += 1
             await gate.wait()
             await settled()
@@ -194,7 +194,7 @@ async def test_used_up_attempts_are_shared_the_second_time() -> None:
 async def test_a_fault_of_the_world_is_everybodys_own() -> None:
     """Nobody waits for ever for an answer that will not come."""
     lab = Lab(by_step({"category": [ProviderMisconfigured("bad key")] * 9}), steps=steps()[1:])
-    tasks = [asyncio.create_task(lab.analyzer.analyze("text", Spending())) for _ in range(2)]
+    tasks = [asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage())) for _ in range(2)]
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(end) for end in ends] == [ProviderMisconfigured] * 2
 
@@ -202,7 +202,7 @@ async def test_a_fault_of_the_world_is_everybodys_own() -> None:
 async def test_a_call_is_over_when_its_answer_is_kept() -> None:
     """Of answers that are paid for and could still be lost, there are never more than there may be calls."""
     lab = Lab(store=_Slow(max_bytes=10**6, max_age_seconds=10**6), steps=steps()[1:], limits=Limits(max_concurrency=2))
-    tasks = [asyncio.create_task(lab.analyzer.analyze(f"text {number}", Spending())) for number in range(5)]
+    tasks = [asyncio.create_task(lab.analyzer.analyze(f"text {number}", DocumentUsage())) for number in range(5)]
     await settled()
     assert lab.client.in_flight == 0
     assert len(lab.client.requests) == 2
@@ -225,8 +225,8 @@ async def test_the_steps_that_succeeded_are_kept() -> None:
     """A document of which one step failed pays for that one alone, when it comes again."""
     lab = Lab(by_step({"category": [say("", refusal="no")]}), store=_store())
     await lab.rejection()
-    again = Spending()
-    await lab.analyze(spending=again)
+    again = DocumentUsage()
+    await lab.analyze(document_usage=again)
     assert len(lab.client.asked("summary")) == 1
     assert len(lab.client.asked("category")) == 2
     assert (again.cost_usd, again.saved_usd) == (COST, COST)
@@ -234,7 +234,7 @@ async def test_the_steps_that_succeeded_are_kept() -> None:
 
 async def test_what_a_repair_has_cost_is_saved_too() -> None:
     """All that it took to get the answer."""
-    lab, again = Lab(by_step({"category": [say("nonsense")]}), steps=steps()[1:], store=_store()), Spending()
+    lab, again = Lab(by_step({"category": [say("nonsense")]}), steps=steps()[1:], store=_store()), DocumentUsage()
     await lab.analyze("text")
     await lab.analyze("text", again)
     assert again.saved_usd == 2 * COST
@@ -251,10 +251,10 @@ async def test_what_is_paid_for_does_not_count_towards_the_bound_on_cost() -> No
 
 def test_a_document_that_is_begun_again_has_nothing_invested() -> None:
     """A call may go out in the very turn in which it is sent back: broken off, it is no reason to wait in a drain."""
-    spending = Spending()
-    spending.part().invest(1)
-    spending.begin_again()
-    assert spending.invested == 0
+    document_usage = DocumentUsage()
+    document_usage.part().invest(1)
+    document_usage.begin_again()
+    assert document_usage.invested == 0
 
 
 # What the store holds is not believed unseen
@@ -282,13 +282,13 @@ async def test_an_entry_that_answers_something_else_is_asked_again(outputs: dict
     lab = Lab(store=store, steps=(SUMMARY,))
     with structlog.testing.capture_logs() as logs:
         for number in range(2):
-            spending = Spending()
-            assert (await lab.analyze(f"text {number}", spending))["summary"] == "words 0 words 1"
-            assert (spending.cost_usd, spending.saved_usd) == (COST, NOTHING)
+            document_usage = DocumentUsage()
+            assert (await lab.analyze(f"text {number}", document_usage))["summary"] == "words 0 words 1"
+            assert (document_usage.cost_usd, document_usage.saved_usd) == (COST, NOTHING)
     assert [entry["event"] for entry in logs] == ["store.entry_refused"]
     assert lab.metrics.total("store_entries_refused_total") == 2
     assert lab.samples("store_lookups_total") == {("miss",): 2}
-    again = Spending()
+    again = DocumentUsage()
     await lab.analyze("text 1", again)
     assert again.saved_usd == COST
 

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from docsluice.messages import DeadLetterReason
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import ProviderMisconfigured, RecordRejected, ServiceFault
 from docsluice_consumer.store.memory_store import MemorySteps
 from docsluice_consumer.store.step_store import PaidStep
@@ -60,9 +60,9 @@ async def test_a_list_that_goes_on_repeating_itself_is_taken_as_far_as_it_goes()
 async def test_where_the_repair_brings_nothing_the_first_answer_is_taken(repaired: Reply) -> None:
     """Whatever became of the repair: what was there before it is still good enough."""
     lab = _lab(_keywords("a", "b", "a", "a"), repaired)
-    spending = Spending()
-    assert await lab.analyze(spending=spending) == {"keywords": ["a", "b"]}
-    assert spending.models == {"keywords": MODEL}
+    document_usage = DocumentUsage()
+    assert await lab.analyze(document_usage=document_usage) == {"keywords": ["a", "b"]}
+    assert document_usage.models == {"keywords": MODEL}
     assert len(lab.client.requests) == 2
     assert lab.free_slots() == 10
 

@@ -11,7 +11,7 @@ import pytest
 
 from docsluice.messages import DeadLetterReason, Usage
 from docsluice_consumer.admission.limits import Limits
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.llm.chat import ChatRequest
 from docsluice_consumer.store.memory_store import MemorySteps
@@ -58,8 +58,8 @@ def _read(lab: Lab) -> list[str]:
 async def test_split_asks_about_every_part_and_condenses(*, known: bool) -> None:
     """Whether the model's context is known beforehand, or the provider has to say that it is too large."""
     lab = Lab(_with_context(400), steps=_long("split"), context_tokens={MODEL: 400} if known else None)
-    spending = Spending()
-    outputs = await lab.analyze(TEXT, spending)
+    document_usage = DocumentUsage()
+    outputs = await lab.analyze(TEXT, document_usage)
     parts = [text for text in _read(lab) if "…" not in text and len(text) < len(TEXT) / 2]
     assert all(paragraph.strip() in "".join(parts) for paragraph in PARAGRAPHS)
     said = [text for text in _read(lab) if "…" in text]
@@ -71,7 +71,7 @@ async def test_split_asks_about_every_part_and_condenses(*, known: bool) -> None
         assert len(said) == 3
     assert outputs["summary"].startswith("Paragraph 0")
     assert outputs["summary"].endswith(TEXT[-12:].strip())
-    assert spending.long == {"summary": "split"}
+    assert document_usage.long == {"summary": "split"}
     assert (TEXT in _read(lab)) is not known  # no call is wasted on what is known not to fit
 
 
@@ -123,9 +123,9 @@ async def test_what_stands_twice_in_a_document_is_asked_about_once() -> None:
     page = "The same page, which stands here ever again. " * 7
     pages = "\n\n".join([page, page, "Another page, which stands here once and says more. " * 6])
     lab = Lab(_with_context(400), steps=_long("split", CATEGORY), context_tokens={MODEL: 400})
-    await lab.analyze(pages, spending := Spending())
+    await lab.analyze(pages, document_usage := DocumentUsage())
     assert len(_read(lab)) == 2
-    assert spending.saved_usd == 0
+    assert document_usage.saved_usd == 0
 
 
 async def test_what_was_paid_for_is_condensed_however_many_parts_there_were() -> None:
@@ -138,11 +138,11 @@ async def test_what_was_paid_for_is_condensed_however_many_parts_there_were() ->
 
 async def test_head_asks_about_the_beginning() -> None:
     """As much of it as fits; and the result says so."""
-    lab, spending = Lab(_with_context(700), steps=_long("head"), context_tokens={MODEL: 700}), Spending()
-    outputs = await lab.analyze(TEXT, spending)
+    lab, document_usage = Lab(_with_context(700), steps=_long("head"), context_tokens={MODEL: 700}), DocumentUsage()
+    outputs = await lab.analyze(TEXT, document_usage)
     assert [TEXT.startswith(text) for text in _read(lab)] == [True]
     assert outputs["summary"].startswith("Paragraph 0")
-    assert spending.long == {"summary": "head"}
+    assert document_usage.long == {"summary": "head"}
     assert len(_read(lab)[0].encode()) > 1_000
 
 
@@ -178,10 +178,10 @@ async def test_what_other_texts_took_turns_no_document_away(long: str, limits: L
     """Nor cuts it: a text that most likely fits is asked about as a whole, whatever came before it."""
     context = {MODEL: 8192} if limits.tokens_per_minute is None else None
     lab = await _after_emojis(steps=_long(long), context_tokens=context, limits=limits)
-    spending = Spending()
-    assert (await lab.analyze(ENGLISH, spending))["summary"]
+    document_usage = DocumentUsage()
+    assert (await lab.analyze(ENGLISH, document_usage))["summary"]
     assert _read(lab) == [ENGLISH]
-    assert spending.long == {}
+    assert document_usage.long == {}
 
 
 async def test_of_what_may_fit_the_provider_is_the_judge() -> None:
@@ -230,12 +230,12 @@ async def test_a_part_that_fails_rejects_the_document_and_the_others_are_kept() 
     lab = Lab(reply, steps=_long("split"), context_tokens={MODEL: 400}, store=store)
     assert (await _rejection(lab)).reason is DeadLetterReason.REFUSED
     is_bad, first = False, len(lab.client.requests)
-    spending = Spending()
-    await lab.analyze(TEXT, spending)
+    document_usage = DocumentUsage()
+    await lab.analyze(TEXT, document_usage)
     assert (
         len(lab.client.requests) == first + 4
     )  # that part, and what was said of the first, the last and those between
-    assert spending.saved_usd > 0
+    assert document_usage.saved_usd > 0
 
 
 async def test_the_same_document_is_cut_in_the_same_places() -> None:
@@ -268,14 +268,14 @@ async def test_the_bound_on_cost_is_on_all_steps_together() -> None:
     """Each of them alone would fit."""
     tasks = [{**SUMMARY, "name": f"summary{n}"} for n in range(4)]
     parts = Lab(_with_context(400), steps=_long("split", *tasks[:1]), context_tokens={MODEL: 400})
-    await parts.analyze(TEXT, one := Spending())
+    await parts.analyze(TEXT, one := DocumentUsage())
     for most, fits in ((one.cost_usd * 5, True), (one.cost_usd * 2, False)):
         lab = Lab(_with_context(400), steps=_long("split", *tasks), context_tokens={MODEL: 400}, max_cost_usd=most)
         await lab.analyze(TEXT[:1])  # what an answer costs is known from now on
-        spending = Spending()
+        document_usage = DocumentUsage()
         with contextlib.nullcontext() if fits else pytest.raises(RecordRejected, match="MAX_COST_USD_PER_DOCUMENT"):
-            await lab.analyze(TEXT, spending)
-        assert spending.cost_usd <= most
+            await lab.analyze(TEXT, document_usage)
+        assert document_usage.cost_usd <= most
 
 
 async def test_parts_that_are_paid_for_cost_nothing() -> None:

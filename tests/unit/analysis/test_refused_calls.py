@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from docsluice.messages import DeadLetterReason
 from docsluice_consumer.admission.limits import Limits
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import (
     CallRefused,
     CallTimedOut,
@@ -121,11 +121,11 @@ async def test_a_call_about_a_text_of_our_own_is_counted() -> None:
         lambda request: refusal("path") if SECRET_TEXT in request.messages[-1].content else right(request),
         steps=steps()[:1],
     )
-    spending = Spending()
-    await lab.rejection(spending)
+    document_usage = DocumentUsage()
+    await lab.rejection(document_usage)
     trials = int(lab.samples("llm_requests_total")[("summary", MODEL, "trial")])
     assert 1 <= trials <= 6
-    assert spending.usage.input_tokens == trials * USAGE.input_tokens
+    assert document_usage.usage.input_tokens == trials * USAGE.input_tokens
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ import structlog
 
 from docsluice.messages import DocumentResult, OutputValue
 from docsluice_consumer.analysis.analyzer import Analyzer
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import ProviderUnavailable
 from docsluice_consumer.kafka.records import Outgoing, Record
 from docsluice_consumer.llm.chat import ChatRequest
@@ -296,7 +296,9 @@ async def test_what_waits_for_the_broker_is_not_begun_again() -> None:
     """Also where it took no call: it would be published twice."""
 
     class Knowing(Analyzer):
-        async def analyze(self, text: str, spending: Spending, *, priority: object = None) -> dict[str, OutputValue]:
+        async def analyze(
+            self, text: str, document_usage: DocumentUsage, *, priority: object = None
+        ) -> dict[str, OutputValue]:
             return {"summary": "known already"}
 
     outbox = _SlowResults()

@@ -7,20 +7,20 @@ import threading
 
 import pytest
 
-from docsluice_consumer.llm.worker_thread import aside
+from docsluice_consumer.llm.worker_thread import in_worker_thread
 
 LARGE = 2**20
 
 
 async def test_an_ordinary_answer_is_read_at_once() -> None:
     """In the loop's own thread: to hand it over would take longer."""
-    assert await aside(1_000, threading.get_ident) == threading.get_ident()
+    assert await in_worker_thread(1_000, threading.get_ident) == threading.get_ident()
 
 
 async def test_the_loop_goes_on_while_a_large_one_is_read() -> None:
     """It is the loop here that lets the reading end."""
     turned = threading.Event()
-    reading = asyncio.create_task(aside(LARGE, lambda: turned.wait(timeout=30)))
+    reading = asyncio.create_task(in_worker_thread(LARGE, lambda: turned.wait(timeout=30)))
     await asyncio.sleep(0)
     turned.set()
     assert await reading
@@ -28,7 +28,7 @@ async def test_the_loop_goes_on_while_a_large_one_is_read() -> None:
 
 async def test_one_large_answer_is_read_at_a_time() -> None:
     """With several threads the loop would wait for each of them before its turn."""
-    readers = await asyncio.gather(*(aside(LARGE, threading.get_ident) for _ in range(5)))
+    readers = await asyncio.gather(*(in_worker_thread(LARGE, threading.get_ident) for _ in range(5)))
     assert len(set(readers)) == 1
     assert threading.get_ident() not in readers
 
@@ -41,4 +41,4 @@ async def test_what_it_raises_is_raised(size: int) -> None:
         raise ValueError("no answer")
 
     with pytest.raises(ValueError, match="no answer"):
-        await aside(size, fail)
+        await in_worker_thread(size, fail)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import structlog
 
-from docsluice_consumer.analysis.usage import Spending
+from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.store.memory_store import MemorySteps
 from docsluice_consumer.store.retrying_store import PatientSteps
 from docsluice_consumer.store.step_store import PaidStep, StoreAway, StoreUnusable
@@ -171,10 +171,10 @@ async def test_while_an_answer_cannot_be_kept_no_other_is_asked_for() -> None:
     store, pause = Full(), Pause()
     await MemorySteps.put(store, "known", PAID)
     patient, _ = _patient(store, sleep=pause)
-    lab = Lab(store=patient, until_it_is_of_use=patient.nobody_waits_to_put, steps=steps()[:1])
-    tasks = [asyncio.create_task(lab.analyzer.analyze("first", Spending()))]
+    lab = Lab(store=patient, wait_until_store_writable=patient.until_writable, steps=steps()[:1])
+    tasks = [asyncio.create_task(lab.analyzer.analyze("first", DocumentUsage()))]
     await settled()
-    tasks += [asyncio.create_task(lab.analyzer.analyze(f"text {number}", Spending())) for number in range(20)]
+    tasks += [asyncio.create_task(lab.analyzer.analyze(f"text {number}", DocumentUsage())) for number in range(20)]
     await settled()
     assert len(lab.client.requests) == 1
     assert await patient.get("known") == PAID
@@ -201,7 +201,7 @@ async def test_in_a_drain_an_answer_that_cannot_be_kept_is_published_all_the_sam
     store, pause = Full(), Pause()
     patient, _ = _patient(store, sleep=pause)
     lab = Lab(store=patient, steps=steps()[:1])
-    answered = asyncio.create_task(lab.analyzer.analyze("text", Spending()))
+    answered = asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage()))
     await settled()
     assert not answered.done()
     patient.leave()

@@ -382,8 +382,10 @@ def test_answers_of_providers_as_they_were_are_still_good() -> None:
     assert chain == "273ce04f8f1a69f8b0ab83dd66ce42cee8906b4108bcfe9e5ac28351483bc2cd"
     one_address = _print({"own": own, "other": own}, model=["own/m", "other/m"])
     assert one_address == "d274b57a74071457652a955cc0ff8503f04752e958eeda8a805f312c241409b1"
-    asker = {"headers": {"X-Title": "a", "HTTP-Referer": "https://a", "User-Agent": "a"}, "api_key_env": "K"}
-    assert _print({"own": {**own, **asker, "requests_per_minute": 5, "timeout_seconds": 3}}) == _print({"own": own})
+    model_caller = {"headers": {"X-Title": "a", "HTTP-Referer": "https://a", "User-Agent": "a"}, "api_key_env": "K"}
+    assert _print({"own": {**own, **model_caller, "requests_per_minute": 5, "timeout_seconds": 3}}) == _print(
+        {"own": own}
+    )
 
 
 @pytest.mark.parametrize(
