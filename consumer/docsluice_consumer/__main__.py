@@ -86,7 +86,7 @@ async def _run(settings: Settings, secrets: KnownSecrets) -> int:
         )
     asyncio.get_running_loop().set_exception_handler(LoopErrors())
     service = Service(settings, secrets)
-    with _signals(go_on=service.go_on) as stop:
+    with _signals(resume=service.resume) as stop:
         try:
             await service.run(stop)
         except ServiceFault as fault:
@@ -118,11 +118,11 @@ def _say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def _signals(*, go_on: Callable[[], None]) -> Iterator[asyncio.Event]:
+def _signals(*, resume: Callable[[], None]) -> Iterator[asyncio.Event]:
     """An event that SIGTERM, SIGINT and SIGHUP set. The first asks for a drain.
 
     A second SIGTERM or SIGINT ends the process at once. SIGHUP never does: a terminal that closes may send several. It
-    stays ignored where it was (nohup). SIGUSR1 calls `go_on`.
+    stays ignored where it was (nohup). SIGUSR1 calls `resume`.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     signals = (signal.SIGTERM, signal.SIGINT)
@@ -135,7 +135,7 @@ def _signals(*, go_on: Callable[[], None]) -> Iterator[asyncio.Event]:
 
     for number in signals:
         loop.add_signal_handler(number, asked_to_stop)
-    loop.add_signal_handler(signal.SIGUSR1, go_on)
+    loop.add_signal_handler(signal.SIGUSR1, resume)
     hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     if hangs_up:
         loop.add_signal_handler(signal.SIGHUP, stop.set)

@@ -28,7 +28,7 @@ from docsluice_consumer.model_ref import DEFAULT_PROVIDER, problem_of_label
 from docsluice_consumer.runtime import open_files
 from docsluice_consumer.settings import NO_KEY, OWN_KEY_FIELDS, Settings, variable_of
 from docsluice_consumer.store.factory import open_steps
-from docsluice_consumer.store.redis_quota import SharedLimits, account_of
+from docsluice_consumer.store.redis_quota import RedisQuota, account_of
 from docsluice_consumer.store.step_store import StepStore
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
 from docsluice_consumer.tasks.provider_entry import KEY_FIELDS, ProviderEntry
@@ -232,12 +232,12 @@ def prices_of(settings: Settings, file: PipelineFile) -> Prices:
     return Prices(own=load_own_prices(Path(said)) if said is not None and is_file else None, rules=rules)
 
 
-def shared_limits_of(settings: Settings) -> SharedLimits | None:
+def shared_limits_of(settings: Settings) -> RedisQuota | None:
     """Where all replicas count their limits together, if anywhere."""
     if settings.shared_limits_url is None:
         return None
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
-    return SharedLimits(
+    return RedisQuota(
         url=settings.shared_limits_url.get_secret_value(),
         account=account_of(base_url=settings.openai_base_url, api_key=key),
         burst_seconds=BURST_SECONDS,

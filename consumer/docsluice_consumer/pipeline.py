@@ -16,8 +16,8 @@ from functools import partial
 from docsluice_consumer.analysis.analyzer import Analyzer
 from docsluice_consumer.analysis.results import Identity, result_of
 from docsluice_consumer.analysis.usage import DocumentUsage
-from docsluice_consumer.dead_letters.hold import Brake
-from docsluice_consumer.dead_letters.sink import DeadLetterOutbox
+from docsluice_consumer.dead_letters.hold import DeadLetterHold
+from docsluice_consumer.dead_letters.sink import DeadLetterSink
 from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES, read_record, whole_value
 from docsluice_consumer.decode.ignored_fields import IgnoredFields
 from docsluice_consumer.errors import RecordRejected, ServiceFault
@@ -33,8 +33,8 @@ class Pipeline:
         *,
         analyzer: Analyzer,
         outbox: Outbox,
-        dead_letters: DeadLetterOutbox,
-        brake: Brake,
+        dead_letters: DeadLetterSink,
+        dead_letter_hold: DeadLetterHold,
         identity: Identity,
         metrics: Metrics,
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
@@ -42,7 +42,7 @@ class Pipeline:
         self._analyzer = analyzer
         self._outbox = outbox
         self._dead_letters = dead_letters
-        self._brake = brake
+        self._dead_letter_hold = dead_letter_hold
         self._identity = identity
         self._metrics = metrics
         self._max_document_bytes = max_document_bytes
@@ -55,7 +55,7 @@ class Pipeline:
             return
         started = time.monotonic()
         with self._metrics.documents_in_flight.track_inprogress():
-            await self._brake.run(partial(self._end, record))
+            await self._dead_letter_hold.run(partial(self._end, record))
         self._metrics.document_duration_seconds.observe(time.monotonic() - started)
 
     async def _end(self, record: Record, document_usage: DocumentUsage) -> None:
@@ -78,7 +78,7 @@ class Pipeline:
         result = result_of(
             event, outputs, record=record, document_usage=document_usage, started_at=started_at, identity=self._identity
         )
-        counted = self._brake.result()
+        counted = self._dead_letter_hold.result()
         try:
             await self._outbox.publish(result, ending=record)
         except RecordRejected as too_large:

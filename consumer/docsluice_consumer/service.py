@@ -37,9 +37,9 @@ from docsluice_consumer.bootstrap import (
     subscription_of,
     topics_of,
 )
-from docsluice_consumer.dead_letters.hold import Brake
+from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit
-from docsluice_consumer.dead_letters.sink import DeadLetterOutbox
+from docsluice_consumer.dead_letters.sink import DeadLetterSink
 from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.kafka.at_least_once import AtLeastOnceOutbox
 from docsluice_consumer.kafka.commits import Committer, GroupCommitter
@@ -54,9 +54,9 @@ from docsluice_consumer.pipeline import Pipeline
 from docsluice_consumer.runtime import open_files
 from docsluice_consumer.runtime.waiting import Stopped, unless, until
 from docsluice_consumer.settings import Settings
-from docsluice_consumer.side_tasks.budget_journal import BudgetKeeper
+from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
 from docsluice_consumer.side_tasks.gauges import Gauges
-from docsluice_consumer.side_tasks.quota_lease import LimitSharing
+from docsluice_consumer.side_tasks.quota_lease import QuotaLease
 from docsluice_consumer.store.factory import place_of_steps
 from docsluice_consumer.store.ledger import Ledger
 from docsluice_consumer.store.retrying_store import PatientSteps
@@ -109,14 +109,14 @@ class Service:
         )
         self._gauges = Gauges(self._metrics)
         self._loop_watch = LoopWatch()
-        self._brake = Brake(
+        self._dead_letter_hold = DeadLetterHold(
             limit=DeadLetterLimit(
                 max_ratio=settings.dead_letter_max_ratio, max_consecutive=settings.dead_letter_max_consecutive
             )
         )
         self._admission: Admission | None = None
         self._source: Source | None = None
-        self._keeper: BudgetKeeper | None = None
+        self._journal: BudgetJournal | None = None
         self._store = PatientSteps(store=steps_store_of(settings), is_optional=settings.store_optional)
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
@@ -171,7 +171,7 @@ class Service:
             process=self._pipeline_of(client, outbox, admission).process,
             committer=committer,
             metrics=self._metrics,
-            why_hold=lambda: self._brake.why_hold() or admission.pause_reason(),
+            pause_reason=lambda: self._dead_letter_hold.pause_reason() or admission.pause_reason(),
             on_share=set_share,
             fault=self._fault,
         )
@@ -207,7 +207,7 @@ class Service:
     async def _drain(self, source: Source) -> None:
         """Finish what has been begun; what has not is read again by whoever comes next."""
         self._store.leave()
-        released = self._brake.release_waiting()
+        released = self._dead_letter_hold.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
         give_up = self._admission.cancel_if_blocked if self._admission else lambda: None
         drained = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
@@ -249,9 +249,9 @@ class Service:
         if budget.is_set:
             member = f"{settings.group_id}/{settings.group_instance_id or ''}"
             ledger = Ledger(folder=settings.state_dir, member=member)
-            self._keeper = keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=self._stop_because)
-            cleanup.push_async_callback(keeper.close)
-            await unless(stop, keeper.start())
+            self._journal = journal = BudgetJournal(budget=budget, ledger=ledger, stop_because=self._stop_because)
+            cleanup.push_async_callback(journal.close)
+            await unless(stop, journal.start())
         change = asyncio.Event()
         admission = Admission(
             limits=limits_of(settings, self._file),
@@ -266,16 +266,16 @@ class Service:
         shared = shared_limits_of(settings)
         if shared is None:
             return admission, admission.set_share
-        sharing = LimitSharing(
+        quota_lease = QuotaLease(
             admission=admission,
             grantor=shared,
             clock=asyncio.get_running_loop(),
             change=change,
             stop_because=self._stop_because,
         )
-        cleanup.push_async_callback(sharing.close)
-        await sharing.start()
-        return admission, sharing.set_share
+        cleanup.push_async_callback(quota_lease.close)
+        await quota_lease.start()
+        return admission, quota_lease.set_share
 
     def _pipeline_of(self, client: ChatClient, outbox: Outbox, admission: Admission) -> Pipeline:
         settings = self._settings
@@ -306,9 +306,9 @@ class Service:
             pipeline_version=self._pipeline_version,
             mode=self._mode,
         )
-        dead_letters = DeadLetterOutbox(
+        dead_letters = DeadLetterSink(
             outbox=outbox,
-            brake=self._brake,
+            dead_letter_hold=self._dead_letter_hold,
             identity=identity,
             topic=settings.dead_letter_topic,
             metrics=self._metrics,
@@ -319,7 +319,7 @@ class Service:
             analyzer=analyzer,
             outbox=outbox,
             dead_letters=dead_letters,
-            brake=self._brake,
+            dead_letter_hold=self._dead_letter_hold,
             identity=identity,
             metrics=self._metrics,
             max_document_bytes=settings.max_document_bytes,
@@ -340,21 +340,21 @@ class Service:
             self._why_no_ledger()
             or self._not_ready
             or self._why_no_broker()
-            or self._brake.why_not_ready()
+            or self._dead_letter_hold.why_not_ready()
             or self._why_no_store()
         )
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """A person wants it to go on, though so many documents have become dead letters."""
-        self._brake.go_on()
+        self._dead_letter_hold.resume()
 
     def _why_no_broker(self) -> str | None:
         return self._source.why_not_ready() if self._source is not None else None
 
     def _why_no_ledger(self) -> str | None:
-        if self._keeper is None or self._keeper.why_waiting is None:
+        if self._journal is None or self._journal.why_waiting is None:
             return None
-        return f"starting: waiting for the ledger (DOCSLUICE_STATE_DIR): {self._keeper.why_waiting}"
+        return f"starting: waiting for the ledger (DOCSLUICE_STATE_DIR): {self._journal.why_waiting}"
 
     def _why_no_store(self) -> str | None:
         if self._store.why_away is None or self._settings.store_optional:

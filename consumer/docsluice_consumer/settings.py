@@ -27,7 +27,7 @@ from docsluice.settings.setting_types import Dollars, HomeFile, HomePath, Member
 from docsluice.settings.trusted_addresses import problems_of
 from docsluice.settings.unknown_variables import PREFIX, unknown_among
 from docsluice.text.api_keys import problem_of_key
-from docsluice.validation.validation_problems import Misfit, misfits
+from docsluice.validation.validation_problems import ValidationProblem, validation_problems
 from docsluice_consumer.admission.concurrency_range import Concurrency, checked_concurrency, concurrency_range
 from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES
 from docsluice_consumer.errors import ConfigurationError
@@ -351,7 +351,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path 
     try:
         settings = Settings(**values, **flags)
     except ValidationError as error:
-        problems = [line for misfit in misfits(error, expected=Settings) for line in _problems(misfit)]
+        problems = [line for misfit in validation_problems(error, expected=Settings) for line in _problems(misfit)]
         raise ConfigurationError([*problems, *problems_of(file, given, set_elsewhere=())]) from None
     set_ = {variable_of(field) for field in settings.model_fields_set if getattr(settings, field)}
     if problems := problems_of(file, given, set_elsewhere=set_ - given.keys()):
@@ -371,7 +371,7 @@ def unknown_variables(environment: Iterable[str] | None = None, *, file: EnvFile
     return unknown_among(environment, known=known)
 
 
-def _problems(misfit: Misfit) -> list[str]:
+def _problems(misfit: ValidationProblem) -> list[str]:
     """One sentence a problem; never the value, which may be a secret."""
     if not misfit.place:
         return misfit.sentence.splitlines()

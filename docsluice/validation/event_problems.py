@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from docsluice.messages import DocumentEvent
-from docsluice.validation.validation_problems import Misfit, misfits
+from docsluice.validation.validation_problems import ValidationProblem, validation_problems
 
 _PROBLEMS_SHOWN = 5
 _MISFITS_VALIDATED = 20
@@ -38,7 +38,7 @@ def valid_event(fields: Any) -> DocumentEvent:
     """
     hidden = 0
     if isinstance(fields, dict) and isinstance(fields.get("metadata"), dict):
-        fields, hidden = _with_few_misfits(fields)
+        fields, hidden = _with_few_problems(fields)
     try:
         return DocumentEvent.model_validate(fields)
     except ValidationError as error:
@@ -64,7 +64,7 @@ def is_scalar(value: Any) -> bool:
     return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
-def _with_few_misfits(fields: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def _with_few_problems(fields: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """The same event with no more wrong metadata than anybody is told of, and how many were left out.
 
     Each wrong value costs the validator four errors with all that belongs to them. Three hundred thousand of them took
@@ -82,7 +82,7 @@ def _problems_of(fields: Any, error: ValidationError, *, hidden: int) -> str:
 
     `hidden` is how many more there are that the error does not know of.
     """
-    found = list(misfits(error, expected=DocumentEvent))
+    found = list(validation_problems(error, expected=DocumentEvent))
     sentences = list(dict.fromkeys(_problem(misfit) for misfit in found))
     more = len(sentences) - _PROBLEMS_SHOWN + hidden
     said = "; ".join(sentences[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
@@ -97,7 +97,7 @@ def shown_name(name: str) -> str:
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:_NAME_CHARACTERS])
 
 
-def _problem(misfit: Misfit) -> str:
+def _problem(misfit: ValidationProblem) -> str:
     """One sentence on one field; never its value, which may be the document."""
     where = [shown_name(part) for part in misfit.place]
     if where[:1] == ["metadata"] and len(where) > 1:

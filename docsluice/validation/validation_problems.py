@@ -23,7 +23,7 @@ Context: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class ValidationProblem:
     """One thing that does not fit. `place` is the way to it, empty for the whole; `sentence` goes on after a colon."""
 
     place: tuple[str, ...]
@@ -38,7 +38,7 @@ class FieldProblem(ValueError):
         self.field = field
 
 
-def misfits(error: ValidationError, *, expected: Any, given: Any = None) -> Iterator[Misfit]:
+def validation_problems(error: ValidationError, *, expected: Any, given: Any = None) -> Iterator[ValidationProblem]:
     """Yield what pydantic found, in its order. `expected` is the type that the input was held against.
 
     With the `given` input, an entry of a list goes by its `name` where it has one, and else by its index. Only input
@@ -48,13 +48,13 @@ def misfits(error: ValidationError, *, expected: Any, given: Any = None) -> Iter
         context = detail.get("ctx", {})
         place, parent = _way(expected, detail["loc"], given)
         if detail["type"] == "extra_forbidden":
-            yield Misfit(place, _unknown_field(_known_fields(parent)))
+            yield ValidationProblem(place, _unknown_field(_known_fields(parent)))
         elif isinstance(problem := context.get("error"), FieldProblem):
-            yield Misfit((*place, problem.field), str(problem))
+            yield ValidationProblem((*place, problem.field), str(problem))
         elif say := SENTENCES.get(detail["type"]):
-            yield Misfit(place, say(context))
+            yield ValidationProblem(place, say(context))
         else:
-            yield Misfit(place, detail["msg"])
+            yield ValidationProblem(place, detail["msg"])
 
 
 def _fixed(sentence: str) -> Callable[[Context], str]:

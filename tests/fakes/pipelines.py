@@ -6,9 +6,9 @@ from typing import Literal
 
 from docsluice_consumer.analysis.analyzer import Analyzer
 from docsluice_consumer.analysis.results import Identity
-from docsluice_consumer.dead_letters.hold import Brake
+from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit
-from docsluice_consumer.dead_letters.sink import DeadLetterOutbox
+from docsluice_consumer.dead_letters.sink import DeadLetterSink
 from docsluice_consumer.kafka.records import Outbox
 from docsluice_consumer.pipeline import Pipeline
 from docsluice_consumer.telemetry.metrics import Metrics
@@ -22,20 +22,25 @@ def pipeline_of(
     outbox: Outbox,
     metrics: Metrics,
     mode: Literal["fanout", "fused"] = "fused",
-    brake: Brake | None = None,
+    dead_letter_hold: DeadLetterHold | None = None,
     keeps_answers: bool = True,
 ) -> Pipeline:
-    """Without a dead-letter limit, unless `brake` has one."""
+    """Without a dead-letter limit, unless `dead_letter_hold` has one."""
     identity = Identity(group_id="docsluice", result_topic=RESULTS, pipeline_version="v1", mode=mode)
-    brake = brake or Brake(limit=DeadLetterLimit(max_ratio=1, max_consecutive=0))
-    dead_letters = DeadLetterOutbox(
+    dead_letter_hold = dead_letter_hold or DeadLetterHold(limit=DeadLetterLimit(max_ratio=1, max_consecutive=0))
+    dead_letters = DeadLetterSink(
         outbox=outbox,
-        brake=brake,
+        dead_letter_hold=dead_letter_hold,
         identity=identity,
         topic=DEAD_LETTERS,
         metrics=metrics,
         keeps_answers=keeps_answers,
     )
     return Pipeline(
-        analyzer=analyzer, outbox=outbox, dead_letters=dead_letters, brake=brake, identity=identity, metrics=metrics
+        analyzer=analyzer,
+        outbox=outbox,
+        dead_letters=dead_letters,
+        dead_letter_hold=dead_letter_hold,
+        identity=identity,
+        metrics=metrics,
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from docsluice_consumer.store.redis_quota import Asked, LimitsAway, SharedLimits
+from docsluice_consumer.store.redis_quota import Asked, LimitsAway, RedisQuota
 from docsluice_consumer.store.redis_store import RedisSteps
 from docsluice_consumer.store.step_store import NotBelieved, StoreAway
 from tests.fakes.redis_wire import OK, Says, array, bulk, redis_that_says
@@ -80,7 +80,7 @@ async def test_a_server_that_takes_connections_and_says_nothing() -> None:
     async with asyncio.timeout(30), redis_that_says(_always(b"")) as url:
         store, limits = (
             RedisSteps(url=url, max_age_seconds=DAY),
-            SharedLimits(url=url, account="a", burst_seconds=1.0),
+            RedisQuota(url=url, account="a", burst_seconds=1.0),
         )
         with pytest.raises(StoreAway, match=r"^no answer$"):
             await store.get(fingerprint("a"))
@@ -109,7 +109,7 @@ GRANTS: dict[str, Sequence[bytes]] = {
 async def test_a_grant_that_cannot_be_meant_is_no_grant(told: Sequence[bytes]) -> None:
     """A number that is none would spoil every sum that it comes into, and hang all calls."""
     async with redis_that_says(_always(array(*map(bulk, told)))) as url:
-        limits = SharedLimits(url=url, account="a", burst_seconds=1.0)
+        limits = RedisQuota(url=url, account="a", burst_seconds=1.0)
         with pytest.raises(LimitsAway):
             await limits.exchange(ASKED, share=1.0)
         await limits.close()
@@ -118,7 +118,7 @@ async def test_a_grant_that_cannot_be_meant_is_no_grant(told: Sequence[bytes]) -
 async def test_a_grant_as_it_should_be_is_taken() -> None:
     """All that was asked for, and a wait that is no longer than a day."""
     async with redis_that_says(_always(array(bulk(b"100"), bulk(b"1e9")))) as url:
-        limits = SharedLimits(url=url, account="a", burst_seconds=1.0)
+        limits = RedisQuota(url=url, account="a", burst_seconds=1.0)
         granted = await limits.exchange(ASKED, share=1.0)
         await limits.close()
     assert (granted["tokens"].amount, granted["tokens"].wait_seconds) == (100.0, 86_400.0)

@@ -18,8 +18,8 @@ from docsluice_consumer.admission.limits import CallRequest, Limits
 from docsluice_consumer.check.check import check
 from docsluice_consumer.model_ref import model_ref
 from docsluice_consumer.settings import load_settings
-from docsluice_consumer.side_tasks.quota_lease import LimitSharing
-from docsluice_consumer.store.redis_quota import Asked, LimitsAway, SharedLimits, account_of
+from docsluice_consumer.side_tasks.quota_lease import QuotaLease
+from docsluice_consumer.store.redis_quota import Asked, LimitsAway, RedisQuota, account_of
 from docsluice_local.rehearsal.limiter import MinuteLimit
 from docsluice_local.rehearsal.provider import RehearsalProvider
 from tests.integration.redis_server import RedisServer, redis_server
@@ -37,11 +37,11 @@ class Members:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._members: dict[str, SharedLimits] = {}
+        self._members: dict[str, RedisQuota] = {}
 
-    def __getitem__(self, name: str) -> SharedLimits:
+    def __getitem__(self, name: str) -> RedisQuota:
         if name not in self._members:
-            self._members[name] = SharedLimits(url=self._url, account="a", burst_seconds=BURST_SECONDS)
+            self._members[name] = RedisQuota(url=self._url, account="a", burst_seconds=BURST_SECONDS)
         return self._members[name]
 
     async def ask(
@@ -208,7 +208,7 @@ def test_an_account_is_named_by_its_key_without_telling_it() -> None:
 
 async def test_a_server_that_is_not_there_is_told_in_a_few_words(tmp_path: Path) -> None:
     """Without the address or the password that the URL holds."""
-    absent = SharedLimits(url=f"redis://u:{PASSWORD}@127.0.0.1:1/0", account="a", burst_seconds=1.0)
+    absent = RedisQuota(url=f"redis://u:{PASSWORD}@127.0.0.1:1/0", account="a", burst_seconds=1.0)
     with pytest.raises(LimitsAway, match=r"^connection refused$"):
         await absent.exchange({}, share=0.0)
     await absent.close()
@@ -216,9 +216,9 @@ async def test_a_server_that_is_not_there_is_told_in_a_few_words(tmp_path: Path)
 
 async def test_a_server_that_does_not_answer_is_given_up(redis: RedisServer) -> None:
     """Within a second or so, and what comes late is not taken for the answer to something else."""
-    limits = SharedLimits(url=redis.url, account="a", burst_seconds=1.0)
+    limits = RedisQuota(url=redis.url, account="a", burst_seconds=1.0)
     await limits.exchange({}, share=1.0)
-    blocker = SharedLimits(url=redis.url, account="a", burst_seconds=1.0)
+    blocker = RedisQuota(url=redis.url, account="a", burst_seconds=1.0)
     await blocker._redis.client_pause(1500)
     with pytest.raises(LimitsAway, match=r"^no answer$"):
         await limits.exchange({}, share=1.0)
@@ -227,7 +227,7 @@ async def test_a_server_that_does_not_answer_is_given_up(redis: RedisServer) -> 
         await member.close()
 
 
-async def _answers(limits: SharedLimits) -> bool:
+async def _answers(limits: RedisQuota) -> bool:
     with contextlib.suppress(LimitsAway):
         asked = Asked(per_minute=HARDLY_ANY, wanted=1, needed=0, returned=0)
         return set(await limits.exchange({"requests/account": asked}, share=1.0)) == {"requests/account"}
@@ -241,7 +241,7 @@ async def test_a_wrong_password_is_told_as_one(redis: RedisServer, tmp_path: Pat
     with redis_server(folder=folder, arguments=("--requirepass", PASSWORD)) as guarded:
         for password, works in ((PASSWORD, True), ("wrong", False), ("", False)):
             url = guarded.url.replace("//", f"//:{password}@" if password else "//")
-            limits = SharedLimits(url=url, account="a", burst_seconds=1.0)
+            limits = RedisQuota(url=url, account="a", burst_seconds=1.0)
             with contextlib.nullcontext() if works else pytest.raises(LimitsAway, match=r"user name and password$"):
                 assert await limits.exchange({}, share=1.0) == {}
             await limits.close()
@@ -261,9 +261,9 @@ class Replica:
             on_wait=lambda _constraint, _seconds: None,
             on_change=change.set,
         )
-        self.sharing = LimitSharing(
+        self.sharing = QuotaLease(
             admission=self.admission,
-            grantor=SharedLimits(url=url, account="a", burst_seconds=BURST_SECONDS),
+            grantor=RedisQuota(url=url, account="a", burst_seconds=BURST_SECONDS),
             clock=asyncio.get_running_loop(),
             change=change,
             stop_because=lambda _: None,
@@ -340,7 +340,7 @@ async def test_the_service_shares_its_limits(redis: RedisServer, wire: Wire, pro
     )
     async with serving(settings):
         assert len(await wire.outcomes(2)) == 2
-    watcher = SharedLimits(url=redis.url, account="a", burst_seconds=1.0)
+    watcher = RedisQuota(url=redis.url, account="a", burst_seconds=1.0)
     account = account_of(base_url=provider.base_url, api_key=KEY)
     assert f"docsluice:{{{account}}}:requests/account" in await watcher._redis.keys("*")
     await watcher.close()

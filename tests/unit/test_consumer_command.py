@@ -129,7 +129,7 @@ def _handlers() -> Iterator[None]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_each_of_these_signals_asks_for_a_drain(number: signal.Signals) -> None:
     """Also the one that a terminal sends when it is closed."""
-    with _signals(go_on=lambda: None) as stop:
+    with _signals(resume=lambda: None) as stop:
         os.kill(os.getpid(), number)
         await asyncio.wait_for(stop.wait(), 5)
 
@@ -137,7 +137,7 @@ async def test_each_of_these_signals_asks_for_a_drain(number: signal.Signals) ->
 @pytest.mark.usefixtures("_handlers")
 async def test_a_terminal_that_hangs_up_twice_cuts_nothing_off() -> None:
     """The shell and the kernel may both say so, and end the rest; what was begun is finished all the same."""
-    with _signals(go_on=lambda: None) as stop:
+    with _signals(resume=lambda: None) as stop:
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
             os.kill(os.getpid(), number)
             await asyncio.wait_for(stop.wait(), 5)
@@ -148,7 +148,7 @@ async def test_a_terminal_that_hangs_up_twice_cuts_nothing_off() -> None:
 async def test_under_nohup_a_hang_up_is_ignored() -> None:
     """Whoever asked for that wants it to go on."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with _signals(go_on=lambda: None) as stop:
+    with _signals(resume=lambda: None) as stop:
         os.kill(os.getpid(), signal.SIGHUP)
         await asyncio.sleep(0)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from docsluice.messages import DeadLetterReason
-from docsluice.validation.validation_problems import misfits
+from docsluice.validation.validation_problems import validation_problems
 from docsluice_consumer.settings import Settings, variable_of
 from docsluice_consumer.tasks.pipeline_file import Task
 from docsluice_consumer.telemetry.catalogue import CONSTRAINTS
@@ -65,7 +65,7 @@ def test_the_rule_of_a_tasks_name_is_written() -> None:
     """docs/pipeline-file.md says it in the very words of the message."""
     with pytest.raises(ValidationError) as caught:
         Task.model_validate({"name": "My Task", "prompt": "P", "output": {"type": "text"}})
-    (misfit,) = misfits(caught.value, expected=Task)
+    (misfit,) = validation_problems(caught.value, expected=Task)
     assert misfit.sentence in " ".join((ROOT / "docs/pipeline-file.md").read_text(encoding="utf-8").split())
 
 

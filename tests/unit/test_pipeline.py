@@ -30,7 +30,7 @@ from docsluice_consumer.analysis.analyzer import Analyzer
 from docsluice_consumer.analysis.answer_cache import AnswerCache
 from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
 from docsluice_consumer.analysis.model_caller import ModelCaller
-from docsluice_consumer.dead_letters.hold import Brake
+from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit
 from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES
 from docsluice_consumer.errors import (
@@ -91,13 +91,15 @@ class Line:
             answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=self.metrics),
             answer_cache=AnswerCache(store=store or NoSteps(), metrics=self.metrics),
         )
-        self.brake = Brake(limit=DeadLetterLimit(max_ratio=max_ratio, max_consecutive=max_dead_letters))
+        self.dead_letter_hold = DeadLetterHold(
+            limit=DeadLetterLimit(max_ratio=max_ratio, max_consecutive=max_dead_letters)
+        )
         self.pipeline = pipeline_of(
             analyzer=analyzer,
             outbox=self.outbox,
             metrics=self.metrics,
             mode="fused" if mode == "fused" else "fanout",
-            brake=self.brake,
+            dead_letter_hold=self.dead_letter_hold,
             keeps_answers=keeps_rejected_answers,
         )
         names = [step.name for step in steps(mode=mode)]
@@ -480,7 +482,7 @@ async def test_a_record_that_is_let_go_publishes_nothing() -> None:
         await task
     assert line.outbox.published == []
     assert line.counted("documents_in_flight") == {}
-    assert line.brake.release_waiting() == 0
+    assert line.dead_letter_hold.release_waiting() == 0
 
 
 # Draining
@@ -493,13 +495,13 @@ async def test_a_drain_lets_go_of_exactly_those_not_begun() -> None:
     documents = [document(f"Text {n}.", document_id=f"d{n}", offset=n) for n in range(5)]
     tasks = [asyncio.create_task(line.pipeline.process(one)) for one in documents]
     await settled()
-    assert line.brake.release_waiting() == 3
+    assert line.dead_letter_hold.release_waiting() == 3
     await settled()
     assert [task.cancelled() for task in tasks] == [False, False, True, True, True]
     line.client.release()
     await asyncio.gather(*tasks[:2])
     assert sorted(outgoing.key or b"" for outgoing in line.outbox.to(RESULTS)) == [b"d0", b"d1"]
-    assert line.brake.release_waiting() == 0
+    assert line.dead_letter_hold.release_waiting() == 0
 
 
 async def test_a_drain_lets_finish_what_has_one_step_done() -> None:
@@ -509,7 +511,7 @@ async def test_a_drain_lets_finish_what_has_one_step_done() -> None:
     task = asyncio.create_task(line.pipeline.process(document()))
     await settled()
     assert line.client.in_flight == 1
-    assert line.brake.release_waiting() == 0
+    assert line.dead_letter_hold.release_waiting() == 0
     line.client.release()
     await task
     assert len(line.outbox.to(RESULTS)) == 1
@@ -527,7 +529,7 @@ async def test_a_drain_lets_a_dead_letter_get_out() -> None:
     line = Line(outbox=SlowOutbox())
     task = asyncio.create_task(line.pipeline.process(record(b"not JSON")))
     await settled()
-    assert line.brake.release_waiting() == 0
+    assert line.dead_letter_hold.release_waiting() == 0
     may_publish.set()
     await task
     assert len(line.outbox.to(DEAD_LETTERS)) == 1

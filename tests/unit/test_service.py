@@ -21,7 +21,7 @@ from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.llm.provider_clients import ProviderClients
 from docsluice_consumer.service import LOOP_DEADLINE_SECONDS, Service
 from docsluice_consumer.settings import load_settings
-from docsluice_consumer.side_tasks.budget_journal import BudgetKeeper
+from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
 from tests.fakes.sink import FakeOutbox
 from tests.fakes.timer import settled
 
@@ -89,28 +89,30 @@ async def test_a_limit_on_dead_letters_makes_it_not_ready() -> None:
     """As the settings have it; and going on makes it ready again."""
     built = Service(load_settings({"openai_base_url": "http://unused", "dead_letter_max_consecutive": 2}))
     built._not_ready = None
-    await built._brake.wait_to_publish("undecodable")
+    await built._dead_letter_hold.wait_to_publish("undecodable")
     assert built.why_not_ready() is None
-    held = asyncio.create_task(built._brake.wait_to_publish("undecodable"))
+    held = asyncio.create_task(built._dead_letter_hold.wait_to_publish("undecodable"))
     await settled()
     assert "2 dead letters in a row" in (built.why_not_ready() or "")
-    built.go_on()
+    built.resume()
     await held
     assert built.why_not_ready() is None
 
 
 async def test_a_limit_on_their_share_is_as_the_settings_have_it() -> None:
     """A quarter, once a hundred documents have ended."""
-    brake = Service(load_settings({"openai_base_url": "http://unused", "dead_letter_max_ratio": 0.25}))._brake
+    dead_letter_hold = Service(
+        load_settings({"openai_base_url": "http://unused", "dead_letter_max_ratio": 0.25})
+    )._dead_letter_hold
     for number in range(99):
         if number % 4 == 0:
-            await brake.wait_to_publish("undecodable")
+            await dead_letter_hold.wait_to_publish("undecodable")
         else:
-            brake.result()
-    held = asyncio.create_task(brake.wait_to_publish("undecodable"))
+            dead_letter_hold.result()
+    held = asyncio.create_task(dead_letter_hold.wait_to_publish("undecodable"))
     await settled()
-    assert brake.why_hold()
-    brake.go_on()
+    assert dead_letter_hold.pause_reason()
+    dead_letter_hold.resume()
     await held
 
 
@@ -141,7 +143,7 @@ async def test_a_side_task_that_dies_ends_the_service(monkeypatch: pytest.Monkey
         raise bug
 
     monkeypatch.setattr(built, "_start", started)
-    monkeypatch.setattr(BudgetKeeper, "_keep", dies)
+    monkeypatch.setattr(BudgetJournal, "_keep", dies)
     with pytest.raises(TypeError, match="a bug"):
         await built.run(asyncio.Event())
 

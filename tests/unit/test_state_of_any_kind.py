@@ -20,9 +20,9 @@ from structlog.testing import capture_logs
 
 from docsluice.messages import DocumentResult
 from docsluice_consumer.admission.budget import Budget
-from docsluice_consumer.side_tasks.budget_journal import BudgetKeeper
+from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
 from docsluice_consumer.store.ledger import Ledger
-from docsluice_consumer.store.redis_quota import Asked, LimitsAway, SharedLimits
+from docsluice_consumer.store.redis_quota import Asked, LimitsAway, RedisQuota
 from docsluice_consumer.store.redis_store import RedisSteps
 from docsluice_consumer.store.retrying_store import PatientSteps
 from docsluice_consumer.store.sqlite_store import SqliteSteps
@@ -171,17 +171,17 @@ async def test_a_ledger_that_was_spoilt(damage: Damage) -> None:
         ledger.close()
         damage(Path(folder) / "spending.sqlite3")
         budget = Budget(usd_per_hour=Decimal(10), usd_per_day=Decimal(10**12))
-        keeper = BudgetKeeper(
+        journal = BudgetJournal(
             budget=budget,
             ledger=Ledger(folder=Path(folder), member="m"),
             stop_because=lambda error: pytest.fail(repr(error)),
         )
         async with asyncio.timeout(60):
-            await keeper.start()
+            await journal.start()
         assert 0 <= budget.wait_seconds(Decimal(1), now=time.time()) <= 3600
         assert all(0 <= one.usd < 10**10 for one in budget.spent(now=time.time()))
         budget.settle(Decimal(0), Decimal(1), now=time.time())
-        await keeper.close()
+        await journal.close()
         read = Ledger(folder=Path(folder), member="m").read()
         assert sorted(read) == sorted(tuple(one) for one in budget.spent(now=time.time()))
 
@@ -220,7 +220,7 @@ async def test_a_redis_that_says_anything(seed: int) -> None:
 
     async with asyncio.timeout(120), redis_that_says(says) as url:
         store = RedisSteps(url=url, max_age_seconds=DAY)
-        limits = SharedLimits(url=url, account="a", burst_seconds=1.0)
+        limits = RedisQuota(url=url, account="a", burst_seconds=1.0)
         for number in range(10):
             with contextlib.suppress(StoreAway, NotBelieved):
                 step = await store.get(fingerprint(number))

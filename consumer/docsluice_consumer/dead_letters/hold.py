@@ -20,7 +20,7 @@ PAUSE_REASON = "dead_letter_limit"
 _REMEDY = "mend the cause and restart, and what is held is read again; or send SIGUSR1 to go on anyway"
 
 
-class Brake:
+class DeadLetterHold:
     """On from the dead letter that reaches the limit until somebody says that it is to go on.
 
     Each document is worked on in a task of its own. What it has spent tells what a stop would waste.
@@ -33,7 +33,7 @@ class Brake:
         self._at_work: dict[asyncio.Task[Any], DocumentUsage] = {}
         self._held: set[asyncio.Task[Any]] = set()
         self._sent_back: set[asyncio.Task[Any]] = set()
-        self._is_leaving = False
+        self._is_draining = False
 
     async def run(self, work: Callable[[DocumentUsage], Awaitable[None]]) -> None:
         """Do the running task's work when the brake is off. Where it is put on before anything is paid, begin again."""
@@ -69,12 +69,12 @@ class Brake:
                 self._limit.dead_letter(cause, withdrawn=withdrawn)
                 if self._limit.reached is None:
                     return
-                self._put_on(self._limit.reached)
+                self._engage(self._limit.reached)
             await self._hold()
             if is_counted:
                 return
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Let go of what is held, and begin to count afresh. Where nothing is held this changes nothing."""
         if self._off.is_set():
             log.info("dead_letter_limit.not_reached", reason="SIGUSR1 lets go of what is held, and nothing is")
@@ -89,7 +89,7 @@ class Brake:
         For a drain: the others are paid for already, and it ends as soon as their calls do. From now on nobody waits:
         what would be held is let go, and read again by whoever comes next.
         """
-        self._is_leaving = True
+        self._is_draining = True
         waiting = [
             task for task, document_usage in self._at_work.items() if not document_usage.invested or task in self._held
         ]
@@ -97,7 +97,7 @@ class Brake:
             task.cancel()
         return len(waiting)
 
-    def why_hold(self) -> str | None:
+    def pause_reason(self) -> str | None:
         """A reason to read nothing for now."""
         return None if self._off.is_set() else PAUSE_REASON
 
@@ -110,7 +110,7 @@ class Brake:
         held = len(self._held)
         return f"reading is stopped after {reached.sentence}: {causes}. {held} are held back. To do: {_REMEDY}"
 
-    def _put_on(self, reached: Reached) -> None:
+    def _engage(self, reached: Reached) -> None:
         """Stop; documents that no call was made for wait as if they had not been begun."""
         self._off.clear()
         log.critical("dead_letter_limit.reached", problem=reached.sentence, commonest=reached.causes, remedy=_REMEDY)
@@ -135,7 +135,7 @@ class Brake:
             self._held.discard(task)
 
     async def _wait(self) -> None:
-        if self._is_leaving and not self._off.is_set():
+        if self._is_draining and not self._off.is_set():
             raise asyncio.CancelledError("held, and there is nothing to wait for")
         await self._off.wait()
 

@@ -10,7 +10,7 @@ import structlog
 from docsluice.messages import stub_parts
 from docsluice_consumer.analysis.results import Identity
 from docsluice_consumer.analysis.usage import DocumentUsage
-from docsluice_consumer.dead_letters.hold import Brake
+from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.limit import Result
 from docsluice_consumer.dead_letters.record import Failure, dead_letter
 from docsluice_consumer.dead_letters.truncation import rungs
@@ -21,7 +21,7 @@ from docsluice_consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 
-class DeadLetterOutbox:
+class DeadLetterSink:
     """Publishes the dead letters of records to one topic, as far as the brake lets it.
 
     `cut` takes out of a dead letter's words what must not be seen. `keeps_answers`: with the answer that was rejected.
@@ -31,7 +31,7 @@ class DeadLetterOutbox:
         self,
         *,
         outbox: Outbox,
-        brake: Brake,
+        dead_letter_hold: DeadLetterHold,
         identity: Identity,
         topic: str,
         metrics: Metrics,
@@ -39,7 +39,7 @@ class DeadLetterOutbox:
         cut: Callable[[str], str] = str,
     ) -> None:
         self._outbox = outbox
-        self._brake = brake
+        self._dead_letter_hold = dead_letter_hold
         self._identity = identity
         self._topic = topic
         self._metrics = metrics
@@ -66,7 +66,7 @@ class DeadLetterOutbox:
             pipeline_version=self._identity.pipeline_version,
             keeps_answer=self._keeps_answers,
         )
-        await self._brake.wait_to_publish(failure.cause, withdrawn=withdrawn)
+        await self._dead_letter_hold.wait_to_publish(failure.cause, withdrawn=withdrawn)
         left_out = await self._publish_fitting(record, dead_letter(record, failure, topic=self._topic, cut=self._cut))
         self._metrics.documents_total.labels(outcome="dead_letter").inc()
         self._metrics.dead_letters_total.labels(reason=failure.reason.value, step=failure.step).inc()

@@ -53,7 +53,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self.consumer: Any = None
         self.partitions = Partitions()
         self.draining = False
-        self.held = False
+        self.reading_paused = False
         """Whether nothing is to be read for now, whatever room there is."""
         self._broker = broker
         self._group_id = group_id
@@ -224,7 +224,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
 
     def resume(self, life: PartitionLife) -> None:
         """Read on, unless nothing is to be read; at once, or as soon as it is known from where."""
-        if self.draining or self.held:
+        if self.draining or self.reading_paused:
             life.paused = True
             return
         life.paused = False

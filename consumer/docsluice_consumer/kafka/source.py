@@ -31,7 +31,7 @@ from docsluice_consumer.kafka.retry import patiently
 from docsluice_consumer.kafka.slow_start import slow_start
 from docsluice_consumer.kafka.subscription import SESSION_TIMEOUT_MS, Subscription, consumer_of
 from docsluice_consumer.kafka.watch import BrokerWatch
-from docsluice_consumer.runtime.supervision import never_ending
+from docsluice_consumer.runtime.supervision import supervised
 from docsluice_consumer.telemetry.catalogue import PAUSE_REASONS
 from docsluice_consumer.telemetry.metrics import Metrics
 
@@ -66,7 +66,7 @@ class Drained:
 class Source:
     """The input topic.
 
-    `why_hold` is asked for a reason to read nothing for now, `on_share` hears which part of all partitions is ours.
+    `pause_reason` is asked for a reason to read nothing for now, `on_share` hears which part of all partitions is ours.
     `fault` completes with an exception when a record's task or a commit says: stop. Others may have a say in it, too.
     """
 
@@ -78,15 +78,15 @@ class Source:
         process: Process,
         committer: Committer,
         metrics: Metrics,
-        why_hold: Callable[[], str | None] = lambda: None,
+        pause_reason: Callable[[], str | None] = lambda: None,
         on_share: Callable[[float], None] = lambda _share: None,
         fault: asyncio.Future[None] | None = None,
     ) -> None:
         self._broker = broker
         self._subscription = subscription
         self._process = process
-        self._why_hold = why_hold
-        self._held_for: str | None = None
+        self._pause_reason = pause_reason
+        self._paused_for: str | None = None
         self._metrics = metrics
         self._assignment = Assignment(
             broker=broker,
@@ -206,7 +206,7 @@ class Source:
     @property
     def held_for(self) -> str | None:
         """Why nothing is read for now, whatever room there is; None where there is no such reason."""
-        return self._held_for
+        return self._paused_for
 
     @property
     def partition_count(self) -> int:
@@ -223,7 +223,7 @@ class Source:
         self._metrics.broker_silent_seconds.set(self._watch.silent_seconds())
         paused = any(life.paused for life in self._assignment.partitions) and not self._assignment.draining
         for reason in PAUSE_REASONS:
-            is_the_reason = reason == (self._held_for or "backpressure")
+            is_the_reason = reason == (self._paused_for or "backpressure")
             self._metrics.consumption_paused.labels(reason=reason).set(paused and is_the_reason)
 
     def _subscribed_consumer(self) -> Any:
@@ -239,7 +239,7 @@ class Source:
             if not self._stopped:
                 self._stop_because(error)
 
-        return never_ending(work, name=name, stop_because=stop_because)
+        return supervised(work, name=name, stop_because=stop_because)
 
     async def _end(self, task: asyncio.Task[None] | None, *, after_seconds: float) -> None:
         """Await a side task that has seen the flag, and cancel it when it hangs on a broker that is away."""
@@ -314,12 +314,12 @@ class Source:
 
     def _balance(self) -> None:
         """Pause everything while there is a reason to hold; resume what was paused, once there is room."""
-        reason = self._why_hold()
-        if reason != self._held_for:
-            log.warning("consumption.paused" if reason else "consumption.resumed", reason=reason or self._held_for)
-        self._held_for = reason
-        self._assignment.held = self._held_for is not None
-        if self._assignment.held:
+        reason = self._pause_reason()
+        if reason != self._paused_for:
+            log.warning("consumption.paused" if reason else "consumption.resumed", reason=reason or self._paused_for)
+        self._paused_for = reason
+        self._assignment.reading_paused = self._paused_for is not None
+        if self._assignment.reading_paused:
             self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
             return
         for life in self._assignment.partitions:

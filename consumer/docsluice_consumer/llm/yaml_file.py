@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from docsluice.text.api_keys import looks_like_key
-from docsluice.validation.validation_problems import Misfit, misfits
+from docsluice.validation.validation_problems import ValidationProblem, validation_problems
 from docsluice_consumer.errors import ConfigurationError
 
 _QUOTED = re.compile(r"'([^']*)'")
@@ -62,11 +62,11 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
 
 def unfit(error: ValidationError, *, name: str, expected: Any, given: Any = None) -> ConfigurationError:
     """A line for each field that does not fit, naming the file and the field's place in it."""
-    found = misfits(error, expected=expected, given=given)
+    found = validation_problems(error, expected=expected, given=given)
     return ConfigurationError([f"{name}: {_line_of(misfit)}" for misfit in found])
 
 
-def _line_of(misfit: Misfit) -> str:
+def _line_of(misfit: ValidationProblem) -> str:
     return f"{'.'.join(misfit.place)}: {misfit.sentence}" if misfit.place else misfit.sentence
 
 

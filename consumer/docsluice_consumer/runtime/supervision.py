@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 
-def never_ending(
+def supervised(
     work: Coroutine[Any, Any, None], *, name: str, stop_because: Callable[[BaseException], None]
 ) -> asyncio.Task[None]:
     """Start a task. `stop_because` hears of its end, whatever ended it, unless somebody has cancelled it.

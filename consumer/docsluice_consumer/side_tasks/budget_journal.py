@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from docsluice_consumer.admission.budget import Budget, Spent
-from docsluice_consumer.runtime.supervision import end, never_ending
+from docsluice_consumer.runtime.supervision import end, supervised
 from docsluice_consumer.store.deadline import ANSWER_SECONDS, Deadline
 from docsluice_consumer.store.disk_thread import DiskThread
 from docsluice_consumer.store.ledger import Ledger
@@ -28,7 +28,7 @@ _WRITE_SECONDS = 0.2
 _RETRY_SECONDS = 1.0
 
 
-class BudgetKeeper:
+class BudgetJournal:
     """Restores a budget from the ledger, and keeps the ledger up with it until closed.
 
     `stop_because` hears of what would leave the ledger behind for good.
@@ -64,7 +64,7 @@ class BudgetKeeper:
         for entry in await self._read():
             self._budget.restore(Spent(*entry))
         self._written = self._budget.spent(now=time.time())
-        self._task = never_ending(self._keep(), name="budget.keep", stop_because=self._stop_because)
+        self._task = supervised(self._keep(), name="budget.keep", stop_because=self._stop_because)
 
     async def close(self) -> None:
         """Write down the rest, and close the ledger. After a start that was interrupted, what is there stays."""

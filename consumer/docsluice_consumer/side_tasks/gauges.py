@@ -7,7 +7,7 @@ import time
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.kafka.source import Source
 from docsluice_consumer.telemetry.metrics import Metrics
-from docsluice_consumer.telemetry.throughput import Pace, useful_replicas
+from docsluice_consumer.telemetry.throughput import Throughput, useful_replicas
 
 _UNKNOWN = float("nan")
 
@@ -17,7 +17,7 @@ class Gauges:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._pace = Pace()
+        self._pace = Throughput()
 
     def refresh(self, source: Source, admission: Admission) -> None:
         """Bring them up to date."""

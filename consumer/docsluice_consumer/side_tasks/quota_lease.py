@@ -12,7 +12,7 @@ import structlog
 
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.leased_bucket import Grant
-from docsluice_consumer.runtime.supervision import end, never_ending
+from docsluice_consumer.runtime.supervision import end, supervised
 from docsluice_consumer.store.redis_quota import LEASE_SECONDS, Asked, Granted, LimitsAway
 
 log = structlog.get_logger(__name__)
@@ -37,11 +37,11 @@ class Clock(Protocol):
         ...
 
 
-class Grantor(Protocol):
-    """Where the limits are counted for all replicas; `SharedLimits` is one."""
+class QuotaServer(Protocol):
+    """Where the limits are counted for all replicas; `RedisQuota` is one."""
 
     async def exchange(self, asked: Mapping[str, Asked], *, share: float) -> Mapping[str, Granted]:
-        """See `SharedLimits.exchange`."""
+        """See `RedisQuota.exchange`."""
         ...
 
     async def close(self) -> None:
@@ -49,7 +49,7 @@ class Grantor(Protocol):
         ...
 
 
-class LimitSharing:
+class QuotaLease:
     """Brings `admission` what the grantor grants, until closed. `change` is set whenever there may be something to ask.
 
     A replica's share of the limits is everybody's for as long as the grantor hears of the replica. Cut off from it, a
@@ -62,7 +62,7 @@ class LimitSharing:
         self,
         *,
         admission: Admission,
-        grantor: Grantor,
+        grantor: QuotaServer,
         clock: Clock,
         change: asyncio.Event,
         stop_because: Callable[[BaseException], None],
@@ -81,7 +81,7 @@ class LimitSharing:
     async def start(self) -> None:
         """Ask for the first time, and go on asking."""
         await self.step()
-        self._task = never_ending(self._go_on(), name="limits.share", stop_because=self._stop_because)
+        self._task = supervised(self._go_on(), name="limits.share", stop_because=self._stop_because)
 
     def set_share(self, share: float) -> None:
         """Which part of the limits is ours, to be brought in or to be kept."""

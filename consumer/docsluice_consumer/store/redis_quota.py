@@ -49,7 +49,7 @@ def account_of(*, base_url: str | None, api_key: str | None) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 
-class SharedLimits:
+class RedisQuota:
     """One replica's way to the limits of an account. Buckets hold at most `burst_seconds` of a limit.
 
     Needs the package `redis`. The URL may hold a password; nothing that is raised here tells it.

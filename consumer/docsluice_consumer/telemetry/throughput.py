@@ -8,7 +8,7 @@ from collections import deque
 _WINDOW_SECONDS = 120.0
 
 
-class Pace:
+class Throughput:
     """Looks back over the last two minutes."""
 
     def __init__(self) -> None:

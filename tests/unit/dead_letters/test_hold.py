@@ -59,7 +59,7 @@ async def test_the_one_that_reaches_the_limit_is_held_with_all_after_it() -> Non
     assert len(line.outbox.to(DEAD_LETTERS)) == 2
     assert not any(task.done() for task in tasks)
     assert line.counted("documents_total") == {("dead_letter",): 2}
-    assert line.brake.why_hold() == "dead_letter_limit"
+    assert line.dead_letter_hold.pause_reason() == "dead_letter_limit"
     await _let_go(tasks)
 
 
@@ -117,7 +117,7 @@ async def test_results_that_the_topic_does_not_take_are_a_row(
     tasks = [asyncio.create_task(when_there_is_room(one)) for one in _docs(40)]
     await settled(1_000)
     assert len(line.outbox.to(DEAD_LETTERS)) == 4
-    assert "5 dead letters in a row" in (line.brake.why_not_ready() or "")
+    assert "5 dead letters in a row" in (line.dead_letter_hold.why_not_ready() or "")
     await _let_go(tasks)
 
 
@@ -155,13 +155,13 @@ async def test_let_go_on_everything_ends_once() -> None:
     tasks = await _started(line, bad)
     tasks += await _started(line, _docs(6))
     assert len(line.outbox.published) == 1
-    line.brake.go_on()
+    line.dead_letter_hold.resume()
     await asyncio.gather(*tasks)
     assert _keys(line.outbox.to(RESULTS)) == [b"d%d" % n for n in range(6)]
     assert _keys(line.outbox.to(DEAD_LETTERS)) == [b"bad0", b"bad1", b"bad2"]
     assert len(line.client.requests) == 9
-    assert line.brake.why_hold() is None
-    assert line.brake.why_not_ready() is None
+    assert line.dead_letter_hold.pause_reason() is None
+    assert line.dead_letter_hold.why_not_ready() is None
 
 
 async def test_sent_back_at_the_first_call_each_ends_once() -> None:
@@ -173,7 +173,7 @@ async def test_sent_back_at_the_first_call_each_ends_once() -> None:
     line.client.release()
     await settled(60)
     assert _keys(line.outbox.published) == [b"x"]
-    line.brake.go_on()
+    line.dead_letter_hold.resume()
     await asyncio.gather(*tasks, *stopped)
     assert _keys(line.outbox.to(RESULTS)) == [b"d%d" % n for n in range(5)]
     assert _keys(line.outbox.to(DEAD_LETTERS)) == [b"bad", b"x", b"y"]
@@ -195,7 +195,7 @@ async def test_what_failed_before_is_remembered() -> None:
     await settled(30)
     assert len(line.client.requests) == 2
     assert _keys(line.outbox.published) == [b"d1"]
-    line.brake.go_on()
+    line.dead_letter_hold.resume()
     await asyncio.gather(*tasks)
     (outgoing,) = [one for one in line.outbox.to(RESULTS) if one.key == b"d0"]
     assert b'"attempts":2,' in (outgoing.value or b"")
@@ -211,7 +211,7 @@ async def test_what_was_saved_is_counted_once() -> None:
     tasks += await _started(line, [record(b"not JSON", key=key) for key in (b"x", b"y")])
     line.client.release()
     await settled(30)
-    line.brake.go_on()
+    line.dead_letter_hold.resume()
     await asyncio.gather(*tasks)
     found = [DocumentResult.model_validate_json(one.value or b"") for one in line.outbox.to(RESULTS)]
     (again,) = [one for one in found if one.saved_usd]
@@ -223,9 +223,9 @@ async def test_a_whole_queue_that_is_held_is_not_let_go_at_once() -> None:
     line = Line(_by_text, max_dead_letters=3, max_concurrency=20, mode="fused")
     tasks = await _started(line, _docs(12, "bad"))
     seen = []
-    while line.brake.why_hold():
+    while line.dead_letter_hold.pause_reason():
         seen.append(len(line.outbox.to(DEAD_LETTERS)))
-        line.brake.go_on()
+        line.dead_letter_hold.resume()
         await settled(30)
     assert seen == [2, 5, 8, 11]
     await asyncio.gather(*tasks)
@@ -237,7 +237,7 @@ async def test_even_a_limit_of_one_lets_one_go() -> None:
     line = Line(_by_text, max_dead_letters=1, mode="fused")
     tasks = await _started(line, _docs(3, "bad"))
     for count in range(1, 4):
-        line.brake.go_on()
+        line.dead_letter_hold.resume()
         await settled(30)
         assert len(line.outbox.to(DEAD_LETTERS)) == count
     await asyncio.gather(*tasks)
@@ -250,7 +250,7 @@ async def test_after_that_as_many_pass_again() -> None:
     seen = []
     for _ in range(3):
         seen.append(len(line.outbox.to(DEAD_LETTERS)))
-        line.brake.go_on()
+        line.dead_letter_hold.resume()
         await settled(30)
     assert seen == [9, 9 + 1 + 9, 9 + 2 * (1 + 9)], "each time the one that had reached it, and then nine"
     await _let_go(tasks)
@@ -286,7 +286,7 @@ async def test_a_result_counts_before_the_broker_has_it() -> None:
     tasks = []
     for n in range(10):
         tasks += await _started(line, [document("good" if n % 2 else "bad", document_id=f"d{n}")])
-    assert line.brake.why_hold() is None
+    assert line.dead_letter_hold.pause_reason() is None
     outbox.may_end.set()
     await asyncio.gather(*tasks)
     assert len(outbox.published) == 10
@@ -322,7 +322,7 @@ async def test_a_drain_lets_go_of_what_is_held() -> None:
     line = Line(_by_text, max_dead_letters=1, mode="fused")
     held = await _started(line, _docs(3, "bad"))
     waiting = await _started(line, _docs(4))
-    assert line.brake.release_waiting() == 7
+    assert line.dead_letter_hold.release_waiting() == 7
     await asyncio.gather(*held, *waiting, return_exceptions=True)
     assert all(task.cancelled() for task in (*held, *waiting))
     assert line.outbox.published == []
@@ -334,7 +334,7 @@ async def test_what_would_be_held_in_a_drain_is_let_go() -> None:
     line = Line(_by_text, max_dead_letters=1, mode="fused")
     line.client.hold()
     good, bad = await _started(line, [document("good", document_id="good"), document("bad", document_id="bad")])
-    assert line.brake.release_waiting() == 0
+    assert line.dead_letter_hold.release_waiting() == 0
     line.client.release()
     await asyncio.gather(good, bad, return_exceptions=True)
     assert (good.cancelled(), bad.cancelled()) == (False, True)
@@ -350,7 +350,7 @@ async def test_a_partition_that_is_lost_takes_its_held_documents_along() -> None
     waiting = await _started(line, _docs(2))
     await _let_go([held[0], waiting[0]])
     assert [task.cancelled() for task in (*held, *waiting)] == [True, False, True, False]
-    line.brake.go_on()
+    line.dead_letter_hold.resume()
     await asyncio.gather(held[1], waiting[1])
     assert len(line.outbox.published) == 3
 
@@ -362,7 +362,7 @@ async def test_a_partition_that_is_lost_in_that_very_moment_is_lost() -> None:
     tasks = await _started(line, _docs(3))
     stopping = asyncio.create_task(line.pipeline.process(record(b"not JSON")))
     await asyncio.sleep(0)
-    assert line.brake.why_hold()
+    assert line.dead_letter_hold.pause_reason()
     tasks[1].cancel()
     await settled(30)
     assert [task.done() for task in tasks] == [False, True, False]
@@ -382,7 +382,7 @@ async def test_it_is_said_once_with_what_to_do() -> None:
     assert said["log_level"] == "critical"
     assert said["problem"] == "3 dead letters in a row (DOCSLUICE_DEAD_LETTER_MAX_CONSECUTIVE)"
     assert said["commonest"] == {"refused/fused": 2, "undecodable": 1}
-    ready = line.brake.why_not_ready() or ""
+    ready = line.dead_letter_hold.why_not_ready() or ""
     for words in (said["problem"], "2 refused/fused, 1 undecodable", said["remedy"], "SIGUSR1", "restart"):
         assert words in ready
     await _let_go(tasks)
@@ -394,8 +394,8 @@ async def test_a_signal_is_logged(documents: int, held: int) -> None:
     line = Line(_by_text, max_dead_letters=3, mode="fused")
     tasks = await _started(line, _docs(documents, "bad"))
     with structlog.testing.capture_logs() as logs:
-        line.brake.go_on()
-        line.brake.go_on()
+        line.dead_letter_hold.resume()
+        line.dead_letter_hold.resume()
     lifted = [entry["dead_letters"] for entry in logs if entry["event"] == "dead_letter_limit.lifted"]
     assert lifted == ([held] if held else [])
     assert [entry["log_level"] for entry in logs if entry["event"] == "dead_letter_limit.not_reached"] == ["info"] * (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from docsluice_consumer.runtime.supervision import end, never_ending
+from docsluice_consumer.runtime.supervision import end, supervised
 
 
 async def _until_cancelled() -> None:
@@ -40,7 +40,7 @@ async def test_a_side_task_that_dies_is_told_of(
 ) -> None:
     """However it died: a library may cancel a task of its own, and what awaits that one is cancelled, too."""
     told: list[BaseException] = []
-    task = never_ending(work(), name="poll", stop_because=told.append)
+    task = supervised(work(), name="poll", stop_because=told.append)
     await asyncio.wait([task])
     await asyncio.sleep(0)
     (error,) = told
@@ -51,7 +51,7 @@ async def test_a_side_task_that_dies_is_told_of(
 async def test_a_side_task_that_is_told_to_end_is_not_told_of() -> None:
     """Its owner knows."""
     told: list[BaseException] = []
-    task = never_ending(_until_cancelled(), name="poll", stop_because=told.append)
+    task = supervised(_until_cancelled(), name="poll", stop_because=told.append)
     await asyncio.sleep(0)
     await end(task)
     assert told == []
@@ -67,7 +67,7 @@ async def test_a_deadline_inside_a_side_task_is_no_end() -> None:
                 await asyncio.Event().wait()
         raise asyncio.CancelledError
 
-    task = never_ending(impatient(), name="poll", stop_because=told.append)
+    task = supervised(impatient(), name="poll", stop_because=told.append)
     await asyncio.wait([task])
     await asyncio.sleep(0)
     assert len(told) == 1

@@ -19,7 +19,7 @@ from docsluice_consumer.admission.budget import Budget
 from docsluice_consumer.admission.leased_bucket import BURST_SECONDS, STOCK_SECONDS
 from docsluice_consumer.admission.limits import MinuteLimits
 from docsluice_consumer.errors import RateLimited
-from docsluice_consumer.side_tasks.quota_lease import LimitSharing
+from docsluice_consumer.side_tasks.quota_lease import QuotaLease
 from docsluice_consumer.store.redis_quota import LEASE_SECONDS
 from docsluice_local.rehearsal.limiter import MinuteLimit
 from tests.fakes.grantor import FakeAccount, FakeGrantor
@@ -36,7 +36,7 @@ class Replica(Desk):
         super().__init__(timer=account.timer, **limits)
         self.grantor = FakeGrantor(account, name)
         self.deaths: list[BaseException] = []
-        self.sharing = LimitSharing(
+        self.sharing = QuotaLease(
             admission=self.admission,
             grantor=self.grantor,
             clock=self.timer,

@@ -20,7 +20,7 @@ import structlog
 from docsluice_consumer.admission.budget import Budget
 from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.side_tasks import budget_journal
-from docsluice_consumer.side_tasks.budget_journal import BudgetKeeper
+from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
 from docsluice_consumer.store.ledger import Ledger
 from docsluice_consumer.store.stored_values import Entry
 from tests.fakes.timer import settled
@@ -30,8 +30,8 @@ ENTRIES = [("hour", 3600.0, Decimal("0.123456789")), ("day", 0.0, Decimal(5))]
 
 def _keeper(
     budget: Budget, ledger: Ledger, *, stop_because: Callable[[BaseException], None] = lambda _: None
-) -> BudgetKeeper:
-    return BudgetKeeper(budget=budget, ledger=ledger, stop_because=stop_because)
+) -> BudgetJournal:
+    return BudgetJournal(budget=budget, ledger=ledger, stop_because=stop_because)
 
 
 def test_what_is_written_is_read_by_the_next_process(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ async def test_a_start_waits_for_a_disk_that_does_not_answer(tmp_path: Path) -> 
             ledger.answers.set()
         await asyncio.sleep(0.01)
 
-    keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=lambda _: None, answer_seconds=0.01, sleep=pause)
+    keeper = BudgetJournal(budget=budget, ledger=ledger, stop_because=lambda _: None, answer_seconds=0.01, sleep=pause)
     with structlog.testing.capture_logs() as logs:
         await keeper.start()
     assert [entry["event"] for entry in logs] == ["ledger.away"]
@@ -310,7 +310,7 @@ async def test_a_stop_does_not_wait_for_a_disk_that_does_not_answer(tmp_path: Pa
     """What was spent last is forgotten, which is said; the thread is left behind, and nobody waits for it."""
     ledger, budget = Stuck(folder=tmp_path), Budget(usd_per_hour=Decimal(10))
     ledger.answers.set()
-    keeper = BudgetKeeper(budget=budget, ledger=ledger, stop_because=lambda _: None, answer_seconds=0.05)
+    keeper = BudgetJournal(budget=budget, ledger=ledger, stop_because=lambda _: None, answer_seconds=0.05)
     await keeper.start()
     ledger.answers.clear()
     budget.settle(Decimal(0), Decimal(3), now=time.time())

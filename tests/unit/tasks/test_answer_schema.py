@@ -190,7 +190,7 @@ def test_a_property_may_be_named_pattern() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "fits", "misfits"),
+    ("pattern", "fits", "validation_problems"),
     [
         (r"^\d{4}-\d\d$", ["2024-01"], ["٢٠٢٤-01", "2024-01\n"]),
         (r"^\w+$", ["abc_1"], ["\u00e4"]),
@@ -200,11 +200,11 @@ def test_a_property_may_be_named_pattern() -> None:
         (r"^\\<$", ["\\<"], ["<"]),
     ],
 )
-def test_a_pattern_means_what_json_schema_says(pattern: str, fits: list[str], misfits: list[str]) -> None:
+def test_a_pattern_means_what_json_schema_says(pattern: str, fits: list[str], validation_problems: list[str]) -> None:
     """It is ECMA-262's: digits and letters are those of ASCII, `$` is the end, and it may be found anywhere."""
     checked = AnswerSchema({"pattern": pattern})
     assert [text for text in fits if not checked.is_valid(text)] == []
-    assert [text for text in misfits if checked.is_valid(text)] == []
+    assert [text for text in validation_problems if checked.is_valid(text)] == []
 
 
 @pytest.mark.parametrize(

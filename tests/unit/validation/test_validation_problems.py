@@ -11,7 +11,7 @@ import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
 from docsluice.messages import DocumentEvent, NotBlank
-from docsluice.validation.validation_problems import SENTENCES, Misfit, misfits
+from docsluice.validation.validation_problems import SENTENCES, ValidationProblem, validation_problems
 from docsluice_consumer.llm.pricing import OwnPrice
 from docsluice_consumer.settings import Settings
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
@@ -52,10 +52,10 @@ class FromAttributes(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-def _misfits(expected: Any, value: Any, **how: Any) -> list[Misfit]:
+def _misfits(expected: Any, value: Any, **how: Any) -> list[ValidationProblem]:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(expected).validate_python(value, **how)
-    return list(misfits(caught.value, expected=expected))
+    return list(validation_problems(caught.value, expected=expected))
 
 
 PROVOKED: list[tuple[str, Any, Any, str]] = [
@@ -109,7 +109,7 @@ def test_a_type_of_error_has_its_sentence(kind: str, expected: Any, value: Any, 
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(expected).validate_python(value)
     assert [detail["type"] for detail in caught.value.errors()] == [kind]
-    (misfit,) = misfits(caught.value, expected=expected)
+    (misfit,) = validation_problems(caught.value, expected=expected)
     assert misfit.sentence == sentence
 
 
@@ -194,7 +194,7 @@ def test_no_error_of_our_models_is_told_in_pydantics_words(expected: Any) -> Non
 def test_an_unlisted_type_is_told_in_pydantics_words() -> None:
     """Better than nothing."""
     (misfit,) = _misfits(Annotated[int, Field(multiple_of=2)], 3)
-    assert misfit == Misfit((), "Input should be a multiple of 2")
+    assert misfit == ValidationProblem((), "Input should be a multiple of 2")
 
 
 OTHER = {"type": "other"}
@@ -220,21 +220,21 @@ def test_an_unknown_field_is_told_with_those_that_are_known(
     expected: Any, value: Any, place: tuple[str, ...], sentence: str
 ) -> None:
     """Of the very model that it was written in, by the names that are written."""
-    assert _misfits(expected, value) == [Misfit(place, sentence)]
+    assert _misfits(expected, value) == [ValidationProblem(place, sentence)]
 
 
 def test_an_unknown_field_of_who_knows_what() -> None:
     """Where the model cannot be found, nothing is made up."""
     with pytest.raises(ValidationError) as caught:
         Part.model_validate({"type": "part", "x": 1})
-    assert list(misfits(caught.value, expected=str)) == [Misfit(("x",), "unknown field")]
+    assert list(validation_problems(caught.value, expected=str)) == [ValidationProblem(("x",), "unknown field")]
 
 
 def test_a_misfit_says_where_it_is() -> None:
     """Step by step, and each misfit for itself."""
     assert _misfits(list[Part], [{"type": "part", "own": "x"}, {}]) == [
-        Misfit(("0", "own"), "must be a whole number"),
-        Misfit(("1", "type"), "missing"),
+        ValidationProblem(("0", "own"), "must be a whole number"),
+        ValidationProblem(("1", "type"), "missing"),
     ]
 
 
@@ -258,6 +258,6 @@ def test_an_entry_of_a_list_goes_by_its_name() -> None:
     given = {"type": "other", "others": [{"name": name} for name in ("first", "not a name", ["x"])] + [{}, 7]}
     with pytest.raises(ValidationError) as caught:
         Other.model_validate(given)
-    found = list(misfits(caught.value, expected=Other, given=given))
+    found = list(validation_problems(caught.value, expected=Other, given=given))
     places = [misfit.place for misfit in found if misfit.sentence == "missing"]
     assert places == [("others", name, "type") for name in ("first", "1", "2", "3")]

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from docsluice.validation.validation_problems import misfits
+from docsluice.validation.validation_problems import validation_problems
 from docsluice_local.rehearsal.characters.character import Character
 
 _FOLDER = files("docsluice_local.rehearsal.characters")
@@ -62,7 +62,8 @@ def read_character(file: Traversable) -> Character:
         raise UnfitCharacterError(f"{file.name}: not YAML: {' '.join(str(problem).split())}") from problem
     except ValidationError as problem:
         lines = [
-            f"{file.name}: {'.'.join(each.place)}: {each.sentence}" for each in misfits(problem, expected=Character)
+            f"{file.name}: {'.'.join(each.place)}: {each.sentence}"
+            for each in validation_problems(problem, expected=Character)
         ]
         raise UnfitCharacterError("\n".join(lines)) from problem
     if f"{character.name}{_SUFFIX}" != file.name:
