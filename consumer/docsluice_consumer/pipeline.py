@@ -21,7 +21,7 @@ from docsluice_consumer.dead_letters.sink import DeadLetterSink
 from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES, read_record, whole_value
 from docsluice_consumer.decode.ignored_fields import IgnoredFields
 from docsluice_consumer.errors import RecordRejected, ServiceFault
-from docsluice_consumer.kafka.records import Outbox, Record
+from docsluice_consumer.kafka.records import Record, Sink
 from docsluice_consumer.telemetry.metrics import Metrics
 
 
@@ -32,7 +32,7 @@ class Pipeline:
         self,
         *,
         analyzer: Analyzer,
-        outbox: Outbox,
+        sink: Sink,
         dead_letters: DeadLetterSink,
         dead_letter_hold: DeadLetterHold,
         identity: Identity,
@@ -40,7 +40,7 @@ class Pipeline:
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
     ) -> None:
         self._analyzer = analyzer
-        self._outbox = outbox
+        self._sink = sink
         self._dead_letters = dead_letters
         self._dead_letter_hold = dead_letter_hold
         self._identity = identity
@@ -80,7 +80,7 @@ class Pipeline:
         )
         counted = self._dead_letter_hold.result()
         try:
-            await self._outbox.publish(result, ending=record)
+            await self._sink.publish(result, ending=record)
         except RecordRejected as too_large:
             await self._dead_letters.publish(record, too_large, document_usage, withdrawn=counted)
         else:

@@ -41,11 +41,11 @@ from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit
 from docsluice_consumer.dead_letters.sink import DeadLetterSink
 from docsluice_consumer.errors import ConfigurationError
-from docsluice_consumer.kafka.at_least_once import AtLeastOnceOutbox
+from docsluice_consumer.kafka.at_least_once import AtLeastOnceSink
 from docsluice_consumer.kafka.commits import Committer, GroupCommitter
 from docsluice_consumer.kafka.connection import Broker, ensure_topics
-from docsluice_consumer.kafka.exactly_once import ExactlyOnceOutbox
-from docsluice_consumer.kafka.records import Outbox
+from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink
+from docsluice_consumer.kafka.records import Sink
 from docsluice_consumer.kafka.rights import ensure_rights
 from docsluice_consumer.kafka.source import Source
 from docsluice_consumer.llm.chat import ChatClient
@@ -163,12 +163,12 @@ class Service:
             roomy=settings.dead_letter_topic,
         )
         await unless(stop, topics)
-        outbox, committer = await unless(stop, self._delivery(broker, cleanup))
+        sink, committer = await unless(stop, self._delivery(broker, cleanup))
         admission, set_share = await self._admission_of(stop, cleanup)
         source = Source(
             broker=broker,
             subscription=subscription_of(settings),
-            process=self._pipeline_of(client, outbox, admission).process,
+            process=self._pipeline_of(client, sink, admission).process,
             committer=committer,
             metrics=self._metrics,
             pause_reason=lambda: self._dead_letter_hold.pause_reason() or admission.pause_reason(),
@@ -195,14 +195,14 @@ class Service:
             )
             raise ConfigurationError([problem]) from None
 
-    async def _delivery(self, broker: Broker, cleanup: contextlib.AsyncExitStack) -> tuple[Outbox, Committer]:
+    async def _delivery(self, broker: Broker, cleanup: contextlib.AsyncExitStack) -> tuple[Sink, Committer]:
         if self._settings.delivery == "exactly_once":
-            both = ExactlyOnceOutbox(broker=broker, group_id=self._settings.group_id, metrics=self._metrics)
+            both = ExactlyOnceSink(broker=broker, group_id=self._settings.group_id, metrics=self._metrics)
             cleanup.push_async_callback(both.close)
             return both, both
-        outbox = await AtLeastOnceOutbox.open(broker)
-        cleanup.push_async_callback(outbox.close)
-        return outbox, GroupCommitter(metrics=self._metrics)
+        sink = await AtLeastOnceSink.open(broker)
+        cleanup.push_async_callback(sink.close)
+        return sink, GroupCommitter(metrics=self._metrics)
 
     async def _drain(self, source: Source) -> None:
         """Finish what has been begun; what has not is read again by whoever comes next."""
@@ -277,7 +277,7 @@ class Service:
         await quota_lease.start()
         return admission, quota_lease.set_share
 
-    def _pipeline_of(self, client: ChatClient, outbox: Outbox, admission: Admission) -> Pipeline:
+    def _pipeline_of(self, client: ChatClient, sink: Sink, admission: Admission) -> Pipeline:
         settings = self._settings
         model_caller = ModelCaller(
             client=client,
@@ -307,7 +307,7 @@ class Service:
             mode=self._mode,
         )
         dead_letters = DeadLetterSink(
-            outbox=outbox,
+            sink=sink,
             dead_letter_hold=self._dead_letter_hold,
             identity=identity,
             topic=settings.dead_letter_topic,
@@ -317,7 +317,7 @@ class Service:
         )
         return Pipeline(
             analyzer=analyzer,
-            outbox=outbox,
+            sink=sink,
             dead_letters=dead_letters,
             dead_letter_hold=self._dead_letter_hold,
             identity=identity,

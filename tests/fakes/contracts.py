@@ -16,7 +16,7 @@ import pytest
 
 from docsluice.messages import DeadLetterReason, Stage, Usage
 from docsluice_consumer.errors import CallRefused, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
-from docsluice_consumer.kafka.records import Outbox, Outgoing, Record
+from docsluice_consumer.kafka.records import OutgoingRecord, Record, Sink
 from docsluice_consumer.llm.chat import Answer, ChatClient
 from tests.fakes.samples import chat_request, record
 
@@ -107,18 +107,18 @@ class ChatClientContract(ABC):
         assert [answer.text for answer in answers] == [TEXT] * 20
 
 
-class OutboxContract(ABC):
-    """See `Outbox`. The topic `small` takes no batch of more than 10,000 bytes."""
+class SinkContract(ABC):
+    """See `Sink`. The topic `small` takes no batch of more than 10,000 bytes."""
 
     topic: str
     small_topic: str
 
     @abstractmethod
-    def outbox(self) -> AbstractAsyncContextManager[Outbox]:
+    def sink(self) -> AbstractAsyncContextManager[Sink]:
         """An outbox that is connected."""
 
     @abstractmethod
-    async def read(self, topic: str, count: int) -> Sequence[Outgoing]:
+    async def read(self, topic: str, count: int) -> Sequence[OutgoingRecord]:
         """The first records of a topic, as a reader sees them."""
 
     def ending(self) -> Record:
@@ -128,18 +128,18 @@ class OutboxContract(ABC):
     async def test_what_is_published_can_be_read(self) -> None:
         """Byte for byte, headers in order and repeated ones too, no key as no key."""
         sent = [
-            Outgoing(
+            OutgoingRecord(
                 topic=self.topic,
                 key=b"\x00k",
                 value=b"\xff\x00v",
                 headers=[("a", b"1"), ("a", b"\xff"), ("b", b""), ("n", None)],
             ),
-            Outgoing(topic=self.topic, key=b"\x00k", value=b"", headers=[]),
-            Outgoing(topic=self.topic, key=None, value=b"no key", headers=[("traceparent", b"00-1-2-01")]),
+            OutgoingRecord(topic=self.topic, key=b"\x00k", value=b"", headers=[]),
+            OutgoingRecord(topic=self.topic, key=None, value=b"no key", headers=[("traceparent", b"00-1-2-01")]),
         ]
-        async with self.outbox() as outbox:
+        async with self.sink() as sink:
             for outgoing in sent:
-                await outbox.publish(outgoing, ending=self.ending())
+                await sink.publish(outgoing, ending=self.ending())
             read = await self.read(self.topic, len(sent))
         key = repr
         assert sorted(read, key=key) == sorted(sent, key=key)
@@ -148,14 +148,14 @@ class OutboxContract(ABC):
         """It is the record's fault, at the stage of publishing, and others still go through before and after it."""
         large = self._small_topics(random.Random(1).randbytes(1_000_000))
         small = [self._small_topics(b"%d" % number) for number in range(3)]
-        async with self.outbox() as outbox:
-            await outbox.publish(small[0], ending=self.ending())
+        async with self.sink() as sink:
+            await sink.publish(small[0], ending=self.ending())
             with pytest.raises(RecordRejected) as caught:
-                await outbox.publish(large, ending=self.ending())
-            await outbox.publish(small[1], ending=self.ending())
+                await sink.publish(large, ending=self.ending())
+            await sink.publish(small[1], ending=self.ending())
             with pytest.raises(RecordRejected):
-                await outbox.publish(large, ending=self.ending())
-            await outbox.publish(small[2], ending=self.ending())
+                await sink.publish(large, ending=self.ending())
+            await sink.publish(small[2], ending=self.ending())
             assert list(await self.read(self.small_topic, 3)) == small
         assert (caught.value.reason, caught.value.stage) == (DeadLetterReason.TOO_LARGE, Stage.PUBLISH)
 
@@ -165,14 +165,14 @@ class OutboxContract(ABC):
         payloads = [random.Random(number).randbytes(4_000) for number in range(20)]
         payloads.insert(7, random.Random(7).randbytes(13_000))
         outgoing = [self._small_topics(payload) for payload in payloads]
-        async with self.outbox() as outbox:
+        async with self.sink() as sink:
             ends = await asyncio.gather(
-                *(outbox.publish(one, ending=self.ending()) for one in outgoing), return_exceptions=True
+                *(sink.publish(one, ending=self.ending()) for one in outgoing), return_exceptions=True
             )
             assert [isinstance(end, RecordRejected) for end in ends] == [size > 10_000 for size in map(len, payloads)]
             read = await self.read(self.small_topic, 20)
         key = repr
         assert sorted(read, key=key) == sorted((one for one in outgoing if len(one.value or b"") < 10_000), key=key)
 
-    def _small_topics(self, value: bytes) -> Outgoing:
-        return Outgoing(topic=self.small_topic, key=b"k", value=value, headers=[])
+    def _small_topics(self, value: bytes) -> OutgoingRecord:
+        return OutgoingRecord(topic=self.small_topic, key=b"k", value=value, headers=[])

@@ -9,7 +9,7 @@ from docsluice_consumer.analysis.results import Identity
 from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit
 from docsluice_consumer.dead_letters.sink import DeadLetterSink
-from docsluice_consumer.kafka.records import Outbox
+from docsluice_consumer.kafka.records import Sink
 from docsluice_consumer.pipeline import Pipeline
 from docsluice_consumer.telemetry.metrics import Metrics
 
@@ -19,7 +19,7 @@ RESULTS, DEAD_LETTERS = "documents.results", "documents.dlq"
 def pipeline_of(
     *,
     analyzer: Analyzer,
-    outbox: Outbox,
+    sink: Sink,
     metrics: Metrics,
     mode: Literal["fanout", "fused"] = "fused",
     dead_letter_hold: DeadLetterHold | None = None,
@@ -29,7 +29,7 @@ def pipeline_of(
     identity = Identity(group_id="docsluice", result_topic=RESULTS, pipeline_version="v1", mode=mode)
     dead_letter_hold = dead_letter_hold or DeadLetterHold(limit=DeadLetterLimit(max_ratio=1, max_consecutive=0))
     dead_letters = DeadLetterSink(
-        outbox=outbox,
+        sink=sink,
         dead_letter_hold=dead_letter_hold,
         identity=identity,
         topic=DEAD_LETTERS,
@@ -38,7 +38,7 @@ def pipeline_of(
     )
     return Pipeline(
         analyzer=analyzer,
-        outbox=outbox,
+        sink=sink,
         dead_letters=dead_letters,
         dead_letter_hold=dead_letter_hold,
         identity=identity,

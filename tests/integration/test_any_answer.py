@@ -34,7 +34,7 @@ from tests.fakes.pipelines import DEAD_LETTERS, RESULTS, pipeline_of
 from tests.fakes.prices import FakePrices
 from tests.fakes.raw_server import RawAnswer, RawServer
 from tests.fakes.samples import TASKS, document, steps
-from tests.fakes.sink import FakeOutbox
+from tests.fakes.sink import FakeSink
 from tests.fakes.timer import FakeSleep, ManualTimer, settled
 
 ODD, OTHERS = "odd", tuple(f"d{number}" for number in range(3))
@@ -82,7 +82,7 @@ class Trial:
         self.odd_calls = 0
         self.server = RawServer(answer=self._answer)
         self.timer = ManualTimer()
-        self.outbox = FakeOutbox()
+        self.sink = FakeSink()
         self.work: dict[str, asyncio.Task[None]] = {}
         self._client: _Counting
         self._pipeline: Pipeline
@@ -119,7 +119,7 @@ class Trial:
             answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=metrics),
             answer_cache=AnswerCache(store=NoSteps(), metrics=metrics),
         )
-        return pipeline_of(analyzer=analyzer, outbox=self.outbox, metrics=metrics, mode="fanout")
+        return pipeline_of(analyzer=analyzer, sink=self.sink, metrics=metrics, mode="fanout")
 
     def _answer(self, body: dict[str, Any]) -> RawAnswer:
         turns = json.dumps(body)
@@ -157,7 +157,7 @@ class Trial:
 
     def outcomes(self, name: str) -> list[str]:
         """The topics of its outcomes; a bug of ours on the way is none that is right."""
-        mine = [outgoing for outgoing in self.outbox.published if outgoing.key == name.encode()]
+        mine = [outgoing for outgoing in self.sink.published if outgoing.key == name.encode()]
         assert not any((REASON, b"unexpected") in outgoing.headers for outgoing in mine)
         return [outgoing.topic for outgoing in mine]
 
@@ -177,7 +177,7 @@ async def _at_the_head(odd: RawAnswer, *, tasks: int = 1) -> Trial:
         trial.begin(ODD)
         await trial.until(trial.odd_ends_or_waits)
         if trial.has_ended(ODD) and isinstance(trial.work[ODD].exception(), ProviderMisconfigured):
-            assert not trial.outbox.published
+            assert not trial.sink.published
             with pytest.raises(ProviderMisconfigured) as caught:
                 await trial.work.pop(ODD)
             assert KEY not in str(caught.value)
@@ -217,7 +217,7 @@ def _holds(runner: asyncio.Runner, odd: RawAnswer, *, tasks: int = 1) -> None:
     for way in (_beside_others, _at_the_head):
         with structlog.testing.capture_logs() as logged:
             trial = runner.run(way(odd, tasks=tasks))
-        told = [(outgoing.topic, outgoing.value, outgoing.headers) for outgoing in trial.outbox.published]
+        told = [(outgoing.topic, outgoing.value, outgoing.headers) for outgoing in trial.sink.published]
         assert KEY not in f"{told}"
         assert KEY not in f"{logged}"
         assert "Quillon Farrow" not in f"{logged}"

@@ -104,12 +104,12 @@ async def test_order_is_kept_where_it_is_asked_for(wire: Wire, ordering: str, de
         async with serving(settings):
             found = await wire.outcomes(40)
         assert provider.calls.most_in_flight > 1, "other queues are not held up"
-    lanes: dict[int, list[tuple[int, str, str]]] = defaultdict(list)
+    key_queues: dict[int, list[tuple[int, str, str]]] = defaultdict(list)
     for outcome, (partition, offset) in zip(found, _places(found), strict=True):
-        lane = int(outcome.document_id[1:]) % 4 if ordering == "key" else partition
-        lanes[lane].append((offset, str(outcome.fields["started_at"]), str(outcome.fields["finished_at"])))
-    assert len(lanes) == (4 if ordering == "key" else 2)
-    for ends in lanes.values():
+        queue_key = int(outcome.document_id[1:]) % 4 if ordering == "key" else partition
+        key_queues[queue_key].append((offset, str(outcome.fields["started_at"]), str(outcome.fields["finished_at"])))
+    assert len(key_queues) == (4 if ordering == "key" else 2)
+    for ends in key_queues.values():
         for (_, _, ended), (_, began, _) in pairwise(sorted(ends)):
             assert ended <= began
 

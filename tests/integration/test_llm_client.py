@@ -44,7 +44,7 @@ from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract
 from tests.fakes.pipelines import pipeline_of
 from tests.fakes.prices import FakePrices
 from tests.fakes.samples import SECRET_TEXT, chat_request, document, steps
-from tests.fakes.sink import FakeOutbox
+from tests.fakes.sink import FakeSink
 from tests.fakes.timer import FakeSleep, QuickTimer
 from tests.integration.model_server import Answering, Server, completion_of, error, ok
 
@@ -580,7 +580,7 @@ async def test_more_calls_than_connections() -> None:
 @pytest.mark.parametrize("status", [402, 413, 429, 500, 200])
 async def test_the_key_is_nowhere(status: int) -> None:
     """A provider that echoes the request's header puts it neither into a dead letter, nor a log line, nor a fault."""
-    outbox = FakeOutbox()
+    sink = FakeSink()
     failures = 0
 
     def echo(body: dict[str, Any]) -> web.Response:
@@ -592,9 +592,9 @@ async def test_the_key_is_nowhere(status: int) -> None:
 
     with structlog.testing.capture_logs() as logs:
         async with _serving(echo) as (_, client):
-            await asyncio.create_task(_pipeline(client, outbox).process(document()))
-    assert len(outbox.published) == 1
-    for outgoing in outbox.published:
+            await asyncio.create_task(_pipeline(client, sink).process(document()))
+    assert len(sink.published) == 1
+    for outgoing in sink.published:
         assert KEY.encode() not in b"".join(value or b"" for _, value in outgoing.headers)
     assert KEY not in str(logs)
 
@@ -605,7 +605,7 @@ async def test_a_word_in_place_of_a_key_is_no_secret() -> None:
         assert (await client.ask(chat_request())).text == "Use ollama."
 
 
-def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
+def _pipeline(client: ChatClient, sink: FakeSink) -> Pipeline:
     """A pipeline of one step on the real client; what is refused is asked again in the time of a turn."""
     metrics = Metrics()
     admission = Admission(
@@ -620,4 +620,4 @@ def _pipeline(client: ChatClient, outbox: FakeOutbox) -> Pipeline:
         answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=metrics),
         answer_cache=AnswerCache(store=NoSteps(), metrics=metrics),
     )
-    return pipeline_of(analyzer=analyzer, outbox=outbox, metrics=metrics)
+    return pipeline_of(analyzer=analyzer, sink=sink, metrics=metrics)

@@ -18,7 +18,7 @@ from docsluice_local.broker import Broker
 from docsluice_local.rehearsal.provider import RehearsalProvider
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.dead_letters import journal as journal_room
-from docsluice_producer.dead_letters.journal import Entry, Journal, Outgoing
+from docsluice_producer.dead_letters.journal import Entry, Journal, OutgoingRecord
 from docsluice_producer.dead_letters.marks import Mark, Place, State
 from docsluice_producer.kafka.broker_session import Link
 from docsluice_producer.kafka.connection import Broker as Address
@@ -292,7 +292,7 @@ async def test_a_commit_of_unknown_end_is_decided_by_the_marks(
 
 
 def entry(wire: Wire, number: int) -> Entry:
-    outgoing = Outgoing(topic=wire.topics["input"], partition=0, key=b"d%d" % number, value=b"v", headers=())
+    outgoing = OutgoingRecord(topic=wire.topics["input"], partition=0, key=b"d%d" % number, value=b"v", headers=())
     return Entry(mark=Mark(Place(0, number), 0, State.REDRIVEN), outgoing=outgoing)
 
 

@@ -89,6 +89,6 @@ async def test_nothing_is_unexpected(pairs: list[tuple[str, Any]], *, ascii_only
     )
     line = Line()
     await line.process(record(f"{{{written}}}".encode("utf-8", errors="surrogatepass")))
-    (outgoing,) = line.outbox.published
+    (outgoing,) = line.sink.published
     reasons = [value for name, value in outgoing.headers if name == "__docsluice.errors.reason"]
     assert outgoing.topic == RESULTS or reasons[0] in {b"undecodable", b"invalid_event"}

@@ -41,7 +41,7 @@ from docsluice_consumer.errors import (
     RecordRejected,
     ServiceFault,
 )
-from docsluice_consumer.kafka.records import Outgoing, Record
+from docsluice_consumer.kafka.records import OutgoingRecord, Record
 from docsluice_consumer.llm.chat import ChatRequest
 from docsluice_consumer.store.memory_store import NoSteps
 from docsluice_consumer.store.step_store import StepStore
@@ -51,7 +51,7 @@ from tests.fakes.chat import FakeChatClient, Replies, Reply, by_step, in_turn, o
 from tests.fakes.pipelines import DEAD_LETTERS, RESULTS, pipeline_of
 from tests.fakes.prices import MODEL, MODEL_REF, FakePrices
 from tests.fakes.samples import SECRET_TEXT, document, record, steps
-from tests.fakes.sink import FakeOutbox
+from tests.fakes.sink import FakeSink
 from tests.fakes.timer import FakeSleep, ManualTimer, settled
 
 
@@ -62,7 +62,7 @@ class Line:
         self,
         reply: Replies | None = None,
         *,
-        outbox: FakeOutbox | None = None,
+        sink: FakeSink | None = None,
         mode: str = "fanout",
         max_concurrency: int = 10,
         max_dead_letters: int = 0,
@@ -71,7 +71,7 @@ class Line:
         keeps_rejected_answers: bool = True,
     ) -> None:
         self.client = FakeChatClient(reply)
-        self.outbox = outbox or FakeOutbox()
+        self.sink = sink or FakeSink()
         self.metrics = Metrics()
         timer = ManualTimer()
         self.admission = Admission(
@@ -96,7 +96,7 @@ class Line:
         )
         self.pipeline = pipeline_of(
             analyzer=analyzer,
-            outbox=self.outbox,
+            sink=self.sink,
             metrics=self.metrics,
             mode="fused" if mode == "fused" else "fanout",
             dead_letter_hold=self.dead_letter_hold,
@@ -113,10 +113,10 @@ class Line:
     def _dead_letter_series(self) -> int:
         return self.metrics.exposition().count(b"\ndocsluice_dead_letters_total{")
 
-    async def result(self, record: Record) -> tuple[Outgoing, DocumentResult]:
+    async def result(self, record: Record) -> tuple[OutgoingRecord, DocumentResult]:
         """Process a record that becomes a result, and nothing else."""
         await self.process(record)
-        (outgoing,) = self.outbox.published
+        (outgoing,) = self.sink.published
         assert outgoing.topic == RESULTS
         assert outgoing.value is not None
         return outgoing, DocumentResult.model_validate_json(outgoing.value)
@@ -124,7 +124,7 @@ class Line:
     async def errors(self, record: Record) -> dict[str, str]:
         """Process a record that becomes a dead letter, and nothing else; its error headers."""
         await self.process(record)
-        (outgoing,) = self.outbox.published
+        (outgoing,) = self.sink.published
         assert outgoing.topic == DEAD_LETTERS
         assert (outgoing.key, outgoing.value) == (record.key, record.value)
         assert list(outgoing.headers[: len(record.headers)]) == list(record.headers)
@@ -140,7 +140,7 @@ class Line:
         }
 
 
-def _errors(outgoing: Outgoing) -> dict[str, str]:
+def _errors(outgoing: OutgoingRecord) -> dict[str, str]:
     return {
         name.removeprefix(ERROR_HEADER_PREFIX): (value or b"").decode()
         for name, value in outgoing.headers
@@ -327,7 +327,7 @@ async def test_a_document_that_always_fails_becomes_a_dead_letter() -> None:
     doomed = asyncio.create_task(line.pipeline.process(document("doomed")))
     while not doomed.done():
         await line.process(document("healthy"))
-    (dead,) = line.outbox.to(DEAD_LETTERS)
+    (dead,) = line.sink.to(DEAD_LETTERS)
     errors = _errors(dead)
     assert errors["reason"] == "attempts_exhausted"
     trials = [request for request in line.client.requests if "harbour office" in request.messages[-1].content]
@@ -352,7 +352,7 @@ async def test_a_tombstone_is_skipped() -> None:
     """A null value says that a key is gone; there is nothing to analyze."""
     line = Line()
     await line.process(record(None))
-    assert line.outbox.published == []
+    assert line.sink.published == []
     assert line.counted("documents_total") == {("skipped",): 1}
 
 
@@ -361,7 +361,7 @@ async def test_a_tombstone_is_skipped() -> None:
 
 async def test_a_result_that_is_too_large_becomes_a_dead_letter() -> None:
     """At the stage of publishing, with what it cost."""
-    line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100}))
+    line = Line(sink=FakeSink(max_bytes={RESULTS: 100}))
     errors = await line.errors(document())
     assert (errors["stage"], errors["reason"]) == ("publish", "too_large")
     assert errors["attempts"] == "2"
@@ -371,11 +371,11 @@ async def test_a_result_that_is_too_large_becomes_a_dead_letter() -> None:
 
 async def test_a_dead_letter_that_is_too_large_is_made_smaller() -> None:
     """The headers that were copied go first, then the value; the log says what was left out."""
-    line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100, DEAD_LETTERS: 2_000}))
+    line = Line(sink=FakeSink(max_bytes={RESULTS: 100, DEAD_LETTERS: 2_000}))
     big = document("word " * 1_000)
     with structlog.testing.capture_logs() as logs:
         await line.process(big)
-    (letter,) = line.outbox.to(DEAD_LETTERS)
+    (letter,) = line.sink.to(DEAD_LETTERS)
     errors = _errors(letter)
     assert (errors["stage"], errors["reason"]) == ("publish", "too_large")
     assert (letter.key, letter.value) == (big.key, b"")
@@ -386,7 +386,7 @@ async def test_a_dead_letter_that_is_too_large_is_made_smaller() -> None:
 
 async def test_a_dead_letter_topic_that_takes_nothing_stops_the_service() -> None:
     """Dropping it would lose a record; the message says which record and which setting of the topic."""
-    line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100, DEAD_LETTERS: 100}))
+    line = Line(sink=FakeSink(max_bytes={RESULTS: 100, DEAD_LETTERS: 100}))
     with pytest.raises(PublishImpossible) as caught:
         await line.process(document())
     assert "documents/3@42" in str(caught.value)
@@ -447,7 +447,7 @@ async def test_a_record_with_a_flaw_is_a_dead_letter(flaw: Flaw, reason: str, st
 async def test_a_dead_letter_is_not_much_larger_than_its_record(value: bytes, headers: Headers) -> None:
     """Whatever is wrong with it: a topic that took the record takes it with twelve kilobytes of headers."""
     room = len(value) + 12 * 1024
-    line = Line(in_turn(say("", refusal="no")), mode="fused", outbox=FakeOutbox(max_bytes={DEAD_LETTERS: room}))
+    line = Line(in_turn(say("", refusal="no")), mode="fused", sink=FakeSink(max_bytes={DEAD_LETTERS: room}))
     await line.errors(record(value, headers=headers))
 
 
@@ -457,7 +457,7 @@ async def test_a_fault_of_the_world_publishes_nothing(fault: ServiceFault) -> No
     line = Line(by_step({"category": [fault]}))
     with pytest.raises(type(fault)):
         await line.process(document())
-    assert line.outbox.published == []
+    assert line.sink.published == []
     assert line.counted("documents_total") == {}
     assert line.counted("documents_in_flight") == {}
 
@@ -465,7 +465,7 @@ async def test_a_fault_of_the_world_publishes_nothing(fault: ServiceFault) -> No
 @pytest.mark.parametrize("value", [document().value, b"not JSON"])
 async def test_a_broker_that_will_not_have_it_stops_the_service(value: bytes) -> None:
     """Neither a result nor a dead letter is dropped."""
-    line = Line(outbox=FakeOutbox(fault=BrokerFault("no permission")))
+    line = Line(sink=FakeSink(fault=BrokerFault("no permission")))
     with pytest.raises(BrokerFault):
         await line.process(record(value))
     assert line.counted("documents_total") == {}
@@ -480,7 +480,7 @@ async def test_a_record_that_is_let_go_publishes_nothing() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert line.outbox.published == []
+    assert line.sink.published == []
     assert line.counted("documents_in_flight") == {}
     assert line.dead_letter_hold.release_waiting() == 0
 
@@ -500,7 +500,7 @@ async def test_a_drain_lets_go_of_exactly_those_not_begun() -> None:
     assert [task.cancelled() for task in tasks] == [False, False, True, True, True]
     line.client.release()
     await asyncio.gather(*tasks[:2])
-    assert sorted(outgoing.key or b"" for outgoing in line.outbox.to(RESULTS)) == [b"d0", b"d1"]
+    assert sorted(outgoing.key or b"" for outgoing in line.sink.to(RESULTS)) == [b"d0", b"d1"]
     assert line.dead_letter_hold.release_waiting() == 0
 
 
@@ -514,25 +514,25 @@ async def test_a_drain_lets_finish_what_has_one_step_done() -> None:
     assert line.dead_letter_hold.release_waiting() == 0
     line.client.release()
     await task
-    assert len(line.outbox.to(RESULTS)) == 1
+    assert len(line.sink.to(RESULTS)) == 1
 
 
 async def test_a_drain_lets_a_dead_letter_get_out() -> None:
     """A record that was rejected without any call is at its end already."""
     may_publish = asyncio.Event()
 
-    class SlowOutbox(FakeOutbox):
-        async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+    class SlowOutbox(FakeSink):
+        async def publish(self, outgoing: OutgoingRecord, *, ending: Record) -> None:
             await may_publish.wait()
             await super().publish(outgoing, ending=ending)
 
-    line = Line(outbox=SlowOutbox())
+    line = Line(sink=SlowOutbox())
     task = asyncio.create_task(line.pipeline.process(record(b"not JSON")))
     await settled()
     assert line.dead_letter_hold.release_waiting() == 0
     may_publish.set()
     await task
-    assert len(line.outbox.to(DEAD_LETTERS)) == 1
+    assert len(line.sink.to(DEAD_LETTERS)) == 1
 
 
 # What is said
@@ -553,7 +553,7 @@ async def test_no_document_is_logged() -> None:
             await Line(by_step({"category": row})).process(document())
         for value in (b"{" + SECRET_TEXT.encode(), json.dumps({"document_id": "d", "text": [SECRET_TEXT]}).encode()):
             await Line().process(record(value))
-        await Line(outbox=FakeOutbox(max_bytes={RESULTS: 100})).process(document())
+        await Line(sink=FakeSink(max_bytes={RESULTS: 100})).process(document())
     assert len(logs) == 8
     assert SECRET_TEXT not in str(logs)
     dead = [entry for entry in logs if entry["event"] == "document.dead_letter"]

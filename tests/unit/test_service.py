@@ -22,7 +22,7 @@ from docsluice_consumer.llm.provider_clients import ProviderClients
 from docsluice_consumer.service import LOOP_DEADLINE_SECONDS, Service
 from docsluice_consumer.settings import load_settings
 from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
-from tests.fakes.sink import FakeOutbox
+from tests.fakes.sink import FakeSink
 from tests.fakes.timer import settled
 
 HOST_IS_WRONG = "DOCSLUICE_HTTP_HOST: {} is no address of this machine; choose one that is, or 0.0.0.0 for all"
@@ -155,7 +155,7 @@ async def test_the_counters_that_exist_before_anything_happens() -> None:
     client = ProviderClients(built._providers, max_connections=1)
     async with contextlib.AsyncExitStack() as cleanup:
         admission, _ = await built._admission_of(asyncio.Event(), cleanup)
-        built._pipeline_of(client, FakeOutbox(), admission)
+        built._pipeline_of(client, FakeSink(), admission)
     await client.close()
     lines = built._metrics.exposition().decode().splitlines()
     labels = {line.rpartition(" ")[0] for line in lines}

@@ -70,8 +70,8 @@ async def _all_end(store: StepStore) -> Line:
     line = Line(store=store)
     async with asyncio.timeout(60):
         await asyncio.gather(*(line.process(document(f"Text {n}.", document_id=f"d{n}")) for n in range(DOCUMENTS)))
-    published = line.outbox.to(RESULTS)
-    assert len(published) == len(line.outbox.published) == DOCUMENTS, line.outbox.published
+    published = line.sink.to(RESULTS)
+    assert len(published) == len(line.sink.published) == DOCUMENTS, line.sink.published
     for outgoing in published:
         result = DocumentResult.model_validate_json(outgoing.value or b"")
         assert result.saved_usd.is_finite()

@@ -18,7 +18,7 @@ from docsluice.messages import (
     result_id,
 )
 from docsluice_consumer.analysis.usage import DocumentUsage
-from docsluice_consumer.kafka.records import Outgoing, Record
+from docsluice_consumer.kafka.records import OutgoingRecord, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ def result_of(
     document_usage: DocumentUsage,
     started_at: datetime,
     identity: Identity,
-) -> Outgoing:
+) -> OutgoingRecord:
     """A document's result, keyed like its record, or by its id where that has no key."""
     version = identity.pipeline_version
     result = DocumentResult(
@@ -61,7 +61,7 @@ def result_of(
         metadata=event.metadata,
     )
     trace = [(name, value) for name, value in record.headers if name.lower() in TRACE_HEADERS]
-    return Outgoing(
+    return OutgoingRecord(
         topic=identity.result_topic,
         key=record.key or result.document_id.encode(),
         value=result.model_dump_json().encode(),

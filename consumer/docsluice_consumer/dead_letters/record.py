@@ -20,7 +20,7 @@ from docsluice.messages import (
     rfc3339,
 )
 from docsluice_consumer.errors import RecordRejected
-from docsluice_consumer.kafka.records import Outgoing, Record
+from docsluice_consumer.kafka.records import OutgoingRecord, Record
 
 STACKTRACE_BYTES = 8 * 1024
 MESSAGE_BYTES = 1024
@@ -77,7 +77,7 @@ class Failure:
         return f"{self.reason.value}/{self.step}" if self.step else self.reason.value
 
 
-def dead_letter(record: Record, failure: Failure, *, topic: str, cut: Callable[[str], str] = str) -> Outgoing:
+def dead_letter(record: Record, failure: Failure, *, topic: str, cut: Callable[[str], str] = str) -> OutgoingRecord:
     """The dead letter of a record. `cut` takes secrets out of what we write; the record's own bytes stay untouched.
 
     The previous failure's headers are dropped, all but the first origin: stacked stack traces are how a dead letter
@@ -94,7 +94,7 @@ def dead_letter(record: Record, failure: Failure, *, topic: str, cut: Callable[[
     own = [(name, value) for name, value in record.headers if not _is_ours(name)]
     added = [(ERROR_HEADER_PREFIX + name, value.encode("utf-8", errors="replace")) for name, value in fields.items()]
     original_topic = (ORIGINAL_TOPIC_HEADER, fields["topic"].encode())
-    return Outgoing(topic=topic, key=record.key, value=record.value, headers=[*own, *added, original_topic])
+    return OutgoingRecord(topic=topic, key=record.key, value=record.value, headers=[*own, *added, original_topic])
 
 
 def _origin(record: Record, failure: Failure) -> dict[str, str]:

@@ -15,7 +15,7 @@ from docsluice_consumer.dead_letters.limit import Result
 from docsluice_consumer.dead_letters.record import Failure, dead_letter
 from docsluice_consumer.dead_letters.truncation import rungs
 from docsluice_consumer.errors import PublishImpossible, RecordRejected, cause_of
-from docsluice_consumer.kafka.records import Outbox, Outgoing, Record
+from docsluice_consumer.kafka.records import OutgoingRecord, Record, Sink
 from docsluice_consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ class DeadLetterSink:
     def __init__(
         self,
         *,
-        outbox: Outbox,
+        sink: Sink,
         dead_letter_hold: DeadLetterHold,
         identity: Identity,
         topic: str,
@@ -38,7 +38,7 @@ class DeadLetterSink:
         keeps_answers: bool = True,
         cut: Callable[[str], str] = str,
     ) -> None:
-        self._outbox = outbox
+        self._sink = sink
         self._dead_letter_hold = dead_letter_hold
         self._identity = identity
         self._topic = topic
@@ -72,7 +72,7 @@ class DeadLetterSink:
         self._metrics.dead_letters_total.labels(reason=failure.reason.value, step=failure.step).inc()
         _log_dead_letter(record, failure, left_out=left_out)
 
-    async def _publish_fitting(self, record: Record, letter: Outgoing) -> Sequence[str]:
+    async def _publish_fitting(self, record: Record, letter: OutgoingRecord) -> Sequence[str]:
         """Publish the dead letter as large as its topic takes it, and return what was left out.
 
         Raises:
@@ -81,7 +81,7 @@ class DeadLetterSink:
         refused: RecordRejected | None = None
         for rung in rungs(letter):
             try:
-                await self._outbox.publish(rung, ending=record)
+                await self._sink.publish(rung, ending=record)
             except RecordRejected as error:
                 refused = error
             else:

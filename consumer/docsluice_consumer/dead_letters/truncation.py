@@ -23,7 +23,7 @@ from docsluice.messages import (
     Headers,
     stub_parts,
 )
-from docsluice_consumer.kafka.records import Outgoing
+from docsluice_consumer.kafka.records import OutgoingRecord
 
 _WITH_OTHERS_BYTES = 512 * 1024
 """A larger dead letter goes alone and with zstd at once: gzip takes seconds for it, and it may fail others."""
@@ -51,7 +51,7 @@ _BARE = frozenset(
 _LONGEST_BARE_BYTES = 300
 
 
-def rungs(letter: Outgoing) -> Iterator[Outgoing]:
+def rungs(letter: OutgoingRecord) -> Iterator[OutgoingRecord]:
     """The dead letter as it is, then smaller and smaller. All but the first go alone."""
     if letter.size_bytes <= _WITH_OTHERS_BYTES:
         yield letter
@@ -67,7 +67,7 @@ def rungs(letter: Outgoing) -> Iterator[Outgoing]:
     yield _bare(stub)
 
 
-def _without(letter: Outgoing, parts: Sequence[str]) -> Outgoing:
+def _without(letter: OutgoingRecord, parts: Sequence[str]) -> OutgoingRecord:
     """The letter without parts of the record."""
     gone = set(stub_parts(letter.headers))
     fields: dict[str, str] = {}
@@ -86,7 +86,7 @@ def _without(letter: Outgoing, parts: Sequence[str]) -> Outgoing:
     return replace(letter, headers=[*kept, *added])
 
 
-def _bare(letter: Outgoing) -> Outgoing:
+def _bare(letter: OutgoingRecord) -> OutgoingRecord:
     """What is needed to find the original and to count the failure."""
     headers = [
         (name, value) for name, value in letter.headers if name in _BARE and len(value or b"") <= _LONGEST_BARE_BYTES

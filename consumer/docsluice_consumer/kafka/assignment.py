@@ -21,8 +21,8 @@ from docsluice_consumer.errors import UnknownCommitMap
 from docsluice_consumer.kafka.commits import Committer
 from docsluice_consumer.kafka.connection import Broker, committed_points
 from docsluice_consumer.kafka.offsets import CommitPoint, ForeignMetadataError, Run, UnknownMapError, decode
-from docsluice_consumer.kafka.partitions import PartitionLife, Partitions
-from docsluice_consumer.kafka.retry import patiently
+from docsluice_consumer.kafka.partitions import Partitions, PartitionState
+from docsluice_consumer.kafka.retry import with_retries
 from docsluice_consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._on_share = on_share
         self._committing = asyncio.Lock()
         self._rebalancing = False
-        self._made_anew: set[TopicPartition] = set()
+        self._recreated: set[TopicPartition] = set()
         self._unplaced: set[TopicPartition] = set()
         """Where to read them from is not known yet: aiokafka would begin at the committed offset, below open ones."""
         self._rebalanced_at: deque[float] = deque(maxlen=_UNSETTLED_REBALANCES)
@@ -80,10 +80,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         """Commit what has ended, and begin anew with partitions that others have had without our noticing."""
         async with self._committing:
             assigned = self.consumer.assignment()
-            lives = [life for life in self.partitions if life.partition in assigned]
-            for life in await self._committer.commit(lives, self):
-                log.warning("partition.taken_by_another", partition=life.partition.partition)
-                await self._forget(life)
+            states = [state for state in self.partitions if state.partition in assigned]
+            for state in await self._committer.commit(states, self):
+                log.warning("partition.taken_by_another", partition=state.partition.partition)
+                await self._forget(state)
             if not self.draining and not self._rebalancing:
                 await self._begin([partition for partition in assigned if self.partitions.find(partition) is None])
 
@@ -118,7 +118,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 self._on_share(share)
             async with self._committing:
                 self._rebalancing = False
-                kept = await self._take_stock(list(assigned))
+                kept = await self._reconcile(list(assigned))
         except Exception as error:  # noqa: BLE001 - see above
             self._stop_because(error)
         self._metrics.rebalances_total.inc()
@@ -139,10 +139,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         """
         if self.draining or self._rebalancing:
             return
-        for life in self.partitions:
-            position = self._position_of(life.partition)
-            if position is not None and position > life.reads_from:
-                life.offsets.passed(position)
+        for state in self.partitions:
+            position = self._position_of(state.partition)
+            if position is not None and position > state.reads_from:
+                state.offsets.passed(position)
 
     async def out_of_range(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Go on where the log begins, for it does not hold what was to be read there, and say what is lost.
@@ -152,21 +152,21 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         """
         starts = await self.consumer.beginning_offsets(list(offsets))
         for partition, offset in offsets.items():
-            life, start = self.partitions.find(partition), starts[partition]
-            if life is None or self._position_of(partition) != offset:
+            state, start = self.partitions.find(partition), starts[partition]
+            if state is None or self._position_of(partition) != offset:
                 continue  # an answer to a question of before
             if start < offset:
-                self.went_back(life, start)
+                self.log_truncated(state, start)
                 continue
-            self._say_lost(life, offset, start)
-            life.offsets.passed(start)
-            self.read_from(life, start)
+            self._say_lost(state, offset, start)
+            state.offsets.passed(start)
+            self.read_from(state, start)
 
-    def _say_lost(self, life: PartitionLife, first: int, start: int) -> None:
-        count = life.offsets.unread_between(first, start)
+    def _say_lost(self, state: PartitionState, first: int, start: int) -> None:
+        count = state.offsets.unread_between(first, start)
         if not count:
             return
-        topic, number = life.partition.topic, life.partition.partition
+        topic, number = state.partition.topic, state.partition.partition
         self._metrics.records_lost_total.labels(topic=topic, partition=str(number)).inc(count)
         log.error(
             "records.lost",
@@ -194,52 +194,52 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         asking.close()
         return None
 
-    def went_back(self, life: PartitionLife, offset: int) -> None:
+    def log_truncated(self, state: PartitionState, offset: int) -> None:
         """The log was cut or made anew: what it holds now are other records than those that have ended."""
         log.error(
             "partition.went_back",
-            partition=life.partition.partition,
-            expected=life.reads_from,
+            partition=state.partition.partition,
+            expected=state.reads_from,
             found=offset,
             remedy="the topic was made anew or truncated; it is read from its beginning, and may repeat what is left",
         )
-        self._made_anew.add(life.partition)
-        self.partitions.forget(life.partition)  # the next commit round begins anew with it
+        self._recreated.add(state.partition)
+        self.partitions.forget(state.partition)  # the next commit round begins anew with it
 
-    def awake(self) -> list[PartitionLife]:
+    def awake(self) -> list[PartitionState]:
         """The lives that are read now."""
         assigned = self.consumer.assignment()
         return [
-            life
-            for life in self.partitions
-            if not life.paused and life.partition in assigned and life.partition not in self._unplaced
+            state
+            for state in self.partitions
+            if not state.paused and state.partition in assigned and state.partition not in self._unplaced
         ]
 
-    def pause(self, lives: Iterable[PartitionLife]) -> None:
+    def pause(self, states: Iterable[PartitionState]) -> None:
         """Read no more of these for now."""
-        for life in lives:
-            life.paused = True
+        for state in states:
+            state.paused = True
             with contextlib.suppress(IllegalStateError):  # in the middle of a rebalance it is not ours to pause
-                self.consumer.pause(life.partition)
+                self.consumer.pause(state.partition)
 
-    def resume(self, life: PartitionLife) -> None:
+    def resume(self, state: PartitionState) -> None:
         """Read on, unless nothing is to be read; at once, or as soon as it is known from where."""
         if self.draining or self.reading_paused:
-            life.paused = True
+            state.paused = True
             return
-        life.paused = False
-        if life.partition in self._unplaced:
+        state.paused = False
+        if state.partition in self._unplaced:
             return
         with contextlib.suppress(IllegalStateError):
-            self.consumer.resume(life.partition)
+            self.consumer.resume(state.partition)
 
-    def read_from(self, life: PartitionLife, offset: int) -> None:
+    def read_from(self, state: PartitionState, offset: int) -> None:
         """Read on from an offset; a partition that is paused stays so."""
         with contextlib.suppress(IllegalStateError):  # gone again already; the next assignment will tell
-            self.consumer.seek(life.partition, offset)
-            self._unplaced.discard(life.partition)
-            if not life.paused:
-                self.resume(life)
+            self.consumer.seek(state.partition, offset)
+            self._unplaced.discard(state.partition)
+            if not state.paused:
+                self.resume(state)
 
     @property
     def is_complete(self) -> bool:
@@ -272,25 +272,27 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 " other out of the group: give each its own",
             )
 
-    async def _take_stock(self, assigned: Sequence[TopicPartition]) -> list[TopicPartition]:
+    async def _reconcile(self, assigned: Sequence[TopicPartition]) -> list[TopicPartition]:
         """Tell the partitions that nobody else has touched from the others, and return them."""
         stored = await committed_points(self._broker, self._group_id, assigned)
         kept = [
-            life for life in self.partitions if life.partition in assigned and life.is_at(stored.get(life.partition))
+            state
+            for state in self.partitions
+            if state.partition in assigned and state.is_at(stored.get(state.partition))
         ]
-        for life in self.partitions:
-            if life not in kept:
-                await self._forget(life)
-        for life in kept:
-            self.read_from(life, life.reads_from)
-        partitions = [life.partition for life in kept]
+        for state in self.partitions:
+            if state not in kept:
+                await self._forget(state)
+        for state in kept:
+            self.read_from(state, state.reads_from)
+        partitions = [state.partition for state in kept]
         await self._begin([partition for partition in assigned if partition not in partitions])
         return partitions
 
     async def _begin(self, partitions: Sequence[TopicPartition]) -> None:
         """Begin with partitions where their last owner left off, once it can change nothing any more."""
         epochs = {partition: self.partitions.next_epoch() for partition in partitions}
-        await asyncio.gather(*(self._committer.take_over(p, epoch=epoch) for p, epoch in epochs.items()))
+        await asyncio.gather(*(self._committer.acquire(p, epoch=epoch) for p, epoch in epochs.items()))
         stored = await committed_points(self._broker, self._group_id, partitions)
         # All of them before the first is read: where one is refused, nothing may be.
         ends = await self._ends_of([partition for partition, point in stored.items() if point.metadata])
@@ -300,35 +302,37 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         }
         for partition, epoch in epochs.items():
             self._metrics.expect_losses(partition.topic, partition.partition)
-            point, is_made_anew = stored.get(partition), partition in self._made_anew
-            if point is None or is_made_anew:
+            point, is_recreated = stored.get(partition), partition in self._recreated
+            if point is None or is_recreated:
                 await self._seek_to_beginning(partition)
                 self._unplaced.discard(partition)
-                life = self.partitions.begin(partition, epoch=epoch, committed=point, is_made_anew=is_made_anew)
-                self._made_anew.discard(partition)
-                self.resume(life)
+                state = self.partitions.begin(partition, epoch=epoch, committed=point, is_recreated=is_recreated)
+                self._recreated.discard(partition)
+                self.resume(state)
             else:
                 ended = maps_of_ended[partition]
-                life = self.partitions.begin(partition, epoch=epoch, committed=point, ended_before=ended)
-                self.read_from(life, point.offset)
+                state = self.partitions.begin(partition, epoch=epoch, committed=point, ended_before=ended)
+                self.read_from(state, point.offset)
 
     async def _ends_of(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Up to where their logs can be read."""
         if not partitions:
             return {}
-        ends: Mapping[TopicPartition, int] = await patiently(
+        ends: Mapping[TopicPartition, int] = await with_retries(
             lambda: self.consumer.end_offsets(partitions), doing="look up the ends of the partitions"
         )
         return ends
 
     async def _seek_to_beginning(self, partition: TopicPartition) -> None:
         with contextlib.suppress(IllegalStateError):
-            await patiently(lambda: self.consumer.seek_to_beginning(partition), doing=f"read topic {partition.topic}")
+            await with_retries(
+                lambda: self.consumer.seek_to_beginning(partition), doing=f"read topic {partition.topic}"
+            )
 
-    async def _forget(self, life: PartitionLife) -> None:
-        self.partitions.forget(life.partition)
-        self._metrics.forget_partition(life.partition.topic, life.partition.partition)
-        await self._committer.let_go(life.partition)
+    async def _forget(self, state: PartitionState) -> None:
+        self.partitions.forget(state.partition)
+        self._metrics.forget_partition(state.partition.topic, state.partition.partition)
+        await self._committer.release(state.partition)
 
     def _ended_before(self, partition: TopicPartition, point: CommitPoint, *, log_end: int) -> list[Run]:
         """What the last owner's commit says; without its map some records may be worked on again, and none is lost.

@@ -13,15 +13,15 @@ from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.kafka import error_mapping
 from docsluice_consumer.kafka.codecs import Codecs
 from docsluice_consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, most_bytes_of, started, stopped
-from docsluice_consumer.kafka.records import Compression, Outgoing, Record
-from docsluice_consumer.kafka.retry import patiently
+from docsluice_consumer.kafka.records import Compression, OutgoingRecord, Record
+from docsluice_consumer.kafka.retry import with_retries
 from docsluice_consumer.kafka.topic_limits import TopicLimits
 
 _SPENT = (OutOfOrderSequenceNumber, UnknownProducerId, ProducerFenced, ProducerClosed)
 """What a producer says after a batch of its was refused, or when it has been replaced meanwhile."""
 
 
-class AtLeastOnceOutbox:
+class AtLeastOnceSink:
     """After a crash an outcome may be published again, with the same result id.
 
     The producer itself repeats nothing on a lost acknowledgement, and waits for as long as a broker is away.
@@ -42,20 +42,20 @@ class AtLeastOnceOutbox:
         self._alone = asyncio.Lock()
 
     @classmethod
-    async def open(cls, broker: Broker) -> AtLeastOnceOutbox:
+    async def open(cls, broker: Broker) -> AtLeastOnceSink:
         """Connect, waiting for the broker."""
         return cls(broker, await _connected(broker, "gzip"))
 
-    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:  # noqa: ARG002 - the offset is committed later
-        """See `Outbox.publish`."""
+    async def publish(self, outgoing: OutgoingRecord, *, ending: Record) -> None:  # noqa: ARG002 - the offset is committed later
+        """See `Sink.publish`."""
         await self._limits.check(outgoing)
         doing = f"publish to {outgoing.topic}"
         if not outgoing.alone:
             with contextlib.suppress(RecordRejected):  # another one of its batch may have been meant
-                await patiently(lambda: self._send_with_others(outgoing), doing=doing)
+                await with_retries(lambda: self._send_with_others(outgoing), doing=doing)
                 return
         async with self._alone:
-            await patiently(lambda: self._send_alone(outgoing), doing=doing)
+            await with_retries(lambda: self._send_alone(outgoing), doing=doing)
 
     async def close(self) -> None:
         """Disconnect; everything published has been acknowledged already."""
@@ -65,7 +65,7 @@ class AtLeastOnceOutbox:
         last = [producer for producer in (self._producer, *self._lone_producers.values(), *spent) if producer]
         await asyncio.gather(*map(stopped, last), *spent.values(), return_exceptions=True)
 
-    async def _send_with_others(self, outgoing: Outgoing) -> None:
+    async def _send_with_others(self, outgoing: OutgoingRecord) -> None:
         while True:
             producer = self._producer
             try:
@@ -76,7 +76,7 @@ class AtLeastOnceOutbox:
                 await self._replace(producer)
                 raise
 
-    async def _send_alone(self, outgoing: Outgoing) -> None:
+    async def _send_alone(self, outgoing: OutgoingRecord) -> None:
         """Through a producer that nobody else uses: aiokafka's own way to send a batch of one may wait for ever."""
         while True:
             codec = self._codecs.taken(outgoing.compression)
@@ -117,5 +117,5 @@ async def _connected(broker: Broker, codec: Compression) -> Any:
     )
 
 
-async def _send(producer: Any, outgoing: Outgoing) -> None:
+async def _send(producer: Any, outgoing: OutgoingRecord) -> None:
     await producer.send_and_wait(outgoing.topic, value=outgoing.value, key=outgoing.key, headers=list(outgoing.headers))

@@ -14,11 +14,11 @@ def report(partitions: Partitions, metrics: Metrics, *, is_complete: bool = True
     `is_complete` says whether all partitions of ours are among them: after an assignment it takes a moment.
     """
     backlog = 0.0 if is_complete else _UNKNOWN
-    for life in partitions:
-        labels = {"topic": life.partition.topic, "partition": str(life.partition.partition)}
-        metrics.partition_open_records.labels(**labels).set(life.offsets.open_count)
-        metrics.commit_metadata_ratio.labels(**labels).set(life.offsets.metadata_ratio())
-        lag = life.lag()
+    for state in partitions:
+        labels = {"topic": state.partition.topic, "partition": str(state.partition.partition)}
+        metrics.partition_open_records.labels(**labels).set(state.offsets.open_count)
+        metrics.commit_metadata_ratio.labels(**labels).set(state.offsets.metadata_ratio())
+        lag = state.lag()
         if lag is not None:
             metrics.partition_lag_records.labels(**labels).set(lag)
         backlog += _UNKNOWN if lag is None else lag

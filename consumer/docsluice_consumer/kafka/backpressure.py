@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from docsluice_consumer.kafka.partitions import PartitionLife, Partitions
+from docsluice_consumer.kafka.partitions import Partitions, PartitionState
 
 _MAP_IS_FULL = 0.75
 _RESUME_BELOW = 0.75
@@ -30,28 +30,28 @@ class OpenLimits:
     records: int
     bytes: int
 
-    def is_full(self, life: PartitionLife, all_lives: Partitions) -> bool:
+    def is_full(self, state: PartitionState, all_states: Partitions) -> bool:
         """Whether to read no more of this partition for now."""
         return (
-            life.offsets.open_count >= self.records_per_partition
-            or all_lives.open_count >= self.records
-            or all_lives.open_bytes >= self.bytes
-            or life.offsets.metadata_ratio() >= _MAP_IS_FULL
+            state.offsets.open_count >= self.records_per_partition
+            or all_states.open_count >= self.records
+            or all_states.open_bytes >= self.bytes
+            or state.offsets.metadata_ratio() >= _MAP_IS_FULL
         )
 
-    def room(self, lives: Sequence[PartitionLife], all_lives: Partitions) -> Room:
+    def room(self, states: Sequence[PartitionState], all_states: Partitions) -> Room:
         """How much may be read at a time without passing a limit by more than one record, whosever it is."""
-        open_here = max((life.offsets.open_count for life in lives), default=0)
+        open_here = max((state.offsets.open_count for state in states), default=0)
         return Room(
-            records=max(1, min(self.records_per_partition - open_here, self.records - all_lives.open_count)),
-            bytes=max(1, self.bytes - all_lives.open_bytes),
+            records=max(1, min(self.records_per_partition - open_here, self.records - all_states.open_count)),
+            bytes=max(1, self.bytes - all_states.open_bytes),
         )
 
-    def has_room(self, life: PartitionLife, all_lives: Partitions) -> bool:
+    def has_room(self, state: PartitionState, all_states: Partitions) -> bool:
         """Whether a paused partition may be read again: not at once, or it would be paused again by one record."""
         return (
-            life.offsets.open_count < self.records_per_partition * _RESUME_BELOW
-            and all_lives.open_count < self.records * _RESUME_BELOW
-            and all_lives.open_bytes < self.bytes * _RESUME_BELOW
-            and life.offsets.metadata_ratio() < _MAP_IS_FULL * _RESUME_BELOW
+            state.offsets.open_count < self.records_per_partition * _RESUME_BELOW
+            and all_states.open_count < self.records * _RESUME_BELOW
+            and all_states.open_bytes < self.bytes * _RESUME_BELOW
+            and state.offsets.metadata_ratio() < _MAP_IS_FULL * _RESUME_BELOW
         )

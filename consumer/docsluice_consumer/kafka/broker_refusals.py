@@ -18,7 +18,7 @@ _SURE_AFTER = 2
 """A server on its way up or down closes connections, too, and may then answer the look at its protocol."""
 
 
-class Refusals:
+class BrokerRefusals:
     """Of the attempts to connect one client."""
 
     def __init__(

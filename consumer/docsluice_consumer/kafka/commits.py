@@ -11,7 +11,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from docsluice_consumer.kafka import error_mapping
 from docsluice_consumer.kafka.offsets import CommitPoint
-from docsluice_consumer.kafka.partitions import PartitionLife
+from docsluice_consumer.kafka.partitions import PartitionState
 from docsluice_consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -36,15 +36,15 @@ class Membership(Protocol):
 class Committer(Protocol):
     """Makes the end of records last."""
 
-    async def take_over(self, partition: TopicPartition, *, epoch: int) -> None:
+    async def acquire(self, partition: TopicPartition, *, epoch: int) -> None:
         """See to it that whoever had the partition before can commit nothing for it any more."""
         ...
 
-    async def let_go(self, partition: TopicPartition) -> None:
+    async def release(self, partition: TopicPartition) -> None:
         """The partition is not ours any more."""
         ...
 
-    async def commit(self, lives: Sequence[PartitionLife], membership: Membership) -> list[PartitionLife]:
+    async def commit(self, states: Sequence[PartitionState], membership: Membership) -> list[PartitionState]:
         """Commit what has ended in each, and return those lives that turned out to be over.
 
         Raises:
@@ -60,21 +60,21 @@ class GroupCommitter:
         self._metrics = metrics
         metrics.expect_commits(("ok", "rebalanced", "failed"))
 
-    async def take_over(self, partition: TopicPartition, *, epoch: int) -> None:
-        """See `Committer.take_over`: the group has seen to it."""
+    async def acquire(self, partition: TopicPartition, *, epoch: int) -> None:
+        """See `Committer.acquire`: the group has seen to it."""
 
-    async def let_go(self, partition: TopicPartition) -> None:
-        """See `Committer.let_go`."""
+    async def release(self, partition: TopicPartition) -> None:
+        """See `Committer.release`."""
 
-    async def commit(self, lives: Sequence[PartitionLife], membership: Membership) -> list[PartitionLife]:
+    async def commit(self, states: Sequence[PartitionState], membership: Membership) -> list[PartitionState]:
         """See `Committer.commit`. During a rebalance nothing can be committed; the next round will."""
-        points = {life: point for life in lives if (point := life.to_commit()) is not None}
+        points = {state: point for state in states if (point := state.to_commit()) is not None}
         if not points:
             return []
-        for life, point in points.items():
-            life.attempted = point
+        for state, point in points.items():
+            state.attempted = point
         try:
-            await membership.commit_offsets({life.partition: point for life, point in points.items()})
+            await membership.commit_offsets({state.partition: point for state, point in points.items()})
         except (CommitFailedError, IllegalStateError):
             self._metrics.commits_total.labels(outcome="rebalanced").inc()
             return []
@@ -86,6 +86,6 @@ class GroupCommitter:
             log.warning("commit.failed", error=f"{type(error).__name__}: {error}")
             return []
         self._metrics.commits_total.labels(outcome="ok").inc()
-        for life, point in points.items():
-            life.committed = point
+        for state, point in points.items():
+            state.committed = point
         return []

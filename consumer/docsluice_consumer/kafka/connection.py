@@ -19,11 +19,11 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 
 from docsluice.settings.paths import why_unreadable
 from docsluice_consumer.errors import BrokerFault, ConfigurationError, DocsluiceError
-from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS, REQUEST_TIMEOUT_MS, Refusals
+from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS, REQUEST_TIMEOUT_MS, BrokerRefusals
 from docsluice_consumer.kafka.client_log import ClientLog
 from docsluice_consumer.kafka.dead_connections import give_up_dead_connections
 from docsluice_consumer.kafka.offsets import CommitPoint
-from docsluice_consumer.kafka.retry import patiently
+from docsluice_consumer.kafka.retry import with_retries
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ async def started(
     Raises:
         BrokerFault: for `refused_seconds` the broker has refused us, or it speaks another security protocol.
     """
-    refusals = Refusals(security_protocol=broker.security_protocol, seconds=refused_seconds, doing=doing)
+    refusals = BrokerRefusals(security_protocol=broker.security_protocol, seconds=refused_seconds, doing=doing)
 
     async def start_one() -> Any:
         client, heard = make(), ClientLog()
@@ -122,7 +122,7 @@ async def started(
             raise
         return client
 
-    return await patiently(start_one, doing=doing)
+    return await with_retries(start_one, doing=doing)
 
 
 async def stopped(producer: Any) -> None:
@@ -191,7 +191,7 @@ async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: in
         BrokerFault: one is missing and may not be created; the message says which and what to do.
     """
     async with _admin(broker) as admin:
-        await patiently(lambda: _create_missing(admin, topics, partitions, roomy), doing="look up the topics")
+        await with_retries(lambda: _create_missing(admin, topics, partitions, roomy), doing="look up the topics")
 
 
 async def most_bytes_of(broker: Broker, topic: str) -> int | None:
@@ -226,7 +226,7 @@ async def committed_points(
     if not partitions:
         return {}
     async with _admin(broker) as admin:
-        return await patiently(
+        return await with_retries(
             lambda: _fetch_points(admin, group_id, partitions), doing="look up the committed offsets"
         )
 

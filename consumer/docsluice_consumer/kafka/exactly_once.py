@@ -45,8 +45,8 @@ from docsluice_consumer.kafka.connection import (
     stopped,
 )
 from docsluice_consumer.kafka.offsets import CommitPoint
-from docsluice_consumer.kafka.partitions import PartitionLife
-from docsluice_consumer.kafka.records import Compression, Outgoing, Record
+from docsluice_consumer.kafka.partitions import PartitionState
+from docsluice_consumer.kafka.records import Compression, OutgoingRecord, Record
 from docsluice_consumer.kafka.slow_start import slow_start
 from docsluice_consumer.kafka.topic_limits import TopicLimits
 from docsluice_consumer.telemetry.logs import Throttle
@@ -75,7 +75,7 @@ _MENDED = (
 class _Finished:
     """An outcome that waits to be published, and the record that it ends."""
 
-    outgoing: Outgoing
+    outgoing: OutgoingRecord
     offset: int
     done: asyncio.Future[None]
 
@@ -94,7 +94,7 @@ class _Attempt:
 
 
 @dataclass(eq=False, slots=True)
-class _Line:
+class _Writer:
     """One partition's producer, in one life of the partition."""
 
     epoch: int
@@ -131,7 +131,7 @@ class _Line:
         return not self.due and self.unresolved is None
 
 
-class ExactlyOnceOutbox:
+class ExactlyOnceSink:
     """Both the outbox and the committer of `exactly_once`."""
 
     def __init__(self, *, broker: Broker, group_id: str, metrics: Metrics) -> None:
@@ -139,157 +139,157 @@ class ExactlyOnceOutbox:
         self._group_id = group_id
         self._metrics = metrics
         metrics.expect_commits(("ok", "failed"))
-        self._lines: dict[TopicPartition, _Line] = {}
+        self._writers: dict[TopicPartition, _Writer] = {}
         self._limits = TopicLimits(lambda topic: most_bytes_of(broker, topic))
         self._codecs = Codecs()
         self._complaints = Throttle(seconds=10.0)
 
-    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
-        """See `Outbox.publish`. Returns when the transaction has been committed, with the record's offset in it."""
+    async def publish(self, outgoing: OutgoingRecord, *, ending: Record) -> None:
+        """See `Sink.publish`. Returns when the transaction has been committed, with the record's offset in it."""
         await self._limits.check(outgoing)
-        line = self._lines.get(TopicPartition(ending.topic, ending.partition))
-        if line is None or line.epoch != ending.epoch:
+        writer = self._writers.get(TopicPartition(ending.topic, ending.partition))
+        if writer is None or writer.epoch != ending.epoch:
             raise asyncio.CancelledError("the partition is not ours any more, and the record someone else's")
         finished = _Finished(outgoing=outgoing, offset=ending.offset, done=asyncio.get_running_loop().create_future())
-        line.finished.append(finished)
+        writer.finished.append(finished)
         await finished.done
 
     async def close(self) -> None:
         """Disconnect; what was not committed is someone else's to do again."""
-        await asyncio.gather(*(self.let_go(partition) for partition in list(self._lines)))
+        await asyncio.gather(*(self.release(partition) for partition in list(self._writers)))
 
-    async def take_over(self, partition: TopicPartition, *, epoch: int) -> None:
-        """See `Committer.take_over`: the broker ends what the last owner has begun, and refuses it from now on."""
-        await self.let_go(partition)
-        self._lines[partition] = _Line(epoch, await self._started(partition, "gzip"))
+    async def acquire(self, partition: TopicPartition, *, epoch: int) -> None:
+        """See `Committer.acquire`: the broker ends what the last owner has begun, and refuses it from now on."""
+        await self.release(partition)
+        self._writers[partition] = _Writer(epoch, await self._started(partition, "gzip"))
 
-    async def let_go(self, partition: TopicPartition) -> None:
-        """See `Committer.let_go`."""
-        line = self._lines.pop(partition, None)
-        if line is None:
+    async def release(self, partition: TopicPartition) -> None:
+        """See `Committer.release`."""
+        writer = self._writers.pop(partition, None)
+        if writer is None:
             return
-        for finished in [*line.finished, *line.due, *(line.unresolved.finished if line.unresolved else ())]:
+        for finished in [*writer.finished, *writer.due, *(writer.unresolved.finished if writer.unresolved else ())]:
             finished.done.cancel()
-        await stopped(line.producer)
+        await stopped(writer.producer)
 
-    async def commit(self, lives: Sequence[PartitionLife], membership: Membership) -> list[PartitionLife]:
+    async def commit(self, states: Sequence[PartitionState], membership: Membership) -> list[PartitionState]:
         """See `Committer.commit`: one transaction for each partition in which something has ended, side by side."""
-        ours = [life for life in lives if self._line(life) is not None]
-        are_over = await asyncio.gather(*(self._commit(life, membership) for life in ours))
-        return [life for life, is_over in zip(ours, are_over, strict=True) if is_over]
+        ours = [state for state in states if self._writer(state) is not None]
+        are_over = await asyncio.gather(*(self._commit(state, membership) for state in ours))
+        return [state for state, is_over in zip(ours, are_over, strict=True) if is_over]
 
-    def _line(self, life: PartitionLife) -> _Line | None:
-        line = self._lines.get(life.partition)
-        return line if line is not None and line.epoch == life.epoch else None
+    def _writer(self, state: PartitionState) -> _Writer | None:
+        writer = self._writers.get(state.partition)
+        return writer if writer is not None and writer.epoch == state.epoch else None
 
-    async def _commit(self, life: PartitionLife, membership: Membership) -> bool:
+    async def _commit(self, state: PartitionState, membership: Membership) -> bool:
         """Commit what has ended by now, however often it is tried. Whether the partition's life turned out to be over.
 
         What ends meanwhile is left to the next round: there is always more while there is work, and others wait.
         """
-        if (line := self._line(life)) is None:
+        if (writer := self._writer(state)) is None:
             return False
-        line.begin_round()
-        while self._line(life) is line:
-            if line.unresolved is not None:
-                if not membership.owns(life.partition):
+        writer.begin_round()
+        while self._writer(state) is writer:
+            if writer.unresolved is not None:
+                if not membership.owns(state.partition):
                     return False  # a new producer would shut out the rightful owner; the next assignment will tell
-                if not await self._resolve(life, line):
+                if not await self._resolve(state, writer):
                     return True
-            if line.codec != (codec := self._codecs.taken(line.wished_codec)):
-                if not membership.owns(life.partition):
+            if writer.codec != (codec := self._codecs.taken(writer.wished_codec)):
+                if not membership.owns(state.partition):
                     return False
-                await self._renew(life, line, codec)
+                await self._renew(state, writer, codec)
                 continue
-            attempt = _next_attempt(life, line)
+            attempt = _next_attempt(state, writer)
             if attempt is None:
                 return False
-            line.unresolved = attempt
-            life.attempted = attempt.point
-            await self._try(life, line, attempt, membership)
-            if line.is_done:
+            writer.unresolved = attempt
+            state.attempted = attempt.point
+            await self._try(state, writer, attempt, membership)
+            if writer.is_done:
                 return False
         return False
 
-    async def _try(self, life: PartitionLife, line: _Line, attempt: _Attempt, membership: Membership) -> None:
+    async def _try(self, state: PartitionState, writer: _Writer, attempt: _Attempt, membership: Membership) -> None:
         try:
-            await self._transact(life, line, attempt)
+            await self._transact(state, writer, attempt)
         except ProducerFenced:
-            log.warning("transaction.fenced", partition=life.partition.partition)
-            await _until_the_group_has_spoken(life.partition, membership)
+            log.warning("transaction.fenced", partition=state.partition.partition)
+            await _until_the_group_has_spoken(state.partition, membership)
         except KafkaError as error:
-            await self._failed(life, line, attempt, error)
+            await self._failed(state, writer, attempt, error)
         else:
-            self._settle(life, line, attempt)
+            self._settle(state, writer, attempt)
 
-    async def _transact(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
-        producer = line.producer
+    async def _transact(self, state: PartitionState, writer: _Writer, attempt: _Attempt) -> None:
+        producer = writer.producer
         await producer.begin_transaction()
         # Only a commit looks at it: of a transaction that fails before, asyncio would complain with a stack trace.
         producer._txn_manager.wait_for_transaction_end().add_done_callback(_seen)  # noqa: SLF001 - it is given nowhere
         try:
             await send_all(producer, [finished.outgoing for finished in attempt.finished])
             if attempt.point is not None:
-                await producer.send_offsets_to_transaction({life.partition: tuple(attempt.point)}, self._group_id)
+                await producer.send_offsets_to_transaction({state.partition: tuple(attempt.point)}, self._group_id)
         except IllegalOperation as error:
             raise InvalidTxnState(str(error)) from error
         await producer.commit_transaction()
 
-    async def _failed(self, life: PartitionLife, line: _Line, attempt: _Attempt, error: KafkaError) -> None:
+    async def _failed(self, state: PartitionState, writer: _Writer, attempt: _Attempt, error: KafkaError) -> None:
         """Decide what a transaction's error means; it is tried again with the same outcomes."""
         self._metrics.commits_total.labels(outcome="failed").inc()
-        error = _with_its_cause(error, line.producer)
-        if isinstance(error, error_mapping.CodecRefused) and self._codecs.note_refused(line.codec):
+        error = _with_its_cause(error, writer.producer)
+        if isinstance(error, error_mapping.CodecRefused) and self._codecs.note_refused(writer.codec):
             return
         if isinstance(error, error_mapping.REFUSED):
             if len(attempt.finished) > 1:
-                line.one_by_one = True
+                writer.one_by_one = True
             else:
-                self._reject(life, line, attempt, error)
+                self._reject(state, writer, attempt, error)
             return
         fault = error_mapping.translate(error, doing="commit a transaction")
-        if fault is not None and not line.is_mended_by_a_new_producer(error):
+        if fault is not None and not writer.is_mended_by_a_new_producer(error):
             raise fault from error
-        line.has_died |= fault is not None and type(error) is KafkaError
+        writer.has_died |= fault is not None and type(error) is KafkaError
         words = error_mapping.in_words(error)
-        if (silenced := self._complaints.silenced(f"{life.partition} {words}")) is not None:
-            log.warning("transaction.failed", partition=life.partition.partition, error=words, not_shown=silenced)
+        if (silenced := self._complaints.silenced(f"{state.partition} {words}")) is not None:
+            log.warning("transaction.failed", partition=state.partition.partition, error=words, not_shown=silenced)
         await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _renew(self, life: PartitionLife, line: _Line, codec: Compression) -> None:
+    async def _renew(self, state: PartitionState, writer: _Writer, codec: Compression) -> None:
         """Have another producer take the place of the line's own, whose compression is that of all it sends."""
-        await stopped(line.producer)
-        line.producer, line.codec = await self._started(life.partition, codec), codec
+        await stopped(writer.producer)
+        writer.producer, writer.codec = await self._started(state.partition, codec), codec
 
-    async def _resolve(self, life: PartitionLife, line: _Line) -> bool:
+    async def _resolve(self, state: PartitionState, writer: _Writer) -> bool:
         """Find out how a transaction ended. False when somebody else has had the partition since."""
-        attempt = line.unresolved
+        attempt = writer.unresolved
         assert attempt is not None, "there is something to resolve"  # noqa: S101
-        await self._renew(life, line, line.codec)
-        stored = (await committed_points(self._broker, self._group_id, [life.partition])).get(life.partition)
+        await self._renew(state, writer, writer.codec)
+        stored = (await committed_points(self._broker, self._group_id, [state.partition])).get(state.partition)
         if attempt.is_told_by(stored):  # first: a rebalance may have found the same, and moved `committed` there
-            self._settle(life, line, attempt)
+            self._settle(state, writer, attempt)
             return True
-        if stored != life.committed:
+        if stored != state.committed:
             return False
-        line.unresolved = life.attempted = None
-        line.due[:0] = attempt.finished
+        writer.unresolved = state.attempted = None
+        writer.due[:0] = attempt.finished
         return True
 
-    def _settle(self, life: PartitionLife, line: _Line, attempt: _Attempt) -> None:
+    def _settle(self, state: PartitionState, writer: _Writer, attempt: _Attempt) -> None:
         """The transaction has been committed."""
         self._metrics.commits_total.labels(outcome="ok").inc()
-        line.unresolved, line.has_died = None, False
-        life.committed = attempt.point
+        writer.unresolved, writer.has_died = None, False
+        state.committed = attempt.point
         for finished in attempt.finished:
-            life.ended(finished.offset)
+            state.ended(finished.offset)
             if not finished.done.done():
                 finished.done.set_result(None)
 
-    def _reject(self, life: PartitionLife, line: _Line, attempt: _Attempt, error: KafkaError) -> None:
+    def _reject(self, state: PartitionState, writer: _Writer, attempt: _Attempt, error: KafkaError) -> None:
         # Its point counts the record as ended: should it be found stored, somebody else has ended it.
-        life.attempted = None
-        line.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
+        state.attempted = None
+        writer.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
         for finished in attempt.finished:
             if isinstance(error, error_mapping.TOO_LARGE):
                 self._limits.note_refused(finished.outgoing)
@@ -330,7 +330,7 @@ def _say_waiting(transactional_id: str) -> None:
     )
 
 
-async def send_all(producer: Any, outgoings: Iterable[Outgoing]) -> None:
+async def send_all(producer: Any, outgoings: Iterable[OutgoingRecord]) -> None:
     """Send them within the transaction that has begun, and wait until the broker has them.
 
     Raises:
@@ -380,15 +380,15 @@ def _seen(sent: asyncio.Future[Any]) -> None:
         sent.exception()
 
 
-def _next_attempt(life: PartitionLife, line: _Line) -> _Attempt | None:
+def _next_attempt(state: PartitionState, writer: _Writer) -> _Attempt | None:
     """What is due, and how far that takes the partition; None when nothing has ended since the last transaction."""
-    waiting = [finished for finished in line.due if not finished.done.cancelled()]
-    count = 1 if line.one_by_one else _count_together(waiting)
-    finished, line.due = waiting[:count], waiting[count:]
-    point = life.offsets.committable(closing={one.offset for one in finished})
-    if not finished and (point is None or point == life.committed):
+    waiting = [finished for finished in writer.due if not finished.done.cancelled()]
+    count = 1 if writer.one_by_one else _count_together(waiting)
+    finished, writer.due = waiting[:count], waiting[count:]
+    point = state.offsets.committable(closing={one.offset for one in finished})
+    if not finished and (point is None or point == state.committed):
         return None
-    return _Attempt(finished=finished, point=point, since=life.committed)
+    return _Attempt(finished=finished, point=point, since=state.committed)
 
 
 def _count_together(waiting: Sequence[_Finished]) -> int:

@@ -6,12 +6,12 @@ import asyncio
 from typing import Any, Literal, TypeAlias
 
 Ordering: TypeAlias = Literal["unordered", "key", "partition"]
-Lane: TypeAlias = bytes | None
+QueueKey: TypeAlias = bytes | None
 
 _WHOLE_PARTITION = b""
 
 
-def lane_of(key: bytes | None, ordering: Ordering) -> Lane:
+def queue_key_of(key: bytes | None, ordering: Ordering) -> QueueKey:
     """The lane of a record within its partition; None where it need wait for nobody, as a record without a key."""
     match ordering:
         case "unordered":
@@ -22,24 +22,24 @@ def lane_of(key: bytes | None, ordering: Ordering) -> Lane:
             return _WHOLE_PARTITION
 
 
-class Lanes:
+class KeyQueues:
     """The last record of each lane. Only lanes with open records are remembered."""
 
     def __init__(self) -> None:
         self._last: dict[bytes, asyncio.Task[bool]] = {}
         self._waiting: set[asyncio.Task[bool]] = set()
 
-    async def turn(self, lane: Lane) -> bool:
+    async def turn(self, queue_key: QueueKey) -> bool:
         """Queue the running task in a lane and wait for the one before it to return True, which says that it has ended.
 
         False when it has not: whoever comes after it must not overtake it.
         """
-        if lane is None:
+        if queue_key is None:
             return True
         task: Any = asyncio.current_task()
-        before = self._last.get(lane)
-        self._last[lane] = task
-        task.add_done_callback(lambda _: self._leave(lane, task))
+        before = self._last.get(queue_key)
+        self._last[queue_key] = task
+        task.add_done_callback(lambda _: self._leave(queue_key, task))
         if before is None:
             return True
         self._waiting.add(task)
@@ -56,6 +56,6 @@ class Lanes:
             task.cancel()
         return len(waiting)
 
-    def _leave(self, lane: bytes, task: asyncio.Task[bool]) -> None:
-        if self._last.get(lane) is task:
-            del self._last[lane]
+    def _leave(self, queue_key: bytes, task: asyncio.Task[bool]) -> None:
+        if self._last.get(queue_key) is task:
+            del self._last[queue_key]

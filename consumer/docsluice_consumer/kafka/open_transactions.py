@@ -15,7 +15,7 @@ _SAY_EVERY_SECONDS = 600.0
 
 
 @dataclass(slots=True)
-class _Held:
+class _Stuck:
     """A partition's readable end that has not moved, though there are records behind it."""
 
     at: int
@@ -27,25 +27,25 @@ class OpenTransactions:
     """Names, once in a while, a partition in which a transaction has been open for long."""
 
     def __init__(self) -> None:
-        self._held: dict[TopicPartition, _Held] = {}
+        self._stuck: dict[TopicPartition, _Stuck] = {}
 
     def note(self, partition: TopicPartition, stable: int, end: int, *, now: float) -> None:
         """Up to where the partition can be read, and where it ends."""
-        held = self._held.get(partition)
+        stuck = self._stuck.get(partition)
         if stable >= end:
-            self._held.pop(partition, None)
+            self._stuck.pop(partition, None)
             return
-        if held is None or held.at != stable:
-            held = self._held[partition] = _Held(stable, now)
-        if now - held.since >= _LONG_SECONDS and now - held.said_at >= _SAY_EVERY_SECONDS:
-            held.said_at = now
+        if stuck is None or stuck.at != stable:
+            stuck = self._stuck[partition] = _Stuck(stable, now)
+        if now - stuck.since >= _LONG_SECONDS and now - stuck.said_at >= _SAY_EVERY_SECONDS:
+            stuck.said_at = now
             log.warning(
                 "transaction.open",
                 topic=partition.topic,
                 partition=partition.partition,
                 offset=stable,
                 records_behind_it=end - stable,
-                seconds=round(now - held.since),
+                seconds=round(now - stuck.since),
                 remedy="a producer has begun a transaction and not ended it; nothing behind it can be read until it"
                 " does, or until its transaction.timeout.ms is over; kafka-transactions.sh find-hanging names it",
             )

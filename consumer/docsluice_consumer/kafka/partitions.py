@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from aiokafka import TopicPartition
 
-from docsluice_consumer.kafka.key_queues import Lanes
+from docsluice_consumer.kafka.key_queues import KeyQueues
 from docsluice_consumer.kafka.offsets import CommitPoint, Offsets, Run
 
 
 @dataclass(eq=False, slots=True)
-class PartitionLife:
+class PartitionState:
     """One partition for as long as nobody else has had it in between.
 
     Tasks hold on to the life that they were started in, so that a late finisher closes its record there and can never
@@ -27,7 +27,7 @@ class PartitionLife:
     committed: CommitPoint | None = None
     attempted: CommitPoint | None = None
     """What was last sent to be committed; the answer may have been lost on the way."""
-    is_made_anew: bool = False
+    is_recreated: bool = False
     """Whether the log was cut or made anew before this life, so that it begins below what was committed."""
     start: int | None = None
     """The first offset that the log still holds, when it was last asked for."""
@@ -39,7 +39,7 @@ class PartitionLife:
     open_bytes: int = 0
     tasks: dict[asyncio.Task[bool], float] = field(default_factory=dict)
     """Each with the time at which its record was read."""
-    lanes: Lanes = field(default_factory=Lanes)
+    key_queues: KeyQueues = field(default_factory=KeyQueues)
 
     def to_commit(self) -> CommitPoint | None:
         """What should be committed now; None when nothing has changed since the last commit."""
@@ -51,7 +51,7 @@ class PartitionLife:
         """The lowest offset that may still come."""
         if self.offsets.next_offset is not None:
             return self.offsets.next_offset
-        return self.committed.offset if self.committed is not None and not self.is_made_anew else 0
+        return self.committed.offset if self.committed is not None and not self.is_recreated else 0
 
     def lag(self) -> int | None:
         """Records that have not ended, read or not; None until the log's end is known."""
@@ -76,7 +76,7 @@ class Partitions:
     """All lives, by partition."""
 
     def __init__(self) -> None:
-        self._lives: dict[TopicPartition, PartitionLife] = {}
+        self._states: dict[TopicPartition, PartitionState] = {}
         self._epoch = 0
 
     def next_epoch(self) -> int:
@@ -91,50 +91,50 @@ class Partitions:
         epoch: int = 0,
         committed: CommitPoint | None = None,
         ended_before: Sequence[Run] = (),
-        is_made_anew: bool = False,
-    ) -> PartitionLife:
+        is_recreated: bool = False,
+    ) -> PartitionState:
         """A new life of a partition, from what its last one has committed. What was there before is forgotten."""
         self.forget(partition)
-        life = PartitionLife(
+        state = PartitionState(
             partition,
             epoch=epoch,
             committed=committed,
             offsets=Offsets(ended_before),
-            is_made_anew=is_made_anew,
+            is_recreated=is_recreated,
         )
-        self._lives[partition] = life
-        return life
+        self._states[partition] = state
+        return state
 
-    def find(self, partition: TopicPartition) -> PartitionLife | None:
+    def find(self, partition: TopicPartition) -> PartitionState | None:
         """The partition's life, if it has one."""
-        return self._lives.get(partition)
+        return self._states.get(partition)
 
     def forget(self, partition: TopicPartition) -> None:
         """Stop all work on a partition: it is someone else's now, or was in between."""
-        life = self._lives.pop(partition, None)
-        for task in list(life.tasks) if life else ():
+        state = self._states.pop(partition, None)
+        for task in list(state.tasks) if state else ():
             task.cancel()
 
-    def __iter__(self) -> Iterator[PartitionLife]:
-        return iter(list(self._lives.values()))
+    def __iter__(self) -> Iterator[PartitionState]:
+        return iter(list(self._states.values()))
 
     def tasks(self) -> set[asyncio.Task[bool]]:
         """All that is being worked on."""
-        return {task for life in self._lives.values() for task in life.tasks}
+        return {task for state in self._states.values() for task in state.tasks}
 
     @property
     def open_count(self) -> int:
         """How many records are open, over all partitions."""
-        return sum(life.offsets.open_count for life in self._lives.values())
+        return sum(state.offsets.open_count for state in self._states.values())
 
     @property
     def open_bytes(self) -> int:
         """How many bytes of records are held in memory, over all partitions."""
-        return sum(life.open_bytes for life in self._lives.values())
+        return sum(state.open_bytes for state in self._states.values())
 
     def oldest(self) -> tuple[str, float] | None:
         """The record that has been open longest, as topic/partition@offset, and for how many seconds."""
-        since = [(read_at, task.get_name()) for life in self._lives.values() for task, read_at in life.tasks.items()]
+        since = [(read_at, task.get_name()) for state in self._states.values() for task, read_at in state.tasks.items()]
         if not since:
             return None
         read_at, place = min(since)

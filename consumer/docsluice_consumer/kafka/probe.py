@@ -16,7 +16,7 @@ from docsluice_consumer.kafka.client_log import ClientLog, cause_in_words, is_fi
 from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.wrong_protocol import protocol_to_set
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 _PRODUCE, _FETCH = 0, 1
 _RELEASES = (
@@ -59,7 +59,7 @@ class Cluster:
     topics: frozenset[str]
 
 
-Ask = Callable[[Any], Awaitable[Any]]
+SendRequest = Callable[[Any], Awaitable[Any]]
 """Sends a request of aiokafka's protocol to a broker, and returns its answer."""
 
 
@@ -73,7 +73,7 @@ async def look_at(broker: Broker, *, seconds: float) -> Cluster:
     return await asked(broker, _cluster, seconds=seconds)
 
 
-async def asked(broker: Broker, question: Callable[[Ask], Awaitable[Answer]], *, seconds: float) -> Answer:
+async def asked(broker: Broker, question: Callable[[SendRequest], Awaitable[T]], *, seconds: float) -> T:
     """Find the cluster through the bootstrap servers, and put a question to one of its brokers.
 
     Connections are made by hand: one that is given up half-way must be closed, and aiokafka's client leaves it open.
@@ -136,7 +136,7 @@ class _Visit:
         self._arguments = broker.client_arguments() | {"request_timeout_ms": int(seconds * 1000)}
         del self._arguments["bootstrap_servers"]
 
-    async def to(self, address: tuple[str, int], question: Callable[[Ask], Awaitable[Answer]]) -> Answer:
+    async def to(self, address: tuple[str, int], question: Callable[[SendRequest], Awaitable[T]]) -> T:
         """Connect, ask, and disconnect."""
         connection = await create_conn(*address, **self._arguments)
         try:
@@ -161,12 +161,12 @@ class _Visit:
         return cause_in_words(error, security_protocol=self._protocol, seconds=self._seconds)
 
 
-async def _addresses(ask: Ask) -> list[tuple[str, int]]:
+async def _addresses(ask: SendRequest) -> list[tuple[str, int]]:
     metadata = await ask(MetadataRequest([]))
     return [(host, port) for _, host, port, *_ in metadata.brokers]
 
 
-async def _cluster(ask: Ask) -> Cluster:
+async def _cluster(ask: SendRequest) -> Cluster:
     metadata = await ask(MetadataRequest(None))
     versions = await ask(ApiVersionRequest())
     topics = frozenset(topic for _, topic, *_ in metadata.topics)

@@ -38,7 +38,7 @@ Compression: TypeAlias = Literal["gzip", "zstd"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class OutgoingRecord:
     """What a record ended as. Records of one key go to one partition.
 
     One that is `alone` shares its request and its transaction with no other, for it may be refused. `compression` is a
@@ -58,10 +58,10 @@ class Outgoing:
         return _bytes_of(self.key, self.value, self.headers)
 
 
-class Outbox(Protocol):
+class Sink(Protocol):
     """Where outcomes go."""
 
-    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+    async def publish(self, outgoing: OutgoingRecord, *, ending: Record) -> None:
         """Publish the outcome of the record `ending`, and return when nothing can undo it.
 
         A broker that is away is waited for.

@@ -14,13 +14,13 @@ from docsluice_consumer.kafka import error_mapping
 
 log = structlog.get_logger(__name__)
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
-async def patiently(action: Callable[[], Awaitable[Answer]], *, doing: str) -> Answer:
+async def with_retries(action: Callable[[], Awaitable[T]], *, doing: str) -> T:
     """Do it, waiting out a broker that is away, for as long as it takes; say so, and when it is back.
 
     Raises:

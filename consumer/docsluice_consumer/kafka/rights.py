@@ -14,7 +14,7 @@ from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 from docsluice_consumer.errors import BrokerFault
 from docsluice_consumer.kafka.authorized_operations import GroupOperationsRequest, TopicOperationsRequest
 from docsluice_consumer.kafka.connection import Broker, first_contact
-from docsluice_consumer.kafka.probe import Ask, Unreachable, asked
+from docsluice_consumer.kafka.probe import SendRequest, Unreachable, asked
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ async def missing_rights(broker: Broker, needs: Needs, *, seconds: float, to_cre
         BrokerFault: no answer within `seconds`, or one that will not serve us.
     """
 
-    async def question(ask: Ask) -> list[str] | None:
+    async def question(ask: SendRequest) -> list[str] | None:
         try:
             return [
                 *await _missing_on_topics(ask, needs, to_create=to_create),
@@ -81,7 +81,7 @@ async def ensure_rights(broker: Broker, needs: Needs, *, seconds: float) -> None
         raise BrokerFault(f"the broker does not allow what is needed; grant {'; '.join(missing)}")
 
 
-async def _missing_on_topics(ask: Ask, needs: Needs, *, to_create: bool) -> list[str]:
+async def _missing_on_topics(ask: SendRequest, needs: Needs, *, to_create: bool) -> list[str]:
     wanted: dict[tuple[str, str], tuple[int, str]] = {(needs.input_topic, "DOCSLUICE_INPUT_TOPIC"): (_READ, "READ")}
     wanted |= dict.fromkeys(needs.writes().items(), (_WRITE, "WRITE"))
     names = list(dict.fromkeys(topic for topic, _ in wanted))
@@ -96,7 +96,7 @@ async def _missing_on_topics(ask: Ask, needs: Needs, *, to_create: bool) -> list
     return [*missing, *await _missing_to_create(ask, unknown)]
 
 
-async def _missing_to_create(ask: Ask, topics: Sequence[str]) -> list[str]:
+async def _missing_to_create(ask: SendRequest, topics: Sequence[str]) -> list[str]:
     """Have the broker say whether it would create them, without creating them."""
     if not topics:
         return []
@@ -112,7 +112,7 @@ async def _missing_to_create(ask: Ask, topics: Sequence[str]) -> list[str]:
     ]
 
 
-async def _missing_on_group(ask: Ask, group_id: str) -> list[str]:
+async def _missing_on_group(ask: SendRequest, group_id: str) -> list[str]:
     # Rights on a group are looked at before it is asked who coordinates it, so any broker will do.
     response = await ask(GroupOperationsRequest([group_id]))
     (code, *_, allowed), *_rest = response.groups
@@ -121,7 +121,7 @@ async def _missing_on_group(ask: Ask, group_id: str) -> list[str]:
     return []
 
 
-async def _missing_on_transactions(ask: Ask, needs: Needs) -> list[str]:
+async def _missing_on_transactions(ask: SendRequest, needs: Needs) -> list[str]:
     """Ask to add to a transaction of no producer: rights are looked at first, and then there is no such producer."""
     missing = []
     for transactional_id in needs.transactional_ids:

@@ -24,10 +24,10 @@ from docsluice_consumer.kafka.assignment import Assignment
 from docsluice_consumer.kafka.backlog import report
 from docsluice_consumer.kafka.commits import Committer
 from docsluice_consumer.kafka.connection import Broker, left, started
-from docsluice_consumer.kafka.key_queues import lane_of
-from docsluice_consumer.kafka.partitions import PartitionLife
+from docsluice_consumer.kafka.key_queues import queue_key_of
+from docsluice_consumer.kafka.partitions import PartitionState
 from docsluice_consumer.kafka.records import Record, read
-from docsluice_consumer.kafka.retry import patiently
+from docsluice_consumer.kafka.retry import with_retries
 from docsluice_consumer.kafka.slow_start import slow_start
 from docsluice_consumer.kafka.subscription import SESSION_TIMEOUT_MS, Subscription, consumer_of
 from docsluice_consumer.kafka.watch import BrokerWatch
@@ -124,7 +124,7 @@ class Source:
     async def _poll(self) -> None:
         while not self._stopped:
             self.polled_at = time.monotonic()
-            batches = await patiently(self._next_batches, doing=f"read topic {self._subscription.topic}")
+            batches = await with_retries(self._next_batches, doing=f"read topic {self._subscription.topic}")
             for partition, records in batches.items():
                 self._open(partition, records)
             self._assignment.note_positions()
@@ -137,14 +137,14 @@ class Source:
         Nobody may be inside `getmany` meanwhile: it throws away the answers that come for a paused partition. Those to
         fetches already sent are there when the rest is over.
         """
-        awake = [life.partition for life in self._assignment.partitions if not life.paused]
+        awake = [state.partition for state in self._assignment.partitions if not state.paused]
         with contextlib.suppress(IllegalStateError):
             self._assignment.consumer.pause(*awake)
         await asyncio.sleep(_REST_SECONDS)
         for partition in awake:
-            life = self._assignment.partitions.find(partition)
-            if life is not None and not life.paused:
-                self._assignment.resume(life)
+            state = self._assignment.partitions.find(partition)
+            if state is not None and not state.paused:
+                self._assignment.resume(state)
 
     async def _commit_regularly(self) -> None:
         while not self._stopped:
@@ -166,9 +166,9 @@ class Source:
         is called now and then.
         """
         self._assignment.draining = True
-        self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
-        for life in self._assignment.partitions:
-            life.lanes.release_waiting()
+        self._assignment.pause(state for state in self._assignment.partitions if not state.paused)
+        for state in self._assignment.partitions:
+            state.key_queues.release_waiting()
         tasks = self._assignment.partitions.tasks()
         deadline, unfinished = time.monotonic() + seconds, tasks
         while unfinished and (remaining := deadline - time.monotonic()) > 0:
@@ -221,7 +221,7 @@ class Source:
         """Bring the gauges up to date."""
         report(self._assignment.partitions, self._metrics, is_complete=self._assignment.is_complete)
         self._metrics.broker_silent_seconds.set(self._watch.silent_seconds())
-        paused = any(life.paused for life in self._assignment.partitions) and not self._assignment.draining
+        paused = any(state.paused for state in self._assignment.partitions) and not self._assignment.draining
         for reason in PAUSE_REASONS:
             is_the_reason = reason == (self._paused_for or "backpressure")
             self._metrics.consumption_paused.labels(reason=reason).set(paused and is_the_reason)
@@ -258,7 +258,7 @@ class Source:
         try:
             return await taken(
                 self._assignment.consumer,
-                *(life.partition for life in awake),
+                *(state.partition for state in awake),
                 timeout_ms=_POLL_MS,
                 most_records=room.records,
                 most_bytes=min(room.bytes, TAKEN_BYTES),
@@ -271,45 +271,45 @@ class Source:
 
     def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Start a task for each record; pause the partition when it has enough of them."""
-        life = self._assignment.partitions.find(partition)
-        if self._assignment.draining or life is None:
+        state = self._assignment.partitions.find(partition)
+        if self._assignment.draining or state is None:
             return  # read again: by whoever comes next, or once it is known from where
         for position, record in enumerate(records):
-            if record.offset < life.reads_from:
-                self._assignment.went_back(life, record.offset)
+            if record.offset < state.reads_from:
+                self._assignment.log_truncated(state, record.offset)
                 return
-            if life.offsets.opened(record.offset):
-                self._start(life, read(record, epoch=life.epoch))
-            if self._subscription.open_limits.is_full(life, self._assignment.partitions):
-                self._assignment.pause([life])
+            if state.offsets.opened(record.offset):
+                self._start(state, read(record, epoch=state.epoch))
+            if self._subscription.open_limits.is_full(state, self._assignment.partitions):
+                self._assignment.pause([state])
                 if position + 1 < len(records):
-                    self._assignment.read_from(life, records[position + 1].offset)
+                    self._assignment.read_from(state, records[position + 1].offset)
                 return
 
-    def _start(self, life: PartitionLife, record: Record) -> None:
+    def _start(self, state: PartitionState, record: Record) -> None:
         place = f"{record.topic}/{record.partition}@{record.offset}"
         _say_unreadable(record)
-        task = asyncio.create_task(self._work(life, record), name=place)
-        life.tasks[task] = time.monotonic()
-        life.open_bytes += record.size_bytes
-        task.add_done_callback(lambda _: self._left(life, task, record))
+        task = asyncio.create_task(self._work(state, record), name=place)
+        state.tasks[task] = time.monotonic()
+        state.open_bytes += record.size_bytes
+        task.add_done_callback(lambda _: self._left(state, task, record))
 
-    def _left(self, life: PartitionLife, task: asyncio.Task[bool], record: Record) -> None:
-        del life.tasks[task]
-        life.open_bytes -= record.size_bytes
+    def _left(self, state: PartitionState, task: asyncio.Task[bool], record: Record) -> None:
+        del state.tasks[task]
+        state.open_bytes -= record.size_bytes
 
-    async def _work(self, life: PartitionLife, record: Record) -> bool:
+    async def _work(self, state: PartitionState, record: Record) -> bool:
         """Close the record's offset if, and only if, its path was walked to the end. Whether it was."""
-        if not await life.lanes.turn(lane_of(record.key, self._subscription.ordering)):
+        if not await state.key_queues.turn(queue_key_of(record.key, self._subscription.ordering)):
             return False
         try:
             await self._process(record)
         except Exception as error:  # noqa: BLE001 - whatever it is, the service stops and the record stays open
             self._stop_because(error)
             return False
-        life.ended(record.offset)
-        if life.paused and self._subscription.open_limits.has_room(life, self._assignment.partitions):
-            self._assignment.resume(life)
+        state.ended(record.offset)
+        if state.paused and self._subscription.open_limits.has_room(state, self._assignment.partitions):
+            self._assignment.resume(state)
         return True
 
     def _balance(self) -> None:
@@ -320,11 +320,11 @@ class Source:
         self._paused_for = reason
         self._assignment.reading_paused = self._paused_for is not None
         if self._assignment.reading_paused:
-            self._assignment.pause(life for life in self._assignment.partitions if not life.paused)
+            self._assignment.pause(state for state in self._assignment.partitions if not state.paused)
             return
-        for life in self._assignment.partitions:
-            if life.paused and self._subscription.open_limits.has_room(life, self._assignment.partitions):
-                self._assignment.resume(life)
+        for state in self._assignment.partitions:
+            if state.paused and self._subscription.open_limits.has_room(state, self._assignment.partitions):
+                self._assignment.resume(state)
 
     def _say_stuck(self) -> None:
         """Name, once, the record that holds the committed offset back for long; it is not at fault without a broker."""

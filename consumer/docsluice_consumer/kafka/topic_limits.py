@@ -13,9 +13,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from docsluice.messages import DeadLetterReason, Stage
 from docsluice_consumer.errors import RecordRejected
-from docsluice_consumer.kafka.records import Compression, Outgoing
+from docsluice_consumer.kafka.records import Compression, OutgoingRecord
 
-Ask = Callable[[str], Awaitable[int | None]]
+LookUp = Callable[[str], Awaitable[int | None]]
 """A topic's `max.message.bytes`; None where the broker does not tell."""
 
 _WORTH_ASKING_BYTES = 256 * 1024
@@ -47,12 +47,12 @@ class _Known:
 class TopicLimits:
     """What is known of the topics that outcomes go to."""
 
-    def __init__(self, ask: Ask, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ask: LookUp, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
         self._clock = clock
         self._topics: dict[str, _Known] = {}
 
-    async def check(self, outgoing: Outgoing) -> None:
+    async def check(self, outgoing: OutgoingRecord) -> None:
         """Return when it may fit.
 
         Raises:
@@ -76,7 +76,7 @@ class TopicLimits:
                 stage=Stage.PUBLISH,
             )
 
-    def note_refused(self, outgoing: Outgoing) -> None:
+    def note_refused(self, outgoing: OutgoingRecord) -> None:
         """The broker has refused it as too large, though it was sent by itself."""
         known, now = self._topics.setdefault(outgoing.topic, _Known()), self._clock()
         size = batch_bytes(outgoing)
@@ -99,7 +99,7 @@ class TopicLimits:
         known.asked_at = self._clock()
 
 
-def batch_bytes(outgoing: Outgoing) -> int:
+def batch_bytes(outgoing: OutgoingRecord) -> int:
     """What a broker holds against the limit: the batch with this record alone, compressed as it will be."""
     builder = DefaultRecordBatchBuilder(
         2,
@@ -114,7 +114,7 @@ def batch_bytes(outgoing: Outgoing) -> int:
     return len(builder.build())
 
 
-def _most_bytes_of(outgoing: Outgoing) -> int:
+def _most_bytes_of(outgoing: OutgoingRecord) -> int:
     """No less than that, known without compressing it. What cannot be compressed grows a little by the attempt."""
     size: int = DefaultRecordBatchBuilder.estimate_size_in_bytes(outgoing.key, outgoing.value, list(outgoing.headers))
     return size + size // 1000 + 100

@@ -20,7 +20,7 @@ from docsluice_consumer.kafka import error_mapping
 from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS
 from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.open_transactions import OpenTransactions
-from docsluice_consumer.kafka.partitions import PartitionLife, Partitions
+from docsluice_consumer.kafka.partitions import Partitions, PartitionState
 from docsluice_consumer.kafka.probe import Trouble, why_silent
 from docsluice_consumer.runtime.supervision import end
 
@@ -99,7 +99,7 @@ class BrokerWatch:
     def silent_seconds(self) -> float:
         """For how long the broker has said nothing of the partition that it has said nothing of for longest."""
         now = self._clock()
-        return max(0.0, max((self._age(life, now) for life in self._partitions), default=now - self._answered_at))
+        return max(0.0, max((self._age(state, now) for state in self._partitions), default=now - self._answered_at))
 
     def why_not_ready(self) -> str | None:
         """A sentence when it has been silent for too long."""
@@ -116,19 +116,19 @@ class BrokerWatch:
 
     async def look(self) -> None:
         """Ask how far the logs reach, when it is time for it or a partition is new."""
-        lives = list(self._partitions)
-        is_due = self._clock() - self._looked_at >= _LOOK_EVERY_SECONDS or any(life.end is None for life in lives)
+        states = list(self._partitions)
+        is_due = self._clock() - self._looked_at >= _LOOK_EVERY_SECONDS or any(state.end is None for state in states)
         if is_due:
             self._looked_at = self._clock()
             self._error, answered_at = None, self._answered_at
-            if not lives:
+            if not states:
                 await self._look_at_cluster()
-            elif not await self._look_at(lives) and len(lives) > 1:
-                await asyncio.gather(*(self._look_at([life]) for life in lives))
+            elif not await self._look_at(states) and len(states) > 1:
+                await asyncio.gather(*(self._look_at([state]) for state in states))
             self._say_away(since=answered_at)
-        for life in lives:
-            if (ends := self._fetched_ends(life.partition)) is not None:
-                self._transactions.note(life.partition, *ends, now=self._clock())
+        for state in states:
+            if (ends := self._fetched_ends(state.partition)) is not None:
+                self._transactions.note(state.partition, *ends, now=self._clock())
 
     def judge(self) -> None:
         """Say so when the broker has been silent for too long, and when it answers again.
@@ -161,9 +161,9 @@ class BrokerWatch:
         else:
             self._answered_at = self._clock()
 
-    async def _look_at(self, lives: Sequence[PartitionLife]) -> bool:
+    async def _look_at(self, states: Sequence[PartitionState]) -> bool:
         """Ask for the ends of all in one question, and return whether that was answered: one bad leader spoils it."""
-        partitions = [life.partition for life in lives]
+        partitions = [state.partition for state in states]
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 starts, ends = await asyncio.gather(
@@ -172,9 +172,9 @@ class BrokerWatch:
         except (KafkaError, OSError) as error:
             self._error = error
             return False
-        for life in lives:
-            life.start, life.end = starts[life.partition], ends[life.partition]
-            life.answered_at = self._answered_at = self._clock()
+        for state in states:
+            state.start, state.end = starts[state.partition], ends[state.partition]
+            state.answered_at = self._answered_at = self._clock()
         return True
 
     async def _find_trouble(self) -> Trouble:
@@ -206,7 +206,7 @@ class BrokerWatch:
         if self._silent_since is not None:
             return
         self._silent_since = self._clock() - seconds
-        lags = [life.lag() for life in self._partitions]
+        lags = [state.lag() for state in self._partitions]
         log.error(
             "broker.silent",
             broker=self._broker.bootstrap_servers,
@@ -226,13 +226,13 @@ class BrokerWatch:
     def _silent(self) -> list[int]:
         now = self._clock()
         return sorted(
-            life.partition.partition for life in self._partitions if self._age(life, now) >= _DIAGNOSE_AFTER_SECONDS
+            state.partition.partition for state in self._partitions if self._age(state, now) >= _DIAGNOSE_AFTER_SECONDS
         )
 
-    def _age(self, life: PartitionLife, now: float) -> float:
+    def _age(self, state: PartitionState, now: float) -> float:
         """Seconds since the broker last answered for a partition."""
-        age = now - life.answered_at
-        if self._is_assigned(life.partition) and (polled := self._consumer.last_poll_timestamp(life.partition)):
+        age = now - state.answered_at
+        if self._is_assigned(state.partition) and (polled := self._consumer.last_poll_timestamp(state.partition)):
             age = min(age, max(0.0, time.time() - polled / 1000))
         return age
 

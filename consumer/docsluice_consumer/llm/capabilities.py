@@ -106,7 +106,7 @@ class Sent:
 
 
 @dataclass(slots=True)
-class _Held:
+class _Belief:
     """How long something is taken for granted. A false word costs a minute, a true one a refused call an hour."""
 
     until: float
@@ -122,7 +122,7 @@ class _Held:
 class Capabilities:
     """What is known of each model of one provider."""
 
-    _held: dict[tuple[str, str, str], _Held] = field(default_factory=dict)
+    _beliefs: dict[tuple[str, str, str], _Belief] = field(default_factory=dict)
     """By model, step (or none) and name."""
     _told: dict[tuple[str, str], float] = field(default_factory=dict)
     """By model and name: when the log was last told."""
@@ -137,24 +137,24 @@ class Capabilities:
         `offered` tells all that the call has to send; it is asked only where something is due.
         """
         for key, name in self._of(model, step):
-            if self._held[key].until <= now and name in offered():
-                self._held[key].put_off(now=now)
+            if self._beliefs[key].until <= now and name in offered():
+                self._beliefs[key].put_off(now=now)
                 return name
         return None
 
     def learn(self, name: str, *, model: str, step: str, now: float) -> Lesson | None:
         """A call without this was answered, and one with it was refused. None where that was known."""
         key = (model, step if _is_of_the_schema(name) else "", name)
-        if key in self._held:
+        if key in self._beliefs:
             return None
-        self._held[key] = _Held(until=now + _FIRST_HELD_SECONDS)
+        self._beliefs[key] = _Belief(until=now + _FIRST_HELD_SECONDS)
         return Lesson(name, _meaning(name))
 
     def forget(self, name: str, *, model: str, step: str) -> bool:
         """A call with this was answered. Tells whether it was known not to be."""
         keys = [key for key, known in self._of(model, step) if known == name]
         for key in keys:
-            del self._held[key]
+            del self._beliefs[key]
         return bool(keys)
 
     def is_news(self, lesson: Lesson, *, model: str, now: float) -> bool:
@@ -166,7 +166,7 @@ class Capabilities:
         return True
 
     def _of(self, model: str, step: str) -> Iterator[tuple[tuple[str, str, str], str]]:
-        for key in tuple(self._held):
+        for key in tuple(self._beliefs):
             if key[0] == model and key[1] in {"", step}:
                 yield key, key[2]
 

@@ -16,7 +16,7 @@ _MOST = 256
 _MOST_BYTES = 1024 * 1024
 """So much goes into one batch, or it would keep others waiting who use the same store."""
 
-Answer: TypeAlias = bytes | None
+Entry: TypeAlias = bytes | None
 """To a get, what is kept; None when nothing is, and to a put."""
 
 
@@ -26,14 +26,14 @@ class Asked:
 
     fingerprint: str
     written: bytes | None
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[Entry]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
     """An answer for each that has asked, and whether there is more to do, which needs no one to ask for it."""
 
-    answers: Sequence[Answer | StoreAway]
+    answers: Sequence[Entry | StoreAway]
     is_more: bool = False
 
 
@@ -67,7 +67,7 @@ class Batches:
         if len(written) <= MOST_STEP_BYTES:
             await self.ask(fingerprint, written)
 
-    def ask(self, fingerprint: str, written: bytes | None = None) -> asyncio.Future[Answer]:
+    def ask(self, fingerprint: str, written: bytes | None = None) -> asyncio.Future[Entry]:
         """Put what is written, or get what is kept.
 
         Raises:
@@ -129,7 +129,7 @@ class Batches:
         for asked in batch:
             _tell(asked.answer, error)
 
-    def _each_ends(self, batch: Sequence[Asked], answers: Sequence[Answer | StoreAway]) -> None:
+    def _each_ends(self, batch: Sequence[Asked], answers: Sequence[Entry | StoreAway]) -> None:
         for asked, answer in zip(batch, answers, strict=True):
             _tell(asked.answer, answer)
         away = next((answer for answer in answers if isinstance(answer, StoreAway)), None)
@@ -142,7 +142,7 @@ class Batches:
         self._waiting = [asked for asked in self._waiting if asked.written is not None]
 
 
-def _tell(future: asyncio.Future[Answer], answer: Answer | BaseException) -> None:
+def _tell(future: asyncio.Future[Entry], answer: Entry | BaseException) -> None:
     if future.done():  # nobody waits for it any more
         return
     if isinstance(answer, StoreAway):

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from docsluice_consumer.store.batching import Answer, Asked, Batches, Served
+from docsluice_consumer.store.batching import Asked, Batches, Entry, Served
 from docsluice_consumer.store.redis_connection import Allowance, redis_at
 from docsluice_consumer.store.redis_errors import away, is_of_another_kind, is_too_much
 from docsluice_consumer.store.step_store import PaidStep, StoreAway
@@ -74,7 +74,7 @@ class RedisSteps:
         return said
 
 
-def _answer(asked: Asked, said: Any) -> Answer | StoreAway:
+def _answer(asked: Asked, said: Any) -> Entry | StoreAway:
     if isinstance(said, Exception):
         is_unread = asked.written is None and is_of_another_kind(said)
         return None if is_unread else away(said)  # somebody else has put it there, and waiting would not mend it

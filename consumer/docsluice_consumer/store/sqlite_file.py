@@ -104,7 +104,7 @@ class SqliteFile:
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):
                 # SQLite may be about to delete the log by its name, which must not become another file's meanwhile.
-                stack.enter_context(_held(self.path.parent))
+                stack.enter_context(_locked(self.path.parent))
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
 
@@ -113,7 +113,7 @@ class SqliteFile:
             self.close()  # another process has set it aside, or somebody has taken it away
         if self._connection is None:
             make_private_folder(self.path.parent)
-            with _held(self.path.parent):
+            with _locked(self.path.parent):
                 try:
                     self._connection = self._connected()
                 except _OF_A_DATABASE as error:
@@ -163,7 +163,7 @@ class SqliteFile:
         that the file itself goes by another name now; and while it is open no other file has its number.
         """
         try:
-            with _held(self.path.parent):
+            with _locked(self.path.parent):
                 if _identity(self.path) == self._identity:
                     self._set_aside(error)
         finally:
@@ -195,7 +195,7 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Keep other processes from opening or setting aside meanwhile."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

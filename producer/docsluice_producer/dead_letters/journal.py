@@ -63,7 +63,7 @@ _MENDED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class OutgoingRecord:
     """A record to be sent. `partition` None leaves it to the key."""
 
     topic: str
@@ -78,7 +78,7 @@ class Entry:
     """A mark, and the record that goes with it."""
 
     mark: Mark
-    outgoing: Outgoing | None = None
+    outgoing: OutgoingRecord | None = None
 
 
 def topic_of_marks(dead_letter_topic: str) -> str:
@@ -112,7 +112,7 @@ class Journal:
         asyncio.get_running_loop().set_exception_handler(_unseen)
         topic = self._reading.topic
         if topic not in await self._link.topics():
-            await self._link.patiently(lambda: create(self._link.broker, topic, partitions=1, configs=_CONFIGS))
+            await self._link.with_retries(lambda: create(self._link.broker, topic, partitions=1, configs=_CONFIGS))
         await self._renew()
         return self
 
@@ -207,10 +207,12 @@ class Journal:
         if errors:
             raise next((error for error in errors if isinstance(error, ProducerFenced)), errors[0])
 
-    def _of_mark(self, mark: Mark, now: datetime) -> Outgoing:
-        return Outgoing(topic=self._reading.topic, partition=0, key=mark.key, value=mark.value(at=now), headers=())
+    def _of_mark(self, mark: Mark, now: datetime) -> OutgoingRecord:
+        return OutgoingRecord(
+            topic=self._reading.topic, partition=0, key=mark.key, value=mark.value(at=now), headers=()
+        )
 
-    async def _on_its_way(self, out: Outgoing) -> "asyncio.Future[Any]":
+    async def _on_its_way(self, out: OutgoingRecord) -> "asyncio.Future[Any]":
         sent: asyncio.Future[Any] = await self._producer.send(
             out.topic, value=out.value, key=out.key, partition=out.partition, headers=list(out.headers)
         )
@@ -224,7 +226,7 @@ class Journal:
         """Begin with a new producer, which ends whatever was begun under its name, and read the marks after that."""
         await self._stop()
         try:
-            self._producer = await self._link.patiently(self._started)
+            self._producer = await self._link.with_retries(self._started)
         except BrokerAway as away:
             raise BrokerAway(
                 f"{away}; or no broker of the cluster coordinates transactions: are there as many brokers as"

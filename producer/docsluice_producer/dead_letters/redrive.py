@@ -10,7 +10,7 @@ from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.dead_letters.counts import Counts
 from docsluice_producer.dead_letters.handling import handling
-from docsluice_producer.dead_letters.journal import Entry, Journal, Outgoing
+from docsluice_producer.dead_letters.journal import Entry, Journal, OutgoingRecord
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.marks import Mark, State
 from docsluice_producer.dead_letters.originals import Originals
@@ -134,7 +134,7 @@ class _Sending:
                 return None
             record, own = original, original.headers
         partition = letter.origin_partition
-        outgoing = Outgoing(
+        outgoing = OutgoingRecord(
             topic=self._topic,
             # Where it was read: the others of its key are there, whatever partitioner its producer has.
             partition=partition if partition in self._partitions else None,

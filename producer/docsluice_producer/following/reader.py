@@ -19,8 +19,8 @@ from docsluice_producer.kafka.connection import (
     ClientLog,
     Say,
     explained,
-    patiently,
     stopped,
+    with_retries,
 )
 from docsluice_producer.kafka.read_only_client import onlooker
 from docsluice_producer.kafka.topics import partitions_of_topics
@@ -73,7 +73,7 @@ class Reader:
             BrokerAway: no broker was there in `wait_seconds`.
             BrokerRefused: it will not serve us.
         """
-        await patiently(
+        await with_retries(
             lambda: asyncio.wait_for(self._connect(), 2 * REQUEST_TIMEOUT_MS / 1000),
             broker=self._broker,
             client_log=self._client_log,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, patiently
+from docsluice_producer.kafka.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, with_retries
 from docsluice_producer.kafka.topics import partitions_of_topics
 
 T = TypeVar("T")
@@ -29,14 +29,14 @@ class Link:
         """How long the broker may be silent in the middle of the work."""
         return max(self.wait_seconds, _LEAST_PATIENCE_SECONDS)
 
-    async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """See `connection.patiently`; an attempt without an answer is given up and made again."""
+    async def with_retries(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """See `connection.with_retries`; an attempt without an answer is given up and made again."""
 
         async def bounded() -> T:
             async with asyncio.timeout(2 * REQUEST_TIMEOUT_MS / 1000):
                 return await attempt()
 
-        return await patiently(
+        return await with_retries(
             bounded, broker=self.broker, client_log=self.client_log, wait_seconds=self.wait_seconds, say=self.say
         )
 
@@ -44,9 +44,9 @@ class Link:
         """The topics with their partitions. `needed` are names by the flag that says them.
 
         Raises:
-            BrokerAway, BrokerRefused: as `patiently`; or a needed topic is not there.
+            BrokerAway, BrokerRefused: as `with_retries`; or a needed topic is not there.
         """
-        there = await self.patiently(lambda: partitions_of_topics(self.broker))
+        there = await self.with_retries(lambda: partitions_of_topics(self.broker))
         for flag, topic in needed.items():
             if topic not in there:
                 servers = self.broker.bootstrap_servers

@@ -202,7 +202,7 @@ class ClientLog(logging.Handler):
             logger.propagate = propagated
 
 
-async def patiently(
+async def with_retries(
     attempt: Callable[[], Awaitable[T]], *, broker: Broker, client_log: ClientLog, wait_seconds: float, say: Say
 ) -> T:
     """Make the attempt until the broker answers, saying once that we wait.

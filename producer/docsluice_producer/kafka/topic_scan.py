@@ -64,7 +64,7 @@ class Scan:
         self._consumer: Any = None
 
     async def __aenter__(self) -> Self:
-        self._consumer = await self._link.patiently(self._connected)
+        self._consumer = await self._link.with_retries(self._connected)
         return self
 
     async def __aexit__(
@@ -77,8 +77,8 @@ class Scan:
 
         What is there and cannot be read yet is told of: else it would look as if there were no more.
         """
-        there = await self._link.patiently(self._all_ends)
-        stretch = await self._link.patiently(lambda: self._bounds(since))
+        there = await self._link.with_retries(self._all_ends)
+        stretch = await self._link.with_retries(lambda: self._bounds(since))
         withheld = sum(max(0, end - stretch.end[partition]) for partition, end in there.items())
         if withheld:
             self._link.say(

@@ -13,7 +13,7 @@ from docsluice_producer.documents.reading import read
 from docsluice_producer.documents.rows import Document, Row
 from docsluice_producer.documents.sources import Selection
 from docsluice_producer.errors import BrokerAway, BrokerRefused, ProducerFault
-from docsluice_producer.kafka.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, patiently
+from docsluice_producer.kafka.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, with_retries
 from docsluice_producer.kafka.topics import create, partitions_of_topics
 from docsluice_producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
 from docsluice_producer.sending.feed import Feed
@@ -102,7 +102,7 @@ async def send(sending: Sending, destination: Destination) -> int:
         if sending.if_changed is not None:
             report.unchanged = await unchanged(sending.if_changed, client_log=client_log, report=report)
         delivery = Delivery(broker=destination.broker, topic=sending.topic, refused=_refusal(report))
-        await patiently(
+        await with_retries(
             lambda: asyncio.wait_for(delivery.start(), REQUEST_TIMEOUT_MS / 1000),
             broker=destination.broker,
             client_log=client_log,
@@ -154,7 +154,9 @@ async def _find_topic(topic: str, destination: Destination, client_log: ClientLo
         await create(broker, topic, partitions=destination.create_partitions)
         report.say(f"made the topic {topic} with {destination.create_partitions} partitions")
 
-    await patiently(look, broker=broker, client_log=client_log, wait_seconds=destination.wait_seconds, say=report.say)
+    await with_retries(
+        look, broker=broker, client_log=client_log, wait_seconds=destination.wait_seconds, say=report.say
+    )
 
 
 async def _find_out_what_is_done(if_changed: IfChanged, report: Report) -> None:

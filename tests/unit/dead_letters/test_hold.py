@@ -12,13 +12,13 @@ from docsluice.messages import DocumentResult, OutputValue
 from docsluice_consumer.analysis.analyzer import Analyzer
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import ProviderUnavailable
-from docsluice_consumer.kafka.records import Outgoing, Record
+from docsluice_consumer.kafka.records import OutgoingRecord, Record
 from docsluice_consumer.llm.chat import ChatRequest
 from docsluice_consumer.store.memory_store import MemorySteps
 from tests.fakes.chat import Reply, by_step, in_turn, right, say
 from tests.fakes.pipelines import DEAD_LETTERS, RESULTS
 from tests.fakes.samples import document, record
-from tests.fakes.sink import FakeOutbox
+from tests.fakes.sink import FakeSink
 from tests.fakes.timer import settled
 from tests.unit.test_pipeline import Line
 
@@ -46,7 +46,7 @@ async def _let_go(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _keys(outgoing: list[Outgoing]) -> list[bytes | None]:
+def _keys(outgoing: list[OutgoingRecord]) -> list[bytes | None]:
     return sorted((one.key for one in outgoing), key=str)
 
 
@@ -56,7 +56,7 @@ async def test_the_one_that_reaches_the_limit_is_held_with_all_after_it() -> Non
     for one in _docs(2, "bad"):
         await line.process(one)
     tasks = await _started(line, _docs(5, "bad"))
-    assert len(line.outbox.to(DEAD_LETTERS)) == 2
+    assert len(line.sink.to(DEAD_LETTERS)) == 2
     assert not any(task.done() for task in tasks)
     assert line.counted("documents_total") == {("dead_letter",): 2}
     assert line.dead_letter_hold.pause_reason() == "dead_letter_limit"
@@ -74,7 +74,7 @@ async def test_documents_not_yet_begun_cost_nothing() -> None:
     line.client.release()
     tasks += await _started(line, _docs(8))
     assert len(line.client.requests) == 4
-    assert line.outbox.published == []
+    assert line.sink.published == []
     await _let_go(tasks)
 
 
@@ -82,19 +82,19 @@ async def test_bytes_that_are_no_event_are_held_too() -> None:
     """A producer that has changed its format, all at once: the first few are published, and no more."""
     line = Line(max_dead_letters=4)
     tasks = await _started(line, [record(b"not JSON", offset=n) for n in range(50)])
-    assert len(line.outbox.to(DEAD_LETTERS)) == 3
+    assert len(line.sink.to(DEAD_LETTERS)) == 3
     assert sum(task.done() for task in tasks) == 3
     await _let_go(tasks)
 
 
-class _SlowToRefuse(FakeOutbox):
+class _SlowToRefuse(FakeSink):
     """Takes no result, and says so of one after the other, as a broker does; dead letters go at once."""
 
     def __init__(self) -> None:
         super().__init__(max_bytes={RESULTS: 1})
         self._turn = asyncio.Lock()
 
-    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+    async def publish(self, outgoing: OutgoingRecord, *, ending: Record) -> None:
         if outgoing.topic == RESULTS:
             async with self._turn:
                 await settled(3)
@@ -102,12 +102,10 @@ class _SlowToRefuse(FakeOutbox):
 
 
 @pytest.mark.parametrize("open_at_once", [1, 7])
-@pytest.mark.parametrize("outbox", [lambda: FakeOutbox(max_bytes={RESULTS: 1}), _SlowToRefuse])
-async def test_results_that_the_topic_does_not_take_are_a_row(
-    outbox: Callable[[], FakeOutbox], open_at_once: int
-) -> None:
+@pytest.mark.parametrize("sink", [lambda: FakeSink(max_bytes={RESULTS: 1}), _SlowToRefuse])
+async def test_results_that_the_topic_does_not_take_are_a_row(sink: Callable[[], FakeSink], open_at_once: int) -> None:
     """Each was counted as a result before, whatever others were decided meanwhile: the limit is the same."""
-    line = Line(outbox=outbox(), max_dead_letters=5, max_concurrency=20, mode="fused")
+    line = Line(sink=sink(), max_dead_letters=5, max_concurrency=20, mode="fused")
     room = asyncio.Semaphore(open_at_once)
 
     async def when_there_is_room(one: Record) -> None:
@@ -116,7 +114,7 @@ async def test_results_that_the_topic_does_not_take_are_a_row(
 
     tasks = [asyncio.create_task(when_there_is_room(one)) for one in _docs(40)]
     await settled(1_000)
-    assert len(line.outbox.to(DEAD_LETTERS)) == 4
+    assert len(line.sink.to(DEAD_LETTERS)) == 4
     assert "5 dead letters in a row" in (line.dead_letter_hold.why_not_ready() or "")
     await _let_go(tasks)
 
@@ -130,7 +128,7 @@ async def test_what_is_in_the_middle_is_finished() -> None:
     line.client.release()
     await settled(30)
     assert (good.done(), bad.done(), stopped.done()) == (True, False, False)
-    assert _keys(line.outbox.published) == [b"good"]
+    assert _keys(line.sink.published) == [b"good"]
     await _let_go([bad, stopped])
 
 
@@ -144,7 +142,7 @@ async def test_a_document_with_one_step_done_goes_on() -> None:
     await settled(30)
     assert begun[0].done()
     assert len(line.client.requests) == 2
-    assert len(line.outbox.to(RESULTS)) == 1
+    assert len(line.sink.to(RESULTS)) == 1
     await _let_go(stopped)
 
 
@@ -154,11 +152,11 @@ async def test_let_go_on_everything_ends_once() -> None:
     bad = [document(f"bad {n}", document_id=f"bad{n}") for n in range(3)]
     tasks = await _started(line, bad)
     tasks += await _started(line, _docs(6))
-    assert len(line.outbox.published) == 1
+    assert len(line.sink.published) == 1
     line.dead_letter_hold.resume()
     await asyncio.gather(*tasks)
-    assert _keys(line.outbox.to(RESULTS)) == [b"d%d" % n for n in range(6)]
-    assert _keys(line.outbox.to(DEAD_LETTERS)) == [b"bad0", b"bad1", b"bad2"]
+    assert _keys(line.sink.to(RESULTS)) == [b"d%d" % n for n in range(6)]
+    assert _keys(line.sink.to(DEAD_LETTERS)) == [b"bad0", b"bad1", b"bad2"]
     assert len(line.client.requests) == 9
     assert line.dead_letter_hold.pause_reason() is None
     assert line.dead_letter_hold.why_not_ready() is None
@@ -172,11 +170,11 @@ async def test_sent_back_at_the_first_call_each_ends_once() -> None:
     stopped = await _started(line, [record(b"not JSON", key=key) for key in (b"x", b"y")])
     line.client.release()
     await settled(60)
-    assert _keys(line.outbox.published) == [b"x"]
+    assert _keys(line.sink.published) == [b"x"]
     line.dead_letter_hold.resume()
     await asyncio.gather(*tasks, *stopped)
-    assert _keys(line.outbox.to(RESULTS)) == [b"d%d" % n for n in range(5)]
-    assert _keys(line.outbox.to(DEAD_LETTERS)) == [b"bad", b"x", b"y"]
+    assert _keys(line.sink.to(RESULTS)) == [b"d%d" % n for n in range(5)]
+    assert _keys(line.sink.to(DEAD_LETTERS)) == [b"bad", b"x", b"y"]
     assert len(line.client.requests) == 12
     assert line.counted("documents_in_flight") == {}
 
@@ -194,10 +192,10 @@ async def test_what_failed_before_is_remembered() -> None:
     line.client.release()
     await settled(30)
     assert len(line.client.requests) == 2
-    assert _keys(line.outbox.published) == [b"d1"]
+    assert _keys(line.sink.published) == [b"d1"]
     line.dead_letter_hold.resume()
     await asyncio.gather(*tasks)
-    (outgoing,) = [one for one in line.outbox.to(RESULTS) if one.key == b"d0"]
+    (outgoing,) = [one for one in line.sink.to(RESULTS) if one.key == b"d0"]
     assert b'"attempts":2,' in (outgoing.value or b"")
 
 
@@ -213,7 +211,7 @@ async def test_what_was_saved_is_counted_once() -> None:
     await settled(30)
     line.dead_letter_hold.resume()
     await asyncio.gather(*tasks)
-    found = [DocumentResult.model_validate_json(one.value or b"") for one in line.outbox.to(RESULTS)]
+    found = [DocumentResult.model_validate_json(one.value or b"") for one in line.sink.to(RESULTS)]
     (again,) = [one for one in found if one.saved_usd]
     assert (again.attempts, again.saved_usd) == (1, again.cost_usd)
 
@@ -224,12 +222,12 @@ async def test_a_whole_queue_that_is_held_is_not_let_go_at_once() -> None:
     tasks = await _started(line, _docs(12, "bad"))
     seen = []
     while line.dead_letter_hold.pause_reason():
-        seen.append(len(line.outbox.to(DEAD_LETTERS)))
+        seen.append(len(line.sink.to(DEAD_LETTERS)))
         line.dead_letter_hold.resume()
         await settled(30)
     assert seen == [2, 5, 8, 11]
     await asyncio.gather(*tasks)
-    assert len(line.client.requests) == len(line.outbox.published) == 12
+    assert len(line.client.requests) == len(line.sink.published) == 12
 
 
 async def test_even_a_limit_of_one_lets_one_go() -> None:
@@ -239,7 +237,7 @@ async def test_even_a_limit_of_one_lets_one_go() -> None:
     for count in range(1, 4):
         line.dead_letter_hold.resume()
         await settled(30)
-        assert len(line.outbox.to(DEAD_LETTERS)) == count
+        assert len(line.sink.to(DEAD_LETTERS)) == count
     await asyncio.gather(*tasks)
 
 
@@ -249,7 +247,7 @@ async def test_after_that_as_many_pass_again() -> None:
     tasks = await _started(line, [record(b"not JSON", offset=n) for n in range(100)])
     seen = []
     for _ in range(3):
-        seen.append(len(line.outbox.to(DEAD_LETTERS)))
+        seen.append(len(line.sink.to(DEAD_LETTERS)))
         line.dead_letter_hold.resume()
         await settled(30)
     assert seen == [9, 9 + 1 + 9, 9 + 2 * (1 + 9)], "each time the one that had reached it, and then nine"
@@ -258,22 +256,22 @@ async def test_after_that_as_many_pass_again() -> None:
 
 async def test_results_that_the_topic_never_takes_are_seen() -> None:
     """Each is counted as a result first, and as a dead letter then; it is the dead letter that stays."""
-    line = Line(outbox=FakeOutbox(max_bytes={RESULTS: 100}), max_ratio=0.6, mode="fused")
+    line = Line(sink=FakeSink(max_bytes={RESULTS: 100}), max_ratio=0.6, mode="fused")
     tasks = []
     for one in _docs(150):
         tasks += await _started(line, [one])
-    assert len(line.outbox.to(DEAD_LETTERS)) == 99
+    assert len(line.sink.to(DEAD_LETTERS)) == 99
     await _let_go(tasks)
 
 
-class _SlowResults(FakeOutbox):
+class _SlowResults(FakeSink):
     """A broker that acknowledges results later, as a transaction does; dead letters at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.may_end = asyncio.Event()
 
-    async def publish(self, outgoing: Outgoing, *, ending: Record) -> None:
+    async def publish(self, outgoing: OutgoingRecord, *, ending: Record) -> None:
         if outgoing.topic == RESULTS:
             await self.may_end.wait()
         await super().publish(outgoing, ending=ending)
@@ -281,15 +279,15 @@ class _SlowResults(FakeOutbox):
 
 async def test_a_result_counts_before_the_broker_has_it() -> None:
     """Or in a healthy stream the dead letters, which are counted at once, would look like a row."""
-    outbox = _SlowResults()
-    line = Line(_by_text, outbox=outbox, max_dead_letters=2, mode="fused")
+    sink = _SlowResults()
+    line = Line(_by_text, sink=sink, max_dead_letters=2, mode="fused")
     tasks = []
     for n in range(10):
         tasks += await _started(line, [document("good" if n % 2 else "bad", document_id=f"d{n}")])
     assert line.dead_letter_hold.pause_reason() is None
-    outbox.may_end.set()
+    sink.may_end.set()
     await asyncio.gather(*tasks)
-    assert len(outbox.published) == 10
+    assert len(sink.published) == 10
 
 
 async def test_what_waits_for_the_broker_is_not_begun_again() -> None:
@@ -301,16 +299,16 @@ async def test_what_waits_for_the_broker_is_not_begun_again() -> None:
         ) -> dict[str, OutputValue]:
             return {"summary": "known already"}
 
-    outbox = _SlowResults()
-    line = Line(outbox=outbox, max_dead_letters=1)
+    sink = _SlowResults()
+    line = Line(sink=sink, max_dead_letters=1)
     line.pipeline._analyzer.__class__ = Knowing
     (result,) = await _started(line, [document()])
     stopped = await _started(line, [record(b"not JSON")])
     assert not result.done()
-    outbox.may_end.set()
+    sink.may_end.set()
     await settled(30)
     assert result.done()
-    assert len(outbox.published) == 1
+    assert len(sink.published) == 1
     await _let_go(stopped)
 
 
@@ -325,7 +323,7 @@ async def test_a_drain_lets_go_of_what_is_held() -> None:
     assert line.dead_letter_hold.release_waiting() == 7
     await asyncio.gather(*held, *waiting, return_exceptions=True)
     assert all(task.cancelled() for task in (*held, *waiting))
-    assert line.outbox.published == []
+    assert line.sink.published == []
     assert line.counted("documents_in_flight") == {}
 
 
@@ -338,7 +336,7 @@ async def test_what_would_be_held_in_a_drain_is_let_go() -> None:
     line.client.release()
     await asyncio.gather(good, bad, return_exceptions=True)
     assert (good.cancelled(), bad.cancelled()) == (False, True)
-    assert _keys(line.outbox.published) == [b"good"]
+    assert _keys(line.sink.published) == [b"good"]
     late = await _started(line, [document("late")])
     assert late[0].cancelled()
 
@@ -352,7 +350,7 @@ async def test_a_partition_that_is_lost_takes_its_held_documents_along() -> None
     assert [task.cancelled() for task in (*held, *waiting)] == [True, False, True, False]
     line.dead_letter_hold.resume()
     await asyncio.gather(held[1], waiting[1])
-    assert len(line.outbox.published) == 3
+    assert len(line.sink.published) == 3
 
 
 async def test_a_partition_that_is_lost_in_that_very_moment_is_lost() -> None:
@@ -402,4 +400,4 @@ async def test_a_signal_is_logged(documents: int, held: int) -> None:
         1 if held else 2
     )
     await asyncio.gather(*tasks)
-    assert len(line.outbox.published) == documents
+    assert len(line.sink.published) == documents

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from docsluice.messages import ERROR_HEADER_PREFIX, ORIGINAL_TOPIC_HEADER, DeadLetterReason, Headers, Stage
 from docsluice_consumer.dead_letters.record import ANSWER_BYTES, MESSAGE_BYTES, STACKTRACE_BYTES, Failure, dead_letter
 from docsluice_consumer.errors import RecordRejected
-from docsluice_consumer.kafka.records import Outgoing, Record
+from docsluice_consumer.kafka.records import OutgoingRecord, Record
 from docsluice_consumer.model_ref import model_ref
 from docsluice_producer.dead_letters.redriving import redriven_headers
 from tests.fakes.samples import record
@@ -51,18 +51,18 @@ def _failure(error: BaseException = REJECTION, **changes: Any) -> Failure:
     return Failure(**fields | changes)
 
 
-def _dead_letter(original: Record, **changes: Any) -> Outgoing:
+def _dead_letter(original: Record, **changes: Any) -> OutgoingRecord:
     return dead_letter(original, _failure(**changes), topic="dlq")
 
 
-def _errors(outgoing: Outgoing) -> dict[str, str]:
+def _errors(outgoing: OutgoingRecord) -> dict[str, str]:
     """Our own headers without their prefix; each occurs once."""
     ours = [(name, value) for name, value in outgoing.headers if name.startswith(ERROR_HEADER_PREFIX)]
     assert len(ours) == len({name for name, _ in ours})
     return {name.removeprefix(ERROR_HEADER_PREFIX): (value or b"").decode() for name, value in ours}
 
 
-def _redriven(outgoing: Outgoing, *, replay_count: int = 1, **changes: Any) -> Record:
+def _redriven(outgoing: OutgoingRecord, *, replay_count: int = 1, **changes: Any) -> Record:
     """What the source reads when our own redrive has sent a dead letter back to the input topic."""
     headers = redriven_headers(outgoing.headers, replays=replay_count)
     return record(outgoing.value, key=outgoing.key, headers=headers, **changes)

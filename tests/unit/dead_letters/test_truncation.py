@@ -18,7 +18,7 @@ from docsluice.messages import ERROR_HEADER_PREFIX, DeadLetterReason, Headers, s
 from docsluice_consumer.dead_letters.record import Failure, dead_letter
 from docsluice_consumer.dead_letters.truncation import rungs
 from docsluice_consumer.errors import RecordRejected
-from docsluice_consumer.kafka.records import Outgoing, Record
+from docsluice_consumer.kafka.records import OutgoingRecord, Record
 from docsluice_consumer.kafka.topic_limits import batch_bytes
 
 SMALLEST_LIMIT = 800
@@ -38,7 +38,7 @@ def letter_of(
     flaw: Flaw | None = None,
     *,
     message: str = "no",
-) -> Outgoing:
+) -> OutgoingRecord:
     """The whole dead letter of a record."""
     record = Record(
         topic="documents", partition=2, offset=17, key=key, value=value, headers=headers, timestamp_ms=5, flaw=flaw
@@ -55,7 +55,7 @@ def letter_of(
     return dead_letter(record, failure, topic="dlq")
 
 
-def errors_of(letter: Outgoing) -> dict[str, str]:
+def errors_of(letter: OutgoingRecord) -> dict[str, str]:
     return {
         name.removeprefix(ERROR_HEADER_PREFIX): (value or b"").decode()
         for name, value in letter.headers
@@ -63,12 +63,12 @@ def errors_of(letter: Outgoing) -> dict[str, str]:
     }
 
 
-def fitting(letter: Outgoing, limit: int) -> Outgoing | None:
+def fitting(letter: OutgoingRecord, limit: int) -> OutgoingRecord | None:
     """What a topic that takes so many bytes is given, as the service walks the ladder."""
     return next((rung for rung in rungs(letter) if batch_bytes(rung) <= limit), None)
 
 
-def found(letter: Outgoing, limit: int) -> Outgoing:
+def found(letter: OutgoingRecord, limit: int) -> OutgoingRecord:
     rung = fitting(letter, limit)
     assert rung is not None
     return rung

@@ -108,11 +108,11 @@ async def test_a_partition_that_came_back_is_not_read_before_it_is_known_from_wh
     monkeypatch.setattr(assignment_module, "committed_points", committed_points)
     assignment = _assignment({0})
     assignment.consumer = consumer = Consumer({0}, partition)
-    life = assignment.partitions.begin(partition, committed=CommitPoint(5))
-    life.offsets.opened(5)
+    state = assignment.partitions.begin(partition, committed=CommitPoint(5))
+    state.offsets.opened(5)
     taking_stock = asyncio.create_task(assignment.on_partitions_assigned([partition]))
     await settled()
-    assignment.resume(life)  # as at the end of a rest, or when there is room again
+    assignment.resume(state)  # as at the end of a rest, or when there is room again
     await settled()
     assert consumer.calls == []
     may_answer.set()
@@ -186,9 +186,9 @@ async def test_a_map_that_reaches_beyond_the_log_is_passed_over(monkeypatch: pyt
     assignment.consumer = Consumer({0}, partition, end=end)
     with capture_logs() as logs:
         await assignment.on_partitions_assigned([partition])
-    life = assignment.partitions.find(partition)
-    assert life is not None
-    to_do = [offset for offset in range(20) if life.offsets.opened(offset)]
+    state = assignment.partitions.find(partition)
+    assert state is not None
+    to_do = [offset for offset in range(20) if state.offsets.opened(offset)]
     said = [line for line in logs if line["event"] in {"commit.map", "commit.foreign_metadata"}]
     if end > 20:
         assert to_do == [0]

@@ -11,11 +11,11 @@ import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
 
 from docsluice_consumer.errors import RecordRejected
-from docsluice_consumer.kafka import at_least_once as outbox_room
-from docsluice_consumer.kafka.at_least_once import AtLeastOnceOutbox
+from docsluice_consumer.kafka import at_least_once as sink_module
+from docsluice_consumer.kafka.at_least_once import AtLeastOnceSink
 from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.error_mapping import CodecRefused, RecordRefused
-from docsluice_consumer.kafka.records import Outgoing
+from docsluice_consumer.kafka.records import OutgoingRecord
 from tests.fakes.samples import record
 
 LARGE = random.Random(1).randbytes(500)
@@ -67,26 +67,26 @@ class Producer:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     cluster = Cluster()
-    monkeypatch.setattr(outbox_room, "AIOKafkaProducer", cluster.producer)
-    monkeypatch.setattr(outbox_room, "most_bytes_of", cluster.most_bytes_of)
+    monkeypatch.setattr(sink_module, "AIOKafkaProducer", cluster.producer)
+    monkeypatch.setattr(sink_module, "most_bytes_of", cluster.most_bytes_of)
     return cluster
 
 
 async def _published(*values: bytes, alone: bool = False) -> Sequence[BaseException | None]:
     """Publish one after the other, and return how each ended."""
-    outbox = await AtLeastOnceOutbox.open(Broker(bootstrap_servers="nowhere:1"))
+    sink = await AtLeastOnceSink.open(Broker(bootstrap_servers="nowhere:1"))
     ends: list[BaseException | None] = []
     for value in values:
-        out = Outgoing(
+        out = OutgoingRecord(
             topic="dlq", key=b"k", value=value, headers=[], alone=alone, compression="zstd" if alone else "gzip"
         )
         try:
-            await outbox.publish(out, ending=record())
+            await sink.publish(out, ending=record())
         except RecordRejected as error:
             ends.append(error)
         else:
             ends.append(None)
-    await outbox.close()
+    await sink.close()
     return ends
 
 

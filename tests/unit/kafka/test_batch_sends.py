@@ -17,7 +17,7 @@ from aiokafka.errors import (
 )
 
 from docsluice_consumer.kafka.exactly_once import send_all
-from docsluice_consumer.kafka.records import Outgoing
+from docsluice_consumer.kafka.records import OutgoingRecord
 
 
 class _Producer:
@@ -49,8 +49,8 @@ class _Producer:
         return future
 
 
-def _out(*keys: bytes) -> list[Outgoing]:
-    return [Outgoing(topic="results", key=key, value=b"value", headers=(("name", b"value"),)) for key in keys]
+def _out(*keys: bytes) -> list[OutgoingRecord]:
+    return [OutgoingRecord(topic="results", key=key, value=b"value", headers=(("name", b"value"),)) for key in keys]
 
 
 async def test_all_are_sent() -> None:

@@ -13,7 +13,7 @@ from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, SaslAut
 
 from docsluice_consumer.errors import BrokerFault
 from docsluice_consumer.kafka import broker_refusals as refusals_module
-from docsluice_consumer.kafka.broker_refusals import Refusals
+from docsluice_consumer.kafka.broker_refusals import BrokerRefusals
 from docsluice_consumer.kafka.client_log import ClientLog, cause_in_words, is_final
 from docsluice_consumer.kafka.connection import Broker, first_contact
 from docsluice_consumer.kafka.wrong_protocol import protocol_to_set
@@ -37,9 +37,9 @@ def _heard(*causes: BaseException) -> ClientLog:
     return heard
 
 
-def _refusals(seconds: float) -> tuple[Refusals, list[float]]:
+def _refusals(seconds: float) -> tuple[BrokerRefusals, list[float]]:
     now = [0.0]
-    return Refusals(security_protocol="SASL_SSL", seconds=seconds, doing="start", clock=lambda: now[0]), now
+    return BrokerRefusals(security_protocol="SASL_SSL", seconds=seconds, doing="start", clock=lambda: now[0]), now
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from docsluice_consumer.errors import BrokerFault, RecordRejected
 from docsluice_consumer.kafka import exactly_once
 from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.error_mapping import CodecRefused
-from docsluice_consumer.kafka.exactly_once import ExactlyOnceOutbox
+from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink
 from docsluice_consumer.kafka.offsets import CommitPoint, Run, encode
-from docsluice_consumer.kafka.partitions import PartitionLife
-from docsluice_consumer.kafka.records import Outgoing, Record
+from docsluice_consumer.kafka.partitions import PartitionState
+from docsluice_consumer.kafka.records import OutgoingRecord, Record
 from docsluice_consumer.telemetry.metrics import Metrics
 from tests.fakes.samples import record
 from tests.fakes.timer import settled
@@ -137,28 +137,28 @@ class _Member:
 class _Owner:
     """Whoever has the partition: reads records and publishes what they end as."""
 
-    def __init__(self, outbox: ExactlyOnceOutbox, cluster: _Cluster) -> None:
-        self.outbox = outbox
+    def __init__(self, sink: ExactlyOnceSink, cluster: _Cluster) -> None:
+        self.sink = sink
         self.cluster = cluster
-        self.life = PartitionLife(PARTITION, epoch=1)
+        self.state = PartitionState(PARTITION, epoch=1)
         self.tasks: list[asyncio.Task[None]] = []
 
     def reads(self) -> Record:
-        offset = self.life.offsets.next_offset or 0
-        self.life.offsets.opened(offset)
+        offset = self.state.offsets.next_offset or 0
+        self.state.offsets.opened(offset)
         return replace(record(b"{}", offset=offset), topic=PARTITION.topic, partition=PARTITION.partition, epoch=1)
 
     def ends(self, value: bytes, *, ending: Record | None = None, alone: bool = False) -> asyncio.Task[None]:
-        outgoing = Outgoing(
+        outgoing = OutgoingRecord(
             topic="results", key=b"k", value=value, headers=[], alone=alone, compression="zstd" if alone else "gzip"
         )
-        task = asyncio.create_task(self.outbox.publish(outgoing, ending=ending or self.reads()))
+        task = asyncio.create_task(self.sink.publish(outgoing, ending=ending or self.reads()))
         self.tasks.append(task)
         return task
 
-    async def commits(self, member: _Member | None = None) -> Sequence[PartitionLife]:
+    async def commits(self, member: _Member | None = None) -> Sequence[PartitionState]:
         await settled()
-        over = await self.outbox.commit([self.life], member or _Member())
+        over = await self.sink.commit([self.state], member or _Member())
         await settled()
         return over
 
@@ -170,11 +170,11 @@ async def owner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Owner]:
     monkeypatch.setattr(exactly_once, "committed_points", cluster.committed_points)
     monkeypatch.setattr(exactly_once, "most_bytes_of", cluster.most_bytes_of)
     monkeypatch.setattr(exactly_once, "_PAUSE_SECONDS", 0)
-    outbox = ExactlyOnceOutbox(broker=Broker(bootstrap_servers="nowhere:1"), group_id="g", metrics=Metrics())
-    await outbox.take_over(PARTITION, epoch=1)
-    owner = _Owner(outbox, cluster)
+    sink = ExactlyOnceSink(broker=Broker(bootstrap_servers="nowhere:1"), group_id="g", metrics=Metrics())
+    await sink.acquire(PARTITION, epoch=1)
+    owner = _Owner(sink, cluster)
     yield owner
-    await outbox.close()
+    await sink.close()
     await asyncio.gather(*owner.tasks, return_exceptions=True)
 
 
@@ -210,7 +210,7 @@ async def test_a_round_of_records_without_outcomes_is_one_transaction(owner: _Ow
     """Tombstones and what is passed over end without one, and the offset moves on during each transaction too."""
 
     def tombstone() -> None:
-        owner.life.ended(owner.reads().offset)
+        owner.state.ended(owner.reads().offset)
 
     tombstone()
     owner.cluster.meanwhile = tombstone
@@ -239,7 +239,7 @@ async def test_the_records_of_a_refused_batch_are_tried_one_by_one(owner: _Owner
     await owner.commits()
     assert owner.cluster.transactions == [[b"first"], [b"last"]]
     assert isinstance(rejected.exception(), RecordRejected)
-    assert owner.life.committed == CommitPoint(1, encode(1, [Run(2, 3)]))
+    assert owner.state.committed == CommitPoint(1, encode(1, [Run(2, 3)]))
     owner.ends(b"dead letter", ending=large)
     await owner.commits()
     assert owner.cluster.transactions[2:] == [[b"later", b"later", b"dead letter"]]
@@ -318,11 +318,11 @@ async def test_a_partition_that_came_back_after_a_lost_answer_is_kept(owner: _Ow
     in_flight = owner.reads()
     assert await owner.commits(_Member(rebalancing=True)) == []
     assert owner.cluster.published == [b"before", b"cut"][: 1 if loses == "request" else 2]
-    assert owner.life.is_at(owner.cluster.stored), "nobody else has touched it"
+    assert owner.state.is_at(owner.cluster.stored), "nobody else has touched it"
     owner.ends(b"in flight", ending=in_flight)
     assert await owner.commits() == []
     assert owner.cluster.published == [b"before", b"cut", b"in flight"]
-    assert owner.cluster.stored == owner.life.committed == CommitPoint(3)
+    assert owner.cluster.stored == owner.state.committed == CommitPoint(3)
     assert all(task.done() and not task.cancelled() for task in owner.tasks)
     assert await owner.commits() == []
     assert owner.cluster.published == [b"before", b"cut", b"in flight"]
@@ -334,13 +334,13 @@ async def test_an_answer_that_is_lost_twice_repeats_nothing(owner: _Owner) -> No
     owner.cluster.loses = "answer"
     await owner.commits(_Member(rebalancing=True))
     for _ in range(2):
-        assert owner.life.is_at(owner.cluster.stored)
+        assert owner.state.is_at(owner.cluster.stored)
         assert await owner.commits(_Member(rebalancing=True)) == []
     owner.ends(b"b")
     owner.cluster.loses = "answer"
     assert await owner.commits() == []
     assert owner.cluster.published == [b"a", b"b"]
-    assert owner.life.committed == owner.cluster.stored == CommitPoint(2)
+    assert owner.state.committed == owner.cluster.stored == CommitPoint(2)
 
 
 @pytest.mark.parametrize("loses", ["request", "answer"])
@@ -350,8 +350,8 @@ async def test_a_partition_that_another_has_committed_meanwhile_is_not_kept(owne
     late = owner.ends(b"cut")
     await owner.commits(_Member(rebalancing=True))
     owner.cluster.stored = CommitPoint(5)
-    assert not owner.life.is_at(owner.cluster.stored)
-    assert await owner.commits() == [owner.life]
+    assert not owner.state.is_at(owner.cluster.stored)
+    assert await owner.commits() == [owner.state]
     assert not late.done()
 
 
@@ -361,8 +361,8 @@ async def test_a_rejected_record_is_not_taken_for_ended(owner: _Owner) -> None:
     owner.ends(LARGE)
     await owner.commits(_Member(rebalancing=True))
     owner.cluster.stored = CommitPoint(1)
-    assert not owner.life.is_at(owner.cluster.stored)
-    assert await owner.commits() == [owner.life]
+    assert not owner.state.is_at(owner.cluster.stored)
+    assert await owner.commits() == [owner.state]
 
 
 async def test_a_map_that_is_full_tells_nothing_and_loses_nothing(
@@ -372,12 +372,12 @@ async def test_a_map_that_is_full_tells_nothing_and_loses_nothing(
     owner.reads()
     owner.ends(b"a")
     await owner.commits()
-    assert owner.life.committed is not None
-    monkeypatch.setattr(owner.life.offsets, "committable", lambda **_: owner.life.committed)
+    assert owner.state.committed is not None
+    monkeypatch.setattr(owner.state.offsets, "committable", lambda **_: owner.state.committed)
     owner.cluster.loses = "request"
     owner.ends(b"b")
     await owner.commits(_Member(rebalancing=True))
-    assert owner.life.is_at(owner.cluster.stored)
+    assert owner.state.is_at(owner.cluster.stored)
     await owner.commits()
     assert owner.cluster.published == [b"a", b"b"]
 

@@ -7,12 +7,12 @@ import random
 
 import pytest
 
-from docsluice_consumer.kafka.key_queues import Lanes, Ordering, lane_of
+from docsluice_consumer.kafka.key_queues import KeyQueues, Ordering, queue_key_of
 from tests.fakes.timer import settled
 
 
 @pytest.mark.parametrize(
-    ("ordering", "key", "lane"),
+    ("ordering", "key", "queue_key"),
     [
         ("unordered", b"k", None),
         ("key", b"k", b"k"),
@@ -22,26 +22,26 @@ from tests.fakes.timer import settled
         ("partition", None, b""),
     ],
 )
-def test_a_records_lane(ordering: Ordering, key: bytes | None, lane: bytes | None) -> None:
+def test_a_records_lane(ordering: Ordering, key: bytes | None, queue_key: bytes | None) -> None:
     """None is no lane at all: a record without a key has none to keep its order with."""
-    assert lane_of(key, ordering) == lane
+    assert queue_key_of(key, ordering) == queue_key
 
 
 class Yard:
     """Records that go through lanes, and a note of who is at work and who has ended."""
 
     def __init__(self) -> None:
-        self.lanes = Lanes()
+        self.key_queues = KeyQueues()
         self.at_work: list[str] = []
         self.ended: list[str] = []
         self.may_end: dict[str, asyncio.Event] = {}
 
-    def start(self, name: str, lane: bytes | None, *, ends: bool = True) -> asyncio.Task[bool]:
+    def start(self, name: str, queue_key: bytes | None, *, ends: bool = True) -> asyncio.Task[bool]:
         self.may_end[name] = asyncio.Event()
-        return asyncio.create_task(self._work(name, lane, ends=ends))
+        return asyncio.create_task(self._work(name, queue_key, ends=ends))
 
-    async def _work(self, name: str, lane: bytes | None, *, ends: bool) -> bool:
-        if not await self.lanes.turn(lane):
+    async def _work(self, name: str, queue_key: bytes | None, *, ends: bool) -> bool:
+        if not await self.key_queues.turn(queue_key):
             return False
         self.at_work.append(name)
         await self.may_end[name].wait()
@@ -102,12 +102,12 @@ async def test_those_that_wait_can_be_let_go() -> None:
     yard = Yard()
     first, *behind = [yard.start(name, b"a") for name in "123"]
     await settled()
-    assert yard.lanes.release_waiting() == 2
+    assert yard.key_queues.release_waiting() == 2
     await asyncio.gather(*behind, return_exceptions=True)
     assert [task.cancelled() for task in behind] == [True, True]
     yard.may_end["1"].set()
     assert await first
-    assert yard.lanes.release_waiting() == 0
+    assert yard.key_queues.release_waiting() == 0
 
 
 async def test_lanes_are_kept_only_while_someone_is_in_them() -> None:
@@ -119,5 +119,5 @@ async def test_lanes_are_kept_only_while_someone_is_in_them() -> None:
         event.set()
     assert all(await asyncio.gather(*tasks))
     await settled()
-    assert yard.lanes._last == {}
-    assert yard.lanes._waiting == set()
+    assert yard.key_queues._last == {}
+    assert yard.key_queues._waiting == set()

@@ -67,27 +67,27 @@ class Life:
 def test_nothing_is_lost_and_nothing_repeated_over_crashes(gaps: list[int], start: int, data: st.DataObject) -> None:
     """Whatever the order, the gaps and the crashes: a commit passes no open record, and a later life repeats none."""
     records = [start + sum(gaps[:count]) for count in range(len(gaps))]
-    life = Life(records, set(), CommitPoint(start))
-    while life.unread or life.open:
-        steps = ["read"] * bool(life.unread) + ["end"] * bool(life.open) + ["pass", "crash"]
+    state = Life(records, set(), CommitPoint(start))
+    while state.unread or state.open:
+        steps = ["read"] * bool(state.unread) + ["end"] * bool(state.open) + ["pass", "crash"]
         match data.draw(st.sampled_from(steps)):
             case "read":
-                life.read()
+                state.read()
             case "end":
-                life.end(data.draw(st.sampled_from(sorted(life.open))))
+                state.end(data.draw(st.sampled_from(sorted(state.open))))
             case "pass":
-                first = life.offsets.next_offset or life.committed.offset
-                life.passes(data.draw(st.integers(first, life.unread[0] if life.unread else first + 9)))
+                first = state.offsets.next_offset or state.committed.offset
+                state.passes(data.draw(st.integers(first, state.unread[0] if state.unread else first + 9)))
             case "crash":
-                life.commit()
-                life = Life(records, life.ended, life.committed)
-        before = life.committed.offset
-        life.commit()
-        assert before <= life.committed.offset
-        assert all(offset in life.ended for offset in records if offset < life.committed.offset)
-        assert life.offsets.open_count == len(life.open)
-    assert life.ended == set(records)
-    assert life.committed.metadata == ""
+                state.commit()
+                state = Life(records, state.ended, state.committed)
+        before = state.committed.offset
+        state.commit()
+        assert before <= state.committed.offset
+        assert all(offset in state.ended for offset in records if offset < state.committed.offset)
+        assert state.offsets.open_count == len(state.open)
+    assert state.ended == set(records)
+    assert state.committed.metadata == ""
 
 
 @given(gaps=GAPS, start=START, data=st.data())

@@ -8,13 +8,13 @@ import pytest
 from aiokafka import TopicPartition
 
 from docsluice_consumer.kafka.offsets import CommitPoint, Run
-from docsluice_consumer.kafka.partitions import PartitionLife, Partitions
+from docsluice_consumer.kafka.partitions import Partitions, PartitionState
 from tests.fakes.timer import settled
 
 P0, P1 = TopicPartition("documents", 0), TopicPartition("documents", 1)
 
 
-async def _work(life: PartitionLife, offset: int, may_end: asyncio.Event, *, stubborn: bool = False) -> bool:
+async def _work(state: PartitionState, offset: int, may_end: asyncio.Event, *, stubborn: bool = False) -> bool:
     """What a record's task does: wait for its outcome, then close its offset in the life it was started in."""
     try:
         await may_end.wait()
@@ -22,16 +22,16 @@ async def _work(life: PartitionLife, offset: int, may_end: asyncio.Event, *, stu
         if not stubborn:
             raise
         await may_end.wait()  # its outcome was on the way already
-    life.offsets.closed(offset)
+    state.offsets.closed(offset)
     return True
 
 
 def _start(
-    life: PartitionLife, offset: int, may_end: asyncio.Event, *, stubborn: bool = False, read_at: float = 0.0
+    state: PartitionState, offset: int, may_end: asyncio.Event, *, stubborn: bool = False, read_at: float = 0.0
 ) -> asyncio.Task[bool]:
-    life.offsets.opened(offset)
-    task = asyncio.create_task(_work(life, offset, may_end, stubborn=stubborn))
-    life.tasks[task] = read_at
+    state.offsets.opened(offset)
+    task = asyncio.create_task(_work(state, offset, may_end, stubborn=stubborn))
+    state.tasks[task] = read_at
     return task
 
 
@@ -66,13 +66,13 @@ async def test_forgetting_a_partition_stops_its_work_and_no_other() -> None:
 async def test_a_cancelled_record_stays_open() -> None:
     """What was let go of is not committed, so that whoever comes next reads it again."""
     partitions, may_end = Partitions(), asyncio.Event()
-    life = partitions.begin(P0)
-    task = _start(life, 5, may_end)
+    state = partitions.begin(P0)
+    task = _start(state, 5, may_end)
     await settled()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert life.to_commit() == CommitPoint(5)
+    assert state.to_commit() == CommitPoint(5)
 
 
 def test_forgetting_what_is_not_ours_does_nothing() -> None:
@@ -85,9 +85,9 @@ def test_forgetting_what_is_not_ours_does_nothing() -> None:
 def test_a_life_lasts_until_the_next_begins() -> None:
     """Beginning anew forgets what was there before."""
     partitions = Partitions()
-    life = partitions.begin(P0, epoch=1)
-    assert partitions.find(P0) is life
-    assert list(partitions) == [life]
+    state = partitions.begin(P0, epoch=1)
+    assert partitions.find(P0) is state
+    assert list(partitions) == [state]
     reborn = partitions.begin(P0, epoch=2, committed=CommitPoint(7), ended_before=[Run(9, 12)])
     assert list(partitions) == [reborn]
     assert reborn.committed == CommitPoint(7)
@@ -127,18 +127,18 @@ def test_only_what_changed_is_committed() -> None:
 )
 def test_a_partition_that_nobody_else_touched_is_recognised(stored: CommitPoint | None, *, is_ours: bool) -> None:
     """By the group's offset and map: they are what was committed, or what was sent though no answer came."""
-    life = Partitions().begin(P0, committed=CommitPoint(5))
-    life.attempted = CommitPoint(7, "docsluice/1:1+1")
-    assert life.is_at(stored) is is_ours
+    state = Partitions().begin(P0, committed=CommitPoint(5))
+    state.attempted = CommitPoint(7, "docsluice/1:1+1")
+    assert state.is_at(stored) is is_ours
     if is_ours:
-        assert life.committed == stored
+        assert state.committed == stored
 
 
 def test_a_partition_without_a_commit_is_ours_while_it_has_none() -> None:
     """Nothing was committed and nothing is stored."""
-    life = Partitions().begin(P0)
-    assert life.is_at(None)
-    assert not life.is_at(CommitPoint(0))
+    state = Partitions().begin(P0)
+    assert state.is_at(None)
+    assert not state.is_at(CommitPoint(0))
 
 
 async def test_the_oldest_record_is_the_one_read_first() -> None:
@@ -159,35 +159,35 @@ def test_lives_may_end_while_they_are_looked_at() -> None:
     partitions = Partitions()
     for partition in (P0, P1):
         partitions.begin(partition)
-    for life in partitions:
-        partitions.forget(life.partition)
+    for state in partitions:
+        partitions.forget(state.partition)
     assert list(partitions) == []
 
 
 def test_what_may_still_come() -> None:
     """From the committed offset on, then from the next one; from anywhere once the log was made anew."""
     partitions = Partitions()
-    life = partitions.begin(P0, committed=CommitPoint(7))
-    assert life.reads_from == 7
-    life.offsets.opened(9)
-    assert life.reads_from == 10
-    assert partitions.begin(P0, committed=CommitPoint(7), is_made_anew=True).reads_from == 0
+    state = partitions.begin(P0, committed=CommitPoint(7))
+    assert state.reads_from == 7
+    state.offsets.opened(9)
+    assert state.reads_from == 10
+    assert partitions.begin(P0, committed=CommitPoint(7), is_recreated=True).reads_from == 0
     assert partitions.begin(P0).reads_from == 0
 
 
 def test_the_lag_is_what_has_not_ended() -> None:
     """Unknown until the end is; open records are part of it, and what the log no longer holds is not."""
-    life = Partitions().begin(P0, committed=CommitPoint(7))
-    assert life.lag() is None
-    life.start, life.end = 0, 20
-    assert life.lag() == 13
-    life.start = 12
-    assert life.lag() == 8
-    life.offsets.opened(12)
-    assert life.lag() == 8
-    life.ended(12)
-    assert life.lag() == 7
-    life.offsets.passed(20)
-    assert life.lag() == 0
-    life.offsets.passed(25)  # read on since the end was last asked for
-    assert life.lag() == 0
+    state = Partitions().begin(P0, committed=CommitPoint(7))
+    assert state.lag() is None
+    state.start, state.end = 0, 20
+    assert state.lag() == 13
+    state.start = 12
+    assert state.lag() == 8
+    state.offsets.opened(12)
+    assert state.lag() == 8
+    state.ended(12)
+    assert state.lag() == 7
+    state.offsets.passed(20)
+    assert state.lag() == 0
+    state.offsets.passed(25)  # read on since the end was last asked for
+    assert state.lag() == 0

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from docsluice_consumer.errors import BrokerFault
 from docsluice_consumer.kafka import retry
-from docsluice_consumer.kafka.retry import patiently
+from docsluice_consumer.kafka.retry import with_retries
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ async def _ridden_out(broker: Away, *waits: Callable[[], Coroutine[Any, Any, str
 async def test_an_outage_is_two_lines_however_many_wait() -> None:
     """Each kind of work says once that it waits and once that it goes on, and says it again in the next outage."""
     broker = Away()
-    publish, read = (lambda doing=doing: patiently(broker.answer, doing=doing) for doing in ("publish", "read"))
+    publish, read = (lambda doing=doing: with_retries(broker.answer, doing=doing) for doing in ("publish", "read"))
     with capture_logs() as logs:
         assert await _ridden_out(broker, publish, publish, read, publish) == ["there"] * 4
         assert sorted(_events(logs)) == [
@@ -73,13 +73,13 @@ async def test_a_wait_that_is_given_up_and_begun_again_is_one_outage() -> None:
     broker = Away()
     with capture_logs() as logs:
         for _ in range(3):
-            waiting = asyncio.create_task(patiently(broker.answer, doing="publish"))
+            waiting = asyncio.create_task(with_retries(broker.answer, doing="publish"))
             await _until_asked(broker, broker.asked + 2)
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
-        await _ridden_out(broker, lambda: patiently(broker.answer, doing="publish"))
+        await _ridden_out(broker, lambda: with_retries(broker.answer, doing="publish"))
         broker.is_back = False
-        await _ridden_out(broker, lambda: patiently(broker.answer, doing="publish"))
+        await _ridden_out(broker, lambda: with_retries(broker.answer, doing="publish"))
     assert _events(logs) == [("broker.waiting", "publish"), ("broker.back", "publish")] * 2
 
 
@@ -92,5 +92,5 @@ async def test_what_waiting_will_not_mend_is_raised_at_once() -> None:
         raise TopicAuthorizationFailedError("no")
 
     with capture_logs() as logs, pytest.raises(BrokerFault, match="cannot publish"):
-        await patiently(refuse, doing="publish")
+        await with_retries(refuse, doing="publish")
     assert (asked, logs) == ([1], [])

@@ -120,11 +120,11 @@ def _record(offset: int) -> ConsumerRecord[bytes, bytes]:
 async def test_each_record_is_worked_on_once() -> None:
     """With gaps as they come."""
     desk = Desk()
-    life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
+    state = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
     await desk.hand(5, 6, 9)
     await desk.hand(12)
     assert desk.worked_on == [5, 6, 9, 12]
-    assert life.to_commit() == CommitPoint(13)
+    assert state.to_commit() == CommitPoint(13)
 
 
 async def test_a_record_of_a_partition_without_a_life_is_left_alone() -> None:
@@ -143,27 +143,27 @@ async def test_offsets_that_come_again_are_other_records() -> None:
         with structlog.testing.capture_logs() as logs:
             await desk.hand(3, 4)
         assert desk.source._assignment.partitions.find(P0) is None
-        assert desk.source._assignment._made_anew == {P0}
+        assert desk.source._assignment._recreated == {P0}
         assert [(entry["event"], entry["found"]) for entry in logs] == [("partition.went_back", 3)]
 
 
 async def test_a_batch_is_opened_as_far_as_there_is_room() -> None:
     """The rest of it is read again when there is."""
     desk = Desk(records_per_partition=3)
-    life = desk.source._assignment.partitions.begin(P0)
+    state = desk.source._assignment.partitions.begin(P0)
     desk.source._open(P0, [_record(offset) for offset in range(10)])
-    assert life.offsets.open_count == 3
-    assert (life.paused, desk.paused) == (True, 1)
+    assert state.offsets.open_count == 3
+    assert (state.paused, desk.paused) == (True, 1)
     assert desk.sought == [3]
     await settled()
     assert desk.worked_on == [0, 1, 2]
-    assert not life.paused
+    assert not state.paused
 
 
 async def test_a_record_with_a_flaw_is_worked_on_like_any_other() -> None:
     """It comes with its flaw, and its offset ends when its dead letter is published; a gap before it has ended."""
     desk = Desk()
-    life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
+    state = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
     flawed = replace(_record(9), checksum=Flaw(problem="damaged", first_offset=5), value=b"")
     with structlog.testing.capture_logs() as logs:
         desk.source._open(P0, [flawed])
@@ -172,7 +172,7 @@ async def test_a_record_with_a_flaw_is_worked_on_like_any_other() -> None:
     assert (said["log_level"], said["first_offset"], said["last_offset"]) == ("error", 5, 9)
     assert desk.worked_on == [9]
     assert read_record(flawed).flaw == Flaw(problem="damaged", first_offset=5)
-    assert life.to_commit() == CommitPoint(10)
+    assert state.to_commit() == CommitPoint(10)
 
 
 async def test_a_loop_that_dies_stops_the_service() -> None:
@@ -292,37 +292,37 @@ async def test_what_the_client_has_passed_is_committed() -> None:
     """Also where the last thing in the partition is no record. No open record is passed."""
     desk = Desk()
     desk.may_end.clear()
-    life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
+    state = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
     await desk.hand(5, 6)
     desk.reads_next = 12
     desk.source._assignment.note_positions()
-    assert (life.to_commit() or CommitPoint(0)).offset == 5
+    assert (state.to_commit() or CommitPoint(0)).offset == 5
     desk.may_end.set()
     await settled()
-    assert life.to_commit() == CommitPoint(12)
+    assert state.to_commit() == CommitPoint(12)
 
 
 async def test_a_position_that_is_not_known_is_not_waited_for() -> None:
     """Nor is one believed while records are being thrown away, or before it is known from where to read."""
     desk = Desk()
     assignment = desk.source._assignment
-    life = assignment.partitions.begin(P0, committed=CommitPoint(5))
+    state = assignment.partitions.begin(P0, committed=CommitPoint(5))
     assignment.note_positions()
-    assert life.reads_from == 5
+    assert state.reads_from == 5
     desk.reads_next = 12
     assignment._unplaced.add(P0)
     assignment.note_positions()
-    assert life.reads_from == 5
+    assert state.reads_from == 5
     assignment._unplaced.clear()
     assignment.draining = True
     assignment.note_positions()
-    assert life.reads_from == 5
+    assert state.reads_from == 5
 
 
 async def test_records_that_retention_took_are_counted_and_named() -> None:
     """It goes on at the first that is there; what had ended before the commit is not lost."""
     desk = Desk()
-    life = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5), ended_before=[Run(7, 9)])
+    state = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5), ended_before=[Run(7, 9)])
     desk.problem, desk.reads_next, desk.log_starts = OffsetOutOfRangeError({P0: 5}), 5, 15
     with structlog.testing.capture_logs() as logs:
         assert await desk.source._next_batches() == {}
@@ -331,7 +331,7 @@ async def test_records_that_retention_took_are_counted_and_named() -> None:
     assert (line["first_offset"], line["last_offset"], line["goes_on_at"]) == (5, 14, 15)
     assert desk.lost == 8
     assert desk.sought == [15]
-    assert life.to_commit() == CommitPoint(15)
+    assert state.to_commit() == CommitPoint(15)
     desk.reads_next = 15
     assert await desk.source._next_batches() == {}  # the same answer, come late
     assert desk.lost == 8
@@ -346,7 +346,7 @@ async def test_a_log_that_ends_before_what_was_to_be_read_was_cut() -> None:
         assert await desk.source._next_batches() == {}
     assert [line["event"] for line in logs] == ["partition.went_back"]
     assert desk.lost == 0
-    assert desk.source._assignment._made_anew == {P0}
+    assert desk.source._assignment._recreated == {P0}
 
 
 async def test_a_partition_that_has_no_place_yet_is_no_fault() -> None:
@@ -360,10 +360,10 @@ async def test_a_paused_partition_is_not_asked_about() -> None:
     """What was fetched for it stays for later: thrown away, it would be decompressed from its beginning once more."""
     desk = Desk()
     desk.problem = None
-    lives = [desk.source._assignment.partitions.begin(one, committed=CommitPoint(0)) for one in (P0, P1)]
-    desk.source._assignment.pause([lives[0]])
+    states = [desk.source._assignment.partitions.begin(one, committed=CommitPoint(0)) for one in (P0, P1)]
+    desk.source._assignment.pause([states[0]])
     assert await desk.source._next_batches() == {}
-    desk.source._assignment.pause([lives[1]])
+    desk.source._assignment.pause([states[1]])
     assert await desk.source._next_batches() == {}
     assert desk.asked == [(P1,)]
     desk.source._asked_at -= 31.0

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from docsluice_consumer.errors import RecordRejected
-from docsluice_consumer.kafka.records import Outgoing
+from docsluice_consumer.kafka.records import OutgoingRecord
 from docsluice_consumer.kafka.topic_limits import TopicLimits, batch_bytes
 
 MIB = 2**20
@@ -26,7 +26,7 @@ class Desk:
         self.asked += 1
         return self.limit
 
-    async def takes(self, outgoing: Outgoing) -> bool:
+    async def takes(self, outgoing: OutgoingRecord) -> bool:
         try:
             await self.limits.check(outgoing)
         except RecordRejected:
@@ -34,9 +34,9 @@ class Desk:
         return True
 
 
-def noise(size: int) -> Outgoing:
+def noise(size: int) -> OutgoingRecord:
     """A record that no codec makes smaller."""
-    return Outgoing(topic="dlq", key=b"k", value=random.Random(1).randbytes(size), headers=[])
+    return OutgoingRecord(topic="dlq", key=b"k", value=random.Random(1).randbytes(size), headers=[])
 
 
 async def test_the_broker_is_asked_once_and_only_for_what_is_large() -> None:
@@ -54,7 +54,7 @@ async def test_the_broker_is_asked_once_and_only_for_what_is_large() -> None:
 async def test_it_is_held_against_the_limit_as_it_will_be_sent() -> None:
     """Compressed, with the head of its batch."""
     desk = Desk(MIB)
-    assert await desk.takes(Outgoing(topic="dlq", key=None, value=bytes(10 * MIB), headers=[]))
+    assert await desk.takes(OutgoingRecord(topic="dlq", key=None, value=bytes(10 * MIB), headers=[]))
     just = noise(MIB - 200)
     desk.limit = batch_bytes(just)
     desk = Desk(desk.limit)

@@ -112,14 +112,14 @@ async def test_a_broker_that_answers_is_never_spoken_of() -> None:
 async def test_the_lag_is_known_though_nothing_is_ever_read() -> None:
     """A partition that is paused from the start has its ends asked for all the same."""
     bench = Bench()
-    life = bench.partitions.find(P0)
-    assert life is not None
-    assert life.lag() is None
+    state = bench.partitions.find(P0)
+    assert state is not None
+    assert state.lag() is None
     await bench.live(1)
-    assert life.lag() == 6
+    assert state.lag() == 6
     bench.consumer.ends[P0] = 30
     await bench.live(6)
-    assert life.lag() == 26
+    assert state.lag() == 26
 
 
 async def test_a_short_absence_is_one_line_and_one_when_it_is_over() -> None:
@@ -196,9 +196,9 @@ async def test_one_partition_without_a_leader_is_named_and_the_other_goes_on() -
     assert line["cause"] == "it answers, but not for partition 1 of documents; has it a leader?"
     bench.consumer.ends[P0] = 44
     await bench.live(6)
-    life = bench.partitions.find(P0)
-    assert life is not None
-    assert life.lag() == 40
+    state = bench.partitions.find(P0)
+    assert state is not None
+    assert state.lag() == 40
 
 
 async def test_a_broker_that_refuses_us_for_long_ends_the_service() -> None:

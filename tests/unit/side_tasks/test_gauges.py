@@ -21,8 +21,8 @@ def test_a_backlog_is_no_number_until_every_end_is_known() -> None:
     partitions, metrics = Partitions(), Metrics()
     for partition in (P0, P1):
         partitions.begin(partition, committed=CommitPoint(0))
-    for life, end, total in zip(partitions, (7, 5), (math.nan, 12), strict=True):
-        life.start, life.end = 0, end
+    for state, end, total in zip(partitions, (7, 5), (math.nan, 12), strict=True):
+        state.start, state.end = 0, end
         report(partitions, metrics)
         assert metrics.total("backlog_documents") == pytest.approx(total, nan_ok=True)
     assert metrics.total("partition_lag_records", partition="0") == 7

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from docsluice_consumer.store.batching import Answer, Asked, Batches, Served
+from docsluice_consumer.store.batching import Asked, Batches, Entry, Served
 from docsluice_consumer.store.step_store import StoreAway
 from tests.fakes.timer import settled
 
@@ -27,7 +27,7 @@ class Server:
         return self._job
 
     async def answers(self, *, is_more: bool = False) -> None:
-        answers: list[Answer | StoreAway] = [
+        answers: list[Entry | StoreAway] = [
             None if asked.written is not None else asked.fingerprint.encode() for asked in self._batch
         ]
         await self.ends(Served(answers=answers, is_more=is_more))

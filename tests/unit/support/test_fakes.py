@@ -12,12 +12,12 @@ import pytest
 from docsluice.messages import DeadLetterReason
 from docsluice_consumer.admission.admission import Timer
 from docsluice_consumer.errors import CallRefused, ProviderUnavailable, QuotaExhausted, RateLimited, RecordRejected
-from docsluice_consumer.kafka.records import Outbox, Outgoing
+from docsluice_consumer.kafka.records import OutgoingRecord, Sink
 from docsluice_consumer.llm.chat import ChatClient, ChatRequest
 from tests.fakes.chat import FakeChatClient, Reply, example_of, say
-from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract, OutboxContract
+from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract, SinkContract
 from tests.fakes.samples import steps
-from tests.fakes.sink import FakeOutbox
+from tests.fakes.sink import FakeSink
 from tests.fakes.timer import ManualTimer, settled
 
 
@@ -50,19 +50,19 @@ class TestFakeChatClient(ChatClientContract):
         return len(self._fake.requests)
 
 
-class TestFakeOutbox(OutboxContract):
+class TestFakeOutbox(SinkContract):
     """The topic in memory."""
 
     topic = "documents.results"
     small_topic = "small"
-    _fake: FakeOutbox
+    _fake: FakeSink
 
     @contextlib.asynccontextmanager
-    async def outbox(self) -> AsyncIterator[Outbox]:
-        self._fake = FakeOutbox(max_bytes={self.small_topic: 10_000})
+    async def sink(self) -> AsyncIterator[Sink]:
+        self._fake = FakeSink(max_bytes={self.small_topic: 10_000})
         yield self._fake
 
-    async def read(self, topic: str, count: int) -> Sequence[Outgoing]:
+    async def read(self, topic: str, count: int) -> Sequence[OutgoingRecord]:
         return self._fake.to(topic)[:count]
 
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS, DeadLetterReason
 from docsluice_consumer.kafka.commits import GroupCommitter
 from docsluice_consumer.kafka.connection import Broker
-from docsluice_consumer.kafka.exactly_once import ExactlyOnceOutbox
+from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink
 from docsluice_consumer.model_ref import model_ref
 from docsluice_consumer.telemetry.catalogue import ANY, CATALOGUE, PREFIX, reference
 from docsluice_consumer.telemetry.metrics import Metrics
@@ -109,7 +109,7 @@ def test_what_the_settings_exclude_is_no_series() -> None:
     [
         (lambda metrics: GroupCommitter(metrics=metrics), {("ok",), ("rebalanced",), ("failed",)}),
         (
-            lambda metrics: ExactlyOnceOutbox(broker=Broker(bootstrap_servers="a:1"), group_id="g", metrics=metrics),
+            lambda metrics: ExactlyOnceSink(broker=Broker(bootstrap_servers="a:1"), group_id="g", metrics=metrics),
             {("ok",), ("failed",)},
         ),
     ],

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 
 from docsluice_producer.errors import BrokerAway, BrokerRefused, WrongUsage
 from docsluice_producer.kafka import connection
-from docsluice_producer.kafka.connection import Broker, ClientLog, broker_from, explained, patiently, settings
+from docsluice_producer.kafka.connection import Broker, ClientLog, broker_from, explained, settings, with_retries
 
 PASSWORD = "correct horse battery staple"
 UNTRUSTED = ssl.SSLCertVerificationError("self-signed")
@@ -119,7 +119,7 @@ class Attempts:
 async def attempted(attempt: Attempts, *, said: list[str] | None = None) -> str:
     lines: list[str] = [] if said is None else said
     with ClientLog().attached() as log:
-        return await patiently(attempt, broker=BROKER, client_log=log, wait_seconds=0, say=lines.append)
+        return await with_retries(attempt, broker=BROKER, client_log=log, wait_seconds=0, say=lines.append)
 
 
 async def test_a_broker_that_is_away_is_one_line_with_the_cause() -> None:
@@ -158,7 +158,7 @@ async def waited_in_vain(monkeypatch: pytest.MonkeyPatch, *errors: Exception) ->
     began = loop.time()
     monkeypatch.setattr(loop, "time", lambda: began + 30 * attempt.made)
     with ClientLog().attached() as log, pytest.raises(BrokerAway) as caught:
-        await patiently(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
+        await with_retries(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
     return said, str(caught.value)
 
 
@@ -186,7 +186,7 @@ async def test_waiting_is_said_once_and_ends_with_success(monkeypatch: pytest.Mo
     attempt = Attempts(KafkaConnectionError("away"), NotLeaderForPartitionError(), TimeoutError())
     said: list[str] = []
     with ClientLog().attached() as log:
-        done = await patiently(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
+        done = await with_retries(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
     assert (done, attempt.made, len(said)) == ("done", 4, 1)
 
 
