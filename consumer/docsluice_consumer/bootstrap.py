@@ -27,7 +27,7 @@ from docsluice_consumer.llm.provider import Provider
 from docsluice_consumer.model_ref import DEFAULT_PROVIDER, problem_of_label
 from docsluice_consumer.runtime import open_files
 from docsluice_consumer.settings import NO_KEY, OWN_KEY_FIELDS, Settings, variable_of
-from docsluice_consumer.store.factory import open_steps
+from docsluice_consumer.store.factory import open_store
 from docsluice_consumer.store.redis_quota import RedisQuota, account_of
 from docsluice_consumer.store.step_store import StepStore
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
@@ -246,7 +246,7 @@ def shared_limits_of(settings: Settings) -> RedisQuota | None:
 
 def steps_store_of(settings: Settings) -> StepStore:
     """Where answers are kept that were paid for."""
-    return open_steps(
+    return open_store(
         settings.store_url.get_secret_value() if settings.store_url else None,
         state_dir=settings.state_dir,
         max_bytes=settings.store_max_bytes,

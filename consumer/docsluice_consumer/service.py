@@ -57,9 +57,9 @@ from docsluice_consumer.settings import Settings
 from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
 from docsluice_consumer.side_tasks.gauges import Gauges
 from docsluice_consumer.side_tasks.quota_lease import QuotaLease
-from docsluice_consumer.store.factory import place_of_steps
+from docsluice_consumer.store.factory import place_of_store
 from docsluice_consumer.store.ledger import Ledger
-from docsluice_consumer.store.retrying_store import PatientSteps
+from docsluice_consumer.store.retrying_store import RetryingStore
 from docsluice_consumer.store.step_store import StoreUnusable
 from docsluice_consumer.tasks.pipeline_file import load_pipeline_file
 from docsluice_consumer.tasks.step_building import models_without_a_task, steps_of
@@ -117,7 +117,7 @@ class Service:
         self._admission: Admission | None = None
         self._source: Source | None = None
         self._journal: BudgetJournal | None = None
-        self._store = PatientSteps(store=steps_store_of(settings), is_optional=settings.store_optional)
+        self._store = RetryingStore(store=steps_store_of(settings), is_optional=settings.store_optional)
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
         self._fault: asyncio.Future[None]
@@ -188,7 +188,7 @@ class Service:
             await self._store.try_it()
         except StoreUnusable as reason:
             url = self._settings.store_url
-            place = place_of_steps(url.get_secret_value() if url else None, state_dir=self._settings.state_dir)
+            place = place_of_store(url.get_secret_value() if url else None, state_dir=self._settings.state_dir)
             problem = (
                 f"{'DOCSLUICE_STORE_URL' if url else 'DOCSLUICE_STATE_DIR'}: {place} cannot be used: {reason};"
                 " DOCSLUICE_STORE_OPTIONAL=true goes on without it, and pays again for what is in it"

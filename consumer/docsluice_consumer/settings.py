@@ -31,7 +31,7 @@ from docsluice.validation.validation_problems import ValidationProblem, validati
 from docsluice_consumer.admission.concurrency_range import Concurrency, checked_concurrency, concurrency_range
 from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES
 from docsluice_consumer.errors import ConfigurationError
-from docsluice_consumer.store.factory import checked_steps_url
+from docsluice_consumer.store.factory import checked_store_url
 
 OWN_KEY_FIELDS = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
 """Where the default provider's key may come from; one of them at most."""
@@ -280,7 +280,7 @@ class Settings(BaseSettings):
     def _openable(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None or not url.get_secret_value():
             return None
-        checked_steps_url(url.get_secret_value())
+        checked_store_url(url.get_secret_value())
         return url
 
     @field_validator("kafka_bootstrap_servers")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import PaidStep
 from tests.fakes.step_contracts import DAY, fingerprint, paid
 
@@ -26,7 +26,7 @@ def step_of(number: int) -> PaidStep:
 
 async def write(path: Path, acknowledged: Path, numbers: range) -> None:
     """Put them, and again for each line of standard input; until that ends, or this process is killed."""
-    store = SqliteSteps(path=path, max_bytes=MOST_BYTES, max_age_seconds=DAY)
+    store = SqliteStore(path=path, max_bytes=MOST_BYTES, max_age_seconds=DAY)
     handle = os.open(acknowledged, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
 
     async def put_some(waiting: Iterator[int]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from docsluice_consumer.store import stored_values
-from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_local.process import Child
 from tests.acceptance.steps_writer import MOST_BYTES, step_of
 from tests.fakes.step_contracts import DAY, fingerprint
@@ -86,7 +86,7 @@ async def _killed(path: Path, numbers: range) -> list[int]:
 
 
 async def _all_there(path: Path, numbers: list[int]) -> None:
-    store = SqliteSteps(path=path, max_bytes=MOST_BYTES, max_age_seconds=DAY)
+    store = SqliteStore(path=path, max_bytes=MOST_BYTES, max_age_seconds=DAY)
     got = await asyncio.gather(*(store.get(fingerprint(number)) for number in numbers))
     await store.close()
     assert [number for number, step in zip(numbers, got, strict=True) if step != step_of(number)] == []
@@ -119,7 +119,7 @@ async def test_a_new_file_is_everybodys(tmp_path: Path, fault: Callable[[Path], 
     path, theirs, ours = tmp_path / "steps.sqlite3", range(200), range(100, 300)
     async with _idle_writer(path, theirs) as writer:
         fault(path)
-        store = SqliteSteps(path=path, max_bytes=MOST_BYTES, max_age_seconds=DAY)
+        store = SqliteStore(path=path, max_bytes=MOST_BYTES, max_age_seconds=DAY)
         with capture_logs() as logs:
             await asyncio.gather(*(store.put(fingerprint(number), step_of(number)) for number in ours))
             assert await _known(store) == set(ours)
@@ -159,7 +159,7 @@ async def _has_put(writer: asyncio.subprocess.Process) -> None:
         assert await writer.stdout.readline() == b"all put\n"
 
 
-async def _known(store: SqliteSteps) -> set[int]:
+async def _known(store: SqliteStore) -> set[int]:
     """Which of the first few are there."""
     got = await asyncio.gather(*(store.get(fingerprint(number)) for number in range(400)))
     return {number for number, step in enumerate(got) if step == step_of(number)}

@@ -18,7 +18,7 @@ from docsluice_consumer.analysis.model_caller import ModelCaller
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.model_ref import model_ref
-from docsluice_consumer.store.memory_store import NoSteps
+from docsluice_consumer.store.memory_store import NoStore
 from docsluice_consumer.telemetry.catalogue import PREFIX
 from docsluice_consumer.telemetry.metrics import Metrics
 from tests.fakes.chat import FakeChatClient, Replies
@@ -60,7 +60,7 @@ class Lab:
             ),
             sleep=sleep or self.sleep,
         )
-        self.answer_cache = AnswerCache(store=changes.pop("store", NoSteps()), metrics=self.metrics)
+        self.answer_cache = AnswerCache(store=changes.pop("store", NoStore()), metrics=self.metrics)
         self.analyzer = Analyzer(
             steps=changes.pop("steps", steps()),
             model_caller=model_caller,

@@ -25,7 +25,7 @@ from docsluice_consumer.llm.client import OpenAIChatClient
 from docsluice_consumer.llm.credentials import StaticKey
 from docsluice_consumer.llm.provider import Provider
 from docsluice_consumer.pipeline import Pipeline
-from docsluice_consumer.store.memory_store import NoSteps
+from docsluice_consumer.store.memory_store import NoStore
 from docsluice_consumer.telemetry.metrics import Metrics
 from docsluice_local.rehearsal.characters.character import Character
 from docsluice_local.rehearsal.characters.loading import all_characters
@@ -117,7 +117,7 @@ class Trial:
             steps=steps(*TASKS[: self.tasks]),
             model_caller=model_caller,
             answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=metrics),
-            answer_cache=AnswerCache(store=NoSteps(), metrics=metrics),
+            answer_cache=AnswerCache(store=NoStore(), metrics=metrics),
         )
         return pipeline_of(analyzer=analyzer, sink=self.sink, metrics=metrics, mode="fanout")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from docsluice_consumer.store.redis_quota import Asked, LimitsAway, RedisQuota
-from docsluice_consumer.store.redis_store import RedisSteps
+from docsluice_consumer.store.redis_store import RedisStore
 from docsluice_consumer.store.step_store import NotBelieved, StoreAway
 from tests.fakes.redis_wire import OK, Says, array, bulk, redis_that_says
 from tests.fakes.step_contracts import DAY, fingerprint, paid
@@ -42,7 +42,7 @@ async def test_an_answer_that_is_none_is_a_store_that_is_away(said: bytes) -> No
     """To a put and to a get, within the memory that an answer may take, and said in one short line."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     async with redis_that_says(_always(said)) as url:
-        store = RedisSteps(url=url, max_age_seconds=DAY)
+        store = RedisStore(url=url, max_age_seconds=DAY)
         for _ in range(2):
             with pytest.raises(StoreAway) as away:
                 await store.put(fingerprint("a"), paid())
@@ -58,7 +58,7 @@ async def test_an_answer_that_is_none_is_a_store_that_is_away(said: bytes) -> No
 async def test_an_entry_of_anything_is_no_step() -> None:
     """What was never a step is not believed, however well it is told."""
     async with redis_that_says(lambda command: bulk(b"{}") if command[0] == b"GET" else OK) as url:
-        store = RedisSteps(url=url, max_age_seconds=DAY)
+        store = RedisStore(url=url, max_age_seconds=DAY)
         with pytest.raises(NotBelieved):
             await store.get(fingerprint("a"))
         await store.put(fingerprint("a"), paid())
@@ -69,7 +69,7 @@ async def test_many_large_entries_are_got_in_several_exchanges() -> None:
     """Together they would be more than an answer may take; each of them is what was put."""
     step = paid("x" * 600_000)
     async with redis_that_says(lambda command: bulk(step.written()) if command[0] == b"GET" else OK) as url:
-        store = RedisSteps(url=url, max_age_seconds=DAY)
+        store = RedisStore(url=url, max_age_seconds=DAY)
         got = await asyncio.gather(*(store.get(fingerprint(number)) for number in range(40)))
         await store.close()
     assert got == [step] * 40
@@ -79,7 +79,7 @@ async def test_a_server_that_takes_connections_and_says_nothing() -> None:
     """It is given up after a second, also when it is left; nobody waits for it in silence."""
     async with asyncio.timeout(30), redis_that_says(_always(b"")) as url:
         store, limits = (
-            RedisSteps(url=url, max_age_seconds=DAY),
+            RedisStore(url=url, max_age_seconds=DAY),
             RedisQuota(url=url, account="a", burst_seconds=1.0),
         )
         with pytest.raises(StoreAway, match=r"^no answer$"):

@@ -38,7 +38,7 @@ from docsluice_consumer.llm.credentials import NoKey, StaticKey
 from docsluice_consumer.llm.provider import Provider
 from docsluice_consumer.model_ref import model_ref
 from docsluice_consumer.pipeline import Pipeline
-from docsluice_consumer.store.memory_store import NoSteps
+from docsluice_consumer.store.memory_store import NoStore
 from docsluice_consumer.telemetry.metrics import Metrics
 from tests.fakes.contracts import TEXT, USED, Behaviour, ChatClientContract
 from tests.fakes.pipelines import pipeline_of
@@ -618,6 +618,6 @@ def _pipeline(client: ChatClient, sink: FakeSink) -> Pipeline:
         steps=steps(mode="fused"),
         model_caller=model_caller,
         answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=metrics),
-        answer_cache=AnswerCache(store=NoSteps(), metrics=metrics),
+        answer_cache=AnswerCache(store=NoStore(), metrics=metrics),
     )
     return pipeline_of(analyzer=analyzer, sink=sink, metrics=metrics)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from docsluice_consumer.store.redis_store import RedisSteps
+from docsluice_consumer.store.redis_store import RedisStore
 from docsluice_consumer.store.step_store import StepStore, StoreAway, StoreUnusable
 from tests.fakes.step_contracts import DAY, LastingStepStoreContract, fingerprint, paid
 from tests.integration.redis_server import RedisServer, redis_server
@@ -27,17 +27,17 @@ class TestRedisSteps(LastingStepStoreContract):
         self._redis = redis
 
     def opened(self) -> StepStore:
-        return RedisSteps(url=self._redis.url, max_age_seconds=DAY)
+        return RedisStore(url=self._redis.url, max_age_seconds=DAY)
 
     async def spoil(self, store: StepStore, fingerprint: str, written: bytes) -> None:
-        assert isinstance(store, RedisSteps)
+        assert isinstance(store, RedisStore)
         await store._redis.set(f"docsluice:step:{fingerprint}", written)
 
 
 @pytest.mark.parametrize(("max_age_seconds", "seconds"), [(DAY, DAY), (0.2, 1), (90.5, 91)])
 async def test_redis_is_told_for_how_long(redis: RedisServer, max_age_seconds: float, seconds: float) -> None:
     """In whole seconds; a later put begins it anew."""
-    store = RedisSteps(url=redis.url, max_age_seconds=max_age_seconds)
+    store = RedisStore(url=redis.url, max_age_seconds=max_age_seconds)
     key = f"docsluice:step:{fingerprint('a')}"
     await store._redis.set(key, b"of another time")
     before = await _redis_time(store)
@@ -50,14 +50,14 @@ async def test_redis_is_told_for_how_long(redis: RedisServer, max_age_seconds: f
     await store.close()
 
 
-async def _redis_time(store: RedisSteps) -> float:
+async def _redis_time(store: RedisStore) -> float:
     seconds, micros = await store._redis.time()
     return float(seconds) + float(micros) / 1e6
 
 
 async def test_what_redis_has_let_go_is_unknown(redis: RedisServer) -> None:
     """Whether for its age, or for want of memory."""
-    store = RedisSteps(url=redis.url, max_age_seconds=DAY)
+    store = RedisStore(url=redis.url, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     await store._redis.pexpire(f"docsluice:step:{fingerprint('a')}", 1)
 
@@ -70,7 +70,7 @@ async def test_what_redis_has_let_go_is_unknown(redis: RedisServer) -> None:
 
 async def test_redis_goes_away_and_comes_back(redis: RedisServer) -> None:
     """Killed in the middle: each who asks hears of it, and the same store goes on with the next Redis."""
-    store = RedisSteps(url=redis.url, max_age_seconds=DAY)
+    store = RedisStore(url=redis.url, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     redis.child.kill()
     ends = await asyncio.gather(
@@ -95,7 +95,7 @@ async def _answers(store: StepStore) -> bool:
 
 async def test_a_connection_that_was_closed_meanwhile_is_no_failure(redis: RedisServer) -> None:
     """A server closes what has been idle; the next one who asks does not hear of it."""
-    store, other = (RedisSteps(url=redis.url, max_age_seconds=DAY) for _ in range(2))
+    store, other = (RedisStore(url=redis.url, max_age_seconds=DAY) for _ in range(2))
     await store.put(fingerprint("a"), paid())
     await other._redis.client_kill_filter(_type="normal", skipme=True)
     assert await store.get(fingerprint("a")) == paid()
@@ -105,7 +105,7 @@ async def test_a_connection_that_was_closed_meanwhile_is_no_failure(redis: Redis
 
 async def test_a_server_that_does_not_answer_is_given_up(redis: RedisServer) -> None:
     """Within a second or so, and what comes late is not taken for the answer to something else."""
-    store, blocker = (RedisSteps(url=redis.url, max_age_seconds=DAY) for _ in range(2))
+    store, blocker = (RedisStore(url=redis.url, max_age_seconds=DAY) for _ in range(2))
     await store.put(fingerprint("a"), paid("a"))
     await store.put(fingerprint("b"), paid("b"))
     await blocker._redis.client_pause(1500)
@@ -124,7 +124,7 @@ async def test_a_server_that_does_not_answer_is_given_up(redis: RedisServer) -> 
 
 async def test_what_one_key_holds_is_no_matter_of_another(redis: RedisServer) -> None:
     """Somebody else's list under our key is nothing that is known, and is written over: waiting would not mend it."""
-    store = RedisSteps(url=redis.url, max_age_seconds=DAY)
+    store = RedisStore(url=redis.url, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     await store._redis.rpush(f"docsluice:step:{fingerprint('list')}", b"x")
     well, foreign = await asyncio.gather(store.get(fingerprint("a")), store.get(fingerprint("list")))
@@ -136,7 +136,7 @@ async def test_what_one_key_holds_is_no_matter_of_another(redis: RedisServer) ->
 
 async def test_a_full_redis_says_so(redis: RedisServer) -> None:
     """What it holds is still got."""
-    store = RedisSteps(url=redis.url, max_age_seconds=DAY)
+    store = RedisStore(url=redis.url, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     await store._redis.config_set("maxmemory", "1")
     with pytest.raises(StoreAway, match="maxmemory"):
@@ -154,7 +154,7 @@ async def test_a_wrong_password_is_told_as_one(redis: RedisServer, tmp_path: Pat
     with redis_server(folder=folder, arguments=("--requirepass", PASSWORD)) as guarded:
         for password, works in ((PASSWORD, True), ("wrong", False), ("", False)):
             url = guarded.url.replace("//", f"//:{password}@" if password else "//")
-            store = RedisSteps(url=url, max_age_seconds=DAY)
+            store = RedisStore(url=url, max_age_seconds=DAY)
             with contextlib.nullcontext() if works else pytest.raises(StoreUnusable, match=r"user name and password$"):
                 assert await store.get(fingerprint("a")) is None
             await store.close()
@@ -162,12 +162,12 @@ async def test_a_wrong_password_is_told_as_one(redis: RedisServer, tmp_path: Pat
 
 async def test_a_redis_that_will_never_do_is_told_apart(redis: RedisServer) -> None:
     """A database that it does not have, and a user who may not write: waiting mends neither."""
-    store = RedisSteps(url=redis.url.replace("/0", "/99"), max_age_seconds=DAY)
+    store = RedisStore(url=redis.url.replace("/0", "/99"), max_age_seconds=DAY)
     with pytest.raises(StoreUnusable, match="DB index is out of range"):
         await store.get(fingerprint("a"))
-    owner = RedisSteps(url=redis.url, max_age_seconds=DAY)
+    owner = RedisStore(url=redis.url, max_age_seconds=DAY)
     await owner._redis.acl_setuser("reader", enabled=True, nopass=True, keys=["*"], commands=["+get"])
-    reader = RedisSteps(url=redis.url.replace("//", "//reader:any@"), max_age_seconds=DAY)
+    reader = RedisStore(url=redis.url.replace("//", "//reader:any@"), max_age_seconds=DAY)
     assert await reader.get(fingerprint("a")) is None
     with pytest.raises(StoreUnusable, match="no permissions"):
         await reader.put(fingerprint("a"), paid())
@@ -177,7 +177,7 @@ async def test_a_redis_that_will_never_do_is_told_apart(redis: RedisServer) -> N
 
 async def test_a_server_that_is_not_there_is_told_in_a_few_words() -> None:
     """Without the address or the password that the URL holds."""
-    store = RedisSteps(url=f"redis://u:{PASSWORD}@127.0.0.1:1/0", max_age_seconds=DAY)
+    store = RedisStore(url=f"redis://u:{PASSWORD}@127.0.0.1:1/0", max_age_seconds=DAY)
     with pytest.raises(StoreAway, match=r"^connection refused$"):
         await store.put(fingerprint("a"), paid())
     await store.close()

@@ -43,7 +43,7 @@ from docsluice_consumer.errors import (
 )
 from docsluice_consumer.kafka.records import OutgoingRecord, Record
 from docsluice_consumer.llm.chat import ChatRequest
-from docsluice_consumer.store.memory_store import NoSteps
+from docsluice_consumer.store.memory_store import NoStore
 from docsluice_consumer.store.step_store import StepStore
 from docsluice_consumer.telemetry.catalogue import PREFIX
 from docsluice_consumer.telemetry.metrics import Metrics
@@ -89,7 +89,7 @@ class Line:
             steps=steps(mode=mode),
             model_caller=model_caller,
             answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=self.metrics),
-            answer_cache=AnswerCache(store=store or NoSteps(), metrics=self.metrics),
+            answer_cache=AnswerCache(store=store or NoStore(), metrics=self.metrics),
         )
         self.dead_letter_hold = DeadLetterHold(
             limit=DeadLetterLimit(max_ratio=max_ratio, max_consecutive=max_dead_letters)

@@ -23,9 +23,9 @@ from docsluice_consumer.admission.budget import Budget
 from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
 from docsluice_consumer.store.ledger import Ledger
 from docsluice_consumer.store.redis_quota import Asked, LimitsAway, RedisQuota
-from docsluice_consumer.store.redis_store import RedisSteps
-from docsluice_consumer.store.retrying_store import PatientSteps
-from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.redis_store import RedisStore
+from docsluice_consumer.store.retrying_store import RetryingStore
+from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import NotBelieved, StepStore, StoreAway
 from tests.fakes.damage import (
     Damage,
@@ -47,8 +47,8 @@ DOCUMENTS = 4
 _MOST_WAITS = 20
 
 
-def _opened(path: Path) -> SqliteSteps:
-    return SqliteSteps(path=path, max_bytes=PLENTY, max_age_seconds=DAY)
+def _opened(path: Path) -> SqliteStore:
+    return SqliteStore(path=path, max_bytes=PLENTY, max_age_seconds=DAY)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ async def _all_end(store: StepStore) -> Line:
     return line
 
 
-async def _patient(store: StepStore, *, most_waits: int = _MOST_WAITS) -> PatientSteps:
+async def _patient(store: StepStore, *, most_waits: int = _MOST_WAITS) -> RetryingStore:
     """As the service has it; to wait more often than a restart of a store takes is to wait for ever."""
     waits = 0
 
@@ -93,7 +93,7 @@ async def _patient(store: StepStore, *, most_waits: int = _MOST_WAITS) -> Patien
         assert waits < most_waits, "it is waited for without an end"
         await asyncio.sleep(0)
 
-    patient = PatientSteps(store=store, is_optional=False, sleep=sleep)
+    patient = RetryingStore(store=store, is_optional=False, sleep=sleep)
     await patient.try_it()
     return patient
 
@@ -219,7 +219,7 @@ async def test_a_redis_that_says_anything(seed: int) -> None:
         return array(*map(bulk, draw.choices(odd if kind < 0.6 else [b"5"], k=2)))
 
     async with asyncio.timeout(120), redis_that_says(says) as url:
-        store = RedisSteps(url=url, max_age_seconds=DAY)
+        store = RedisStore(url=url, max_age_seconds=DAY)
         limits = RedisQuota(url=url, account="a", burst_seconds=1.0)
         for number in range(10):
             with contextlib.suppress(StoreAway, NotBelieved):

@@ -28,7 +28,7 @@ from docsluice_consumer.kafka.rights import missing_rights
 from docsluice_consumer.settings import Settings, unknown_variables
 from docsluice_consumer.store.deadline import Deadline
 from docsluice_consumer.store.disk_thread import DiskThread
-from docsluice_consumer.store.factory import place_of_steps
+from docsluice_consumer.store.factory import place_of_store
 from docsluice_consumer.store.ledger import Ledger
 from docsluice_consumer.store.redis_quota import LimitsAway
 from docsluice_consumer.store.step_store import NotBelieved, StoreAway
@@ -137,7 +137,7 @@ async def _check_store(settings: Settings, say: Say) -> bool:
     """Look for an answer that nobody has asked for."""
     store = steps_store_of(settings)
     url = settings.store_url.get_secret_value() if settings.store_url else None
-    what = f"store {place_of_steps(url, state_dir=settings.state_dir)} (DOCSLUICE_STORE_URL)"
+    what = f"store {place_of_store(url, state_dir=settings.state_dir)} (DOCSLUICE_STORE_URL)"
     try:
         with contextlib.suppress(NotBelieved):
             await store.get("0" * 64)

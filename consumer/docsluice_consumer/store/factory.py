@@ -7,9 +7,9 @@ import urllib.parse
 from pathlib import Path
 
 from docsluice.network.urls import is_redis
-from docsluice_consumer.store.memory_store import MemorySteps, NoSteps
-from docsluice_consumer.store.redis_store import RedisSteps
-from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.memory_store import MemoryStore, NoStore
+from docsluice_consumer.store.redis_store import RedisStore
+from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import StepStore
 
 FILE = "steps.sqlite3"
@@ -18,7 +18,7 @@ FILE = "steps.sqlite3"
 _RULE = "must be a URL such as sqlite:////var/lib/docsluice/steps.sqlite3, redis://host:6379/0, memory:// or none://"
 
 
-def checked_steps_url(url: str) -> str:
+def checked_store_url(url: str) -> str:
     """The URL itself, when a store can be opened by it.
 
     Raises:
@@ -36,7 +36,7 @@ def checked_steps_url(url: str) -> str:
     return url
 
 
-def open_steps(url: str | None, *, state_dir: Path, max_bytes: int, max_age_seconds: float) -> StepStore:
+def open_store(url: str | None, *, state_dir: Path, max_bytes: int, max_age_seconds: float) -> StepStore:
     """The store at a URL that has been checked; without one, the file `FILE` in `state_dir`.
 
     Nothing is opened or connected before it is first used. How much Redis keeps is for Redis to say.
@@ -44,17 +44,17 @@ def open_steps(url: str | None, *, state_dir: Path, max_bytes: int, max_age_seco
     parts = urllib.parse.urlsplit(url or "sqlite:")
     match parts.scheme:
         case "redis" | "rediss":
-            return RedisSteps(url=url or "", max_age_seconds=max_age_seconds)
+            return RedisStore(url=url or "", max_age_seconds=max_age_seconds)
         case "memory":
-            return MemorySteps(max_bytes=max_bytes, max_age_seconds=max_age_seconds)
+            return MemoryStore(max_bytes=max_bytes, max_age_seconds=max_age_seconds)
         case "none":
-            return NoSteps()
+            return NoStore()
         case _:
             path = Path(_file_of(parts)) if url else state_dir / FILE
-            return SqliteSteps(path=path, max_bytes=max_bytes, max_age_seconds=max_age_seconds)
+            return SqliteStore(path=path, max_bytes=max_bytes, max_age_seconds=max_age_seconds)
 
 
-def place_of_steps(url: str | None, *, state_dir: Path) -> str:
+def place_of_store(url: str | None, *, state_dir: Path) -> str:
     """Which store that is, for a person: without user names and passwords."""
     parts = urllib.parse.urlsplit(url or "sqlite:")
     match parts.scheme:

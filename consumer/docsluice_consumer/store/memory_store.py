@@ -19,7 +19,7 @@ class _Entry:
     written: bytes
 
 
-class MemorySteps:
+class MemoryStore:
     """A `StepStore` in the memory of this process. When there is too much, what was put first is forgotten first."""
 
     def __init__(self, *, max_bytes: int, max_age_seconds: float, clock: Callable[[], float] = time.time) -> None:
@@ -62,7 +62,7 @@ class MemorySteps:
         return abs(self._clock() - entry.written_at) > self._max_age_seconds
 
 
-class NoSteps:
+class NoStore:
     """A `StepStore` that keeps nothing."""
 
     async def get(self, fingerprint: str) -> PaidStep | None:  # noqa: ARG002 - the protocol's

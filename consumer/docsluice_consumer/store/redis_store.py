@@ -21,7 +21,7 @@ _PREFIX = "docsluice:step:"
 _NO_REDIS = "it answers as no Redis does"
 
 
-class RedisSteps:
+class RedisStore:
     """A `StepStore` in the Redis at `url`, which deletes what is too old; its `maxmemory` says what is too much.
 
     Needs the package `redis`. The URL may hold a password; nothing that is raised here tells it.

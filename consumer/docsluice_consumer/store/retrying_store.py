@@ -33,7 +33,7 @@ class _Doing(Enum):
     WRITE = "write"
 
 
-class PatientSteps:
+class RetryingStore:
     """See `StepStore`; this one is never away.
 
     `is_optional`: go on without it instead, paying again for what is in it, and keeping nothing meanwhile.

@@ -13,10 +13,10 @@ from docsluice_consumer.store.batching import Asked, Batches, Served
 from docsluice_consumer.store.deadline import ANSWER_SECONDS
 from docsluice_consumer.store.disk_thread import DiskThread
 from docsluice_consumer.store.step_store import PaidStep, StoreAway
-from docsluice_consumer.store.step_table import StepFile
+from docsluice_consumer.store.step_table import StepTable
 
 
-class SqliteSteps:
+class SqliteStore:
     """A `StepStore` on the file at `path`, which is created when first used, with its folder.
 
     One thread does all of it, for SQLite blocks. A batch is one hop to the thread, and its puts are one transaction:
@@ -34,7 +34,7 @@ class SqliteSteps:
         clock: Callable[[], float] = time.time,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self._file = StepFile(path=path, max_bytes=max_bytes, max_age_seconds=max_age_seconds, clock=clock)
+        self._file = StepTable(path=path, max_bytes=max_bytes, max_age_seconds=max_age_seconds, clock=clock)
         self._thread = DiskThread(name="steps")
         self._batches = Batches(serve=self._serve, answer_seconds=answer_seconds)
         self._is_closed = False

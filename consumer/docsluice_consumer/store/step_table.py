@@ -52,7 +52,7 @@ Entry: TypeAlias = tuple[str, bytes]
 """A fingerprint, and the step as it was written."""
 
 
-class StepFile:
+class StepTable:
     """Entries by fingerprint.
 
     All its methods raise `StoreAway`, block for a disk's time, and are called from one thread. An entry that is older

@@ -13,7 +13,7 @@ from docsluice.messages import DeadLetterReason
 from docsluice_consumer.admission.limits import Limits
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import ProviderMisconfigured, RecordRejected
-from docsluice_consumer.store.memory_store import MemorySteps
+from docsluice_consumer.store.memory_store import MemoryStore
 from docsluice_consumer.store.step_store import PaidStep
 from docsluice_consumer.tasks.step_building import steps_of
 from tests.fakes.chat import USAGE, by_step, say
@@ -25,15 +25,15 @@ COST = Decimal("0.0002")
 NOTHING = Decimal(0)
 
 
-class _Slow(MemorySteps):
+class _Slow(MemoryStore):
     """A store that is never done with putting."""
 
     async def put(self, fingerprint: str, step: PaidStep) -> None:
         await asyncio.Event().wait()
 
 
-def _store() -> MemorySteps:
-    return MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
+def _store() -> MemoryStore:
+    return MemoryStore(max_bytes=10**6, max_age_seconds=10**6)
 
 
 async def test_what_was_paid_for_is_not_asked_again() -> None:

@@ -11,7 +11,7 @@ import structlog
 from docsluice.messages import DeadLetterReason
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import ProviderMisconfigured, RecordRejected, ServiceFault
-from docsluice_consumer.store.memory_store import MemorySteps
+from docsluice_consumer.store.memory_store import MemoryStore
 from docsluice_consumer.store.step_store import PaidStep
 from tests.fakes.chat import Reply, by_step, in_turn, say
 from tests.fakes.lab import Lab
@@ -69,7 +69,7 @@ async def test_where_the_repair_brings_nothing_the_first_answer_is_taken(repaire
 
 async def test_a_short_list_is_kept_for_when_it_comes_again() -> None:
     """It was paid for twice, and is not paid for a third time."""
-    lab = _lab(_keywords("a", "b", "a", "a"), say("nonsense"), store=MemorySteps(max_bytes=10_000, max_age_seconds=60))
+    lab = _lab(_keywords("a", "b", "a", "a"), say("nonsense"), store=MemoryStore(max_bytes=10_000, max_age_seconds=60))
     assert await lab.analyze("text") == await lab.analyze("text") == {"keywords": ["a", "b"]}
     assert len(lab.client.requests) == 2
 
@@ -135,7 +135,7 @@ _SPARE = {**LIST, "output": {"type": "list", "items": 4, "candidates": 6}}
 )
 async def test_a_list_that_runs_on_until_it_is_cut_is_there(task: dict[str, Any], said: str) -> None:
     """What was asked for was said before the cut; to ask for more of it costs four times as much, and ends the same."""
-    lab = _lab(say(said, finish_reason="length"), task=task, store=MemorySteps(max_bytes=10_000, max_age_seconds=60))
+    lab = _lab(say(said, finish_reason="length"), task=task, store=MemoryStore(max_bytes=10_000, max_age_seconds=60))
     assert await lab.analyze("text") == await lab.analyze("text") == {"keywords": ["a", "b", "c", "d"]}
     assert len(lab.client.requests) == 1
 
@@ -175,7 +175,7 @@ async def test_a_short_list_is_kept_while_its_call_holds_the_slot() -> None:
     """Of answers that are paid for and not kept yet, there are never more than there may be calls."""
     free: list[float] = []
 
-    class Watched(MemorySteps):
+    class Watched(MemoryStore):
         async def put(self, fingerprint: str, step: PaidStep) -> None:
             free.append(lab.free_slots())
             await super().put(fingerprint, step)

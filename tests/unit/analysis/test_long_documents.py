@@ -14,7 +14,7 @@ from docsluice_consumer.admission.limits import Limits
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.llm.chat import ChatRequest
-from docsluice_consumer.store.memory_store import MemorySteps
+from docsluice_consumer.store.memory_store import MemoryStore
 from docsluice_consumer.tasks.steps import Step
 from tests.fakes.chat import Reply, example_of, say
 from tests.fakes.lab import Lab
@@ -219,7 +219,7 @@ async def test_a_minutes_limit_is_a_size_too() -> None:
 
 async def test_a_part_that_fails_rejects_the_document_and_the_others_are_kept() -> None:
     """A redrive pays for that part alone."""
-    store = MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
+    store = MemoryStore(max_bytes=10**6, max_age_seconds=10**6)
     context = _with_context(400)
 
     def reply(request: ChatRequest) -> Reply:
@@ -280,7 +280,7 @@ async def test_the_bound_on_cost_is_on_all_steps_together() -> None:
 
 async def test_parts_that_are_paid_for_cost_nothing() -> None:
     """A document that comes again is not turned away for what it had cost before."""
-    store = MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
+    store = MemoryStore(max_bytes=10**6, max_age_seconds=10**6)
     long = _long("split", CATEGORY)
     first = Lab(_with_context(400), steps=long, context_tokens={MODEL: 400}, store=store)
     await first.analyze(TEXT)

@@ -14,7 +14,7 @@ from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import ProviderUnavailable
 from docsluice_consumer.kafka.records import OutgoingRecord, Record
 from docsluice_consumer.llm.chat import ChatRequest
-from docsluice_consumer.store.memory_store import MemorySteps
+from docsluice_consumer.store.memory_store import MemoryStore
 from tests.fakes.chat import Reply, by_step, in_turn, right, say
 from tests.fakes.pipelines import DEAD_LETTERS, RESULTS
 from tests.fakes.samples import document, record
@@ -201,7 +201,7 @@ async def test_what_failed_before_is_remembered() -> None:
 
 async def test_what_was_saved_is_counted_once() -> None:
     """A document with one step in the store that is sent back before its first call finds it there again."""
-    store = MemorySteps(max_bytes=10**6, max_age_seconds=10**6)
+    store = MemoryStore(max_bytes=10**6, max_age_seconds=10**6)
     line = Line(by_step({"category": [REFUSED]}), max_dead_letters=3, max_concurrency=1, store=store)
     await line.process(document())
     line.client.hold()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from docsluice_consumer.store.factory import checked_steps_url, open_steps, place_of_steps
-from docsluice_consumer.store.memory_store import MemorySteps, NoSteps
-from docsluice_consumer.store.redis_store import RedisSteps
-from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.factory import checked_store_url, open_store, place_of_store
+from docsluice_consumer.store.memory_store import MemoryStore, NoStore
+from docsluice_consumer.store.redis_store import RedisStore
+from docsluice_consumer.store.sqlite_store import SqliteStore
 from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
 
 PASSWORD = "hunter2-secret"
@@ -20,20 +20,20 @@ RULE = r"^must be a URL such as sqlite:////var/lib/docsluice/steps.sqlite3, redi
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        ("sqlite:///steps.sqlite3", SqliteSteps),
-        ("sqlite:////var/lib/docsluice/steps.sqlite3", SqliteSteps),
-        ("redis://host", RedisSteps),
-        ("redis://host:6379/0", RedisSteps),
-        (f"rediss://user:{PASSWORD}@host:6379/0", RedisSteps),
-        ("redis://[::1]:6379/0", RedisSteps),
-        ("memory://", MemorySteps),
-        ("none://", NoSteps),
+        ("sqlite:///steps.sqlite3", SqliteStore),
+        ("sqlite:////var/lib/docsluice/steps.sqlite3", SqliteStore),
+        ("redis://host", RedisStore),
+        ("redis://host:6379/0", RedisStore),
+        (f"rediss://user:{PASSWORD}@host:6379/0", RedisStore),
+        ("redis://[::1]:6379/0", RedisStore),
+        ("memory://", MemoryStore),
+        ("none://", NoStore),
     ],
 )
 async def test_a_url_names_a_store(tmp_path: Path, url: str, kind: type) -> None:
     """Nothing is connected or created for it yet."""
-    assert checked_steps_url(url) == url
-    store = open_steps(url, state_dir=tmp_path / "state", max_bytes=PLENTY, max_age_seconds=DAY)
+    assert checked_store_url(url) == url
+    store = open_store(url, state_dir=tmp_path / "state", max_bytes=PLENTY, max_age_seconds=DAY)
     assert type(store) is kind
     await store.close()
     assert list(tmp_path.iterdir()) == []
@@ -53,7 +53,7 @@ async def test_a_url_names_a_store(tmp_path: Path, url: str, kind: type) -> None
 async def test_a_file_is_where_the_url_says(tmp_path: Path, url: str | None, path: str) -> None:
     """From where the process runs, from the root, or in the state folder when nothing is said."""
     url = url and url.format(tmp_path=tmp_path)
-    store = open_steps(url, state_dir=tmp_path / "state", max_bytes=PLENTY, max_age_seconds=DAY)
+    store = open_store(url, state_dir=tmp_path / "state", max_bytes=PLENTY, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     await store.close()
     assert [found for found in tmp_path.rglob("*") if found.is_file()] == [tmp_path / path]
@@ -98,7 +98,7 @@ async def test_a_file_is_where_the_url_says(tmp_path: Path, url: str | None, pat
 def test_what_names_no_store_is_told_so(url: str) -> None:
     """In one sentence, which does not repeat it: a URL may hold a password."""
     with pytest.raises(ValueError, match=RULE):
-        checked_steps_url(url)
+        checked_store_url(url)
 
 
 def test_what_redis_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +107,9 @@ def test_what_redis_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "redis" else find(name))
     for url in ("redis://host", "rediss://host"):
         with pytest.raises(ValueError, match=r"^needs the package redis: pip install redis$"):
-            checked_steps_url(url)
+            checked_store_url(url)
     for url in ("memory://", "sqlite:///x"):
-        assert checked_steps_url(url) == url
+        assert checked_store_url(url) == url
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_what_redis_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_store_is_named_without_its_secrets(url: str | None, place: str) -> None:
     """For whoever wonders which one is used."""
-    assert place_of_steps(url, state_dir=Path("state")) == place
+    assert place_of_store(url, state_dir=Path("state")) == place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from docsluice_consumer.store.memory_store import MemorySteps, NoSteps
+from docsluice_consumer.store.memory_store import MemoryStore, NoStore
 from docsluice_consumer.store.step_store import StepStore
 from tests.fakes.step_contracts import DAY, PLENTY, AgingStepStoreContract, SetClock, fingerprint, paid
 
@@ -13,17 +13,17 @@ class TestMemorySteps(AgingStepStoreContract):
     """The whole contract but what lasts."""
 
     def opened(self) -> StepStore:
-        return MemorySteps(max_bytes=PLENTY, max_age_seconds=DAY, clock=self.clock)
+        return MemoryStore(max_bytes=PLENTY, max_age_seconds=DAY, clock=self.clock)
 
     async def spoil(self, store: StepStore, fingerprint: str, written: bytes) -> None:
-        assert isinstance(store, MemorySteps)
+        assert isinstance(store, MemoryStore)
         entry = store._entries[fingerprint]
         store._entries[fingerprint] = type(entry)(entry.written_at, written)
 
 
 async def test_what_was_put_first_is_forgotten_first() -> None:
     """As much of it as makes room; what is put again is put last."""
-    store = MemorySteps(max_bytes=11_000, max_age_seconds=DAY)
+    store = MemoryStore(max_bytes=11_000, max_age_seconds=DAY)
     for n in range(4):
         await store.put(fingerprint(n), paid("x" * 2000))
     await store.put(fingerprint(0), paid("y" * 2000))
@@ -35,7 +35,7 @@ async def test_what_was_put_first_is_forgotten_first() -> None:
 
 async def test_what_is_larger_than_the_store_drives_nothing_out() -> None:
     """It is not kept."""
-    store = MemorySteps(max_bytes=10_000, max_age_seconds=DAY)
+    store = MemoryStore(max_bytes=10_000, max_age_seconds=DAY)
     await store.put(fingerprint("small"), paid())
     await store.put(fingerprint("large"), paid("x" * 10_000))
     assert await store.get(fingerprint("large")) is None
@@ -45,7 +45,7 @@ async def test_what_is_larger_than_the_store_drives_nothing_out() -> None:
 async def test_what_is_too_old_takes_no_memory() -> None:
     """It goes when something new comes."""
     clock = SetClock()
-    store = MemorySteps(max_bytes=PLENTY, max_age_seconds=DAY, clock=clock)
+    store = MemoryStore(max_bytes=PLENTY, max_age_seconds=DAY, clock=clock)
     for n in range(100):
         await store.put(fingerprint(n), paid())
     clock.now += 1.5 * DAY
@@ -55,7 +55,7 @@ async def test_what_is_too_old_takes_no_memory() -> None:
 
 async def test_the_bytes_are_counted_right() -> None:
     """After any number of puts, replacements and removals they are those of what is there."""
-    store = MemorySteps(max_bytes=50_000, max_age_seconds=DAY)
+    store = MemoryStore(max_bytes=50_000, max_age_seconds=DAY)
     for n in range(500):
         await store.put(fingerprint(n * n % 83), paid("x" * (n * 37 % 3000)))
     there = [entry.written for entry in store._entries.values()]
@@ -68,7 +68,7 @@ async def test_the_bytes_are_counted_right() -> None:
 
 async def test_a_store_of_nothing_knows_nothing() -> None:
     """Every step is asked."""
-    store: StepStore = NoSteps()
+    store: StepStore = NoStore()
     await store.put(fingerprint("a"), paid())
     assert await store.get(fingerprint("a")) is None
     await store.close()

@@ -8,8 +8,8 @@ import pytest
 import structlog
 
 from docsluice_consumer.analysis.usage import DocumentUsage
-from docsluice_consumer.store.memory_store import MemorySteps
-from docsluice_consumer.store.retrying_store import PatientSteps
+from docsluice_consumer.store.memory_store import MemoryStore
+from docsluice_consumer.store.retrying_store import RetryingStore
 from docsluice_consumer.store.step_store import PaidStep, StoreAway, StoreUnusable
 from tests.fakes.lab import Lab
 from tests.fakes.samples import steps
@@ -18,7 +18,7 @@ from tests.fakes.timer import FakeSleep, ManualTimer, settled
 PAID = PaidStep(outputs={"a": "b"}, models={"a": "m"})
 
 
-class Moody(MemorySteps):
+class Moody(MemoryStore):
     """A store that is away for so many tries."""
 
     def __init__(self, *, away_for: int) -> None:
@@ -51,7 +51,7 @@ class Pause:
         await self.is_over.wait()
 
 
-class Full(MemorySteps):
+class Full(MemoryStore):
     """A store that can be read, and not written to."""
 
     def __init__(self) -> None:
@@ -65,11 +65,11 @@ class Full(MemorySteps):
 
 
 def _patient(
-    store: MemorySteps, *, is_optional: bool = False, sleep: Pause | None = None
-) -> tuple[PatientSteps, ManualTimer]:
+    store: MemoryStore, *, is_optional: bool = False, sleep: Pause | None = None
+) -> tuple[RetryingStore, ManualTimer]:
     timer = ManualTimer()
     quick = FakeSleep(on_sleep=timer.advance)
-    return PatientSteps(store=store, is_optional=is_optional, clock=timer.time, sleep=sleep or quick), timer
+    return RetryingStore(store=store, is_optional=is_optional, clock=timer.time, sleep=sleep or quick), timer
 
 
 async def test_a_store_that_comes_back_has_lost_nothing() -> None:
@@ -151,7 +151,7 @@ async def test_an_optional_store_is_passed_by() -> None:
 async def test_a_store_that_can_be_read_is_not_back_by_that(*, is_optional: bool) -> None:
     """Of one that is full it is said once that it is away, and once that it is back, however often it is read."""
     store = Full()
-    await MemorySteps.put(store, "known", PAID)
+    await MemoryStore.put(store, "known", PAID)
     patient, timer = _patient(store, is_optional=is_optional, sleep=Pause())
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
@@ -169,7 +169,7 @@ async def test_a_store_that_can_be_read_is_not_back_by_that(*, is_optional: bool
 async def test_while_an_answer_cannot_be_kept_no_other_is_asked_for() -> None:
     """Whoever has a place in the queue holds on to it, and what is known is answered."""
     store, pause = Full(), Pause()
-    await MemorySteps.put(store, "known", PAID)
+    await MemoryStore.put(store, "known", PAID)
     patient, _ = _patient(store, sleep=pause)
     lab = Lab(store=patient, wait_until_store_writable=patient.until_writable, steps=steps()[:1])
     tasks = [asyncio.create_task(lab.analyzer.analyze("first", DocumentUsage()))]

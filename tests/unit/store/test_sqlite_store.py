@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from docsluice_consumer.store.memory_store import MemorySteps
-from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.memory_store import MemoryStore
+from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import PaidStep, StepStore
 from tests.fakes.step_contracts import (
     DAY,
@@ -43,7 +43,7 @@ class TestSqliteSteps(AgingStepStoreContract, LastingStepStoreContract):
         self._path = tmp_path / "state" / "steps.sqlite3"
 
     def opened(self) -> StepStore:
-        return SqliteSteps(path=self._path, max_bytes=PLENTY, max_age_seconds=DAY, clock=self.clock)
+        return SqliteStore(path=self._path, max_bytes=PLENTY, max_age_seconds=DAY, clock=self.clock)
 
     async def spoil(self, store: StepStore, fingerprint: str, written: bytes) -> None:
         with looked_into(self._path) as connection:
@@ -63,16 +63,16 @@ def looked_into(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextlib.asynccontextmanager
-async def opened(path: Path, *, max_bytes: int = PLENTY, clock: SetClock | None = None) -> AsyncIterator[SqliteSteps]:
+async def opened(path: Path, *, max_bytes: int = PLENTY, clock: SetClock | None = None) -> AsyncIterator[SqliteStore]:
     """A store for the length of the block."""
-    store = SqliteSteps(path=path, max_bytes=max_bytes, max_age_seconds=DAY, clock=clock or SetClock())
+    store = SqliteStore(path=path, max_bytes=max_bytes, max_age_seconds=DAY, clock=clock or SetClock())
     try:
         yield store
     finally:
         await store.close()
 
 
-async def in_its_thread(store: SqliteSteps, work: Callable[[sqlite3.Connection], _Found]) -> _Found:
+async def in_its_thread(store: SqliteStore, work: Callable[[sqlite3.Connection], _Found]) -> _Found:
     """Do something with the store's own connection."""
     connection = store._file._file._connection
     assert connection is not None
@@ -261,8 +261,8 @@ def test_it_is_like_a_dict(turns: list[str | list[tuple[int, str | None]]]) -> N
     """Whatever is asked in whatever order, and at once: a file, and memory as long as it is not closed."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "steps.sqlite3"
-        asyncio.run(_compare(turns, lambda: SqliteSteps(path=path, max_bytes=PLENTY, max_age_seconds=DAY), lasts=True))
-    asyncio.run(_compare(turns, lambda: MemorySteps(max_bytes=PLENTY, max_age_seconds=DAY), lasts=False))
+        asyncio.run(_compare(turns, lambda: SqliteStore(path=path, max_bytes=PLENTY, max_age_seconds=DAY), lasts=True))
+    asyncio.run(_compare(turns, lambda: MemoryStore(max_bytes=PLENTY, max_age_seconds=DAY), lasts=False))
 
 
 async def _compare(

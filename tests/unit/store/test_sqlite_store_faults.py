@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from docsluice_consumer.store import sqlite_file
-from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import StoreAway, StoreUnusable
 from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
 from tests.unit.store.test_sqlite_store import in_its_thread, looked_into
@@ -29,9 +29,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqliteSteps]:
+async def opened(path: Path) -> AsyncIterator[SqliteStore]:
     """A store for the length of the block."""
-    store = SqliteSteps(path=path, max_bytes=PLENTY, max_age_seconds=DAY)
+    store = SqliteStore(path=path, max_bytes=PLENTY, max_age_seconds=DAY)
     try:
         yield store
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import NotBelieved, StoreAway, StoreUnusable
 from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
 from tests.unit.store.test_sqlite_store import looked_into
@@ -44,7 +44,7 @@ class StuckClock:
 async def test_a_disk_that_does_not_answer_is_a_store_that_is_away(path: Path) -> None:
     """Nobody waits longer than the deadline, and no more work is piled up; when it answers, all goes on."""
     clock = StuckClock()
-    store = SqliteSteps(path=path, max_bytes=PLENTY, max_age_seconds=DAY, clock=clock, answer_seconds=0.1)
+    store = SqliteStore(path=path, max_bytes=PLENTY, max_age_seconds=DAY, clock=clock, answer_seconds=0.1)
     await store.put(fingerprint("a"), paid())
     clock.answers.clear()
     asked = [store.get(fingerprint("a")), store.put(fingerprint("b"), paid("b")), store.get(fingerprint("c"))]
@@ -69,7 +69,7 @@ async def test_a_disk_that_does_not_answer_is_a_store_that_is_away(path: Path) -
 async def test_closing_does_not_wait_for_a_disk_that_does_not_answer(path: Path) -> None:
     """Nor does the process's end: the thread is left behind."""
     clock = StuckClock()
-    store = SqliteSteps(path=path, max_bytes=PLENTY, max_age_seconds=DAY, clock=clock, answer_seconds=0.1)
+    store = SqliteStore(path=path, max_bytes=PLENTY, max_age_seconds=DAY, clock=clock, answer_seconds=0.1)
     await store.put(fingerprint("a"), paid())
     clock.answers.clear()
     with pytest.raises(StoreAway):
@@ -84,12 +84,12 @@ def test_a_process_ends_whose_disk_does_not_answer(tmp_path: Path) -> None:
     """With its own exit code, and without a signal that nobody can catch."""
     program = """
 import asyncio, pathlib, sys, threading
-from docsluice_consumer.store.sqlite_store import SqliteSteps
+from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import StoreAway
 
 async def main():
     clock = lambda: threading.Event().wait() and 0.0
-    store = SqliteSteps(
+    store = SqliteStore(
         path=pathlib.Path(sys.argv[1]), max_bytes=10**6, max_age_seconds=1.0, clock=clock, answer_seconds=0.1
     )
     try:
