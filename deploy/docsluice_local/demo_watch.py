@@ -20,7 +20,7 @@ from docsluice_producer.following.tables import cell, open_table
 from docsluice_producer.following.tally import Tally
 from docsluice_producer.kafka.connection import Broker, ClientLog
 from docsluice_producer.metrics.finding import Finding
-from docsluice_producer.metrics.metrics_poller import Lookout
+from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
 _TOPICS = ("documents.results", "documents.dlq")
 _LOOK_SECONDS = 1.0
@@ -50,7 +50,7 @@ class Watch:
         Raises:
             NoProgressError: nothing has ended for ten minutes.
         """
-        lookout = Lookout(urls=[self.metrics_url], tell=self._note_limits, pause_seconds=_LOOK_SECONDS)
+        poller = MetricsPoller(urls=[self.metrics_url], tell=self._note_limits, pause_seconds=_LOOK_SECONDS)
         with ClientLog().attached() as client_log, closing(open_table(self.results)) as table:
             reader = Reader(
                 broker=Broker(bootstrap_servers=self.bootstrap_servers),
@@ -61,7 +61,7 @@ class Watch:
             )
             await reader.open(wait_seconds=30)
             try:
-                async with lookout.looking():
+                async with poller.looking():
                     with Live(console=self.console, refresh_per_second=4, transient=True) as live:
                         await self._follow(reader, table, live, check_alive)
             finally:

@@ -10,9 +10,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from docsluice_producer.command_line.exits import Exit
-from docsluice_producer.dead_letters.query import Question, letters_for_looking
+from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.selection import Wanted
-from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.broker_session import BrokerSession
 from docsluice_producer.kafka.connection import Broker as Address
 from docsluice_producer.kafka.connection import ClientLog
 from docsluice_producer.kafka.topics import partitions_of_topics
@@ -199,17 +199,17 @@ async def test_memory_does_not_grow_with_the_topic(wire: Wire, count: int) -> No
     """Whether 12 MB of dead letters are looked through or 50: what is held of them at a time is the same."""
     await wire.create_topics()
     await fill(wire, range(count), value=b'{"document_id": "d", "text": "' + b"x" * 10_000 + b'"}')
-    question = Question(
+    query = DeadLetterQuery(
         broker=Address(bootstrap_servers=wire.bootstrap_servers),
         topic=wire.topics["dead_letter"],
         wait_seconds=30,
         wanted=Wanted(),
     )
     with ClientLog().attached() as client_log:
-        link = Link(broker=question.broker, wait_seconds=30, client_log=client_log, say=lambda _: None)
+        session = BrokerSession(broker=query.broker, wait_seconds=30, client_log=client_log, say=lambda _: None)
         tracemalloc.start()
         try:
-            async with letters_for_looking(question, link) as letters:
+            async with letters_for_looking(query, session) as letters:
                 seen = [0 async for _ in letters.until(lambda: False)]
             _, peak = tracemalloc.get_traced_memory()
         finally:

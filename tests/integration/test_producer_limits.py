@@ -16,9 +16,9 @@ from aiokafka import AIOKafkaProducer
 from docsluice_consumer.telemetry.health import HealthServer
 from docsluice_consumer.telemetry.metrics import Metrics
 from docsluice_producer.command_line.exits import Exit
-from docsluice_producer.metrics import metrics_poller as lookout_room
+from docsluice_producer.metrics import metrics_poller as poller_module
 from docsluice_producer.metrics.finding import Finding
-from docsluice_producer.metrics.metrics_poller import Lookout
+from docsluice_producer.metrics.metrics_poller import MetricsPoller
 from tests.fakes.outcomes import result
 from tests.fakes.screen import screen
 from tests.integration.producer_process import producer, run, said
@@ -113,7 +113,10 @@ async def looks(count: int, *urls: str) -> list[Finding]:
         if len(found) >= count:
             enough.set()
 
-    async with asyncio.timeout(WATCHDOG_SECONDS), Lookout(urls=urls, tell=tell, pause_seconds=PAUSE_SECONDS).looking():
+    async with (
+        asyncio.timeout(WATCHDOG_SECONDS),
+        MetricsPoller(urls=urls, tell=tell, pause_seconds=PAUSE_SECONDS).looking(),
+    ):
         await enough.wait()
     return found[:count]
 
@@ -143,7 +146,7 @@ async def test_what_is_no_consumer_is_told(
 ) -> None:
     """Whatever an endpoint does, the line says that it is no consumer, and the looking goes on."""
     if path == "/silent":
-        monkeypatch.setattr(lookout_room, "_PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(poller_module, "_PATIENCE_SECONDS", 0.2)
     for finding in await looks(2, stranger + path):
         assert finding.sentence.startswith(f"{stranger.removeprefix('http://')}{path} {problem}")
 
@@ -166,7 +169,7 @@ async def test_a_name_that_is_not_known_is_told() -> None:
 async def test_without_urls_nothing_is_looked_at() -> None:
     """No URL, no look."""
     found: list[Finding] = []
-    async with Lookout(urls=(), tell=found.append, pause_seconds=0).looking():
+    async with MetricsPoller(urls=(), tell=found.append, pause_seconds=0).looking():
         await asyncio.sleep(0)
     assert found == []
 
@@ -176,7 +179,7 @@ async def test_a_replica_that_is_back_is_compared_anew() -> None:
     replica = Replica()
     port = await replica.start()
     told: asyncio.Queue[str] = asyncio.Queue()
-    lookout = Lookout(
+    poller = MetricsPoller(
         urls=[replica.url], tell=lambda finding: told.put_nowait(finding.sentence), pause_seconds=PAUSE_SECONDS
     )
 
@@ -184,7 +187,7 @@ async def test_a_replica_that_is_back_is_compared_anew() -> None:
         while words not in await told.get():
             pass
 
-    async with asyncio.timeout(WATCHDOG_SECONDS), lookout.looking():
+    async with asyncio.timeout(WATCHDOG_SECONDS), poller.looking():
         await until("limited by tokens (75% of the waiting)")
         await replica.close()
         await until("does not answer (connection refused)")

@@ -20,7 +20,7 @@ from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.dead_letters import journal as journal_room
 from docsluice_producer.dead_letters.journal import Entry, Journal, OutgoingRecord
 from docsluice_producer.dead_letters.marks import Mark, Place, State
-from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.broker_session import BrokerSession
 from docsluice_producer.kafka.connection import Broker as Address
 from docsluice_producer.kafka.connection import ClientLog
 from tests.fakes.dead_letters import event
@@ -298,10 +298,10 @@ def entry(wire: Wire, number: int) -> Entry:
 
 async def writing(wire: Wire, entries: list[Entry], *, said: Any = print) -> None:
     with ClientLog().attached() as client_log:
-        link = Link(
+        session = BrokerSession(
             broker=Address(bootstrap_servers=wire.bootstrap_servers), wait_seconds=30, client_log=client_log, say=said
         )
-        async with Journal(link=link, dead_letter_topic=wire.topics["dead_letter"]) as journal:
+        async with Journal(session=session, dead_letter_topic=wire.topics["dead_letter"]) as journal:
             assert await journal.write(entries) == []
             assert journal.written == len(entries)
 

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from docsluice_local.broker import Broker
 from docsluice_producer.errors import BrokerAway
-from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.broker_session import BrokerSession
 from docsluice_producer.kafka.connection import Broker as Address
 from docsluice_producer.kafka.connection import ClientLog
 from docsluice_producer.kafka.topic_scan import Scan
@@ -30,8 +30,8 @@ async def scan_of(wire: Wire, *, wait_seconds: float, say: Callable[[str], None]
     address = Address(bootstrap_servers=wire.bootstrap_servers)
     async with asyncio.timeout(WATCHDOG_SECONDS):
         with ClientLog().attached() as client_log:
-            link = Link(broker=address, wait_seconds=wait_seconds, client_log=client_log, say=say)
-            async with Scan(link=link, topic=wire.topics["input"], partitions=[0]) as scan:
+            session = BrokerSession(broker=address, wait_seconds=wait_seconds, client_log=client_log, say=say)
+            async with Scan(session=session, topic=wire.topics["input"], partitions=[0]) as scan:
                 yield scan
 
 
@@ -52,7 +52,7 @@ async def test_a_broker_that_comes_back_is_read_on(own_broker: Broker) -> None:
 
     seen: list[int] = []
     async with scan_of(wire, wait_seconds=60, say=say) as scan, asyncio.TaskGroup() as group:
-        async for records in scan.pieces(await scan.stretch()):
+        async for records in scan.pieces(await scan.offset_range()):
             if not seen:
                 await asyncio.to_thread(own_broker.stop)
                 group.create_task(start_again())
@@ -70,9 +70,9 @@ async def test_a_broker_that_stays_away_is_no_end(own_broker: Broker) -> None:
     wire = Wire(bootstrap_servers=own_broker.bootstrap_servers)
     seen = 0
     async with scan_of(wire, wait_seconds=0) as scan:
-        stretch = await scan.stretch()
+        offset_range = await scan.offset_range()
         with pytest.raises(BrokerAway, match="for 5 s "):  # noqa: PT012
-            async for records in scan.pieces(stretch):
+            async for records in scan.pieces(offset_range):
                 if not seen:
                     await asyncio.to_thread(own_broker.stop)
                 seen += len(records)
@@ -84,13 +84,13 @@ async def test_what_retention_takes_meanwhile_is_not_waited_for(kafka_wire: Wire
     """Between the look at the end and the reading: what is left is read, if anything is."""
     partition = TopicPartition(kafka_wire.topics["input"], 0)
     async with scan_of(kafka_wire, wait_seconds=30) as scan:
-        stretch = await scan.stretch()
+        offset_range = await scan.offset_range()
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka_wire.bootstrap_servers)
         await admin.start()
         try:
             await admin.delete_records({partition: RecordsToDelete(before_offset=taken)})
         finally:
             await admin.close()
-        seen = [record.offset async for records in scan.pieces(stretch) for record in records]
+        seen = [record.offset async for records in scan.pieces(offset_range) for record in records]
         assert seen == list(range(taken, COUNT))
-        assert scan.passed == stretch.offsets == COUNT
+        assert scan.passed == offset_range.offsets == COUNT

@@ -11,7 +11,7 @@ from docsluice_producer.dead_letters.arguments import COMMAND
 from docsluice_producer.dead_letters.drop import drop
 from docsluice_producer.dead_letters.export import export
 from docsluice_producer.dead_letters.listing import list_letters
-from docsluice_producer.dead_letters.query import Question
+from docsluice_producer.dead_letters.query import DeadLetterQuery
 from docsluice_producer.dead_letters.redrive import Redrive, dry_run, redrive
 from docsluice_producer.dead_letters.redriving import MOST_REPLAYS
 from docsluice_producer.dead_letters.selection import Wanted
@@ -27,7 +27,7 @@ def dead_letters(arguments: argparse.Namespace, environment: Mapping[str, str], 
         ProducerFault: as the command.
     """
     topic = arguments.dead_letter_topic or environment.get("DOCSLUICE_DEAD_LETTER_TOPIC", "documents.dlq")
-    question = Question(
+    query = DeadLetterQuery(
         broker=broker,
         topic=checked_name(topic),
         wait_seconds=arguments.wait_seconds,
@@ -42,21 +42,21 @@ def dead_letters(arguments: argparse.Namespace, environment: Mapping[str, str], 
     )
     match arguments.action:
         case "list":
-            return asyncio.run(list_letters(question, as_json=arguments.json))
+            return asyncio.run(list_letters(query, as_json=arguments.json))
         case "show":
-            return asyncio.run(show(question, arguments.name, with_trace=arguments.trace))
+            return asyncio.run(show(query, arguments.name, with_trace=arguments.trace))
         case "export":
-            return asyncio.run(export(question, to=_path(arguments.to)))
+            return asyncio.run(export(query, to=_path(arguments.to)))
         case "drop":
-            return _drop(question, arguments)
+            return _drop(query, arguments)
         case _:
-            return _redrive(question, arguments, environment)
+            return _redrive(query, arguments, environment)
 
 
-def _redrive(question: Question, arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
+def _redrive(query: DeadLetterQuery, arguments: argparse.Namespace, environment: Mapping[str, str]) -> int:
     topic = checked_name(arguments.topic or environment.get("DOCSLUICE_INPUT_TOPIC", "documents"))
     asked = Redrive(
-        question=question,
+        query=query,
         topic=topic,
         per_second=arguments.per_second,
         most_replays=None if arguments.force else arguments.max_replays or MOST_REPLAYS,
@@ -64,15 +64,15 @@ def _redrive(question: Question, arguments: argparse.Namespace, environment: Map
     return asyncio.run((dry_run if arguments.dry_run else redrive)(asked))
 
 
-def _drop(question: Question, arguments: argparse.Namespace) -> int:
-    is_narrow = question.wanted.is_narrow or question.since is not None
+def _drop(query: DeadLetterQuery, arguments: argparse.Namespace) -> int:
+    is_narrow = query.wanted.is_narrow or query.since is not None
     if is_narrow and arguments.everything:
         raise wrong(f"{COMMAND} drop", "choose one: --everything, or --reason, --step, --since and --id")
     if not (is_narrow or arguments.everything):
         raise wrong(f"{COMMAND} drop", "say which: --reason, --step, --since, --id, or --everything")
     if not (arguments.yes or sys.stdin.isatty()):
         raise wrong(f"{COMMAND} drop", "without a terminal to ask at, --yes must be said")
-    return drop(question, confirmed=arguments.yes)
+    return drop(query, confirmed=arguments.yes)
 
 
 def _path(to: str) -> Path | None:

@@ -10,32 +10,32 @@ from docsluice_producer.dead_letters.handling import handling
 from docsluice_producer.dead_letters.journal import Entry
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.marks import Mark, State
-from docsluice_producer.dead_letters.query import Question, letters_for_looking
+from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.selection import Selection
 from docsluice_producer.following.display import console
-from docsluice_producer.kafka.topic_scan import Stretch
+from docsluice_producer.kafka.topic_scan import OffsetRange
 
 _IN_A_TRANSACTION = 1_000
 
 
-def drop(question: Question, *, confirmed: bool) -> int:
+def drop(query: DeadLetterQuery, *, confirmed: bool) -> int:
     """Count what is meant, ask unless it is `confirmed`, mark it, and return the exit code.
 
     Raises:
         BrokerAway, BrokerRefused: the broker, or the topic, is not there.
     """
-    counts, stretch = asyncio.run(_counted(question))
+    counts, offset_range = asyncio.run(_counted(query))
     out = console()
     if not counts.total:
-        out.print(f"nothing to drop in {question.topic}")
+        out.print(f"nothing to drop in {query.topic}")
         return Exit.DONE
     if not confirmed:
         for line in counts.lines:
             console(stderr=True).print(line)
-        if not _is_confirmed(f"drop {counted(counts.total, 'dead letter')} of {question.topic}? [y/N] "):
+        if not _is_confirmed(f"drop {counted(counts.total, 'dead letter')} of {query.topic}? [y/N] "):
             out.print("nothing was dropped")
             return Exit.FAULT
-    return asyncio.run(_mark(question, stretch))
+    return asyncio.run(_mark(query, offset_range))
 
 
 def _is_confirmed(asked: str) -> bool:
@@ -43,24 +43,24 @@ def _is_confirmed(asked: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-async def _counted(question: Question) -> tuple[Counts, Stretch]:
+async def _counted(query: DeadLetterQuery) -> tuple[Counts, OffsetRange]:
     counts = Counts()
-    with question.link(console(stderr=True).print) as link:
-        async with letters_for_looking(question, link) as letters:
+    with query.session(console(stderr=True).print) as session:
+        async with letters_for_looking(query, session) as letters:
             async for letter in letters.until(lambda: False):
                 counts.add(letter)
-                if counts.total == question.limit:
+                if counts.total == query.limit:
                     break
-            return counts, letters.stretch
+            return counts, letters.offset_range
 
 
-async def _mark(question: Question, stretch: Stretch) -> int:
+async def _mark(query: DeadLetterQuery, offset_range: OffsetRange) -> int:
     """Mark what is meant in the very stretch that was counted: what has come since was not asked about."""
-    selection = Selection(wanted=question.wanted, say=lambda _: None)
-    async with handling(question, selection, status=console(stderr=True), stretch=stretch) as handled:
+    selection = Selection(wanted=query.wanted, say=lambda _: None)
+    async with handling(query, selection, status=console(stderr=True), offset_range=offset_range) as handled:
         await handled.each(_entry, write=handled.journal.write, most=_IN_A_TRANSACTION, done="dropped")
     console().print(
-        f"dropped {counted(handled.journal.written, 'dead letter')} of {question.topic}: marked, and not shown or"
+        f"dropped {counted(handled.journal.written, 'dead letter')} of {query.topic}: marked, and not shown or"
         " redriven any more; their bytes go with the topic's retention"
     )
     return handled.exit_code

@@ -8,12 +8,12 @@ from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.dead_letters.document import exported
-from docsluice_producer.dead_letters.query import Question, letters_for_looking
+from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.following.display import console
 from docsluice_producer.following.tables import json_text, opened, translated
 
 
-async def export(question: Question, *, to: Path | None) -> int:
+async def export(query: DeadLetterQuery, *, to: Path | None) -> int:
     """Write each dead letter to `to` (None: standard output), say how many, and return the exit code.
 
     Raises:
@@ -22,15 +22,15 @@ async def export(question: Question, *, to: Path | None) -> int:
     """
     status = console(stderr=True)
     count = documents = 0
-    with question.link(status.print) as link:
-        async with letters_for_looking(question, link) as letters:
+    with query.session(status.print) as session:
+        async with letters_for_looking(query, session) as letters:
             with stop_on_signals(lambda: None) as stop, _lines(to) as write:
                 async for letter in letters.until(lambda: stop.signal is not None):
                     fields = exported(letter)
                     write(json_text(fields))
                     count += 1
                     documents += "text" in fields
-                    if count == question.limit:
+                    if count == query.limit:
                         break
     totals = status if to is None else console()
     totals.print(f"exported {counted(count, 'dead letter')}, {counted(documents, 'document')} among them")

@@ -13,18 +13,18 @@ from docsluice_producer.dead_letters.batches import Batches
 from docsluice_producer.dead_letters.journal import Entry, Journal
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.progress import Progression
-from docsluice_producer.dead_letters.query import Letters, Question
+from docsluice_producer.dead_letters.query import DeadLetterQuery, Letters
 from docsluice_producer.dead_letters.selection import Selection
 from docsluice_producer.errors import ProducerFault
-from docsluice_producer.kafka.broker_session import Link
-from docsluice_producer.kafka.topic_scan import Scan, Stretch
+from docsluice_producer.kafka.broker_session import BrokerSession
+from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 
 
 @dataclass(slots=True, kw_only=True)
 class Handling:
     """Dead letters on their way through. `fault` is what ended it early; whatever did, what was written is marked."""
 
-    link: Link
+    session: BrokerSession
     topics: Mapping[str, list[int]]
     journal: Journal
     letters: Letters
@@ -54,7 +54,7 @@ class Handling:
         """
         chosen, letters = 0, self.letters
         batches = Batches(write=write, most=most, per_second=per_second, stopping=self.stopping)
-        with Progression(status=self.status, offsets=letters.stretch.offsets) as progression:
+        with Progression(status=self.status, offsets=letters.offset_range.offsets) as progression:
             async for letter in letters.until(self.stopping.is_set):
                 entry = await entry_of(letter)
                 if entry is not None:
@@ -68,7 +68,12 @@ class Handling:
 
 @asynccontextmanager
 async def handling(
-    question: Question, selection: Selection, *, status: Console, stretch: Stretch | None = None, **needed: str
+    query: DeadLetterQuery,
+    selection: Selection,
+    *,
+    status: Console,
+    offset_range: OffsetRange | None = None,
+    **needed: str,
 ) -> AsyncIterator[Handling]:
     """The dead letters of a stretch (None: those that the question is about). Ends in order with a signal or a fault.
 
@@ -78,18 +83,18 @@ async def handling(
         BrokerAway, BrokerRefused: the broker, or one of the topics, was not there to begin with.
     """
     async with AsyncExitStack() as stack:
-        link = stack.enter_context(question.link(status.print))
-        topics = await link.topics(dead_letter_topic=question.topic, **needed)
-        journal = await stack.enter_async_context(Journal(link=link, dead_letter_topic=question.topic))
-        scan = await stack.enter_async_context(Scan(link=link, topic=question.topic, partitions=topics[question.topic]))
-        stretch = stretch or await scan.stretch(since=question.since)
+        session = stack.enter_context(query.session(status.print))
+        topics = await session.topics(dead_letter_topic=query.topic, **needed)
+        journal = await stack.enter_async_context(Journal(session=session, dead_letter_topic=query.topic))
+        scan = await stack.enter_async_context(Scan(session=session, topic=query.topic, partitions=topics[query.topic]))
+        offset_range = offset_range or await scan.offset_range(since=query.since)
         stopping = asyncio.Event()
         handled = Handling(
-            link=link,
+            session=session,
             topics=topics,
             journal=journal,
-            letters=Letters(scan=scan, stretch=stretch, states=journal, selection=selection),
-            limit=question.limit,
+            letters=Letters(scan=scan, offset_range=offset_range, states=journal, selection=selection),
+            limit=query.limit,
             status=status,
             stop=stack.enter_context(stop_on_signals(stopping.set)),
             stopping=stopping,

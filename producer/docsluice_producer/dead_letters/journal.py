@@ -32,9 +32,9 @@ from aiokafka.errors import (
 from docsluice.messages import Headers
 from docsluice_producer.dead_letters.marks import Handled, Mark, Marks, Place, mark_of
 from docsluice_producer.errors import BrokerAway, BrokerRefused, TakenOver
-from docsluice_producer.kafka.broker_session import STOP_SECONDS, Link
+from docsluice_producer.kafka.broker_session import STOP_SECONDS, BrokerSession
 from docsluice_producer.kafka.connection import explained
-from docsluice_producer.kafka.topic_scan import Scan, Stretch
+from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 from docsluice_producer.kafka.topics import create
 
 _SUFFIX = ".handled"
@@ -86,10 +86,10 @@ def topic_of_marks(dead_letter_topic: str) -> str:
     return dead_letter_topic + _SUFFIX
 
 
-async def marks_as_they_are(link: Link, dead_letter_topic: str) -> Marks:
+async def marks_as_they_are(session: BrokerSession, dead_letter_topic: str) -> Marks:
     """The marks, for who only looks; none when there is no topic of them."""
-    reading = _Reading(link, topic_of_marks(dead_letter_topic))
-    if reading.topic in await link.topics():
+    reading = _Reading(session, topic_of_marks(dead_letter_topic))
+    if reading.topic in await session.topics():
         await reading.catch_up()
     return reading.marks
 
@@ -100,19 +100,21 @@ class Journal:
     `written` counts the entries that are known to be committed.
     """
 
-    def __init__(self, *, link: Link, dead_letter_topic: str) -> None:
+    def __init__(self, *, session: BrokerSession, dead_letter_topic: str) -> None:
         self.written = 0
-        self._link = link
+        self._session = session
         self._dead_letter_topic = dead_letter_topic
-        self._reading = _Reading(link, topic_of_marks(dead_letter_topic))
+        self._reading = _Reading(session, topic_of_marks(dead_letter_topic))
         self._producer: Any = None
         self._codec = _USUAL
 
     async def __aenter__(self) -> Self:
         asyncio.get_running_loop().set_exception_handler(_unseen)
         topic = self._reading.topic
-        if topic not in await self._link.topics():
-            await self._link.with_retries(lambda: create(self._link.broker, topic, partitions=1, configs=_CONFIGS))
+        if topic not in await self._session.topics():
+            await self._session.with_retries(
+                lambda: create(self._session.broker, topic, partitions=1, configs=_CONFIGS)
+            )
         await self._renew()
         return self
 
@@ -175,10 +177,10 @@ class Journal:
             await self._renew()
 
     async def _transact(self, entries: Sequence[Entry]) -> None:
-        loop, seconds = asyncio.get_running_loop(), self._link.patience_seconds
-        servers = self._link.broker.bootstrap_servers
+        loop, seconds = asyncio.get_running_loop(), self._session.patience_seconds
+        servers = self._session.broker.bootstrap_servers
         notice = loop.call_later(
-            _NOTICE_SECONDS, self._link.say, f"no answer from {servers}: waiting for up to {seconds:g} s"
+            _NOTICE_SECONDS, self._session.say, f"no answer from {servers}: waiting for up to {seconds:g} s"
         )
         try:
             async with asyncio.timeout(seconds):
@@ -226,7 +228,7 @@ class Journal:
         """Begin with a new producer, which ends whatever was begun under its name, and read the marks after that."""
         await self._stop()
         try:
-            self._producer = await self._link.with_retries(self._started)
+            self._producer = await self._session.with_retries(self._started)
         except BrokerAway as away:
             raise BrokerAway(
                 f"{away}; or no broker of the cluster coordinates transactions: are there as many brokers as"
@@ -235,14 +237,16 @@ class Journal:
         await self._reading.catch_up()
 
     async def _started(self) -> Any:
-        seconds = min(self._link.patience_seconds + _TRANSACTION_SECONDS_BEYOND_PATIENCE, _LONGEST_TRANSACTION_SECONDS)
+        seconds = min(
+            self._session.patience_seconds + _TRANSACTION_SECONDS_BEYOND_PATIENCE, _LONGEST_TRANSACTION_SECONDS
+        )
         producer = AIOKafkaProducer(
             transactional_id=f"docsluice.redrive.{self._dead_letter_topic}",
             transaction_timeout_ms=int(seconds * 1000),
             acks="all",
             max_request_size=_MAX_REQUEST_BYTES,
             compression_type=self._codec,
-            **self._link.broker.arguments(),
+            **self._session.broker.arguments(),
         )
         try:
             await producer.start()
@@ -274,18 +278,18 @@ class Journal:
 class _Reading:
     """The marks as far as they have been read."""
 
-    def __init__(self, link: Link, topic: str) -> None:
+    def __init__(self, session: BrokerSession, topic: str) -> None:
         self.topic = topic
         self.marks = Marks()
-        self._link = link
-        self._read_to: Stretch | None = None
+        self._session = session
+        self._read_to: OffsetRange | None = None
 
     async def catch_up(self) -> None:
         """Read on to the end of what is committed now."""
-        async with Scan(link=self._link, topic=self.topic, partitions=[0]) as scan:
-            there = await scan.stretch()
+        async with Scan(session=self._session, topic=self.topic, partitions=[0]) as scan:
+            there = await scan.offset_range()
             first = there.first if self._read_to is None else self._read_to.end
-            async for records in scan.pieces(Stretch(first=first, end=there.end)):
+            async for records in scan.pieces(OffsetRange(first=first, end=there.end)):
                 for record in records:
                     if (mark := mark_of(record)) is not None:
                         self.marks.add(mark, at_ms=record.timestamp)

@@ -8,7 +8,7 @@ from docsluice_producer.command_line.numbers import printable, usd
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.dead_letters.counts import NONE, Counts
 from docsluice_producer.dead_letters.letter import Letter
-from docsluice_producer.dead_letters.query import Question, letters_for_looking
+from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.following.display import console
 from docsluice_producer.following.tables import json_text
 
@@ -27,17 +27,17 @@ _COLUMNS = (
 )
 
 
-async def list_letters(question: Question, *, as_json: bool) -> int:
+async def list_letters(query: DeadLetterQuery, *, as_json: bool) -> int:
     """Print each dead letter as it is read, then the table; return the exit code.
 
     Raises:
         BrokerAway, BrokerRefused: as `letters_for_looking`.
     """
     status, out = console(stderr=True), console()
-    rows = Rows(out=out, with_state=question.wanted.handled_too)
+    rows = Rows(out=out, with_state=query.wanted.handled_too)
     counts = Counts()
-    with question.link(status.print) as link:
-        async with letters_for_looking(question, link) as letters:
+    with query.session(status.print) as session:
+        async with letters_for_looking(query, session) as letters:
             with stop_on_signals(lambda: None) as stop:
                 async for letter in letters.until(lambda: stop.signal is not None):
                     counts.add(letter)
@@ -45,7 +45,7 @@ async def list_letters(question: Question, *, as_json: bool) -> int:
                         print(json_text(letter.fields), flush=True)
                     else:
                         rows.show(letter)
-                    if counts.total == question.limit:
+                    if counts.total == query.limit:
                         break
     totals = status if as_json else out
     if counts.total and not as_json:

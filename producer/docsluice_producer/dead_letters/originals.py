@@ -11,20 +11,20 @@ from docsluice.kafka.batch_reading import flaw_of
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.stub import Stub
 from docsluice_producer.following.outcome import FetchedRecord
-from docsluice_producer.kafka.broker_session import Link
-from docsluice_producer.kafka.topic_scan import Scan, Stretch
+from docsluice_producer.kafka.broker_session import BrokerSession
+from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 
 
 class Originals:
     """Reads one topic, and connects to it once it is asked for the first."""
 
-    def __init__(self, *, link: Link, topic: str, partitions: Sequence[int]) -> None:
-        self._link = link
+    def __init__(self, *, session: BrokerSession, topic: str, partitions: Sequence[int]) -> None:
+        self._session = session
         self._topic = topic
         self._partitions = partitions
         self._stack = AsyncExitStack()
         self._scan: Scan | None = None
-        self._all = Stretch(first={}, end={})
+        self._all = OffsetRange(first={}, end={})
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,11 +50,11 @@ class Originals:
         if partition is None or offset is None:
             return None
         if self._scan is None:
-            scan = Scan(link=self._link, topic=self._topic, partitions=self._partitions)
+            scan = Scan(session=self._session, topic=self._topic, partitions=self._partitions)
             self._scan = await self._stack.enter_async_context(scan)
-            self._all = await self._scan.stretch()
-        stretch = self._all.at(TopicPartition(self._topic, partition), offset)
+            self._all = await self._scan.offset_range()
+        offset_range = self._all.at(TopicPartition(self._topic, partition), offset)
         found: FetchedRecord | None = None
-        async for records in self._scan.pieces(stretch):
+        async for records in self._scan.pieces(offset_range):
             found = next((record for record in records if record.offset == offset), found)
         return found

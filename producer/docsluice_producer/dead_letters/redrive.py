@@ -14,7 +14,7 @@ from docsluice_producer.dead_letters.journal import Entry, Journal, OutgoingReco
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.marks import Mark, State
 from docsluice_producer.dead_letters.originals import Originals
-from docsluice_producer.dead_letters.query import Question, letters_for_looking
+from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.redriving import Forecast, Sorting, redriven_headers
 from docsluice_producer.dead_letters.selection import Selection
 from docsluice_producer.dead_letters.stub import stub_of
@@ -27,7 +27,7 @@ _IN_A_TRANSACTION = 100
 class Redrive:
     """What to send again, and where. `most_replays` None: however often it was sent again before."""
 
-    question: Question
+    query: DeadLetterQuery
     topic: str
     per_second: int
     most_replays: int | None
@@ -45,16 +45,16 @@ async def dry_run(asked: Redrive) -> int:
     """
     status, out = console(stderr=True), console()
     counts, forecast, sorting = Counts(), Forecast(), asked.sorting()
-    with asked.question.link(status.print) as link:
+    with asked.query.session(status.print) as session:
         # What the real one would end with is to be known from this.
-        await link.topics(dead_letter_topic=asked.question.topic, topic=asked.topic)
-        async with letters_for_looking(asked.question, link) as letters:
+        await session.topics(dead_letter_topic=asked.query.topic, topic=asked.topic)
+        async with letters_for_looking(asked.query, session) as letters:
             with stop_on_signals(lambda: None) as stop:
                 async for letter in letters.until(lambda: stop.signal is not None):
                     if sorting.sends(letter):
                         counts.add(letter)
                         forecast.add(letter)
-                    if counts.total == asked.question.limit:
+                    if counts.total == asked.query.limit:
                         break
     out.print(f"dry run: {counted(counts.total, 'dead letter')} would be sent to {asked.topic}")
     for line in [*counts.lines, *forecast.sentences, *sorting.remarks, *letters.selection.remarks]:
@@ -69,10 +69,10 @@ async def redrive(asked: Redrive) -> int:
         BrokerAway, BrokerRefused: the broker, or one of the topics, was not there to begin with.
     """
     status, out, sorting = console(stderr=True), console(), asked.sorting()
-    selection = Selection(wanted=asked.question.wanted, say=status.print)
-    async with handling(asked.question, selection, status=status, topic=asked.topic) as handled:
+    selection = Selection(wanted=asked.query.wanted, say=status.print)
+    async with handling(asked.query, selection, status=status, topic=asked.topic) as handled:
         partitions = handled.topics[asked.topic]
-        async with Originals(link=handled.link, topic=asked.topic, partitions=partitions) as originals:
+        async with Originals(session=handled.session, topic=asked.topic, partitions=partitions) as originals:
             sending = _Sending(handled.journal, originals, asked.topic, partitions, status)
 
             async def entry_of(letter: Letter) -> Entry | None:

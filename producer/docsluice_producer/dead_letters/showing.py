@@ -12,7 +12,7 @@ from docsluice_producer.dead_letters.counts import NONE
 from docsluice_producer.dead_letters.document import ANSWER, TRACE, event_of, text_of, texts_without_trace
 from docsluice_producer.dead_letters.letter import Letter, errors_of, source_in
 from docsluice_producer.dead_letters.marks import place_in
-from docsluice_producer.dead_letters.query import Question, letters_for_looking
+from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.selection import Wanted
 from docsluice_producer.dead_letters.stub import stub_of
 from docsluice_producer.following.display import console
@@ -21,7 +21,7 @@ _SHOWN_CHARACTERS = 2_000
 _OTHERS_NAMED = 10
 
 
-async def show(question: Question, name: str, *, with_trace: bool) -> int:
+async def show(query: DeadLetterQuery, name: str, *, with_trace: bool) -> int:
     """Show the dead letter at a place, or the newest one of a document or of a place where it was first read.
 
     Returns the exit code.
@@ -30,11 +30,11 @@ async def show(question: Question, name: str, *, with_trace: bool) -> int:
         BrokerAway, BrokerRefused: as `letters_for_looking`.
     """
     status, out = console(stderr=True), console()
-    place, source, found = place_in(name), source_in(name), _Found(wanted=question.wanted)
+    place, source, found = place_in(name), source_in(name), _Found(wanted=query.wanted)
     # Reason and step are left to what was found: of one that they leave out it is said which they are.
     wanted = Wanted(document_id=None if place else name, source=source, handled_too=True)
-    with question.link(status.print) as link:
-        async with letters_for_looking(replace(question, wanted=wanted, place=place), link) as letters:
+    with query.session(status.print) as session:
+        async with letters_for_looking(replace(query, wanted=wanted, place=place), session) as letters:
             with stop_on_signals(lambda: None) as stop:
                 async for letter in letters.until(lambda: stop.signal is not None):
                     found.add(letter)
@@ -42,9 +42,9 @@ async def show(question: Question, name: str, *, with_trace: bool) -> int:
         return stop.exit_code
     if found.newest is None:
         of_that = f"of the record {source}" if source else f"of a document {name!r}"
-        status.print(printable(found.nothing(f"at {name}" if place else of_that, topic=question.topic)))
+        status.print(printable(found.nothing(f"at {name}" if place else of_that, topic=query.topic)))
         return Exit.FAULT
-    for line in _lines(found.newest, question.topic, bounded=out.is_terminal, with_trace=with_trace):
+    for line in _lines(found.newest, query.topic, bounded=out.is_terminal, with_trace=with_trace):
         out.print(line)
     if found.earlier:
         status.print(f"earlier ones of this document: {', '.join(found.earlier)}")

@@ -19,11 +19,11 @@ from docsluice_producer.following.display import (
 )
 from docsluice_producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 from docsluice_producer.following.reader import Reader, Start
-from docsluice_producer.following.status_line import Foot
+from docsluice_producer.following.status_line import StatusLine
 from docsluice_producer.following.tables import Table, json_line, open_table
 from docsluice_producer.following.tally import Tally
 from docsluice_producer.kafka.connection import Broker, ClientLog
-from docsluice_producer.metrics.metrics_poller import Lookout
+from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
 _FETCH_MS = 20
 _SHOWN_ON_TERMINAL = 50
@@ -58,7 +58,7 @@ async def follow(following: Following) -> int:
     """
     status = console(stderr=True)
     wait_seconds = min(following.wait_seconds, following.timeout_seconds or following.wait_seconds)
-    tally, foot = Tally(), Foot(status=status, screen=console(stderr=True, soft_wrap=False))
+    tally, status_line = Tally(), StatusLine(status=status, screen=console(stderr=True, soft_wrap=False))
     with ExitStack() as stack:
         table = stack.enter_context(closing(open_table(following.to))) if following.to else None
         client_log = stack.enter_context(ClientLog().attached())
@@ -68,17 +68,17 @@ async def follow(following: Following) -> int:
             topics=following.topics,
             start=following.start,
             client_log=client_log,
-            say=foot.say,
+            say=status_line.say,
         )
         await reader.open(wait_seconds=wait_seconds)
         status.print(f"following {following}; Ctrl-C ends it")
         show = Show(tally=tally, table=table, as_json=following.as_json, status=status)
-        lookout = Lookout(urls=following.metrics_urls, tell=foot.show)
+        poller = MetricsPoller(urls=following.metrics_urls, tell=status_line.show)
         with stop_on_signals(lambda: None) as stop:
             try:
-                with foot.standing():
-                    async with lookout.looking():
-                        await _follow(reader, show, foot, stop, until=following.until, deadline=deadline)
+                with status_line.standing():
+                    async with poller.looking():
+                        await _follow(reader, show, status_line, stop, until=following.until, deadline=deadline)
             finally:
                 await reader.close()
                 (status if following.as_json else show.out).print(totals_text(tally))
@@ -90,13 +90,15 @@ async def follow(following: Following) -> int:
     return Exit.DONE if following.until is None else Exit.TIME_UP
 
 
-async def _follow(reader: Reader, show: "Show", foot: Foot, stop: Stop, *, until: int | None, deadline: float) -> None:
+async def _follow(
+    reader: Reader, show: "Show", status_line: StatusLine, stop: Stop, *, until: int | None, deadline: float
+) -> None:
     clock = asyncio.get_running_loop().time
     while stop.signal is None and clock() < deadline:
         records = await reader.fetch(timeout_ms=_FETCH_MS)
         if not records:
             continue
-        with foot.aside():
+        with status_line.aside():
             for record in records:
                 show.record(record)
                 if show.tally.documents == until:

@@ -22,7 +22,7 @@ from docsluice_producer.kafka.connection import (
     stopped,
     with_retries,
 )
-from docsluice_producer.kafka.read_only_client import onlooker
+from docsluice_producer.kafka.read_only_client import read_only_consumer
 from docsluice_producer.kafka.topics import partitions_of_topics
 
 _LOOK_SOON_SECONDS = 2.0
@@ -127,7 +127,7 @@ class Reader:
             await stopped(consumer, seconds=_STOP_SECONDS)
 
     async def _connect(self) -> None:
-        consumer = onlooker(self._broker)
+        consumer = read_only_consumer(self._broker)
         try:
             await consumer.start()
             await self._take_up(consumer, self._start)

@@ -10,7 +10,7 @@ from rich.text import Text
 from docsluice_producer.metrics.finding import Finding
 
 
-class Foot:
+class StatusLine:
     """The last line of a terminal. In a file it is a line of its own, whenever it is something else that limits.
 
     Whatever else is printed meanwhile is printed `aside`, or said. `status` and `screen` are of the same stream, the

@@ -16,7 +16,7 @@ _LEAST_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class BrokerSession:
     """A broker, how long to wait for it, and who is told that we wait."""
 
     broker: Broker

@@ -8,7 +8,7 @@ from docsluice.kafka.batch_reading import read_past_flaws
 from docsluice_producer.kafka.connection import Broker
 
 
-def onlooker(broker: Broker, **fetching: Any) -> AIOKafkaConsumer:
+def read_only_consumer(broker: Broker, **fetching: Any) -> AIOKafkaConsumer:
     """A consumer without a group, not started yet. Records that cannot be read come with their flaw."""
     read_past_flaws()
     return AIOKafkaConsumer(

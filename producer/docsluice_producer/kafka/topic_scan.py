@@ -18,9 +18,9 @@ from docsluice.kafka.batch_reading import TAKEN_BYTES, DamagedBatch, taken
 from docsluice_producer.command_line.ages import timestamp_ms
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.errors import BrokerAway, BrokerRefused
-from docsluice_producer.kafka.broker_session import STOP_SECONDS, Link
+from docsluice_producer.kafka.broker_session import STOP_SECONDS, BrokerSession
 from docsluice_producer.kafka.connection import explained, stopped
-from docsluice_producer.kafka.read_only_client import onlooker
+from docsluice_producer.kafka.read_only_client import read_only_consumer
 
 _FETCH_MS = 100
 _RECORDS = 1_000
@@ -32,7 +32,7 @@ Offsets = Mapping[TopicPartition, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class OffsetRange:
     """A part of a topic: from `first` to before `end`, by partition."""
 
     first: Offsets
@@ -43,11 +43,11 @@ class Stretch:
         """How many offsets it has; there are as many records at most."""
         return sum(max(0, end - self.first[partition]) for partition, end in self.end.items())
 
-    def at(self, partition: TopicPartition, offset: int) -> "Stretch":
+    def at(self, partition: TopicPartition, offset: int) -> "OffsetRange":
         """The part of it that is one offset; empty when that is not in it."""
         if not self.first.get(partition, 0) <= offset < self.end.get(partition, 0):
-            return Stretch(first={}, end={})
-        return Stretch(first={partition: offset}, end={partition: offset + 1})
+            return OffsetRange(first={}, end={})
+        return OffsetRange(first={partition: offset}, end={partition: offset + 1})
 
 
 class Scan:
@@ -56,15 +56,15 @@ class Scan:
     `passed` counts the offsets that the last reading has left behind.
     """
 
-    def __init__(self, *, link: Link, topic: str, partitions: Sequence[int]) -> None:
+    def __init__(self, *, session: BrokerSession, topic: str, partitions: Sequence[int]) -> None:
         self.passed = 0
-        self._link = link
+        self._session = session
         self._topic = topic
         self._partitions = [TopicPartition(topic, partition) for partition in partitions]
         self._consumer: Any = None
 
     async def __aenter__(self) -> Self:
-        self._consumer = await self._link.with_retries(self._connected)
+        self._consumer = await self._session.with_retries(self._connected)
         return self
 
     async def __aexit__(
@@ -72,23 +72,23 @@ class Scan:
     ) -> None:
         await stopped(self._consumer, seconds=STOP_SECONDS)
 
-    async def stretch(self, *, since: timedelta | None = None) -> Stretch:
+    async def offset_range(self, *, since: timedelta | None = None) -> OffsetRange:
         """The topic from its beginning, or from so long ago, to the end of what is committed now.
 
         What is there and cannot be read yet is told of: else it would look as if there were no more.
         """
-        there = await self._link.with_retries(self._all_ends)
-        stretch = await self._link.with_retries(lambda: self._bounds(since))
-        withheld = sum(max(0, end - stretch.end[partition]) for partition, end in there.items())
+        there = await self._session.with_retries(self._all_ends)
+        offset_range = await self._session.with_retries(lambda: self._bounds(since))
+        withheld = sum(max(0, end - offset_range.end[partition]) for partition, end in there.items())
         if withheld:
-            self._link.say(
+            self._session.say(
                 f"not looked at, for a transaction before it has not ended: up to {counted(withheld, 'record')} of"
                 f" {self._topic}; run this again in a minute"
             )
-        return stretch
+        return offset_range
 
     async def pieces(
-        self, stretch: Stretch, *, stopped: Callable[[], bool] = lambda: False
+        self, offset_range: OffsetRange, *, stopped: Callable[[], bool] = lambda: False
     ) -> AsyncIterator[list[Any]]:
         """The records of a stretch, in order within their partitions, until its end or until `stopped`.
 
@@ -101,10 +101,10 @@ class Scan:
             BrokerRefused: it does not let us read.
         """
         self.passed = 0
-        left = {one: stretch.first[one] for one, end in stretch.end.items() if stretch.first[one] < end}
+        left = {one: offset_range.first[one] for one, end in offset_range.end.items() if offset_range.first[one] < end}
         if left:
             self._go_to(left)
-        silence, emptiness = _Silence(self._link, self._topic), _Emptiness(self._consumer, stretch.end)
+        silence, emptiness = _Silence(self._session, self._topic), _Emptiness(self._consumer, offset_range.end)
         while left and not stopped():
             records = await self._fetched()
             positions = await self._positions(left)
@@ -115,14 +115,16 @@ class Scan:
                 silence.broken()
             else:
                 silence.goes_on()
-            self._leave_behind(left, positions | {one: stretch.end[one] for one in emptiness.sure}, stretch.end)
-            within = [one for one in records if one.offset < stretch.end[TopicPartition(one.topic, one.partition)]]
+            self._leave_behind(
+                left, positions | {one: offset_range.end[one] for one in emptiness.sure}, offset_range.end
+            )
+            within = [one for one in records if one.offset < offset_range.end[TopicPartition(one.topic, one.partition)]]
             if within:
                 yield within
                 silence.broken()  # however long our caller took
 
     async def _connected(self) -> Any:
-        consumer = onlooker(self._link.broker, fetch_max_wait_ms=_FETCH_MS, fetch_max_bytes=TAKEN_BYTES)
+        consumer = read_only_consumer(self._session.broker, fetch_max_wait_ms=_FETCH_MS, fetch_max_bytes=TAKEN_BYTES)
         try:
             await consumer.start()
         except BaseException:
@@ -132,16 +134,18 @@ class Scan:
 
     async def _all_ends(self) -> Offsets:
         """Where the topic ends for who reads what is not committed, too."""
-        consumer = AIOKafkaConsumer(group_id=None, isolation_level="read_uncommitted", **self._link.broker.arguments())
+        consumer = AIOKafkaConsumer(
+            group_id=None, isolation_level="read_uncommitted", **self._session.broker.arguments()
+        )
         try:
             await consumer.start()
             return dict(await consumer.end_offsets(self._partitions)) if self._partitions else {}
         finally:
             await consumer.stop()
 
-    async def _bounds(self, since: timedelta | None) -> Stretch:
+    async def _bounds(self, since: timedelta | None) -> OffsetRange:
         if not self._partitions:
-            return Stretch(first={}, end={})
+            return OffsetRange(first={}, end={})
         end = dict(await self._consumer.end_offsets(self._partitions))
         first = dict(await self._consumer.beginning_offsets(self._partitions))
         if since is not None:
@@ -149,7 +153,7 @@ class Scan:
             found = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, since_ms))
             # A partition with nothing so young has no such offset.
             first = {one: found[one].offset if found.get(one) else end[one] for one in self._partitions}
-        return Stretch(first=first, end=end)
+        return OffsetRange(first=first, end=end)
 
     def _go_to(self, positions: Offsets) -> None:
         self._consumer.assign(list(positions))
@@ -166,7 +170,7 @@ class Scan:
         except DamagedBatch:
             return []  # it is fetched once more, and then read past
         except KafkaError as error:
-            where = f"{self._topic} on {self._link.broker.bootstrap_servers}"
+            where = f"{self._topic} on {self._session.broker.bootstrap_servers}"
             raise BrokerRefused(f"{where} cannot be read: {explained(error)}") from error
         return list(heapq.merge(*fetched.values(), key=lambda one: one.timestamp))
 
@@ -230,21 +234,21 @@ class _Emptiness:
 class _Silence:
     """Says once that the broker is silent, and ends the waiting when it stays so."""
 
-    def __init__(self, link: Link, topic: str) -> None:
-        self._link = link
-        self._whose = f"from {link.broker.bootstrap_servers} about {topic}"
+    def __init__(self, session: BrokerSession, topic: str) -> None:
+        self._session = session
+        self._whose = f"from {session.broker.bootstrap_servers} about {topic}"
         self.broken()
 
     def broken(self) -> None:
         self._since = monotonic()
         self._told = False
-        self._link.client_log.forget()
+        self._session.client_log.forget()
 
     def goes_on(self) -> None:
-        link, quiet_seconds = self._link, monotonic() - self._since
-        why = f" ({explained(link.client_log.last)})" if link.client_log.last else ""
-        if quiet_seconds > link.patience_seconds:
-            raise BrokerAway(f"no answer {self._whose} for {link.patience_seconds:g} s{why}")
+        session, quiet_seconds = self._session, monotonic() - self._since
+        why = f" ({explained(session.client_log.last)})" if session.client_log.last else ""
+        if quiet_seconds > session.patience_seconds:
+            raise BrokerAway(f"no answer {self._whose} for {session.patience_seconds:g} s{why}")
         if quiet_seconds > _NOTICE_SECONDS and not self._told:
             self._told = True
-            link.say(f"no answer {self._whose}{why}: waiting for up to {link.patience_seconds:g} s")
+            session.say(f"no answer {self._whose}{why}: waiting for up to {session.patience_seconds:g} s")

@@ -19,7 +19,7 @@ _LARGEST_PAGE_BYTES = 4 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 
 
-class Lookout:
+class MetricsPoller:
     """Tells what limits the consumers after each look, for the length of a block.
 
     An endpoint that does not answer, or answers with something else, is told like anything else, and asked again.

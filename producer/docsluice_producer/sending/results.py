@@ -9,7 +9,7 @@ from docsluice.messages import RESULT_TYPE
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.errors import Stopped
-from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.broker_session import BrokerSession
 from docsluice_producer.kafka.connection import Broker, ClientLog
 from docsluice_producer.kafka.topic_scan import Scan
 from docsluice_producer.sending.report import Report
@@ -59,24 +59,26 @@ async def _look(if_changed: IfChanged, client_log: ClientLog, report: Report) ->
         version = await running_version(version, say=report.say)
     found = Unchanged(pipeline_version=version)
     topic = if_changed.result_topic
-    link = Link(broker=if_changed.broker, wait_seconds=if_changed.wait_seconds, client_log=client_log, say=report.say)
-    partitions = (await link.topics()).get(topic)
+    session = BrokerSession(
+        broker=if_changed.broker, wait_seconds=if_changed.wait_seconds, client_log=client_log, say=report.say
+    )
+    partitions = (await session.topics()).get(topic)
     if partitions is None:
         report.say(f"there is no topic {topic}: nothing is done yet")
         return found
-    async with Scan(link=link, topic=topic, partitions=partitions) as scan:
+    async with Scan(session=session, topic=topic, partitions=partitions) as scan:
         await _remember(scan, found, report, topic=topic)
     return found
 
 
 async def _remember(scan: Scan, found: Unchanged, report: Report, *, topic: str) -> None:
-    stretch = await scan.stretch()
-    about = counted(stretch.offsets, "record")
-    if stretch.offsets:
+    offset_range = await scan.offset_range()
+    about = counted(offset_range.offsets, "record")
+    if offset_range.offsets:
         report.say(f"reading {topic} for what is done, {about} at most")
     version = found.pipeline_version.encode()
     others = 0
-    async for records in scan.pieces(stretch):
+    async for records in scan.pieces(offset_range):
         report.keep_posted(lambda: f"{scan.passed:,} of {about} read")
         for record in records:
             identity = _result_id(record)

@@ -124,9 +124,9 @@ async def partitions_of(bootstrap_servers: str, topic: str) -> list[TopicPartiti
 
 async def _ends(bootstrap_servers: str, partitions: Any) -> dict[TopicPartition, int]:
     """Where the partitions really end, records of open transactions included."""
-    onlooker = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=None, enable_auto_commit=False)
-    await onlooker.start()
+    read_only_consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, group_id=None, enable_auto_commit=False)
+    await read_only_consumer.start()
     try:
-        return dict(await onlooker.end_offsets(list(partitions)))
+        return dict(await read_only_consumer.end_offsets(list(partitions)))
     finally:
-        await asyncio.wait_for(onlooker.stop(), _PATIENCE_SECONDS)
+        await asyncio.wait_for(read_only_consumer.stop(), _PATIENCE_SECONDS)

@@ -71,38 +71,38 @@ class Onlooker:
 
 async def test_a_broker_that_is_slow_to_list_its_topics_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading goes on beside a look that hangs; there is one look at a time, and closing ends it."""
-    onlooker = Onlooker(monkeypatch)
-    onlooker.may_answer.clear()
+    read_only_consumer = Onlooker(monkeypatch)
+    read_only_consumer.may_answer.clear()
     for _ in range(5):
-        await onlooker.fetch()
-    assert onlooker.looks == 1
-    look = onlooker.reader._look
+        await read_only_consumer.fetch()
+    assert read_only_consumer.looks == 1
+    look = read_only_consumer.reader._look
     assert look is not None
-    await onlooker.reader.close()
+    await read_only_consumer.reader.close()
     assert look.cancelled()
-    assert onlooker.client.stopped
+    assert read_only_consumer.client.stopped
 
 
 async def test_a_look_is_taken_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Partitions may come at any time."""
-    onlooker = Onlooker(monkeypatch)
+    read_only_consumer = Onlooker(monkeypatch)
     for _ in range(5):
-        await onlooker.fetch()
-    assert onlooker.looks == 5
+        await read_only_consumer.fetch()
+    assert read_only_consumer.looks == 5
 
 
 async def test_a_broken_look_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug in the looking is a bug, not a broker that is away."""
-    onlooker = Onlooker(monkeypatch)
+    read_only_consumer = Onlooker(monkeypatch)
     monkeypatch.setattr(reader_room, "partitions_of_topics", None)
-    await onlooker.fetch()
+    await read_only_consumer.fetch()
     with pytest.raises(TypeError):
-        await onlooker.fetch()
+        await read_only_consumer.fetch()
 
 
 async def test_a_broker_is_lost_once_and_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line for each, however often the client fails; and it is not back while the client still fails."""
-    onlooker = Onlooker(monkeypatch)
+    read_only_consumer = Onlooker(monkeypatch)
     monkeypatch.setattr(reader_room, "_LOOK_SECONDS", 30.0)
     lost, back = "lost the broker at b:1 (connection refused): waiting for it", "the broker at b:1 is back"
     for now, fails, said in (
@@ -114,20 +114,20 @@ async def test_a_broker_is_lost_once_and_back_once(monkeypatch: pytest.MonkeyPat
         (8, True, [lost, back, lost]),
         (10, False, [lost, back, lost, back]),
     ):
-        onlooker.now = now
+        read_only_consumer.now = now
         if fails:
-            onlooker.log.last = ConnectionRefusedError("refused")
-        await onlooker.fetch()
-        assert onlooker.said == said, now
+            read_only_consumer.log.last = ConnectionRefusedError("refused")
+        await read_only_consumer.fetch()
+        assert read_only_consumer.said == said, now
 
 
 async def test_a_broker_that_lists_nothing_is_not_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The looking fails as the reading does: nobody is told of that again."""
-    onlooker = Onlooker(monkeypatch)
-    onlooker.log.last = ConnectionRefusedError("refused")
-    await onlooker.fetch()
+    read_only_consumer = Onlooker(monkeypatch)
+    read_only_consumer.log.last = ConnectionRefusedError("refused")
+    await read_only_consumer.fetch()
     for error in (KafkaConnectionError("away"), TimeoutError(), KafkaConnectionError("away")):
-        onlooker.refusal = error
-        onlooker.now += 10
-        await onlooker.fetch()
-    assert len(onlooker.said) == 1
+        read_only_consumer.refusal = error
+        read_only_consumer.now += 10
+        await read_only_consumer.fetch()
+    assert len(read_only_consumer.said) == 1

@@ -14,9 +14,9 @@ from aiokafka.structs import OffsetAndTimestamp
 
 from docsluice_producer.errors import BrokerAway, BrokerRefused
 from docsluice_producer.kafka import topic_scan
-from docsluice_producer.kafka.broker_session import Link
+from docsluice_producer.kafka.broker_session import BrokerSession
 from docsluice_producer.kafka.connection import Broker, ClientLog
-from docsluice_producer.kafka.topic_scan import Scan, Stretch
+from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
 Round = dict[TopicPartition, tuple[list[int], int]]
@@ -131,20 +131,20 @@ class Reading:
     def __init__(
         self, client: Client, ends: dict[TopicPartition, int], monkeypatch: pytest.MonkeyPatch, wait: float = 30.0
     ) -> None:
-        monkeypatch.setattr(topic_scan, "onlooker", lambda *_, **__: client)
+        monkeypatch.setattr(topic_scan, "read_only_consumer", lambda *_, **__: client)
         monkeypatch.setattr(topic_scan, "AIOKafkaConsumer", lambda **_: client)
         monkeypatch.setattr(topic_scan, "monotonic", client.time)
         self.said: list[str] = []
         self.log = ClientLog()
-        link = Link(
+        session = BrokerSession(
             broker=Broker(bootstrap_servers="b:1"), wait_seconds=wait, client_log=self.log, say=self.said.append
         )
-        self.stretch = Stretch(first=dict.fromkeys(ends, 0), end=ends)
-        self.scan = Scan(link=link, topic="t", partitions=[0, 1])
+        self.offset_range = OffsetRange(first=dict.fromkeys(ends, 0), end=ends)
+        self.scan = Scan(session=session, topic="t", partitions=[0, 1])
 
-    async def offsets(self, stretch: Stretch | None = None) -> list[int]:
+    async def offsets(self, offset_range: OffsetRange | None = None) -> list[int]:
         async with asyncio.timeout(30), self.scan:
-            return [one.offset async for piece in self.scan.pieces(stretch or self.stretch) for one in piece]
+            return [one.offset async for piece in self.scan.pieces(offset_range or self.offset_range) for one in piece]
 
 
 async def test_it_ends_where_the_topic_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ async def test_it_ends_where_the_topic_ended(monkeypatch: pytest.MonkeyPatch) ->
     reading = Reading(client, {P0: 4, P1: 1}, monkeypatch)
     assert sorted(await reading.offsets()) == [0, 0, 1, 2, 3]
     assert client.empty_answers == 0
-    assert (reading.scan.passed, reading.stretch.offsets) == (5, 5)
+    assert (reading.scan.passed, reading.offset_range.offsets) == (5, 5)
 
 
 async def test_the_oldest_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,9 +210,9 @@ async def test_nothing_in_a_topic_is_nothing_to_read(monkeypatch: pytest.MonkeyP
 async def test_a_stretch_is_all_or_what_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the end that there is; a partition with nothing so young has nothing in it."""
     async with Reading(Client(), {}, monkeypatch).scan as scan:
-        everything = await scan.stretch()
-        young = await scan.stretch(since=timedelta(hours=1))
-    assert everything == Stretch(first={P0: 2, P1: 2}, end={P0: 9, P1: 9})
+        everything = await scan.offset_range()
+        young = await scan.offset_range(since=timedelta(hours=1))
+    assert everything == OffsetRange(first={P0: 2, P1: 2}, end={P0: 9, P1: 9})
     assert (young.first, young.end, young.offsets) == ({P0: 5, P1: 9}, {P0: 9, P1: 9}, 4)
 
 
@@ -220,9 +220,9 @@ async def test_a_single_place_is_read_alone(monkeypatch: pytest.MonkeyPatch) -> 
     """And a place that is not in the stretch is nothing to read."""
     client = Client({P0: ([3, 4], 5)})
     reading = Reading(client, {P0: 9, P1: 9}, monkeypatch)
-    assert await reading.offsets(reading.stretch.at(P0, 3)) == [3]
+    assert await reading.offsets(reading.offset_range.at(P0, 3)) == [3]
     assert client.assigned == [P0]
-    assert {reading.stretch.at(*one).offsets for one in ((P0, 9), (TopicPartition("t", 7), 0))} == {0}
+    assert {reading.offset_range.at(*one).offsets for one in ((P0, 9), (TopicPartition("t", 7), 0))} == {0}
 
 
 async def test_who_asks_to_stop_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ async def test_who_asks_to_stop_is_not_kept_waiting(monkeypatch: pytest.MonkeyPa
     client = Client({P0: ([0], 1)}, {P0: ([1], 2)}, falls_silent=True)
     reading = Reading(client, {P0: 9}, monkeypatch)
     async with reading.scan:
-        pieces = reading.scan.pieces(reading.stretch, stopped=lambda: client.now == 2)
+        pieces = reading.scan.pieces(reading.offset_range, stopped=lambda: client.now == 2)
         assert [one.offset async for piece in pieces for one in piece] == [0, 1]
 
 
@@ -252,7 +252,7 @@ async def test_time_that_the_records_take_is_no_silence(monkeypatch: pytest.Monk
     client = Client({P0: ([0], 1)}, None, None, {P0: ([1], 2)})
     reading = Reading(client, {P0: 2}, monkeypatch, wait=5)
     async with reading.scan:
-        async for _ in reading.scan.pieces(reading.stretch):
+        async for _ in reading.scan.pieces(reading.offset_range):
             client.now += 1_000
     assert reading.said == []
 

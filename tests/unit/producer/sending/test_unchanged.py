@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from docsluice.messages import result_headers, result_id
 from docsluice_producer.documents.rows import Document, Place, document
-from docsluice_producer.kafka.topic_scan import Stretch
+from docsluice_producer.kafka.topic_scan import OffsetRange
 from docsluice_producer.sending import remembered, results
 from docsluice_producer.sending.remembered import RememberedIds
 from docsluice_producer.sending.report import Report
@@ -112,11 +112,11 @@ class Topic:
         self.passed = 0
         self._document_ids = document_ids
 
-    async def stretch(self) -> Stretch:
+    async def offset_range(self) -> OffsetRange:
         place = TopicPartition("t", 0)
-        return Stretch(first={place: 0}, end={place: len(self._document_ids)})
+        return OffsetRange(first={place: 0}, end={place: len(self._document_ids)})
 
-    async def pieces(self, stretch: Stretch) -> AsyncIterator[list[Fetched]]:
+    async def pieces(self, offset_range: OffsetRange) -> AsyncIterator[list[Fetched]]:
         for name in self._document_ids:
             self.passed += 1
             identity = result_id(document_id=name, text="text", pipeline_version=VERSION)
