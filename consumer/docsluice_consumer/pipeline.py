@@ -4,7 +4,7 @@
 
 `process` returns when the record has ended: its outcome is acknowledged by the broker. Whoever called it then closes
 the record's offset. It raises only `ServiceFault` (or is cancelled); the record then stays open and is read again.
-While the brake is on, no document is begun and no dead letter published.
+While dead letters are held, no document is begun and no dead letter published.
 """
 
 from __future__ import annotations

@@ -351,7 +351,7 @@ def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path 
     try:
         settings = Settings(**values, **flags)
     except ValidationError as error:
-        problems = [line for misfit in validation_problems(error, expected=Settings) for line in _problems(misfit)]
+        problems = [line for problem in validation_problems(error, expected=Settings) for line in _problems(problem)]
         raise ConfigurationError([*problems, *problems_of(file, given, set_elsewhere=())]) from None
     set_ = {variable_of(field) for field in settings.model_fields_set if getattr(settings, field)}
     if problems := problems_of(file, given, set_elsewhere=set_ - given.keys()):
@@ -371,10 +371,10 @@ def unknown_variables(environment: Iterable[str] | None = None, *, file: EnvFile
     return unknown_among(environment, known=known)
 
 
-def _problems(misfit: ValidationProblem) -> list[str]:
+def _problems(problem: ValidationProblem) -> list[str]:
     """One sentence a problem; never the value, which may be a secret."""
-    if not misfit.place:
-        return misfit.sentence.splitlines()
-    field = misfit.place[0]
+    if not problem.place:
+        return problem.sentence.splitlines()
+    field = problem.place[0]
     variable = variable_of(field) if field in Settings.model_fields else field
-    return [f"{variable}: {misfit.sentence}"]
+    return [f"{variable}: {problem.sentence}"]

@@ -83,12 +83,12 @@ def _problems_of(fields: Any, error: ValidationError, *, hidden: int) -> str:
     `hidden` is how many more there are that the error does not know of.
     """
     found = list(validation_problems(error, expected=DocumentEvent))
-    sentences = list(dict.fromkeys(_problem(misfit) for misfit in found))
+    sentences = list(dict.fromkeys(_problem(problem) for problem in found))
     more = len(sentences) - _PROBLEMS_SHOWN + hidden
     said = "; ".join(sentences[:_PROBLEMS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
     if not isinstance(fields, dict):
         return f"{said}, not {_kind(fields)}"
-    missing = [misfit.place[0] for misfit in found if misfit.sentence == "missing"]
+    missing = [problem.place[0] for problem in found if problem.sentence == "missing"]
     return said + (_instead(fields, missing) if missing else "") + _of_a_newer_version(fields)
 
 
@@ -97,12 +97,12 @@ def shown_name(name: str) -> str:
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:_NAME_CHARACTERS])
 
 
-def _problem(misfit: ValidationProblem) -> str:
+def _problem(problem: ValidationProblem) -> str:
     """One sentence on one field; never its value, which may be the document."""
-    where = [shown_name(part) for part in misfit.place]
+    where = [shown_name(part) for part in problem.place]
     if where[:1] == ["metadata"] and len(where) > 1:
         return f"metadata.{where[1]}: must be a string, a finite number or a boolean"
-    return f"{'.'.join(where) or 'the event'}: {misfit.sentence}"
+    return f"{'.'.join(where) or 'the event'}: {problem.sentence}"
 
 
 def _instead(fields: dict[str, Any], missing: list[str]) -> str:

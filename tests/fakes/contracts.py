@@ -115,7 +115,7 @@ class SinkContract(ABC):
 
     @abstractmethod
     def sink(self) -> AbstractAsyncContextManager[Sink]:
-        """An outbox that is connected."""
+        """A sink that is connected."""
 
     @abstractmethod
     async def read(self, topic: str, count: int) -> Sequence[OutgoingRecord]:

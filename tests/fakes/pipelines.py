@@ -1,4 +1,4 @@
-"""A pipeline round an analyzer and an outbox."""
+"""A pipeline round an analyzer and a sink."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ async def test_a_damaged_map_costs_work_and_loses_nothing(wire: Wire, provider: 
 @pytest.mark.parametrize("ordering", ["key", "partition"])
 @DELIVERIES
 async def test_order_is_kept_where_it_is_asked_for(wire: Wire, ordering: str, delivery: str) -> None:
-    """Records of a lane end one after the other, as they were sent, though their calls take very different times."""
+    """Records of a queue end one after the other, as they were sent, though their calls take very different times."""
     await wire.create_topics(partitions=2)
     await wire.produce(Record(key=b"key-%d" % (n % 4), value=document(f"d{n}").value) for n in range(40))
     async with rehearsal_provider(RehearsalSettings(median_seconds=0.02, sigma=1.0)) as provider:
@@ -171,7 +171,7 @@ async def test_a_rebalance_keeps_the_order_of_a_key(kafka_wire: Wire) -> None:
     _assert_keys_are_in_order(found)
 
 
-async def test_a_lane_survives_a_failing_record(wire: Wire) -> None:
+async def test_a_queue_survives_a_failing_record(wire: Wire) -> None:
     """What is rejected ends too, in its turn, and the next of its key goes on."""
     await wire.create_topics()
     values = [document("d0", "[[rehearse:503x2]]").value, b"no JSON", document("d2", "[[rehearse:refusal]]").value]

@@ -233,7 +233,7 @@ class Terminal:
             self.written += came.decode(errors="replace")
         self._read = found + len(words)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Only the program holds the other end now."""
         os.close(self.theirs)
 
@@ -255,7 +255,7 @@ async def test_the_line_stays_below_the_outcomes(wire: Wire, replica: Replica) -
         stderr=terminal.theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "60"},
     )
-    terminal.let_go()
+    terminal.release()
     client = AIOKafkaProducer(bootstrap_servers=wire.bootstrap_servers)
     await client.start()
     try:

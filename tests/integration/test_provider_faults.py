@@ -154,7 +154,7 @@ async def test_a_document_that_is_held_stops_nobody(wire: Wire, provider: Rehear
     async with serving(wire.settings(provider.base_url, mode="fused", max_concurrency=4)):
         passed = {outcome.document_id for outcome in await wire.outcomes(20)}
         assert passed == {f"d{n}" for n in range(20)}
-        provider.outages.let_go.set()
+        provider.outages.released.set()
         assert len(await wire.outcomes(21)) == 21
     assert len(provider.calls) == 21
 

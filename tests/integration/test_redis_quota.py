@@ -261,7 +261,7 @@ class Replica:
             on_wait=lambda _constraint, _seconds: None,
             on_change=change.set,
         )
-        self.sharing = QuotaLease(
+        self.quota_lease = QuotaLease(
             admission=self.admission,
             grantor=RedisQuota(url=url, account="a", burst_seconds=BURST_SECONDS),
             clock=asyncio.get_running_loop(),
@@ -285,9 +285,9 @@ async def _replicas(url: str, *shares: float, per_minute: float) -> AsyncIterato
     replicas = [Replica(url, share, per_minute=per_minute) for share in shares]
     async with contextlib.AsyncExitStack() as cleanup:
         for replica in replicas:
-            cleanup.push_async_callback(replica.sharing.close)
-            await replica.sharing.start()
-            replica.sharing.set_share(replica.share)
+            cleanup.push_async_callback(replica.quota_lease.close)
+            await replica.quota_lease.start()
+            replica.quota_lease.set_share(replica.share)
         yield replicas
 
 

@@ -1,4 +1,4 @@
-"""The real outbox keeps the contract that the fake one keeps."""
+"""The real sink keeps the contract that the fake one keeps."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Member:
 async def committing(
     wire: Wire, *, epoch: int = 1, committed: CommitPoint | None = None
 ) -> AsyncIterator[tuple[ExactlyOnceSink, PartitionState]]:
-    """An outbox that has taken over partition 0, and commits again and again as the source would."""
+    """A sink that has taken over partition 0, and commits again and again as the source would."""
     partition = TopicPartition(wire.topics["input"], 0)
     broker = Broker(bootstrap_servers=wire.bootstrap_servers)
     sink = ExactlyOnceSink(broker=broker, group_id=f"{wire.name}.group", metrics=Metrics())

@@ -65,8 +65,8 @@ def test_the_rule_of_a_tasks_name_is_written() -> None:
     """docs/pipeline-file.md says it in the very words of the message."""
     with pytest.raises(ValidationError) as caught:
         Task.model_validate({"name": "My Task", "prompt": "P", "output": {"type": "text"}})
-    (misfit,) = validation_problems(caught.value, expected=Task)
-    assert misfit.sentence in " ".join((ROOT / "docs/pipeline-file.md").read_text(encoding="utf-8").split())
+    (problem,) = validation_problems(caught.value, expected=Task)
+    assert problem.sentence in " ".join((ROOT / "docs/pipeline-file.md").read_text(encoding="utf-8").split())
 
 
 def test_every_reason_has_its_remedy() -> None:

@@ -225,7 +225,7 @@ def test_half_a_megabyte_is_read_to_its_end(unit: str) -> None:
     assert unwrapped(f"{fence} {fence[1:]}").startswith(fence)
 
 
-def test_a_record_of_thousands_of_misfits_is_told_in_a_few_words() -> None:
+def test_a_record_of_thousands_of_problems_is_told_in_a_few_words() -> None:
     """Each of them would be put into words otherwise, and five are shown."""
     metadata: dict[str, Any] = {f"field-{number}": [] for number in range(40_000)}
     value = json.dumps({"document_id": "d", "text": "T", "metadata": metadata}).encode()

@@ -243,8 +243,8 @@ class Admission:
 
     def limited_by(self) -> str | None:
         """The constraint for which the head of a queue waits now, if any: of the one that has waited longest."""
-        held = [queue for queue in self._queues if queue.limited_by and queue.waiters]
-        first = min(held, key=lambda queue: queue.waiters[0].number, default=None)
+        limited = [queue for queue in self._queues if queue.limited_by and queue.waiters]
+        first = min(limited, key=lambda queue: queue.waiters[0].number, default=None)
         return first.limited_by[0] if first and first.limited_by else None
 
     @property

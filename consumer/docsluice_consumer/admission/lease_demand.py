@@ -66,12 +66,13 @@ class LeaseDemand:
         """What the next calls will take of each, in their order."""
         amounts: dict[Quota, list[float]] = {quota: [] for quota in self._queues.quotas() if quota.leased_bucket}
         heads = [(head, queue) for queue in self._queues if (head := queue.head())]
-        held: set[Quota] = set()
+        limited: set[Quota] = set()
         for head, queue in sorted(heads, key=lambda found: (_lacks_its_own(found[0], found[1], now), found[0].number)):
             obstacle = self._longest_wait(queue, head.request, now)
             waits = (obstacle.seconds or 0.0) > STOCK_SECONDS
-            if held.intersection(queue.shared) or (waits and obstacle.is_shared):
-                held.update(queue.shared)  # whoever came first has the first claim to them: they would only lie about
+            if limited.intersection(queue.shared) or (waits and obstacle.is_shared):
+                # whoever came first has the first claim to them: they would only lie about
+                limited.update(queue.shared)
             elif not waits:
                 _line_up(queue, {quota: amounts[quota] for quota in queue.quotas if quota in amounts})
         return {quota.key: of_one for quota, of_one in amounts.items()}

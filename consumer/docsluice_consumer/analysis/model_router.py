@@ -41,11 +41,11 @@ class ModelRouter:
         Raises:
             RecordRejected: the document is surely too large for all of them.
         """
-        problems = {model: self._misfit(request.to(model)) for model in models}
+        problems = {model: self._why_it_does_not_fit(request.to(model)) for model in models}
         fitting = [model for model, problem in problems.items() if problem is None]
         if not fitting:
-            misfit = next(iter(problems.values()))
-            raise rejected(DeadLetterReason.TOO_LARGE, f"one call {misfit}", request, cause=misfit)
+            problem = next(iter(problems.values()))
+            raise rejected(DeadLetterReason.TOO_LARGE, f"one call {problem}", request, cause=problem)
         fitting = [model for model in fitting if self.likely_fits(request.to(model))] or fitting
         well = [model for model in fitting if self._admission.would_take(model)]
         chosen = (well or fitting)[0]
@@ -78,7 +78,7 @@ class ModelRouter:
 
         return max(of(model) for model in request.models)
 
-    def _misfit(self, request: ChatRequest) -> str | None:
+    def _why_it_does_not_fit(self, request: ChatRequest) -> str | None:
         """Why a model can surely never take it; None when it may."""
         context, least = self._context_tokens.get(request.model), self._estimator.surely(request)
         tokens = least.input_tokens + least.output_tokens

@@ -36,7 +36,7 @@ class DeadLetterHold:
         self._is_draining = False
 
     async def run(self, work: Callable[[DocumentUsage], Awaitable[None]]) -> None:
-        """Do the running task's work when the brake is off. Where it is put on before anything is paid, begin again."""
+        """Do the running task's work when nothing is held, and again where it was stopped before anything was paid."""
         task, document_usage = _this_task(), DocumentUsage()
         self._at_work[task] = document_usage
         try:

@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class DeadLetterSink:
-    """Publishes the dead letters of records to one topic, as far as the brake lets it.
+    """Publishes the dead letters of records to one topic, as far as the hold lets it.
 
     `cut` takes out of a dead letter's words what must not be seen. `keeps_answers`: with the answer that was rejected.
     """

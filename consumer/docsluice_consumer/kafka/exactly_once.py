@@ -132,7 +132,7 @@ class _Writer:
 
 
 class ExactlyOnceSink:
-    """Both the outbox and the committer of `exactly_once`."""
+    """Both the sink and the committer of `exactly_once`."""
 
     def __init__(self, *, broker: Broker, group_id: str, metrics: Metrics) -> None:
         self._broker = broker

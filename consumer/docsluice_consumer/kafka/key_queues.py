@@ -1,4 +1,4 @@
-"""Which records must wait for one another: those of one lane end one at a time, in the order of their reading."""
+"""Which records must wait for one another: those of one queue end one at a time, in the order of their reading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WHOLE_PARTITION = b""
 
 
 def queue_key_of(key: bytes | None, ordering: Ordering) -> QueueKey:
-    """The lane of a record within its partition; None where it need wait for nobody, as a record without a key."""
+    """The queue of a record within its partition; None where it need wait for nobody, as a record without a key."""
     match ordering:
         case "unordered":
             return None
@@ -23,14 +23,14 @@ def queue_key_of(key: bytes | None, ordering: Ordering) -> QueueKey:
 
 
 class KeyQueues:
-    """The last record of each lane. Only lanes with open records are remembered."""
+    """The last record of each queue. Only queues with open records are remembered."""
 
     def __init__(self) -> None:
         self._last: dict[bytes, asyncio.Task[bool]] = {}
         self._waiting: set[asyncio.Task[bool]] = set()
 
     async def turn(self, queue_key: QueueKey) -> bool:
-        """Queue the running task in a lane and wait for the one before it to return True, which says that it has ended.
+        """Queue the running task and wait for the one before it to return True, which says that it has ended.
 
         False when it has not: whoever comes after it must not overtake it.
         """

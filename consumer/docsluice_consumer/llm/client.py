@@ -164,8 +164,8 @@ class OpenAIChatClient:
         tries = self._capabilities.to_try(lambda: offered(request), model=model, step=step, now=self._now())
         return Guesses(self._capabilities, model=model, step=step, tries=tries)
 
-    def _note(self, lessons: list[Lesson], request: ChatRequest) -> None:
-        for lesson in lessons:
+    def _note(self, learned: list[Lesson], request: ChatRequest) -> None:
+        for lesson in learned:
             log.warning(
                 "provider.capability_learned",
                 provider=self._provider.name,

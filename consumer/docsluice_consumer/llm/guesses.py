@@ -49,12 +49,12 @@ class Guesses:
 
     def answered(self, *, now: float) -> list[Lesson]:
         """The guesses were right. What nobody knew before is told."""
-        lessons = []
+        learned = []
         for name in sorted(self._sent_again):
             if self._known.forget(name, model=self._model, step=self._step):
                 again = "takes it now" if name == self._tries else "asks for it"
-                lessons.append(Lesson(name, f"is sent again, for the model {again}"))
+                learned.append(Lesson(name, f"is sent again, for the model {again}"))
         for name in self._left_out:
             lesson = self._known.learn(name, model=self._model, step=self._step, now=now)
-            lessons += [lesson] if lesson else []
-        return [lesson for lesson in lessons if self._known.is_news(lesson, model=self._model, now=now)]
+            learned += [lesson] if lesson else []
+        return [lesson for lesson in learned if self._known.is_news(lesson, model=self._model, now=now)]

@@ -63,11 +63,11 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
 def unfit(error: ValidationError, *, name: str, expected: Any, given: Any = None) -> ConfigurationError:
     """A line for each field that does not fit, naming the file and the field's place in it."""
     found = validation_problems(error, expected=expected, given=given)
-    return ConfigurationError([f"{name}: {_line_of(misfit)}" for misfit in found])
+    return ConfigurationError([f"{name}: {_line_of(problem)}" for problem in found])
 
 
-def _line_of(misfit: ValidationProblem) -> str:
-    return f"{'.'.join(misfit.place)}: {misfit.sentence}" if misfit.place else misfit.sentence
+def _line_of(problem: ValidationProblem) -> str:
+    return f"{'.'.join(problem.place)}: {problem.sentence}" if problem.place else problem.sentence
 
 
 def _parsed(text: str, name: str) -> Any:

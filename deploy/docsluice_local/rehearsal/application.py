@@ -70,7 +70,7 @@ def rehearsal_app(settings: RehearsalSettings) -> web.Application:
     app.router.add_post("/rehearsal/faults", _set_faults)
     app.router.add_delete("/rehearsal/faults", _clear_faults)
     app.router.add_post("/rehearsal/limits", _set_limits)
-    app.router.add_delete("/rehearsal/holds", _let_go)
+    app.router.add_delete("/rehearsal/holds", _release)
     if settings.character:
         app.router.add_post("/{path:.*}", _bad_path)
     return app
@@ -101,7 +101,7 @@ async def _chat_completions(request: web.Request) -> web.Response:
         if verdict.reply is None:
             return await _leave_unanswered(request, verdict)
         if verdict.fault is Fault.HOLD:
-            await request.app[OUTAGES].let_go.wait()
+            await request.app[OUTAGES].released.wait()
         if verdict.latency_seconds:
             await asyncio.sleep(verdict.latency_seconds)
         judge.settle(verdict, now=loop.time())
@@ -233,6 +233,6 @@ async def _set_limits(request: web.Request) -> web.Response:
     return _json(judge.limits.per_minute)
 
 
-async def _let_go(request: web.Request) -> web.Response:
-    request.app[OUTAGES].let_go.set()
+async def _release(request: web.Request) -> web.Response:
+    request.app[OUTAGES].released.set()
     return _json({})

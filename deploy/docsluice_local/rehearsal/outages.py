@@ -14,13 +14,13 @@ REFUSED = "refused"
 class Outages:
     """Begins and ends outages, of all models or of one.
 
-    `on_refused(seconds)` closes the port for so long, where somebody can do that. `let_go` is what calls that meet
+    `on_refused(seconds)` closes the port for so long, where somebody can do that. `released` is what calls that meet
     `Fault.HOLD` wait for.
     """
 
     def __init__(self, *, judge: Judge) -> None:
         self.on_refused: Callable[[float], None] | None = None
-        self.let_go = asyncio.Event()
+        self.released = asyncio.Event()
         self._judge = judge
         self._ends: dict[str | None, asyncio.TimerHandle] = {}
 

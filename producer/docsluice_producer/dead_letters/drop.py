@@ -55,7 +55,7 @@ async def _counted(query: DeadLetterQuery) -> tuple[Counts, OffsetRange]:
 
 
 async def _mark(query: DeadLetterQuery, offset_range: OffsetRange) -> int:
-    """Mark what is meant in the very stretch that was counted: what has come since was not asked about."""
+    """Mark what is meant in the very range that was counted: what has come since was not asked about."""
     selection = Selection(wanted=query.wanted, say=lambda _: None)
     async with handling(query, selection, status=console(stderr=True), offset_range=offset_range) as handled:
         await handled.each(_entry, write=handled.journal.write, most=_IN_A_TRANSACTION, done="dropped")

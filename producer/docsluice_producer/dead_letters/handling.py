@@ -75,7 +75,7 @@ async def handling(
     offset_range: OffsetRange | None = None,
     **needed: str,
 ) -> AsyncIterator[Handling]:
-    """The dead letters of a stretch (None: those that the question is about). Ends in order with a signal or a fault.
+    """The dead letters of a range (None: those that the question is about). Ends in order with a signal or a fault.
 
     `needed` are topics that must be there, by the flag that says them.
 

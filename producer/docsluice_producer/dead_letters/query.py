@@ -37,7 +37,7 @@ class DeadLetterQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letters:
-    """The dead letters of a stretch, one after the other."""
+    """The dead letters of a range, one after the other."""
 
     scan: Scan
     offset_range: OffsetRange

@@ -90,7 +90,7 @@ class Scan:
     async def pieces(
         self, offset_range: OffsetRange, *, stopped: Callable[[], bool] = lambda: False
     ) -> AsyncIterator[list[Any]]:
-        """The records of a stretch, in order within their partitions, until its end or until `stopped`.
+        """The records of a range, in order within their partitions, until its end or until `stopped`.
 
         What is before an end need not be a record that we get to see: it may be the mark that ends a transaction,
         belong to one that was aborted, or have been removed by compaction. So a partition is at its end once our

@@ -31,7 +31,7 @@ class Provider:
         """How many calls there were, are in flight, and have ended with each status."""
         return await self._ask("GET", "counts")
 
-    async def let_go(self) -> None:
+    async def release(self) -> None:
         """Answer what is held."""
         await self._ask("DELETE", "holds")
 

@@ -352,7 +352,7 @@ async def test_a_caller_that_fails_frees_its_slot() -> None:
     assert desk.available("concurrency") == 1
 
 
-async def test_the_gate_holds_everyone_back() -> None:
+async def test_the_cooldown_holds_everyone_back() -> None:
     """While it is closed nobody goes out, though there is room; those already out are not disturbed."""
     desk = Desk()
     inside = await desk.call()
@@ -367,7 +367,7 @@ async def test_the_gate_holds_everyone_back() -> None:
     await desk.close()
 
 
-async def test_a_shorter_closing_does_not_open_the_gate_earlier() -> None:
+async def test_a_shorter_closing_does_not_open_the_cooldown_earlier() -> None:
     """The longest that any call was told to wait holds for all."""
     desk = Desk()
     desk.refuse(10)
@@ -380,7 +380,7 @@ async def test_a_shorter_closing_does_not_open_the_gate_earlier() -> None:
     await desk.close()
 
 
-async def test_the_gate_closes_on_those_who_wait_already() -> None:
+async def test_the_cooldown_closes_on_those_who_wait_already() -> None:
     """A waiter whose tokens have come meanwhile still waits for the gate, and from its closing on for nothing else."""
     desk = Desk(requests_per_minute=60)
     call = await desk.call()
@@ -450,10 +450,10 @@ async def test_what_exceeds_a_minutes_limit_never_fits(
     limits: dict[str, float | None], usage: Usage, word: str
 ) -> None:
     """Such a call could never pass at any provider; the sentence names the limit."""
-    misfit = Desk(**limits).admission.fits(CallRequest(model=model_ref("m"), usage=usage))
-    assert misfit is not None
-    assert word in misfit
-    assert "1000 a minute" in misfit
+    problem = Desk(**limits).admission.fits(CallRequest(model=model_ref("m"), usage=usage))
+    assert problem is not None
+    assert word in problem
+    assert "1000 a minute" in problem
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Lanes: who waits for whom."""
+"""Queues: who waits for whom."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.fakes.timer import settled
         ("partition", None, b""),
     ],
 )
-def test_a_records_lane(ordering: Ordering, key: bytes | None, queue_key: bytes | None) -> None:
-    """None is no lane at all: a record without a key has none to keep its order with."""
+def test_a_records_queue(ordering: Ordering, key: bytes | None, queue_key: bytes | None) -> None:
+    """None is no queue at all: a record without a key has none to keep its order with."""
     assert queue_key_of(key, ordering) == queue_key
 
 
 class Yard:
-    """Records that go through lanes, and a note of who is at work and who has ended."""
+    """Records that go through queues, and a note of who is at work and who has ended."""
 
     def __init__(self) -> None:
         self.key_queues = KeyQueues()
@@ -50,8 +50,8 @@ class Yard:
         return ends
 
 
-async def test_one_of_a_lane_at_a_time() -> None:
-    """In the order of their reading; other lanes, and those without one, go on side by side."""
+async def test_one_of_a_queue_at_a_time() -> None:
+    """In the order of their reading; other queues, and those without one, go on side by side."""
     yard = Yard()
     tasks = [
         yard.start("a1", b"a"),
@@ -74,7 +74,7 @@ async def test_one_of_a_lane_at_a_time() -> None:
 
 @pytest.mark.parametrize("how", ["cancelled", "did not end", "failed"])
 async def test_nobody_overtakes_a_record_that_has_not_ended(how: str) -> None:
-    """Whatever kept it from ending, those behind it stay open, and the lane is empty afterwards."""
+    """Whatever kept it from ending, those behind it stay open, and the queue is empty afterwards."""
     yard = Yard()
     first = yard.start("1", b"a", ends=how != "did not end")
     behind = [yard.start("2", b"a"), yard.start("3", b"a")]
@@ -110,7 +110,7 @@ async def test_those_that_wait_can_be_let_go() -> None:
     assert yard.key_queues.release_waiting() == 0
 
 
-async def test_lanes_are_kept_only_while_someone_is_in_them() -> None:
+async def test_queues_are_kept_only_while_someone_is_in_them() -> None:
     """A million keys pass through without leaving anything behind."""
     yard = Yard()
     chance = random.Random(3)

@@ -36,19 +36,19 @@ class Replica(Desk):
         super().__init__(timer=account.timer, **limits)
         self.grantor = FakeGrantor(account, name)
         self.deaths: list[BaseException] = []
-        self.sharing = QuotaLease(
+        self.quota_lease = QuotaLease(
             admission=self.admission,
             grantor=self.grantor,
             clock=self.timer,
             change=self.change,
             stop_because=self.deaths.append,
         )
-        self.sharing.set_share(share)
+        self.quota_lease.set_share(share)
         self.due_at = self.timer.time()
 
     async def go_on(self) -> None:
         if self.change.is_set() or self.timer.time() >= self.due_at - 1e-9:
-            self.due_at = self.timer.time() + await self.sharing.step()
+            self.due_at = self.timer.time() + await self.quota_lease.step()
 
 
 class Site:
@@ -70,7 +70,7 @@ class Site:
     async def close(self) -> None:
         for replica in self.replicas:
             await replica.close()
-            await replica.sharing.close()
+            await replica.quota_lease.close()
 
     @property
     def admitted(self) -> list[Call]:
@@ -262,7 +262,7 @@ async def test_what_is_in_hand_goes_back_at_close() -> None:
     before = site.account.level["tokens/account"]
     assert replica.available("tokens") == 5, "for a call that there is no slot for"
     gained = (site.timer.time() - site.account.filled_at["tokens/account"]) * 100
-    await replica.sharing.close()
+    await replica.quota_lease.close()
     assert site.account.level["tokens/account"] == pytest.approx(before + gained + 5)
     assert site.account.leases["r0"][0] == 0
     assert replica.grantor.is_closed
@@ -475,7 +475,7 @@ async def test_a_task_that_dies_stops_the_service(monkeypatch: pytest.MonkeyPatc
     """Else everybody would wait for grants for ever, while all seems well. To close it is no death."""
     site = Site(requests_per_minute=600)
     (replica,) = site.replicas
-    await replica.sharing.start()
+    await replica.quota_lease.start()
     bug = TypeError("a bug")
     monkeypatch.setattr(replica.grantor, "exchange", Mock(side_effect=bug))
     await replica.call()
@@ -486,7 +486,7 @@ async def test_a_task_that_dies_stops_the_service(monkeypatch: pytest.MonkeyPatc
     await site.close()
 
     other = Site(requests_per_minute=600)
-    await other.replicas[0].sharing.start()
+    await other.replicas[0].quota_lease.start()
     await settled()
     await other.close()
     assert other.replicas[0].deaths == []

@@ -28,7 +28,7 @@ from tests.fakes.timer import settled
 ENTRIES = [("hour", 3600.0, Decimal("0.123456789")), ("day", 0.0, Decimal(5))]
 
 
-def _keeper(
+def _journal(
     budget: Budget, ledger: Ledger, *, stop_because: Callable[[BaseException], None] = lambda _: None
 ) -> BudgetJournal:
     return BudgetJournal(budget=budget, ledger=ledger, stop_because=stop_because)
@@ -76,25 +76,25 @@ async def test_a_budget_survives_its_process(tmp_path: Path) -> None:
     """What one process has spent, the next one of that name does not spend again."""
     for spent_before in (0, 3, 6):
         budget = Budget(usd_per_day=Decimal(100))
-        keeper = _keeper(budget, Ledger(folder=tmp_path, member="m"))
-        await keeper.start()
+        journal = _journal(budget, Ledger(folder=tmp_path, member="m"))
+        await journal.start()
         assert [one.usd for one in budget.spent(now=time.time())] == [spent_before]
         budget.settle(Decimal(0), Decimal(3), now=time.time())
-        await keeper.close()
+        await journal.close()
 
 
 async def test_it_is_written_down_while_it_is_spent(tmp_path: Path) -> None:
     """A process that is killed has had no time for a last word."""
     budget = Budget(usd_per_day=Decimal(100))
-    keeper = _keeper(budget, Ledger(folder=tmp_path, member="m"))
-    await keeper.start()
+    journal = _journal(budget, Ledger(folder=tmp_path, member="m"))
+    await journal.start()
     budget.settle(Decimal(0), Decimal(3), now=time.time())
     reader = Ledger(folder=tmp_path, member="m")
     async with asyncio.timeout(20):
         while [usd for _, _, usd in reader.read()] != [Decimal(3)]:
             await asyncio.sleep(0.02)
     reader.close()
-    await keeper.close()
+    await journal.close()
 
 
 async def test_a_start_that_fails_forgets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,12 +102,12 @@ async def test_a_start_that_fails_forgets_nothing(tmp_path: Path, monkeypatch: p
     for fault in (ConfigurationError(["not ours to read"]), asyncio.CancelledError()):
         ledger = Ledger(folder=tmp_path, member="m")
         ledger.write([("hour", time.time() // 3600 * 3600, Decimal(9))])
-        keeper = _keeper(Budget(usd_per_hour=Decimal(10)), ledger)
+        journal = _journal(Budget(usd_per_hour=Decimal(10)), ledger)
         with monkeypatch.context() as patch:
             patch.setattr(ledger, "read", Mock(side_effect=fault))
             with pytest.raises(type(fault)):
-                await keeper.start()
-        await keeper.close()
+                await journal.start()
+        await journal.close()
         again = Ledger(folder=tmp_path, member="m")
         assert [usd for _, _, usd in again.read()] == [9]
         again.close()
@@ -133,22 +133,22 @@ async def test_a_disk_that_fails_stops_nothing(tmp_path: Path) -> None:
     """The budget is kept in memory all the same."""
     ledger = Ledger(folder=tmp_path, member="m")
     budget = Budget(usd_per_day=Decimal(100))
-    keeper = _keeper(budget, ledger)
-    await keeper.start()
+    journal = _journal(budget, ledger)
+    await journal.start()
     with sqlite3.connect(tmp_path / "spending.sqlite3") as connection:
         connection.execute("drop table spent")
     budget.settle(Decimal(0), Decimal(3), now=time.time())
-    await keeper.close()
+    await journal.close()
     assert [one.usd for one in budget.spent(now=time.time())] == [3]
 
 
-async def test_a_keeper_that_dies_stops_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_journal_that_dies_stops_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From then on nothing would be remembered, and nobody would know; the file is closed all the same."""
     monkeypatch.setattr(budget_journal, "_WRITE_SECONDS", 0.0)
     ledger, budget = Ledger(folder=tmp_path, member="m"), Budget(usd_per_day=Decimal(100))
     deaths: list[BaseException] = []
-    keeper = _keeper(budget, ledger, stop_because=deaths.append)
-    await keeper.start()
+    journal = _journal(budget, ledger, stop_because=deaths.append)
+    await journal.start()
     bug = TypeError("a bug")
     monkeypatch.setattr(ledger, "write", Mock(side_effect=bug))
     budget.settle(Decimal(0), Decimal(3), now=time.time())
@@ -157,7 +157,7 @@ async def test_a_keeper_that_dies_stops_the_service(tmp_path: Path, monkeypatch:
             await asyncio.sleep(0)
     assert deaths == [bug]
     with pytest.raises(TypeError):
-        await keeper.close()
+        await journal.close()
     assert not (tmp_path / "spending.sqlite3-wal").exists(), "SQLite removes it when the file is closed"
 
 
@@ -173,15 +173,15 @@ async def test_a_stop_in_the_middle_of_writing_waits_for_it(tmp_path: Path, monk
         write(entries)
 
     monkeypatch.setattr(ledger, "write", slow_write)
-    keeper = _keeper(budget, ledger)
+    journal = _journal(budget, ledger)
     with structlog.testing.capture_logs() as logs:
-        await keeper.start()
+        await journal.start()
         budget.settle(Decimal(0), Decimal(3), now=time.time())
         async with asyncio.timeout(20):
             while not began.is_set():
                 await asyncio.sleep(0)
         budget.settle(Decimal(0), Decimal(4), now=time.time())
-        closing = asyncio.create_task(keeper.close())
+        closing = asyncio.create_task(journal.close())
         await settled()
         go_on.set()
         await closing
@@ -228,13 +228,13 @@ async def test_a_row_that_nobody_wrote_is_not_believed(tmp_path: Path, columns: 
     ledger.close()
     _row(tmp_path, **columns)
     budget = Budget(usd_per_hour=Decimal(10))
-    keeper = _keeper(budget, Ledger(folder=tmp_path, member="m"))
+    journal = _journal(budget, Ledger(folder=tmp_path, member="m"))
     with structlog.testing.capture_logs() as logs:
-        await keeper.start()
+        await journal.start()
     assert [entry["event"] for entry in logs] == ["ledger.row_refused"]
     assert budget.wait_seconds(Decimal(10), now=time.time()) == 0
     budget.settle(Decimal(0), Decimal(3), now=time.time())
-    await keeper.close()
+    await journal.close()
     assert ("hour", Decimal(3)) in [(window, usd) for window, _, usd in Ledger(folder=tmp_path, member="m").read()]
 
 
@@ -292,30 +292,30 @@ async def test_a_start_waits_for_a_disk_that_does_not_answer(tmp_path: Path) -> 
     async def pause(_: float) -> None:
         nonlocal pauses
         pauses += 1
-        assert keeper.why_waiting == "no answer within 0.01 seconds"
+        assert journal.why_waiting == "no answer within 0.01 seconds"
         if pauses == 3:
             ledger.answers.set()
         await asyncio.sleep(0.01)
 
-    keeper = BudgetJournal(budget=budget, ledger=ledger, stop_because=lambda _: None, answer_seconds=0.01, sleep=pause)
+    journal = BudgetJournal(budget=budget, ledger=ledger, stop_because=lambda _: None, answer_seconds=0.01, sleep=pause)
     with structlog.testing.capture_logs() as logs:
-        await keeper.start()
+        await journal.start()
     assert [entry["event"] for entry in logs] == ["ledger.away"]
-    assert keeper.why_waiting is None
+    assert journal.why_waiting is None
     assert [one.usd for one in budget.spent(now=time.time())] == [9]
-    await keeper.close()
+    await journal.close()
 
 
 async def test_a_stop_does_not_wait_for_a_disk_that_does_not_answer(tmp_path: Path) -> None:
     """What was spent last is forgotten, which is said; the thread is left behind, and nobody waits for it."""
     ledger, budget = Stuck(folder=tmp_path), Budget(usd_per_hour=Decimal(10))
     ledger.answers.set()
-    keeper = BudgetJournal(budget=budget, ledger=ledger, stop_because=lambda _: None, answer_seconds=0.05)
-    await keeper.start()
+    journal = BudgetJournal(budget=budget, ledger=ledger, stop_because=lambda _: None, answer_seconds=0.05)
+    await journal.start()
     ledger.answers.clear()
     budget.settle(Decimal(0), Decimal(3), now=time.time())
     with structlog.testing.capture_logs() as logs:
-        await keeper.close()
+        await journal.close()
     assert [(entry["event"], entry["error"]) for entry in logs] == [("ledger.failing", "no answer within 0.05 seconds")]
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "ledger")
     ledger.answers.set()

@@ -52,7 +52,7 @@ class FromAttributes(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
-def _misfits(expected: Any, value: Any, **how: Any) -> list[ValidationProblem]:
+def _problems_in(expected: Any, value: Any, **how: Any) -> list[ValidationProblem]:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(expected).validate_python(value, **how)
     return list(validation_problems(caught.value, expected=expected))
@@ -109,8 +109,8 @@ def test_a_type_of_error_has_its_sentence(kind: str, expected: Any, value: Any, 
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(expected).validate_python(value)
     assert [detail["type"] for detail in caught.value.errors()] == [kind]
-    (misfit,) = validation_problems(caught.value, expected=expected)
-    assert misfit.sentence == sentence
+    (problem,) = validation_problems(caught.value, expected=expected)
+    assert problem.sentence == sentence
 
 
 def test_every_row_of_the_table_is_provoked() -> None:
@@ -193,8 +193,8 @@ def test_no_error_of_our_models_is_told_in_pydantics_words(expected: Any) -> Non
 
 def test_an_unlisted_type_is_told_in_pydantics_words() -> None:
     """Better than nothing."""
-    (misfit,) = _misfits(Annotated[int, Field(multiple_of=2)], 3)
-    assert misfit == ValidationProblem((), "Input should be a multiple of 2")
+    (problem,) = _problems_in(Annotated[int, Field(multiple_of=2)], 3)
+    assert problem == ValidationProblem((), "Input should be a multiple of 2")
 
 
 OTHER = {"type": "other"}
@@ -220,7 +220,7 @@ def test_an_unknown_field_is_told_with_those_that_are_known(
     expected: Any, value: Any, place: tuple[str, ...], sentence: str
 ) -> None:
     """Of the very model that it was written in, by the names that are written."""
-    assert _misfits(expected, value) == [ValidationProblem(place, sentence)]
+    assert _problems_in(expected, value) == [ValidationProblem(place, sentence)]
 
 
 def test_an_unknown_field_of_who_knows_what() -> None:
@@ -230,9 +230,9 @@ def test_an_unknown_field_of_who_knows_what() -> None:
     assert list(validation_problems(caught.value, expected=str)) == [ValidationProblem(("x",), "unknown field")]
 
 
-def test_a_misfit_says_where_it_is() -> None:
-    """Step by step, and each misfit for itself."""
-    assert _misfits(list[Part], [{"type": "part", "own": "x"}, {}]) == [
+def test_a_problem_says_where_it_is() -> None:
+    """Step by step, and each problem for itself."""
+    assert _problems_in(list[Part], [{"type": "part", "own": "x"}, {}]) == [
         ValidationProblem(("0", "own"), "must be a whole number"),
         ValidationProblem(("1", "type"), "missing"),
     ]
@@ -250,7 +250,7 @@ def test_a_misfit_says_where_it_is() -> None:
 )
 def test_a_place_holds_no_word_of_pydantics(expected: Any, value: Any, places: list[tuple[str, ...]]) -> None:
     """Neither the mark of a key, nor the members of a union that were tried, nor a function's name."""
-    assert [misfit.place for misfit in _misfits(expected, value)] == places
+    assert [problem.place for problem in _problems_in(expected, value)] == places
 
 
 def test_an_entry_of_a_list_goes_by_its_name() -> None:
@@ -259,5 +259,5 @@ def test_an_entry_of_a_list_goes_by_its_name() -> None:
     with pytest.raises(ValidationError) as caught:
         Other.model_validate(given)
     found = list(validation_problems(caught.value, expected=Other, given=given))
-    places = [misfit.place for misfit in found if misfit.sentence == "missing"]
+    places = [problem.place for problem in found if problem.sentence == "missing"]
     assert places == [("others", name, "type") for name in ("first", "1", "2", "3")]

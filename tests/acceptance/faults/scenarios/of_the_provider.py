@@ -31,7 +31,7 @@ async def _slow_document(stage: Stage) -> None:
         return asked.count(text_hash(slow.text)) > 1
 
     await stage.until(asked_again, what="the slow document is asked again after the restart")
-    await stage.provider.let_go()
+    await stage.provider.release()
     await stage.until_ended(stage.documents + 1)
 
 

@@ -130,7 +130,7 @@ async def _metadata_damaged(stage: Stage) -> None:
     # A map that claims more than there was would swallow these.
     for partition in partitions:
         await stage.feed.send(stage.feed.events(_LATER_DOCUMENTS), partition=partition.partition)
-    await stage.provider.let_go()
+    await stage.provider.release()
 
 
 async def _damage(stage: Stage, partitions: Sequence[TopicPartition]) -> None:

@@ -207,7 +207,7 @@ async def test_nothing_in_a_topic_is_nothing_to_read(monkeypatch: pytest.MonkeyP
     assert (client.now, client.assigned) == (0, [])
 
 
-async def test_a_stretch_is_all_or_what_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_range_is_all_or_what_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the end that there is; a partition with nothing so young has nothing in it."""
     async with Reading(Client(), {}, monkeypatch).scan as scan:
         everything = await scan.offset_range()
@@ -217,7 +217,7 @@ async def test_a_stretch_is_all_or_what_is_young(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_single_place_is_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a place that is not in the stretch is nothing to read."""
+    """And a place that is not in the range is nothing to read."""
     client = Client({P0: ([3, 4], 5)})
     reading = Reading(client, {P0: 9, P1: 9}, monkeypatch)
     assert await reading.offsets(reading.offset_range.at(P0, 3)) == [3]
