@@ -31,13 +31,13 @@ class AtLeastOnceSink:
     whichever of its records is too large, so each of them gets a second try by itself.
     """
 
-    def __init__(self, broker: Broker, producer: Any) -> None:
+    def __init__(self, broker: Broker, client: Any) -> None:
         self._broker = broker
-        self._producer = producer
+        self._producer = _Producer(client)
         self._limits = TopicLimits(lambda topic: most_bytes_of(broker, topic))
         self._codecs = Codecs()
         self._replacing = asyncio.Lock()
-        self._spent: dict[Any, asyncio.Task[None]] = {}
+        self._spent: dict[_Producer, asyncio.Task[None]] = {}
         self._lone_producers: dict[Compression, Any] = {}
         self._alone = asyncio.Lock()
 
@@ -62,14 +62,15 @@ class AtLeastOnceSink:
         spent = dict(self._spent)
         for stopping in spent.values():
             stopping.cancel()
-        last = [producer for producer in (self._producer, *self._lone_producers.values(), *spent) if producer]
-        await asyncio.gather(*map(stopped, last), *spent.values(), return_exceptions=True)
+        clients = [producer.client for producer in (self._producer, *spent)]
+        last = [stopped(client) for client in (*clients, *self._lone_producers.values())]
+        await asyncio.gather(*last, *spent.values(), return_exceptions=True)
 
     async def _send_with_others(self, outgoing: OutgoingRecord) -> None:
         while True:
             producer = self._producer
             try:
-                return await _send(producer, outgoing)
+                return await producer.send(outgoing)
             except _SPENT:
                 await self._replace(producer)
             except error_mapping.REFUSED:
@@ -91,15 +92,48 @@ class AtLeastOnceSink:
                 if not (isinstance(error, error_mapping.CodecRefused) and self._codecs.note_refused(codec)):
                     raise
 
-    async def _replace(self, spent: Any) -> None:
+    async def _replace(self, spent: _Producer) -> None:
         """Go on with a new producer, once, however many records find that the old one is spent."""
         async with self._replacing:
             if self._producer is not spent:
                 return
-            self._producer = await _connected(self._broker, "gzip")
+            self._producer = _Producer(await _connected(self._broker, "gzip"))
         # What it has on its way to other partitions is still good, so its end is waited for elsewhere.
-        self._spent[spent] = asyncio.create_task(spent.stop(), name="outbox.stop-spent-producer")
+        self._spent[spent] = asyncio.create_task(spent.end(), name="outbox.stop-spent-producer")
         self._spent[spent].add_done_callback(lambda _: self._spent.pop(spent))
+
+
+class _Producer:
+    """A producer, of which no send outlives its end.
+
+    A send that waits to hear of a topic's partitions would wait for ever when the producer is stopped meanwhile.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def send(self, outgoing: OutgoingRecord) -> None:
+        """Return when it is acknowledged.
+
+        Raises:
+            ProducerClosed: the producer has ended before.
+        """
+        sending = asyncio.create_task(_send(self.client, outgoing))
+        try:
+            await asyncio.wait((sending, self._end), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                return sending.result()
+            raise ProducerClosed
+        finally:
+            sending.cancel()
+
+    async def end(self) -> None:
+        """Deliver what can be delivered, and stop."""
+        try:
+            await stopped(self.client)
+        finally:
+            self._end.set_result(None)
 
 
 async def _connected(broker: Broker, codec: Compression) -> Any:

@@ -29,6 +29,8 @@ class Cluster:
         self.sent: list[bytes] = []
         self.refuses: dict[bytes, type[KafkaError]] = {}
         self.refused_codecs: set[str] = set()
+        self.unheard_of: set[bytes] = set()
+        """What is sent to a topic of which the first producer has not heard yet."""
 
     def producer(self, *, compression_type: str, **_: Any) -> Producer:
         return Producer(self, compression_type)
@@ -52,6 +54,9 @@ class Producer:
 
     async def send_and_wait(self, _topic: str, *, value: bytes, **_: Any) -> None:
         await asyncio.sleep(0)
+        if value in self._cluster.unheard_of:
+            self._cluster.unheard_of.remove(value)
+            await asyncio.Event().wait()
         if self._is_spent:
             raise OutOfOrderSequenceNumber
         self._cluster.sent.append(value)
@@ -116,6 +121,22 @@ async def test_a_refused_record_is_rejected_and_the_next_goes_on(
     assert isinstance(rejected, RecordRejected)
     assert (rejected.reason, after) == (reason, None)
     assert [value for _, value in cluster.taken] == [b"after"]
+
+
+async def test_no_send_outlives_its_producer(cluster: Cluster) -> None:
+    """A producer that is replaced while a send waits for its topic would leave it waiting for ever."""
+    cluster.unheard_of, cluster.refuses = {b"waits"}, {b"refused": RecordRefused}
+    sink = await AtLeastOnceSink.open(Broker(bootstrap_servers="nowhere:1"))
+    one, another = (
+        OutgoingRecord(topic=topic, key=b"k", value=value, headers=[], alone=False, compression="gzip")
+        for topic, value in (("results", b"waits"), ("dlq", b"refused"))
+    )
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(sink.publish(one, ending=record()))
+        with pytest.raises(RecordRejected):
+            await sink.publish(another, ending=record())
+    assert ("gzip", b"waits") in cluster.taken
+    await sink.close()
 
 
 async def test_what_is_known_not_to_fit_is_not_sent(cluster: Cluster) -> None:
