@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -18,9 +19,21 @@ from tests.integration import acl_broker as acl
 from tests.integration.acl_broker import AclBroker
 from tests.integration.wire import Wire, document, serving, stopped_by_itself
 
-pytestmark = pytest.mark.kafka
+pytestmark = [
+    pytest.mark.kafka,
+    # A TLS connection ends with the other side's goodbye, and a busy broker that has refused us says it after the test.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
 
 UNNAMED = {"kafka_sasl_username": None, "kafka_sasl_password": None}
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What is left of a connection goes while this module's filters are in force."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
