@@ -189,8 +189,9 @@ def test_whatever_the_record_one_fits(
 def test_each_rung_is_no_larger_than_the_one_before(data: st.DataObject) -> None:
     """So a refusal is never answered with more."""
     letter = letter_of(data.draw(SIZES.map(noise)), b"k" * 100, data.draw(HEADERS))
+    # What another codec and the name of what was left out may add.
     sizes = [batch_bytes(rung) for rung in rungs(letter) if rung.alone]
-    assert all(after <= before + 300 for before, after in pairwise(sizes)), sizes
+    assert all(after <= before + 512 for before, after in pairwise(sizes)), sizes
 
 
 @pytest.mark.parametrize(
