@@ -339,7 +339,7 @@ class Service:
         return (
             self._why_no_ledger()
             or self._not_ready
-            or self._why_no_broker()
+            or (self._source.why_not_ready() if self._source is not None else None)
             or self._dead_letter_hold.why_not_ready()
             or self._why_no_store()
         )
@@ -347,9 +347,6 @@ class Service:
     def resume(self) -> None:
         """A person wants it to go on, though so many documents have become dead letters."""
         self._dead_letter_hold.resume()
-
-    def _why_no_broker(self) -> str | None:
-        return self._source.why_not_ready() if self._source is not None else None
 
     def _why_no_ledger(self) -> str | None:
         if self._journal is None or self._journal.why_waiting is None:
