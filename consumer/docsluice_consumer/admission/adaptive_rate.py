@@ -23,7 +23,7 @@ _CUT_NEAR = 0.8
 """While refusals follow one another, the limit is still far below."""
 _CUT_MOST = 0.5
 """After refusals all through a minute, down to what was answered in it; by halves, for that is few calls to count."""
-_CUT = 0.93
+_CUT = 0.94
 _CUT_LEAST = 0.97
 _ON_TRIAL, _ON_FIRST_TRIAL = 0.9, 0.8
 """Far enough below a limit to tell, and near enough to cost little.

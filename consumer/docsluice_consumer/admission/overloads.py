@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-_FEWEST_ACCIDENTS, _MOST_ACCIDENTS = 0.01, 0.2
-"""The share of calls that is expected to fail by accident, at the beginning and at most."""
+_FEWEST_ACCIDENTS, _FIRST_ACCIDENTS, _MOST_ACCIDENTS = 0.005, 0.01, 0.2
+"""The share of calls that is expected to fail by accident: at least, at the beginning, and at most."""
 _ACCIDENTS_ON_TRIAL = 0.15
 """Until a trial is over, only what is far too much for accidents slows calls down further."""
 _TIMES_AT_A_LIMIT, _LEAST_AT_A_LIMIT, _MOST_AT_A_LIMIT = 4.0, 0.1, 0.5
@@ -29,8 +29,8 @@ _TOO_MANY = 1 / 6
 """A limit that is still exceeded, or an outage, refuses so many; accidents do not."""
 _MARGIN = 1.5
 """A share that is thought too high costs little, one that is thought too low holds calls up again and again."""
-_ENOUGH_TO_FORGET = 40
-"""When so many accidents were expected, a trial ends what was thought before."""
+_CALLS_KNOWN = 200
+"""What was thought before a trial weighs as much as so many calls of it."""
 
 
 class Verdict(Enum):
@@ -56,7 +56,7 @@ class Overloads:
 
     def __init__(self) -> None:
         self._evidence = _FIRST_EVIDENCE
-        self._accidents = _FEWEST_ACCIDENTS
+        self._accidents = _FIRST_ACCIDENTS
         self._trial: _Trial | None = None
         self._answers = 0
         self._next_turn = 0
@@ -92,7 +92,7 @@ class Overloads:
         if share > _TOO_MANY:
             return Verdict.STILL_TOO_FAST
         is_limit = trial.overloads < _ENOUGH_TO_TELL or share < self._accidents
-        weight = min(1.0, self._accidents * trial.calls / _ENOUGH_TO_FORGET) if is_limit else 1.0
+        weight = trial.calls / (trial.calls + _CALLS_KNOWN) if is_limit else 1.0
         self._accidents += weight * (_MARGIN * share - self._accidents)
         self._accidents = min(_MOST_ACCIDENTS, max(_FEWEST_ACCIDENTS, self._accidents))
         return Verdict.LIMIT if is_limit else Verdict.ACCIDENTS
