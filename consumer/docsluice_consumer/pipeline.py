@@ -9,7 +9,6 @@ While dead letters are held, no document is begun and no dead letter published.
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from functools import partial
 
@@ -51,12 +50,10 @@ class Pipeline:
     async def process(self, record: Record) -> None:
         """See the module's docstring."""
         if record.value is None and record.flaw is None:
-            self._metrics.documents_total.labels(outcome="skipped").inc()
+            self._metrics.document_finished("skipped")
             return
-        started = time.monotonic()
-        with self._metrics.documents_in_flight.track_inprogress():
+        with self._metrics.document_in_progress():
             await self._dead_letter_hold.run(partial(self._end, record))
-        self._metrics.document_duration_seconds.observe(time.monotonic() - started)
 
     async def _end(self, record: Record, document_usage: DocumentUsage) -> None:
         try:
@@ -84,4 +81,4 @@ class Pipeline:
         except RecordRejected as too_large:
             await self._dead_letters.publish(record, too_large, document_usage, withdrawn=counted)
         else:
-            self._metrics.documents_total.labels(outcome="result").inc()
+            self._metrics.document_finished("result")

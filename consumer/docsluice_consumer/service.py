@@ -19,11 +19,11 @@ from docsluice.network.urls import shown
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.budget import Budget
+from docsluice_consumer.analysis.admission_report import AdmissionReport
 from docsluice_consumer.analysis.analyzer import Analyzer
 from docsluice_consumer.analysis.answer_cache import AnswerCache
 from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
 from docsluice_consumer.analysis.model_caller import ModelCaller
-from docsluice_consumer.analysis.model_log import say_circuit, say_gate
 from docsluice_consumer.analysis.results import Identity
 from docsluice_consumer.bootstrap import (
     broker_of,
@@ -98,7 +98,7 @@ class Service:
         self._providers = providers_of(settings, self._file, self._steps, self._secrets)
         self._prices = prices_of(settings, self._file)
         self._metrics = Metrics(cut=self._secrets.cut_label)
-        self._metrics.build_info.labels(version=installed_version(), pipeline_version=self._pipeline_version).set(1)
+        self._metrics.build(version=installed_version(), pipeline_version=self._pipeline_version)
         for problem in models_without_a_task(self._file, self._steps):
             log.warning("pipeline.unused_limits", problem=problem)
         for step in self._steps:
@@ -244,7 +244,7 @@ class Service:
         self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack
     ) -> tuple[Admission, Callable[[float], None]]:
         """Admission, and whom to tell which share of its limits is ours."""
-        settings, waits = self._settings, self._metrics.admission_wait_seconds_total
+        settings = self._settings
         budget = Budget(usd_per_hour=settings.budget_usd_per_hour, usd_per_day=settings.budget_usd_per_day)
         if budget.is_set:
             member = f"{settings.group_id}/{settings.group_instance_id or ''}"
@@ -256,10 +256,7 @@ class Service:
         admission = Admission(
             limits=limits_of(settings, self._file),
             timer=asyncio.get_running_loop(),
-            on_wait=lambda constraint, seconds: waits.labels(constraint=constraint).inc(seconds),
-            on_circuit=say_circuit,
-            on_gate=say_gate,
-            on_change=change.set,
+            listener=AdmissionReport(metrics=self._metrics, change=change),
             budget=budget,
         )
         self._metrics.expect_waits(admission.constraints)
@@ -360,8 +357,9 @@ class Service:
 
     def refresh(self) -> None:
         """Bring the gauges up to date."""
-        self._metrics.event_loop_lag_seconds.set(self._loop_watch.longest_lag_seconds())
-        self._metrics.event_loop_tasks.set(len(asyncio.all_tasks()))
+        self._metrics.event_loop_seen(
+            lag_seconds=self._loop_watch.longest_lag_seconds(), tasks=len(asyncio.all_tasks())
+        )
         if self._source is not None and self._admission is not None:
             self._gauges.refresh(self._source, self._admission)
 

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.limits import Limits
+from docsluice_consumer.admission.listener import AdmissionListener
 from docsluice_consumer.analysis.analyzer import Analyzer
 from docsluice_consumer.analysis.answer_cache import AnswerCache
 from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
@@ -30,6 +31,14 @@ _LABELS = ("task", "model", "reason", "outcome", "direction", "result")
 Sleep = Callable[[float], Awaitable[None]]
 
 
+class _Waits(AdmissionListener):
+    def __init__(self, waits: list[tuple[str, float]]) -> None:
+        self._waits = waits
+
+    def waited(self, constraint: str, seconds: float) -> None:
+        self._waits.append((constraint, seconds))
+
+
 class Lab:
     """An analyzer with everything round it faked. Sleeping takes no time, but moves the clock."""
 
@@ -42,7 +51,7 @@ class Lab:
         self.admission = Admission(
             limits=changes.pop("limits", Limits(max_concurrency=10)),
             timer=self.timer,
-            on_wait=lambda constraint, seconds: self.waits.append((constraint, seconds)),
+            listener=_Waits(self.waits),
         )
         model_caller = ModelCaller(
             client=self.client,

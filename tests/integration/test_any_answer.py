@@ -104,7 +104,7 @@ class Trial:
 
     def _built(self) -> Pipeline:
         metrics = Metrics()
-        admission = Admission(limits=Limits(max_concurrency=4), timer=self.timer, on_wait=lambda *_: None)
+        admission = Admission(limits=Limits(max_concurrency=4), timer=self.timer)
         model_caller = ModelCaller(
             client=self._client,
             admission=admission,

@@ -608,9 +608,7 @@ async def test_a_word_in_place_of_a_key_is_no_secret() -> None:
 def _pipeline(client: ChatClient, sink: FakeSink) -> Pipeline:
     """A pipeline of one step on the real client; what is refused is asked again in the time of a turn."""
     metrics = Metrics()
-    admission = Admission(
-        limits=Limits(max_concurrency=1), timer=QuickTimer(), on_wait=lambda _constraint, _seconds: None
-    )
+    admission = Admission(limits=Limits(max_concurrency=1), timer=QuickTimer())
     model_caller = ModelCaller(
         client=client, admission=admission, prices=FakePrices(), metrics=metrics, max_attempts=3, sleep=FakeSleep()
     )

@@ -15,11 +15,13 @@ from docsluice.messages import Usage
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
 from docsluice_consumer.admission.limits import CallRequest, Limits
+from docsluice_consumer.analysis.admission_report import AdmissionReport
 from docsluice_consumer.check.check import check
 from docsluice_consumer.model_ref import model_ref
 from docsluice_consumer.settings import load_settings
 from docsluice_consumer.side_tasks.quota_lease import QuotaLease
 from docsluice_consumer.store.redis_quota import Asked, LimitsAway, RedisQuota, account_of
+from docsluice_consumer.telemetry.metrics import Metrics
 from docsluice_local.rehearsal.limiter import MinuteLimit
 from docsluice_local.rehearsal.provider import RehearsalProvider
 from tests.integration.redis_server import RedisServer, redis_server
@@ -258,8 +260,7 @@ class Replica:
         self.admission = Admission(
             limits=Limits(max_concurrency=1_000_000_000, requests_per_minute=per_minute),
             timer=asyncio.get_running_loop(),
-            on_wait=lambda _constraint, _seconds: None,
-            on_change=change.set,
+            listener=AdmissionReport(metrics=Metrics(), change=change),
         )
         self.quota_lease = QuotaLease(
             admission=self.admission,

@@ -215,7 +215,7 @@ def test_no_label_tells_a_secret(secret: str, spelling: str) -> None:
     known = KnownSecrets()
     metrics = Metrics(cut=known.cut_label)
     model = model_ref(f"x{SPELLINGS[spelling](secret)}")
-    metrics.count_call(task="summary", model=model, outcome="ok")
+    metrics.call_finished(task="summary", model=model, outcome="ok")
     metrics.exposition()
     known.learn(secret)
     exposition = metrics.exposition().decode()

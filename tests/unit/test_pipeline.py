@@ -74,9 +74,7 @@ class Line:
         self.sink = sink or FakeSink()
         self.metrics = Metrics()
         timer = ManualTimer()
-        self.admission = Admission(
-            limits=Limits(max_concurrency=max_concurrency), timer=timer, on_wait=lambda _constraint, _seconds: None
-        )
+        self.admission = Admission(limits=Limits(max_concurrency=max_concurrency), timer=timer)
         model_caller = ModelCaller(
             client=self.client,
             admission=self.admission,

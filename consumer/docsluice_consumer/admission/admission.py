@@ -17,13 +17,14 @@ from typing import Protocol
 
 from docsluice_consumer.admission.adaptive_concurrency import AdaptiveConcurrency
 from docsluice_consumer.admission.budget import Budget
-from docsluice_consumer.admission.call_outcomes import LONG_PAUSE_SECONDS, CallOutcomes, OnCircuit, OutcomeHooks
 from docsluice_consumer.admission.lease_demand import LeaseDemand
 from docsluice_consumer.admission.limits import CallRequest, Limits
+from docsluice_consumer.admission.listener import AdmissionListener
 from docsluice_consumer.admission.model_queue import ModelQueue, Obstacle, Waiter
 from docsluice_consumer.admission.model_queues import ModelQueues
-from docsluice_consumer.admission.permit import Permit
+from docsluice_consumer.admission.permit import LONG_PAUSE_SECONDS, Account, Permit
 from docsluice_consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, QUOTAS, REQUESTS, TOKENS, Quota
+from docsluice_consumer.errors import DocsluiceError
 from docsluice_consumer.model_ref import ModelRef
 
 CONCURRENCY = "concurrency"
@@ -58,9 +59,7 @@ class CircuitOpened(Exception):
 class Admission:
     """Admits calls within `limits` and `budget`, and hears from their permits how they ended.
 
-    `on_wait(constraint, seconds)` hears how long each constraint held calls back; `on_circuit(model, reason, fault)`
-    when a model's circuit opens, and with None twice when it closes; `on_gate(model, seconds)` of a long pause;
-    `on_change()` whenever there may be something to claim. `clock` is the time of day: the budget's windows go by it.
+    `clock` is the time of day: the budget's windows go by it.
     """
 
     def __init__(
@@ -68,16 +67,12 @@ class Admission:
         *,
         limits: Limits,
         timer: Timer,
-        on_wait: Callable[[str, float], None],
-        on_circuit: OnCircuit = lambda _model, _reason, _fault: None,
-        on_gate: Callable[[ModelRef, float], None] = lambda _model, _seconds: None,
-        on_change: Callable[[], None] = lambda: None,
+        listener: AdmissionListener | None = None,
         budget: Budget | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._timer = timer
-        self._on_wait = on_wait
-        self._on_change = on_change
+        self._listener = listener or AdmissionListener()
         self._clock = clock
         self._concurrency = AdaptiveConcurrency(
             floor=limits.min_concurrency or limits.max_concurrency, ceiling=limits.max_concurrency
@@ -86,13 +81,8 @@ class Admission:
         self._queues = ModelQueues(limits=limits, now=timer.time())
         self.lease_demand = LeaseDemand(queues=self._queues, longest_wait=self._longest_wait)
         """Of limits that all replicas share. Whoever brings `granted` calls `look` then."""
-        self._outcomes = CallOutcomes(
-            queues=self._queues,
-            budget=self._budget,
-            concurrency=self._concurrency,
-            hooks=OutcomeHooks(settled=self._admit_ready, divert=self._divert, on_circuit=on_circuit, on_gate=on_gate),
-            now=timer.time,
-            clock=clock,
+        self._account = Account(
+            budget=self._budget, concurrency=self._concurrency, listener=self, now=timer.time, clock=clock
         )
         self._arrivals = itertools.count()
         self._in_flight = 0
@@ -115,13 +105,7 @@ class Admission:
         """
         queue = self._queue(request.model)
         waiter = await self._wait_for_turn(queue, request)
-        permit = Permit(
-            waiter=waiter,
-            queue=queue,
-            in_flight=self._in_flight,
-            sent_at=self._timer.time(),
-            listener=self._outcomes,
-        )
+        permit = Permit(waiter=waiter, queue=queue, in_flight=self._in_flight, account=self._account)
         try:
             yield permit
         finally:
@@ -156,10 +140,10 @@ class Admission:
 
     def would_take(self, model: ModelRef) -> bool:
         """Whether a call to a model could go out but for the limits: it is well, or is to be tried whether it is."""
-        queue, now = self._queue(model), self._timer.time()
+        queue = self._queue(model)
         if queue.circuit_breaker.is_open:
-            return queue.circuit_breaker.wait_seconds(now=now) == 0 and queue.head() is None
-        return queue.cooldown.wait_seconds(now=now, crowd=self.max_in_flight) < LONG_PAUSE_SECONDS
+            return queue.circuit_breaker.wait_seconds(now=self._timer.time()) == 0 and queue.head() is None
+        return self._pause_seconds(queue, crowd=self.max_in_flight) < LONG_PAUSE_SECONDS
 
     def pause_reason(self) -> str | None:
         """Why nothing more should be read for now: `circuit` or `budget`, for as long as calls wait for it; or None."""
@@ -206,6 +190,23 @@ class Admission:
     def wake(self) -> None:
         """Something was granted: let out whom there is room for."""
         self._admit_ready()
+
+    def paused(self, queue: ModelQueue, seconds: float) -> None:
+        """See `PermitListener`."""
+        self._listener.paused(queue.model, seconds)
+        self._divert(queue)
+
+    def circuit_opened(self, queue: ModelQueue, reason: str, fault: DocsluiceError) -> None:
+        """See `PermitListener`."""
+        self._listener.circuit_opened(queue.model, reason, fault)
+        self._divert(queue)
+
+    def circuit_closed(self, queue: ModelQueue) -> None:
+        """See `PermitListener`. Those who wait for others may rather ask this model."""
+        self._listener.circuit_closed(queue.model)
+        for other in self._queues:
+            if other.circuit_breaker.is_open or self._pause_seconds(other, crowd=1) >= LONG_PAUSE_SECONDS:
+                self._divert(other)
 
     def limits_and_available(self) -> dict[str, tuple[float, float]]:
         """For each constraint, its limit and what is left of it now, of several quotas the tightest."""
@@ -302,7 +303,7 @@ class Admission:
             self._let_out(ready)
         if seconds is not None:
             self._alarm = self._timer.call_later(min(seconds, _LONGEST_ALARM_SECONDS), self._admit_ready)
-        self._on_change()
+        self._listener.changed()
 
     def _look(self) -> tuple[ModelQueue | None, float | None]:
         """The queue whose head may go out now; else None, and in how many seconds it is worth looking again."""
@@ -355,6 +356,9 @@ class Admission:
                 waits.append(Obstacle(quota.name, seconds, is_shared=quota in queue.shared))
         return max(waits, key=lambda obstacle: obstacle.seconds or 0.0)
 
+    def _pause_seconds(self, queue: ModelQueue, *, crowd: int) -> float:
+        return queue.cooldown.wait_seconds(now=self._timer.time(), crowd=crowd)
+
     def _let_out(self, queue: ModelQueue) -> None:
         now, waiter = self._timer.time(), queue.waiters.popleft()
         for quota in queue.quotas:
@@ -372,7 +376,7 @@ class Admission:
     def _account_waits(self) -> None:
         now = self._timer.time()
         for queue in self._queues:
-            queue.account_wait(self._on_wait, now=now)
+            queue.account_wait(self._listener.waited, now=now)
 
     def _queue(self, model: ModelRef) -> ModelQueue:
         return self._queues.of(model, now=self._timer.time())

@@ -1,13 +1,17 @@
-"""Leave for one call to be out, and what admission is to learn from how it ends."""
+"""Leave for one call to be out, and what admission learns from how it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
 from docsluice.messages import Usage
+from docsluice_consumer.admission.adaptive_concurrency import AdaptiveConcurrency
+from docsluice_consumer.admission.budget import Budget
 from docsluice_consumer.admission.model_queue import ModelQueue, Waiter
+from docsluice_consumer.admission.quota import REQUESTS
 from docsluice_consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
@@ -21,82 +25,79 @@ from docsluice_consumer.errors import (
 )
 
 _NOTHING = Decimal(0)
+LONG_PAUSE_SECONDS = 10.0
+"""For longer nobody waits at one model who could ask another."""
+_DEFAULT_PAUSE_SECONDS = 1.0
+"""After a refusal that does not say how long to wait."""
 _LONG_QUOTA_PAUSE_SECONDS = 60.0
 """Where an hour's or a day's quota is used up, and the provider does not say when there is more."""
 
 
 class PermitListener(Protocol):
-    """Who gave the permit."""
+    """The giver of permits. It hears what matters to calls that wait."""
 
-    def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
-        """Take the difference between what was reserved and what was used; usage None leaves the tokens reserved."""
+    def wake(self) -> None:
+        """Tokens or dollars came free."""
         ...
 
-    def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
-        """The provider answers."""
+    def paused(self, queue: ModelQueue, seconds: float) -> None:
+        """A model's provider has asked for a long pause."""
         ...
 
-    def note_judgement(self, permit: Permit) -> None:
-        """The provider is well: it has refused this very call."""
+    def circuit_opened(self, queue: ModelQueue, reason: str, fault: DocsluiceError) -> None:
+        """A model's circuit breaker has opened, with the last call's fault."""
         ...
 
-    def note_refusal(self, permit: Permit, *, pause_seconds: float | None, teaches: bool) -> None:
-        """The provider answers: too fast. `teaches` unless that is so for this call only."""
+    def circuit_closed(self, queue: ModelQueue) -> None:
+        """A model answers again."""
         ...
 
-    def note_overload(self, permit: Permit, fault: AttemptFailed) -> None:
-        """The provider has too much to do. Marks whether that `teaches` something of the pace and `pauses_others`."""
-        ...
 
-    def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
-        """The provider refuses all calls: `quota`, it wants to be paid first; or `refusals`, of a key or a model."""
-        ...
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """All that calls share, whatever their model. `now` is the queues' clock, `clock` the time of day."""
 
-    def note_doubt(self, permit: Permit) -> None:
-        """The call has failed, and only other documents' calls tell whether the provider is well."""
-        ...
-
-    def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
-        """The provider does not answer, or nothing that can be read; that may have been paid for."""
-        ...
-
-    def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
-        """The provider says what it allows, if anything."""
-        ...
-
-    def note_silence(self, permit: Permit) -> None:
-        """Nobody has heard how the call ended: it was given up."""
-        ...
+    budget: Budget
+    concurrency: AdaptiveConcurrency
+    listener: PermitListener
+    now: Callable[[], float]
+    clock: Callable[[], float]
 
 
 class Permit:
     """One call's. Say how it ended with `answered` or `failed`: the first word counts. Who says none gave it up."""
 
-    def __init__(
-        self, *, waiter: Waiter, queue: ModelQueue, in_flight: int, sent_at: float, listener: PermitListener
-    ) -> None:
-        self.queue = queue
-        self.place = waiter.number
-        self.is_probe = waiter.admitted.result()
-        self.in_flight = in_flight
+    def __init__(self, *, waiter: Waiter, queue: ModelQueue, in_flight: int, account: Account) -> None:
+        self._queue = queue
+        self._place = waiter.number
+        self._is_probe = waiter.admitted.result()
+        self._taken = waiter.taken
+        self._reserved_usd = waiter.request.cost_usd
+        self._in_flight = in_flight
         """How many calls were out when it went out, itself included."""
-        self.sent_at = sent_at
-        self.taken = waiter.taken
-        self.reserved_usd = waiter.request.cost_usd
-        self.fault: DocsluiceError | None = None
-        """How the call failed."""
-        self._listener = listener
+        self._account = account
+        self._sent_at = account.now()
         self._has_ended = False
 
     def answered(self, usage: Usage | None, *, cost_usd: Decimal = _NOTHING) -> None:
         """It was answered, and took this much; None from a server that does not say."""
-        if self._ends():
-            self._listener.settle(self, usage=usage, cost_usd=cost_usd)
-            self._listener.note_answer(self, output_tokens=usage.output_tokens if usage else 0)
+        if not self._ends():
+            return
+        self._settle(usage, cost_usd)
+        now = self._account.now()
+        self._queue.keep_pace(sent_at=self._sent_at, now=now)
+        self._account.concurrency.answered(
+            seconds=now - self._sent_at,
+            output_tokens=usage.output_tokens if usage else 0,
+            in_flight=self._in_flight,
+            now=now,
+        )
+        self._queue.cooldown.answered()
+        self._note_judgement()
 
     def reported_limits(self, limits: Mapping[str, float], *, is_answer: bool = True) -> None:
         """The provider has said what it allows a minute, by the names of the quotas. An answer may say nothing."""
-        self._listener.note_limits(self, limits, is_answer=is_answer)
+        self._queue.reported(limits, is_answer=is_answer, now=self._account.now())
 
     def failed(self, fault: DocsluiceError, *, cost_usd: Decimal = _NOTHING) -> None:
         """It failed, and cost so much as far as the provider has told.
@@ -106,70 +107,120 @@ class Permit:
         """
         if not self._ends():
             return
-        self.fault = fault
         if isinstance(fault, AttemptFailed):
             self.reported_limits(fault.limits, is_answer=False)
             if fault.is_overload:
-                self._listener.note_overload(self, fault)
+                self._weigh(fault)
         # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
         self._note(fault, is_paid=bool(cost_usd) or isinstance(fault, AnswerUnreadable))
         told = fault.usage if isinstance(fault, AttemptFailed | RecordRejected) else None
         is_refused = isinstance(fault, RateLimited | QuotaExhausted | CallRefused | RecordRejected | ServiceFault)
         may_be_paid = isinstance(fault, CallTimedOut | AnswerUnreadable)
-        self._listener.settle(
-            self,
-            usage=Usage() if is_refused and told is None else told,
-            cost_usd=max(cost_usd, self.reserved_usd if may_be_paid else _NOTHING),
+        self._settle(
+            Usage() if is_refused and told is None else told,
+            max(cost_usd, self._reserved_usd if may_be_paid else _NOTHING),
         )
-
-    def _note(self, fault: DocsluiceError, *, is_paid: bool) -> None:
-        """Tell what the failure says of the provider."""
-        match fault:
-            case RateLimited(pauses_others=True):
-                self._listener.note_refusal(self, pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
-            case QuotaExhausted(pauses_others=True):
-                asked = fault.retry_after_seconds or (_LONG_QUOTA_PAUSE_SECONDS if fault.period_seconds else None)
-                self._listener.note_shut(self, "quota", pause_seconds=asked)
-            case CallRefused():
-                self._note_refused_call(fault)
-            case AttemptFailed(provider_is_well=True):
-                self._note_well_otherwise()
-            case RateLimited() | QuotaExhausted(blames_document=False) | AttemptFailed(speaks_of_document=True):
-                self._listener.note_doubt(self)
-            case QuotaExhausted() | RecordRejected() | ServiceFault():
-                # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
-                self._listener.note_judgement(self)
-            case _:
-                self._listener.note_fault(self, is_paid=is_paid)
-
-    def _note_refused_call(self, fault: CallRefused) -> None:
-        match fault.is_worlds:
-            case True:
-                self._listener.note_shut(self, "refusals")
-            case False:
-                self._listener.note_judgement(self)
-            case None if fault.provider_is_well:
-                self._note_well_otherwise()
-            case None:
-                self._listener.note_doubt(self)
-
-    def _note_well_otherwise(self) -> None:
-        """The provider is well, but not for this document: it stands behind those who may be answered."""
-        self._listener.note_judgement(self)
-        self._listener.note_doubt(self)
 
     def unused(self) -> None:
         """The call was never made."""
         if self._ends():
-            self._listener.settle(self, usage=Usage(), cost_usd=_NOTHING)
-            self._listener.note_silence(self)
+            self._settle(Usage(), _NOTHING)
+            self._give_up_probe()
 
     def close(self) -> None:
         """The call is over, whether or not anything was said of it."""
         if self._ends():
-            self._listener.settle(self, cost_usd=self.reserved_usd)
-            self._listener.note_silence(self)
+            self._settle(None, self._reserved_usd)
+            self._give_up_probe()
 
     def _ends(self) -> bool:
         had_ended, self._has_ended = self._has_ended, True
         return not had_ended
+
+    def _settle(self, usage: Usage | None, cost_usd: Decimal) -> None:
+        """Take the difference between what was reserved and what was used; usage None leaves the tokens reserved."""
+        if usage is not None:
+            for quota, taken in self._taken.items():
+                if quota.name != REQUESTS:
+                    quota.give_back(taken - quota.amount(usage), now=self._account.now())
+        self._account.budget.settle(self._reserved_usd, cost_usd, now=self._account.clock())
+        self._account.listener.wake()
+
+    def _note(self, fault: DocsluiceError, *, is_paid: bool) -> None:
+        """Learn what the failure says of the provider."""
+        match fault:
+            case RateLimited(pauses_others=True):
+                self._note_refusal(pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
+            case QuotaExhausted(pauses_others=True):
+                asked = fault.retry_after_seconds or (_LONG_QUOTA_PAUSE_SECONDS if fault.period_seconds else None)
+                self._shut("quota", fault, pause_seconds=asked)
+            case CallRefused(is_worlds=True):
+                self._shut("refusals", fault)
+            case CallRefused(is_worlds=False):
+                self._note_judgement()
+            case CallRefused(provider_is_well=True) | AttemptFailed(provider_is_well=True):
+                self._note_judgement()
+                self._note_doubt()
+            case CallRefused() | RateLimited() | QuotaExhausted(blames_document=False):
+                self._note_doubt()
+            case AttemptFailed(speaks_of_document=True):
+                self._note_doubt()
+            case QuotaExhausted() | RecordRejected() | ServiceFault():
+                # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
+                self._note_judgement()
+            case _:
+                self._note_fault(fault, is_paid=is_paid)
+
+    def _note_judgement(self) -> None:
+        """The provider is well: it has answered, or has refused this very call."""
+        self._close_circuit()
+        if not self._queue.circuit_breaker.is_open:
+            self._queue.answered(sent_at=self._sent_at)
+
+    def _note_refusal(self, *, pause_seconds: float | None, teaches: bool) -> None:
+        """The provider answers: too fast. `teaches` unless that is so for this call only."""
+        now = self._account.now()
+        self._close_circuit()
+        self._queue.refused(self._place, now=now)
+        asked = _DEFAULT_PAUSE_SECONDS if pause_seconds is None else pause_seconds
+        closed_for = self._queue.cooldown.close(asked, now=now)
+        if closed_for >= LONG_PAUSE_SECONDS:
+            self._account.listener.paused(self._queue, closed_for)
+        if teaches:
+            self._queue.slow_down(now=now)
+
+    def _weigh(self, fault: AttemptFailed) -> None:
+        """The provider has too much to do. Marks whether that `teaches` something and `pauses_others`."""
+        now = self._account.now()
+        self._queue.weigh(fault, sent_at=self._sent_at, now=now)
+        if fault.teaches:
+            self._account.concurrency.overloaded(seconds=now - self._sent_at, now=now)
+
+    def _shut(self, reason: str, fault: DocsluiceError, *, pause_seconds: float | None = None) -> None:
+        """The provider refuses all calls: `quota`, it wants to be paid first; or `refusals`, of a key or a model."""
+        if self._queue.circuit_breaker.shut(reason, now=self._account.now(), pause_seconds=pause_seconds):
+            self._account.listener.circuit_opened(self._queue, reason, fault)
+        self._queue.failed(self._place)
+
+    def _note_doubt(self) -> None:
+        """Only other documents' calls tell whether the provider is well."""
+        self._give_up_probe()
+        self._queue.failed(self._place)
+
+    def _note_fault(self, fault: DocsluiceError, *, is_paid: bool) -> None:
+        """The provider does not answer, or nothing that can be read; that may have been paid for."""
+        circuit_breaker = self._queue.circuit_breaker
+        if circuit_breaker.failed(is_probe=self._is_probe, now=self._account.now(), is_paid=is_paid):
+            self._account.listener.circuit_opened(self._queue, "faults", fault)
+        if circuit_breaker.is_open:
+            self._queue.failed(self._place)
+
+    def _give_up_probe(self) -> None:
+        """A probe has told nothing, so another call is to be one."""
+        if self._is_probe:
+            self._queue.circuit_breaker.given_up(now=self._account.now())
+
+    def _close_circuit(self) -> None:
+        if self._queue.circuit_breaker.answered(is_probe=self._is_probe):
+            self._queue.cooldown.open(now=self._account.now())
+            self._account.listener.circuit_closed(self._queue)

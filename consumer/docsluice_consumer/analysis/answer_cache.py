@@ -62,7 +62,7 @@ class AnswerCache:
         """
         paid = await self._asked_by_another(fingerprint)
         if paid is not None:
-            self._count_hit(paid)
+            self._metrics.cache_hit(saved_usd=float(paid.cost_usd))
             yield self._entry(fingerprint, paid)
             return
         mine = self._under_way[fingerprint] = asyncio.get_running_loop().create_future()
@@ -100,11 +100,11 @@ class AnswerCache:
         """What an earlier run has paid for."""
         known = await self._kept(fingerprint, fits)
         if isinstance(known, PaidStep):
-            self._count_hit(known)
+            self._metrics.cache_hit(saved_usd=float(known.cost_usd))
             return known
         if isinstance(known, NotBelieved):
             self._note_refused(known)
-        self._metrics.store_lookups_total.labels(result="miss").inc()
+        self._metrics.cache_missed()
         return None
 
     async def _kept(self, fingerprint: str, fits: Fits) -> PaidStep | NotBelieved | None:
@@ -118,7 +118,7 @@ class AnswerCache:
         return NotBelieved("the answer to another question")
 
     def _note_refused(self, refused: NotBelieved) -> None:
-        self._metrics.store_entries_refused_total.inc()
+        self._metrics.cache_entry_refused()
         if self._has_said_refused:
             return
         self._has_said_refused = True
@@ -128,10 +128,6 @@ class AnswerCache:
             remedy="somebody has changed the store that DOCSLUICE_STORE_URL names, or its disk is failing; the step is"
             " asked again, and so are others like it, which docsluice_store_entries_refused_total counts",
         )
-
-    def _count_hit(self, paid: PaidStep) -> None:
-        self._metrics.store_lookups_total.labels(result="hit").inc()
-        self._metrics.saved_usd_total.inc(float(paid.cost_usd))
 
 
 def _again(rejection: RecordRejected) -> RecordRejected:

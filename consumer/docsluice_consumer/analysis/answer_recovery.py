@@ -185,7 +185,7 @@ class AnswerRecovery:
 
     def _note_retry(self, question: _Question, reason: DeadLetterReason) -> None:
         question.document_usage.note_failure()
-        self._metrics.retries_total.labels(task=question.step.name, reason=reason.value).inc()
+        self._metrics.call_retried(task=question.step.name, reason=reason.value)
 
 
 @contextlib.contextmanager

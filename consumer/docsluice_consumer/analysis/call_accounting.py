@@ -41,7 +41,7 @@ class CallAccounting:
             )
         cost = self._cost_usd(request.model, usage, answer.stated_cost_usd)
         document_usage.count_call(usage=usage, cost_usd=cost)
-        self._metrics.count_call(
+        self._metrics.call_finished(
             task=request.step, model=request.model, outcome=outcome, usage=usage, cost_usd=float(cost)
         )
         return cost
@@ -54,7 +54,7 @@ class CallAccounting:
         usage, cost = self._told(request.model, fault)
         document_usage.count_call(usage=usage or Usage(), cost_usd=cost)
         document_usage.note_failure()
-        self._metrics.count_call(
+        self._metrics.call_finished(
             task=request.step, model=request.model, outcome=outcome, usage=usage, cost_usd=float(cost)
         )
         return cost

@@ -249,7 +249,7 @@ class ModelCaller:
             self._history.ended(way, call)
         self._history.answered(way, call)
         course.blame.answered()
-        self._metrics.observe_call(task=request.step, model=request.model, seconds=time.monotonic() - started)
+        self._metrics.call_answered(task=request.step, model=request.model, seconds=time.monotonic() - started)
         return self._count_and_judge(request, answer, permit, course.document_usage)
 
     def _count_and_judge(
@@ -272,7 +272,7 @@ class ModelCaller:
         fault = state.outcome.exception() if state.outcome else None
         if not isinstance(fault, AttemptFailed):
             return
-        self._metrics.retries_total.labels(task=request.step, reason=fault.outcome).inc()
+        self._metrics.call_retried(task=request.step, reason=fault.outcome)
         silenced = self._complaints.silenced(fault.outcome)
         if silenced is not None:
             log.warning(

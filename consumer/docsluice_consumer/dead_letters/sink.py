@@ -68,8 +68,7 @@ class DeadLetterSink:
         )
         await self._dead_letter_hold.wait_to_publish(failure.cause, withdrawn=withdrawn)
         left_out = await self._publish_fitting(record, dead_letter(record, failure, topic=self._topic, cut=self._cut))
-        self._metrics.documents_total.labels(outcome="dead_letter").inc()
-        self._metrics.dead_letters_total.labels(reason=failure.reason.value, step=failure.step).inc()
+        self._metrics.dead_letter_published(reason=failure.reason.value, step=failure.step)
         _log_dead_letter(record, failure, left_out=left_out)
 
     async def _publish_fitting(self, record: Record, letter: OutgoingRecord) -> Sequence[str]:

@@ -25,7 +25,7 @@ class IgnoredFields:
     def note(self, read: ReadEvent) -> None:
         """Count the unknown fields of an event, and warn of each name, and of a later version, when first seen."""
         if read.unknown_fields:
-            self._metrics.event_fields_ignored_total.inc(len(read.unknown_fields))
+            self._metrics.fields_ignored(len(read.unknown_fields))
         for name in read.unknown_fields:
             self._say(name)
         if read.event.schema_version > 1 and _VERSION not in self._said:

@@ -93,7 +93,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             async with asyncio.timeout(_LAST_COMMIT_SECONDS):
                 await self.commit()
         except TimeoutError:
-            self._metrics.commits_total.labels(outcome="failed").inc()
+            self._metrics.commit_finished("failed")
             log.warning("commit.skipped", reason="the broker did not answer; what ended since the last commit repeats")
         except Exception as error:  # noqa: BLE001 - aiokafka swallows what a listener raises, so it is kept here
             self._stop_because(error)
@@ -121,7 +121,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 kept = await self._reconcile(list(assigned))
         except Exception as error:  # noqa: BLE001 - see above
             self._stop_because(error)
-        self._metrics.rebalances_total.inc()
+        self._metrics.rebalanced()
         self._note_rebalance(time.monotonic())
         log.info("partitions.assigned", partitions=_numbers(assigned), kept=_numbers(kept))
         if not list(assigned) and self.partition_count():
@@ -167,7 +167,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         if not count:
             return
         topic, number = state.partition.topic, state.partition.partition
-        self._metrics.records_lost_total.labels(topic=topic, partition=str(number)).inc(count)
+        self._metrics.records_lost(topic, number, count=count)
         log.error(
             "records.lost",
             partition=number,
@@ -331,7 +331,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
 
     async def _forget(self, state: PartitionState) -> None:
         self.partitions.forget(state.partition)
-        self._metrics.forget_partition(state.partition.topic, state.partition.partition)
+        self._metrics.partition_released(state.partition.topic, state.partition.partition)
         await self._committer.release(state.partition)
 
     def _ended_before(self, partition: TopicPartition, point: CommitPoint, *, log_end: int) -> list[Run]:

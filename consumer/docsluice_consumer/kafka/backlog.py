@@ -15,13 +15,14 @@ def report(partitions: Partitions, metrics: Metrics, *, is_complete: bool = True
     """
     backlog = 0.0 if is_complete else _UNKNOWN
     for state in partitions:
-        labels = {"topic": state.partition.topic, "partition": str(state.partition.partition)}
-        metrics.partition_open_records.labels(**labels).set(state.offsets.open_count)
-        metrics.commit_metadata_ratio.labels(**labels).set(state.offsets.metadata_ratio())
         lag = state.lag()
-        if lag is not None:
-            metrics.partition_lag_records.labels(**labels).set(lag)
+        metrics.partition_seen(
+            state.partition.topic,
+            state.partition.partition,
+            open_records=state.offsets.open_count,
+            commit_ratio=state.offsets.metadata_ratio(),
+            lag=lag,
+        )
         backlog += _UNKNOWN if lag is None else lag
-    metrics.backlog_documents.set(backlog)
     oldest = partitions.oldest()
-    metrics.oldest_open_record_age_seconds.set(oldest[1] if oldest else 0.0)
+    metrics.backlog_seen(documents=backlog, oldest_seconds=oldest[1] if oldest else 0.0)

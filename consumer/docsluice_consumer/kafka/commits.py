@@ -76,16 +76,16 @@ class GroupCommitter:
         try:
             await membership.commit_offsets({state.partition: point for state, point in points.items()})
         except (CommitFailedError, IllegalStateError):
-            self._metrics.commits_total.labels(outcome="rebalanced").inc()
+            self._metrics.commit_finished("rebalanced")
             return []
         except KafkaError as error:
-            self._metrics.commits_total.labels(outcome="failed").inc()
+            self._metrics.commit_finished("failed")
             fault = error_mapping.translate(error, doing="commit offsets")
             if fault is not None:
                 raise fault from error
             log.warning("commit.failed", error=f"{type(error).__name__}: {error}")
             return []
-        self._metrics.commits_total.labels(outcome="ok").inc()
+        self._metrics.commit_finished("ok")
         for state, point in points.items():
             state.committed = point
         return []

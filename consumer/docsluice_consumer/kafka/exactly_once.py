@@ -237,7 +237,7 @@ class ExactlyOnceSink:
 
     async def _failed(self, state: PartitionState, writer: _Writer, attempt: _Attempt, error: KafkaError) -> None:
         """Decide what a transaction's error means; it is tried again with the same outcomes."""
-        self._metrics.commits_total.labels(outcome="failed").inc()
+        self._metrics.commit_finished("failed")
         error = _with_its_cause(error, writer.producer)
         if isinstance(error, error_mapping.CodecRefused) and self._codecs.note_refused(writer.codec):
             return
@@ -278,7 +278,7 @@ class ExactlyOnceSink:
 
     def _settle(self, state: PartitionState, writer: _Writer, attempt: _Attempt) -> None:
         """The transaction has been committed."""
-        self._metrics.commits_total.labels(outcome="ok").inc()
+        self._metrics.commit_finished("ok")
         writer.unresolved, writer.has_died = None, False
         state.committed = attempt.point
         for finished in attempt.finished:

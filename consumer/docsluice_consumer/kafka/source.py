@@ -32,7 +32,6 @@ from docsluice_consumer.kafka.slow_start import slow_start
 from docsluice_consumer.kafka.subscription import SESSION_TIMEOUT_MS, Subscription, consumer_of
 from docsluice_consumer.kafka.watch import BrokerWatch
 from docsluice_consumer.runtime.supervision import supervised
-from docsluice_consumer.telemetry.catalogue import PAUSE_REASONS
 from docsluice_consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -154,7 +153,7 @@ class Source:
                 async with asyncio.timeout(_COMMIT_SECONDS):
                     await self._assignment.commit()
             except TimeoutError:
-                self._metrics.commits_total.labels(outcome="failed").inc()
+                self._metrics.commit_finished("failed")
                 log.warning("commit.waiting", reason="the broker does not answer; tried again")
             self._balance()
             self._say_stuck()
@@ -220,11 +219,9 @@ class Source:
     def report(self) -> None:
         """Bring the gauges up to date."""
         report(self._assignment.partitions, self._metrics, is_complete=self._assignment.is_complete)
-        self._metrics.broker_silent_seconds.set(self._watch.silent_seconds())
+        self._metrics.broker_silent(self._watch.silent_seconds())
         paused = any(state.paused for state in self._assignment.partitions) and not self._assignment.draining
-        for reason in PAUSE_REASONS:
-            is_the_reason = reason == (self._paused_for or "backpressure")
-            self._metrics.consumption_paused.labels(reason=reason).set(paused and is_the_reason)
+        self._metrics.reading_paused((self._paused_for or "backpressure") if paused else None)
 
     def _subscribed_consumer(self) -> Any:
         consumer = consumer_of(self._subscription, self._broker)

@@ -22,8 +22,11 @@ class Gauges:
     def refresh(self, source: Source, admission: Admission) -> None:
         """Bring them up to date."""
         source.report()
-        self._show_admission(admission)
-        self._metrics.useful_replicas.set(self._useful_replicas(source, admission))
+        self._metrics.limits_seen(
+            limits=admission.limits_and_available(),
+            circuits=admission.circuits(),
+            budget_spent=admission.budget_spent_ratios(),
+        )
         self._pace.note(
             now=time.monotonic(),
             documents=self._metrics.total("documents_total"),
@@ -31,8 +34,11 @@ class Gauges:
         )
         backlog = self._metrics.total("backlog_documents")
         is_moving = source.held_for is None and source.why_not_ready() is None
-        self._metrics.backlog_eta_seconds.set(self._eta_seconds(backlog) if is_moving else _UNKNOWN)
-        self._metrics.backlog_cost_usd.set(self._cost_usd(backlog))
+        self._metrics.forecast(
+            eta_seconds=self._eta_seconds(backlog) if is_moving else _UNKNOWN,
+            cost_usd=self._cost_usd(backlog),
+            useful_replicas=self._useful_replicas(source, admission),
+        )
 
     def _eta_seconds(self, backlog: float) -> float:
         """0 when nothing is left, at whatever pace."""
@@ -42,15 +48,6 @@ class Gauges:
     def _cost_usd(self, backlog: float) -> float:
         per_document = self._pace.cost_usd_per_document()
         return backlog * (_UNKNOWN if per_document is None else per_document) if backlog else backlog
-
-    def _show_admission(self, admission: Admission) -> None:
-        for constraint, (limit, available) in admission.limits_and_available().items():
-            self._metrics.admission_limit.labels(constraint=constraint).set(limit)
-            self._metrics.admission_available.labels(constraint=constraint).set(available)
-        for model, is_open in admission.circuits().items():
-            self._metrics.circuit_open.labels(provider=model.provider, model=str(model)).set(is_open)
-        for window, ratio in admission.budget_spent_ratios().items():
-            self._metrics.budget_spent_ratio.labels(window=window).set(ratio)
 
     def _useful_replicas(self, source: Source, admission: Admission) -> float:
         calls, seconds = self._metrics.duration("llm_request_duration_seconds")

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from docsluice_consumer.runtime.open_files import MOST_HTTP_CONNECTIONS
 from docsluice_consumer.telemetry.connections import BoundedConnections
-from docsluice_consumer.telemetry.metrics import CONTENT_TYPE, Metrics
+from docsluice_consumer.telemetry.metric_families import CONTENT_TYPE, MetricFamilies
 
 _MOST_SECONDS = 15.0
 """From its opening to its end, answer and all. A scrape that takes longer has been given up by whoever asked."""
@@ -36,7 +36,7 @@ class HealthServer:
     def __init__(
         self,
         *,
-        metrics: Metrics,
+        metrics: MetricFamilies,
         health: Health,
         refresh: Callable[[], None],
         cut: Callable[[str], str] = str,

@@ -1,82 +1,52 @@
-"""The metrics of one process: what `catalogue.py` lists, on a registry of their own."""
+"""What happens in the service, told once: the door to the metrics for all other rooms."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client import Metric as Family
-from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from docsluice.messages import Usage
 from docsluice_consumer.model_ref import ModelRef
-from docsluice_consumer.telemetry.catalogue import CATALOGUE, PAUSE_REASONS, PREFIX
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""The content type that `Metrics.exposition` must be served with."""
+from docsluice_consumer.telemetry.catalogue import PAUSE_REASONS
+from docsluice_consumer.telemetry.metric_families import MetricFamilies
 
 
-class Metrics:
-    """The metrics of one process, on a registry of their own."""
+class Metrics(MetricFamilies):
+    """One method for each thing that happens. A counter whose labels are known beforehand is `expected` at 0."""
 
-    documents_total: Counter
-    documents_in_flight: Gauge
-    oldest_open_record_age_seconds: Gauge
-    document_duration_seconds: Histogram
-    llm_requests_total: Counter
-    llm_request_duration_seconds: Histogram
-    llm_tokens_total: Counter
-    llm_cost_usd_total: Counter
-    admission_wait_seconds_total: Counter
-    admission_limit: Gauge
-    admission_available: Gauge
-    store_lookups_total: Counter
-    store_entries_refused_total: Counter
-    saved_usd_total: Counter
-    retries_total: Counter
-    dead_letters_total: Counter
-    event_fields_ignored_total: Counter
-    consumption_paused: Gauge
-    circuit_open: Gauge
-    budget_spent_ratio: Gauge
-    useful_replicas: Gauge
-    partition_open_records: Gauge
-    partition_lag_records: Gauge
-    commit_metadata_ratio: Gauge
-    records_lost_total: Counter
-    broker_silent_seconds: Gauge
-    rebalances_total: Counter
-    commits_total: Counter
-    backlog_documents: Gauge
-    backlog_eta_seconds: Gauge
-    backlog_cost_usd: Gauge
-    event_loop_lag_seconds: Gauge
-    event_loop_tasks: Gauge
-    build_info: Gauge
+    def build(self, *, version: str, pipeline_version: str) -> None:
+        """Which release runs, and which pipeline."""
+        self.build_info.labels(version=version, pipeline_version=pipeline_version).set(1)
 
-    def __init__(self, *, cut: Callable[[str], str] = str) -> None:
-        self._cut = cut
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        for metric in CATALOGUE:
-            setattr(self, metric.name, metric.register(self.registry))
-        for reason in PAUSE_REASONS:
-            self.consumption_paused.labels(reason=reason).set(0)
-        for unknown in (self.backlog_documents, self.backlog_eta_seconds, self.backlog_cost_usd):
-            unknown.set(float("nan"))  # 0 would say that nothing is left
+    @contextlib.contextmanager
+    def document_in_progress(self) -> Iterator[None]:
+        """Count a document among those being worked on. If it ends without an error, note how long it took."""
+        started = time.monotonic()
+        with self.documents_in_flight.track_inprogress():
+            yield
+        self.document_duration_seconds.observe(time.monotonic() - started)
 
-    def exposition(self) -> bytes:
-        """Everything in Prometheus' text format. `cut` takes out of labels what must not be seen."""
-        return generate_latest(_Shown(self.registry, self._cut))
+    def document_finished(self, outcome: str) -> None:
+        """A record has ended: `result`, `dead_letter` or `skipped`."""
+        self.documents_total.labels(outcome=outcome).inc()
+
+    def dead_letter_published(self, *, reason: str, step: str) -> None:
+        """A record has ended as a dead letter."""
+        self.document_finished("dead_letter")
+        self.dead_letters_total.labels(reason=reason, step=step).inc()
+
+    def fields_ignored(self, count: int) -> None:
+        """An event had so many fields that nobody knows."""
+        self.event_fields_ignored_total.inc(count)
 
     def expect_task(self, *, task: str, model: ModelRef) -> None:
         """Let a task's counters exist at 0 before its first call, so that its first tokens and dollars are seen."""
-        self.count_call(task=task, model=model, outcome="ok", calls=0)
-        self.llm_request_duration_seconds.labels(task=task, provider=model.provider, model=str(model))
+        self.call_finished(task=task, model=model, outcome="ok", calls=0)
+        self.llm_request_duration_seconds.labels(**_of_call(task, model))
 
-    def count_call(
+    def call_finished(
         self,
         *,
         task: str,
@@ -87,7 +57,7 @@ class Metrics:
         calls: int = 1,
     ) -> None:
         """Count a call. Without `usage` it had no answer: then its tokens and cost are not touched."""
-        labels = {"task": task, "provider": model.provider, "model": str(model)}
+        labels = _of_call(task, model)
         self.llm_requests_total.labels(**labels, outcome=outcome).inc(calls)
         if usage is None and calls:
             return
@@ -101,69 +71,122 @@ class Metrics:
         ):
             self.llm_tokens_total.labels(**labels, direction=direction).inc(tokens)
 
-    def observe_call(self, *, task: str, model: ModelRef, seconds: float) -> None:
+    def call_answered(self, *, task: str, model: ModelRef, seconds: float) -> None:
         """Note how long an answered call took."""
-        labels = {"task": task, "provider": model.provider, "model": str(model)}
-        self.llm_request_duration_seconds.labels(**labels).observe(seconds)
+        self.llm_request_duration_seconds.labels(**_of_call(task, model)).observe(seconds)
+
+    def call_waited(self, *, constraint: str, seconds: float) -> None:
+        """Calls have waited for a constraint for so long, added up over them."""
+        self.admission_wait_seconds_total.labels(constraint=constraint).inc(seconds)
+
+    def call_retried(self, *, task: str, reason: str) -> None:
+        """A task is asked again."""
+        self.retries_total.labels(task=task, reason=reason).inc()
+
+    def expect_waits(self, constraints: Iterable[str]) -> None:
+        """Expect what may hold calls back."""
+        for constraint in constraints:
+            self.admission_wait_seconds_total.labels(constraint=constraint)
+
+    def cache_hit(self, *, saved_usd: float) -> None:
+        """A step was answered without a call, which would have cost so much."""
+        self.store_lookups_total.labels(result="hit").inc()
+        self.saved_usd_total.inc(saved_usd)
+
+    def cache_missed(self) -> None:
+        """A step is in no cache."""
+        self.store_lookups_total.labels(result="miss").inc()
+
+    def cache_entry_refused(self) -> None:
+        """The store holds what cannot be believed."""
+        self.store_entries_refused_total.inc()
 
     def expect_dead_letters(
         self, *, of_records: Iterable[str], of_steps: Iterable[str], steps: Collection[str]
     ) -> None:
-        """The same for dead letters: by the reasons of whole records without a step, by those of steps with each."""
+        """Expect dead letters: by the reasons of whole records without a step, by those of steps with each."""
         for reason in of_records:
             self.dead_letters_total.labels(reason=reason, step="")
         for reason, step in itertools.product(of_steps, steps):
             self.dead_letters_total.labels(reason=reason, step=step)
 
-    def expect_waits(self, constraints: Iterable[str]) -> None:
-        """The same for what may hold calls back."""
-        for constraint in constraints:
-            self.admission_wait_seconds_total.labels(constraint=constraint)
-
     def expect_commits(self, outcomes: Iterable[str]) -> None:
-        """The same for how commits may end."""
+        """Expect how commits may end."""
         for outcome in outcomes:
             self.commits_total.labels(outcome=outcome)
 
+    def commit_finished(self, outcome: str) -> None:
+        """A commit has ended: `ok`, `rebalanced` or `failed`."""
+        self.commits_total.labels(outcome=outcome).inc()
+
+    def rebalanced(self) -> None:
+        """The group has been given its partitions."""
+        self.rebalances_total.inc()
+
     def expect_losses(self, topic: str, partition: int) -> None:
-        """The same for records that are deleted before they are read."""
-        self.records_lost_total.labels(topic=topic, partition=str(partition))
+        """Expect records that are deleted before they are read."""
+        self.records_lost(topic, partition, count=0)
 
-    def total(self, name: str, **labels: str) -> float:
-        """The sum of a counter's or gauge's values over all its labels, or over those that match."""
-        return self._sum(name, PREFIX + name, labels)
+    def records_lost(self, topic: str, partition: int, *, count: int) -> None:
+        """So many records were deleted before they were read."""
+        self.records_lost_total.labels(topic=topic, partition=str(partition)).inc(count)
 
-    def duration(self, name: str) -> tuple[float, float]:
-        """How often a histogram was observed, and the sum of what was."""
-        return self._sum(name, f"{PREFIX}{name}_count", {}), self._sum(name, f"{PREFIX}{name}_sum", {})
+    def reading_paused(self, reason: str | None) -> None:
+        """Partitions are not being read, for a reason; None when they are."""
+        for known in PAUSE_REASONS:
+            self.consumption_paused.labels(reason=known).set(known == reason)
 
-    def _sum(self, name: str, sample_name: str, labels: Mapping[str, str]) -> float:
-        return sum(
-            float(sample.value)
-            for family in getattr(self, name).collect()
-            for sample in family.samples
-            if sample.name == sample_name and labels.items() <= sample.labels.items()
-        )
+    def backlog_seen(self, *, documents: float, oldest_seconds: float) -> None:
+        """How many documents are left, NaN while nobody knows, and for how long the oldest one has been open."""
+        self.backlog_documents.set(documents)
+        self.oldest_open_record_age_seconds.set(oldest_seconds)
 
-    def forget_partition(self, topic: str, partition: int) -> None:
+    def forecast(self, *, eta_seconds: float, cost_usd: float, useful_replicas: float) -> None:
+        """When the backlog will be done, what that will cost, and how many replicas would help. NaN is unknown."""
+        self.backlog_eta_seconds.set(eta_seconds)
+        self.backlog_cost_usd.set(cost_usd)
+        self.useful_replicas.set(useful_replicas)
+
+    def broker_silent(self, seconds: float) -> None:
+        """For how long the broker has said nothing."""
+        self.broker_silent_seconds.set(seconds)
+
+    def event_loop_seen(self, *, lag_seconds: float, tasks: int) -> None:
+        """How the event loop keeps up."""
+        self.event_loop_lag_seconds.set(lag_seconds)
+        self.event_loop_tasks.set(tasks)
+
+    def partition_seen(
+        self, topic: str, partition: int, *, open_records: int, commit_ratio: float, lag: float | None
+    ) -> None:
+        """How a partition of ours stands. A lag of None is not known yet, and leaves what was known."""
+        labels = {"topic": topic, "partition": str(partition)}
+        self.partition_open_records.labels(**labels).set(open_records)
+        self.commit_metadata_ratio.labels(**labels).set(commit_ratio)
+        if lag is not None:
+            self.partition_lag_records.labels(**labels).set(lag)
+
+    def partition_released(self, topic: str, partition: int) -> None:
         """Drop the gauges of a partition that is no longer ours; else the group's lag would count it twice."""
         for gauge in (self.partition_open_records, self.partition_lag_records, self.commit_metadata_ratio):
             gauge.remove(topic, str(partition))
 
+    def limits_seen(
+        self,
+        *,
+        limits: Mapping[str, tuple[float, float]],
+        circuits: Mapping[ModelRef, bool],
+        budget_spent: Mapping[str, float],
+    ) -> None:
+        """How admission stands: by constraint its limit and what is left, by model whether its circuit is open."""
+        for constraint, (limit, available) in limits.items():
+            self.admission_limit.labels(constraint=constraint).set(limit)
+            self.admission_available.labels(constraint=constraint).set(available)
+        for model, is_open in circuits.items():
+            self.circuit_open.labels(provider=model.provider, model=str(model)).set(is_open)
+        for window, ratio in budget_spent.items():
+            self.budget_spent_ratio.labels(window=window).set(ratio)
 
-class _Shown(Collector):
-    """A registry without the `_created` samples, which nobody reads and which double the number of series."""
 
-    def __init__(self, registry: CollectorRegistry, cut: Callable[[str], str]) -> None:
-        self._registry = registry
-        self._cut = cut
-
-    def collect(self) -> Iterator[Family]:
-        """Pass on each family with its other samples."""
-        for family in self._registry.collect():
-            family.samples = [
-                sample._replace(labels={name: self._cut(value) for name, value in sample.labels.items()})
-                for sample in family.samples
-                if not sample.name.endswith("_created")
-            ]
-            yield family
+def _of_call(task: str, model: ModelRef) -> dict[str, str]:
+    return {"task": task, "provider": model.provider, "model": str(model)}

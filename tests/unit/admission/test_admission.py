@@ -17,6 +17,7 @@ from docsluice.messages import DeadLetterReason, Usage
 from docsluice_consumer.admission.admission import Admission, CircuitOpened
 from docsluice_consumer.admission.budget import Budget
 from docsluice_consumer.admission.limits import CallRequest, Limits, MinuteLimits
+from docsluice_consumer.admission.listener import AdmissionListener
 from docsluice_consumer.admission.model_queue import ModelQueue, Waiter
 from docsluice_consumer.admission.permit import Permit
 from docsluice_consumer.admission.quota import Quota
@@ -68,7 +69,7 @@ class Call:
         await settled()
 
 
-class Desk:
+class Desk(AdmissionListener):
     """An admission with its timer, its callers, and what it said about waiting."""
 
     def __init__(self, **limits: Any) -> None:
@@ -79,8 +80,8 @@ class Desk:
         concurrency, least = int(limits.pop("max_concurrency", None) or 1000), limits.pop("min_concurrency", None)
         account = MinuteLimits(**limits)
         self.circuits: list[tuple[str, str | None]] = []
-        self.faults: list[DocsluiceError | None] = []
-        """With which each circuit has opened; None for one that has closed."""
+        self.faults: list[DocsluiceError] = []
+        """With which each circuit has opened."""
         self.admission = Admission(
             limits=Limits(
                 max_concurrency=concurrency,
@@ -89,20 +90,24 @@ class Desk:
                 **asdict(account),
             ),
             timer=self.timer,
-            on_wait=self._note_wait,
-            on_circuit=self._note_circuit,
-            on_change=self.change.set,
+            listener=self,
             budget=budget,
             clock=self.timer.time,
         )
         self.calls: list[Call] = []
         self.admitted: list[Call] = []
 
-    def _note_circuit(self, model: ModelRef, reason: str | None, fault: DocsluiceError | None) -> None:
+    def circuit_opened(self, model: ModelRef, reason: str, fault: DocsluiceError) -> None:
         self.circuits.append((str(model), reason))
         self.faults.append(fault)
 
-    def _note_wait(self, constraint: str, seconds: float) -> None:
+    def circuit_closed(self, model: ModelRef) -> None:
+        self.circuits.append((str(model), None))
+
+    def changed(self) -> None:
+        self.change.set()
+
+    def waited(self, constraint: str, seconds: float) -> None:
         assert seconds >= 0
         assert constraint in self.admission.constraints, "the metrics know of no such wait"
         if seconds:
@@ -1018,7 +1023,7 @@ async def test_a_circuit_that_opens_tells_the_fault_that_opened_it() -> None:
     await call.end()
     await _fail(desk, empty, 1)
     assert desk.circuits == [("m", "faults"), ("m", None), ("m", "quota")]
-    assert desk.faults == [last, None, empty]
+    assert desk.faults == [last, empty]
     await desk.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_type_hints
@@ -9,6 +10,7 @@ from typing import get_type_hints
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import docsluice_consumer
 from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS, DeadLetterReason
 from docsluice_consumer.kafka.commits import GroupCommitter
 from docsluice_consumer.kafka.connection import Broker
@@ -164,8 +166,8 @@ def test_a_partition_that_left_shows_no_lag() -> None:
     for partition in ("0", "1"):
         metrics.partition_lag_records.labels("documents", partition).set(7)
         metrics.partition_open_records.labels("documents", partition).set(2)
-    metrics.forget_partition("documents", 0)
-    metrics.forget_partition("documents", 5)
+    metrics.partition_released("documents", 0)
+    metrics.partition_released("documents", 5)
     left = {dict(labels)["partition"] for name, labels in _samples(metrics) if "partition_" in name}
     assert left == {"1"}
 
@@ -181,3 +183,15 @@ def test_totals_of_some_labels_and_of_histograms() -> None:
     assert metrics.total("llm_tokens_total") == 13
     assert metrics.total("llm_tokens_total", direction="input") == 12
     assert metrics.duration("llm_request_duration_seconds") == (2, 6)
+
+
+def test_only_telemetry_touches_a_metric() -> None:
+    """Other rooms say what has happened, by a method of `Metrics`; so a trace can be kept of the same things."""
+    home = Path(docsluice_consumer.__file__).parent
+    rooms = [path for path in home.rglob("*.py") if "telemetry" not in path.parts]
+    assert len(rooms) > 50
+    names = "|".join(metric.name for metric in CATALOGUE)
+    touched = [
+        (path.name, found) for path in rooms for found in re.findall(rf"metrics\.(?:{names})\b", path.read_text())
+    ]
+    assert touched == []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import structlog
 
-from docsluice_consumer.analysis.model_log import say_circuit
+from docsluice_consumer.analysis.admission_report import AdmissionReport
 from docsluice_consumer.errors import (
     AttemptFailed,
     CallRefused,
@@ -19,13 +20,18 @@ from docsluice_consumer.errors import (
 from docsluice_consumer.llm.error_body import read_error
 from docsluice_consumer.llm.error_mapping import Call, fault_of
 from docsluice_consumer.model_ref import model_ref
+from docsluice_consumer.telemetry.metrics import Metrics
 
 MODEL = model_ref("big")
 
 
-def said(reason: str | None, fault: DocsluiceError | None) -> dict[str, Any]:
+def report() -> AdmissionReport:
+    return AdmissionReport(metrics=Metrics(), change=asyncio.Event())
+
+
+def said(reason: str, fault: DocsluiceError) -> dict[str, Any]:
     with structlog.testing.capture_logs() as logs:
-        say_circuit(MODEL, reason, fault)
+        report().circuit_opened(MODEL, reason, fault)
     (entry,) = logs
     return dict(entry)
 
@@ -95,11 +101,14 @@ def test_the_log_tells_when_a_quota_comes_back() -> None:
 
 def test_a_closed_circuit_has_no_cause() -> None:
     """There is none."""
-    assert said(None, None) == {"event": "circuit.closed", "model": "big", "log_level": "warning"}
+    with structlog.testing.capture_logs() as logs:
+        report().circuit_closed(MODEL)
+    (entry,) = logs
+    assert entry == {"event": "circuit.closed", "model": "big", "log_level": "warning"}
 
 
-@pytest.mark.parametrize("fault", [None, AttemptFailed("m")])
+@pytest.mark.parametrize("fault", [DocsluiceError("m"), AttemptFailed("m")])
 @pytest.mark.parametrize("reason", ["faults", "quota", "refusals"])
-def test_each_reason_has_a_remedy(reason: str, fault: DocsluiceError | None) -> None:
-    """Also with a fault that tells nothing, or none."""
+def test_each_reason_has_a_remedy(reason: str, fault: DocsluiceError) -> None:
+    """Also with a fault that tells nothing."""
     assert "documents wait" in said(reason, fault)["remedy"]

@@ -1,15 +1,18 @@
-"""What the log says when a model is held back, and when it is well again."""
+"""What people are told of admission: in the log when a model is held back and when it answers again, and in metrics."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import structlog
 
 from docsluice.text.durations import in_words
+from docsluice_consumer.admission.listener import AdmissionListener
 from docsluice_consumer.errors import AttemptFailed, CallRefused, DocsluiceError, QuotaExhausted
 from docsluice_consumer.llm.retry_after import LONGEST_SECONDS
 from docsluice_consumer.model_ref import ModelRef
+from docsluice_consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -24,22 +27,37 @@ _PERIODS = ((30 * 86_400.0, "month", "a month"), (7 * 86_400.0, "week", "a week"
 _SHORTEST_PERIOD = ("hour", "an hour")
 
 
-def say_circuit(model: ModelRef, reason: str | None, fault: DocsluiceError | None) -> None:
-    """A model's circuit has opened for a reason, with the last call's fault, or, with None twice, has closed."""
-    if reason is None:
+class AdmissionReport(AdmissionListener):
+    """Logs when a model is held back, counts what calls waited for, and sets `change` for whoever claims limits."""
+
+    def __init__(self, *, metrics: Metrics, change: asyncio.Event) -> None:
+        self._metrics = metrics
+        self._change = change
+
+    def waited(self, constraint: str, seconds: float) -> None:
+        """Count it."""
+        self._metrics.call_waited(constraint=constraint, seconds=seconds)
+
+    def circuit_opened(self, model: ModelRef, reason: str, fault: DocsluiceError) -> None:
+        """Log the cause and the remedy."""
+        log.error("circuit.opened", model=str(model), reason=reason, **_why_open(reason, fault))
+
+    def circuit_closed(self, model: ModelRef) -> None:
+        """Log it."""
         log.warning("circuit.closed", model=str(model))
-        return
-    log.error("circuit.opened", model=str(model), reason=reason, **_why_open(reason, fault))
+
+    def paused(self, model: ModelRef, seconds: float) -> None:
+        """Log it."""
+        log.warning(
+            "gate.closed", model=str(model), seconds=round(seconds), remedy="the provider has asked for a long pause"
+        )
+
+    def changed(self) -> None:
+        """Set the event."""
+        self._change.set()
 
 
-def say_gate(model: ModelRef, seconds: float) -> None:
-    """A model's provider has asked for a long pause."""
-    log.warning(
-        "gate.closed", model=str(model), seconds=round(seconds), remedy="the provider has asked for a long pause"
-    )
-
-
-def _why_open(reason: str, fault: DocsluiceError | None) -> dict[str, Any]:
+def _why_open(reason: str, fault: DocsluiceError) -> dict[str, Any]:
     """The cause, in words that quote no document, and what a person can do."""
     remedy, fields = _CIRCUIT_REMEDIES[reason], {}
     if isinstance(fault, AttemptFailed):
