@@ -1,6 +1,6 @@
 """What crosses a topic: the event in, the result out, and the headers of a dead letter.
 
-These shapes are the service's public interface (see docs/contracts.md); golden files in the tests hold them still.
+These shapes are the service's public interface, see docs/reference/contracts.md. Golden files in the tests pin them.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class DocumentResult(_Contract):
 
 
 class DeadLetterReason(StrEnum):
-    """Why a record ended as a dead letter. Closed: each has its remedy in docs/dead-letters.md."""
+    """Why a record ended as a dead letter. Closed: each has its remedy in docs/reference/dead-letters.md."""
 
     UNDECODABLE = "undecodable"
     INVALID_EVENT = "invalid_event"

@@ -41,9 +41,9 @@ NO_KEY = (
 
 
 class Settings(BaseSettings):
-    """Every setting. Each is read from the variable that docs/settings.md names; an empty variable counts as unset.
+    """Every setting, each read from the variable that docs/reference/settings.md names. An empty variable is unset.
 
-    The descriptions are what `--help` and docs/settings.md say.
+    The descriptions are what `--help` and docs/reference/settings.md say.
     """
 
     model_config = SettingsConfigDict(
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         -1, ge=-1, le=100_000, description="of topics that are missing and are created; -1: as many as the broker likes"
     )
     delivery: Literal["exactly_once", "at_least_once"] = Field(
-        "exactly_once", description="exactly_once or at_least_once, see docs/delivery.md"
+        "exactly_once", description="exactly_once or at_least_once, see docs/explanation/delivery.md"
     )
     unknown_commit_map: Literal["refuse", "ignore"] = Field(
         "refuse",
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     )
 
     pipeline: HomePath | None = Field(
-        None, description="path of a pipeline file, see docs/pipeline-file.md; without it the built-in one"
+        None, description="path of a pipeline file, see docs/reference/pipeline-file.md; without it the built-in one"
     )
     model: str = Field("gpt-4o-mini", min_length=1, description="model for tasks that name none")
     mode: Literal["fanout", "fused"] | None = Field(
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     prices: HomeFile | None = Field(
         None,
         description="prices at the default provider: free, a provider of the price list such as openai, or a YAML file "
-        "of your own, see docs/settings.md; without it the provider's address tells",
+        "of your own, see docs/reference/settings.md; without it the provider's address tells",
     )
 
     max_concurrency: Annotated[str, BeforeValidator(str), AfterValidator(checked_concurrency)] = Field(

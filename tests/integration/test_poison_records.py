@@ -65,7 +65,7 @@ async def test_poison_costs_itself_only(
     assert await wire.count("dead_letter") == 1
     (letter,) = [one async for one in wire.read(wire.topics["dead_letter"], count=1)]
     _assert_is_the_poison(kind, letter)
-    print(f"{kind}, {delivery}: peak {peak_mib} MiB")  # noqa: T201 - docs/operations.md has the figures
+    print(f"{kind}, {delivery}: peak {peak_mib} MiB")  # noqa: T201 - docs/how-to/operations.md has the figures
     assert peak_mib < MOST_PEAK_MIB
 
 

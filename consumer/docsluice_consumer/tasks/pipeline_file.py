@@ -1,4 +1,4 @@
-"""The pipeline file: which tasks are asked of the model for each document, and how (docs/pipeline-file.md)."""
+"""The pipeline file: which tasks the model gets for each document, and how (docs/reference/pipeline-file.md)."""
 
 from __future__ import annotations
 

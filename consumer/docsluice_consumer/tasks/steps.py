@@ -69,8 +69,8 @@ class Step:
     def fingerprint(self, text: str) -> str:
         """The same for the same question about the same text at the same servers: its answer can be used again.
 
-        The servers are part of it, for a rehearsal must never answer for the real model. See docs/store.md for all that
-        is. What is newer than the first release is left out while it is not set: answers of before are still good.
+        The servers are part of it: a rehearsal must never answer for the real model. docs/explanation/store.md lists
+        all parts. Fields newer than the first release are left out while they are unset, so older answers stay valid.
         """
         asked: dict[str, Any] = {
             "models": [str(model) for model in self.models],

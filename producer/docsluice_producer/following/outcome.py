@@ -66,7 +66,7 @@ class Outcome:
     """How one document ended. A result has `outputs`, a dead letter has a `reason`.
 
     `identities` are the names under which a repeat of it is recognised. `fields` is what is written to a file, as plain
-    JSON: `kind`, what is `IN_BOTH`, and then what only its kind has (docs/producer.md has them all).
+    JSON: `kind`, what is `IN_BOTH`, and then what only its kind has (docs/reference/producer.md has them all).
     """
 
     document_id: str

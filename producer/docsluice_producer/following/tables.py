@@ -182,7 +182,7 @@ def cell(value: Any) -> str:
 def csv_cell(value: Any) -> str:
     """The same for a spreadsheet: a text that it would run as a formula has a quote mark before it.
 
-    Numbers stay as they are. docs/producer.md tells how the text is read back.
+    Numbers stay as they are. docs/reference/producer.md tells how the text is read back.
     """
     text = cell(value)
     is_run = isinstance(value, str | list) and _FORMULA.match(text) and not _NUMBER.fullmatch(text)

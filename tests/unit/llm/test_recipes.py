@@ -1,4 +1,4 @@
-"""The recipes of docs/providers.md: each loads as the pipeline file that a reader would make of it, and as settings."""
+"""Each recipe of docs/reference/providers.md loads as a reader would use it: as a pipeline file and as settings."""
 
 from __future__ import annotations
 

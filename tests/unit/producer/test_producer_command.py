@@ -266,8 +266,8 @@ def test_the_help_has_every_exit_code(command: str, capsys: pytest.CaptureFixtur
 
 
 def test_the_page_has_every_exit_code() -> None:
-    """docs/producer.md has a row for each exit code, in the words of --help, with a column for each command."""
-    page = (ROOT / "docs" / "producer.md").read_text(encoding="utf-8")
+    """docs/reference/producer.md has a row for each exit code and a column for each command, worded as --help."""
+    page = (ROOT / "docs" / "reference" / "producer.md").read_text(encoding="utf-8")
     rows = [
         [cell.strip().replace("`", "") for cell in row.split("|")]
         for row in re.findall(r"^\| (\d.*) \|$", page, re.MULTILINE)

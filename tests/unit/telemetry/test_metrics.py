@@ -40,8 +40,8 @@ def test_every_row_says_what_it_means_and_what_to_do() -> None:
 
 
 def test_documentation_is_the_catalogue() -> None:
-    """docs/metrics.md is what `python -m docsluice_consumer.telemetry.catalogue` writes."""
-    page = Path(__file__).parents[3] / "docs" / "metrics.md"
+    """docs/reference/metrics.md is what `python -m docsluice_consumer.telemetry.catalogue` writes."""
+    page = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
     assert page.read_text() == reference()
 
 

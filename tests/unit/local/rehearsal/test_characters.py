@@ -61,8 +61,8 @@ def test_there_are_enough_of_them() -> None:
 
 
 def test_the_page_is_current() -> None:
-    """docs/providers.md is what `python -m docsluice_local.rehearsal.characters` writes."""
-    assert (ROOT / "docs/providers.md").read_text(encoding="utf-8") == page(CHARACTERS)
+    """docs/reference/providers.md is what `python -m docsluice_local.rehearsal.characters` writes."""
+    assert (ROOT / "docs/reference/providers.md").read_text(encoding="utf-8") == page(CHARACTERS)
 
 
 @each_character

@@ -113,8 +113,8 @@ def test_the_help_has_every_exit_code(command: str, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_page_names_every_flag(command: str) -> None:
-    """docs/dead-letters.md has each flag that is not one of the connection."""
-    page = (ROOT / "docs" / "dead-letters.md").read_text(encoding="utf-8")
+    """docs/reference/dead-letters.md has each flag that is not one of the connection."""
+    page = (ROOT / "docs" / "reference" / "dead-letters.md").read_text(encoding="utf-8")
     named = set(re.findall(r"--[a-z-]+", page))
     of_the_connection = {"--bootstrap-servers", "--wait-seconds", "--env-file"}
     assert {name for flag in flags(command) for name in flag.option_strings} - of_the_connection <= named

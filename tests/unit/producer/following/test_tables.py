@@ -137,8 +137,8 @@ def test_numbers_are_no_formulas(tmp_path: Path) -> None:
 @example("'-5")
 @example("it's")
 def test_a_cell_can_be_read_back(text: str) -> None:
-    """As docs/producer.md says: of a quote mark before such a character, one is taken away."""
-    page = (Path(__file__).parents[4] / "docs" / "producer.md").read_text(encoding="utf-8")
+    """As docs/reference/producer.md says: of a quote mark before such a character, one is taken away."""
+    page = (Path(__file__).parents[4] / "docs" / "reference" / "producer.md").read_text(encoding="utf-8")
     found = re.search(r"""re\.sub\((r".+"), "", cell\)""", page)
     assert found
     assert re.sub(ast.literal_eval(found[1]), "", csv_cell(text)) == text
@@ -277,8 +277,8 @@ def test_headers_that_make_no_sense_are_null() -> None:
 
 
 def test_the_page_has_every_field_and_every_column(tmp_path: Path) -> None:
-    """docs/producer.md names what a line and a row have, and whether results, dead letters or both have it."""
-    page = (Path(__file__).parents[4] / "docs" / "producer.md").read_text(encoding="utf-8")
+    """docs/reference/producer.md names each field and column, and which of results and dead letters have it."""
+    page = (Path(__file__).parents[4] / "docs" / "reference" / "producer.md").read_text(encoding="utf-8")
     table = page.partition("| in a line |")[2].partition("\n\n")[0]
     rows = [[cell.strip() for cell in row.split("|")[1:4]] for row in table.splitlines()[2:]]
     named = [(field, kind) for fields, _, kind in rows for field in re.findall(r"`(\w+)`", fields)]
