@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     )
 
     pipeline: HomePath | None = Field(
-        None, description="path of a pipeline file, see docs/reference/pipeline-file.md; without it the built-in one"
+        None, description="path of a pipeline file, see docs/reference; without it the built-in one"
     )
     model: str = Field("gpt-4o-mini", min_length=1, description="model for tasks that name none")
     mode: Literal["fanout", "fused"] | None = Field(

@@ -187,7 +187,7 @@ CATALOGUE = (
         Counter,
         {"reason": ANY, "step": ANY},
         meaning="Dead letters; step is the task that failed, empty where none did.",
-        remedy="Read one: its headers say what went wrong. docs/reference/dead-letters.md has a remedy for each reason.",
+        remedy="Read one: its headers say what went wrong. docs/reference/dead-letters.md has a remedy for each.",
     ),
     Metric(
         "event_fields_ignored_total",
