@@ -42,7 +42,7 @@ def test_every_setting_says_what_it_is_for() -> None:
     assert plain == described
 
 
-@pytest.mark.parametrize("page", ["docs/reference/settings.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/reference/settings.md", "docs/how-to/run.md"])
 def test_defaults_are_as_written(page: str) -> None:
     """A number in the default column is the default."""
     fields = {variable_of(field): info.default for field, info in Settings.model_fields.items()}
@@ -78,8 +78,8 @@ def test_every_reason_has_its_remedy() -> None:
 
 
 def test_every_constraint_has_its_remedy() -> None:
-    """docs/how-to/operations.md has a row for each thing that can limit."""
-    text = (ROOT / "docs/how-to/operations.md").read_text(encoding="utf-8")
+    """docs/how-to/watch.md has a row for each thing that can limit."""
+    text = (ROOT / "docs/how-to/watch.md").read_text(encoding="utf-8")
     table = text.partition("## What limits it?")[2].partition("\n## ")[0]
     named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
     assert sorted(named) == sorted(CONSTRAINTS)
