@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from docsluice_consumer.tasks.pipeline_file import Task
 from docsluice_consumer.telemetry.catalogue import CONSTRAINTS
 
 ROOT = Path(__file__).parents[2]
+LOUD = {"warning", "error", "critical", "exception"}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
@@ -87,6 +90,42 @@ def test_every_constraint_has_its_remedy() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link is to a file that is there."""
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    """Every relative link is to a file that is there, and to a heading that it has."""
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in _anchors(linked), f"{target}#{anchor}"
+
+
+def test_every_warning_of_the_log_is_explained() -> None:
+    """docs/reference/log-events.md has a row for each event that is logged at the level WARNING or above."""
+    page = (ROOT / "docs/reference/log-events.md").read_text(encoding="utf-8")
+    explained = {
+        name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([\w.]+)`", row)
+    }
+    logged = {name for path in ROOT.glob("consumer/docsluice_consumer/**/*.py") for name in _loud_events(path)}
+    assert len(logged) > 50
+    assert logged <= explained
+
+
+def _loud_events(path: Path) -> Iterator[str]:
+    """The events that a module logs at WARNING or above. An event that is a variable is found where it is given."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for call in ast.walk(tree):
+        match call:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="log"), attr=level), args=[event, *_]) if level in LOUD:
+                yield from _names(event if not isinstance(event, ast.Name) else tree)
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    """Constants that look like an event: two lower-case words with a dot between."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and re.fullmatch(r"[a-z_]+\.[a-z_]+", str(node.value)):
+            yield str(node.value)
+
+
+def _anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
