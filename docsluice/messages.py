@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
-"""Kafka record headers in order; a name may occur more than once, and a value may be null."""
+"""Kafka record headers in order. A name may occur more than once, and a value may be null."""
 
 Scalar: TypeAlias = str | int | float | bool
 OutputValue: TypeAlias = Any
@@ -63,7 +63,7 @@ def plain_decimal(amount: Decimal) -> str:
 
 
 def read_decimal(written: str) -> Decimal | None:
-    """What `plain_decimal` has written; None for anything else, such as a number of a million digits."""
+    """What `plain_decimal` has written. None for anything else, such as a number of a million digits."""
     return Decimal(written) if _PLAIN_DECIMAL.fullmatch(written) else None
 
 
@@ -169,7 +169,7 @@ class DeadLetterReason(StrEnum):
 REASONS_OF_RECORDS = (
     DeadLetterReason.UNDECODABLE,
     DeadLetterReason.INVALID_EVENT,
-    DeadLetterReason.TOO_LARGE,  # the record, for us; or its result, for the result topic
+    DeadLetterReason.TOO_LARGE,  # the record for us, or its result for the result topic
     DeadLetterReason.REJECTED,  # its result, by the broker
     DeadLetterReason.UNEXPECTED,
 )
@@ -217,7 +217,7 @@ def result_headers(result: DocumentResult, *, group_id: str) -> list[tuple[str, 
 
 
 def stub_parts(headers: Headers) -> list[str]:
-    """The parts of its record that a dead letter does not have, by name; none of one that is whole."""
+    """The parts of its record that a dead letter does not have, by name. None of one that is whole."""
     said = next((value for name, value in headers if name == STUB_HEADER and value), b"")
     return [part for part in ("headers", "key", "value") if part.encode() in said.split(b",")]
 

@@ -38,7 +38,7 @@ class Measure:
 
     @property
     def words_a_sentence(self) -> float:
-        """The mean; 0 for a text without prose."""
+        """The mean. 0 for a text without prose."""
         return self.words / self.sentences if self.sentences else 0.0
 
     @property

@@ -3,7 +3,7 @@
     decode ─► analyze ─► publish a result │ a dead letter
 
 `process` returns when the record has ended: its outcome is acknowledged by the broker. Whoever called it then closes
-the record's offset. It raises only `ServiceFault` (or is cancelled); the record then stays open and is read again.
+the record's offset. It raises only `ServiceFault` (or is cancelled). The record then stays open and is read again.
 While dead letters are held, no document is begun and no dead letter published.
 """
 

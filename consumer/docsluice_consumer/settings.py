@@ -34,7 +34,7 @@ from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.store.factory import checked_store_url
 
 OWN_KEY_FIELDS = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
-"""Where the default provider's key may come from; one of them at most."""
+"""Where the default provider's key may come from. One of them at most."""
 NO_KEY = (
     "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
 )
@@ -333,7 +333,7 @@ def variable_of(field: str) -> str:
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path | None = None) -> Settings:
-    """Read the environment, and under it the file that is named, or else `.env`; `overrides` (by field name) win.
+    """Read the environment, and under it the file that is named, or else `.env`. `overrides` (by field name) win.
 
     Raises:
         ConfigurationError: one sentence for each problem, naming the variable.
@@ -372,7 +372,7 @@ def unknown_variables(environment: Iterable[str] | None = None, *, file: EnvFile
 
 
 def _problems(problem: ValidationProblem) -> list[str]:
-    """One sentence a problem; never the value, which may be a secret."""
+    """One sentence a problem. Never the value, which may be a secret."""
     if not problem.place:
         return problem.sentence.splitlines()
     field = problem.place[0]

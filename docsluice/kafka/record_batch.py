@@ -112,7 +112,7 @@ class _Body:
         raise ValueError("a number in it is longer than any")
 
     def part(self) -> bytes | None:
-        """Bytes with their length before them; None where that is negative.
+        """Bytes with their length before them. None where that is negative.
 
         Raises:
             ValueError: the record ends within them.
@@ -168,7 +168,7 @@ def _whole(head: BatchHead, data: bytes, expected: int) -> ReadRecord:
 
 
 def _read_headers(body: _Body, headers: list[tuple[str, bytes | None]]) -> str:
-    """Read them into `headers`; a sentence where a name is not UTF-8, and is shown with replacement characters."""
+    """Read them into `headers`. A sentence where a name is not UTF-8, and is shown with replacement characters."""
     problem, count = "", body.varint()
     if count < 0:
         raise ValueError("a number of headers below none")

@@ -31,7 +31,7 @@ class OutcomeHooks:
     Attributes:
         settled: something came free.
         divert: those who wait in a queue may choose another model.
-        on_circuit: a model's circuit has opened for a reason, with the last call's fault; or, with None twice, closed.
+        on_circuit: a model's circuit has opened for a reason, with the last call's fault, or, with None twice, closed.
         on_gate: a model's gate is closed for so many seconds.
     """
 

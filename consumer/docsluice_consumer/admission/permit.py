@@ -29,7 +29,7 @@ class PermitListener(Protocol):
     """Who gave the permit."""
 
     def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
-        """Take the difference between what was reserved and what was used; usage None leaves the tokens reserved."""
+        """Take the difference between what was reserved and what was used. Usage None leaves the tokens reserved."""
         ...
 
     def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
@@ -49,7 +49,7 @@ class PermitListener(Protocol):
         ...
 
     def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
-        """The provider refuses all calls: `quota`, it wants to be paid first; or `refusals`, of a key or a model."""
+        """The provider refuses all calls: `quota`, it wants to be paid first, or `refusals`, of a key or a model."""
         ...
 
     def note_doubt(self, permit: Permit) -> None:
@@ -57,7 +57,7 @@ class PermitListener(Protocol):
         ...
 
     def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
-        """The provider does not answer, or nothing that can be read; that may have been paid for."""
+        """The provider does not answer, or nothing that can be read. That may have been paid for."""
         ...
 
     def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
@@ -89,7 +89,7 @@ class Permit:
         self._has_ended = False
 
     def answered(self, usage: Usage | None, *, cost_usd: Decimal = _NOTHING) -> None:
-        """It was answered, and took this much; None from a server that does not say."""
+        """It was answered, and took this much. None from a server that does not say."""
         if self._ends():
             self._listener.settle(self, usage=usage, cost_usd=cost_usd)
             self._listener.note_answer(self, output_tokens=usage.output_tokens if usage else 0)

@@ -111,7 +111,7 @@ class DeadLetterHold:
         return f"reading is stopped after {reached.sentence}: {causes}. {held} are held back. To do: {_REMEDY}"
 
     def _engage(self, reached: Reached) -> None:
-        """Stop; documents that no call was made for wait as if they had not been begun."""
+        """Stop. Documents that no call was made for wait as if they had not been begun."""
         self._off.clear()
         log.critical("dead_letter_limit.reached", problem=reached.sentence, commonest=reached.causes, remedy=_REMEDY)
         for task, document_usage in self._at_work.items():

@@ -99,7 +99,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             self._stop_because(error)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Commit at once; the work goes on, for most partitions come straight back."""
+        """Commit at once. The work goes on, for most partitions come straight back."""
         self._rebalancing = True
         if revoked:
             log.info("partitions.revoked", partitions=_numbers(revoked))
@@ -110,7 +110,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         kept: list[TopicPartition] = []
         # aiokafka logs and swallows whatever is raised here, so it is kept for the service to see.
         try:
-            # Nothing is read until it is known from where; a fetch for a new assignment cannot have been sent yet.
+            # Nothing is read until it is known from where. A fetch for a new assignment cannot have been sent yet.
             self.consumer.pause(*assigned)
             self._unplaced = set(assigned)
             # At once: work in hand goes on meanwhile, and others have begun on what is no longer our share.
@@ -180,7 +180,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         )
 
     def _position_of(self, partition: TopicPartition) -> int | None:
-        """Where the client reads next; None while it does not know itself."""
+        """Where the client reads next. None while it does not know itself."""
         if partition in self._unplaced:
             return None
         asking = self.consumer.position(partition)
@@ -223,7 +223,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 self.consumer.pause(state.partition)
 
     def resume(self, state: PartitionState) -> None:
-        """Read on, unless nothing is to be read; at once, or as soon as it is known from where."""
+        """Read on, unless nothing is to be read. At once, or as soon as it is known from where."""
         if self.draining or self.reading_paused:
             state.paused = True
             return
@@ -234,8 +234,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             self.consumer.resume(state.partition)
 
     def read_from(self, state: PartitionState, offset: int) -> None:
-        """Read on from an offset; a partition that is paused stays so."""
-        with contextlib.suppress(IllegalStateError):  # gone again already; the next assignment will tell
+        """Read on from an offset. A partition that is paused stays so."""
+        with contextlib.suppress(IllegalStateError):  # gone again already. The next assignment will tell
             self.consumer.seek(state.partition, offset)
             self._unplaced.discard(state.partition)
             if not state.paused:
@@ -254,7 +254,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         return sum(len(self.consumer.partitions_for_topic(topic) or ()) for topic in self.consumer.subscription())
 
     def _share(self) -> float | None:
-        """Which part of the topic's partitions is ours; None while none is."""
+        """Which part of the topic's partitions is ours. None while none is."""
         everyones, ours = self.partition_count(), len(self.consumer.assignment())
         return ours / everyones if ours and everyones else None
 
@@ -335,7 +335,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         await self._committer.release(state.partition)
 
     def _ended_before(self, partition: TopicPartition, point: CommitPoint, *, log_end: int) -> list[Run]:
-        """What the last owner's commit says; without its map some records may be worked on again, and none is lost.
+        """What the last owner's commit says. Without its map some records may be worked on again, and none is lost.
 
         It is said how many records are passed over for it: nothing else would ever tell.
 

@@ -67,7 +67,7 @@ class GroupCommitter:
         """See `Committer.release`."""
 
     async def commit(self, states: Sequence[PartitionState], membership: Membership) -> list[PartitionState]:
-        """See `Committer.commit`. During a rebalance nothing can be committed; the next round will."""
+        """See `Committer.commit`. During a rebalance nothing can be committed. The next round will."""
         points = {state: point for state in states if (point := state.to_commit()) is not None}
         if not points:
             return []

@@ -85,7 +85,7 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
 
 
 def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
-    """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
+    """The fault that an aiokafka exception means. None when it will pass by waiting (`doing` what, in words)."""
     error = _meant(error)
     if isinstance(error, TOO_LARGE):
         return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)

@@ -4,10 +4,10 @@ Records end out of order. The committable offset is the lowest one still open or
 that was opened: everything below it has ended. What has ended above it goes into the commit's metadata, so that after
 a crash it is known, and passed over. Only offsets that were really read are opened. No record will ever come for a gap
 (compaction, transaction markers, aborted transactions), so it counts as ended. A gap at the end of the log has no
-record behind it that would tell; `passed` says how far the reading has come.
+record behind it that would tell. `passed` says how far the reading has come.
 
 The metadata reads `docsluice/1:3+5000,1+20:7d3e09ab`: from the committed offset on, 3 offsets that are open, 5,000
-that have ended, 1 open, 20 ended; whatever comes after is open or unread. The checksum is over the runs and the offset:
+that have ended, 1 open, 20 ended. Whatever comes after is open or unread. The checksum is over the runs and the offset:
 a map that was damaged, or belongs to another offset, would have records passed over that have not ended.
 
 The digit is the format's version. A format is read one release before it is written, so that a roll-back by one
@@ -75,7 +75,7 @@ class Offsets:
         """A record was read. Return whether there is work to do: False when it ended in an earlier life.
 
         Raises:
-            ValueError: offsets must rise; a second opening would lose track of the first.
+            ValueError: offsets must rise. A second opening would lose track of the first.
         """
         if self._next_offset is not None and offset < self._next_offset:
             raise ValueError(f"offset {offset} was opened after {self._next_offset - 1}")
@@ -112,7 +112,7 @@ class Offsets:
         return offset in self._open
 
     def committable(self, *, closing: Collection[int] = ()) -> CommitPoint | None:
-        """How far this partition may be committed; None while nothing was read.
+        """How far this partition may be committed. None while nothing was read.
 
         `closing` are open records that will have ended when the commit is done, as in a transaction.
         """
@@ -126,7 +126,7 @@ class Offsets:
         return CommitPoint(watermark, encode(watermark, ended))
 
     def metadata_ratio(self) -> float:
-        """How much of the metadata's cap the map takes; above 1 it no longer holds all that has ended."""
+        """How much of the metadata's cap the map takes. Above 1 it no longer holds all that has ended."""
         if self._next_offset is None or not self._open:
             return 0.0
         runs = self._ended_runs(list(self._open), self._next_offset)
@@ -135,7 +135,7 @@ class Offsets:
 
     @property
     def next_offset(self) -> int | None:
-        """The offset to read next; None while nothing was read."""
+        """The offset to read next. None while nothing was read."""
         return self._next_offset
 
     @property
@@ -163,7 +163,7 @@ def encode(offset: int, ended: Iterable[Run]) -> str:
 
 
 def decode(point: CommitPoint, *, log_end: int) -> list[Run]:
-    """The runs that a commit says have ended above its offset; none without metadata.
+    """The runs that a commit says have ended above its offset. None without metadata.
 
     `log_end` is up to where the log can be read. A map that reaches beyond it is of another log: its records would be
     passed over as they come.

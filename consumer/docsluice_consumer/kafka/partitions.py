@@ -26,7 +26,7 @@ class PartitionState:
     offsets: Offsets = field(default_factory=Offsets)
     committed: CommitPoint | None = None
     attempted: CommitPoint | None = None
-    """What was last sent to be committed; the answer may have been lost on the way."""
+    """What was last sent to be committed. The answer may have been lost on the way."""
     is_recreated: bool = False
     """Whether the log was cut or made anew before this life, so that it begins below what was committed."""
     start: int | None = None
@@ -42,7 +42,7 @@ class PartitionState:
     key_queues: KeyQueues = field(default_factory=KeyQueues)
 
     def to_commit(self) -> CommitPoint | None:
-        """What should be committed now; None when nothing has changed since the last commit."""
+        """What should be committed now. None when nothing has changed since the last commit."""
         point = self.offsets.committable()
         return None if point == self.committed else point
 
@@ -54,14 +54,14 @@ class PartitionState:
         return self.committed.offset if self.committed is not None and not self.is_recreated else 0
 
     def lag(self) -> int | None:
-        """Records that have not ended, read or not; None until the log's end is known."""
+        """Records that have not ended, read or not. None until the log's end is known."""
         if self.end is None:
             return None
         reads_from = max(self.reads_from, self.start or 0)
         return self.offsets.unread_between(reads_from, max(self.end, reads_from)) + self.offsets.open_count
 
     def ended(self, offset: int) -> None:
-        """A record has ended; a transaction may have closed it already."""
+        """A record has ended. A transaction may have closed it already."""
         if self.offsets.is_open(offset):
             self.offsets.closed(offset)
 

@@ -21,7 +21,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 
 async def with_retries(action: Callable[[], Awaitable[T]], *, doing: str) -> T:
-    """Do it, waiting out a broker that is away, for as long as it takes; say so, and when it is back.
+    """Do it, waiting out a broker that is away, for as long as it takes. Say so, and when it is back.
 
     Raises:
         DocsluiceError: what waiting will not mend.

@@ -55,7 +55,7 @@ def consumer_of(subscription: Subscription, broker: Broker) -> Any:
         # Its default is the session timeout, and a drain may take longer.
         rebalance_timeout_ms=int((subscription.drain_seconds + 30) * 1000),
         max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
-        metadata_max_age_ms=_METADATA_MAX_AGE_MS,  # how soon added partitions are noticed; its default is 5 minutes
+        metadata_max_age_ms=_METADATA_MAX_AGE_MS,  # how soon added partitions are noticed. Its default is 5 minutes
         max_partition_fetch_bytes=1024 * 1024,
         fetch_max_bytes=_FETCH_BYTES,
     )
@@ -64,7 +64,7 @@ def consumer_of(subscription: Subscription, broker: Broker) -> Any:
 def _member_of(subscription: Subscription) -> str | None:
     """The static member's name: of another topic it is another one.
 
-    One that comes back within its session is given its old assignment, whatever it subscribes to now; and with each
+    One that comes back within its session is given its old assignment, whatever it subscribes to now, and with each
     try its session begins anew.
     """
     if subscription.group_instance_id is None:

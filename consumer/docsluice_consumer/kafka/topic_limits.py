@@ -16,7 +16,7 @@ from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.kafka.records import Compression, OutgoingRecord
 
 LookUp = Callable[[str], Awaitable[int | None]]
-"""A topic's `max.message.bytes`; None where the broker does not tell."""
+"""A topic's `max.message.bytes`. None where the broker does not tell."""
 
 _WORTH_ASKING_BYTES = 256 * 1024
 """A topic of before takes that, and one that does not says so."""
@@ -38,7 +38,7 @@ class _Known:
     refused_at: float = _NEVER
 
     def most_bytes(self, now: float) -> int | None:
-        """What a batch may have; None where nothing is known."""
+        """What a batch may have. None where nothing is known."""
         refused = self.refused_bytes if now - self.refused_at < _REFUSAL_SECONDS else None
         known = [bound for bound in (self.limit, None if refused is None else refused - 1) if bound is not None]
         return min(known, default=None)

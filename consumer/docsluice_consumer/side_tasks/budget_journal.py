@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _WRITE_SECONDS = 0.2
-"""So much of what was spent is forgotten by a `kill -9` at the most; of the calls under way nobody knows anyhow."""
+"""So much of what was spent is forgotten by a `kill -9` at the most. Of the calls under way nobody knows anyhow."""
 _RETRY_SECONDS = 1.0
 
 

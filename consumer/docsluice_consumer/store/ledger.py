@@ -37,7 +37,7 @@ class Ledger:
     """Reads at the start, and writes what has changed. A damaged file is set aside and begun anew, and said.
 
     A row that is not as we write it counts as not there, which is said once. Another process of the same name would
-    write over what this one has spent; that is noticed, and said once.
+    write over what this one has spent. That is noticed, and said once.
 
     Its methods block for a disk's time, and are called from one thread.
     """

@@ -142,7 +142,7 @@ class ListOutput(_Output):
         """Check the strings and return the first `items` that differ. Those beyond them, and blanks, are passed over.
 
         Raises:
-            InvalidAnswer: too few differ; `usable` are those that do, where they are `at_least` so many.
+            InvalidAnswer: too few differ. `usable` are those that do, where they are `at_least` so many.
         """
         asked_for = self.candidates or self.items
         if not isinstance(value, list):

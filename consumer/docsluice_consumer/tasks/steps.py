@@ -55,11 +55,11 @@ class Step:
     by_model: Mapping[ModelRef, ModelParameters] = field(default_factory=dict)
     """Parameters that single models of the chain get."""
     servers: tuple[str, ...] = ("",)
-    """The addresses that the chain's models are asked at, in its order; empty for OpenAI's own."""
+    """The addresses that the chain's models are asked at, in its order. Empty for OpenAI's own."""
     providers: Mapping[str, Any] = field(default_factory=dict)
     """What else tells the chain's providers from others that are called the same."""
     condensing: tuple[Condensing, ...] = ()
-    """How what was said of the parts of a document that was split is made one; for tasks that answer in prose."""
+    """How what was said of the parts of a document that was split is made one. For tasks that answer in prose."""
 
     @property
     def model(self) -> ModelRef:

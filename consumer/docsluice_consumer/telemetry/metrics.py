@@ -146,7 +146,7 @@ class Metrics:
         )
 
     def forget_partition(self, topic: str, partition: int) -> None:
-        """Drop the gauges of a partition that is no longer ours; else the group's lag would count it twice."""
+        """Drop the gauges of a partition that is no longer ours, else the group's lag would count it twice."""
         for gauge in (self.partition_open_records, self.partition_lag_records, self.commit_metadata_ratio):
             gauge.remove(topic, str(partition))
 

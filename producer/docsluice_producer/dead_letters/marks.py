@@ -31,7 +31,7 @@ _STATES = tuple(State)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a dead letter is in its topic; written `partition@offset`."""
+    """Where a dead letter is in its topic. Written `partition@offset`."""
 
     partition: int
     offset: int
@@ -80,7 +80,7 @@ class _Keyed(Protocol):
 
 
 def mark_of(record: _Keyed) -> Mark | None:
-    """The mark that a record of the topic of marks is; None for anything else that somebody may have put there."""
+    """The mark that a record of the topic of marks is. None for anything else that somebody may have put there."""
     found = _KEY.fullmatch(record.key or b"")
     if found is None:
         return None
@@ -111,7 +111,7 @@ class Marks:
         return sum(len(column.offsets) for column in self._columns.values())
 
     def add(self, mark: Mark, *, at_ms: int) -> None:
-        """Take in a mark that was written at that time; the later one of the same place counts."""
+        """Take in a mark that was written at that time. The later one of the same place counts."""
         column = self._columns.setdefault(mark.place.partition, _Column())
         index = bisect_left(column.offsets, mark.place.offset)
         if column.offsets[index : index + 1] != array("q", [mark.place.offset]):
@@ -124,7 +124,7 @@ class Marks:
         column.handled_ms[index] = at_ms
 
     def handled(self, place: Place, timestamp_ms: int) -> Handled | None:
-        """What was done about the dead letter at a place that was written at that time; None while it is open."""
+        """What was done about the dead letter at a place that was written at that time. None while it is open."""
         column = self._columns.get(place.partition)
         if column is None:
             return None

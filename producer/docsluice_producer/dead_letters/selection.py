@@ -72,7 +72,7 @@ class Selection:
         """By identity, until when what was written is the same failure."""
 
     def take(self, record: FetchedRecord, states: States) -> Letter | None:
-        """The dead letter that a record is; None when it is none, or not a wanted one."""
+        """The dead letter that a record is. None when it is none, or not a wanted one."""
         outcome = outcome_of(record)
         if isinstance(outcome, Unreadable) or not outcome.is_dead_letter:
             flaw = flaw_of(record)
@@ -104,7 +104,7 @@ class Selection:
         return lines
 
     def _is_new(self, letter: Letter, *, until_ms: int) -> bool:
-        """Whether it repeats none; what repeats it is written by `until_ms`."""
+        """Whether it repeats none. What repeats it is written by `until_ms`."""
         identity, seen = hash(letter.identity), self._repeated_until_ms
         if identity in seen and letter.record.timestamp <= seen[identity]:
             return False

@@ -150,7 +150,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _flaw(result: DocumentResult) -> str:
-    """What is wrong with a result of the right form that the service would not have written; empty when nothing is.
+    """What is wrong with a result of the right form that the service would not have written. Empty when nothing is.
 
     Such values would come up later, in sums and in files.
     """
@@ -221,7 +221,7 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
 
 
 def _source(errors: Mapping[str, str]) -> dict[str, Any]:
-    """Where the record was first read; a part that the headers do not tell is None."""
+    """Where the record was first read. A part that the headers do not tell is None."""
     return {
         "topic": errors.get("topic"),
         "partition": _number(errors.get("partition")),
@@ -247,7 +247,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _moment(text: str, timestamp_ms: int) -> datetime:
-    """The text as a time; else the record's own, as far as the calendar goes."""
+    """The text as a time, else the record's own, as far as the calendar goes."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

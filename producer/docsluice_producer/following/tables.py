@@ -41,7 +41,7 @@ _OF_THE_FIRST_RELEASE = (
     "excerpt",
     "metadata",
 )
-"""These keep their places; columns that come later are behind them."""
+"""These keep their places. Columns that come later are behind them."""
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """As OWASP lists them. Quote marks before it count, so that a text with one of its own can be told from ours."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")

@@ -44,7 +44,7 @@ class OffsetRange:
         return sum(max(0, end - self.first[partition]) for partition, end in self.end.items())
 
     def at(self, partition: TopicPartition, offset: int) -> "OffsetRange":
-        """The part of it that is one offset; empty when that is not in it."""
+        """The part of it that is one offset. Empty when that is not in it."""
         if not self.first.get(partition, 0) <= offset < self.end.get(partition, 0):
             return OffsetRange(first={}, end={})
         return OffsetRange(first={partition: offset}, end={partition: offset + 1})

@@ -73,7 +73,7 @@ def _series(metrics: Metrics, name: str) -> set[tuple[str, ...]]:
 
 
 def test_expected_dead_letters_start_at_zero() -> None:
-    """The first dead letter of a reason is an increase; a combination that cannot occur is no series."""
+    """The first dead letter of a reason is an increase. A combination that cannot occur is no series."""
     metrics = Metrics()
     assert _series(metrics, "dead_letters_total") == set()
     metrics.expect_dead_letters(of_records=["undecodable", "too_large"], of_steps=["too_large"], steps=["a", "b"])
@@ -117,7 +117,7 @@ def test_what_the_settings_exclude_is_no_series() -> None:
 def test_each_delivery_expects_its_own_commits(
     committer: Callable[[Metrics], object], outcomes: set[tuple[str, ...]]
 ) -> None:
-    """The group refuses a commit while it is changing; a transaction only ever fails."""
+    """The group refuses a commit while it is changing. A transaction only ever fails."""
     metrics = Metrics()
     committer(metrics)
     assert _series(metrics, "commits_total") == outcomes

@@ -59,7 +59,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever is wrong is named in one line, which ends with the --help of the very command; a drop is not assumed."""
+    """Whatever is wrong is named in one line, which ends with the --help of the very command. A drop is not assumed."""
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert main(["dead-letters", *arguments]) == Exit.WRONG_USAGE
     (line,) = capsys.readouterr().err.splitlines()
@@ -88,7 +88,7 @@ def test_no_broker_is_exit_code_1(arguments: list[str], capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_has_a_meaning_and_a_default(command: str) -> None:
-    """Each flag's help is words and, in brackets, what happens without it; a default is the one that is shown."""
+    """Each flag's help is words and, in brackets, what happens without it. A default is the one that is shown."""
     for flag in flags(command):
         words = flag.help or ""
         if flag.option_strings:

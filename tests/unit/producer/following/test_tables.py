@@ -55,7 +55,7 @@ def test_a_csv_has_the_same_columns_for_results_and_dead_letters(tmp_path: Path)
 
 
 def test_a_csv_has_savings_and_what_was_done_about_a_long_document(tmp_path: Path) -> None:
-    """By task, as a person reads it; both cells of a dead letter are empty."""
+    """By task, as a person reads it. Both cells of a dead letter are empty."""
     path = tmp_path / "out.csv"
     with closing(open_table(path)) as table:
         table.write(result_outcome(1, saved_usd=Decimal("0.0014"), long={"summary": "head", "keywords": "split"}))
@@ -145,13 +145,13 @@ def test_a_cell_can_be_read_back(text: str) -> None:
 
 
 def test_a_model_that_did_not_think_has_thought_nothing(tmp_path: Path) -> None:
-    """A result does not write that it is 0; the cell does."""
+    """A result does not write that it is 0. The cell does."""
     (row,) = _rows(tmp_path / "out.csv", result_outcome(1))
     assert row["reasoning_tokens"] == "0"
 
 
 def test_columns_of_before_keep_their_places(tmp_path: Path) -> None:
-    """Programs may go by the place; newer columns are at the end."""
+    """Programs may go by the place. Newer columns are at the end."""
     header = list(_rows(tmp_path / "out.csv", result_outcome(1, outputs={"summary": "s"}))[0])
     assert header[:3] == ["kind", "document_id", "summary"]
     assert header[3:11] == [
@@ -200,7 +200,7 @@ def test_a_csv_that_cannot_grow_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_csv_is_no_pipe(tmp_path: Path) -> None:
-    """It is written anew when a column comes; a pipe would be waited for without an end."""
+    """It is written anew when a column comes. A pipe would be waited for without an end."""
     os.mkfifo(tmp_path / "out.csv")
     with pytest.raises(WrongUsage, match="no regular file"):
         open_table(tmp_path / "out.csv")
@@ -235,7 +235,7 @@ def test_a_dead_letter_s_line_is_like_a_result_s() -> None:
 
 
 def test_a_dead_letter_s_line_says_what_went_wrong() -> None:
-    """The headers by name, numbers as numbers; the text and the stack trace are left out."""
+    """The headers by name, numbers as numbers. The text and the stack trace are left out."""
     line = json.loads(json_line(dead_letter(1, errors={"exception.class.name": "x.Y", "model": "m", "group": "g"})))
     assert line == {
         "kind": "dead_letter",
