@@ -41,7 +41,7 @@ ERROR_HEADER_PREFIX = "__docsluice.errors."
 STUB_HEADER = "__docsluice.errors.stub"
 """Which parts of the record the dead letter does not have: of `headers`, `key` and `value`, with commas between."""
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
-"""W3C's; they go along with whatever a record ends as."""
+"""W3C's. They go along with whatever a record ends as."""
 ORIGINAL_TOPIC_HEADER = "kafka_dlt-original-topic"
 """The one name outside our prefix: user interfaces that redrive look for it."""
 

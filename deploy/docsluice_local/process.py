@@ -48,7 +48,7 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the latest start; None before the first."""
+        """The process id of the latest start. None before the first."""
         return self._process.pid if self._process else None
 
     @property

@@ -157,7 +157,7 @@ class _Forms:
         return is_likely and any(text[start : start + _RUN] in self.runs for start in range(len(text) - _RUN + 1))
 
     def found_in(self, text: str) -> Iterator[Span]:
-        """Where they are; they may overlap."""
+        """Where they are. They may overlap."""
         for form in self.short:
             for found in re.finditer(f"(?={re.escape(form)})", text):
                 yield found.start(), found.start() + len(form)

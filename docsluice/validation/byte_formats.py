@@ -55,7 +55,7 @@ def wide_encoding(data: bytes) -> str | None:
 
 
 def format_of(data: bytes) -> str | None:
-    """What a file that begins so is, as the end of "it is …"; None when nothing known begins so."""
+    """What a file that begins so is, as the end of "it is …". None when nothing known begins so."""
     return next((words for signature, words in _SIGNATURES if data.startswith(signature)), None)
 
 

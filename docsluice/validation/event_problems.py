@@ -23,7 +23,7 @@ _LIKENESS = 0.75
 
 
 class NoEvent(ValueError):
-    """Fields that are no document event; the message says why."""
+    """Fields that are no document event. The message says why."""
 
 
 class NotUnicode(ValueError):

@@ -176,7 +176,7 @@ def _inside(kind: Any, part: str) -> Any:
 
 
 def _members(kind: Any) -> list[Any]:
-    """What a union may be beside None; of any other type, itself."""
+    """What a union may be beside None. Of any other type, itself."""
     origin = get_origin(kind)
     if origin is Annotated:
         return _members(get_args(kind)[0])

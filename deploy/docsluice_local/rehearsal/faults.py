@@ -29,7 +29,7 @@ class Fault(StrEnum):
     BAD_GATEWAY = "502"
     OVERLOADED = "503"
     HANG = "hang"
-    """No answer, ever; the client has to give up."""
+    """No answer, ever. The client has to give up."""
     RESET = "reset"
     """The connection breaks after the request was read."""
     HOLD = "hold"

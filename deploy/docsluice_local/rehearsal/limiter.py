@@ -21,7 +21,7 @@ class MinuteLimit:
         self._filled_at = now
 
     def wait_seconds(self, *, now: float) -> float:
-        """How long until a call may pass; 0 when one may now."""
+        """How long until a call may pass. 0 when one may now."""
         self._fill(now)
         # A thousandth of a unit short of it, rounding would have the call come back a moment too early.
         return 0.0 if self._left > 0 else (0.001 - self._left) / self._rate

@@ -10,7 +10,7 @@ from docsluice_local.rehearsal.limits import Limited
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsalSettings:
-    """All that shapes the rehearsal provider; every default means "does not get in the way".
+    """All that shapes the rehearsal provider. Every default means "does not get in the way".
 
     Attributes:
         seed: the same seed and the same requests give the same latencies and faults, in whatever order they arrive.

@@ -42,7 +42,7 @@ def event_of(letter: Letter) -> Mapping[str, Any]:
 
 
 def text_of(value: bytes | None) -> str | None:
-    """The value as text; None when it is none, or no UTF-8."""
+    """The value as text. None when it is none, or no UTF-8."""
     try:
         return value.decode() if value is not None else None
     except UnicodeDecodeError:

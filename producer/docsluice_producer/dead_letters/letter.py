@@ -71,7 +71,7 @@ class Letter:
 
     @property
     def replays(self) -> int:
-        """How often it was sent again; 0 when its headers do not tell."""
+        """How often it was sent again. 0 when its headers do not tell."""
         return self.outcome.fields["replay_count"] or 0
 
     @property

@@ -41,7 +41,7 @@ class Place:
 
 
 def place_in(text: str) -> Place | None:
-    """The place that a text names; None when it is none."""
+    """The place that a text names. None when it is none."""
     found = _PLACE.fullmatch(text)
     return Place(int(found[1]), int(found[2])) if found else None
 

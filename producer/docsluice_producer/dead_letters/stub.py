@@ -48,7 +48,7 @@ class Stub:
 
 
 def stub_of(letter: Letter) -> Stub | None:
-    """What a dead letter leaves out; None of a whole one."""
+    """What a dead letter leaves out. None of a whole one."""
     left_out = stub_parts(letter.record.headers)
     if not left_out:
         return None

@@ -49,7 +49,7 @@ def no_documents(row: Mapping[str, Any]) -> str | None:
 
 
 def _is_utf8(start: bytes) -> bool:
-    """Whether it begins so; the last character may be cut."""
+    """Whether it begins so. The last character may be cut."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:

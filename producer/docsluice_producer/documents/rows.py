@@ -70,7 +70,7 @@ Row: TypeAlias = Document | BadRow | Note
 
 
 class Unfit(ValueError):
-    """The row's fields are no document; the message says why."""
+    """The row's fields are no document. The message says why."""
 
 
 def event_fields(row: Mapping[str, Any], *, id_field: str, text_field: str) -> tuple[dict[str, Any], list[str]]:

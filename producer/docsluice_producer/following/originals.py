@@ -23,7 +23,7 @@ def event_in(value: bytes | None) -> Mapping[str, Any]:
 
 
 def document_id_of(event: Mapping[str, Any]) -> str:
-    """The event's id; empty when it has none."""
+    """The event's id. Empty when it has none."""
     document_id = event.get("document_id")
     return document_id if isinstance(document_id, str) else ""
 

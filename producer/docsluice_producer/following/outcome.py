@@ -41,7 +41,7 @@ OF_DEAD_LETTERS: Mapping[str, str] = {
 """Fields that only dead letters have, and the headers that they are read from."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_TIMESTAMP_MS = 253_402_300_799_999
-"""The end of the year 9999; a producer may write any number."""
+"""The end of the year 9999. A producer may write any number."""
 _EDGES = (MINYEAR, MAXYEAR)
 """In these years a time may have no equal in UTC."""
 _LARGEST_COUNT = 2**63 - 1

@@ -66,7 +66,7 @@ class Tally:
         return self._pace.documents_per_hour
 
     def add(self, outcome: Outcome) -> bool:
-        """Count an outcome; false when it is a repeat."""
+        """Count an outcome. False when it is a repeat."""
         if any(identity in self._seen for identity in outcome.identities):
             self.repeats += 1
             return False

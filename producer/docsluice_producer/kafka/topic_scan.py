@@ -40,7 +40,7 @@ class OffsetRange:
 
     @property
     def offsets(self) -> int:
-        """How many offsets it has; there are as many records at most."""
+        """How many offsets it has. There are as many records at most."""
         return sum(max(0, end - self.first[partition]) for partition, end in self.end.items())
 
     def at(self, partition: TopicPartition, offset: int) -> "OffsetRange":
