@@ -3,7 +3,7 @@
     DocsluiceError
     ├── ConfigurationError      settings or a pipeline file that cannot work: one line each, exit 2
     ├── RecordRejected          the record's fault: it becomes a dead letter and the service goes on
-    ├── InvalidAnswer           the model's answer is not what the step asked for: asked again once, then rejected
+    ├── InvalidAnswer           the model's answer is not what the step asked for: one repair, then rejected
     ├── AttemptFailed           one call failed and may be tried again
     │   ├── RateLimited             429: too fast. Never counts against the document
     │   ├── QuotaExhausted          the account is empty, or a day's quota is. Never counts against the document
@@ -141,7 +141,7 @@ class RateLimited(AttemptFailed):
 class QuotaExhausted(AttemptFailed):
     """The account has nothing left, whatever the status.
 
-    `period_seconds` is None where only a person can mend that, by paying. Else the quota is of an hour, a day, a week
+    `period_seconds` is None where only a person can fix that, by paying. Else the quota is of an hour, a day, a week
     or a month, and comes back by itself: it says nothing of the pace that a minute allows.
     """
 

@@ -73,7 +73,7 @@ class Pipeline:
         self._ignored_fields.note(read)
         event = read.event
         outputs = await self._analyzer.analyze(event.text, document_usage, priority=event.metadata.get("priority"))
-        # it is at its end, all from the store or not, and begun anew it would be published twice
+        # it is at its end, all from the store or not, and begun again it would be published twice
         document_usage.invest(1)
         result = result_of(
             event, outputs, record=record, document_usage=document_usage, started_at=started_at, identity=self._identity

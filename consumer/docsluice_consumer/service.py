@@ -1,4 +1,4 @@
-"""The composition root and the life of the service: start, run, drain, stop."""
+"""The service's course: start, run, drain, stop."""
 
 from __future__ import annotations
 

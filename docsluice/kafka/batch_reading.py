@@ -53,7 +53,7 @@ class DamagedBatch(KafkaError):  # type: ignore[misc]  # aiokafka ships no types
 
 
 class StillUnfolding(KafkaError):  # type: ignore[misc]
-    """There is more of a batch to pass over before its next record. Whoever asks again goes on there."""
+    """There is more of a batch to skip before its next record. The next call goes on there."""
 
     retriable = True
 

@@ -18,12 +18,12 @@ PIECE_BYTES = 256 * 1024
 MOST_UNFOLDED_BYTES = 4 * 1024 * 1024 * 1024
 """Of one batch. What is behind them is not read.
 
-To pass over them takes four seconds, with gzip eleven. Were that longer than the session of the group, a member that
+Skipping them takes four seconds, with gzip eleven. Were that longer than the session of the group, a member that
 begins in the middle of such a batch would never get through it. Producers do write batches of 3 GB: thousands of
 records that are alike.
 """
 AT_A_TIME_BYTES = 8 * 1024 * 1024
-"""What is passed over before others have their turn: a fiftieth of a second of gzip."""
+"""What is skipped before others have their turn: a fiftieth of a second of gzip."""
 _INPUT_BYTES = 16 * 1024
 _ZSTD_WINDOW_BYTES = 128 * 1024 * 1024
 """The largest that zstd itself takes unasked. Kafka's own is 8 MiB at most."""

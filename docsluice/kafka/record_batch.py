@@ -184,7 +184,7 @@ def _read_headers(body: _Body, headers: list[tuple[str, bytes | None]]) -> str:
 
 
 def _left_out(head: BatchHead, unfolding: Unfolding, length: int) -> Generator[None, None, ReadRecord]:
-    """A record that is too large to be kept: its value is counted and hashed, and its headers are passed over."""
+    """A record that is too large to be kept: its value is counted and hashed, and its headers are skipped."""
     end = unfolding.position + length
     unfolding.read(1)  # its attributes
     timestamp, offset = head.timestamp_ms(unfolding.varint()), head.base_offset + unfolding.varint()

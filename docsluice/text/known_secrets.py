@@ -10,7 +10,7 @@ from docsluice.text.redaction import Redaction
 _SHORTEST = 8
 """What is shorter may be any word, such as the key `ollama` that a server wants which checks none."""
 _MOST_PASSING = 64
-"""Keys that were had anew. What is older has been refused, or has run out."""
+"""Keys that were obtained again. Older ones were refused, or have expired."""
 _MOST_CACHED = 4096
 
 

@@ -108,7 +108,7 @@ class AdaptiveConcurrency:
     def overloaded(self, *, seconds: float, now: float) -> None:
         """A call has failed after `seconds` because the server had too much to do: a 429, a 503 or a timeout.
 
-        Calls that were sent before the last backing off are passed over: that one has answered them all.
+        Calls that were sent before the last backing off are ignored: that one has answered them all.
         """
         if now - seconds < self._backed_off_at:
             return

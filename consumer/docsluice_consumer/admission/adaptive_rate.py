@@ -16,7 +16,7 @@ _MINUTE_SECONDS = 60.0
 """As long as a provider's window, at the most. What was answered in it was allowed, however unevenly it came."""
 _LATELY_SECONDS = 15.0
 _EPISODE_SECONDS = 1.0
-"""Calls that were under way together are refused together: that is one lesson, not many."""
+"""Calls that were in flight together are refused together. They count once."""
 _NEAR_SECONDS = 10.0
 _NEAR_CALLS = 3.0
 _CUT_NEAR = 0.8
@@ -39,7 +39,7 @@ _LONGEST_FIRST_CALM_SECONDS = 600.0
 _SURE_AFTER_TRIALS = 4
 """What is believed wrongly is over soon: for each trial that is missing, the pace grows twice as fast."""
 _NO_LONGER_CONFIRMED = 3.0
-"""A pace that has grown so much since the last trial was no limit. What comes then is believed anew."""
+"""A pace that has grown so much since the last trial was no limit. It is then learned from the start."""
 _MOST_DOUBLINGS = 5
 _LONGEST_CALM_SECONDS = 600.0
 """It has grown a millionfold by then."""

@@ -269,7 +269,7 @@ class Admission:
         """A cancelled waiter leaves nothing taken, even when it was admitted just before it was cancelled."""
         if waiter.admitted.cancelled():
             self._account_waits()
-            with contextlib.suppress(ValueError):  # the queue's head may have been passed over already
+            with contextlib.suppress(ValueError):  # the queue's head may have been skipped already
                 queue.waiters.remove(waiter)
         elif waiter.admitted.exception() is None:
             self._in_flight -= 1

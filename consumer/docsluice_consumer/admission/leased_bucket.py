@@ -135,7 +135,7 @@ class LeasedBucket:
             self._returned += amount
 
     def _put_back_idle(self, target: float, now: float) -> None:
-        """What nobody has wanted for a while could be of use to others."""
+        """What nobody has wanted for a while may serve others."""
         if self._level <= target:
             self._idle_since = None
         elif self._idle_since is None:

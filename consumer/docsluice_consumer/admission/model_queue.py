@@ -173,7 +173,7 @@ class ModelQueue:
         return any(waiter.number not in self._behind for waiter in self.waiters)
 
     def head(self) -> Waiter | None:
-        """Who is next, once those who have left are passed over."""
+        """The next waiter, once those that have left are skipped."""
         while self.waiters and self.waiters[0].has_left:
             self.waiters.popleft()
         return self.waiters[0] if self.waiters else None

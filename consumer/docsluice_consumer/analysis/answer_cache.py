@@ -17,7 +17,7 @@ from docsluice_consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 Outcome: TypeAlias = PaidStep | RecordRejected | None
-"""How a question that was under way has ended. None when whoever asked has let go of it."""
+"""How a question in flight has ended. None when its caller has given it up."""
 Fits: TypeAlias = Callable[[Mapping[str, OutputValue]], bool]
 """Whether outputs can be the answer to a question. A store may hold anything under its fingerprint."""
 

@@ -1,7 +1,7 @@
 """Which partitions are ours, from where they are read, and how far they are committed: through every rebalance.
 
 aiokafka revokes everything each time, and mostly gives it back. So work is not stopped on a revoke: on the assignment
-that follows, the partitions that nobody else has touched carry on, and the others begin anew.
+that follows, the partitions that nobody else has touched carry on, and the others begin again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         await self.consumer.commit({partition: tuple(point) for partition, point in points.items()})
 
     async def commit(self) -> None:
-        """Commit what has ended, and begin anew with partitions that others have had without our noticing."""
+        """Commit what has ended, and begin again with partitions that others have had without our noticing."""
         async with self._committing:
             assigned = self.consumer.assignment()
             states = [state for state in self.partitions if state.partition in assigned]
@@ -106,7 +106,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             await self.commit_at_last()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Carry on where a partition came back untouched, and begin anew with those that did not."""
+        """Carry on where a partition came back untouched, and begin again with those that did not."""
         kept: list[TopicPartition] = []
         # aiokafka logs and swallows whatever is raised here, so it is kept for the service to see.
         try:
@@ -195,7 +195,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         return None
 
     def log_truncated(self, state: PartitionState, offset: int) -> None:
-        """The log was cut or made anew: what it holds now are other records than those that have ended."""
+        """The log was truncated or recreated. It now holds other records than those that have ended."""
         log.error(
             "partition.went_back",
             partition=state.partition.partition,
@@ -204,10 +204,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             remedy="the topic was made anew or truncated; it is read from its beginning, and may repeat what is left",
         )
         self._recreated.add(state.partition)
-        self.partitions.forget(state.partition)  # the next commit round begins anew with it
+        self.partitions.forget(state.partition)  # the next commit round begins again with it
 
     def awake(self) -> list[PartitionState]:
-        """The lives that are read now."""
+        """The partition states that are read now."""
         assigned = self.consumer.assignment()
         return [
             state
@@ -337,7 +337,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
     def _ended_before(self, partition: TopicPartition, point: CommitPoint, *, log_end: int) -> list[Run]:
         """What the last owner's commit says. Without its map some records may be worked on again, and none is lost.
 
-        It is said how many records are passed over for it: nothing else would ever tell.
+        The log says how many records are skipped for it: nothing else would ever tell.
 
         Raises:
             UnknownCommitMap: a later release has written it, and nothing is to be repeated.

@@ -45,7 +45,7 @@ class Committer(Protocol):
         ...
 
     async def commit(self, states: Sequence[PartitionState], membership: Membership) -> list[PartitionState]:
-        """Commit what has ended in each, and return those lives that turned out to be over.
+        """Commit what has ended in each, and return those partition states that turned out to be over.
 
         Raises:
             ServiceFault: waiting will not help.

@@ -1,4 +1,4 @@
-"""The one place where aiokafka's exceptions become ours: those that waiting will mend, and those it will not."""
+"""The one place where aiokafka's exceptions become ours: those that pass by waiting, and those that do not."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _meant(error: errors.KafkaError) -> errors.KafkaError:
 
 
 def is_passing(error: errors.KafkaError) -> bool:
-    """Whether waiting may mend it."""
+    """Whether it may pass by waiting."""
     return error.retriable or isinstance(error, _PASSING)
 
 

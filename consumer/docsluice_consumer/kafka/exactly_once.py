@@ -68,7 +68,7 @@ _MENDED = (
     TransactionCoordinatorFenced,
     UnknownProducerId,
 )
-"""Said of a producer whose transaction the broker has given up or forgotten: a new one mends it."""
+"""Said of a producer whose transaction the broker has given up or forgotten: a new one helps."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class _Attempt:
 
 @dataclass(eq=False, slots=True)
 class _Writer:
-    """One partition's producer, in one life of the partition."""
+    """One partition's producer, for one partition state."""
 
     epoch: int
     producer: Any
@@ -183,7 +183,7 @@ class ExactlyOnceSink:
         return writer if writer is not None and writer.epoch == state.epoch else None
 
     async def _commit(self, state: PartitionState, membership: Membership) -> bool:
-        """Commit what has ended by now, however often it is tried. Whether the partition's life turned out to be over.
+        """Commit what has ended by now, however often it is tried. Whether the partition state turned out to be over.
 
         What ends meanwhile is left to the next round: there is always more while there is work, and others wait.
         """

@@ -2,13 +2,13 @@
 
 Records end out of order. The committable offset is the lowest one still open or, when none is, one past the highest
 that was opened: everything below it has ended. What has ended above it goes into the commit's metadata, so that after
-a crash it is known, and passed over. Only offsets that were really read are opened. No record will ever come for a gap
+a crash it is known, and skipped. Only offsets that were really read are opened. No record will ever come for a gap
 (compaction, transaction markers, aborted transactions), so it counts as ended. A gap at the end of the log has no
 record behind it that would tell. `passed` says how far the reading has come.
 
 The metadata reads `docsluice/1:3+5000,1+20:7d3e09ab`: from the committed offset on, 3 offsets that are open, 5,000
 that have ended, 1 open, 20 ended. Whatever comes after is open or unread. The checksum is over the runs and the offset:
-a map that was damaged, or belongs to another offset, would have records passed over that have not ended.
+a map that was damaged, or belongs to another offset, would have records skipped that have not ended.
 
 The digit is the format's version. A format is read one release before it is written, so that a roll-back by one
 release understands what it finds (`_READERS`). A version that is not known is told apart from metadata of others.
@@ -61,9 +61,9 @@ class UnknownMapError(ForeignMetadataError):
 
 
 class Offsets:
-    """The open records of one partition, in one life of its assignment.
+    """The open records of one partition, in one assignment of it.
 
-    `ended_before` are the runs that an earlier life has left behind (see `decode`).
+    `ended_before` are the runs that an earlier assignment has left behind (see `decode`).
     """
 
     def __init__(self, ended_before: Sequence[Run] = ()) -> None:
@@ -72,7 +72,7 @@ class Offsets:
         self._ended_before = list(ended_before)
 
     def opened(self, offset: int) -> bool:
-        """A record was read. Return whether there is work to do: False when it ended in an earlier life.
+        """A record was read. Return whether there is work to do: False when it ended in an earlier assignment.
 
         Raises:
             ValueError: offsets must rise. A second opening would lose track of the first.
@@ -95,7 +95,7 @@ class Offsets:
             self._ended_before.pop(0)
 
     def unread_between(self, start: int, end: int) -> int:
-        """How many of these offsets have not ended in an earlier life."""
+        """How many of these offsets have not ended in an earlier assignment."""
         ended = sum(max(0, min(run.end, end) - max(run.start, start)) for run in self._ended_before)
         return max(0, end - start - ended)
 
@@ -144,7 +144,7 @@ class Offsets:
         return len(self._open)
 
     def _ended_runs(self, still_open: Sequence[int], next_offset: int) -> Iterator[Run]:
-        """What has ended above the lowest open record, in order: read in this life, or known from an earlier one."""
+        """What has ended above the lowest open record, in order, read now or known from an earlier assignment."""
         between = (Run(low + 1, high) for low, high in pairwise([*still_open, next_offset]) if high > low + 1)
         left_behind = (Run(max(start, next_offset), end) for start, end in self._ended_before if end > next_offset)
         return _joined(chain(between, left_behind))
@@ -166,7 +166,7 @@ def decode(point: CommitPoint, *, log_end: int) -> list[Run]:
     """The runs that a commit says have ended above its offset. None without metadata.
 
     `log_end` is up to where the log can be read. A map that reaches beyond it is of another log: its records would be
-    passed over as they come.
+    skipped as they come.
 
     Raises:
         UnknownMapError: it is of a later release.

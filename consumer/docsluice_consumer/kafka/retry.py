@@ -24,7 +24,7 @@ async def with_retries(action: Callable[[], Awaitable[T]], *, doing: str) -> T:
     """Do it, waiting out a broker that is away, for as long as it takes. Say so, and when it is back.
 
     Raises:
-        DocsluiceError: what waiting will not mend.
+        DocsluiceError: what does not pass by waiting.
     """
     pause_seconds = _FIRST_PAUSE_SECONDS
     with _Wait(doing) as wait:

@@ -47,7 +47,7 @@ def consumer_of(subscription: Subscription, broker: Broker) -> Any:
         group_id=subscription.group_id,
         group_instance_id=_member_of(subscription),
         enable_auto_commit=False,
-        auto_offset_reset="none",  # what it would pass over in silence is counted, and said
+        auto_offset_reset="none",  # what it would skip in silence is counted and logged
         isolation_level="read_committed",
         partition_assignment_strategy=(StickyPartitionAssignor,),
         session_timeout_ms=SESSION_TIMEOUT_MS,
@@ -65,7 +65,7 @@ def _member_of(subscription: Subscription) -> str | None:
     """The static member's name: of another topic it is another one.
 
     One that comes back within its session is given its old assignment, whatever it subscribes to now, and with each
-    try its session begins anew.
+    try its session begins again.
     """
     if subscription.group_instance_id is None:
         return None

@@ -21,7 +21,7 @@ LookUp = Callable[[str], Awaitable[int | None]]
 _WORTH_ASKING_BYTES = 256 * 1024
 """A topic of before takes that, and one that does not says so."""
 _FRESH_SECONDS = 30.0
-"""A limit that was asked so long ago is asked again before anything is refused for it: somebody may have raised it."""
+"""A limit this old is read again before anything is refused for it: somebody may have raised it."""
 _REFUSAL_SECONDS = 600.0
 _NEVER = float("-inf")
 _CODECS: dict[Compression, int] = {"gzip": 1, "zstd": 4}

@@ -1,7 +1,7 @@
 """What a server turns out not to know, and how it is asked without it.
 
 A complaint that a part of the request is not supported makes a call do without it (`guesses.py`), one about its size
-does not. The answer to that call makes it a lesson. It holds for a model, or for a model's step where it is about the
+does not. The answer to that call confirms it. It holds for a model, or for a model's step where it is about the
 schema. After a minute one call tries the fuller form again, and each time later where that is still refused. Pure: time
 is passed in.
 """
@@ -158,7 +158,7 @@ class Capabilities:
         return bool(keys)
 
     def is_news(self, lesson: Lesson, *, model: str, now: float) -> bool:
-        """Whether a lesson is worth a line in the log. A model that flaps is told of once in a while only."""
+        """Whether what was learned is worth a line in the log. A model that flaps is told of once in a while only."""
         last = self._told.get((model, lesson.parameter))
         if last is not None and now < last + _QUIET_SECONDS:
             return False
@@ -172,7 +172,7 @@ class Capabilities:
 
 
 def missed(error: ProviderError, sent: Sent) -> str | None:
-    """What the server asks for, and was not sent because of a lesson."""
+    """What the server asks for, and was not sent because of what was learned."""
     said = f"{error.param} {error.words}".lower()
     if error.status not in _SPEAKS_OF_PARAMETERS or not _MISSING.search(said):
         return None

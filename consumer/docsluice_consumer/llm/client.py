@@ -75,7 +75,7 @@ class OpenAIChatClient:
     """Asks one provider.
 
     The SDK's own retries are off, since admission must see every attempt. What a model turns out not to know is
-    remembered and left out from then on. A key that is refused is looked for anew, and the call made once more. Its
+    remembered and left out from then on. A key that is refused is looked up again, and the call is made once more. Its
     connections, up to `max_connections`, are its own unless it is given some that it shares.
     """
 
@@ -159,7 +159,7 @@ class OpenAIChatClient:
             ) from None
 
     def _guesses(self, request: ChatRequest) -> Guesses:
-        """What is left out of a call. Its first try may look whether a lesson still holds."""
+        """What is left out of a call. Its first try may check whether it still holds."""
         model, step = request.model.name, request.step
         tries = self._capabilities.to_try(lambda: offered(request), model=model, step=step, now=self._now())
         return Guesses(self._capabilities, model=model, step=step, tries=tries)

@@ -1,4 +1,4 @@
-"""Where a provider's key comes from, and how it is had anew when the provider no longer takes it."""
+"""Where a provider's key comes from, and how it is read again when the provider no longer takes it."""
 
 from __future__ import annotations
 

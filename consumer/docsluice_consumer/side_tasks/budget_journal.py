@@ -59,7 +59,7 @@ class BudgetJournal:
         """Go on where the last process of this name has stopped. A ledger that is away is waited for.
 
         Raises:
-            ConfigurationError: only a person can mend it.
+            ConfigurationError: only a person can fix it.
         """
         for entry in await self._read():
             self._budget.restore(Spent(*entry))

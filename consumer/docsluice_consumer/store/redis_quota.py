@@ -64,7 +64,7 @@ class RedisQuota:
         self._burst_seconds = burst_seconds
 
     async def exchange(self, asked: Mapping[str, Asked], *, share: float) -> Mapping[str, Granted]:
-        """Bring in our share of the limits anew, give back what is returned, and take what there is of what is wanted.
+        """Renew our share of the limits, give back what is returned, and take what there is of what is wanted.
 
         Raises:
             LimitsAway: there is no knowing what was done of it.

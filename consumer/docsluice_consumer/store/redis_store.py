@@ -77,7 +77,7 @@ class RedisStore:
 def _answer(asked: Asked, said: Any) -> Entry | StoreAway:
     if isinstance(said, Exception):
         is_unread = asked.written is None and is_of_another_kind(said)
-        return None if is_unread else away(said)  # somebody else has put it there, and waiting would not mend it
+        return None if is_unread else away(said)  # somebody else has put it there, and it does not pass by waiting
     if asked.written is not None:
         return None if said is True else StoreAway(_NO_REDIS)
     return said if said is None or isinstance(said, bytes) else StoreAway(_NO_REDIS)

@@ -1,4 +1,4 @@
-"""A SQLite file for several processes at once: ours alone, opened when first used, and begun anew when damaged."""
+"""A SQLite file for several processes at once: ours alone, opened when first used, and replaced when damaged."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Damaged(sqlite3.DatabaseError):
 
 
 class SqliteFile:
-    """The file at `path`, opened when first used, and anew after every failure.
+    """The file at `path`, opened when first used, and again after every failure.
 
     Its methods block for a disk's time, and are called from one thread. `opening` are the statements that each opening
     begins with: they make the tables, and fail where these are not ours. `mark` are words of theirs that nobody else's
@@ -79,7 +79,7 @@ class SqliteFile:
 
         Raises:
             StoreAway: it cannot be done now.
-            StoreUnusable: only a person can mend that.
+            StoreUnusable: only a person can fix that.
         """
         try:
             try:
@@ -260,7 +260,7 @@ def _first_page(path: Path) -> bytes:
 
 
 def _is_lasting(error: Exception) -> bool:
-    """Whether only a person can mend it."""
+    """Whether only a person can fix it."""
     return isinstance(error, _LASTING_OS) or (isinstance(error, sqlite3.Error) and _code(error) in _LASTING)
 
 

@@ -33,7 +33,7 @@ class Fault(StrEnum):
     RESET = "reset"
     """The connection breaks after the request was read."""
     HOLD = "hold"
-    """A good answer, but not before the tester lets go of it. See `outages`."""
+    """A good answer, but not before the tester releases it. See `outages`."""
     TRUNCATED = "truncated"
     """Half of the answer, finish reason `length`."""
     INVALID_JSON = "invalid_json"

@@ -1,4 +1,4 @@
-"""The document in a dead letter, as far as there is one: what a person reads, mends and sends again. Pure."""
+"""The document in a dead letter, as far as there is one: what a person reads, corrects and sends again. Pure."""
 
 import base64
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _TEXT_TYPE = "text/plain"
 def exported(letter: Letter) -> dict[str, Any]:
     """What `export` writes of a dead letter: its document, its fields, its headers but for the trace, or its value.
 
-    A document is at the top level and comes first (`document_id`, `text`, `metadata`), so that it can be mended and
+    A document is at the top level and comes first (`document_id`, `text`, `metadata`), so that it can be corrected and
     sent. What is none has its `value` instead, or `value_base64` where that is no text. What is nearly one has both.
     Where the value was left out there is neither.
     """

@@ -59,7 +59,7 @@ _MENDED = (
     ProducerClosed,
     UnknownProducerId,
 )
-"""Said of a producer that is spent: a new one mends it."""
+"""Said of a producer that is spent: a new one helps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

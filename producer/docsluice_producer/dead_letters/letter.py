@@ -83,7 +83,7 @@ class Letter:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The same for a dead letter that came twice, as with at-least-once delivery, or whose record was read anew."""
+        """Equal for a dead letter that came twice, as with at-least-once delivery, or whose record was read again."""
         errors = errors_of(self.record)
         if not (errors.get("topic") and errors.get("offset")):
             return (str(self.place),)

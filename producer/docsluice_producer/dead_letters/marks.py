@@ -50,7 +50,7 @@ def place_in(text: str) -> Place | None:
 class Mark:
     """What was done about one dead letter.
 
-    Its time is part of its name: in a topic that was made anew, other records have the same places.
+    Its time is part of its name: in a recreated topic, other records have the same places.
     """
 
     place: Place

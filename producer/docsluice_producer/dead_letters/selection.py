@@ -56,10 +56,10 @@ class Wanted:
 
 
 class Selection:
-    """Picks the wanted ones out of a topic's records, and counts what it passes over.
+    """Picks the wanted ones out of a topic's records, and counts what it skips.
 
     A dead letter that comes again, as it may with at-least-once delivery, is taken the first time only. One that was
-    written after the first had been redriven or dropped is another: the record was read anew, and has failed anew.
+    written after the first had been redriven or dropped is another: the record was read again, and has failed again.
     """
 
     def __init__(self, *, wanted: Wanted, say: Callable[[str], None]) -> None:
@@ -95,7 +95,7 @@ class Selection:
 
     @property
     def remarks(self) -> list[str]:
-        """What was passed over, a line for each kind."""
+        """What was skipped, a line for each kind."""
         handled = f"{self.handled:,} handled already (redriven or dropped; list --all shows them)"
         others = "record is no dead letter" if self.unreadable == 1 else "records are no dead letters"
         lines = [handled] if self.handled else []

@@ -139,7 +139,7 @@ def _start_of(path: Path) -> bytes:
 
 
 def _folder(folder: Path, selection: Selection) -> list[_Found]:
-    """The texts below a folder, sorted. Hidden ones are passed over. The rest is noted in `selection`."""
+    """The texts below a folder, sorted. Hidden ones are skipped. The rest is noted in `selection`."""
     texts: list[_Found] = []
     skipped: list[str] = []
     root = os.path.realpath(folder)
@@ -178,7 +178,7 @@ def _no_file_of(root: str, path: Path) -> str | None:
 
 
 def _cannot_list(error: OSError) -> None:
-    # A folder that is passed over in silence would be documents lost.
+    # A folder that is skipped in silence would be documents lost.
     raise WrongUsage(f"{error.filename}: cannot be listed: {error.strerror}")
 
 

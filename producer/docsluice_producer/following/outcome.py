@@ -232,8 +232,8 @@ def _source(errors: Mapping[str, str]) -> dict[str, Any]:
 def _life(*parts: object) -> str:
     """One record's one way through one pipeline.
 
-    Its place alone would not do: a redriven record keeps its first (the replay count tells its lives apart), a topic
-    that was made anew has other records in the same places, and one that is read again may be asked something else.
+    Its place alone would not do: a redriven record keeps its first (the replay count tells its runs apart), a topic
+    that was recreated has other records in the same places, and a record that is read again may get other questions.
     """
     return json.dumps([str(part) for part in parts])
 

@@ -127,7 +127,7 @@ class JsonLines:
 class CsvTable:
     """One row for each outcome, a column for each output.
 
-    Which outputs there are is known only when a result has them, so the file is written anew, wider, when one brings an
+    Which outputs there are is known only when a result has them, so the file is rewritten, wider, when one brings an
     output that was not there before: usually once, at the first result.
     """
 

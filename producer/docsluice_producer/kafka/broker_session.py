@@ -30,7 +30,7 @@ class BrokerSession:
         return max(self.wait_seconds, _LEAST_PATIENCE_SECONDS)
 
     async def with_retries(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """See `connection.with_retries`. An attempt without an answer is given up and made again."""
+        """See `connection.with_retries`. An attempt without an answer is given up and retried."""
 
         async def bounded() -> T:
             async with asyncio.timeout(2 * REQUEST_TIMEOUT_MS / 1000):

@@ -176,7 +176,7 @@ class ClientLog(logging.Handler):
         self.node_unreachable = False
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self.last = None
         self.node_unreachable = False
 

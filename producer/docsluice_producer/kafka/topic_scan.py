@@ -211,7 +211,7 @@ class _Emptiness:
         return [partition for partition, count in self._answers.items() if count >= _EMPTY_ANSWERS]
 
     def forget(self, left: Offsets) -> None:
-        """Begin anew: an answer has room for so many bytes, and while one partition fills it, nothing says nothing."""
+        """Begin again: an answer has room for so many bytes, and while one partition fills it, nothing says nothing."""
         self._answers.clear()
         self._answered_at = {partition: self._consumer.last_poll_timestamp(partition) for partition in left}
 

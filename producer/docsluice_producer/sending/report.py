@@ -31,7 +31,7 @@ class Report:
     """Counts and shows. The bar and the problems go to standard error, the summary to standard output.
 
     A terminal shows the first 50 bad rows and counts the rest. A file or a pipe gets every one of them. Documents that
-    `unchanged` passes over are counted there, and not as `read`.
+    `unchanged` skips are counted there, and not as `read`.
     """
 
     def __init__(self, *, total_bytes: int | None) -> None:

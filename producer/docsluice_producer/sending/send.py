@@ -33,7 +33,7 @@ _LEAST_PATIENCE_SECONDS = 5.0
 class Sending:
     """What to send to which topic. `limit` counts documents that are sent. None is no limit.
 
-    With `if_changed`, those that have a result are passed over.
+    With `if_changed`, those that have a result are skipped.
     """
 
     selection: Selection
