@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 # Programs start again and again here, and in half the time from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast lint format bench bench-limits faults hostile lock clean
+.PHONY: help setup demo test test-fast lint format docs bench bench-limits faults hostile lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ format: setup ## Let ruff format and fix what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: setup ## Build the pages as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: setup ## Measure: utilisation, the local model, exactly once against at least once, memory, odd answers
 	$(BIN)/python -m tests.bench
 
@@ -59,9 +62,9 @@ hostile: setup ## Attack the service with records, answers, files and clients, b
 	$(BIN)/python -m tests.acceptance.hostile $(ARGS)
 
 lock: $(UV) ## Resolve requirements.lock anew
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --group dev --no-emit-index-url \
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --group dev --group docs --no-emit-index-url \
 	  --output-file requirements.lock pyproject.toml
 
 clean: ## Remove .venv and all that runs have left
 	find docsluice consumer producer deploy tests -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf $(VENV) .docsluice .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) site .docsluice .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""`python -m consumer`, as it was called before; `python -m docsluice_consumer` is what is installed."""
+"""`python -m consumer`, as it was called before. `python -m docsluice_consumer` is what is installed."""
 
 import sys
 

@@ -1,6 +1,6 @@
 """What crosses a topic: the event in, the result out, and the headers of a dead letter.
 
-These shapes are the service's public interface (see docs/contracts.md); golden files in the tests hold them still.
+These shapes are the service's public interface, see docs/reference/contracts.md. Golden files in the tests pin them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
-"""Kafka record headers in order; a name may occur more than once, and a value may be null."""
+"""Kafka record headers in order. A name may occur more than once, and a value may be null."""
 
 Scalar: TypeAlias = str | int | float | bool
 OutputValue: TypeAlias = Any
@@ -41,7 +41,7 @@ ERROR_HEADER_PREFIX = "__docsluice.errors."
 STUB_HEADER = "__docsluice.errors.stub"
 """Which parts of the record the dead letter does not have: of `headers`, `key` and `value`, with commas between."""
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
-"""W3C's; they go along with whatever a record ends as."""
+"""W3C's. They go along with whatever a record ends as."""
 ORIGINAL_TOPIC_HEADER = "kafka_dlt-original-topic"
 """The one name outside our prefix: user interfaces that redrive look for it."""
 
@@ -63,7 +63,7 @@ def plain_decimal(amount: Decimal) -> str:
 
 
 def read_decimal(written: str) -> Decimal | None:
-    """What `plain_decimal` has written; None for anything else, such as a number of a million digits."""
+    """What `plain_decimal` has written. None for anything else, such as a number of a million digits."""
     return Decimal(written) if _PLAIN_DECIMAL.fullmatch(written) else None
 
 
@@ -152,7 +152,7 @@ class DocumentResult(_Contract):
 
 
 class DeadLetterReason(StrEnum):
-    """Why a record ended as a dead letter. Closed: each has its remedy in docs/dead-letters.md."""
+    """Why a record ended as a dead letter. Closed: each has its remedy in docs/reference/dead-letters.md."""
 
     UNDECODABLE = "undecodable"
     INVALID_EVENT = "invalid_event"
@@ -169,7 +169,7 @@ class DeadLetterReason(StrEnum):
 REASONS_OF_RECORDS = (
     DeadLetterReason.UNDECODABLE,
     DeadLetterReason.INVALID_EVENT,
-    DeadLetterReason.TOO_LARGE,  # the record, for us; or its result, for the result topic
+    DeadLetterReason.TOO_LARGE,  # the record for us, or its result for the result topic
     DeadLetterReason.REJECTED,  # its result, by the broker
     DeadLetterReason.UNEXPECTED,
 )
@@ -217,7 +217,7 @@ def result_headers(result: DocumentResult, *, group_id: str) -> list[tuple[str, 
 
 
 def stub_parts(headers: Headers) -> list[str]:
-    """The parts of its record that a dead letter does not have, by name; none of one that is whole."""
+    """The parts of its record that a dead letter does not have, by name. None of one that is whole."""
     said = next((value for name, value in headers if name == STUB_HEADER and value), b"")
     return [part for part in ("headers", "key", "value") if part.encode() in said.split(b",")]
 

@@ -1,4 +1,4 @@
-"""Keeps a person's own settings out of the tests, and the clock out of what hypothesis draws; one of each broker."""
+"""Keeps a person's own settings out of the tests, and the clock out of what hypothesis draws. One of each broker."""
 
 from __future__ import annotations
 

@@ -3,14 +3,14 @@
     DocsluiceError
     ├── ConfigurationError      settings or a pipeline file that cannot work: one line each, exit 2
     ├── RecordRejected          the record's fault: it becomes a dead letter and the service goes on
-    ├── InvalidAnswer           the model's answer is not what the step asked for: asked again once, then rejected
+    ├── InvalidAnswer           the model's answer is not what the step asked for: one repair, then rejected
     ├── AttemptFailed           one call failed and may be tried again
-    │   ├── RateLimited             429: too fast; never counts against the document
-    │   ├── QuotaExhausted          the account is empty, or a day's quota is; never counts against the document
-    │   ├── CallTimedOut            no answer in time; counts while other calls succeed
-    │   ├── ProviderUnavailable     5xx, refused or broken connection; counts while other calls succeed
+    │   ├── RateLimited             429: too fast. Never counts against the document
+    │   ├── QuotaExhausted          the account is empty, or a day's quota is. Never counts against the document
+    │   ├── CallTimedOut            no answer in time. Counts while other calls succeed
+    │   ├── ProviderUnavailable     5xx, refused or broken connection. Counts while other calls succeed
     │   ├── CallRefused             a 4xx that may be about all calls or about this document only
-    │   └── AnswerUnreadable        an answer came, and it is no completion; counts, for it may have been paid for
+    │   └── AnswerUnreadable        an answer came, and it is no completion. Counts, for it may have been paid for
     └── ServiceFault            the world's fault: stop with a clear message, nothing committed past the hole
         ├── ProviderMisconfigured   the provider refuses all calls: bad key, unknown model or path
         ├── BrokerFault             a topic that is missing and may not be made, no permission, wrong credentials
@@ -50,8 +50,8 @@ class ConfigurationError(DocsluiceError):
 class RecordRejected(DocsluiceError):
     """The record's own fault.
 
-    `answer` is what the model said, where that was the trouble; it is for nobody's log. `cause` is fit for the log, as
-    that of `AttemptFailed`; None where the message may quote the document. `usage` and `stated_cost_usd` are what the
+    `answer` is what the model said, where that was the trouble. It is for nobody's log. `cause` is fit for the log, as
+    that of `AttemptFailed`. None where the message may quote the document. `usage` and `stated_cost_usd` are what the
     provider says of the call that was rejected.
     """
 
@@ -79,9 +79,9 @@ class RecordRejected(DocsluiceError):
 
 
 class InvalidAnswer(DocsluiceError):
-    """An answer that does not meet the step's schema; the message is fit to be shown to the model.
+    """An answer that does not meet the step's schema. The message is fit to be shown to the model.
 
-    `usable` is what can be taken of it where a repair brings nothing better; None where nothing can.
+    `usable` is what can be taken of it where a repair brings nothing better. None where nothing can.
     """
 
     def __init__(self, message: str, *, usable: Any = None) -> None:
@@ -92,8 +92,8 @@ class InvalidAnswer(DocsluiceError):
 class AttemptFailed(DocsluiceError):
     """One call failed and may be tried again.
 
-    `outcome` is the metric label; `retry_after_seconds` is the provider's own word on when, if it gave one, and
-    `limits` on what it allows a minute; `blames_document` tells whether the attempt may count against the document at
+    `outcome` is the metric label. `retry_after_seconds` is the provider's own word on when, if it gave one, and
+    `limits` on what it allows a minute. `blames_document` tells whether the attempt may count against the document at
     all, and `waits_in_queue` whether admission is the place to wait until it is tried again. `is_overload` says that
     the server has too much to do, `times_alone` how often that was so for this document while others were answered,
     `pauses_others` that other calls are to wait as well, `teaches` that it tells something about the pace at which
@@ -141,7 +141,7 @@ class RateLimited(AttemptFailed):
 class QuotaExhausted(AttemptFailed):
     """The account has nothing left, whatever the status.
 
-    `period_seconds` is None where only a person can mend that, by paying. Else the quota is of an hour, a day, a week
+    `period_seconds` is None where only a person can fix that, by paying. Else the quota is of an hour, a day, a week
     or a month, and comes back by itself: it says nothing of the pace that a minute allows.
     """
 
@@ -172,7 +172,7 @@ class CallRefused(AttemptFailed):
         reason: The dead letter's reason, should it be about the document.
         remedy: A sentence that names the setting, for a stop. Status and code are the provider's only words in it.
         parameter: The request parameter that the provider complains of, if it names one.
-        is_worlds: Whose fault the other calls have shown it to be; None while it is not known.
+        is_worlds: Whose fault the other calls have shown it to be. None while it is not known.
         refuses_step: The model refuses this step for all documents, and answers others.
     """
 
@@ -217,11 +217,11 @@ class BrokerFault(ServiceFault):
 
 
 class UnknownCommitMap(ServiceFault):
-    """The commit's map of ended records is of a later release; without it they would be repeated."""
+    """The commit's map of ended records is of a later release. Without it they would be repeated."""
 
 
 class PublishImpossible(ServiceFault):
-    """A dead letter that its topic takes in no size; dropping it would lose a record."""
+    """A dead letter that its topic takes in no size. Dropping it would lose a record."""
 
 
 def cause_of(error: BaseException) -> str | None:

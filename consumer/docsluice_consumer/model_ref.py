@@ -36,7 +36,7 @@ def model_ref(label: str, *, providers: Collection[str] = ()) -> ModelRef:
 
 
 def problem_of_label(label: str, *, providers: Collection[str]) -> str | None:
-    """Why a label most likely means none of the models it can mean, as a sentence; None when it is well.
+    """Why a label most likely means none of the models it can mean, as a sentence. None when it is well.
 
     A name before the slash that is like no provider's is a vendor's. Without `providers` every label is well.
     """

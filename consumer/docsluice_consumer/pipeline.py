@@ -3,7 +3,7 @@
     decode ─► analyze ─► publish a result │ a dead letter
 
 `process` returns when the record has ended: its outcome is acknowledged by the broker. Whoever called it then closes
-the record's offset. It raises only `ServiceFault` (or is cancelled); the record then stays open and is read again.
+the record's offset. It raises only `ServiceFault` (or is cancelled). The record then stays open and is read again.
 While dead letters are held, no document is begun and no dead letter published.
 """
 
@@ -70,7 +70,7 @@ class Pipeline:
         self._ignored_fields.note(read)
         event = read.event
         outputs = await self._analyzer.analyze(event.text, document_usage, priority=event.metadata.get("priority"))
-        # it is at its end, all from the store or not, and begun anew it would be published twice
+        # it is at its end, all from the store or not, and begun again it would be published twice
         document_usage.invest(1)
         result = result_of(
             event, outputs, record=record, document_usage=document_usage, started_at=started_at, identity=self._identity

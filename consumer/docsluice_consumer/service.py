@@ -1,4 +1,4 @@
-"""The composition root and the life of the service: start, run, drain, stop."""
+"""The service's course: start, run, drain, stop."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Service:
         log.info("service.stopped")
 
     async def _start(self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> Source:
-        """Bring up the parts in the order of dependence; `cleanup` ends them in the reverse."""
+        """Bring up the parts in the order of dependence. `cleanup` ends them in the reverse."""
         settings, broker = self._settings, broker_of(self._settings)
         open_files.make_room(calls=settings.concurrency.ceiling)
         self._loop_watch.start()
@@ -205,7 +205,7 @@ class Service:
         return sink, GroupCommitter(metrics=self._metrics)
 
     async def _drain(self, source: Source) -> None:
-        """Finish what has been begun; what has not is read again by whoever comes next."""
+        """Finish what has been begun. What has not is read again by whoever comes next."""
         self._store.leave()
         released = self._dead_letter_hold.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)

@@ -34,16 +34,16 @@ from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.store.factory import checked_store_url
 
 OWN_KEY_FIELDS = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
-"""Where the default provider's key may come from; one of them at most."""
+"""Where the default provider's key may come from. One of them at most."""
 NO_KEY = (
     "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
 )
 
 
 class Settings(BaseSettings):
-    """Every setting. Each is read from the variable that docs/settings.md names; an empty variable counts as unset.
+    """Every setting, each read from the variable that docs/reference/settings.md names. An empty variable is unset.
 
-    The descriptions are what `--help` and docs/settings.md say.
+    The descriptions are what `--help` and docs/reference/settings.md say.
     """
 
     model_config = SettingsConfigDict(
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         -1, ge=-1, le=100_000, description="of topics that are missing and are created; -1: as many as the broker likes"
     )
     delivery: Literal["exactly_once", "at_least_once"] = Field(
-        "exactly_once", description="exactly_once or at_least_once, see docs/delivery.md"
+        "exactly_once", description="exactly_once or at_least_once, see docs/explanation/delivery.md"
     )
     unknown_commit_map: Literal["refuse", "ignore"] = Field(
         "refuse",
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     )
 
     pipeline: HomePath | None = Field(
-        None, description="path of a pipeline file, see docs/pipeline-file.md; without it the built-in one"
+        None, description="path of a pipeline file, see docs/reference; without it the built-in one"
     )
     model: str = Field("gpt-4o-mini", min_length=1, description="model for tasks that name none")
     mode: Literal["fanout", "fused"] | None = Field(
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     prices: HomeFile | None = Field(
         None,
         description="prices at the default provider: free, a provider of the price list such as openai, or a YAML file "
-        "of your own, see docs/settings.md; without it the provider's address tells",
+        "of your own, see docs/reference/settings.md; without it the provider's address tells",
     )
 
     max_concurrency: Annotated[str, BeforeValidator(str), AfterValidator(checked_concurrency)] = Field(
@@ -333,7 +333,7 @@ def variable_of(field: str) -> str:
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path | None = None) -> Settings:
-    """Read the environment, and under it the file that is named, or else `.env`; `overrides` (by field name) win.
+    """Read the environment, and under it the file that is named, or else `.env`. `overrides` (by field name) win.
 
     Raises:
         ConfigurationError: one sentence for each problem, naming the variable.
@@ -372,7 +372,7 @@ def unknown_variables(environment: Iterable[str] | None = None, *, file: EnvFile
 
 
 def _problems(problem: ValidationProblem) -> list[str]:
-    """One sentence a problem; never the value, which may be a secret."""
+    """One sentence a problem. Never the value, which may be a secret."""
     if not problem.place:
         return problem.sentence.splitlines()
     field = problem.place[0]

@@ -34,7 +34,7 @@ for image in sys.argv[1:] + ([] if testcontainers_config.ryuk_disabled else [tes
 
 
 def why_not() -> str | None:
-    """Why Apache Kafka cannot be had here, in a sentence; None when it can."""
+    """Why Apache Kafka cannot be had here, in a sentence. None when it can."""
     if _docker_answers():
         return None
     lacking = kafka_java.why_not()
@@ -54,8 +54,8 @@ def apache_kafka(
     `server_properties` go into server.properties, over what is there already: `{"message.max.bytes": "5000000"}`.
 
     Raises:
-        RuntimeError: neither Docker with its image nor Java with Maven is here; see `why_not`.
-        ChildFailedError: it did not become ready; the message holds the end of its log.
+        RuntimeError: neither Docker with its image nor Java with Maven is here. See `why_not`.
+        ChildFailedError: it did not become ready. The message holds the end of its log.
     """
     if reason := why_not():
         raise RuntimeError(reason)
@@ -106,7 +106,7 @@ def _docker_serves() -> bool:
 
 
 def _why_refused(program: str, *arguments: str, seconds: float) -> str | None:
-    """The last line of what a program for the Docker client complains of; None when all went well.
+    """The last line of what a program for the Docker client complains of. None when all went well.
 
     It has a process of its own: the client leaves a socket open when nobody answers.
     """

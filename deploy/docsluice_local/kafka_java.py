@@ -32,7 +32,7 @@ _JVM_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
 )
 
-# Kafka's distribution brings a logging backend that its artifact does not depend on; slf4j-simple stands in for it.
+# Kafka's distribution brings a logging backend that its artifact does not depend on. slf4j-simple stands in for it.
 _POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -56,7 +56,7 @@ _POM = """\
 
 
 def why_not() -> str | None:
-    """What is missing here to run Apache Kafka on Java, as the end of a sentence; None when nothing is."""
+    """What is missing here to run Apache Kafka on Java, as the end of a sentence. None when nothing is."""
     version = _java_version()
     if version is None:
         return "java is not on the PATH"
@@ -91,7 +91,7 @@ def java_broker(*, version: str, data_dir: Path, port: int, server_properties: M
 
 
 def _java_version() -> int | None:
-    """The major version of the `java` on the PATH; None without one."""
+    """The major version of the `java` on the PATH. None without one."""
     try:
         said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True).stderr
     except (OSError, subprocess.CalledProcessError):

@@ -39,7 +39,7 @@ _NOT_INSTALLED = "the local model is not installed: make setup, and use .venv/bi
 
 @dataclass(frozen=True, kw_only=True)
 class LocalModel:
-    """A model that is being served; `base_url` is what OPENAI_BASE_URL wants, `name` what DOCSLUICE_MODEL wants."""
+    """A model that is being served. `base_url` is what OPENAI_BASE_URL wants, `name` what DOCSLUICE_MODEL wants."""
 
     base_url: str
     name: str = MODEL_NAME
@@ -50,7 +50,7 @@ def local_model(*, log_path: Path, port: int | None = None, slots: int = SLOTS) 
     """Serve the model in a process of its own, on `port` (default: a free one), answering `slots` calls at a time.
 
     Raises:
-        ChildFailedError: it did not become ready; the message holds the end of its log.
+        ChildFailedError: it did not become ready. The message holds the end of its log.
     """
     port = port or free_port()
     command = [sys.executable, "-m", "docsluice_local.model", "--port", str(port), "--slots", str(slots)]
@@ -65,7 +65,7 @@ def local_model(*, log_path: Path, port: int | None = None, slots: int = SLOTS) 
 
 
 def _is_healthy(port: int) -> bool:
-    """Whether the server has loaded the model; before, it answers 503."""
+    """Whether the server has loaded the model. Before, it answers 503."""
     connection = http.client.HTTPConnection(_HOST, port, timeout=2)
     try:
         connection.request("GET", "/health")
@@ -132,11 +132,11 @@ def _llama_server(*, port: int) -> object:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     # On a CPU, flash attention slows down the writing after a long prompt.
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    # The server keeps the beginning that all prompts share by itself; a store of older prompts would grow for nothing.
+    # The server keeps the beginning that all prompts share by itself. A store of older prompts would grow for nothing.
     params.cache_ram_mib = 0
     params.ui = False
     # Left to itself so small a model says one sentence over and over. DRY makes each further token of a repetition less
-    # likely; it looks back over the answer only, since words of the document are what a summary is made of.
+    # likely. It looks back over the answer only, since words of the document are what a summary is made of.
     params.sampling.dry_multiplier = 0.8
     params.sampling.dry_base = 1.75
     params.sampling.dry_allowed_length = 3

@@ -17,7 +17,7 @@ _POLL_SECONDS = 0.02
 _LOG_TAIL_LINES = 25
 
 # The kernel ends a leashed child when the *thread* that started it ends. Started from a worker thread of an event loop,
-# a broker would die with that loop; this thread lives as long as the interpreter.
+# a broker would die with that loop. This thread lives as long as the interpreter.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-starter")
 
 # Below the range that systems hand out to outgoing connections (32768 upward on Linux, 49152 on macOS): a client that
@@ -48,7 +48,7 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the latest start; None before the first."""
+        """The process id of the latest start. None before the first."""
         return self._process.pid if self._process else None
 
     @property
@@ -155,7 +155,7 @@ def child_process(
     timeout_seconds: float = 30.0,
     grace_seconds: float = 10.0,
 ) -> Iterator[Child]:
-    """Run a program for the length of a `with` block; see `Child` for what the arguments mean."""
+    """Run a program for the length of a `with` block. See `Child` for what the arguments mean."""
     child = Child(name=name, command=command, log_path=log_path, environment=environment)
     try:
         child.start(is_ready=is_ready, timeout_seconds=timeout_seconds)

@@ -1,11 +1,11 @@
 """Has aiokafka read batches by `record_batch.py` instead of by its own reading. The one place that knows its inside.
 
 aiokafka has no hook for that. Its `Fetcher` takes every fetched byte through the name `MemoryRecords` in its module,
-and asks nothing of it but the four methods below; of a batch it asks what `_Batch` has. So that name is replaced, for
+and asks nothing of it but the four methods below. Of a batch it asks what `_Batch` has. So that name is replaced, for
 all consumers of the process. A record's flaw travels in its `checksum`, which records of today's format do not have.
 
 A batch that takes long is read a stretch at a time, and the event loop goes on between. An error leaves aiokafka's
-reading, for it knows no other way; `PartitionRecords` is replaced, too, so that it then goes on where it was.
+reading, for it knows no other way. `PartitionRecords` is replaced, too, so that it then goes on where it was.
 tests/unit/kafka/test_batch_reading.py notices when a release of aiokafka no longer reads by these names.
 """
 
@@ -47,13 +47,13 @@ _DAMAGED = "the batch of this record is damaged: its checksum is wrong, also whe
 
 
 class DamagedBatch(KafkaError):  # type: ignore[misc]  # aiokafka ships no types
-    """Fetched bytes that may be sound when they come again; or it is not known yet where the batch ends."""
+    """Fetched bytes that may be sound when they come again, or it is not known yet where the batch ends."""
 
     retriable = True
 
 
 class StillUnfolding(KafkaError):  # type: ignore[misc]
-    """There is more of a batch to pass over before its next record. Whoever asks again goes on there."""
+    """There is more of a batch to skip before its next record. The next call goes on there."""
 
     retriable = True
 
@@ -132,10 +132,10 @@ class _Records:
         return self._next is not None or self._is_within_a_batch
 
     def next_batch(self) -> Any:
-        """The next batch; None at the end.
+        """The next batch. None at the end.
 
         Raises:
-            DamagedBatch: it is damaged, and may be sound when it comes again; or its end is not known yet.
+            DamagedBatch: it is damaged, and may be sound when it comes again, or its end is not known yet.
         """
         if self._is_within_a_batch:
             return self._batch
@@ -176,7 +176,7 @@ class _Records:
         raise DamagedBatch(f"a batch at offset {batch.base_offset} is damaged, and does not tell its end")
 
     def _slice(self) -> memoryview | None:
-        """The bytes of the next batch; None where they are not all there, as at the end of a fetch."""
+        """The bytes of the next batch. None where they are not all there, as at the end of a fetch."""
         if len(self._data) - self._at < _LENGTH.size:
             return None
         _, length = _LENGTH.unpack_from(self._data, self._at)

@@ -18,15 +18,15 @@ PIECE_BYTES = 256 * 1024
 MOST_UNFOLDED_BYTES = 4 * 1024 * 1024 * 1024
 """Of one batch. What is behind them is not read.
 
-To pass over them takes four seconds, with gzip eleven. Were that longer than the session of the group, a member that
+Skipping them takes four seconds, with gzip eleven. Were that longer than the session of the group, a member that
 begins in the middle of such a batch would never get through it. Producers do write batches of 3 GB: thousands of
 records that are alike.
 """
 AT_A_TIME_BYTES = 8 * 1024 * 1024
-"""What is passed over before others have their turn: a fiftieth of a second of gzip."""
+"""What is skipped before others have their turn: a fiftieth of a second of gzip."""
 _INPUT_BYTES = 16 * 1024
 _ZSTD_WINDOW_BYTES = 128 * 1024 * 1024
-"""The largest that zstd itself takes unasked; Kafka's own is 8 MiB at most."""
+"""The largest that zstd itself takes unasked. Kafka's own is 8 MiB at most."""
 _SNAPPY_BLOCK_BYTES = 64 * 1024 * 1024
 """A block of snappy can only be decompressed whole. Those of the Java client are 32 KiB."""
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
@@ -37,7 +37,7 @@ _FAILURES = (zlib.error, zstandard.ZstdError, cramjam.DecompressionError, Runtim
 
 
 class Unreadable(Exception):
-    """The rest of a batch cannot be read; the message says why, and quotes nothing."""
+    """The rest of a batch cannot be read. The message says why, and quotes nothing."""
 
 
 class Unfolding:
@@ -72,7 +72,7 @@ class Unfolding:
         return b"".join(parts)
 
     def skip(self, count: int, heard: Callable[[bytes], None] = lambda _piece: None) -> Iterator[None]:
-        """Pass over so many bytes; `heard` is given them, piece by piece. Yields whenever others may have their turn.
+        """Pass over so many bytes. `heard` is given them, piece by piece. Yields whenever others may have their turn.
 
         Raises:
             Unreadable: there are fewer.

@@ -112,7 +112,7 @@ class _Body:
         raise ValueError("a number in it is longer than any")
 
     def part(self) -> bytes | None:
-        """Bytes with their length before them; None where that is negative.
+        """Bytes with their length before them. None where that is negative.
 
         Raises:
             ValueError: the record ends within them.
@@ -168,7 +168,7 @@ def _whole(head: BatchHead, data: bytes, expected: int) -> ReadRecord:
 
 
 def _read_headers(body: _Body, headers: list[tuple[str, bytes | None]]) -> str:
-    """Read them into `headers`; a sentence where a name is not UTF-8, and is shown with replacement characters."""
+    """Read them into `headers`. A sentence where a name is not UTF-8, and is shown with replacement characters."""
     problem, count = "", body.varint()
     if count < 0:
         raise ValueError("a number of headers below none")
@@ -184,7 +184,7 @@ def _read_headers(body: _Body, headers: list[tuple[str, bytes | None]]) -> str:
 
 
 def _left_out(head: BatchHead, unfolding: Unfolding, length: int) -> Generator[None, None, ReadRecord]:
-    """A record that is too large to be kept: its value is counted and hashed, and its headers are passed over."""
+    """A record that is too large to be kept: its value is counted and hashed, and its headers are skipped."""
     end = unfolding.position + length
     unfolding.read(1)  # its attributes
     timestamp, offset = head.timestamp_ms(unfolding.varint()), head.base_offset + unfolding.varint()

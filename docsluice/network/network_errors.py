@@ -13,7 +13,7 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "HT
 
 
 def in_words(error: BaseException) -> str:
-    """What a connection's error says, fit to stand behind a colon; of its own text, only a certificate's verdict."""
+    """What a connection's error says, fit to stand behind a colon. Of its own text, only a certificate's verdict."""
     match error:
         case ssl.SSLError():
             return _of_tls(error)
@@ -54,7 +54,7 @@ def _of_tls(error: ssl.SSLError) -> str:
 
 
 def _of_several_addresses(error: OSError) -> str:
-    """A name may have several addresses; asyncio then joins what it met at each, and drops the numbers."""
+    """A name may have several addresses. asyncio then joins what it met at each, and drops the numbers."""
     numbers = dict.fromkeys(int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error)))
     causes = dict.fromkeys(in_words(OSError(number, "")) for number in numbers)
     return ", ".join(causes) or type(error).__name__

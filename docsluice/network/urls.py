@@ -13,7 +13,7 @@ _REDIS_PATH = re.compile(r"/?|/\d{1,4}")
 
 
 def is_host(name: str | None) -> bool:
-    """Whether a name could be looked up at all; to try it with any other raises what no library translates."""
+    """Whether a name could be looked up at all. To try it with any other raises what no library translates."""
     try:
         return bool(name) and bool((name or "").encode("idna"))
     except UnicodeError:
@@ -21,7 +21,7 @@ def is_host(name: str | None) -> bool:
 
 
 def checked_servers(servers: str) -> str:
-    """Brokers, as `host:port` with commas between; a port may be left out.
+    """Brokers, as `host:port` with commas between. A port may be left out.
 
     Raises:
         ValueError: a sentence that says what it must be.
@@ -89,7 +89,7 @@ def shown(url: str) -> str:
 
 
 def passwords_in(url: str) -> tuple[str, ...]:
-    """The password that a URL holds, as it stands there and as it is meant; none where it holds none."""
+    """The password that a URL holds, as it stands there and as it is meant. None where it holds none."""
     try:
         password = urllib.parse.urlsplit(url).password
     except ValueError:

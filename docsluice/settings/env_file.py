@@ -1,7 +1,7 @@
 """The `.env` beside the environment: what it says is taken as it is written, and is trusted as far as it was named.
 
 Nobody need have looked at a `.env` that lies in the working folder. So where it names an address, no secret that comes
-from elsewhere goes there; who means it says so with `--env-file`.
+from elsewhere goes there. Who means it says so with `--env-file`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _BARE_REFERENCE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
 
 
 class EnvFileProblem(Exception):
-    """It cannot be read; the message says which file and why, and quotes nothing of it."""
+    """It cannot be read. The message says which file and why, and quotes nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvFile:
-    """What it gives. Names are in capital letters; blank values are left out, for they count as not set."""
+    """What it gives. Names are in capital letters. Blank values are left out, for they count as not set."""
 
     path: Path = Path(NAME)
     is_named: bool = False
@@ -41,7 +41,7 @@ class EnvFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """Variables that say where a secret goes, and how; and those that say what it is.
+    """Variables that say where a secret goes, and how, and those that say what it is.
 
     `keepers` name a place that holds the secret, such as a file: its value is never in the `.env` itself.
     """
@@ -52,7 +52,7 @@ class Way:
 
 
 def read_env_file(named: Path | None, *, folder: Path = Path()) -> EnvFile:
-    """The file that was named; else the `.env` of the folder, should there be one.
+    """The file that was named, else the `.env` of the folder, should there be one.
 
     Raises:
         EnvFileProblem: it cannot be read.
@@ -80,7 +80,7 @@ def read_env_file(named: Path | None, *, folder: Path = Path()) -> EnvFile:
 
 
 def mixed(file: EnvFile, way: Way, *, given: Collection[str], set_elsewhere: Collection[str]) -> str | None:
-    """A sentence where the file says where a secret goes that is not its own; None where it does not.
+    """A sentence where the file says where a secret goes that is not its own. None where it does not.
 
     `given` are the variables that are taken from the file, `set_elsewhere` those that are set and are not.
     """

@@ -20,7 +20,7 @@ def at_home(path: Path) -> Path:
 
 
 def why_unreadable(path: Path) -> str | None:
-    """In the system's words; None where it can be read. A pipe is taken to be readable, and nobody is waited for."""
+    """In the system's words. None where it can be read. A pipe is taken to be readable, and nobody is waited for."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -32,7 +32,7 @@ def why_unreadable(path: Path) -> str | None:
 
 
 def why_nowhere() -> str | None:
-    """What is wrong with the folder that the process runs in, as a sentence; None when nothing is."""
+    """What is wrong with the folder that the process runs in, as a sentence. None when nothing is."""
     try:
         Path.cwd()
     except OSError as error:

@@ -34,7 +34,7 @@ def problems_of(
     """A sentence for each setting that is not taken from the file as it stands there.
 
     `given` are the variables that are taken from the file, `set_elsewhere` those that are set and are not. `ways` are
-    those on which the program sends secrets; without them, those of the service.
+    those on which the program sends secrets. Without them, those of the service.
     """
     problems = references(given, secrets=SECRETS)
     if ways is None:

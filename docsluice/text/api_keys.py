@@ -16,7 +16,7 @@ _KINDS = {
     "Pf": "a quote mark",
     "Zs": "a space",
 }
-"""By Unicode's categories; of any other character it is said that it is not ASCII."""
+"""By Unicode's categories. Of any other character it is said that it is not ASCII."""
 _LEAST_KEY = 8
 KEY_BEGINNINGS = r"(?:sk[-_]|gsk[-_]|xai-|hf_|r8_|fw_|csk-|pplx-|nvapi-|tgp_|AIza|AKIA|ghp_|eyJ)"
 """As providers' keys begin, for a regular expression."""
@@ -46,7 +46,7 @@ def names_a_secret(name: str) -> bool:
 
 
 def problem_of_key(key: str) -> str | None:
-    """Why a key, without white space around it, can be none, as the end of a sentence; None when it may be one."""
+    """Why a key, without white space around it, can be none, as the end of a sentence. None when it may be one."""
     if key.lower().startswith("bearer "):
         return 'begins with "Bearer", which is added by itself; give the key alone'
     if _REFERENCE.fullmatch(key):

@@ -10,7 +10,7 @@ from docsluice.text.redaction import Redaction
 _SHORTEST = 8
 """What is shorter may be any word, such as the key `ollama` that a server wants which checks none."""
 _MOST_PASSING = 64
-"""Keys that were had anew. What is older has been refused, or has run out."""
+"""Keys that were obtained again. Older ones were refused, or have expired."""
 _MOST_CACHED = 4096
 
 
@@ -32,7 +32,7 @@ class KnownSecrets:
         self._public = (*self._public, *(word.casefold() for word in words))
 
     def learn(self, secret: str | None, *, is_passing: bool = False) -> None:
-        """Keep it out of everything from now on; of those that are passing, the newest."""
+        """Keep it out of everything from now on. Of those that are passing, the newest."""
         if not secret or len(secret) < _SHORTEST or secret in self._lasting or secret in self._passing:
             return
         if any(secret.casefold() in word for word in self._public):
@@ -48,7 +48,7 @@ class KnownSecrets:
         return (*self._lasting, *self._passing)
 
     def cut(self, text: str, *, most: int | None = None) -> str:
-        """A text without them, and the rest as it was; no more than so many of its characters."""
+        """A text without them, and the rest as it was. No more than so many of its characters."""
         return self._redaction.cut(text, most=most)
 
     def cut_label(self, text: str) -> str:

@@ -28,7 +28,7 @@ _RUN = 12
 _BLOCK = _RUN // 2
 """Each run holds a block of this length that begins in the text at a multiple of it: only these are looked at first."""
 _SHORTEST, _SHORTEST_FLAT = 4, 8
-"""What is shorter is no secret, but any word; with letters and digits alone, any word is found in more places."""
+"""What is shorter is no secret, but any word. With letters and digits alone, any word is found in more places."""
 _MOST_LAYERS = 8
 _MOST_CHARACTERS = 2**17
 _LONGEST_ESCAPE = 16
@@ -80,7 +80,7 @@ class Redaction:
         self._slack = _LONGEST_ESCAPE * max(map(len, spelled), default=0)
 
     def cut(self, text: str, *, most: int | None = None) -> str:
-        """A text without the secrets, and the rest as it was; no more than so many of its characters.
+        """A text without the secrets, and the rest as it was. No more than so many of its characters.
 
         A dozen characters of a secret in a row are cut, whatever else stands between letters and digits.
         """
@@ -116,7 +116,7 @@ class Redaction:
         return self._flat.may_be_in(flat(layer))
 
     def _spans(self, text: str) -> list[Span] | None:
-        """Where secrets stand, in order and apart from one another; None where nobody can tell."""
+        """Where secrets stand, in order and apart from one another. None where nobody can tell."""
         if not self.is_in(text):
             return []
         if len(text) > _MOST_CHARACTERS:
@@ -157,7 +157,7 @@ class _Forms:
         return is_likely and any(text[start : start + _RUN] in self.runs for start in range(len(text) - _RUN + 1))
 
     def found_in(self, text: str) -> Iterator[Span]:
-        """Where they are; they may overlap."""
+        """Where they are. They may overlap."""
         for form in self.short:
             for found in re.finditer(f"(?={re.escape(form)})", text):
                 yield found.start(), found.start() + len(form)

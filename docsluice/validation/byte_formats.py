@@ -38,7 +38,7 @@ _SIGNATURES = (
 
 
 def wide_encoding(data: bytes) -> str | None:
-    """The UTF-16 or UTF-32 that the bytes are in, by their mark or by their zeros; None when they are in neither.
+    """The UTF-16 or UTF-32 that the bytes are in, by their mark or by their zeros. None when they are in neither.
 
     The names are those that Python's codecs know. Without a mark, texts are found that are mostly ASCII.
     """
@@ -55,7 +55,7 @@ def wide_encoding(data: bytes) -> str | None:
 
 
 def format_of(data: bytes) -> str | None:
-    """What a file that begins so is, as the end of "it is …"; None when nothing known begins so."""
+    """What a file that begins so is, as the end of "it is …". None when nothing known begins so."""
     return next((words for signature, words in _SIGNATURES if data.startswith(signature)), None)
 
 
@@ -69,9 +69,9 @@ class RegistryFrame:
 
 
 def registry_frames(data: bytes) -> list[RegistryFrame]:
-    """The frames that the bytes may begin with, the likeliest first; none where they begin with no frame.
+    """The frames that the bytes may begin with, the likeliest first. None where they begin with no frame.
 
-    Confluent's is a zero byte and an id of four bytes. Apicurio's may have eight; AWS Glue's begins with a three, says
+    Confluent's is a zero byte and an id of four bytes. Apicurio's may have eight. AWS Glue's begins with a three, says
     in the second byte whether the data are compressed, and has an id of sixteen bytes.
     """
     if data[:1] == b"\x00":

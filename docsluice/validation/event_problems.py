@@ -17,13 +17,13 @@ _MISFITS_VALIDATED = 20
 _NAMES_SHOWN = 5
 _NAMES_COMPARED = 100
 _NAME_CHARACTERS = 64
-"""A record may hold thousands of misspelt fields, each as long as it likes; the message must stay fit for a header."""
+"""A record may hold thousands of misspelt fields, each as long as it likes. The message must stay fit for a header."""
 _SCHEMA_VERSION = 1
 _LIKENESS = 0.75
 
 
 class NoEvent(ValueError):
-    """Fields that are no document event; the message says why."""
+    """Fields that are no document event. The message says why."""
 
 
 class NotUnicode(ValueError):
@@ -98,7 +98,7 @@ def shown_name(name: str) -> str:
 
 
 def _problem(problem: ValidationProblem) -> str:
-    """One sentence on one field; never its value, which may be the document."""
+    """One sentence on one field. Never its value, which may be the document."""
     where = [shown_name(part) for part in problem.place]
     if where[:1] == ["metadata"] and len(where) > 1:
         return f"metadata.{where[1]}: must be a string, a finite number or a boolean"

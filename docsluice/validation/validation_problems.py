@@ -1,6 +1,6 @@
 """What does not fit, in our own words: one table of sentences for whatever pydantic finds wrong.
 
-Settings, pipeline files, prices and events are all held against models; whoever wrote them need not know pydantic. No
+Settings, pipeline files, prices and events are all held against models. Whoever wrote them need not know pydantic. No
 sentence holds the value itself, which may be a secret or a document.
 """
 
@@ -24,7 +24,7 @@ Context: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ValidationProblem:
-    """One thing that does not fit. `place` is the way to it, empty for the whole; `sentence` goes on after a colon."""
+    """One thing that does not fit. `place` is the way to it, empty for the whole. `sentence` goes on after a colon."""
 
     place: tuple[str, ...]
     sentence: str
@@ -134,7 +134,7 @@ def _unknown_field(known: list[str]) -> str:
 
 
 def _known_fields(kind: Any) -> list[str]:
-    """The fields of a model, as they are written; empty for any other type."""
+    """The fields of a model, as they are written. Empty for any other type."""
     return [info.alias or name for name, info in _fields(kind).items()]
 
 
@@ -176,7 +176,7 @@ def _inside(kind: Any, part: str) -> Any:
 
 
 def _members(kind: Any) -> list[Any]:
-    """What a union may be beside None; of any other type, itself."""
+    """What a union may be beside None. Of any other type, itself."""
     origin = get_origin(kind)
     if origin is Annotated:
         return _members(get_args(kind)[0])

@@ -14,7 +14,7 @@ A row's own fault is none of these: it is reported as a `BadRow` and the rest is
 
 
 class ProducerFault(Exception):
-    """The root; the message is one line for the person at the terminal."""
+    """The root. The message is one line for the person at the terminal."""
 
 
 class WrongUsage(ProducerFault):

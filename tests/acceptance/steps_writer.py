@@ -25,7 +25,7 @@ def step_of(number: int) -> PaidStep:
 
 
 async def write(path: Path, acknowledged: Path, numbers: range) -> None:
-    """Put them, and again for each line of standard input; until that ends, or this process is killed."""
+    """Put them, and again for each line of standard input. Until that ends, or this process is killed."""
     store = SqliteStore(path=path, max_bytes=MOST_BYTES, max_age_seconds=DAY)
     handle = os.open(acknowledged, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
 

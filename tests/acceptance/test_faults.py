@@ -1,4 +1,4 @@
-"""One short run of the fault suite, so that it cannot rot; `make faults` is the whole of it."""
+"""One short run of the fault suite, so that it cannot rot. `make faults` is the whole of it."""
 
 from __future__ import annotations
 

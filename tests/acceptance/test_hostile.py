@@ -24,7 +24,7 @@ QUICK = (
 async def test_nothing_single_costs_more_than_itself(
     name: str, kafka_wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ordinary documents beside it all end as results, once; it ends as it should; the service drains with 0."""
+    """The ordinary documents beside it all end as results, once. It ends as it should. The service drains with 0."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     seen = await play(
         CASES[name], kafka_wire, documents=DOCUMENTS, folder=tmp_path / "run", seed=1, patience_seconds=90

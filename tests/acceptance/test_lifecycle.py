@@ -200,7 +200,7 @@ async def test_programs_together(wire: Wire, log_path: Path, tmp_path: Path) -> 
 
 @pytest.mark.kafka
 async def test_a_static_member_that_reads_another_topic_than_before(kafka_wire: Wire, log_path: Path) -> None:
-    """Its group still has it with the old topic; it waits until that is over, and ends neither at once nor for ever."""
+    """Its group still has it with the old topic. It waits until that is over, and ends neither at once nor for ever."""
     other = Wire(bootstrap_servers=kafka_wire.bootstrap_servers)
     member = {"DOCSLUICE_GROUP_INSTANCE_ID": "one", "DOCSLUICE_GROUP_ID": f"{other.name}.group"}
     async with rehearsal_provider(RehearsalSettings()) as provider:

@@ -72,7 +72,7 @@ async def test_a_kill_loses_no_step_that_was_put(tmp_path: Path) -> None:
 
 
 async def _killed(path: Path, numbers: range) -> list[int]:
-    """Put them in a process that is killed somewhere in the middle of it; gives those that it was told are kept."""
+    """Put them in a process that is killed somewhere in the middle of it. Gives those that it was told are kept."""
     enough, victim = random.randrange(1, EACH * 9 // 10), _writer(path, numbers)
     try:
         await asyncio.to_thread(victim.start)

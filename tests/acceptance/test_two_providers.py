@@ -33,7 +33,7 @@ OK = "ok"
 
 
 def _pipeline(own_url: str, cloud_url: str) -> dict[str, Any]:
-    """Two tasks: one asks its own server first, and the cloud where that is away; the other asks the cloud."""
+    """Two tasks: one asks its own server first, and the cloud where that is away. The other asks the cloud."""
     return {
         "name": "two providers",
         "mode": "fanout",
@@ -140,7 +140,7 @@ def _documents(first: int, count: int) -> list[Record]:
 
 
 async def _play(wire: Wire, settings: Mapping[str, str], own: _OwnServer) -> tuple[int, _Metrics]:
-    """Send documents, and have the own server be away in the middle; returns how many, and what was counted."""
+    """Send documents, and have the own server be away in the middle. Returns how many, and what was counted."""
 
     async def answered(provider: str, at_least: int) -> bool:
         return (await _metrics(settings)).calls(provider) >= at_least

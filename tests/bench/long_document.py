@@ -94,7 +94,7 @@ def book(pages: int) -> str:
 
 
 def tenths_of(summary: str, text: str) -> list[int]:
-    """For each sentence, the tenth of the text, 1 to 10, that has most of its words; rare words count for more."""
+    """For each sentence, the tenth of the text, 1 to 10, that has most of its words. Rare words count for more."""
     size = math.ceil(len(text) / _TENTHS)
     tenths = [_words(text[begin : begin + size]) for begin in range(0, len(text), size)]
     found = Counter(word for words in tenths for word in words)

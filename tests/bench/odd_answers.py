@@ -195,7 +195,7 @@ async def _beat(pauses: list[float]) -> None:
 
 
 class _Memory:
-    """Looks at the resident memory from a thread; Linux only."""
+    """Looks at the resident memory from a thread. Linux only."""
 
     def __init__(self) -> None:
         self._first = self._most = _resident_mib()

@@ -30,7 +30,7 @@ async def send(
 ) -> None:
     """Create the topics and put the documents (id to text) on the input topic.
 
-    `place` names the partition of the document with that number; without one it is found by the document's id.
+    `place` names the partition of the document with that number. Without one it is found by the document's id.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
@@ -73,7 +73,7 @@ async def outcomes(bootstrap_servers: str, count: int, consumer: Child) -> Seque
 
 @contextmanager
 def consumer_process(bootstrap_servers: str, settings: Mapping[str, str], *, log_path: Path) -> Iterator[Child]:
-    """`docsluice-consumer run`, ready; on the HTTP port of the settings, or one that is free."""
+    """`docsluice-consumer run`, ready. On the HTTP port of the settings, or one that is free."""
     port = int(settings.get("DOCSLUICE_HTTP_PORT", free_port()))
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,

@@ -19,7 +19,7 @@ USAGE = Usage(input_tokens=100, output_tokens=10, cached_tokens=40)
 
 
 class FakeChatClient:
-    """A `ChatClient` that answers from `reply`; `hold()` keeps the calls in flight until `release()`."""
+    """A `ChatClient` that answers from `reply`. `hold()` keeps the calls in flight until `release()`."""
 
     def __init__(self, reply: Replies | None = None) -> None:
         self.reply = reply or right
@@ -90,7 +90,7 @@ def in_turn(*replies: Reply | Replies, then: Replies = right) -> Replies:
 
 
 def of_documents(replies: Replies) -> Replies:
-    """These replies about documents; a call about a text of our own is answered."""
+    """These replies about documents. A call about a text of our own is answered."""
     return lambda request: right(request) if "harbour office" in request.messages[-1].content else replies(request)
 
 

@@ -1,6 +1,6 @@
 """What a fake and the real thing must both do: the same tests run against either.
 
-A subclass in a test module says how to make the thing; pytest collects it there and not here.
+A subclass in a test module says how to make the thing. Pytest collects it there and not here.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class SinkContract(ABC):
 
     async def test_only_what_is_too_large_itself_is_rejected(self) -> None:
         """Many go out together, and one that is too large takes none of the others with it."""
-        # Each fits the topic by itself; together, as a client may well send them, they do not.
+        # Each fits the topic by itself. Together, as a client may well send them, they do not.
         payloads = [random.Random(number).randbytes(4_000) for number in range(20)]
         payloads.insert(7, random.Random(7).randbytes(13_000))
         outgoing = [self._small_topics(payload) for payload in payloads]

@@ -74,7 +74,7 @@ def _updating(table: str, column: str, value: object, is_all: bool) -> Damage:  
     def update(path: Path) -> None:
         where = "" if is_all else "where rowid = 2" if table == "steps" else f"where {column} is not null"
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            with contextlib.suppress(sqlite3.IntegrityError, OverflowError):  # two of one name; not null
+            with contextlib.suppress(sqlite3.IntegrityError, OverflowError):  # two of one name. Not null
                 connection.execute(f"update {table} set {column} = ? {where}", (value,))  # noqa: S608 - our own names
             connection.execute("pragma wal_checkpoint(truncate)").fetchall()
 

@@ -19,7 +19,7 @@ def event(document_id: str, text: str = "The text.") -> bytes:
 
 
 def error_headers(number: int, **changed: str | None) -> list[tuple[str, bytes]]:
-    """As the service writes them; a header that is changed to None is not there."""
+    """As the service writes them. A header that is changed to None is not there."""
     said: dict[str, str | None] = {
         "topic": "documents",
         "partition": "0",

@@ -21,7 +21,7 @@ ODD_TEXT = "Quillon Farrow of Upper Slaughter was seen by the doctor on Tuesday.
 
 
 def answer_of_json(status: int, body: Any, **headers: str) -> RawAnswer:
-    """A body of JSON; a text goes as it is."""
+    """A body of JSON. A text goes as it is."""
     written = body if isinstance(body, str) else json.dumps(body)
     return RawAnswer(status=status, body=written.encode(), headers=headers)
 

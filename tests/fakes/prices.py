@@ -12,7 +12,7 @@ MODEL_REF = model_ref(MODEL)
 
 
 class FakePrices:
-    """A `PriceList`: for `MODEL` a millionth of a dollar an input token and ten an output token; no other price."""
+    """A `PriceList`: for `MODEL` a millionth of a dollar an input token and ten an output token. No other price."""
 
     def cost_usd(self, model: ModelRef, usage: Usage) -> Decimal | None:
         if model != MODEL_REF:

@@ -33,7 +33,7 @@ Answering: TypeAlias = Callable[[dict[str, Any]], RawAnswer]
 
 @dataclass(kw_only=True)
 class RawServer:
-    """One answer to each connection; `sent_bytes` is how much of all bodies has gone out."""
+    """One answer to each connection. `sent_bytes` is how much of all bodies has gone out."""
 
     answer: Answering
     base_url: str = ""

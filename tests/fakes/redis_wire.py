@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 OK = b"+OK\r\n"
 Says: TypeAlias = Callable[[Sequence[bytes]], bytes]
-"""What is said to one command, its name first; nothing is said where that is empty."""
+"""What is said to one command, its name first. Nothing is said where that is empty."""
 
 
 def bulk(value: bytes | None) -> bytes:
-    """A string as Redis tells it; without one, that there is none."""
+    """A string as Redis tells it. Without one, that there is none."""
     return b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
 
 

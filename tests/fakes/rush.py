@@ -19,7 +19,7 @@ _WAY = (_MODEL, "summary")
 _REFUSAL_SECONDS = 0.02
 _DEFAULT_PAUSE_SECONDS = 1.0
 Provider = Callable[[float], float | None]
-"""What it says to a call at a time: None for an answer, else for how many seconds to pause; 0 when it does not say."""
+"""What it says to a call at a time: None for an answer, else for how many seconds to pause. 0 when it does not say."""
 
 
 def unlimited(_now: float) -> float | None:
@@ -28,7 +28,7 @@ def unlimited(_now: float) -> float | None:
 
 
 def bucket(per_minute: float, *, says: Callable[[float], float] = lambda _seconds: 0.0) -> Provider:
-    """A token bucket of a second; `says` makes what it asks for of what would be right."""
+    """A token bucket of a second. `says` makes what it asks for of what would be right."""
     limit = MinuteLimit(per_minute=per_minute, window_seconds=1.0, now=0.0)
 
     def answer(now: float) -> float | None:

@@ -10,7 +10,7 @@ from docsluice_consumer.kafka.records import OutgoingRecord, Record
 
 
 class FakeSink:
-    """An `Sink` that keeps what it is given; a topic named in `max_bytes` takes nothing larger."""
+    """An `Sink` that keeps what it is given. A topic named in `max_bytes` takes nothing larger."""
 
     def __init__(self, *, max_bytes: Mapping[str, int] | None = None, fault: Exception | None = None) -> None:
         self._max_bytes = dict(max_bytes or {})

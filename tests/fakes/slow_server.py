@@ -1,4 +1,4 @@
-"""A model server that sends no limits and slows down under load, and a client that keeps it busy; time is simulated."""
+"""A model server that sends no limits and slows down under load, and a client that keeps it busy. Time is simulated."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Limiter(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """`speed(n)` is how fast each of n calls goes on, 1 being alone; beyond `refuses_beyond` calls it answers 429."""
+    """`speed(n)` is how fast each of n calls goes on, 1 being alone. Beyond `refuses_beyond` calls it answers 429."""
 
     speed: Callable[[int], float] = lambda _calls: 1.0
     refuses_beyond: float = math.inf
@@ -53,7 +53,7 @@ class Ended(NamedTuple):
 
 
 class _Call(NamedTuple):
-    ends_at: float  # in work done for each call since the start; for a refused call, in time
+    ends_at: float  # in work done for each call since the start. For a refused call, in time
     number: int
     sent_at: float
     in_flight: int

@@ -1,6 +1,6 @@
 """What every store of steps must do: the same tests run against each kind of it.
 
-A subclass in a test module says how to open one; pytest collects it there and not here.
+A subclass in a test module says how to open one. Pytest collects it there and not here.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class StepStoreContract(ABC):
 
     @pytest.mark.parametrize("written", SPOILT.values(), ids=list(SPOILT))
     async def test_what_is_no_step_is_not_believed(self, store: StepStore, written: bytes) -> None:
-        """Neither a failure of the store nor half a step; nothing of it is quoted, and the next put replaces it."""
+        """Neither a failure of the store nor half a step. Nothing of it is quoted, and the next put replaces it."""
         await store.put(fingerprint("a"), paid())
         await store.put(fingerprint("b"), paid())
         await self.spoil(store, fingerprint("a"), written)
@@ -260,7 +260,7 @@ class AgingStepStoreContract(StepStoreContract):
         self.clock = SetClock()
 
     async def test_what_is_too_old_is_unknown(self, store: StepStore) -> None:
-        """After a day, to the second; a put makes it young again."""
+        """After a day, to the second. A put makes it young again."""
         await store.put(fingerprint("a"), paid())
         self.clock.now += DAY
         assert await store.get(fingerprint("a")) == paid()
@@ -271,7 +271,7 @@ class AgingStepStoreContract(StepStoreContract):
         assert await store.get(fingerprint("a")) == paid("young")
 
     async def test_a_clock_that_was_wrong_keeps_nothing_for_ever(self, store: StepStore) -> None:
-        """What was put a year ahead counts as old when the clock is right again; a second back is nothing."""
+        """What was put a year ahead counts as old when the clock is right again. A second back is nothing."""
         self.clock.now += 365 * DAY
         await store.put(fingerprint("a"), paid())
         self.clock.now -= 1.0

@@ -50,7 +50,7 @@ class ForkedProgram:
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, negative if a signal ended it; None while it runs."""
+        """The exit code, negative if a signal ended it. None while it runs."""
         return self._ended.result() if self._ended.done() else None
 
     async def wait(self) -> int:
@@ -112,7 +112,7 @@ class ForkedProgram:
 
 @contextlib.asynccontextmanager
 async def forked(program: str, *arguments: str, environment: Mapping[str, str]) -> AsyncIterator[ForkedProgram]:
-    """Run `docsluice-{program}` for the length of the block; killed if a test leaves it running."""
+    """Run `docsluice-{program}` for the length of the block. Killed if a test leaves it running."""
     running = ForkedProgram(program, arguments, environment)
     await running.start()
     try:

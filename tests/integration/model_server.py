@@ -17,7 +17,7 @@ Answering: TypeAlias = Callable[[dict[str, Any]], Awaitable[web.StreamResponse] 
 
 @dataclass
 class Server:
-    """A chat completions server; `answer` makes a response of a request's body."""
+    """A chat completions server. `answer` makes a response of a request's body."""
 
     answer: Answering
     base_url: str = ""

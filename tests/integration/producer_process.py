@@ -13,7 +13,7 @@ from tests.integration.wire import WATCHDOG_SECONDS
 
 @contextlib.asynccontextmanager
 async def producer(*arguments: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[ForkedProgram]:
-    """The program as a process of its own, with pipes; killed if a test leaves it running."""
+    """The program as a process of its own, with pipes. Killed if a test leaves it running."""
     settings = {**os.environ, **(environment or {})}
     async with forked("producer", *arguments, environment=settings) as process, asyncio.timeout(WATCHDOG_SECONDS):
         yield process

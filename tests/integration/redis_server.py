@@ -28,7 +28,7 @@ class RedisServer:
 
 
 def why_no_redis() -> str | None:
-    """Why none can be started here; None when one can."""
+    """Why none can be started here. None when one can."""
     if shutil.which("redis-server"):
         return None
     return "redis-server is not on PATH (Debian: apt-get install redis-server)"

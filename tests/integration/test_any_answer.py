@@ -53,7 +53,7 @@ def _completion(**message: Any) -> dict[str, Any]:
 
 
 class _Counting:
-    """The real client; knows how many calls are in flight."""
+    """The real client. Knows how many calls are in flight."""
 
     def __init__(self, client: OpenAIChatClient) -> None:
         self._client = client
@@ -156,7 +156,7 @@ class Trial:
         return self.has_ended(ODD) or self.odd_calls >= enough
 
     def outcomes(self, name: str) -> list[str]:
-        """The topics of its outcomes; a bug of ours on the way is none that is right."""
+        """The topics of its outcomes. A bug of ours on the way is none that is right."""
         mine = [outgoing for outgoing in self.sink.published if outgoing.key == name.encode()]
         assert not any((REASON, b"unexpected") in outgoing.headers for outgoing in mine)
         return [outgoing.topic for outgoing in mine]
@@ -172,7 +172,7 @@ async def _beside_others(odd: RawAnswer, *, tasks: int = 1) -> Trial:
 
 
 async def _at_the_head(odd: RawAnswer, *, tasks: int = 1) -> Trial:
-    """The odd document is the first and alone; the others come once it has ended or waits. It may stop the service."""
+    """The odd document is the first and alone. The others come once it has ended or waits. It may stop the service."""
     async with Trial(odd, tasks=tasks).on() as trial:
         trial.begin(ODD)
         await trial.until(trial.odd_ends_or_waits)

@@ -1,4 +1,4 @@
-"""A broker that is away, comes back, or will not serve us; and, on Apache Kafka, a group of several members."""
+"""A broker that is away, comes back, or will not serve us, and, on Apache Kafka, a group of several members."""
 
 from __future__ import annotations
 

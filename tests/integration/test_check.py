@@ -71,7 +71,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_all_well(wire: Wire, provider: RehearsalProvider) -> None:
-    """Topics that are missing are no fault; those that are there are told too."""
+    """Topics that are missing are no fault. Those that are there are told too."""
     settings = {
         "kafka_bootstrap_servers": wire.bootstrap_servers,
         "openai_base_url": provider.base_url,
@@ -179,7 +179,7 @@ async def test_what_keeps_us_out_is_named(guarded: secured.Guarded, changed: dic
 
 @pytest.mark.kafka
 async def test_an_advertised_address_that_leads_nowhere(guarded: secured.Guarded) -> None:
-    """A broker that answers and sends its clients to another name is not said to be away; the name is told."""
+    """A broker that answers and sends its clients to another name is not said to be away. The name is told."""
     broker, _ = await _said(kafka_bootstrap_servers=guarded.elsewhere)
     port = guarded.elsewhere.rpartition(":")[2]
     assert broker == (
@@ -189,7 +189,7 @@ async def test_an_advertised_address_that_leads_nowhere(guarded: secured.Guarded
 
 @pytest.mark.kafka
 async def test_a_dead_letter_topic_that_takes_less_than_the_input_is_told(kafka_wire: Wire) -> None:
-    """With the figure to raise it to; it is no failure."""
+    """With the figure to raise it to. It is no failure."""
     await kafka_wire.create_topics()
     lines: list[str] = []
     settings = {

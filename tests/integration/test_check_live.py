@@ -92,7 +92,7 @@ async def test_all_well() -> None:
 
 
 async def test_a_wrong_key() -> None:
-    """The list of models shows it already, in the provider's words; no call is made, and the key is not told."""
+    """The list of models shows it already, in the provider's words. No call is made, and the key is not told."""
     async with rehearsal_provider(_playing("openai", api_key="sk-another-one-altogether")) as provider:
         well, line, _ = await _one(provider)
         assert not len(provider.calls)
@@ -249,7 +249,7 @@ async def test_one_of_two_is_away() -> None:
 
 
 async def test_without_the_flag_no_call_is_made(wire: Wire, provider: RehearsalProvider) -> None:
-    """A plain `check` costs nothing; the whole of it makes one call for each task and model with the flag."""
+    """A plain `check` costs nothing. The whole of it makes one call for each task and model with the flag."""
     names = {f"{role}_topic": topic for role, topic in wire.topics.items()}
     settings = load_settings(
         {"kafka_bootstrap_servers": wire.bootstrap_servers, "openai_base_url": provider.base_url, **names}

@@ -94,7 +94,7 @@ class Prometheus(Site):
         return answer["data"]
 
     def query(self, expression: str) -> list[float]:
-        """The value of each series that the expression gives now; one that is not a number is none."""
+        """The value of each series that the expression gives now. One that is not a number is none."""
         values = [float(series["value"][1]) for series in self.api("query", query=expression)["result"]]
         return [value for value in values if not math.isnan(value)]
 

@@ -52,7 +52,7 @@ async def test_every_record_ends_once(wire: Wire, provider: RehearsalProvider, d
 async def test_what_passed_a_slow_document_is_not_repeated(
     wire: Wire, provider: RehearsalProvider, delivery: str
 ) -> None:
-    """One document hangs while fifty pass it; after a stop only that one is asked again."""
+    """One document hangs while fifty pass it. After a stop only that one is asked again."""
     await wire.create_topics()
     hanging = document("slow", "Slow. [[rehearse:hangx1]]")
     await wire.produce([hanging, *(document(f"d{n}", f"Text {n}.") for n in range(50))])

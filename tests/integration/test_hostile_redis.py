@@ -66,7 +66,7 @@ async def test_an_entry_of_anything_is_no_step() -> None:
 
 
 async def test_many_large_entries_are_got_in_several_exchanges() -> None:
-    """Together they would be more than an answer may take; each of them is what was put."""
+    """Together they would be more than an answer may take. Each of them is what was put."""
     step = paid("x" * 600_000)
     async with redis_that_says(lambda command: bulk(step.written()) if command[0] == b"GET" else OK) as url:
         store = RedisStore(url=url, max_age_seconds=DAY)
@@ -76,7 +76,7 @@ async def test_many_large_entries_are_got_in_several_exchanges() -> None:
 
 
 async def test_a_server_that_takes_connections_and_says_nothing() -> None:
-    """It is given up after a second, also when it is left; nobody waits for it in silence."""
+    """It is given up after a second, also when it is left. Nobody waits for it in silence."""
     async with asyncio.timeout(30), redis_that_says(_always(b"")) as url:
         store, limits = (
             RedisStore(url=url, max_age_seconds=DAY),

@@ -134,7 +134,7 @@ async def test_a_request_that_is_too_large_is_not_read(request_: bytes) -> None:
 
 
 async def test_whoever_holds_all_connections_keeps_no_probe_out() -> None:
-    """The oldest makes room for the newest; that is said once."""
+    """The oldest makes room for the newest. That is said once."""
     async with _serving(most_connections=8) as port:
         with capture_logs() as logs:
             idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(30)]
@@ -167,7 +167,7 @@ def _few_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_few_files")
 async def test_connections_that_cannot_be_taken_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """With what to do, and without a trace for each attempt; and when there are files again, all is as before."""
+    """With what to do, and without a trace for each attempt, and when there are files again, all is as before."""
     asyncio.get_running_loop().set_exception_handler(LoopErrors())
     async with _serving() as port:
         assert (await _asked(port)).startswith(b"HTTP/1.1 200")

@@ -136,7 +136,7 @@ async def test_a_request_on_the_wire() -> None:
 
 
 async def test_a_server_that_wants_no_key_gets_none_of_ours() -> None:
-    """The SDK insists on one; a stand-in is sent, and never an empty header."""
+    """The SDK insists on one. A stand-in is sent, and never an empty header."""
     async with _serving(ok(), key=None) as (server, client):
         await client.ask(chat_request())
     assert server.headers[0]["Authorization"] == "Bearer none"
@@ -167,7 +167,7 @@ def _knowing(*formats: str | None, param: str | None = "response_format", messag
     ],
 )
 async def test_a_server_without_structured_outputs(formats: tuple[str | None, ...], asked: list[str | None]) -> None:
-    """It is asked for less until it understands, once; then that is remembered, for the same step."""
+    """It is asked for less until it understands, once. Then that is remembered, for the same step."""
     async with _serving(_knowing(*formats)) as (server, client):
         for step in ("summary", "summary", "keywords"):
             assert (await client.ask(chat_request(step=step))).text == TEXT
@@ -214,7 +214,7 @@ async def test_calls_under_way_together_learn_once() -> None:
 
 @pytest.mark.parametrize("known", ["max_tokens", "max_completion_tokens"])
 async def test_the_name_of_the_output_bound(known: str) -> None:
-    """Newer models refuse the old name and older servers the new one; which it is, is learned once."""
+    """Newer models refuse the old name and older servers the new one. Which it is, is learned once."""
 
     def answer(body: dict[str, Any]) -> web.Response:
         (asked,) = {"max_tokens", "max_completion_tokens"} & set(body)
@@ -277,7 +277,7 @@ async def _hang(_body: dict[str, Any]) -> web.StreamResponse:
 
 
 async def test_a_server_that_hangs() -> None:
-    """The call ends at its time-out; the tokens may have been counted all the same."""
+    """The call ends at its time-out. The tokens may have been counted all the same."""
     assert isinstance(await _fault(_hang, timeout_seconds=0.2), CallTimedOut)
 
 
@@ -369,7 +369,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     ids=["nothing", "half a head", "half a body", "half a chunk", "no gzip", "no HTTP", "no UTF-8", "empty", "no JSON"],
 )
 async def test_a_connection_that_breaks(answer: bytes) -> None:
-    """At whatever point, it may be tried again; where a success had begun, it may have been paid for."""
+    """At whatever point, it may be tried again. Where a success had begun, it may have been paid for."""
     begun = answer.startswith(HEAD)
     async with _bytes_server(answer) as base_url, _client(base_url) as client:
         with pytest.raises(AnswerUnreadable if begun else ProviderUnavailable):
@@ -467,7 +467,7 @@ async def test_an_answer_without_a_message(body: Any) -> None:
 
 
 async def test_a_broken_off_answer_is_tried_again() -> None:
-    """DeepSeek was out of machines in the middle of it; what it has used is known all the same."""
+    """DeepSeek was out of machines in the middle of it. What it has used is known all the same."""
     fault = await _fault(ok(completion_of("{", finish_reason="insufficient_system_resource")))
     assert isinstance(fault, ProviderUnavailable)
     assert fault.usage == USED
@@ -606,7 +606,7 @@ async def test_a_word_in_place_of_a_key_is_no_secret() -> None:
 
 
 def _pipeline(client: ChatClient, sink: FakeSink) -> Pipeline:
-    """A pipeline of one step on the real client; what is refused is asked again in the time of a turn."""
+    """A pipeline of one step on the real client. What is refused is asked again in the time of a turn."""
     metrics = Metrics()
     admission = Admission(limits=Limits(max_concurrency=1), timer=QuickTimer())
     model_caller = ModelCaller(

@@ -71,7 +71,7 @@ def _for(key: str) -> tuple[Answering, Callable[[], Server]]:
 
 
 async def test_an_expired_key_is_had_anew(tmp_path: Path) -> None:
-    """Once a 401 comes the file is read again, and the call is made once more; the next calls have the new key."""
+    """Once a 401 comes the file is read again, and the call is made once more. The next calls have the new key."""
     server = _for("second")[1]()
     path = tmp_path / "key"
     path.write_text("first")
@@ -172,7 +172,7 @@ async def test_large_response_headers_are_read() -> None:
 
 
 async def test_a_proxy_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked for an address that nobody else could find; NO_PROXY passes it by."""
+    """It is asked for an address that nobody else could find. NO_PROXY passes it by."""
     server = Server(ok())
     async with server.running():
         monkeypatch.setenv("HTTP_PROXY", server.base_url.removesuffix("/v1"))
@@ -216,7 +216,7 @@ async def test_a_socks_proxy_is_told_as_such(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
 async def test_the_companys_certificates(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that the environment names are trusted; without them it is told what is not trusted."""
+    """Those that the environment names are trusted. Without them it is told what is not trusted."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
     authority, store = secured.self_signed(tmp_path)
@@ -241,7 +241,7 @@ def test_certificates_that_are_not_there(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_what_is_learned_is_logged_once() -> None:
-    """With the model, the parameter, and what it means; and nothing of the document."""
+    """With the model, the parameter, and what it means, and nothing of the document."""
 
     def answer(body: dict[str, Any]) -> web.Response:
         if "response_format" not in body:
@@ -260,7 +260,7 @@ async def test_what_is_learned_is_logged_once() -> None:
 
 
 async def test_a_lesson_is_tried_again_after_an_hour_by_one_call() -> None:
-    """And forgotten where the server has learned meanwhile; the log says that, too."""
+    """And forgotten where the server has learned meanwhile. The log says that, too."""
     now, is_old = 0.0, True
 
     def answer(body: dict[str, Any]) -> web.Response:
@@ -337,7 +337,7 @@ JSON = st.recursive(SCALARS, lambda j: st.lists(j, max_size=3) | st.dictionaries
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(200, 599), JSON), min_size=1, max_size=10))
 def test_whatever_a_server_answers_is_an_answer_or_a_fault_of_ours(told: list[tuple[int, Any]]) -> None:
-    """With any status and any JSON; the key is nowhere, and neither is the document in what is logged."""
+    """With any status and any JSON. The key is nowhere, and neither is the document in what is logged."""
 
     async def ask_all() -> None:
         left = iter(told)

@@ -88,7 +88,7 @@ async def _text(session: aiohttp.ClientSession, url: str, body: bytes) -> str:
 async def test_each_server_has_one_call_at_a_time(
     servers: list[Server], address: str, session: aiohttp.ClientSession
 ) -> None:
-    """And all get their share; a call passes unchanged both ways."""
+    """And all get their share. A call passes unchanged both ways."""
     calls = [asyncio.create_task(_text(session, f"{address}/v1/x?y=1", b"%d" % number)) for number in range(10)]
     for server in servers:
         await server.begun.acquire()

@@ -38,7 +38,7 @@ def _nothing_left() -> Iterator[None]:
 
 
 def _children() -> set[int]:
-    """Our own child processes that run; one that has ended and was not waited for yet does not count."""
+    """Our own child processes that run. One that has ended and was not waited for yet does not count."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it may end while we look

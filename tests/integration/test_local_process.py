@@ -30,7 +30,7 @@ with child_process(name="sleeper", command=[sys.executable, "-c", "import time; 
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent to notice does not."""
+    """Whether a process runs. One that has ended and waits for its parent to notice does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
@@ -71,7 +71,7 @@ def test_a_child_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Path
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills a child together with its parent")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_parent_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    """No finally block runs when the parent is killed; the kernel ends the child."""
+    """No finally block runs when the parent is killed. The kernel ends the child."""
     parent = subprocess.Popen([sys.executable, "-c", _PARENT, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True)
     with parent:
         assert parent.stdout is not None

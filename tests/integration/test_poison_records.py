@@ -40,7 +40,7 @@ IN_ITS_BATCH = {"header name": 2}
 async def test_poison_costs_itself_only(
     kafka_wire: Wire, provider: RehearsalProvider, tmp_path: Path, delivery: str, kind: str
 ) -> None:
-    """The documents before and behind it, and in its batch, end as results; all is committed; it drains with 0."""
+    """The documents before and behind it, and in its batch, end as results. All is committed. It drains with 0."""
     wire = kafka_wire
     await wire.create_topics()
     await wire.produce(document(f"a{n}") for n in range(25))
@@ -65,7 +65,7 @@ async def test_poison_costs_itself_only(
     assert await wire.count("dead_letter") == 1
     (letter,) = [one async for one in wire.read(wire.topics["dead_letter"], count=1)]
     _assert_is_the_poison(kind, letter)
-    print(f"{kind}, {delivery}: peak {peak_mib} MiB")  # noqa: T201 - docs/operations.md has the figures
+    print(f"{kind}, {delivery}: peak {peak_mib} MiB")  # noqa: T201 - docs/how-to/operations.md has the figures
     assert peak_mib < MOST_PEAK_MIB
 
 
@@ -133,7 +133,7 @@ async def test_many_that_do_not_fit_cost_themselves_only(
 async def test_a_record_without_a_key_fits_a_compacted_topic(
     kafka_wire: Wire, provider: RehearsalProvider, delivery: str
 ) -> None:
-    """Such a topic takes nothing without one, so the record's place is its key; it was waited for without an end."""
+    """Such a topic takes nothing without one, so the record's place is its key. It was waited for without an end."""
     wire = kafka_wire
     await wire.create_topics(configs={"dead_letter": {"cleanup.policy": "compact"}})
     await wire.produce([document("before"), Record(value=b"no JSON"), document("after")])

@@ -72,7 +72,7 @@ def passed_over(out: str) -> Sequence[str]:
 
 
 async def test_what_has_a_result_is_not_sent(wire: Wire) -> None:
-    """A document whose text has changed, or whose result is of another version, is; what else is there counts not."""
+    """A document whose text has changed, or whose result is of another version, is. What else is there counts not."""
     await wire.create_topics(partitions=3)
     async with Results(wire) as results:
         await results.add("a")
@@ -103,7 +103,7 @@ async def test_a_dry_run_counts_and_sends_nothing(wire: Wire) -> None:
 
 
 async def test_a_limit_is_of_what_is_sent(wire: Wire) -> None:
-    """What is passed over takes nothing of it; nor does the same document a second time."""
+    """What is passed over takes nothing of it, nor does the same document a second time."""
     await wire.create_topics()
     async with Results(wire) as results:
         await results.add("a")
@@ -114,7 +114,7 @@ async def test_a_limit_is_of_what_is_sent(wire: Wire) -> None:
 
 
 async def test_without_results_all_are_sent(wire: Wire) -> None:
-    """Where there is no result topic yet, nothing is done; none is made by looking for it."""
+    """Where there is no result topic yet, nothing is done. None is made by looking for it."""
     missing = ["--result-topic", f"{wire.name}.none"]
     await wire.create_topics()
     for _ in range(2):
@@ -136,7 +136,7 @@ async def test_a_version_that_no_result_has_is_told(wire: Wire) -> None:
 
 
 async def test_only_committed_results_count(wire: Wire) -> None:
-    """A result of an aborted transaction, or of one that is still open, is none; and neither is waited for."""
+    """A result of an aborted transaction, or of one that is still open, is none, and neither is waited for."""
     await wire.create_topics()
     async with (
         Results(wire, transactional_id=f"{wire.name}.1") as results,
@@ -197,7 +197,7 @@ async def replicas() -> AsyncIterator[list[Replica]]:
 
 @pytest.fixture
 async def done(embedded: str) -> Wire:
-    """A broker with a result of document a; one will do, for it is the consumers that matter here."""
+    """A broker with a result of document a. One will do, for it is the consumers that matter here."""
     wire = Wire(bootstrap_servers=embedded)
     await wire.create_topics()
     async with Results(wire) as results:
@@ -210,7 +210,7 @@ def asking(*urls: str) -> list[str]:
 
 
 async def test_the_version_is_that_of_the_consumers(done: Wire, replicas: list[Replica]) -> None:
-    """Those that answer must agree; one that does not is told."""
+    """Those that answer must agree. One that does not is told."""
     first, second, _ = replicas
     flags = asking(first.url, NOBODY, second.url)
     code, out, err = await run(*sending(done, *flags, version=None), stdin=rows("a", "b"))
@@ -243,7 +243,7 @@ async def test_consumers_that_disagree_end_it(done: Wire, replicas: list[Replica
 
 
 async def test_no_consumer_is_told_with_the_ways_out(done: Wire, replicas: list[Replica]) -> None:
-    """One line: what was tried, and each of the three ways to say the version; a consumer of old names none."""
+    """One line: what was tried, and each of the three ways to say the version. A consumer of old names none."""
     nameless = Replica()
     await nameless.start()
     for url, problem in (

@@ -22,7 +22,7 @@ from tests.integration.wire import Wire
 
 
 async def test_dead_letters_are_listed_and_counted(wire: Wire) -> None:
-    """A line for each, then the table; the end of the last transaction, which is no record, holds up nothing."""
+    """A line for each, then the table. The end of the last transaction, which is no record, holds up nothing."""
     await wire.create_topics(partitions=3)
     await fill(wire, range(5))
     await fill(wire, [9], reason="undecodable", step=None, cost_usd="0")
@@ -36,7 +36,7 @@ async def test_dead_letters_are_listed_and_counted(wire: Wire) -> None:
 
 
 async def test_filters_and_json(wire: Wire) -> None:
-    """Only what is asked for is written, as lines with the place and the state; the table goes to standard error."""
+    """Only what is asked for is written, as lines with the place and the state. The table goes to standard error."""
     await wire.create_topics()
     await fill(wire, [1, 2])
     await fill(wire, [3], reason="refused", step="keywords")
@@ -72,7 +72,7 @@ async def test_what_is_not_committed_is_not_read(wire: Wire) -> None:
 
 
 async def test_an_empty_topic_and_a_missing_one(wire: Wire) -> None:
-    """Nothing in the topic is nothing to do; no topic is a mistake, and none is made by looking."""
+    """Nothing in the topic is nothing to do. No topic is a mistake, and none is made by looking."""
     code, _, err = await ran(wire, "list")
     assert code == Exit.FAULT
     assert err.startswith(f"docsluice-producer: there is no topic {wire.topics['dead_letter']} on ")
@@ -97,7 +97,7 @@ async def test_looking_makes_no_topic(wire: Wire) -> None:
 
 
 async def test_one_is_shown_by_id_or_place(wire: Wire) -> None:
-    """The newest one of a document, with the places of the others; or the very one at a place."""
+    """The newest one of a document, with the places of the others, or the very one at a place."""
     await wire.create_topics()
     await fill(wire, [1, 2], transactional=False)
     await fill(wire, [1], replay_count="1", transactional=False)
@@ -131,7 +131,7 @@ async def test_one_that_a_filter_leaves_out_is_named(wire: Wire) -> None:
 
 
 async def test_an_export_is_sent_again(wire: Wire, tmp_path: Path) -> None:
-    """The file of `export`, mended or not, is a file for `send`; what is no document is named there."""
+    """The file of `export`, mended or not, is a file for `send`. What is no document is named there."""
     await wire.create_topics()
     await fill(wire, [1, 2])
     await fill(wire, [3], value=b"\xff", reason="undecodable")
@@ -154,7 +154,7 @@ async def test_an_export_is_sent_again(wire: Wire, tmp_path: Path) -> None:
 
 
 async def test_what_is_dropped_is_seen_no_more(wire: Wire) -> None:
-    """Only what was meant is marked; --all shows it still, and a redrive passes it over."""
+    """Only what was meant is marked. --all shows it still, and a redrive passes it over."""
     await wire.create_topics(partitions=2)
     await fill(wire, range(6))
     await fill(wire, [6, 7], reason="refused")

@@ -98,7 +98,7 @@ class Writing:
 
 
 async def test_outcomes_are_shown_counted_and_written(wire: Wire, tmp_path: Path) -> None:
-    """Results and dead letters come once each as JSON lines and as CSV rows; what else there is is told beside them."""
+    """Results and dead letters come once each as JSON lines and as CSV rows. What else there is is told beside them."""
     await wire.create_topics()
     path = tmp_path / "out.csv"
     async with (
@@ -134,7 +134,7 @@ async def test_outcomes_are_shown_counted_and_written(wire: Wire, tmp_path: Path
 
 
 async def test_from_now_on_passes_over_what_is_there(wire: Wire) -> None:
-    """By default only what comes from now on is shown; --from-beginning and --since show what is there."""
+    """By default only what comes from now on is shown. --from-beginning and --since show what is there."""
     await wire.create_topics(partitions=3)
     async with Writing(wire) as outcomes:
         await outcomes.result(1)
@@ -163,7 +163,7 @@ async def test_nothing_within_the_time_since(wire: Wire) -> None:
     [(["--until", "3"], Exit.TIME_UP, "0 of 3 documents"), ([], Exit.DONE, "0 documents")],
 )
 async def test_time_that_is_up_is_told(wire: Wire, flags: list[str], code: Exit, came: str) -> None:
-    """The time being up is the last line on standard error; it has an exit code of its own when more was expected."""
+    """The time being up is the last line on standard error. It has an exit code of its own when more was expected."""
     await wire.create_topics()
     ended, _, err = await run(*following(wire), "--timeout-seconds", "1.5", *flags)
     assert ended == code

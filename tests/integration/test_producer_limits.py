@@ -28,7 +28,7 @@ NOBODY = "http://localhost:1/metrics"
 
 
 class Replica:
-    """A consumer's metrics under an address of their own; every look finds that calls have waited for tokens."""
+    """A consumer's metrics under an address of their own. Every look finds that calls have waited for tokens."""
 
     def __init__(self) -> None:
         self.metrics = Metrics()
@@ -122,7 +122,7 @@ async def looks(count: int, *urls: str) -> list[Finding]:
 
 
 async def test_two_looks_find_what_limits(replica: Replica) -> None:
-    """The growth between two looks at a consumer's own metrics is what is told; a URL given twice counts once."""
+    """The growth between two looks at a consumer's own metrics is what is told. A URL given twice counts once."""
     replica.metrics.backlog_documents.set(7)
     first, second = await looks(2, replica.url, replica.url)
     assert "limited by" not in first.sentence
@@ -221,7 +221,7 @@ class Terminal:
         self._ours, self.theirs = pty.openpty()
 
     async def until(self, words: str | None) -> None:
-        """Wait for these words behind the last that were waited for; None waits for the end."""
+        """Wait for these words behind the last that were waited for. None waits for the end."""
         while words is None or (found := self.written.find(words, self._read)) < 0:
             try:
                 came = await asyncio.to_thread(os.read, self._ours, 65_536)

@@ -34,7 +34,7 @@ async def _poisoned(wire: Wire, provider: RehearsalProvider, batches: list[bytes
 async def test_a_stub_is_shown_as_what_it_is_and_its_original_is_sent_again(
     kafka_wire: Wire, provider: RehearsalProvider
 ) -> None:
-    """Key, value and headers as they were; what is gone, or cannot be known again, is named and stays."""
+    """Key, value and headers as they were. What is gone, or cannot be known again, is named and stays."""
     wire = kafka_wire
     await wire.create_topics(max_message_bytes={"dead_letter": 500_000})
     odd = batch([RawRecord(value=MEGABYTE, key=b"big", headers=[(b"h", b"1")])])

@@ -30,7 +30,7 @@ from tests.integration.wire import Record, Wire, serving
 
 
 async def test_records_go_back_as_they_were(wire: Wire) -> None:
-    """Key, value and own headers, the origin and one replay more; a second time there is nothing left to send."""
+    """Key, value and own headers, the origin and one replay more. A second time there is nothing left to send."""
     await wire.create_topics(partitions=3)
     await fill(wire, range(250), partition="2")
     code, out, _ = await ran(wire, "redrive", "--per-second", "100000")
@@ -62,7 +62,7 @@ async def test_records_go_back_as_they_were(wire: Wire) -> None:
 
 
 async def test_what_fails_again_is_another_dead_letter(wire: Wire, provider: RehearsalProvider) -> None:
-    """The service writes it with its first origin and the count; subscribers and `list` take it for no repeat."""
+    """The service writes it with its first origin and the count. Subscribers and `list` take it for no repeat."""
     await wire.create_topics()
     async with serving(wire.settings(provider.base_url)):
         await wire.produce([Record(value=b"junk", key=b"k")])
@@ -80,7 +80,7 @@ async def test_what_fails_again_is_another_dead_letter(wire: Wire, provider: Reh
 
 
 async def test_what_fails_again_unchanged_is_sent_again(wire: Wire) -> None:
-    """Dead letters are dropped or redriven, their offsets reset, and they fail as before; repeats go with the first."""
+    """Dead letters are dropped or redriven, their offsets reset, and they fail as before. Repeats go with the first."""
     await wire.create_topics()
     for count, (command, state) in enumerate(
         ((["drop", "--everything", "--yes"], "dropped"), (["redrive"], "redriven"))

@@ -58,7 +58,7 @@ async def test_documents_arrive_as_events(wire: Wire, tmp_path: Path) -> None:
 
 
 async def test_a_bad_row_stops_no_other(wire: Wire) -> None:
-    """Bad rows are told by line and cause exit code 1; every other row is in the topic."""
+    """Bad rows are told by line and cause exit code 1. Every other row is in the topic."""
     await wire.create_topics()
     code, out, err = await run("send", "-", *to(wire), stdin=rows("a") + b"nope\n" + rows("b", " ", "c"))
     assert code == 1
@@ -103,7 +103,7 @@ async def test_a_topic_that_takes_less_than_a_batch(kafka_wire: Wire) -> None:
 
 
 async def test_a_missing_topic_is_made_only_when_asked_for(wire: Wire) -> None:
-    """Without --create-topic we say which topic is missing and make nothing; with it, we make it once."""
+    """Without --create-topic we say which topic is missing and make nothing. With it, we make it once."""
     topic = wire.topics["input"]
     address = Address(bootstrap_servers=wire.bootstrap_servers)
     code, out, err = await run("send", "-", *to(wire), stdin=rows("a"))

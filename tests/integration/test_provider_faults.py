@@ -147,7 +147,7 @@ async def test_servers_without_structured_outputs(wire: Wire, weaker: dict[str, 
 
 
 async def test_a_document_that_is_held_stops_nobody(wire: Wire, provider: RehearsalProvider) -> None:
-    """All the others pass it; let go, it ends like any other, with one call."""
+    """All the others pass it. Let go, it ends like any other, with one call."""
     await wire.create_topics()
     others = [document(f"d{n}", f"Text {n}.") for n in range(20)]
     await wire.produce([document("held", "A text. [[rehearse:hold]]"), *others])

@@ -56,7 +56,7 @@ class Members:
         share: float = 0.25,
         per_minute: float = HARDLY_ANY,
     ) -> float:
-        """What is granted; whether to ask again must go with it."""
+        """What is granted. Whether to ask again must go with it."""
         asked = Asked(per_minute=per_minute, wanted=wanted, needed=needed, returned=returned)
         granted = (await self[member].exchange({"tokens/account": asked}, share=share))["tokens/account"]
         assert (granted.wait_seconds > 0) == (granted.amount < needed - 1e-6)
@@ -75,7 +75,7 @@ async def members(redis: RedisServer) -> AsyncIterator[Members]:
 
 
 async def test_a_bucket_starts_empty_and_holds_a_burst(members: Members) -> None:
-    """What nobody has saved up for is not there; what comes back is kept up to a burst, and is anybody's."""
+    """What nobody has saved up for is not there. What comes back is kept up to a burst, and is anybody's."""
     assert await members.ask("a", wanted=10) == 0
     assert await members.ask("a", returned=0.75) == 0
     assert await members.ask("b", wanted=0.5) == 0.5
@@ -132,7 +132,7 @@ async def test_a_debt_is_everybodys(members: Members) -> None:
 
 
 async def test_only_the_first_in_the_queue_is_granted_less_than_it_needs(members: Members) -> None:
-    """It saves up; who comes later gets what is left beyond the needs of those before, and all that it needs of it."""
+    """It saves up. Who comes later gets what is left beyond the needs of those before, and all that it needs of it."""
     await members.ask("a", returned=0.75)
     assert await members.ask("a", wanted=10, needed=1) == 0.75
     assert await members.ask("b", wanted=10, needed=0.5, returned=0.5) == 0, "half of it is a's"
@@ -163,7 +163,7 @@ async def test_who_is_not_heard_of_has_left_the_queue(redis: RedisServer, member
 
 
 async def test_the_limit_is_as_much_as_has_been_brought_in(members: Members) -> None:
-    """With a quarter of the shares a quarter of the burst; more than all of them is no more than all of it."""
+    """With a quarter of the shares a quarter of the burst. More than all of them is no more than all of it."""
     for name, whole in (("a", 0.25), ("b", 0.5), ("c", 0.75), ("d", 1.0), ("e", 1.0)):
         await members.ask(name, per_minute=PLENTY)
         await members.ask(name, per_minute=PLENTY, returned=PLENTY)
@@ -188,7 +188,7 @@ async def test_several_limits_at_once(members: Members) -> None:
 
 
 async def test_dead_keys_vanish_and_no_key_is_told(members: Members) -> None:
-    """Each has an end; a debt keeps its key until it is worked off."""
+    """Each has an end. A debt keeps its key until it is worked off."""
     await members.ask("a", wanted=10, needed=10)
     client = members["a"]._redis
     keys = await client.keys("*")
@@ -293,7 +293,7 @@ async def _replicas(url: str, *shares: float, per_minute: float) -> AsyncIterato
 
 
 async def test_uneven_work_is_done_within_the_limit(redis: RedisServer) -> None:
-    """The replica with nearly all of the work has a share that would take it hours; nothing is refused."""
+    """The replica with nearly all of the work has a share that would take it hours. Nothing is refused."""
     per_minute, refused = 3000, 0
     judge = MinuteLimit(per_minute=per_minute, window_seconds=1.0, now=time.monotonic())
 

@@ -18,7 +18,7 @@ PASSWORD = "hunter2-secret"
 
 
 class TestRedisSteps(LastingStepStoreContract):
-    """The contract; age is Redis' own matter."""
+    """The contract. Age is Redis' own matter."""
 
     _redis: RedisServer
 
@@ -36,7 +36,7 @@ class TestRedisSteps(LastingStepStoreContract):
 
 @pytest.mark.parametrize(("max_age_seconds", "seconds"), [(DAY, DAY), (0.2, 1), (90.5, 91)])
 async def test_redis_is_told_for_how_long(redis: RedisServer, max_age_seconds: float, seconds: float) -> None:
-    """In whole seconds; a later put begins it anew."""
+    """In whole seconds. A later put begins it anew."""
     store = RedisStore(url=redis.url, max_age_seconds=max_age_seconds)
     key = f"docsluice:step:{fingerprint('a')}"
     await store._redis.set(key, b"of another time")
@@ -94,7 +94,7 @@ async def _answers(store: StepStore) -> bool:
 
 
 async def test_a_connection_that_was_closed_meanwhile_is_no_failure(redis: RedisServer) -> None:
-    """A server closes what has been idle; the next one who asks does not hear of it."""
+    """A server closes what has been idle. The next one who asks does not hear of it."""
     store, other = (RedisStore(url=redis.url, max_age_seconds=DAY) for _ in range(2))
     await store.put(fingerprint("a"), paid())
     await other._redis.client_kill_filter(_type="normal", skipme=True)
@@ -148,7 +148,7 @@ async def test_a_full_redis_says_so(redis: RedisServer) -> None:
 
 
 async def test_a_wrong_password_is_told_as_one(redis: RedisServer, tmp_path: Path) -> None:
-    """Without the password; and a right one lets us in."""
+    """Without the password, and a right one lets us in."""
     folder = tmp_path / "guarded"
     folder.mkdir()
     with redis_server(folder=folder, arguments=("--requirepass", PASSWORD)) as guarded:

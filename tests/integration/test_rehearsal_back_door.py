@@ -40,7 +40,7 @@ async def test_the_log_tells_what_each_call_took_and_which_limit_refused_it() ->
 
 
 async def test_limits_change_while_the_provider_runs() -> None:
-    """From one call to the next, in the headers too; the log keeps which limits were in force when."""
+    """From one call to the next, in the headers too. The log keeps which limits were in force when."""
     async with rehearsal_provider(RehearsalSettings(requests_per_minute=6_000)) as provider:
         assert (await _chat(provider))[2]["x-ratelimit-limit-requests"] == "6000"
         order = {"requests": 60, "input_tokens": 6_000}

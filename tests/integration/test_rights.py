@@ -59,7 +59,7 @@ async def _line(settings: Settings, what: str) -> str:
 async def test_each_missing_right_is_named(
     guarded: AclBroker, provider: RehearsalProvider, *, topics_are_there: bool
 ) -> None:
-    """By what must be granted on what, with the setting; and nothing is named once it is granted."""
+    """By what must be granted on what, with the setting, and nothing is named once it is granted."""
     wire = Wire(bootstrap_servers=guarded.clear)
     if topics_are_there:
         await wire.create_topics()
@@ -112,7 +112,7 @@ async def test_a_start_without_a_right_ends_before_a_document_is_paid_for(
 async def test_a_start_that_is_refused_ends(
     guarded: AclBroker, provider: RehearsalProvider, changed: dict[str, Any], words: str
 ) -> None:
-    """Waiting would not mend it, so the setting is named; the password is not."""
+    """Waiting would not mend it, so the setting is named. The password is not."""
     wire = Wire(bootstrap_servers=guarded.clear)
     with pytest.raises(BrokerFault, match=words) as raised:
         async with serving(_settings(guarded, wire, provider.base_url, **changed)):
@@ -148,7 +148,7 @@ async def test_a_right_that_is_taken_away_stops_the_service(guarded: AclBroker, 
 
 
 async def test_the_last_records_are_looked_at(guarded: AclBroker, provider: RehearsalProvider) -> None:
-    """Records of another kind show before they are dead letters; what they hold is not shown."""
+    """Records of another kind show before they are dead letters. What they hold is not shown."""
     wire = Wire(bootstrap_servers=guarded.clear)
     await wire.create_topics(partitions=3)
     await guarded.grant_all(wire.name)

@@ -28,7 +28,7 @@ from tests.integration.wire import Wire
 
 
 class OnApacheKafka(SinkContract):
-    """Which knows limits of topics; read as a reader with read_committed sees it."""
+    """Which knows limits of topics. Read as a reader with read_committed sees it."""
 
     _wire: Wire
 

@@ -23,7 +23,7 @@ from docsluice_consumer.settings import Settings, load_settings
 from docsluice_producer.following.outcome import Outcome, outcome_of
 
 WATCHDOG_SECONDS = 90.0
-"""Ends a test that hangs; nothing is asserted about time."""
+"""Ends a test that hangs. Nothing is asserted about time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Wire:
         return {"input": f"{self.name}.in", "result": f"{self.name}.results", "dead_letter": f"{self.name}.dlq"}
 
     def settings(self, base_url: str, **overrides: Any) -> Settings:
-        """Settings of a service on these topics against this provider; quick to retry and to commit."""
+        """Settings of a service on these topics against this provider. Quick to retry and to commit."""
         defaults: dict[str, Any] = {
             "kafka_bootstrap_servers": self.bootstrap_servers,
             "openai_base_url": base_url,
@@ -61,7 +61,7 @@ class Wire:
         max_message_bytes: dict[str, int] | None = None,
         configs: dict[str, dict[str, str]] | None = None,
     ) -> None:
-        """Create the three topics; `max_message_bytes` and other `configs` are by the names of `topics`."""
+        """Create the three topics. `max_message_bytes` and other `configs` are by the names of `topics`."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
         await admin.start()
         try:
@@ -146,7 +146,7 @@ class Wire:
             await reader.stop()
 
     async def count(self, role: str) -> int:
-        """How many records a topic holds for a reader with read_committed; offsets also count transactions' ends."""
+        """How many records a topic holds for a reader with read_committed. Offsets also count transactions' ends."""
         reader = AIOKafkaConsumer(
             self.topics[role],
             bootstrap_servers=self.bootstrap_servers,
@@ -230,7 +230,7 @@ def document(document_id: str, text: str = "", **metadata: Any) -> Record:
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Service]:
-    """The service, ready; stopped and drained at the end. What it raises is raised here."""
+    """The service, ready. Stopped and drained at the end. What it raises is raised here."""
     service, stop = Service(settings), asyncio.Event()
     run = asyncio.create_task(service.run(stop))
     try:

@@ -11,7 +11,7 @@ import structlog
 
 @pytest.fixture
 def logging_as_before() -> Iterator[None]:
-    """Logging is the process's; a test that configures it leaves it as it was."""
+    """Logging is the process's. A test that configures it leaves it as it was."""
     root, before = logging.getLogger(), structlog.get_config()
     handlers, levels = (
         root.handlers[:],

@@ -46,7 +46,7 @@ def _fault(kind: type[AttemptFailed], seconds: float | None, limits: dict[str, f
 )
 @settings(max_examples=25)
 async def test_what_is_said_once_is_not_believed_for_long(said: list[Any]) -> None:
-    """Limits in answers and refusals, pauses that are asked for, quotas of a day; a few of them in a row."""
+    """Limits in answers and refusals, pauses that are asked for, quotas of a day. A few of them in a row."""
     left = list(said)
 
     def reply(request: ChatRequest) -> Reply:

@@ -44,7 +44,7 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_help_says_what_each_flag_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With its variable and its default; secrets have no flag."""
+    """With its variable and its default. Secrets have no flag."""
     said = _shown(capsys, command, "--help")
     for field, setting in Settings.model_fields.items():
         flag = f"--{field.replace('_', '-')} VALUE"
@@ -136,7 +136,7 @@ async def test_each_of_these_signals_asks_for_a_drain(number: signal.Signals) ->
 
 @pytest.mark.usefixtures("_handlers")
 async def test_a_terminal_that_hangs_up_twice_cuts_nothing_off() -> None:
-    """The shell and the kernel may both say so, and end the rest; what was begun is finished all the same."""
+    """The shell and the kernel may both say so, and end the rest. What was begun is finished all the same."""
     with _signals(resume=lambda: None) as stop:
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
             os.kill(os.getpid(), number)

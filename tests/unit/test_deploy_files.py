@@ -31,7 +31,7 @@ NOT_FROM_OUTSIDE = {
     "DOCSLUICE_HTTP_HOST": "Prometheus comes from another container",
     "DOCSLUICE_HTTP_PORT": "prometheus.yml and the image name it; each container has it to itself",
 }
-"""Settings that the compose file does not pass on, and why; nor those of the broker's security, for it has none."""
+"""Settings that the compose file does not pass on, and why, nor those of the broker's security, for it has none."""
 
 
 def test_promtool_finds_nothing_wrong() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from docsluice_consumer.tasks.pipeline_file import Task
 from docsluice_consumer.telemetry.catalogue import CONSTRAINTS
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+LOUD = {"warning", "error", "critical", "exception"}
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def _rows(page: str, *, column: int = 1) -> dict[str, str]:
@@ -29,20 +32,20 @@ def _rows(page: str, *, column: int = 1) -> dict[str, str]:
 
 
 def test_every_setting_has_its_row() -> None:
-    """docs/settings.md names every variable, and none that does not exist."""
-    assert set(_rows("docs/settings.md")) == {variable_of(field) for field in Settings.model_fields}
+    """docs/reference/settings.md names every variable, and none that does not exist."""
+    assert set(_rows("docs/reference/settings.md")) == {variable_of(field) for field in Settings.model_fields}
 
 
 def test_every_setting_says_what_it_is_for() -> None:
-    """docs/settings.md has the description of the field itself, which is what `--help` shows."""
+    """docs/reference/settings.md has the description of the field itself, which is what `--help` shows."""
     described = {variable_of(field): info.description for field, info in Settings.model_fields.items()}
     assert all(described.values())
-    meanings = _rows("docs/settings.md", column=2)
+    meanings = _rows("docs/reference/settings.md", column=2)
     plain = {name: re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", cell).replace("`", "") for name, cell in meanings.items()}
     assert plain == described
 
 
-@pytest.mark.parametrize("page", ["docs/settings.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/reference/settings.md", "docs/how-to/run.md"])
 def test_defaults_are_as_written(page: str) -> None:
     """A number in the default column is the default."""
     fields = {variable_of(field): info.default for field, info in Settings.model_fields.items()}
@@ -53,7 +56,7 @@ def test_defaults_are_as_written(page: str) -> None:
 
 def test_a_default_that_is_no_number_is_as_written() -> None:
     """Or a dash, where there is none."""
-    rows = _rows("docs/settings.md")
+    rows = _rows("docs/reference/settings.md")
     for field, info in Settings.model_fields.items():
         if info.default is None:
             assert rows[variable_of(field)] == "\N{EN DASH}", field
@@ -62,24 +65,24 @@ def test_a_default_that_is_no_number_is_as_written() -> None:
 
 
 def test_the_rule_of_a_tasks_name_is_written() -> None:
-    """docs/pipeline-file.md says it in the very words of the message."""
+    """docs/reference/pipeline-file.md says it in the very words of the message."""
     with pytest.raises(ValidationError) as caught:
         Task.model_validate({"name": "My Task", "prompt": "P", "output": {"type": "text"}})
     (problem,) = validation_problems(caught.value, expected=Task)
-    assert problem.sentence in " ".join((ROOT / "docs/pipeline-file.md").read_text(encoding="utf-8").split())
+    assert problem.sentence in " ".join((ROOT / "docs/reference/pipeline-file.md").read_text(encoding="utf-8").split())
 
 
 def test_every_reason_has_its_remedy() -> None:
-    """docs/dead-letters.md has a row for each reason of the closed list."""
-    text = (ROOT / "docs/dead-letters.md").read_text(encoding="utf-8")
+    """docs/reference/dead-letters.md has a row for each reason of the closed list."""
+    text = (ROOT / "docs/reference/dead-letters.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE)) >= {
         reason.value for reason in DeadLetterReason
     }
 
 
 def test_every_constraint_has_its_remedy() -> None:
-    """docs/operations.md has a row for each thing that can limit."""
-    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    """docs/how-to/watch.md has a row for each thing that can limit."""
+    text = (ROOT / "docs/how-to/watch.md").read_text(encoding="utf-8")
     table = text.partition("## What limits it?")[2].partition("\n## ")[0]
     named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
     assert sorted(named) == sorted(CONSTRAINTS)
@@ -87,6 +90,42 @@ def test_every_constraint_has_its_remedy() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link is to a file that is there."""
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    """Every relative link is to a file that is there, and to a heading that it has."""
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in _anchors(linked), f"{target}#{anchor}"
+
+
+def test_every_warning_of_the_log_is_explained() -> None:
+    """docs/reference/log-events.md has a row for each event that is logged at the level WARNING or above."""
+    page = (ROOT / "docs/reference/log-events.md").read_text(encoding="utf-8")
+    explained = {
+        name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([\w.]+)`", row)
+    }
+    logged = {name for path in ROOT.glob("consumer/docsluice_consumer/**/*.py") for name in _loud_events(path)}
+    assert len(logged) > 50
+    assert logged <= explained
+
+
+def _loud_events(path: Path) -> Iterator[str]:
+    """The events that a module logs at WARNING or above. An event that is a variable is found where it is given."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for call in ast.walk(tree):
+        match call:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="log"), attr=level), args=[event, *_]) if level in LOUD:
+                yield from _names(event if not isinstance(event, ast.Name) else tree)
+
+
+def _names(tree: ast.AST) -> Iterator[str]:
+    """Constants that look like an event: two lower-case words with a dot between."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and re.fullmatch(r"[a-z_]+\.[a-z_]+", str(node.value)):
+            yield str(node.value)
+
+
+def _anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -48,7 +48,7 @@ def test_each_kind_of_failed_attempt_has_its_own_outcome() -> None:
     ],
 )
 def test_who_is_blamed(kind: type[errors.AttemptFailed], *, blames: bool) -> None:
-    """A limit says nothing about the document; a time-out may."""
+    """A limit says nothing about the document. A time-out may."""
     assert kind("x").blames_document is blames
 
 

@@ -189,7 +189,7 @@ VALUES: list[Any] = [
 
 
 def _assert_linear(work: Callable[[int], Callable[[], object]]) -> None:
-    """Four times as much takes at most about four times the steps; a bound may make it fewer."""
+    """Four times as much takes at most about four times the steps. A bound may make it fewer."""
     small, large = opcodes_of(work(1)), opcodes_of(work(4))
     assert large <= 5 * small + 2_000
 

@@ -66,7 +66,7 @@ def _as_text(headers: Any) -> list[list[str]]:
 
 
 def test_an_event_of_version_1_is_read_and_written_as_ever() -> None:
-    """The golden event has every field; it is understood, and written back the same."""
+    """The golden event has every field. It is understood, and written back the same."""
     golden = _golden("event.v1.json")
     event = DocumentEvent.model_validate_json(golden)
     assert set(json.loads(golden)) == set(DocumentEvent.model_fields)
@@ -180,13 +180,13 @@ def test_moments_are_utc_in_milliseconds() -> None:
 
 @given(a=st.tuples(st.text(), st.text(), st.text()), b=st.tuples(st.text(), st.text(), st.text()))
 def test_result_ids_differ_when_and_only_when_the_work_does(a: tuple[str, str, str], b: tuple[str, str, str]) -> None:
-    """The same document under the same pipeline has the same id, so that repeats can be dropped; nothing else has."""
+    """The same document under the same pipeline has the same id, so that repeats can be dropped. Nothing else has."""
     first, second = (result_id(document_id=i, text=t, pipeline_version=v) for i, t, v in (a, b))
     assert (first == second) == (a == b)
 
 
 def test_a_result_id_is_the_same_in_every_process() -> None:
-    """It is no hash of Python's own, which changes from process to process; and the parts do not run together."""
+    """It is no hash of Python's own, which changes from process to process, and the parts do not run together."""
     assert result_id(document_id="doc", text="text", pipeline_version="v") == "16ff11c51a3341b2964842dfa427a4f5"
     assert result_id(document_id="ab", text="c", pipeline_version="v") != result_id(
         document_id="a", text="bc", pipeline_version="v"

@@ -177,7 +177,7 @@ class _Odd:
 
 @contextlib.contextmanager
 def _logging_of_its_own() -> Iterator[io.StringIO]:
-    """What is logged in the block; afterwards all is as before, for logging is the process's."""
+    """What is logged in the block. Afterwards all is as before, for logging is the process's."""
     stderr = sys.stderr
     sys.stderr = said = io.StringIO()
     try:
@@ -274,7 +274,7 @@ def test_all_secrets_of_the_settings_are_known(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_setting_that_everybody_sees_holds_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would stand in every metric and result; the line names both, and quotes neither."""
+    """It would stand in every metric and result. The line names both, and quotes neither."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789abcdefgh")
     with pytest.raises(ConfigurationError) as caught:
         known_secrets_of(load_settings({"model": "gpt-sk-0123456789abcdefgh"}))
@@ -305,7 +305,7 @@ def test_what_is_too_short_may_be_any_word() -> None:
 
 
 async def test_an_answer_keeps_the_words_that_happen_to_be_a_password() -> None:
-    """Only the key that the provider was sent can have come from it; a result is not changed for anything else."""
+    """Only the key that the provider was sent can have come from it. A result is not changed for anything else."""
     known = KnownSecrets()
     known.learn("administrator")
     said = json.dumps({"choices": [{"message": {"content": "The administrator said own-key-0123456789."}}]})

@@ -120,7 +120,7 @@ class Line:
         return outgoing, DocumentResult.model_validate_json(outgoing.value)
 
     async def errors(self, record: Record) -> dict[str, str]:
-        """Process a record that becomes a dead letter, and nothing else; its error headers."""
+        """Process a record that becomes a dead letter, and nothing else. Its error headers."""
         await self.process(record)
         (outgoing,) = self.sink.published
         assert outgoing.topic == DEAD_LETTERS
@@ -189,7 +189,7 @@ async def test_a_fused_result_says_so() -> None:
 
 @pytest.mark.parametrize(("key", "expected"), [(b"\xff key", b"\xff key"), (None, b"doc-1"), (b"", b"doc-1")])
 async def test_a_result_has_the_records_key(key: bytes | None, expected: bytes) -> None:
-    """Byte for byte, so that it goes to the partition that joins it; or else the document's identifier."""
+    """Byte for byte, so that it goes to the partition that joins it, or else the document's identifier."""
     sent = document()
     value = sent.value
     outgoing, _ = await Line().result(record(value, key=key))
@@ -302,14 +302,14 @@ async def test_what_the_model_will_not_do_becomes_a_dead_letter(replies: list[Re
 
 @pytest.mark.parametrize(("keeps", "kept"), [(True, "other words"), (False, None)])
 async def test_the_answer_that_was_rejected_is_in_the_dead_letter(keeps: bool, kept: str | None) -> None:  # noqa: FBT001 - both ways
-    """The last one, which its message is about; or none, by setting."""
+    """The last one, which its message is about, or none, by setting."""
     replies = {"category": [say("some words"), say("other words")]}
     errors = await Line(by_step(replies), keeps_rejected_answers=keeps).errors(document())
     assert errors.get("answer") == kept
 
 
 async def test_a_document_that_always_fails_becomes_a_dead_letter() -> None:
-    """While others are answered; it says when it failed first, which may be long ago."""
+    """While others are answered. It says when it failed first, which may be long ago."""
     answered = say(json.dumps({"summary": ["a", "b"], "category": "tech"}))
     failed: list[datetime] = []
 
@@ -336,7 +336,7 @@ async def test_a_document_that_always_fails_becomes_a_dead_letter() -> None:
 
 
 async def test_a_bug_on_one_record_becomes_a_dead_letter() -> None:
-    """It stops nobody else; its class and trace are there for whoever mends it."""
+    """It stops nobody else. Its class and trace are there for whoever mends it."""
     line = Line(in_turn(KeyError("a bug of ours")))
     with structlog.testing.capture_logs() as logs:
         errors = await line.errors(document())
@@ -347,7 +347,7 @@ async def test_a_bug_on_one_record_becomes_a_dead_letter() -> None:
 
 
 async def test_a_tombstone_is_skipped() -> None:
-    """A null value says that a key is gone; there is nothing to analyze."""
+    """A null value says that a key is gone. There is nothing to analyze."""
     line = Line()
     await line.process(record(None))
     assert line.sink.published == []
@@ -368,7 +368,7 @@ async def test_a_result_that_is_too_large_becomes_a_dead_letter() -> None:
 
 
 async def test_a_dead_letter_that_is_too_large_is_made_smaller() -> None:
-    """The headers that were copied go first, then the value; the log says what was left out."""
+    """The headers that were copied go first, then the value. The log says what was left out."""
     line = Line(sink=FakeSink(max_bytes={RESULTS: 100, DEAD_LETTERS: 2_000}))
     big = document("word " * 1_000)
     with structlog.testing.capture_logs() as logs:
@@ -383,7 +383,7 @@ async def test_a_dead_letter_that_is_too_large_is_made_smaller() -> None:
 
 
 async def test_a_dead_letter_topic_that_takes_nothing_stops_the_service() -> None:
-    """Dropping it would lose a record; the message says which record and which setting of the topic."""
+    """Dropping it would lose a record. The message says which record and which setting of the topic."""
     line = Line(sink=FakeSink(max_bytes={RESULTS: 100, DEAD_LETTERS: 100}))
     with pytest.raises(PublishImpossible) as caught:
         await line.process(document())
@@ -395,7 +395,7 @@ async def test_a_dead_letter_topic_that_takes_nothing_stops_the_service() -> Non
 
 
 async def test_a_document_that_is_too_large_is_not_decoded() -> None:
-    """Whatever it holds; the message names the setting, and the dead letter is whole."""
+    """Whatever it holds. The message names the setting, and the dead letter is whole."""
     line = Line()
     errors = await line.errors(record(b"{" * (MAX_DOCUMENT_BYTES + 1)))
     assert (errors["stage"], errors["reason"]) == ("decode", "too_large")
@@ -424,7 +424,7 @@ async def test_a_document_that_is_too_large_is_not_decoded() -> None:
     ],
 )
 async def test_a_record_with_a_flaw_is_a_dead_letter(flaw: Flaw, reason: str, stub: str | None) -> None:
-    """At the stage of decoding, even without a value, which is no tombstone then; nobody is asked about it."""
+    """At the stage of decoding, even without a value, which is no tombstone then. Nobody is asked about it."""
     for value in (b'{"document_id": "d", "text": "sound"}', None, b""):
         line = Line()
         errors = await line.errors(replace(record(value), flaw=flaw))
@@ -487,7 +487,7 @@ async def test_a_record_that_is_let_go_publishes_nothing() -> None:
 
 
 async def test_a_drain_lets_go_of_exactly_those_not_begun() -> None:
-    """What has a call in flight is paid for and goes on to its end; what waits for its first is read again."""
+    """What has a call in flight is paid for and goes on to its end. What waits for its first is read again."""
     line = Line(max_concurrency=2, mode="fused")
     line.client.hold()
     documents = [document(f"Text {n}.", document_id=f"d{n}", offset=n) for n in range(5)]
@@ -503,7 +503,7 @@ async def test_a_drain_lets_go_of_exactly_those_not_begun() -> None:
 
 
 async def test_a_drain_lets_finish_what_has_one_step_done() -> None:
-    """Its other step still waits for admission; throwing the first away would waste it."""
+    """Its other step still waits for admission. Throwing the first away would waste it."""
     line = Line(max_concurrency=1)
     line.client.hold()
     task = asyncio.create_task(line.pipeline.process(document()))

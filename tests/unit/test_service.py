@@ -52,7 +52,7 @@ async def test_a_port_that_is_taken_is_blamed_itself() -> None:
 
 
 async def test_a_store_that_can_never_work_ends_the_start(tmp_path: Path) -> None:
-    """By its setting and its place, with what is wrong with it; and before the broker is asked."""
+    """By its setting and its place, with what is wrong with it, and before the broker is asked."""
     (tmp_path / "file").write_text("no folder")
     url = f"sqlite:///{tmp_path}/file/x/steps.sqlite3"
     settings = load_settings({"openai_base_url": "http://unused", "http_port": 0, "store_url": url})
@@ -86,7 +86,7 @@ def test_what_is_neither_is_told_with_its_cause() -> None:
 
 
 async def test_a_limit_on_dead_letters_makes_it_not_ready() -> None:
-    """As the settings have it; and going on makes it ready again."""
+    """As the settings have it, and going on makes it ready again."""
     built = Service(load_settings({"openai_base_url": "http://unused", "dead_letter_max_consecutive": 2}))
     built._not_ready = None
     await built._dead_letter_hold.wait_to_publish("undecodable")
@@ -129,7 +129,7 @@ async def test_a_loop_that_hangs_is_a_reason_to_restart(loop: str) -> None:
 
 
 async def test_a_side_task_that_dies_ends_the_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With what it died of, which the program makes exit code 1; and everything is closed."""
+    """With what it died of, which the program makes exit code 1, and everything is closed."""
     bug = TypeError("a bug")
     built = Service(
         load_settings({"openai_base_url": "http://unused", "budget_usd_per_hour": 1, "state_dir": tmp_path})

@@ -72,7 +72,7 @@ def test_the_defaults() -> None:
 
 
 def test_the_names_of_the_variables() -> None:
-    """The standard names are used where there are any; all others have our prefix."""
+    """The standard names are used where there are any. All others have our prefix."""
     variables = {field: variable_of(field) for field in Settings.model_fields}
     assert variables["openai_api_key"] == "OPENAI_API_KEY"
     assert variables["openai_base_url"] == "OPENAI_BASE_URL"
@@ -245,7 +245,7 @@ def test_a_bad_value_is_one_line(monkeypatch: pytest.MonkeyPatch, variable: str,
     ],
 )
 def test_values_that_do_not_go_together(overrides: dict[str, Any], words: str) -> None:
-    """Each alone is fine; the line names all of them."""
+    """Each alone is fine. The line names all of them."""
     problems = _problems(overrides)
     assert len(problems) == 1
     assert problems[0].startswith(words)
@@ -265,7 +265,7 @@ def test_values_that_do_not_go_together(overrides: dict[str, Any], words: str) -
     ],
 )
 def test_credentials_that_would_not_be_sent(protocol: str, wanted: str, given: dict[str, Any], named: str) -> None:
-    """Whoever sets them believes that they are used; the line says what to set."""
+    """Whoever sets them believes that they are used. The line says what to set."""
     assert _problems(given | {"kafka_security_protocol": protocol}) == [
         f"{named}: not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
     ]
@@ -296,7 +296,7 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("key", [None, "", "  ", "\n"])
 def test_without_a_key_a_server_must_be_named(monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
-    """OpenAI wants a key; Ollama, vLLM and llama.cpp do not. A blank key is none."""
+    """OpenAI wants a key. Ollama, vLLM and llama.cpp do not. A blank key is none."""
     monkeypatch.delenv("OPENAI_API_KEY")
     if key is not None:
         monkeypatch.setenv("OPENAI_API_KEY", key)
@@ -361,7 +361,7 @@ def test_an_env_file_that_cannot_be_read() -> None:
 
 
 def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the name that was probably meant; those of others are none of our business."""
+    """With the name that was probably meant. Those of others are none of our business."""
     assert unknown_variables(
         ["DOCSLUICE_MODELS", "DOCSLUICE_MODLE", "DOCSLUICE_XYZZY", "DOCSLUICE_MODEL", "PATH", "OPENAI_ORG"]
     ) == [
@@ -422,7 +422,7 @@ def test_any_value_is_taken_or_told(field: str, value: object) -> None:
 
 @given(st.text(min_size=1).map(str.strip).filter(bool) | st.text("sk-,; \"'abc\u200b\u2013", min_size=1))
 def test_any_key_can_be_sent_or_is_told_by_its_kind(key: str) -> None:
-    """A key that passes fits a header; of one that does not, the message holds nothing."""
+    """A key that passes fits a header. Of one that does not, the message holds nothing."""
     problem = problem_of_key(key)
     if problem is None:
         assert key.encode("ascii").decode().isprintable()

@@ -84,7 +84,7 @@ async def _all_end(store: StepStore) -> Line:
 
 
 async def _patient(store: StepStore, *, most_waits: int = _MOST_WAITS) -> RetryingStore:
-    """As the service has it; to wait more often than a restart of a store takes is to wait for ever."""
+    """As the service has it. To wait more often than a restart of a store takes is to wait for ever."""
     waits = 0
 
     async def sleep(_: float) -> None:

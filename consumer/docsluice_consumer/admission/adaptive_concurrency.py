@@ -1,6 +1,6 @@
 """How many calls may be in flight at a server that names no limits and only grows slow. Pure: time is passed in.
 
-Past its best point such a server answers no more in a second, or less; calls merely wait inside it. That point is found
+Past its best point such a server answers no more in a second, or less. Calls merely wait inside it. That point is found
 by trying: hill climbing on throughput. Latency alone would mislead. On a server that batches it rises from the second
 call on, while the throughput still grows for long.
 
@@ -37,9 +37,9 @@ _MIN_ANSWERS = 32
 """With a scatter of 0.5 in the logarithm, the average of so many is good to a tenth."""
 _USED = 0.8
 _PROBE = 1.15
-"""How far above and below the centre is tried. Nearer, the scatter hides the slope; farther, trying costs too much."""
+"""How far above and below the centre is tried. Nearer, the scatter hides the slope. Farther, trying costs too much."""
 _MIN_SPREAD = 0.7 * math.log(_PROBE)
-"""A try at a bound goes one way only, and is rounded; it must still count."""
+"""A try at a bound goes one way only, and is rounded. It must still count."""
 _LAST_STEP, _FIRST_STEPS_MORE = 0.1, 0.2
 _MAX_RESTS = 6
 _EVIDENCE = 1.5
@@ -74,7 +74,7 @@ class AdaptiveConcurrency:
 
     @property
     def limit(self) -> int:
-        """How many calls of ours may be in flight now; one at least, however small our share."""
+        """How many calls of ours may be in flight now. One at least, however small our share."""
         return self._limit
 
     @property
@@ -108,7 +108,7 @@ class AdaptiveConcurrency:
     def overloaded(self, *, seconds: float, now: float) -> None:
         """A call has failed after `seconds` because the server had too much to do: a 429, a 503 or a timeout.
 
-        Calls that were sent before the last backing off are passed over: that one has answered them all.
+        Calls that were sent before the last backing off are ignored: that one has answered them all.
         """
         if now - seconds < self._backed_off_at:
             return
@@ -138,7 +138,7 @@ class _Cap:
         self._calm_rounds = 0
 
     def calm(self) -> None:
-        """Near the refusal go slowly, for every step too far costs calls; when it does not come back, hurry."""
+        """Near the refusal go slowly, for every step too far costs calls. When it does not come back, hurry."""
         self._calm_rounds += 1
         self.value = min(self._ceiling, self.value + self._calm_rounds)
 
@@ -263,6 +263,6 @@ def _average(samples: list[_Sample]) -> _Sample:
 
 
 def _slope(one: _Sample, other: _Sample) -> float | None:
-    """Throughput gained for calls added, 1 where it grows in proportion; None when too few were added to tell."""
+    """Throughput gained for calls added, 1 where it grows in proportion. None when too few were added to tell."""
     added = other.in_flight - one.in_flight
     return (other.throughput - one.throughput) / added if abs(added) >= _MIN_SPREAD else None

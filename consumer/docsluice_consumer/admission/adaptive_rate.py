@@ -3,7 +3,7 @@
 After a refusal the pace is a little less than the one that was refused, and for a trial less still. When that does not
 end the refusals they were no limit's, and the pace is forgotten. Else it grows again, the faster the longer nothing is
 refused, and the slower the more trials have confirmed it: a limit that stands is then touched once in two minutes, or
-in a hundred calls where that is longer, but at least once in ten minutes; and one that was raised is found within
+in a hundred calls where that is longer, but at least once in ten minutes, and one that was raised is found within
 minutes.
 """
 
@@ -16,13 +16,13 @@ _MINUTE_SECONDS = 60.0
 """As long as a provider's window, at the most. What was answered in it was allowed, however unevenly it came."""
 _LATELY_SECONDS = 15.0
 _EPISODE_SECONDS = 1.0
-"""Calls that were under way together are refused together: that is one lesson, not many."""
+"""Calls that were in flight together are refused together. They count once."""
 _NEAR_SECONDS = 10.0
 _NEAR_CALLS = 3.0
 _CUT_NEAR = 0.8
 """While refusals follow one another, the limit is still far below."""
 _CUT_MOST = 0.5
-"""After refusals all through a minute, down to what was answered in it; by halves, for that is few calls to count."""
+"""After refusals all through a minute, down to what was answered in it. By halves, for that is few calls to count."""
 _CUT = 0.94
 _CUT_LEAST = 0.97
 _ON_TRIAL, _ON_FIRST_TRIAL = 0.9, 0.8
@@ -39,7 +39,7 @@ _LONGEST_FIRST_CALM_SECONDS = 600.0
 _SURE_AFTER_TRIALS = 4
 """What is believed wrongly is over soon: for each trial that is missing, the pace grows twice as fast."""
 _NO_LONGER_CONFIRMED = 3.0
-"""A pace that has grown so much since the last trial was no limit; what comes then is believed anew."""
+"""A pace that has grown so much since the last trial was no limit. It is then learned from the start."""
 _MOST_DOUBLINGS = 5
 _LONGEST_CALM_SECONDS = 600.0
 """It has grown a millionfold by then."""
@@ -51,7 +51,7 @@ _LEAST_PER_MINUTE = 1.0
 
 
 class AdaptiveRate:
-    """Requests a minute, learned from refusals; None while nothing was refused."""
+    """Requests a minute, learned from refusals. None while nothing was refused."""
 
     def __init__(self) -> None:
         self._answers: deque[float] = deque()
@@ -69,7 +69,7 @@ class AdaptiveRate:
     def refused(self, *, now: float) -> int:
         """A call was refused, and not by accident.
 
-        Return how many calls are to tell whether going more slowly helps; 0 when the pace has not changed.
+        Return how many calls are to tell whether going more slowly helps. 0 when the pace has not changed.
         """
         calm, self._refused_at = now - self._refused_at, now
         self._forget(now)
@@ -97,7 +97,7 @@ class AdaptiveRate:
             self._episodes.clear()
 
     def per_minute(self, *, now: float) -> float | None:
-        """The pace at which calls should go out; None for any."""
+        """The pace at which calls should go out. None for any."""
         return None if self._per_minute is None else self._grown(now - self._refused_at)
 
     def _learned(self, now: float) -> float | None:
@@ -110,7 +110,7 @@ class AdaptiveRate:
         return _pace(len(lately) - 1, seconds=now - lately[0])
 
     def _cut(self, calm: float, now: float) -> float:
-        """Less than was refused; but never far below what was answered all the same, for that was allowed."""
+        """Less than was refused, but never far below what was answered all the same, for that was allowed."""
         assert self._per_minute is not None, "there was a refusal"  # noqa: S101
         refused = self._grown(calm)
         if refused > _NO_LONGER_CONFIRMED * self._per_minute:

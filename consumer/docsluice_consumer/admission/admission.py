@@ -1,4 +1,4 @@
-"""When a call may go out: a queue for each model, in the order in which documents came, and one timer; nothing polls.
+"""When a call may go out: a queue for each model, in the order in which documents came, and one timer. Nothing polls.
 
 The head of a queue waits until every constraint has room for it. A large request is therefore never starved by
 small ones behind it, at the price that they wait with it. Between queues, too, whoever came first has the first
@@ -37,11 +37,11 @@ _LONGEST_ALARM_SECONDS = 60.0
 _PAUSE_AT_WAITERS = 8
 """So many must wait at an open circuit before nothing more is read: of fewer, none may be the one that closes it."""
 _PAUSE_AT_MOST_WAITERS = 64
-"""As many as may be in flight, to go out at once when it closes; but more than a partition may have open never wait."""
+"""As many as may be in flight, to go out at once when it closes, but more than a partition may have open never wait."""
 
 
 class Timer(Protocol):
-    """Time and alarms; an asyncio event loop is one."""
+    """Time and alarms. An asyncio event loop is one."""
 
     def time(self) -> float:
         """Seconds, never going back."""
@@ -126,7 +126,7 @@ class Admission:
         return None
 
     def most_input_tokens(self, request: CallRequest) -> float:
-        """The largest input with which such a call could ever pass, by what a person has set; infinite without that."""
+        """The largest input with which such a call could ever pass, by what a person has set. Infinite without that."""
         most = float("inf")
         for quota in self._queue(request.model).quotas:
             if quota.configured is not None and quota.name in {TOKENS, INPUT_TOKENS}:
@@ -146,7 +146,7 @@ class Admission:
         return self._pause_seconds(queue, crowd=self.max_in_flight) < LONG_PAUSE_SECONDS
 
     def pause_reason(self) -> str | None:
-        """Why nothing more should be read for now: `circuit` or `budget`, for as long as calls wait for it; or None."""
+        """Why nothing more should be read for now: `circuit` or `budget`, for as long as calls wait for it, or None."""
         waiting = [queue for queue in self._queues if queue.limited_by and queue.waiters]
         if any(queue.limited_by and queue.limited_by[0] == BUDGET for queue in waiting):
             return BUDGET
@@ -270,7 +270,7 @@ class Admission:
         """A cancelled waiter leaves nothing taken, even when it was admitted just before it was cancelled."""
         if waiter.admitted.cancelled():
             self._account_waits()
-            with contextlib.suppress(ValueError):  # the queue's head may have been passed over already
+            with contextlib.suppress(ValueError):  # the queue's head may have been skipped already
                 queue.waiters.remove(waiter)
         elif waiter.admitted.exception() is None:
             self._in_flight -= 1
@@ -306,7 +306,7 @@ class Admission:
         self._listener.changed()
 
     def _look(self) -> tuple[ModelQueue | None, float | None]:
-        """The queue whose head may go out now; else None, and in how many seconds it is worth looking again."""
+        """The queue whose head may go out now, else None, and in how many seconds it is worth looking again."""
         now = self._timer.time()
         heads = []
         for queue in self._queues:
@@ -344,7 +344,7 @@ class Admission:
         return Obstacle(CONCURRENCY, None, is_shared=True) if self._in_flight >= self.max_in_flight else None
 
     def _longest_wait(self, queue: ModelQueue, request: CallRequest, now: float) -> Obstacle:
-        """The obstacle with the longest wait that is known; its wait is 0 if nothing holds the call back."""
+        """The obstacle with the longest wait that is known. Its wait is 0 if nothing holds the call back."""
         waits = [
             Obstacle(GATE, queue.cooldown.wait_seconds(now=now, crowd=self.max_in_flight), is_shared=False),
             Obstacle(CIRCUIT, queue.circuit_breaker.wait_seconds(now=now), is_shared=False),

@@ -29,7 +29,7 @@ class _Window:
     share: Decimal = _ALL
     """Which part of this window's cap is ours."""
     present_share: Decimal | None = None
-    """Which part of the next ones' is, as it is now; None until it is known."""
+    """Which part of the next ones' is, as it is now. None until it is known."""
     is_known: bool = False
     """Whether what was spent in this window before our start is known."""
     before: tuple[float, Decimal, Decimal] = (0.0, _NOTHING, _ALL)
@@ -51,7 +51,7 @@ class _Window:
         self.began_at = begin
 
     def set_share(self, share: Decimal, *, now: float) -> None:
-        """From now on our share is another one; of what has gone by of this window it stays what it was.
+        """From now on our share is another one. Of what has gone by of this window it stays what it was.
 
         Who is new had none of that, for others may have spent it: unless there are no others.
         """
@@ -67,7 +67,7 @@ class _Window:
 class Budget:
     """Keeps what was spent, and what the calls under way may cost, below each window's cap.
 
-    A call goes out while both together leave room for what it is expected to cost; so what is spent can pass the cap
+    A call goes out while both together leave room for what it is expected to cost. So what is spent can pass the cap
     by no more than the calls under way were underestimated. In a window in which nothing is spent one call may always
     go out, however small the cap: or nothing ever would. And where the cap is shared, one call that is larger than our
     share may pass the share, though not the cap: or all behind it would wait with most of the share unspent.
@@ -89,13 +89,13 @@ class Budget:
             window.set_share(Decimal(str(share)), now=now)
 
     def restore(self, spent: Spent) -> None:
-        """Go on from what was spent before a restart; another window than the present one's is over and forgotten."""
+        """Go on from what was spent before a restart. Another window than the present one's is over and forgotten."""
         for window in self._windows:
             if window.name == spent.window and spent.began_at >= window.began_at:
                 window.began_at, window.spent_usd, window.is_known = spent.began_at, spent.usd, True
 
     def wait_seconds(self, cost_usd: Decimal, *, now: float) -> float:
-        """How long until a call may go out; 0 when it may now."""
+        """How long until a call may go out. 0 when it may now."""
         return max((self._wait(window, cost_usd, now) for window in self._windows), default=0.0)
 
     def reserve(self, cost_usd: Decimal) -> None:

@@ -19,7 +19,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 """So that work is back to its full rate within seconds of an outage's end, at a price of thirty calls a minute."""
 _SHUT_PAUSE_SECONDS = 10.0
 _LONGEST_SHUT_PAUSE_SECONDS = 60.0
-"""A word about a day's quota may be wrong; it is tried once a minute whether it still holds."""
+"""A word about a day's quota may be wrong. It is tried once a minute whether it still holds."""
 _LONGEST_PAID_PAUSE_SECONDS = 60.0
 """A probe whose answer cannot be read may be paid for."""
 _PROBE_PATIENCE_SECONDS = 10.0
@@ -46,7 +46,7 @@ class CircuitBreaker:
 
     @property
     def opened_for(self) -> str | None:
-        """Why it is open: `faults`, `quota` or `refusals`; None when it is closed."""
+        """Why it is open: `faults`, `quota` or `refusals`. None when it is closed."""
         return self._opened_for
 
     def answered(self, *, is_probe: bool) -> bool:
@@ -87,7 +87,7 @@ class CircuitBreaker:
         return self._open(reason, pause_seconds, now)
 
     def wait_seconds(self, *, now: float) -> float:
-        """How long until a call may go out; 0 when it may now."""
+        """How long until a call may go out. 0 when it may now."""
         return max(0.0, self._probe_at - now) if self.is_open else 0.0
 
     def sent(self, *, now: float) -> bool:

@@ -49,7 +49,7 @@ class Cooldown:
         return now < self._opens_at
 
     def wait_seconds(self, *, now: float, crowd: int) -> float:
-        """How long until the next call may go out; 0 when it may now."""
+        """How long until the next call may go out. 0 when it may now."""
         share = self._passed / crowd if self._passed < crowd else 0.0
         return max(0.0, self._opens_at + self._opening_seconds * share - now)
 

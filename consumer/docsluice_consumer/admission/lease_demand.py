@@ -26,7 +26,7 @@ class LeaseDemand:
         self._is_over = False
 
     def collected(self, *, now: float) -> Mapping[str, Claim]:
-        """What to ask for and what to give back; `granted` or `unanswered` must follow."""
+        """What to ask for and what to give back. `granted` or `unanswered` must follow."""
         amounts = {} if self._is_over else self._amounts(now)
         found = {
             key: leased_bucket.claim(amounts.get(key, ()), now=now)

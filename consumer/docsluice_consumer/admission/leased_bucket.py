@@ -1,6 +1,6 @@
 """What this replica has in hand of a limit that all replicas share. Pure: time is passed in, in seconds.
 
-The limit itself is counted elsewhere, in one place for all; from there it is granted bit by bit. What is granted and
+The limit itself is counted elsewhere, in one place for all. From there it is granted bit by bit. What is granted and
 not used soon goes back, and so does what was reserved for a call and not used: only the one place knows how much of it
 may be used again at once.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from docsluice_consumer.admission.token_bucket import SECONDS_PER_MINUTE
 
 BURST_SECONDS = 0.7
-"""Of what the one place saves up. Providers allow a second's worth; the rest of it replicas may have in hand."""
+"""Of what the one place saves up. Providers allow a second's worth. The rest of it replicas may have in hand."""
 STOCK_SECONDS = 0.1
 """So much is asked for beforehand, and may be kept in hand."""
 _IDLE_SECONDS = 1.0
@@ -27,8 +27,8 @@ class Claim:
 
     Attributes:
         wanted: units to be granted as soon as possible.
-        needed: so many of them are needed for anything to go on; none when the rest can wait for its turn.
-        returned: units that come back; negative for those that were used without having been granted.
+        needed: so many of them are needed for anything to go on. None when the rest can wait for its turn.
+        returned: units that come back. Negative for those that were used without having been granted.
     """
 
     per_minute: float
@@ -39,7 +39,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """What a claim was granted. `wait_seconds` is when to ask again for what is still needed; 0 when nothing is."""
+    """What a claim was granted. `wait_seconds` is when to ask again for what is still needed. 0 when nothing is."""
 
     amount: float
     wait_seconds: float
@@ -75,7 +75,7 @@ class LeasedBucket:
         self.per_minute = per_minute
 
     def wait_seconds(self, amount: float, *, now: float) -> float:  # noqa: ARG002 - as a bucket has it
-        """0 when so much is in hand, or a whole burst for more; else infinity. Whoever asks is next in the queue."""
+        """0 when so much is in hand, or a whole burst for more, else infinity. Whoever asks is next in the queue."""
         amount = min(amount, self.burst)
         self._put_back(self._level - max(self.stock, amount))
         return 0.0 if amount - self._level <= _ROUNDING * max(1.0, amount) else math.inf
@@ -88,11 +88,11 @@ class LeasedBucket:
             self._level = 0.0
 
     def give_back(self, amount: float, *, now: float) -> None:  # noqa: ARG002 - as a bucket has it
-        """Return what was reserved and not used, to everybody; a negative amount is owed to them."""
+        """Return what was reserved and not used, to everybody. A negative amount is owed to them."""
         self._returned += amount
 
     def available(self, *, now: float) -> float:
-        """What is in hand; negative while in debt."""
+        """What is in hand. Negative while in debt."""
         return self._level - self.owed(now=now)
 
     def owed(self, *, now: float) -> float:  # noqa: ARG002 - as a bucket has it
@@ -100,7 +100,7 @@ class LeasedBucket:
         return max(0.0, -(min(0.0, self._sent) + self._returned))
 
     def claim(self, queue: Sequence[float], *, now: float) -> Claim | None:
-        """What to ask for when calls wait that will take so much each, in their order; None for nothing.
+        """What to ask for when calls wait that will take so much each, in their order. None for nothing.
 
         What it says to return counts as told once `granted` follows.
         """
@@ -122,7 +122,7 @@ class LeasedBucket:
         self._is_in_turn = grant.wait_seconds > 0
 
     def unanswered(self) -> None:
-        """There is no answer to a claim. What was returned with it may be counted already; a debt is told again."""
+        """There is no answer to a claim. What was returned with it may be counted already. A debt is told again."""
         self._sent = min(0.0, self._sent)
 
     def return_all(self) -> None:
@@ -135,7 +135,7 @@ class LeasedBucket:
             self._returned += amount
 
     def _put_back_idle(self, target: float, now: float) -> None:
-        """What nobody has wanted for a while could be of use to others."""
+        """What nobody has wanted for a while may serve others."""
         if self._level <= target:
             self._idle_since = None
         elif self._idle_since is None:

@@ -12,7 +12,7 @@ from docsluice_consumer.model_ref import ModelRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinuteLimits:
-    """What the provider allows a minute; None means no limit is known.
+    """What the provider allows a minute. None means no limit is known.
 
     `tokens_per_minute` counts input and output together.
     """
@@ -28,7 +28,7 @@ class Limits(MinuteLimits):
     """The limits of each account, shared by all models of that provider that `by_model` does not name.
 
     Its own fields are those of the default provider's account, `by_provider` has the others'.
-    `max_concurrency` counts the calls of all models; with `min_concurrency` below it, it is found out between the two.
+    `max_concurrency` counts the calls of all models. With `min_concurrency` below it, it is found out between the two.
     """
 
     max_concurrency: int
@@ -41,7 +41,7 @@ class Limits(MinuteLimits):
 class CallRequest:
     """A call that wants to go out.
 
-    `usage` and `cost_usd` are estimates; `output_bound` is the most tokens that the answer may have, where that is set.
+    `usage` and `cost_usd` are estimates. `output_bound` is the most tokens that the answer may have, where that is set.
     `alternatives` are models that may be asked instead of one that fails. `place` is one that was taken before: calls
     of one document keep the place of its first one, so that what was begun is finished before more is begun.
     """

@@ -25,12 +25,12 @@ _Standing: TypeAlias = tuple[int, int]
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """A call in a queue. `number` is its place in the order of arrival over all queues; calls may share one."""
+    """A call in a queue. `number` is its place in the order of arrival over all queues. Calls may share one."""
 
     number: int
     request: CallRequest
     admitted: asyncio.Future[bool]
-    """Done when the call may go out; its result is whether it is a probe."""
+    """Done when the call may go out. Its result is whether it is a probe."""
     taken: dict[Quota, float] = field(default_factory=dict)
     """What was reserved for it, once it may go out."""
 
@@ -86,7 +86,7 @@ class ModelQueue:
         return (*self.shared, *self.learned)
 
     def enqueue(self, waiter: Waiter) -> None:
-        """Behind all whose place is not after its own; see `failed` and `refused` for who stands elsewhere."""
+        """Behind all whose place is not after its own. See `failed` and `refused` for who stands elsewhere."""
         self._latest = max(self._latest, waiter.number)
         behind, turn = 0, self._turn(waiter)
         for other in reversed(self.waiters):
@@ -123,7 +123,7 @@ class ModelQueue:
         self._only_refuses = True
 
     def answered(self, *, sent_at: float) -> None:
-        """The provider is well: who was put behind has a place among the others again; see `failed` for which.
+        """The provider is well: who was put behind has a place among the others again. See `failed` for which.
 
         A call from before the last refusal tells nothing.
         """
@@ -173,7 +173,7 @@ class ModelQueue:
         return any(waiter.number not in self._behind for waiter in self.waiters)
 
     def head(self) -> Waiter | None:
-        """Who is next, once those who have left are passed over."""
+        """The next waiter, once those that have left are skipped."""
         while self.waiters and self.waiters[0].has_left:
             self.waiters.popleft()
         return self.waiters[0] if self.waiters else None

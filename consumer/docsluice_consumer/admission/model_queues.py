@@ -51,7 +51,7 @@ class ModelQueues:
         return dict.fromkeys([*accounts, *(quota for queue in self for quota in queue.quotas)])
 
     def calls_per_minute(self, sizes: Mapping[str, float], *, now: float) -> float:
-        """How many calls of such sizes everybody's limits let pass; infinitely many where there are none.
+        """How many calls of such sizes everybody's limits let pass. Infinitely many where there are none.
 
         Each limit by the part of the calls that has fallen to it: it bounds no others.
         """

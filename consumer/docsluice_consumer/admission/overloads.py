@@ -26,7 +26,7 @@ _ODDS_OF_A_TURN = 1e-5
 """A document that is refused so unlikely often by accident wants something that it cannot get beside the others."""
 _ENOUGH_TO_TELL = 3
 _TOO_MANY = 1 / 6
-"""A limit that is still exceeded, or an outage, refuses so many; accidents do not."""
+"""A limit that is still exceeded, or an outage, refuses so many. Accidents do not."""
 _MARGIN = 1.5
 """A share that is thought too high costs little, one that is thought too low holds calls up again and again."""
 _CALLS_KNOWN = 200
@@ -83,7 +83,7 @@ class Overloads:
         self._trial, self._evidence = _Trial(began_at=now, length=calls), 0.0
 
     def verdict(self) -> Verdict | None:
-        """What a trial has shown, once, when it is over; None before, and when there was none."""
+        """What a trial has shown, once, when it is over. None before, and when there was none."""
         trial = self._trial
         if trial is None or trial.calls < trial.length:
             return None

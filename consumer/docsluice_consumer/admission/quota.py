@@ -29,10 +29,10 @@ Where so little is allowed that nothing was answered for so long, one call goes 
 
 
 class Quota:
-    """Units a minute of one kind; no limit at all while none is known.
+    """Units a minute of one kind. No limit at all while none is known.
 
-    `configured` is a person's word; `said` is what the provider says of it, and `pace`, for requests, what refusals
-    have taught where it says nothing. The least of them counts. `key` is what replicas call it that share it; without
+    `configured` is a person's word. `said` is what the provider says of it, and `pace`, for requests, what refusals
+    have taught where it says nothing. The least of them counts. `key` is what replicas call it that share it. Without
     one it is never shared but by its parts.
     """
 
@@ -125,7 +125,7 @@ class Quota:
 
     @property
     def per_minute(self) -> float | None:
-        """What is ours of it now; None for no limit."""
+        """What is ours of it now. None for no limit."""
         return self._bucket.per_minute if self._bucket else None
 
     def amount(self, usage: Usage) -> int:
@@ -173,11 +173,11 @@ class Quota:
             self._bucket.give_back(amount, now=now)
 
     def available(self, *, now: float) -> float | None:
-        """What could be taken at once; None without a limit."""
+        """What could be taken at once. None without a limit."""
         return self._bucket.available(now=now) if self._bucket else None
 
     def _believed_seconds(self, now: float) -> float:
-        """For how long what the provider has said is still believed; without end where it is not what holds calls back.
+        """For how long what the provider has said is still believed. Without end where it is not what holds calls back.
 
         Of a part of the limit a call takes as many times longer.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 SECONDS_PER_MINUTE = 60.0
 _ROUNDING_SECONDS = 1e-6
-"""A shorter wait is what floating point has left over of one that is done; the bucket goes into debt for it."""
+"""A shorter wait is what floating point has left over of one that is done. The bucket goes into debt for it."""
 
 
 class TokenBucket:
@@ -14,7 +14,7 @@ class TokenBucket:
     in its first minute: this one starts empty. And a burst of a whole window would fill it, so that a call which is a
     few milliseconds faster on its way than the one before it is refused: half of it is enough.
 
-    A request larger than the burst goes out when the bucket is full, and puts it into debt; those behind it wait until
+    A request larger than the burst goes out when the bucket is full, and puts it into debt. Those behind it wait until
     that is paid. So do providers: what is larger than their window could never pass otherwise. So in any span of time
     what was taken is never more than rate times span plus one burst, or plus the last request.
     """
@@ -41,7 +41,7 @@ class TokenBucket:
         self._level = min(self._level, self._burst)
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
-        """How long until `amount` may be taken; 0 when it may be now."""
+        """How long until `amount` may be taken. 0 when it may be now."""
         self._fill(now)
         seconds = (min(amount, self._burst) - self._level) / self._rate
         return seconds if seconds > _ROUNDING_SECONDS else 0.0
@@ -52,12 +52,12 @@ class TokenBucket:
         self._level -= amount
 
     def give_back(self, amount: float, *, now: float) -> None:
-        """Return what was reserved and not used; a negative amount takes the difference."""
+        """Return what was reserved and not used. A negative amount takes the difference."""
         self._fill(now)
         self._level = min(self._burst, self._level + amount)
 
     def available(self, *, now: float) -> float:
-        """What could be taken at once; negative while in debt."""
+        """What could be taken at once. Negative while in debt."""
         self._fill(now)
         return self._level
 

@@ -140,7 +140,7 @@ class Analyzer:
     async def _asked(
         self, step: Step, text: str, document_usage: DocumentUsage, question: _Question, entry: Entry
     ) -> PaidStep:
-        """Ask about the text as a whole; where it is too large, about less of it at a time. The answer is kept."""
+        """Ask about the text as a whole. Where it is too large, about less of it at a time. The answer is kept."""
         request = step.request(text, service_tier=question.tier)
         if not self._is_to_be_cut(step, text):
             try:
@@ -164,7 +164,7 @@ class Analyzer:
         return self._may_be_cut(step, text) and not self._model_caller.router.likely_fits(step.request(text))
 
     def _room_for(self, step: Step, text: str) -> int:
-        """How large a text may be for one call; half of this one, where that is not known or was wrong."""
+        """How large a text may be for one call. Half of this one, where that is not known or was wrong."""
         size, room = len(text.encode()), self._known_room_for(step, text)
         return room if room is not None and room < size else size // 2
 

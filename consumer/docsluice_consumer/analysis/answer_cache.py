@@ -17,13 +17,13 @@ from docsluice_consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 Outcome: TypeAlias = PaidStep | RecordRejected | None
-"""How a question that was under way has ended; None when whoever asked has let go of it."""
+"""How a question in flight has ended. None when its caller has given it up."""
 Fits: TypeAlias = Callable[[Mapping[str, OutputValue]], bool]
 """Whether outputs can be the answer to a question. A store may hold anything under its fingerprint."""
 
 
 class Entry:
-    """One question's: the answer, where it is `known`; else where to keep it, so that all who wait for it get it."""
+    """One question's: the answer, where it is `known`, else where to keep it, so that all who wait for it get it."""
 
     def __init__(self, *, known: PaidStep | None, keep: Callable[[PaidStep], Awaitable[None]]) -> None:
         self.known = known
@@ -52,7 +52,7 @@ class AnswerCache:
 
     @contextlib.asynccontextmanager
     async def entry(self, fingerprint: str, *, fits: Fits) -> AsyncIterator[Entry]:
-        """The entry for a question. Who is inside asks it, if the answer is not known; all others wait until he leaves.
+        """The entry for a question. Who is inside asks it, if the answer is not known. All others wait until he leaves.
 
         What the store holds and does not fit counts as not there.
 
@@ -84,7 +84,7 @@ class AnswerCache:
         return Entry(known=known, keep=lambda paid: self._store.put(fingerprint, paid))
 
     async def _asked_by_another(self, fingerprint: str) -> PaidStep | None:
-        """What another one is told who asks the same just now; None where nobody does, or nothing came of it."""
+        """What another one is told who asks the same just now. None where nobody does, or nothing came of it."""
         was_used_up = False
         while (under_way := self._under_way.get(fingerprint)) is not None:
             match await asyncio.shield(under_way):

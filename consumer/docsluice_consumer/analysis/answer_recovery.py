@@ -88,7 +88,7 @@ class _Question:
 
 
 class AnswerRecovery:
-    """Puts a step's request, and what may mend it."""
+    """Makes a step's request, and the calls that may repair it."""
 
     def __init__(self, *, model_caller: ModelCaller, metrics: Metrics) -> None:
         self._model_caller = model_caller
@@ -190,7 +190,7 @@ class AnswerRecovery:
 
 @contextlib.contextmanager
 def _unless_too_large(mended: RecordRejected | None) -> Iterator[None]:
-    """A remedy that no model has room for leaves what it was to mend, and says nothing of the document's own size."""
+    """A remedy that no model has room for changes nothing, and says nothing of the document's own size."""
     try:
         yield
     except RecordRejected as rejection:

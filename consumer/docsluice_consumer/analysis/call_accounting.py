@@ -28,7 +28,7 @@ class CallAccounting:
         self._said: set[tuple[str, ModelRef]] = set()
 
     def expected_cost_usd(self, model: ModelRef, usage: Usage) -> Decimal:
-        """What such a call will cost; 0 where the model has no known price."""
+        """What such a call will cost. 0 where the model has no known price."""
         return self._prices.cost_usd(model, usage) or Decimal(0)
 
     def answered(self, request: ChatRequest, answer: Answer, *, outcome: str, document_usage: DocumentUsage) -> Decimal:
@@ -60,7 +60,7 @@ class CallAccounting:
         return cost
 
     def _told(self, model: ModelRef, fault: DocsluiceError) -> tuple[Usage | None, Decimal]:
-        """What the provider has told of a failed call's tokens and cost; None and 0 where it has told nothing."""
+        """What the provider has told of a failed call's tokens and cost. None and 0 where it has told nothing."""
         if not isinstance(fault, AttemptFailed | RecordRejected) or (
             fault.usage is None and fault.stated_cost_usd is None
         ):
@@ -69,7 +69,7 @@ class CallAccounting:
         return usage, self._cost_usd(model, usage, fault.stated_cost_usd)
 
     def _cost_usd(self, model: ModelRef, usage: Usage, stated: Decimal | None) -> Decimal:
-        """What a call cost; 0 where nobody knows, which is said once."""
+        """What a call cost. 0 where nobody knows, which is said once."""
         cost = cost_of_call(self._prices, model, usage, stated=stated)
         if cost is None:
             self._say_once(

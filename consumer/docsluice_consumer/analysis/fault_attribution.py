@@ -122,7 +122,7 @@ class CallHistory:
         return self._calls
 
     def ended(self, way: Way, call: int) -> None:
-        """A call is over; tell before what it has shown, if anything."""
+        """A call is over. Tell before what it has shown, if anything."""
         record = self._records[way]
         record.in_flight.discard(call)
         record.outstanding.discard(call)
@@ -179,7 +179,7 @@ class _Course:
         return is_told
 
     def evidence(self, record: _Record) -> float:
-        """How unlikely so many are for a sound document, by how sound ones fared meanwhile; as a logarithm."""
+        """How unlikely so many are for a sound document, by how sound ones fared meanwhile, as a logarithm."""
         answered = record.answered - self.answered_before
         failed = record.failed - self.failed_before
         return self.counted * math.log((failed + answered + 2) / (failed + 1))
@@ -199,7 +199,7 @@ class Blame:
         self._unreadable = 0
 
     def refused(self, fault: CallRefused | QuotaExhausted, *, way: Way, call: int, is_failing: bool) -> Verdict:
-        """Take note of a refusal, and say whose fault it is; `is_failing` when the model is known to refuse everybody.
+        """Take note of a refusal, and say whose fault it is. `is_failing` when the model is known to refuse everybody.
 
         An empty account is the world's, unless others are answered after all.
         """
@@ -237,7 +237,7 @@ class Blame:
         return mine.met >= _FAILURES_ALONE and record.last_answered <= mine.since
 
     def failed(self, fault: AttemptFailed, *, way: Way, is_failing: bool) -> None:
-        """Take note of a failure; `is_failing` when the model is known to fail everybody."""
+        """Take note of a failure. `is_failing` when the model is known to fail everybody."""
         mine = self._course_of(self._failures, way)
         before = mine.counted
         may_count = fault.blames_document and not is_failing

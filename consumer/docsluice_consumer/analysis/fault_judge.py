@@ -65,7 +65,7 @@ class FaultJudge:
     async def judge(
         self, fault: DocsluiceError, *, request: ChatRequest, call: int, blame: Blame, document_usage: DocumentUsage
     ) -> DocsluiceError:
-        """Return the fault as admission is to hear of it: the same, marked; or what it turns out to be."""
+        """Return the fault as admission is to hear of it: the same, marked, or what it turns out to be."""
         way = (request.model, request.step)
         match fault:
             case CallRefused(parameter="max_tokens") if request.is_roomier:
@@ -176,7 +176,7 @@ class FaultJudge:
 
 
 def rejection_for(fault: DocsluiceError, request: ChatRequest) -> RecordRejected | None:
-    """The dead letter for a call that was turned down for its document; None for any other fault."""
+    """The dead letter for a call that was turned down for its document. None for any other fault."""
     match fault:
         case CallRefused(is_worlds=False):
             return rejected(fault.reason, str(fault), request)

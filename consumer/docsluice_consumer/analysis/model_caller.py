@@ -1,4 +1,4 @@
-"""One question to a model, asked until it is answered: choose a model, admit, call, count, judge; and again.
+"""One question to a model, asked until it is answered: choose a model, admit, call, count, judge, and again.
 
 Admission is inside the attempt, so that a document that backs off holds no slot, and every attempt pays for its own
 tokens.
@@ -113,7 +113,7 @@ class ModelCaller:
 
     @contextlib.asynccontextmanager
     async def answer(self, request: ChatRequest, document_usage: DocumentUsage) -> AsyncIterator[Answer]:
-        """Attempt until an answer comes; its call holds its slot while inside. What it took is added up.
+        """Attempt until an answer comes. Its call holds its slot while inside. What it took is added up.
 
         Keep the answer while inside: of answers that are paid for and could still be lost, there are never more than
         there may be calls. One that was cut at its bound is an answer, too, see its `finish_reason`.
@@ -149,7 +149,7 @@ class ModelCaller:
         return self._accounting.expected_cost_usd(request.model, self._estimator.least(request))
 
     async def _attempt(self, course: _Course, slot: contextlib.AsyncExitStack) -> Answer:
-        """One attempt; another model of the chain at once, where the first is failing or too small.
+        """One attempt. Another model of the chain at once, where the first is failing or too small.
 
         An answer leaves its call's place in admission to `slot`.
         """

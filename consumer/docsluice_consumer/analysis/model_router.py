@@ -52,7 +52,7 @@ class ModelRouter:
         return request.to(chosen), [model for model in fitting if model != chosen]
 
     def room_bytes(self, request: ChatRequest) -> int | None:
-        """How much input the roomiest model of the chain takes in such a call; None where no limit is known.
+        """How much input the roomiest model of the chain takes in such a call. None where no limit is known.
 
         It is no estimate, and so the same from call to call: a document is always cut in the same places.
         """
@@ -79,7 +79,7 @@ class ModelRouter:
         return max(of(model) for model in request.models)
 
     def _why_it_does_not_fit(self, request: ChatRequest) -> str | None:
-        """Why a model can surely never take it; None when it may."""
+        """Why a model can surely never take it. None when it may."""
         context, least = self._context_tokens.get(request.model), self._estimator.surely(request)
         tokens = least.input_tokens + least.output_tokens
         if context is not None and tokens > context:

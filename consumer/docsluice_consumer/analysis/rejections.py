@@ -20,7 +20,7 @@ def rejected(
 
 
 def rejection_of(request: ChatRequest, answer: Answer) -> RecordRejected | None:
-    """The rejection for a completion that holds no answer; None for any other."""
+    """The rejection for a completion that holds no answer. None for any other."""
     if answer.refusal:
         reason, why = DeadLetterReason.REFUSED, "the model refused to answer"
     elif answer.finish_reason == "content_filter":

@@ -23,7 +23,7 @@ from docsluice_consumer.kafka.records import OutgoingRecord, Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who we are and where results go; written into every outcome."""
+    """Who we are and where results go. Written into every outcome."""
 
     group_id: str
     result_topic: str

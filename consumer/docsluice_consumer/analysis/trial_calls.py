@@ -24,7 +24,7 @@ class Trials:
         self._trials: dict[Way, _Trial] = {}
 
     def may_begin(self, way: Way, *, now: float) -> bool:
-        """Whether one may go out now; then `ended` must follow."""
+        """Whether one may go out now. Then `ended` must follow."""
         trial = self._trials.setdefault(way, _Trial())
         if trial.is_under_way or now < trial.next_at:
             return False

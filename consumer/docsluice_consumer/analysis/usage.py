@@ -29,7 +29,7 @@ class CostLimit:
         """Set aside for more calls, in place of what was set aside for one that will not be made.
 
         Raises:
-            CostLimitExceeded: it would be too much in all; nothing is set aside.
+            CostLimitExceeded: it would be too much in all. Nothing is set aside.
         """
         reserved = self.reserved_usd + cost_usd - instead_of
         if self.most_usd is not None and reserved > self.most_usd:
@@ -63,7 +63,7 @@ class DocumentUsage:
         return DocumentUsage(whole=self)
 
     def keep_place(self, take: Callable[[], int]) -> int:
-        """The document's place in the order of arrival; `take` gives it one."""
+        """The document's place in the order of arrival. `take` gives it one."""
         *_, document = self._wholes()
         if document.place is None:
             document.place = take()
@@ -92,7 +92,7 @@ class DocumentUsage:
         return self.usage + self.saved_usage, self.cost_usd + self.saved_usd
 
     def begin_again(self) -> None:
-        """What was found in the store will be found there again; what was tried and spent stays."""
+        """What was found in the store will be found there again. What was tried and spent stays."""
         self.saved_usage, self.saved_usd = Usage(), Decimal(0)
         self.invested = 0  # a call that went out in the very turn in which it was sent back was broken off
 

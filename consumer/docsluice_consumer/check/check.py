@@ -42,7 +42,7 @@ _SHOWN_RECORDS = 5
 async def check(
     settings: Settings, secrets: KnownSecrets | None = None, *, say: Say, live: bool = False, deep: bool = False
 ) -> bool:
-    """Print a line a part; True when all is well.
+    """Print a line a part. True when all is well.
 
     With `live`, each model is asked once. With `deep`, the rights on the broker are looked at, too.
 

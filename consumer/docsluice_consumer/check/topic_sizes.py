@@ -13,7 +13,7 @@ ROOM_BYTES = 16 * 1024
 def sizes_found(
     limits: Mapping[str, int], *, input_topic: str, dead_letter_topic: str, kept_bytes: int
 ) -> Found | None:
-    """What the topics' `max.message.bytes` mean for dead letters; None where the broker does not tell them.
+    """What the topics' `max.message.bytes` mean for dead letters. None where the broker does not tell them.
 
     Records of more than `kept_bytes` are read without their value.
     """

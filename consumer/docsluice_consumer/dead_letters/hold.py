@@ -60,8 +60,8 @@ class DeadLetterHold:
     async def wait_to_publish(self, cause: str, *, withdrawn: Result | None = None) -> None:
         """Count the running task's dead letter, and return when it may be published. `withdrawn` is what it was before.
 
-        What was held counts when it is let go, as if it had been decided then, so that it is never a whole queue of
-        them. Only the one that had reached the limit is let go uncounted, or with a limit of one none ever would be.
+        What was held counts when it is released, as if it had been decided then, so that it is never a whole queue of
+        them. Only the one that had reached the limit is released uncounted, or with a limit of one none ever would be.
         """
         while True:
             is_counted = self._off.is_set()
@@ -87,7 +87,7 @@ class DeadLetterHold:
         """Cancel the documents with no call under way or answered, or with a dead letter held, and return how many.
 
         For a drain: the others are paid for already, and it ends as soon as their calls do. From now on nobody waits:
-        what would be held is let go, and read again by whoever comes next.
+        what would be held is released, and the next owner reads it again.
         """
         self._is_draining = True
         waiting = [
@@ -111,7 +111,7 @@ class DeadLetterHold:
         return f"reading is stopped after {reached.sentence}: {causes}. {held} are held back. To do: {_REMEDY}"
 
     def _engage(self, reached: Reached) -> None:
-        """Stop; documents that no call was made for wait as if they had not been begun."""
+        """Stop. Documents that no call was made for wait as if they had not been begun."""
         self._off.clear()
         log.critical("dead_letter_limit.reached", problem=reached.sentence, commonest=reached.causes, remedy=_REMEDY)
         for task, document_usage in self._at_work.items():

@@ -28,7 +28,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """A result that was counted, with the rows of dead letters on its two sides; `start` is when counting had begun."""
+    """A result that was counted, with the rows of dead letters on its two sides. `start` is when counting had begun."""
 
     before: _Row
     after: _Row
@@ -63,7 +63,7 @@ class DeadLetterLimit:
         self._max_ratio = max_ratio
         self._max_consecutive = max_consecutive
         self._last: deque[Result | str] = deque(maxlen=WINDOW)
-        """Those that ended last; of a dead letter the cause."""
+        """Those that ended last. Of a dead letter the cause."""
         self._row = _Row()
         self._start = object()
 

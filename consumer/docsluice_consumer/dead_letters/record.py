@@ -24,11 +24,11 @@ from docsluice_consumer.kafka.records import OutgoingRecord, Record
 
 STACKTRACE_BYTES = 8 * 1024
 MESSAGE_BYTES = 1024
-"""A message may quote an answer or name a record's fields; a dead letter must not outgrow its topic by it."""
+"""A message may quote an answer or name a record's fields. A dead letter must not outgrow its topic by it."""
 ANSWER_BYTES = 2 * 1024
 _COUNT = re.compile(rb"[0-9]{1,9}")
 _ORIGIN_BYTES = 300
-"""No value of ours is longer; what is was written by somebody else, and must not make the dead letter too large."""
+"""No value of ours is longer. What is was written by somebody else, and must not make the dead letter too large."""
 _ORIGIN = ("topic", "partition", "offset", "timestamp", "first_failed_at", "replay_count")
 """What a record that fails again after a redrive keeps from its first failure."""
 
@@ -61,12 +61,12 @@ class Failure:
 
     @property
     def step(self) -> str:
-        """The step that failed; empty when none did."""
+        """The step that failed. Empty when none did."""
         return (self.error.step or "") if isinstance(self.error, RecordRejected) else ""
 
     @property
     def answer(self) -> str:
-        """What the model said, where that was the trouble and may be kept; empty otherwise."""
+        """What the model said, where that was the trouble and may be kept. Empty otherwise."""
         if not self.keeps_answer or not isinstance(self.error, RecordRejected):
             return ""
         return self.error.answer or ""
@@ -78,7 +78,7 @@ class Failure:
 
 
 def dead_letter(record: Record, failure: Failure, *, topic: str, cut: Callable[[str], str] = str) -> OutgoingRecord:
-    """The dead letter of a record. `cut` takes secrets out of what we write; the record's own bytes stay untouched.
+    """The dead letter of a record. `cut` takes secrets out of what we write. The record's own bytes stay untouched.
 
     The previous failure's headers are dropped, all but the first origin: stacked stack traces are how a dead letter
     outgrows its topic's message limit.
@@ -119,7 +119,7 @@ def _kept(earlier: dict[str, bytes]) -> dict[str, str]:
 def _counted(earlier: dict[str, bytes]) -> dict[str, str]:
     """The replay count of a dead letter that came back as it was, `reason` and all: one more.
 
-    Our own redrive takes the reason away and counts; another tool copies what it finds, and knows no count of ours.
+    Our own redrive takes the reason away and counts. Another tool copies what it finds, and knows no count of ours.
     """
     if "reason" not in earlier:
         return {}
@@ -176,7 +176,7 @@ def _stacktrace(error: BaseException, cut: Callable[[str], str]) -> str:
 
 
 def _earlier_cost(earlier: dict[str, bytes]) -> Decimal:
-    """What the record cost before it was redriven; 0 where that is not written as we write it."""
+    """What the record cost before it was redriven. 0 where that is not written as we write it."""
     return read_decimal(earlier.get("cost_usd", b"").decode("utf-8", errors="replace")) or Decimal(0)
 
 

@@ -93,7 +93,7 @@ class DeadLetterSink:
 
 
 def _log_dead_letter(record: Record, failure: Failure, *, left_out: Sequence[str]) -> None:
-    """Say it without the error's message, which may quote the document; the dead letter has it in full."""
+    """Say it without the error's message, which may quote the document. The dead letter has it in full."""
     error = failure.error
     fields = {
         "reason": failure.reason.value,

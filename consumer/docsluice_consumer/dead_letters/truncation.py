@@ -102,7 +102,7 @@ def _place(headers: Headers) -> bytes:
 
 
 def _stays(name: str, value: bytes | None) -> bool:
-    """Whether a header is ours, and not there for convenience; or short, and for tracing."""
+    """Whether a header is ours, and not there for convenience, or short, and for tracing."""
     if name.lower() in TRACE_HEADERS:
         return len(value or b"") <= _LONGEST_BARE_BYTES
     return (name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER) and name not in _BULKY

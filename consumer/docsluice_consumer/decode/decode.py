@@ -64,7 +64,7 @@ def whole_value(value: bytes | None, flaw: Flaw | None, *, most_bytes: int) -> b
 
 
 def decode(*, key: bytes | None, value: bytes, headers: Headers) -> DocumentEvent:
-    """See `read_record`; the event alone."""
+    """See `read_record`. The event alone."""
     return read_record(key=key, value=value, headers=headers).event
 
 
@@ -86,7 +86,7 @@ def read_record(*, key: bytes | None, value: bytes, headers: Headers) -> ReadEve
 
 
 def _structured(envelope: Any) -> ReadEvent:
-    """A CloudEvents envelope: the event is its `data`; `subject`, where given, names the document."""
+    """A CloudEvents envelope: the event is its `data`. `subject`, where given, names the document."""
     _refuse_ambiguous(envelope, _ENVELOPE)
     if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
         raise _invalid("a structured CloudEvent must be a JSON object with specversion 1.0")
@@ -116,7 +116,7 @@ def _text_id(key: bytes | None, headers: Headers) -> str:
 
 
 def _header(headers: Headers, name: str) -> str:
-    """The last header of that name, without regard to case; empty when absent."""
+    """The last header of that name, without regard to case. Empty when absent."""
     found = ""
     for candidate, value in headers:
         if candidate.lower() == name and value is not None:
@@ -129,7 +129,7 @@ def _without_mark(data: Any) -> Any:
 
 
 def _text(data: bytes, *, what: str = _VALUE, charset: str = "") -> str:
-    """UTF-8 as text, without a byte order mark; anything else by its name."""
+    """UTF-8 as text, without a byte order mark. Anything else by its name."""
     data = data.removeprefix(codecs.BOM_UTF8)
     if (wide := wide_encoding(data)) and not format_of(data):
         raise _undecodable(f"{what} is in {wide}, not in UTF-8: {_WRITE_UTF8}")

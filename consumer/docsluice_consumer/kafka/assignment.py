@@ -1,7 +1,7 @@
 """Which partitions are ours, from where they are read, and how far they are committed: through every rebalance.
 
 aiokafka revokes everything each time, and mostly gives it back. So work is not stopped on a revoke: on the assignment
-that follows, the partitions that nobody else has touched carry on, and the others begin anew.
+that follows, the partitions that nobody else has touched carry on, and the others begin again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         await self.consumer.commit({partition: tuple(point) for partition, point in points.items()})
 
     async def commit(self) -> None:
-        """Commit what has ended, and begin anew with partitions that others have had without our noticing."""
+        """Commit what has ended, and begin again with partitions that others have had without our noticing."""
         async with self._committing:
             assigned = self.consumer.assignment()
             states = [state for state in self.partitions if state.partition in assigned]
@@ -99,18 +99,18 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             self._stop_because(error)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Commit at once; the work goes on, for most partitions come straight back."""
+        """Commit at once. The work goes on, for most partitions come straight back."""
         self._rebalancing = True
         if revoked:
             log.info("partitions.revoked", partitions=_numbers(revoked))
             await self.commit_at_last()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Carry on where a partition came back untouched, and begin anew with those that did not."""
+        """Carry on where a partition came back untouched, and begin again with those that did not."""
         kept: list[TopicPartition] = []
         # aiokafka logs and swallows whatever is raised here, so it is kept for the service to see.
         try:
-            # Nothing is read until it is known from where; a fetch for a new assignment cannot have been sent yet.
+            # Nothing is read until it is known from where. A fetch for a new assignment cannot have been sent yet.
             self.consumer.pause(*assigned)
             self._unplaced = set(assigned)
             # At once: work in hand goes on meanwhile, and others have begun on what is no longer our share.
@@ -180,7 +180,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         )
 
     def _position_of(self, partition: TopicPartition) -> int | None:
-        """Where the client reads next; None while it does not know itself."""
+        """Where the client reads next. None while it does not know itself."""
         if partition in self._unplaced:
             return None
         asking = self.consumer.position(partition)
@@ -195,7 +195,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         return None
 
     def log_truncated(self, state: PartitionState, offset: int) -> None:
-        """The log was cut or made anew: what it holds now are other records than those that have ended."""
+        """The log was truncated or recreated. It now holds other records than those that have ended."""
         log.error(
             "partition.went_back",
             partition=state.partition.partition,
@@ -204,10 +204,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             remedy="the topic was made anew or truncated; it is read from its beginning, and may repeat what is left",
         )
         self._recreated.add(state.partition)
-        self.partitions.forget(state.partition)  # the next commit round begins anew with it
+        self.partitions.forget(state.partition)  # the next commit round begins again with it
 
     def awake(self) -> list[PartitionState]:
-        """The lives that are read now."""
+        """The partition states that are read now."""
         assigned = self.consumer.assignment()
         return [
             state
@@ -223,7 +223,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 self.consumer.pause(state.partition)
 
     def resume(self, state: PartitionState) -> None:
-        """Read on, unless nothing is to be read; at once, or as soon as it is known from where."""
+        """Read on, unless nothing is to be read. At once, or as soon as it is known from where."""
         if self.draining or self.reading_paused:
             state.paused = True
             return
@@ -234,8 +234,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             self.consumer.resume(state.partition)
 
     def read_from(self, state: PartitionState, offset: int) -> None:
-        """Read on from an offset; a partition that is paused stays so."""
-        with contextlib.suppress(IllegalStateError):  # gone again already; the next assignment will tell
+        """Read on from an offset. A partition that is paused stays so."""
+        with contextlib.suppress(IllegalStateError):  # gone again already. The next assignment will tell
             self.consumer.seek(state.partition, offset)
             self._unplaced.discard(state.partition)
             if not state.paused:
@@ -254,7 +254,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         return sum(len(self.consumer.partitions_for_topic(topic) or ()) for topic in self.consumer.subscription())
 
     def _share(self) -> float | None:
-        """Which part of the topic's partitions is ours; None while none is."""
+        """Which part of the topic's partitions is ours. None while none is."""
         everyones, ours = self.partition_count(), len(self.consumer.assignment())
         return ours / everyones if ours and everyones else None
 
@@ -335,9 +335,9 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         await self._committer.release(state.partition)
 
     def _ended_before(self, partition: TopicPartition, point: CommitPoint, *, log_end: int) -> list[Run]:
-        """What the last owner's commit says; without its map some records may be worked on again, and none is lost.
+        """What the last owner's commit says. Without its map some records may be worked on again, and none is lost.
 
-        It is said how many records are passed over for it: nothing else would ever tell.
+        The log says how many records are skipped for it: nothing else would ever tell.
 
         Raises:
             UnknownCommitMap: a later release has written it, and nothing is to be repeated.

@@ -58,7 +58,7 @@ class AtLeastOnceSink:
             await with_retries(lambda: self._send_alone(outgoing), doing=doing)
 
     async def close(self) -> None:
-        """Disconnect; everything published has been acknowledged already."""
+        """Disconnect. Everything published has been acknowledged already."""
         spent = dict(self._spent)
         for stopping in spent.values():
             stopping.cancel()

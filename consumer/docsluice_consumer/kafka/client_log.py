@@ -81,7 +81,7 @@ def cause_in_words(error: BaseException, *, security_protocol: str, seconds: flo
     if isinstance(error, TimeoutError):
         return f"no answer within {seconds:g} seconds"
     if isinstance(error, KafkaConnectionError | ConnectionResetError):
-        # A server that speaks TLS closes on a client that does not; one that wants SASL, on a client that sends none.
+        # A server that speaks TLS closes on a client that does not. One that wants SASL, on a client that sends none.
         return f"it closed the connection; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={security_protocol} right?"
     if isinstance(error, ssl.SSLCertVerificationError):
         is_of_another = getattr(error, "verify_code", None) in _OF_ANOTHER_NAME

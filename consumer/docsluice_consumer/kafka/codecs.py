@@ -10,7 +10,7 @@ log = structlog.get_logger(__name__)
 
 
 class Codecs:
-    """Remembers for the life of the process that a codec was refused."""
+    """Remembers, as long as the process runs, that a codec was refused."""
 
     def __init__(self) -> None:
         self._are_refused: set[Compression] = set()

@@ -45,7 +45,7 @@ class Committer(Protocol):
         ...
 
     async def commit(self, states: Sequence[PartitionState], membership: Membership) -> list[PartitionState]:
-        """Commit what has ended in each, and return those lives that turned out to be over.
+        """Commit what has ended in each, and return those partition states that turned out to be over.
 
         Raises:
             ServiceFault: waiting will not help.
@@ -67,7 +67,7 @@ class GroupCommitter:
         """See `Committer.release`."""
 
     async def commit(self, states: Sequence[PartitionState], membership: Membership) -> list[PartitionState]:
-        """See `Committer.commit`. During a rebalance nothing can be committed; the next round will."""
+        """See `Committer.commit`. During a rebalance nothing can be committed. The next round will."""
         points = {state: point for state in states if (point := state.to_commit()) is not None}
         if not points:
             return []

@@ -182,20 +182,20 @@ async def first_contact(broker: Broker) -> None:
 
 
 async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int, roomy: str) -> None:
-    """Create the topics that are missing; `partitions` -1 leaves their number to the broker.
+    """Create the topics that are missing. `partitions` -1 leaves their number to the broker.
 
     The one called `roomy` is made to take larger records than others: those of dead letters are the originals and their
     error headers, and what fitted the input topic must fit it too.
 
     Raises:
-        BrokerFault: one is missing and may not be created; the message says which and what to do.
+        BrokerFault: one is missing and may not be created. The message says which and what to do.
     """
     async with _admin(broker) as admin:
         await with_retries(lambda: _create_missing(admin, topics, partitions, roomy), doing="look up the topics")
 
 
 async def most_bytes_of(broker: Broker, topic: str) -> int | None:
-    """How large a batch the topic takes (`max.message.bytes`); None where the broker does not tell, or not now."""
+    """How large a batch the topic takes (`max.message.bytes`). None where the broker does not tell, or not now."""
     limits = await topic_limits(broker, [topic], seconds=_CONFIG_SECONDS)
     return limits.get(topic)
 

@@ -1,4 +1,4 @@
-"""The one place where aiokafka's exceptions become ours: those that waiting will mend, and those it will not."""
+"""The one place where aiokafka's exceptions become ours: those that pass by waiting, and those that do not."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
 
 
 def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
-    """The fault that an aiokafka exception means; None when it will pass by waiting (`doing` what, in words)."""
+    """The fault that an aiokafka exception means. None when it will pass by waiting (`doing` what, in words)."""
     error = _meant(error)
     if isinstance(error, TOO_LARGE):
         return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
@@ -108,7 +108,7 @@ def _meant(error: errors.KafkaError) -> errors.KafkaError:
 
 
 def is_passing(error: errors.KafkaError) -> bool:
-    """Whether waiting may mend it."""
+    """Whether it may pass by waiting."""
     return error.retriable or isinstance(error, _PASSING)
 
 

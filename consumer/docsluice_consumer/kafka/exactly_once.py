@@ -7,7 +7,7 @@ whose transactional id is the partition's: the next owner's start makes the brok
     finished outcomes ─► begin ─► outcomes ─► offsets and map ─► commit ─► close ─► begin …
 
 A transaction is short: what has finished since the last one. After one whose end is not known, a new producer is
-started, which makes the broker decide; the committed offset then tells how.
+started, which makes the broker decide. The committed offset then tells how.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _MENDED = (
     TransactionCoordinatorFenced,
     UnknownProducerId,
 )
-"""Said of a producer whose transaction the broker has given up or forgotten: a new one mends it."""
+"""Said of a producer whose transaction the broker has given up or forgotten: a new one helps."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class _Attempt:
 
 @dataclass(eq=False, slots=True)
 class _Writer:
-    """One partition's producer, in one life of the partition."""
+    """One partition's producer, for one partition state."""
 
     epoch: int
     producer: Any
@@ -112,12 +112,12 @@ class _Writer:
     """Whether a producer has ended in an unexpected way since the last transaction that was committed."""
 
     def is_mended_by_a_new_producer(self, error: KafkaError) -> bool:
-        """What its client does not name may be that the broker has forgotten its id; twice in a row, it is not."""
+        """What its client does not name may be that the broker has forgotten its id. Twice in a row, it is not."""
         return isinstance(error, _MENDED) or (type(error) is KafkaError and not self.has_died)
 
     @property
     def wished_codec(self) -> Compression:
-        """That of what is due next; what shares a transaction has the same."""
+        """That of what is due next. What shares a transaction has the same."""
         return next((one.outgoing.compression for one in self.due if not one.done.cancelled()), self.codec)
 
     def begin_round(self) -> None:
@@ -155,7 +155,7 @@ class ExactlyOnceSink:
         await finished.done
 
     async def close(self) -> None:
-        """Disconnect; what was not committed is someone else's to do again."""
+        """Disconnect. What was not committed is someone else's to do again."""
         await asyncio.gather(*(self.release(partition) for partition in list(self._writers)))
 
     async def acquire(self, partition: TopicPartition, *, epoch: int) -> None:
@@ -183,7 +183,7 @@ class ExactlyOnceSink:
         return writer if writer is not None and writer.epoch == state.epoch else None
 
     async def _commit(self, state: PartitionState, membership: Membership) -> bool:
-        """Commit what has ended by now, however often it is tried. Whether the partition's life turned out to be over.
+        """Commit what has ended by now, however often it is tried. Whether the partition state turned out to be over.
 
         What ends meanwhile is left to the next round: there is always more while there is work, and others wait.
         """
@@ -193,7 +193,7 @@ class ExactlyOnceSink:
         while self._writer(state) is writer:
             if writer.unresolved is not None:
                 if not membership.owns(state.partition):
-                    return False  # a new producer would shut out the rightful owner; the next assignment will tell
+                    return False  # a new producer would shut out the rightful owner. The next assignment will tell
                 if not await self._resolve(state, writer):
                     return True
             if writer.codec != (codec := self._codecs.taken(writer.wished_codec)):
@@ -236,7 +236,7 @@ class ExactlyOnceSink:
         await producer.commit_transaction()
 
     async def _failed(self, state: PartitionState, writer: _Writer, attempt: _Attempt, error: KafkaError) -> None:
-        """Decide what a transaction's error means; it is tried again with the same outcomes."""
+        """Decide what a transaction's error means. It is tried again with the same outcomes."""
         self._metrics.commit_finished("failed")
         error = _with_its_cause(error, writer.producer)
         if isinstance(error, error_mapping.CodecRefused) and self._codecs.note_refused(writer.codec):
@@ -381,7 +381,7 @@ def _seen(sent: asyncio.Future[Any]) -> None:
 
 
 def _next_attempt(state: PartitionState, writer: _Writer) -> _Attempt | None:
-    """What is due, and how far that takes the partition; None when nothing has ended since the last transaction."""
+    """What is due, and how far that takes the partition. None when nothing has ended since the last transaction."""
     waiting = [finished for finished in writer.due if not finished.done.cancelled()]
     count = 1 if writer.one_by_one else _count_together(waiting)
     finished, writer.due = waiting[:count], waiting[count:]

@@ -12,7 +12,7 @@ _WHOLE_PARTITION = b""
 
 
 def queue_key_of(key: bytes | None, ordering: Ordering) -> QueueKey:
-    """The queue of a record within its partition; None where it need wait for nobody, as a record without a key."""
+    """The queue of a record within its partition. None where it need wait for nobody, as a record without a key."""
     match ordering:
         case "unordered":
             return None

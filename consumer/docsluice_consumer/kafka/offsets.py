@@ -2,13 +2,13 @@
 
 Records end out of order. The committable offset is the lowest one still open or, when none is, one past the highest
 that was opened: everything below it has ended. What has ended above it goes into the commit's metadata, so that after
-a crash it is known, and passed over. Only offsets that were really read are opened. No record will ever come for a gap
+a crash it is known, and skipped. Only offsets that were really read are opened. No record will ever come for a gap
 (compaction, transaction markers, aborted transactions), so it counts as ended. A gap at the end of the log has no
-record behind it that would tell; `passed` says how far the reading has come.
+record behind it that would tell. `passed` says how far the reading has come.
 
 The metadata reads `docsluice/1:3+5000,1+20:7d3e09ab`: from the committed offset on, 3 offsets that are open, 5,000
-that have ended, 1 open, 20 ended; whatever comes after is open or unread. The checksum is over the runs and the offset:
-a map that was damaged, or belongs to another offset, would have records passed over that have not ended.
+that have ended, 1 open, 20 ended. Whatever comes after is open or unread. The checksum is over the runs and the offset:
+a map that was damaged, or belongs to another offset, would have records skipped that have not ended.
 
 The digit is the format's version. A format is read one release before it is written, so that a roll-back by one
 release understands what it finds (`_READERS`). A version that is not known is told apart from metadata of others.
@@ -61,9 +61,9 @@ class UnknownMapError(ForeignMetadataError):
 
 
 class Offsets:
-    """The open records of one partition, in one life of its assignment.
+    """The open records of one partition, in one assignment of it.
 
-    `ended_before` are the runs that an earlier life has left behind (see `decode`).
+    `ended_before` are the runs that an earlier assignment has left behind (see `decode`).
     """
 
     def __init__(self, ended_before: Sequence[Run] = ()) -> None:
@@ -72,10 +72,10 @@ class Offsets:
         self._ended_before = list(ended_before)
 
     def opened(self, offset: int) -> bool:
-        """A record was read. Return whether there is work to do: False when it ended in an earlier life.
+        """A record was read. Return whether there is work to do: False when it ended in an earlier assignment.
 
         Raises:
-            ValueError: offsets must rise; a second opening would lose track of the first.
+            ValueError: offsets must rise. A second opening would lose track of the first.
         """
         if self._next_offset is not None and offset < self._next_offset:
             raise ValueError(f"offset {offset} was opened after {self._next_offset - 1}")
@@ -95,7 +95,7 @@ class Offsets:
             self._ended_before.pop(0)
 
     def unread_between(self, start: int, end: int) -> int:
-        """How many of these offsets have not ended in an earlier life."""
+        """How many of these offsets have not ended in an earlier assignment."""
         ended = sum(max(0, min(run.end, end) - max(run.start, start)) for run in self._ended_before)
         return max(0, end - start - ended)
 
@@ -112,7 +112,7 @@ class Offsets:
         return offset in self._open
 
     def committable(self, *, closing: Collection[int] = ()) -> CommitPoint | None:
-        """How far this partition may be committed; None while nothing was read.
+        """How far this partition may be committed. None while nothing was read.
 
         `closing` are open records that will have ended when the commit is done, as in a transaction.
         """
@@ -126,7 +126,7 @@ class Offsets:
         return CommitPoint(watermark, encode(watermark, ended))
 
     def metadata_ratio(self) -> float:
-        """How much of the metadata's cap the map takes; above 1 it no longer holds all that has ended."""
+        """How much of the metadata's cap the map takes. Above 1 it no longer holds all that has ended."""
         if self._next_offset is None or not self._open:
             return 0.0
         runs = self._ended_runs(list(self._open), self._next_offset)
@@ -135,7 +135,7 @@ class Offsets:
 
     @property
     def next_offset(self) -> int | None:
-        """The offset to read next; None while nothing was read."""
+        """The offset to read next. None while nothing was read."""
         return self._next_offset
 
     @property
@@ -144,7 +144,7 @@ class Offsets:
         return len(self._open)
 
     def _ended_runs(self, still_open: Sequence[int], next_offset: int) -> Iterator[Run]:
-        """What has ended above the lowest open record, in order: read in this life, or known from an earlier one."""
+        """What has ended above the lowest open record, in order, read now or known from an earlier assignment."""
         between = (Run(low + 1, high) for low, high in pairwise([*still_open, next_offset]) if high > low + 1)
         left_behind = (Run(max(start, next_offset), end) for start, end in self._ended_before if end > next_offset)
         return _joined(chain(between, left_behind))
@@ -163,10 +163,10 @@ def encode(offset: int, ended: Iterable[Run]) -> str:
 
 
 def decode(point: CommitPoint, *, log_end: int) -> list[Run]:
-    """The runs that a commit says have ended above its offset; none without metadata.
+    """The runs that a commit says have ended above its offset. None without metadata.
 
     `log_end` is up to where the log can be read. A map that reaches beyond it is of another log: its records would be
-    passed over as they come.
+    skipped as they come.
 
     Raises:
         UnknownMapError: it is of a later release.

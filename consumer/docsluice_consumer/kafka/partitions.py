@@ -17,8 +17,8 @@ from docsluice_consumer.kafka.offsets import CommitPoint, Offsets, Run
 class PartitionState:
     """One partition for as long as nobody else has had it in between.
 
-    Tasks hold on to the life that they were started in, so that a late finisher closes its record there and can never
-    touch a later life of the same partition. `epoch` says the same to those who know the partition only by its number.
+    Tasks keep the state that they were started in, so that a late finisher closes its record there and can never
+    touch a later state of the same partition. `epoch` says the same to those who know the partition only by its number.
     """
 
     partition: TopicPartition
@@ -26,9 +26,9 @@ class PartitionState:
     offsets: Offsets = field(default_factory=Offsets)
     committed: CommitPoint | None = None
     attempted: CommitPoint | None = None
-    """What was last sent to be committed; the answer may have been lost on the way."""
+    """What was last sent to be committed. The answer may have been lost on the way."""
     is_recreated: bool = False
-    """Whether the log was cut or made anew before this life, so that it begins below what was committed."""
+    """Whether the log was truncated or recreated before this state, so that it begins below what was committed."""
     start: int | None = None
     """The first offset that the log still holds, when it was last asked for."""
     end: int | None = None
@@ -42,7 +42,7 @@ class PartitionState:
     key_queues: KeyQueues = field(default_factory=KeyQueues)
 
     def to_commit(self) -> CommitPoint | None:
-        """What should be committed now; None when nothing has changed since the last commit."""
+        """What should be committed now. None when nothing has changed since the last commit."""
         point = self.offsets.committable()
         return None if point == self.committed else point
 
@@ -54,14 +54,14 @@ class PartitionState:
         return self.committed.offset if self.committed is not None and not self.is_recreated else 0
 
     def lag(self) -> int | None:
-        """Records that have not ended, read or not; None until the log's end is known."""
+        """Records that have not ended, read or not. None until the log's end is known."""
         if self.end is None:
             return None
         reads_from = max(self.reads_from, self.start or 0)
         return self.offsets.unread_between(reads_from, max(self.end, reads_from)) + self.offsets.open_count
 
     def ended(self, offset: int) -> None:
-        """A record has ended; a transaction may have closed it already."""
+        """A record has ended. A transaction may have closed it already."""
         if self.offsets.is_open(offset):
             self.offsets.closed(offset)
 
@@ -73,14 +73,14 @@ class PartitionState:
 
 
 class Partitions:
-    """All lives, by partition."""
+    """All states, by partition."""
 
     def __init__(self) -> None:
         self._states: dict[TopicPartition, PartitionState] = {}
         self._epoch = 0
 
     def next_epoch(self) -> int:
-        """A number for a life about to begin, never used before."""
+        """A number for a state about to begin, never used before."""
         self._epoch += 1
         return self._epoch
 
@@ -93,7 +93,7 @@ class Partitions:
         ended_before: Sequence[Run] = (),
         is_recreated: bool = False,
     ) -> PartitionState:
-        """A new life of a partition, from what its last one has committed. What was there before is forgotten."""
+        """A new state of a partition, from what its last one has committed. What was there before is forgotten."""
         self.forget(partition)
         state = PartitionState(
             partition,
@@ -106,7 +106,7 @@ class Partitions:
         return state
 
     def find(self, partition: TopicPartition) -> PartitionState | None:
-        """The partition's life, if it has one."""
+        """The partition's state, if it has one."""
         return self._states.get(partition)
 
     def forget(self, partition: TopicPartition) -> None:

@@ -102,7 +102,7 @@ async def asked(broker: Broker, question: Callable[[SendRequest], Awaitable[T]],
 
 
 async def why_silent(broker: Broker, *, seconds: float) -> Trouble | None:
-    """Why there is no answer; None when there is one.
+    """Why there is no answer. None when there is one.
 
     Brokers that other clients of this process fail to reach meanwhile count, too: the bootstrap server may be well.
     """

@@ -12,9 +12,9 @@ from docsluice.messages import Headers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One record of the input topic. `value` is None for a tombstone; `timestamp_ms` is -1 where there is none.
+    """One record of the input topic. `value` is None for a tombstone. `timestamp_ms` is -1 where there is none.
 
-    `epoch` tells the lives of its partition apart: what was read in one must not end in another.
+    `epoch` tells the states of its partition apart: what was read in one must not end in another.
     """
 
     topic: str

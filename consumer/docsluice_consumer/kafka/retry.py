@@ -21,10 +21,10 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 
 async def with_retries(action: Callable[[], Awaitable[T]], *, doing: str) -> T:
-    """Do it, waiting out a broker that is away, for as long as it takes; say so, and when it is back.
+    """Do it, waiting out a broker that is away, for as long as it takes. Say so, and when it is back.
 
     Raises:
-        DocsluiceError: what waiting will not mend.
+        DocsluiceError: what does not pass by waiting.
     """
     pause_seconds = _FIRST_PAUSE_SECONDS
     with _Wait(doing) as wait:

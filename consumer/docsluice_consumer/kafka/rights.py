@@ -41,7 +41,7 @@ class Needs:
 
 
 async def missing_rights(broker: Broker, needs: Needs, *, seconds: float, to_create: bool = False) -> list[str] | None:
-    """Each missing right as an operation on a resource, with its setting; None when the broker cannot tell.
+    """Each missing right as an operation on a resource, with its setting. None when the broker cannot tell.
 
     `to_create` looks at whether topics that are missing could be created, too.
 

@@ -1,4 +1,4 @@
-"""Reads records and gives each to a task of its own; has what has ended committed; survives rebalances.
+"""Reads records and gives each to a task of its own. Has what has ended committed. Survives rebalances.
 
 One task is always inside `getmany`: work never blocks it. A partition with too many open records is paused and polling
 goes on. It is ended by a flag and never by cancelling `getmany`, whose count of fetches would be wrong for good
@@ -37,7 +37,7 @@ from docsluice_consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 Process = Callable[[Record], Awaitable[None]]
-"""Returns when the record has ended; raises when the service must stop."""
+"""Returns when the record has ended. Raises when the service must stop."""
 
 _POLL_MS = 20
 _REST_SECONDS = 0.2
@@ -204,7 +204,7 @@ class Source:
 
     @property
     def held_for(self) -> str | None:
-        """Why nothing is read for now, whatever room there is; None where there is no such reason."""
+        """Why nothing is read for now, whatever room there is. None where there is no such reason."""
         return self._paused_for
 
     @property
@@ -267,7 +267,7 @@ class Source:
             return {}  # it is about to be told from where
 
     def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
-        """Start a task for each record; pause the partition when it has enough of them."""
+        """Start a task for each record. Pause the partition when it has enough of them."""
         state = self._assignment.partitions.find(partition)
         if self._assignment.draining or state is None:
             return  # read again: by whoever comes next, or once it is known from where
@@ -310,7 +310,7 @@ class Source:
         return True
 
     def _balance(self) -> None:
-        """Pause everything while there is a reason to hold; resume what was paused, once there is room."""
+        """Pause everything while there is a reason to hold. Resume what was paused, once there is room."""
         reason = self._pause_reason()
         if reason != self._paused_for:
             log.warning("consumption.paused" if reason else "consumption.resumed", reason=reason or self._paused_for)
@@ -324,7 +324,7 @@ class Source:
                 self._assignment.resume(state)
 
     def _say_stuck(self) -> None:
-        """Name, once, the record that holds the committed offset back for long; it is not at fault without a broker."""
+        """Name, once, the record that holds the committed offset back for long. It is not at fault without a broker."""
         if self._watch.why_not_ready():
             return
         place, seconds = self._assignment.partitions.oldest() or ("", 0.0)

@@ -47,7 +47,7 @@ def consumer_of(subscription: Subscription, broker: Broker) -> Any:
         group_id=subscription.group_id,
         group_instance_id=_member_of(subscription),
         enable_auto_commit=False,
-        auto_offset_reset="none",  # what it would pass over in silence is counted, and said
+        auto_offset_reset="none",  # what it would skip in silence is counted and logged
         isolation_level="read_committed",
         partition_assignment_strategy=(StickyPartitionAssignor,),
         session_timeout_ms=SESSION_TIMEOUT_MS,
@@ -55,7 +55,7 @@ def consumer_of(subscription: Subscription, broker: Broker) -> Any:
         # Its default is the session timeout, and a drain may take longer.
         rebalance_timeout_ms=int((subscription.drain_seconds + 30) * 1000),
         max_poll_interval_ms=_MAX_POLL_INTERVAL_MS,
-        metadata_max_age_ms=_METADATA_MAX_AGE_MS,  # how soon added partitions are noticed; its default is 5 minutes
+        metadata_max_age_ms=_METADATA_MAX_AGE_MS,  # how soon added partitions are noticed. Its default is 5 minutes
         max_partition_fetch_bytes=1024 * 1024,
         fetch_max_bytes=_FETCH_BYTES,
     )
@@ -64,8 +64,8 @@ def consumer_of(subscription: Subscription, broker: Broker) -> Any:
 def _member_of(subscription: Subscription) -> str | None:
     """The static member's name: of another topic it is another one.
 
-    One that comes back within its session is given its old assignment, whatever it subscribes to now; and with each
-    try its session begins anew.
+    One that comes back within its session is given its old assignment, whatever it subscribes to now, and with each
+    try its session begins again.
     """
     if subscription.group_instance_id is None:
         return None

@@ -16,12 +16,12 @@ from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.kafka.records import Compression, OutgoingRecord
 
 LookUp = Callable[[str], Awaitable[int | None]]
-"""A topic's `max.message.bytes`; None where the broker does not tell."""
+"""A topic's `max.message.bytes`. None where the broker does not tell."""
 
 _WORTH_ASKING_BYTES = 256 * 1024
 """A topic of before takes that, and one that does not says so."""
 _FRESH_SECONDS = 30.0
-"""A limit that was asked so long ago is asked again before anything is refused for it: somebody may have raised it."""
+"""A limit this old is read again before anything is refused for it: somebody may have raised it."""
 _REFUSAL_SECONDS = 600.0
 _NEVER = float("-inf")
 _CODECS: dict[Compression, int] = {"gzip": 1, "zstd": 4}
@@ -38,7 +38,7 @@ class _Known:
     refused_at: float = _NEVER
 
     def most_bytes(self, now: float) -> int | None:
-        """What a batch may have; None where nothing is known."""
+        """What a batch may have. None where nothing is known."""
         refused = self.refused_bytes if now - self.refused_at < _REFUSAL_SECONDS else None
         known = [bound for bound in (self.limit, None if refused is None else refused - 1) if bound is not None]
         return min(known, default=None)

@@ -191,7 +191,7 @@ class BrokerWatch:
         return Trouble(f"it answers, but not for partition {missing} of {self._topic}; has it a leader?")
 
     def _say_away(self, *, since: float) -> None:
-        """Say so when nothing of a look was answered, and when something is again; a silence has lines of its own."""
+        """Say so when nothing of a look was answered, and when something is again. A silence has lines of its own."""
         if self._answered_at > since or self._error is None:
             if self._away_since is not None and self._silent_since is None:
                 seconds = round(self._clock() - self._away_since)

@@ -12,7 +12,7 @@ from docsluice.network.tls import speaks_tls, unverified
 
 
 async def protocol_to_set(address: str, *, security_protocol: str, seconds: float) -> str | None:
-    """A sentence when the server speaks in another way than we do; None when that cannot be told.
+    """A sentence when the server speaks in another way than we do. None when that cannot be told.
 
     Asks only for the server's list of requests: no credentials are sent, and no certificate is looked at.
     """

@@ -1,7 +1,7 @@
 """What a server turns out not to know, and how it is asked without it.
 
 A complaint that a part of the request is not supported makes a call do without it (`guesses.py`), one about its size
-does not. The answer to that call makes it a lesson. It holds for a model, or for a model's step where it is about the
+does not. The answer to that call confirms it. It holds for a model, or for a model's step where it is about the
 schema. After a minute one call tries the fuller form again, and each time later where that is still refused. Pure: time
 is passed in.
 """
@@ -113,7 +113,7 @@ class _Belief:
     seconds: float = _FIRST_HELD_SECONDS
 
     def put_off(self, *, now: float) -> None:
-        """It is tried now; if it is refused again, it holds for twice as long."""
+        """It is tried now. If it is refused again, it holds for twice as long."""
         self.seconds = min(_LONGEST_HELD_SECONDS, self.seconds * 2)
         self.until = now + self.seconds
 
@@ -134,7 +134,7 @@ class Capabilities:
     def to_try(self, offered: Callable[[], Collection[str]], *, model: str, step: str, now: float) -> str | None:
         """What this call, and no other for another while, is to send again although it was once refused.
 
-        `offered` tells all that the call has to send; it is asked only where something is due.
+        `offered` tells all that the call has to send. It is asked only where something is due.
         """
         for key, name in self._of(model, step):
             if self._beliefs[key].until <= now and name in offered():
@@ -158,7 +158,7 @@ class Capabilities:
         return bool(keys)
 
     def is_news(self, lesson: Lesson, *, model: str, now: float) -> bool:
-        """Whether a lesson is worth a line in the log. A model that flaps is told of once in a while only."""
+        """Whether what was learned is worth a line in the log. A model that flaps is told of once in a while only."""
         last = self._told.get((model, lesson.parameter))
         if last is not None and now < last + _QUIET_SECONDS:
             return False
@@ -172,7 +172,7 @@ class Capabilities:
 
 
 def missed(error: ProviderError, sent: Sent) -> str | None:
-    """What the server asks for, and was not sent because of a lesson."""
+    """What the server asks for, and was not sent because of what was learned."""
     said = f"{error.param} {error.words}".lower()
     if error.status not in _SPEAKS_OF_PARAMETERS or not _MISSING.search(said):
         return None
@@ -180,7 +180,7 @@ def missed(error: ProviderError, sent: Sent) -> str | None:
 
 
 def complaint(error: ProviderError, sent: Sent) -> str | None:
-    """What a refusal says the model does not know; None where it is about something else."""
+    """What a refusal says the model does not know. None where it is about something else."""
     words = error.words.lower()
     is_of_the_prompt = meaning_by_code(error) is Meaning.TOO_LARGE or _PROMPT_IS_TOO_MUCH.search(words)
     is_too_much = bool(sent.keywords) and _SCHEMA_IS_TOO_MUCH.search(words)
@@ -215,7 +215,7 @@ def _is_of_a_size(error: ProviderError, named: str | None) -> bool:
 
 
 def without_keywords(schema: Any, left_out: Collection[str]) -> Any:
-    """A schema without these keywords, at whatever depth; names of properties are no keywords."""
+    """A schema without these keywords, at whatever depth. Names of properties are no keywords."""
     if not left_out:
         return schema
     if isinstance(schema, list):
@@ -239,7 +239,7 @@ def keywords_in(schema: Any) -> frozenset[str]:
 
 
 def _weaker(about: str, sent: Sent) -> str | None:
-    """The next grade down of structured outputs; first without `strict`, where it is that which is named."""
+    """The next grade down of structured outputs. First without `strict`, where it is that which is named."""
     if STRICT not in sent.without and _names(STRICT, about) and NO_JSON_SCHEMA not in sent.without:
         return STRICT
     if NO_JSON_SCHEMA not in sent.without:
@@ -263,7 +263,7 @@ def _names(name: str, said: str) -> bool:
 
 
 def _names_keyword(word: str, error: ProviderError) -> bool:
-    """Whether a keyword is named, also in snake case; an ordinary English word only in quotation marks."""
+    """Whether a keyword is named, also in snake case. An ordinary English word only in quotation marks."""
     said = f"{error.param} {error.words}"
     snake = re.sub(r"([A-Z])", r"_\1", word).lower()
     for spelling in {word, snake}:

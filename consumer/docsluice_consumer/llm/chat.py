@@ -13,7 +13,7 @@ from docsluice_consumer.model_ref import ModelRef
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat; `role` is system, user or assistant."""
+    """One turn of a chat. `role` is system, user or assistant."""
 
     role: str
     content: str
@@ -21,7 +21,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Generation parameters; None leaves the provider's default."""
+    """Generation parameters. None leaves the provider's default."""
 
     max_output_tokens: int | None = None
     temperature: float | None = None
@@ -89,7 +89,7 @@ class ChatRequest:
         )
 
     def without(self, model: ModelRef | None) -> ChatRequest | None:
-        """The same request to the other models of the chain; None when there is no other."""
+        """The same request to the other models of the chain. None when there is no other."""
         others = tuple(other for other in self.models if other != model)
         if not others or others == self.models:
             return None
@@ -100,7 +100,7 @@ class ChatRequest:
         return replace(self, messages=(*self.messages[:-1], Message("user", text)))
 
     def roomier(self, times: int) -> ChatRequest | None:
-        """The same request, with that many times the room for its answer; None when the room has no bound of ours."""
+        """The same request, with that many times the room for its answer. None when the room has no bound of ours."""
         bound = self.sampling.max_output_tokens
         if bound is None:
             return None
@@ -122,7 +122,7 @@ class Answer:
 
     `limits` are what the provider has said that it allows a minute: `requests`, `tokens`, `input_tokens`,
     `output_tokens`, as far as it did. `stated_cost_usd` is what it says that the call has cost, and `model` who has
-    answered; the caller fills that in.
+    answered. The caller fills that in.
     """
 
     text: str
@@ -135,14 +135,14 @@ class Answer:
 
 
 class ChatClient(Protocol):
-    """Puts one request to a model; retries nothing."""
+    """Puts one request to a model. Retries nothing."""
 
     async def ask(self, request: ChatRequest) -> Answer:
         """Return the model's answer.
 
         Raises:
             AttemptFailed: the call may be tried again.
-            CallRefused: one of these attempts; it may be about this document alone, or about all calls.
+            CallRefused: one of these attempts. It may be about this document alone, or about all calls.
             RecordRejected: the provider will never take this request.
             ServiceFault: the client cannot work as configured.
         """

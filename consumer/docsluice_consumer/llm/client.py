@@ -53,9 +53,9 @@ _SHORTEST_SECRET = 8
 _SHORTEST_KEY = 12
 """Own servers want none and are given a word, such as `ollama`, which an answer may well hold."""
 _SHOWN_CHARACTERS = 64 * 1024
-"""Of a body that is no completion and tells a secret; nothing is shown of what stands behind."""
+"""Of a body that is no completion and tells a secret. Nothing is shown of what stands behind."""
 _NO_LIST = frozenset({404, 405, 501})
-_NO_KEY = "none"  # the SDK insists on a key; servers such as Ollama, vLLM and llama.cpp want none
+_NO_KEY = "none"  # the SDK insists on a key. Servers such as Ollama, vLLM and llama.cpp want none
 _OPENAI = "api.openai.com"
 _TOKEN_OF_AN_IDENTITY = "eyJ"  # noqa: S105 - how a token of Microsoft Entra begins, which no API key does
 
@@ -75,7 +75,7 @@ class OpenAIChatClient:
     """Asks one provider.
 
     The SDK's own retries are off, since admission must see every attempt. What a model turns out not to know is
-    remembered and left out from then on. A key that is refused is looked for anew, and the call made once more. Its
+    remembered and left out from then on. A key that is refused is looked up again, and the call is made once more. Its
     connections, up to `max_connections`, are its own unless it is given some that it shares.
     """
 
@@ -118,7 +118,7 @@ class OpenAIChatClient:
         raise ProviderUnavailable("the provider complains of something else in the request each time")
 
     async def probe(self) -> list[str]:
-        """List the models that the server offers; none where it has no list. See `ChatClient.ask` for the errors."""
+        """List the models that the server offers. None where it has no list. See `ChatClient.ask` for the errors."""
         with self._translated(None):
             try:
                 response = await self._sent("GET", self._address.models, None, None)
@@ -159,7 +159,7 @@ class OpenAIChatClient:
             ) from None
 
     def _guesses(self, request: ChatRequest) -> Guesses:
-        """What is left out of a call; its first try may look whether a lesson still holds."""
+        """What is left out of a call. Its first try may check whether it still holds."""
         model, step = request.model.name, request.step
         tries = self._capabilities.to_try(lambda: offered(request), model=model, step=step, now=self._now())
         return Guesses(self._capabilities, model=model, step=step, tries=tries)

@@ -24,7 +24,7 @@ class Completion:
     """What a 200 turned out to hold: an error, or an answer, or neither."""
 
     body: Any
-    """As JSON; `NO_JSON` where it is none."""
+    """As JSON. `NO_JSON` where it is none."""
     error: ProviderError | None = None
     answer: Answer | None = None
     """Without the limits, which the headers tell."""
@@ -51,7 +51,7 @@ def _error_instead(body: Any, *, quoted: Quoted, secrets: Collection[str]) -> Pr
 
 
 def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
-    """The answer that a completion holds; None where it holds none.
+    """The answer that a completion holds. None where it holds none.
 
     A server that echoes the request's headers must not bring `secrets` into a result or a dead letter.
     """
@@ -78,7 +78,7 @@ def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
 
 
 def first_choice(body: Any) -> Mapping[str, Any]:
-    """The one that is read; empty where there is none."""
+    """The one that is read. Empty where there is none."""
     choices = body.get("choices") if isinstance(body, Mapping) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     return choice if isinstance(choice, Mapping) else {}

@@ -1,4 +1,4 @@
-"""Where a provider's key comes from, and how it is had anew when the provider no longer takes it."""
+"""Where a provider's key comes from, and how it is read again when the provider no longer takes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Credentials(Protocol):
     """Gives the key for a call."""
 
     async def key(self) -> str | None:
-        """The key to send; None where the server wants none.
+        """The key to send. None where the server wants none.
 
         Raises:
             ProviderMisconfigured: no key can be had as configured.
@@ -145,7 +145,7 @@ class CommandKey:
         return self._key != before
 
     async def _run(self) -> None:
-        """Take what it prints; where it fails, a key that was had before is kept."""
+        """Take what it prints. Where it fails, a key that was had before is kept."""
         try:
             printed = await self._printed()
         except ProviderUnavailable:

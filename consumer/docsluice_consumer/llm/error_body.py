@@ -71,7 +71,7 @@ class _Found:
     quoted: Quoted
     words: list[str] = field(default_factory=list)
     codes: list[tuple[int, str]] = field(default_factory=list)
-    """How much the field says by its name, less being more; and what is in it."""
+    """How much the field says by its name, less being more, and what is in it."""
     params: list[str] = field(default_factory=list)
     delays: list[str] = field(default_factory=list)
     nodes: int = 0
@@ -86,9 +86,9 @@ def read_error(
 
 
 def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection[str] = ()) -> ProviderError | None:
-    """The error that a 200 carries; None where it carries none.
+    """The error that a 200 carries. None where it carries none.
 
-    Its status is the code inside, where that is one; else 500, for it passes as far as anybody knows.
+    Its status is the code inside, where that is one, else 500, for it passes as far as anybody knows.
     """
     if not isinstance(body, Mapping):
         return None
@@ -101,7 +101,7 @@ def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection
 
 
 def html_title(text: str) -> str | None:
-    """The title of a web page; None of anything else."""
+    """The title of a web page. None of anything else."""
     begins = _TITLE_BEGINS.search(text)
     ends = _TITLE_ENDS.search(text, begins.end()) if begins else None
     return " ".join(text[begins.end() : ends.start()].split()) if begins and ends else None
@@ -138,7 +138,7 @@ def _read(status: int, body: Any, quoted: Quoted, redaction: Redaction) -> Provi
 
 
 def _as_json(text: str) -> Any:
-    """The JSON that a text is; the text itself where it is none."""
+    """The JSON that a text is. The text itself where it is none."""
     if not text.startswith(("{", "[", '"')):
         return text
     try:

@@ -151,7 +151,7 @@ def out_of_files(error: Exception) -> ProviderUnavailable | None:
 def fault_of(
     said: ProviderError, call: Call, *, headers: Mapping[str, str], now: datetime, parameter: str | None = None
 ) -> DocsluiceError:
-    """What an error of the provider means for a call; `parameter` is the one that it was found to be about."""
+    """What an error of the provider means for a call. `parameter` is the one that it was found to be about."""
     meaning = meaning_of(said)
     message, cause = _cut(f"{said}: {said.words}"), _cut(f"{said}: {said.loggable}")
     wait = retry_after_seconds(headers, now=now, error=said)
@@ -216,7 +216,7 @@ def _limit(said: ProviderError, message: str, *, cause: str, wait: float | None)
 
 
 def _refusal(said: ProviderError, meaning: Meaning | None, call: Call) -> _Refusal | None:
-    """Why this call, and perhaps every call, is refused; None for what passes by waiting."""
+    """Why this call, and perhaps every call, is refused. None for what passes by waiting."""
     if not call.model and said.status in {404, 405}:
         return _NO_LIST
     if meaning is Meaning.NOT_READY or said.status in _PASSING:

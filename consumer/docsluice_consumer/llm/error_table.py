@@ -156,7 +156,7 @@ _KEY = r"(?:api|access|subscription|secret)[ _-]?(?:key|token)"
 _BAD = r"(?:incorrect|invalid|wrong|bad|unknown|expired|missing|revoked|disabled|malformed|inactive|unauthorized)"
 _BOUND = r"max_?(?:completion_|output_)?tokens\W{0,3}"
 _NAME = r"(?:[^;.]|\.(?=\S)){0,120}?"
-"""Up to the end of the sentence; a dot inside a name ends none."""
+"""Up to the end of the sentence. A dot inside a name ends none."""
 _MODEL = rf"\bmodels?\b{_NAME}"
 _NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)")
 """Nothing was used up: the account has never had any of it, and waiting brings none."""
@@ -335,7 +335,7 @@ _SECONDS = {"hour": _AN_HOUR, "rph": _AN_HOUR, "tph": _AN_HOUR, "week": 7 * _A_D
 
 
 def meaning_of(error: ProviderError) -> Meaning | None:
-    """What an error means, by its code first and by its words else; None where both say nothing."""
+    """What an error means, by its code first and by its words else. None where both say nothing."""
     is_too_fast = any(map(_TOO_FAST_CODE.search, error.codes))
     comes_back = (is_too_fast or error.codes & _QUOTA_CODES) and not _is_own(_NONE_AT_ALL, error)
     is_empty = not comes_back and _is_own(_WORDS[Meaning.EMPTY_ACCOUNT], error)
@@ -351,7 +351,7 @@ def meaning_of(error: ProviderError) -> Meaning | None:
 
 
 def meaning_by_code(error: ProviderError) -> Meaning | None:
-    """What its code alone says, whatever the words; None where that is none of an error that concerns one call."""
+    """What its code alone says, whatever the words. None where that is none of an error that concerns one call."""
     return next((meaning for meaning in _IN_THIS_ORDER if error.codes & _CODES.get(meaning, frozenset())), None)
 
 

@@ -29,7 +29,7 @@ _BETWEEN = re.compile(r"[\s:;,|/.]+")
 def finish_reason(told: Any) -> str:
     """One of ours where it is known, else as it was told: an unknown one counts as a stop.
 
-    A name in front of it (`FinishReason.SAFETY`) and words behind it (`content_filter: SPII`) are passed over.
+    A name in front of it (`FinishReason.SAFETY`) and words behind it (`content_filter: SPII`) are ignored.
     """
     if not isinstance(told, str) or not told.strip():
         return STOP

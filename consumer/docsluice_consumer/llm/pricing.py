@@ -49,7 +49,7 @@ class PriceList(Protocol):
 
 
 def cost_of_call(prices: PriceList, model: ModelRef, usage: Usage, *, stated: Decimal | None) -> Decimal | None:
-    """US dollars; None when nobody knows.
+    """US dollars. None when nobody knows.
 
     A price that a person has set counts most, then what the provider has `stated`, then the list.
     """
@@ -86,7 +86,7 @@ class PriceRules:
     """How one provider's calls are priced.
 
     Attributes:
-        base_url: its address; None is OpenAI's own.
+        base_url: its address. None is OpenAI's own.
         rule: `free`, a provider's name in the list, or None to go by the address.
         own: prices by model that come before all others.
     """
@@ -192,7 +192,7 @@ def _names() -> list[str]:
 
 @cache
 def _listed(base_url: str | None, rule: str | None, name: str) -> tuple[str, str] | None:
-    """The provider of the list and the name there by which a model is priced; None where it has no price."""
+    """The provider of the list and the name there by which a model is priced. None where it has no price."""
     provider = rule or (_OPENAI if base_url is None else _provider_at(base_url))
     if provider is not None:
         names = dict.fromkeys((name, name.removeprefix("models/"), name.rpartition("/")[2]))

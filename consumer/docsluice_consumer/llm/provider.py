@@ -35,7 +35,7 @@ class Provider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where calls go. `base_url` is None for OpenAI's own address; `chat` may hold `{model}`."""
+    """Where calls go. `base_url` is None for OpenAI's own address. `chat` may hold `{model}`."""
 
     base_url: str | None
     query: Mapping[str, str] = field(default_factory=dict)

@@ -11,14 +11,14 @@ from docsluice.text.flat_text import Span, flat, flat_with_places, joined
 from docsluice.text.redaction import plain
 
 _MOST_CHARACTERS = 1200
-"""No provider needs more to say what is wrong; whatever echoes a whole request stands behind it."""
+"""No provider needs more to say what is wrong. Whatever echoes a whole request stands behind it."""
 _MOST_WRAPPED_CHARACTERS = 8000
 _MOST_TRIES = 20_000
 _SHORTEST_WHOLE = 8
 _CUT = "…"
 _IN_QUOTE_MARKS = re.compile(r"'([^']{2,300})'|\"([^\"]{2,300})\"|`([^`]{2,300})`|“([^”]{2,300})”")
 _ECHO = re.compile(
-    # What validation errors of pydantic and FastAPI print of the request; all behind it is given up.
+    # What validation errors of pydantic and FastAPI print of the request. All behind it is given up.
     r"(?:['\"](?:input|ctx|flagged_input)['\"]\s*:|\binput_value\s*=).*",
     re.DOTALL,
 )
@@ -60,7 +60,7 @@ class Quoted:
         return _IN_QUOTE_MARKS.sub(lambda found: _CUT if _of(found) and _of(found) in self._all else found[0], words)
 
     def is_in(self, text: str, *, run: int) -> bool:
-        """Whether a text quotes the request at all; a very long one is taken to."""
+        """Whether a text quotes the request at all. A very long one is taken to."""
         if len(text) > _MOST_WRAPPED_CHARACTERS:
             return True
         letters = _flat(text)
@@ -78,7 +78,7 @@ class Quoted:
                 yield from (found.span() for found in re.finditer(re.escape(whole), letters))
 
     def _runs(self, letters: str, run: int) -> Iterator[Span]:
-        """Where runs of at least this length begin and end that the request holds as well; they may overlap.
+        """Where runs of at least this length begin and end that the request holds as well. They may overlap.
 
         Each of them holds a block of half its length that begins in the request at a multiple of that: only these are
         looked up, for a document may be long. Words whose blocks are found too often count as quoted as a whole.

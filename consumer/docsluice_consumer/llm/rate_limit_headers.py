@@ -60,7 +60,7 @@ class ReportedLimits:
         return {name: limit for name, limit in said.items() if self._refuted.get((model, name)) != limit}
 
     def newly_refuted(self) -> list[tuple[str, float]]:
-        """The quotas and their limits that the last reading was the first to refute, for the log; only once."""
+        """The quotas and their limits that the last reading was the first to refute, for the log. Only once."""
         told, self._to_tell = self._to_tell, []
         return told
 
@@ -100,7 +100,7 @@ def _counted(usage: Usage | None) -> dict[str, int]:
 
 
 def duration_seconds(text: str | None) -> float | None:
-    """`20ms`, `6m0s`, or plain seconds; None for anything else."""
+    """`20ms`, `6m0s`, or plain seconds. None for anything else."""
     text = (text or "").strip().lower()
     if len(text) > _LONGEST_DURATION:
         return None

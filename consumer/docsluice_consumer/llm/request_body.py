@@ -88,7 +88,7 @@ def _response_format(request: ChatRequest, without: Knowledge) -> dict[str, Any]
 
 
 def _turns(request: ChatRequest, without: Knowledge) -> tuple[Message, ...]:
-    """Where the server cannot enforce the schema, the system turn spells it out; where it knows none, a user turn."""
+    """Where the server cannot enforce the schema, the system turn spells it out. Where it knows none, a user turn."""
     turns = request.messages
     if NO_JSON_SCHEMA in without and _has_system(request):
         schema = json.dumps(request.schema, ensure_ascii=False)

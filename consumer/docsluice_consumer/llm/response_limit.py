@@ -13,7 +13,7 @@ MOST_ANSWER_BYTES = 2 * 1024 * 1024
 _MOST_LIST_BYTES = 16 * 1024 * 1024
 """Lists of models are longer, and `check` alone asks for them."""
 MOST_ERROR_BYTES = 256 * 1024
-"""Of an error its status says most; servers that quote the request are not heard out."""
+"""Of an error its status says most. Servers that quote the request are not heard out."""
 _UNPACKED = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _KNOWN = frozenset({"br", "zstd", "compress", "gzip, gzip"})

@@ -1,4 +1,4 @@
-"""When a provider wants to be asked again: in a header, in a field of the body, or in its words."""
+"""When a provider wants the next call: in a header, in a field of the body, or in its words."""
 
 from __future__ import annotations
 

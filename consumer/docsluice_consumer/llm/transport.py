@@ -21,7 +21,7 @@ from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.llm.response_limit import BoundedTransport
 
 _LARGEST_HEADER_BYTES = 128 * 1024
-"""Gateways echo headers, cookies and policies; aiohttp's own bound is 8 KiB."""
+"""Gateways echo headers, cookies and policies. aiohttp's own bound is 8 KiB."""
 _KEPT_SECONDS = 5.0
 """For so long an idle connection stays open."""
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -107,14 +107,14 @@ class _Connector(aiohttp.TCPConnector):
 
 
 class _NoSuchProxy(httpx2.AsyncBaseTransport):
-    """Stands where the environment names a SOCKS proxy, which aiohttp does not speak; NO_PROXY may pass it by."""
+    """Stands where the environment names a SOCKS proxy, which aiohttp does not speak. NO_PROXY may pass it by."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         raise httpx2.UnsupportedProtocol("only HTTP proxies work (HTTPS_PROXY, ALL_PROXY; NO_PROXY)", request=request)
 
 
 def _trusted() -> ssl.SSLContext:
-    """The first of the certificates that the environment names; else the usual ones."""
+    """The first of the certificates that the environment names, else the usual ones."""
     for name in _CERTIFICATES:
         place = os.environ.get(name)
         if not place:

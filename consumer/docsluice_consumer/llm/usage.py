@@ -22,7 +22,7 @@ _THOUGHT = ("reasoning_tokens", "thoughts_token_count", "thoughtsTokenCount")
 
 
 def usage_of(told: Any) -> Usage | None:
-    """The tokens of a call; None where the server does not say how many it has read.
+    """The tokens of a call. None where the server does not say how many it has read.
 
     Thinking is output. Some servers tell of it in the total only, and some leave it out of the completion.
     """
@@ -88,7 +88,7 @@ def _inside(told: Mapping[str, Any], places: tuple[str, ...], names: tuple[str, 
 
 
 def _number(value: Any) -> int | None:
-    """A count as an integer, a float or a string; None of anything else. Counters never go backwards."""
+    """A count as an integer, a float or a string. None of anything else. Counters never go backwards."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

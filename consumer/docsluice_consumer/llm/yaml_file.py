@@ -89,7 +89,7 @@ def _parsed(text: str, name: str) -> Any:
 
 
 def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many characters a node has once all aliases in it are written out; without end where it is within itself."""
+    """How many characters a node has once all aliases in it are written out. Without end where it is within itself."""
     found = known.get(id(node))
     if found is not None:
         return found
@@ -107,7 +107,7 @@ def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
 
 
 def _line(error: Exception) -> str:
-    """PyYAML's own messages speak for themselves; the others need the exception's name.
+    """PyYAML's own messages speak for themselves. The others need the exception's name.
 
     PyYAML quotes the line of the file, which may hold a key. Its place is told without it.
     """

@@ -31,7 +31,7 @@ _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def make_room(*, calls: int, partitions: int = 0) -> None:
-    """Raise the soft limit to what so many calls at once, and so many partitions, need; say what could not be had."""
+    """Raise the soft limit to what so many calls at once, and so many partitions, need. Say what could not be had."""
     needed = _BASE + MOST_HTTP_CONNECTIONS + max(partitions, _USUAL_PARTITIONS) * _PER_PARTITION + calls
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _is_enough(soft, needed):
@@ -50,7 +50,7 @@ def make_room(*, calls: int, partitions: int = 0) -> None:
 
 
 def fitting(calls: int) -> int:
-    """How many of so many calls at once the limit allows, besides what else is open; at least one."""
+    """How many of so many calls at once the limit allows, besides what else is open. At least one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return calls if _is_enough(soft, _RESERVED + calls) else max(1, soft - _RESERVED)
 
@@ -64,7 +64,7 @@ def http_connections(*, calls: int) -> int:
 
 
 def why_no_file(error: BaseException) -> str | None:
-    """A sentence where an error comes of too many open files, ours or the machine's; None of any other."""
+    """A sentence where an error comes of too many open files, ours or the machine's. None of any other."""
     if not any(map(_is_for_a_file, causes(error, with_contexts=True))):
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _WRITE_SECONDS = 0.2
-"""So much of what was spent is forgotten by a `kill -9` at the most; of the calls under way nobody knows anyhow."""
+"""So much of what was spent is forgotten by a `kill -9` at the most. Of the calls under way nobody knows anyhow."""
 _RETRY_SECONDS = 1.0
 
 
@@ -59,7 +59,7 @@ class BudgetJournal:
         """Go on where the last process of this name has stopped. A ledger that is away is waited for.
 
         Raises:
-            ConfigurationError: only a person can mend it.
+            ConfigurationError: only a person can fix it.
         """
         for entry in await self._read():
             self._budget.restore(Spent(*entry))

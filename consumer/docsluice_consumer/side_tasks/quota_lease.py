@@ -30,7 +30,7 @@ _REMEDY = (
 
 
 class Clock(Protocol):
-    """Time; an asyncio event loop is one."""
+    """Time. An asyncio event loop is one."""
 
     def time(self) -> float:
         """Seconds, never going back."""
@@ -38,7 +38,7 @@ class Clock(Protocol):
 
 
 class QuotaServer(Protocol):
-    """Where the limits are counted for all replicas; `RedisQuota` is one."""
+    """Where the limits are counted for all replicas. `RedisQuota` is one."""
 
     async def exchange(self, asked: Mapping[str, Asked], *, share: float) -> Mapping[str, Granted]:
         """See `RedisQuota.exchange`."""
@@ -152,7 +152,7 @@ class QuotaLease:
         return min(_RETRY_SECONDS, self._alone_at - now) if self._is_shared else _RETRY_SECONDS
 
     async def _come_back(self) -> None:
-        """Try it with a share and claims of nothing, which is no loss when nobody answers; then bring in our own."""
+        """Try it with a share and claims of nothing, which is no loss when nobody answers. Then bring in our own."""
         nothing = {key: Asked(**asdict(claim)) for key, claim in self._admission.lease_demand.nothing().items()}
         await self._grantor.exchange(nothing, share=0.0)
         if not self._is_shared:

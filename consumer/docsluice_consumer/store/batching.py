@@ -17,7 +17,7 @@ _MOST_BYTES = 1024 * 1024
 """So much goes into one batch, or it would keep others waiting who use the same store."""
 
 Entry: TypeAlias = bytes | None
-"""To a get, what is kept; None when nothing is, and to a put."""
+"""To a get, what is kept. None when nothing is, and to a put."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Batches:
         """Put what is written, or get what is kept.
 
         Raises:
-            StoreAway: from the future, as `serve` says; at once after closing.
+            StoreAway: from the future, as `serve` says. At once after closing.
         """
         if self._is_closed:
             raise StoreAway("it is closed")
@@ -87,7 +87,7 @@ class Batches:
         """Do something else with the store, under the same deadline.
 
         Raises:
-            StoreAway: from the future; at once while a batch is overdue.
+            StoreAway: from the future. At once while a batch is overdue.
         """
         return self._deadline.of(begin)
 
@@ -135,7 +135,7 @@ class Batches:
         away = next((answer for answer in answers if isinstance(answer, StoreAway)), None)
         if away is None:
             return
-        # Who waits for an answer would wait as long for nothing; a put may still find the store well again.
+        # Who waits for an answer would wait as long for nothing. A put may still find the store well again.
         for asked in self._waiting:
             if asked.written is None:
                 _tell(asked.answer, away)

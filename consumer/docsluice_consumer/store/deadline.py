@@ -17,7 +17,7 @@ ANSWER_SECONDS = 10.0
 class Deadline:
     """Begins jobs, one at a time, and gives up those that take longer than `seconds`.
 
-    Nothing can end a thread that waits for a disk. Such a job goes on; until it has ended, others fail at once.
+    Nothing can end a thread that waits for a disk. Such a job goes on. Until it has ended, others fail at once.
     """
 
     def __init__(self, *, seconds: float = ANSWER_SECONDS) -> None:

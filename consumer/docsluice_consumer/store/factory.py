@@ -37,7 +37,7 @@ def checked_store_url(url: str) -> str:
 
 
 def open_store(url: str | None, *, state_dir: Path, max_bytes: int, max_age_seconds: float) -> StepStore:
-    """The store at a URL that has been checked; without one, the file `FILE` in `state_dir`.
+    """The store at a URL that has been checked. Without one, the file `FILE` in `state_dir`.
 
     Nothing is opened or connected before it is first used. How much Redis keeps is for Redis to say.
     """

@@ -34,10 +34,10 @@ _WRITE = "insert or replace into spent values (?, ?, ?, ?)"
 
 
 class Ledger:
-    """Reads at the start, and writes what has changed. A damaged file is set aside and begun anew, and said.
+    """Reads at the start, and writes what has changed. A damaged file is replaced, and the log says so.
 
     A row that is not as we write it counts as not there, which is said once. Another process of the same name would
-    write over what this one has spent; that is noticed, and said once.
+    write over what this one has spent. That is noticed, and said once.
 
     Its methods block for a disk's time, and are called from one thread.
     """
@@ -63,7 +63,7 @@ class Ledger:
 
         Raises:
             StoreAway: it cannot be read now.
-            ConfigurationError: only a person can mend that.
+            ConfigurationError: only a person can fix that.
         """
         try:
             self._rows = self._file.do(self._present_rows)

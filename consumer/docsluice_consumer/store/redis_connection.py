@@ -67,5 +67,5 @@ def redis_at(url: str, *, allowance: Allowance, decode_responses: bool = False) 
         parser_class=Parser,
         socket_connect_timeout=_PATIENCE_SECONDS,
         socket_timeout=_PATIENCE_SECONDS,
-        retry=Retry(NoBackoff(), 0),  # who asks decides whether to ask again
+        retry=Retry(NoBackoff(), 0),  # the caller decides whether to retry
     )

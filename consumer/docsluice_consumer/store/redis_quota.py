@@ -22,7 +22,7 @@ _SCRIPT = Path(__file__).with_suffix(".lua")
 
 
 class LimitsAway(Exception):
-    """Redis does not answer as it should; the message says why. What was sent may have been counted or not."""
+    """Redis does not answer as it should. The message says why. What was sent may have been counted or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
-    """So many units, and when to ask again for what is still needed; 0 when nothing is."""
+    """So many units, and when to ask again for what is still needed. 0 when nothing is."""
 
     amount: float
     wait_seconds: float
@@ -52,7 +52,7 @@ def account_of(*, base_url: str | None, api_key: str | None) -> str:
 class RedisQuota:
     """One replica's way to the limits of an account. Buckets hold at most `burst_seconds` of a limit.
 
-    Needs the package `redis`. The URL may hold a password; nothing that is raised here tells it.
+    Needs the package `redis`. The URL may hold a password. Nothing that is raised here tells it.
     """
 
     def __init__(self, *, url: str, account: str, burst_seconds: float) -> None:
@@ -64,7 +64,7 @@ class RedisQuota:
         self._burst_seconds = burst_seconds
 
     async def exchange(self, asked: Mapping[str, Asked], *, share: float) -> Mapping[str, Granted]:
-        """Bring in our share of the limits anew, give back what is returned, and take what there is of what is wanted.
+        """Renew our share of the limits, give back what is returned, and take what there is of what is wanted.
 
         Raises:
             LimitsAway: there is no knowing what was done of it.

@@ -22,9 +22,9 @@ _NO_REDIS = "it answers as no Redis does"
 
 
 class RedisStore:
-    """A `StepStore` in the Redis at `url`, which deletes what is too old; its `maxmemory` says what is too much.
+    """A `StepStore` in the Redis at `url`, which deletes what is too old. Its `maxmemory` says what is too much.
 
-    Needs the package `redis`. The URL may hold a password; nothing that is raised here tells it.
+    Needs the package `redis`. The URL may hold a password. Nothing that is raised here tells it.
     """
 
     def __init__(self, *, url: str, max_age_seconds: float) -> None:
@@ -51,7 +51,7 @@ class RedisStore:
         return asyncio.create_task(self._served(batch), name="steps.batch")
 
     async def _served(self, batch: Sequence[Asked]) -> Served:
-        """In one exchange; in several, where the answers are too large for one."""
+        """In one exchange. In several, where the answers are too large for one."""
         try:
             said = await self._exchanged(batch)
         except Exception as error:  # noqa: BLE001 - whatever comes of it is Redis' fault, or that of the way to it
@@ -77,7 +77,7 @@ class RedisStore:
 def _answer(asked: Asked, said: Any) -> Entry | StoreAway:
     if isinstance(said, Exception):
         is_unread = asked.written is None and is_of_another_kind(said)
-        return None if is_unread else away(said)  # somebody else has put it there, and waiting would not mend it
+        return None if is_unread else away(said)  # somebody else has put it there, and it does not pass by waiting
     if asked.written is not None:
         return None if said is True else StoreAway(_NO_REDIS)
     return said if said is None or isinstance(said, bytes) else StoreAway(_NO_REDIS)

@@ -27,14 +27,14 @@ _REMEDY = "see to the store that DOCSLUICE_STORE_URL names"
 
 
 class _Doing(Enum):
-    """A store that is full or locked can still be read; one that cannot be read is away for writing, too."""
+    """A store that is full or locked can still be read. One that cannot be read is away for writing, too."""
 
     READ = "read"
     WRITE = "write"
 
 
 class RetryingStore:
-    """See `StepStore`; this one is never away.
+    """See `StepStore`. This one is never away.
 
     `is_optional`: go on without it instead, paying again for what is in it, and keeping nothing meanwhile.
     """
@@ -74,7 +74,7 @@ class RetryingStore:
 
     @property
     def why_away(self) -> str | None:
-        """In a few words, while it is; of one that is waited for, only while somebody does."""
+        """In a few words, while it is. Of one that is waited for, only while somebody does."""
         return next((why for doing, why in self._away.items() if self._is_optional or self._waiting[doing]), None)
 
     async def get(self, fingerprint: str) -> PaidStep | None:
@@ -158,7 +158,7 @@ class RetryingStore:
         self._away[doing] = reason
 
     def _note_back(self, doing: _Doing) -> None:
-        """What can be written to can be read; not the other way round."""
+        """What can be written to can be read. Not the other way round."""
         was_away = bool(self._away)
         for one in {_Doing.READ, doing}:
             self._away.pop(one, None)

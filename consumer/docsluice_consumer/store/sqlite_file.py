@@ -1,4 +1,4 @@
-"""A SQLite file for several processes at once: ours alone, opened when first used, and begun anew when damaged."""
+"""A SQLite file for several processes at once: ours alone, opened when first used, and replaced when damaged."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ _Found = TypeVar("_Found")
 
 
 class Damaged(sqlite3.DatabaseError):
-    """Seen by us; SQLite itself would go on with it."""
+    """Seen by us. SQLite itself would go on with it."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class SqliteFile:
-    """The file at `path`, opened when first used, and anew after every failure.
+    """The file at `path`, opened when first used, and again after every failure.
 
     Its methods block for a disk's time, and are called from one thread. `opening` are the statements that each opening
     begins with: they make the tables, and fail where these are not ours. `mark` are words of theirs that nobody else's
@@ -75,11 +75,11 @@ class SqliteFile:
         self._identity: _Identity | None = None
 
     def do(self, work: Callable[[sqlite3.Connection], _Found]) -> _Found:
-        """Do something with the open file; once more with a new one, where this one turns out to be damaged.
+        """Do something with the open file. Once more with a new one, where this one turns out to be damaged.
 
         Raises:
             StoreAway: it cannot be done now.
-            StoreUnusable: only a person can mend that.
+            StoreUnusable: only a person can fix that.
         """
         try:
             try:
@@ -160,7 +160,7 @@ class SqliteFile:
         """Set the file aside, unless another process has done so already: then the name is that of its new one.
 
         The file is closed only afterwards. SQLite deletes the log of a file that it closes by its name, unless it sees
-        that the file itself goes by another name now; and while it is open no other file has its number.
+        that the file itself goes by another name now, and while it is open no other file has its number.
         """
         try:
             with _locked(self.path.parent):
@@ -214,7 +214,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _identity(path: Path) -> _Identity | None:
-    """What tells a file from another that goes by its name later; None where there is none."""
+    """What tells a file from another that goes by its name later. None where there is none."""
     try:
         found = path.lstat()
     except OSError:
@@ -244,7 +244,7 @@ def _as_text(column: bytes) -> str:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; 0 for one that is not there."""
+    """Bytes of a file. 0 for one that is not there."""
     try:
         return path.stat().st_size
     except OSError:
@@ -260,12 +260,12 @@ def _first_page(path: Path) -> bytes:
 
 
 def _is_lasting(error: Exception) -> bool:
-    """Whether only a person can mend it."""
+    """Whether only a person can fix it."""
     return isinstance(error, _LASTING_OS) or (isinstance(error, sqlite3.Error) and _code(error) in _LASTING)
 
 
 def _code(error: Exception) -> int:
-    """Of SQLite's two codes the one that is not about where it has happened; 0 for what Python itself has raised."""
+    """Of SQLite's two codes the one that is not about where it has happened. 0 for what Python itself has raised."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 

@@ -22,7 +22,7 @@ class SqliteStore:
     One thread does all of it, for SQLite blocks. A batch is one hop to the thread, and its puts are one transaction:
     under load both cost next to nothing for each step.
 
-    A damaged file is set aside as `.damaged` and begun anew; that is said once, and what it held counts as unknown.
+    A damaged file is set aside as `.damaged`, and the log says so once. What it held counts as unknown.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ class PaidStep(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     form: Literal[1] = 1
-    """Of this entry. One of another release's form is not read; the step is then asked again."""
+    """Of this entry. One of another release's form is not read. The step then needs a new call."""
     outputs: dict[str, OutputValue]
     models: dict[str, str]
     """By task, the model that answered."""
@@ -35,11 +35,11 @@ class NotBelieved(Exception):
 
 
 class StoreAway(Exception):
-    """The store does not answer as it should; the message says why in a few words, without addresses and secrets."""
+    """The store does not answer as it should. The message says why in a few words, without addresses and secrets."""
 
 
 class StoreUnusable(StoreAway):
-    """Waiting will not mend it: a refused password, a missing right, a file that is something else."""
+    """It does not pass by waiting: a refused password, a missing right, a file that is something else."""
 
 
 class StepStore(Protocol):
@@ -50,7 +50,7 @@ class StepStore(Protocol):
 
         Raises:
             StoreAway: there is no knowing.
-            NotBelieved: something is, but no step that could be used. Waiting will not mend it; a put will.
+            NotBelieved: something is, but no step that could be used. It does not pass by waiting. A put replaces it.
         """
         ...
 

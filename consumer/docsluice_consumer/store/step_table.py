@@ -56,7 +56,7 @@ class StepTable:
     """Entries by fingerprint.
 
     All its methods raise `StoreAway`, block for a disk's time, and are called from one thread. An entry that is older
-    than `max_age_seconds`, or as far in the future, counts as not there. `max_bytes` are those of pages in use; the log
+    than `max_age_seconds`, or as far in the future, counts as not there. `max_bytes` are those of pages in use. The log
     beside the file comes on top.
     """
 
@@ -89,7 +89,7 @@ class StepTable:
         return self._file.do(lambda connection: dict(connection.execute(_GET, arguments).fetchall()))
 
     def trim(self) -> bool:
-        """Delete what is too old, and the oldest of what is too much; some of it at a time. Whether there is more."""
+        """Delete what is too old, and the oldest of what is too much. Some of it at a time. Whether there is more."""
         return self._file.do(self._trimmed)
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class StepTable:
         return (pages - free) * page_bytes, age or 0.0
 
     def _bound_log(self, connection: sqlite3.Connection) -> None:
-        """SQLite empties it in a moment in which nobody reads; where that never comes by itself, try at each turn."""
+        """SQLite empties it in a moment in which nobody reads. Where that never comes by itself, try at each turn."""
         if size_of(beside(self._file.path, "-wal")) > _MOST_WAL_BYTES:
             connection.execute("pragma busy_timeout = 0")  # it is tried again soon
             connection.execute("pragma wal_checkpoint(truncate)").fetchall()

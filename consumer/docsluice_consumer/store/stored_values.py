@@ -40,7 +40,7 @@ def step_of(written: object) -> PaidStep:
     """Read one entry of a store of steps.
 
     Raises:
-        NotBelieved: it is no step, or not of our form; the message quotes nothing of it.
+        NotBelieved: it is no step, or not of our form. The message quotes nothing of it.
     """
     if not isinstance(written, bytes):
         raise NotBelieved("no bytes of a step")

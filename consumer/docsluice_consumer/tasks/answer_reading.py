@@ -173,7 +173,7 @@ def unwrapped(text: str) -> str:
 
 
 def parsed(text: str) -> Any:
-    """Return the JSON value that a text is, with raw line breaks in its strings; `NO_JSON` where it is none."""
+    """Return the JSON value that a text is, with raw line breaks in its strings. `NO_JSON` where it is none."""
     try:
         value = json_value(text.strip(_BLANK), strict=False, parse_constant=_refuse_constant)
         # Half an emoji and 1e999 are JSON, and could never be sent anywhere.
@@ -198,7 +198,7 @@ def _best_first(spans: list[_Span], thoughts: list[_Span]) -> list[_Span]:
 
 
 def _thoughts(text: str) -> list[_Span]:
-    """Return the think blocks. Chat templates may leave out the first opening tag; one without an end is no block."""
+    """Return the think blocks. Chat templates may leave out the first opening tag. One without an end is no block."""
     blocks: list[_Span] = []
     opened: int | None = None
     for tag in _THINK_TAG.finditer(text):

@@ -55,7 +55,7 @@ def head_of(text: str, *, most_bytes: int) -> str:
 def together(task: Task, answers: Sequence[OutputValue]) -> OutputValue:
     """One answer from those about the parts, in their order.
 
-    Of choices the one most often made; of lists the items named for most parts; prose one below the other, to be
+    Of choices the one most often made. Of lists the items named for most parts. Prose one below the other, to be
     condensed. What is equally frequent stays in the order of the document.
     """
     match task.output:
@@ -122,7 +122,7 @@ def in_line(tasks: Sequence[Task], answers: Sequence[str]) -> str:
 
 
 def _whole(answer: str, output: TextOutput) -> str:
-    """Without the word in which it was cut. What ends like a sentence was not; a blank at the cut is not there."""
+    """Without the word in which it was cut. What ends like a sentence was not. A blank at the cut is not there."""
     most = output.max_characters
     if output.sentences is not None or most is None or len(answer) < most - 1 or _SENTENCE_END.search(answer[-1:]):
         return answer
@@ -149,7 +149,7 @@ def runs(parts: Sequence[T], count: int) -> list[Sequence[T]]:
     """The parts in so many runs of neighbours, none empty: of three, the first part, the last and all between.
 
     `count` is 1 to 3 and at most the number of parts. A document says at its beginning what it is about and at its end
-    what came of it; and a model that is given many summaries speaks mostly of the first few.
+    what came of it, and a model that is given many summaries speaks mostly of the first few.
     """
     bounds = {1: [0], 2: [0, -(-len(parts) // 2)], 3: [0, 1, len(parts) - 1]}[count]
     return [parts[begin:end] for begin, end in itertools.pairwise([*bounds, len(parts)])]
@@ -162,7 +162,7 @@ def _prose(task: Task) -> TextOutput:
 
 
 def _shares(whole: int, count: int) -> list[int]:
-    """The same for both ends, and what is over for what lies between; of two, the first has it."""
+    """The same for both ends, and what is over for what lies between. Of two, the first has it."""
     least = whole // count
     shares = [least] * count
     shares[count // 3] = whole - least * (count - 1)
@@ -188,7 +188,7 @@ def _characters(text: str, most_bytes: int) -> int:
 
 
 def _most_named(lists: Sequence[OutputValue], items: int) -> list[str]:
-    """By how many of the lists name an item; then by its place in them, for the first named matters most."""
+    """By how many of the lists name an item. Then by its place in them, for the first named matters most."""
     named: Counter[str] = Counter()
     spelt: dict[str, tuple[int, int, str]] = {}
     for number, answer in enumerate(lists):

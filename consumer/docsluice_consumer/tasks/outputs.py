@@ -139,10 +139,10 @@ class ListOutput(_Output):
         return _array(_string(self.max_characters), self.candidates or self.items)
 
     def read(self, value: Any) -> OutputValue:
-        """Check the strings and return the first `items` that differ. Those beyond them, and blanks, are passed over.
+        """Check the strings and return the first `items` that differ. Those beyond them, and blanks, are ignored.
 
         Raises:
-            InvalidAnswer: too few differ; `usable` are those that do, where they are `at_least` so many.
+            InvalidAnswer: too few differ. `usable` are those that do, where they are `at_least` so many.
         """
         asked_for = self.candidates or self.items
         if not isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The pipeline file: which tasks are asked of the model for each document, and how (docs/pipeline-file.md)."""
+"""The pipeline file: which tasks the model gets for each document, and how (docs/reference/pipeline-file.md)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OWN_FIELDS = frozenset(
         "max_completion_tokens",
     }
 )
-"""Fields of the body that docsluice fills in; passed through, they would break what it makes of the answer."""
+"""Fields of the body that docsluice fills in. Passed through, they would break what it makes of the answer."""
 _PARAMETERS = ("reasoning_effort", "seed", "stop", "extra_body")
 
 
@@ -96,7 +96,7 @@ class Task(Part):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The first choice and its fall-backs; empty where the task names none."""
+        """The first choice and its fall-backs. Empty where the task names none."""
         return tuple(self.model or ())
 
     @field_serializer("model")
@@ -169,7 +169,7 @@ class PipelineFile(Part):
 
     @property
     def path(self) -> str:
-        """The file as messages call it; the pipeline's name where it came from no file."""
+        """The file as messages call it. The pipeline's name where it came from no file."""
         return self._path
 
     def ref(self, label: str) -> ModelRef:

@@ -91,7 +91,7 @@ class Part(BaseModel):
 
 
 class MinuteLimitsEntry(Part):
-    """Limits a minute; None means not known."""
+    """Limits a minute. None means not known."""
 
     requests_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     tokens_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
@@ -117,7 +117,7 @@ Headers: TypeAlias = Annotated[
 
 
 class ProviderEntry(MinuteLimitsEntry):
-    """One account at one server. At most one source of the key; none for a server that wants none."""
+    """One account at one server. At most one source of the key. None for a server that wants none."""
 
     base_url: Annotated[str, AfterValidator(_provider_url)]
     api_key_env: Annotated[NotBlank, AfterValidator(_variable)] | None = None
@@ -130,7 +130,7 @@ class ProviderEntry(MinuteLimitsEntry):
 
     @property
     def shaping(self) -> dict[str, Any]:
-        """What shapes its answers beside its address; nothing that may be secret, and only what is set."""
+        """What shapes its answers beside its address. Nothing that may be secret, and only what is set."""
         headers = {
             name.lower(): value
             for name, value in sorted(self.headers.items(), key=lambda header: header[0].lower())

@@ -89,7 +89,7 @@ def _compiles(pattern: str, options: RegexOptions | FancyRegexOptions) -> bool:
 
 
 def _why_none(pattern: str) -> str | None:
-    """What Python finds wrong with it; None where it finds nothing."""
+    """What Python finds wrong with it. None where it finds nothing."""
     try:
         re.compile(pattern)
     except (re.error, OverflowError) as error:

@@ -55,11 +55,11 @@ class Step:
     by_model: Mapping[ModelRef, ModelParameters] = field(default_factory=dict)
     """Parameters that single models of the chain get."""
     servers: tuple[str, ...] = ("",)
-    """The addresses that the chain's models are asked at, in its order; empty for OpenAI's own."""
+    """The addresses that the chain's models are asked at, in its order. Empty for OpenAI's own."""
     providers: Mapping[str, Any] = field(default_factory=dict)
     """What else tells the chain's providers from others that are called the same."""
     condensing: tuple[Condensing, ...] = ()
-    """How what was said of the parts of a document that was split is made one; for tasks that answer in prose."""
+    """How what was said of the parts of a document that was split is made one. For tasks that answer in prose."""
 
     @property
     def model(self) -> ModelRef:
@@ -69,8 +69,8 @@ class Step:
     def fingerprint(self, text: str) -> str:
         """The same for the same question about the same text at the same servers: its answer can be used again.
 
-        The servers are part of it, for a rehearsal must never answer for the real model. See docs/store.md for all that
-        is. What is newer than the first release is left out while it is not set: answers of before are still good.
+        The servers are part of it: a rehearsal must never answer for the real model. docs/explanation/store.md lists
+        all parts. Fields newer than the first release are left out while they are unset, so older answers stay valid.
         """
         asked: dict[str, Any] = {
             "models": [str(model) for model in self.models],

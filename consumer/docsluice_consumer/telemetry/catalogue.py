@@ -1,8 +1,7 @@
 """Every metric of the service, in one table: its type, its labels, what it means, and what to do when it looks wrong.
 
 An attribute of `Metrics` has the name that Prometheus shows, without the prefix: `metrics.documents_total`.
-docs/metrics.md is this table as a page; `python -m docsluice_consumer.telemetry.catalogue > docs/metrics.md` writes it
-anew.
+`python -m docsluice_consumer.telemetry.catalogue > docs/reference/metrics.md` writes this table as a page.
 """
 
 from __future__ import annotations
@@ -138,9 +137,9 @@ CATALOGUE = (
         Counter,
         {"constraint": CONSTRAINTS},
         every_value=False,
-        meaning="Seconds that calls have waited, by the constraint that held them; waiting calls add up, so it can "
+        meaning="Seconds that calls have waited, by the constraint that held them. Waiting calls add up, so it can "
         "grow by more than a second a second.",
-        remedy="The constraint that grows fastest is what limits you; docs/limits.md says what to do about each.",
+        remedy="The constraint that grows fastest is what limits you. docs/how-to/watch.md says what to do about each.",
     ),
     Metric(
         "admission_limit",
@@ -188,7 +187,7 @@ CATALOGUE = (
         Counter,
         {"reason": ANY, "step": ANY},
         meaning="Dead letters; step is the task that failed, empty where none did.",
-        remedy="Read one: its headers say what went wrong. Each reason has its remedy in docs/dead-letters.md.",
+        remedy="Read one: its headers say what went wrong. docs/reference/dead-letters.md has a remedy for each.",
     ),
     Metric(
         "event_fields_ignored_total",
@@ -203,7 +202,7 @@ CATALOGUE = (
         meaning="1 while some partition is not being read, by reason; backpressure: enough of its records are open.",
         remedy="backpressure is normal with a backlog. circuit: the provider fails, or the account is empty. budget: "
         "it is spent until the hour or the day is over. Reading then resumes by itself. dead_letter_limit: too many "
-        "documents fail, and a person must decide; see docs/dead-letters.md.",
+        "documents fail, and a person must decide; see docs/reference/dead-letters.md.",
     ),
     Metric(
         "circuit_open",

@@ -19,7 +19,7 @@ _MOST_REQUEST_BYTES = 32 * 1024
 
 
 class Health(Protocol):
-    """What the service says of itself; each returns None when well, else a sentence."""
+    """What the service says of itself. Each returns None when well, else a sentence."""
 
     def why_not_live(self) -> str | None:
         """A reason to restart the process."""
@@ -31,7 +31,7 @@ class Health(Protocol):
 
 
 class HealthServer:
-    """Serves until closed. `refresh` is called before each look at the metrics; `cut` takes secrets out of verdicts."""
+    """Serves until closed. `refresh` is called before each look at the metrics. `cut` takes secrets out of verdicts."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class HealthServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, *, host: str, port: int) -> int:
-        """Listen, and return the port; 0 takes any free one.
+        """Listen, and return the port. 0 takes any free one.
 
         Raises:
             OSError: the address cannot be used.

@@ -62,7 +62,7 @@ def configure_logs(
     root.setLevel(logging.WARNING)
     for ours in LOGGERS:
         logging.getLogger(ours).setLevel(level)
-    # aiokafka repeats a broker's absence several times a second; the service says it once, with what it does about it.
+    # aiokafka repeats a broker's absence several times a second. The service says it once, with what it does about it.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
@@ -72,7 +72,7 @@ def _takes_colours(stream: TextIO) -> bool:
 
 
 def _harmless_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Let no foreign text move the cursor or forge a line; only stack traces have several."""
+    """Let no foreign text move the cursor or forge a line. Only stack traces have several."""
     for name, value in fields.items():
         if isinstance(value, str):
             fields[name] = harmless(value) if name in _OF_MANY_LINES else printable(value)

@@ -23,7 +23,7 @@ _BLOCKED_SECONDS = 1.0
 _WINDOW_SECONDS = 60.0
 _SAID_SECONDS = 60.0
 _FRAMES = 12
-"""Of the innermost; what is further out is the loop itself."""
+"""Of the innermost. What is further out is the loop itself."""
 
 
 class LongestLag:

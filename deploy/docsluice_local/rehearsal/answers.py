@@ -1,4 +1,4 @@
-"""An answer that meets a JSON schema, made of the document's own words. Pure; the same seed gives the same answer."""
+"""An answer that meets a JSON schema, made of the document's own words. Pure. The same seed gives the same answer."""
 
 import json
 import math
@@ -23,7 +23,7 @@ def answer(schema: Schema, *, text: str, seed: int) -> Any:
     """A value that meets `schema`.
 
     `enum`, `const`, `anyOf`, `oneOf`, `allOf`, local `$ref`, nesting and the bounds on lengths, items and numbers are
-    followed; `pattern`, `format` and `multipleOf` are not. Items of an array differ from one another where they can.
+    followed. `pattern`, `format` and `multipleOf` are not. Items of an array differ from one another where they can.
     """
     return _Author(root=schema, text=text, seed=seed).value(schema, depth=0)
 
@@ -89,7 +89,7 @@ class _Author:
         return item
 
     def _string(self, schema: Schema, word_count: int) -> str:
-        """Some words of the document; with a count of 0, a number instead, for when the words have run out."""
+        """Some words of the document. With a count of 0, a number instead, for when the words have run out."""
         least = schema.get("minLength", 0)
         most = schema.get("maxLength", max(least, 10_000))
         if word_count:

@@ -4,13 +4,13 @@ The back door:
     GET    /rehearsal/calls   the call log, with the limits that were in force
     GET    /rehearsal/counts  how many calls there were and how they ended: cheap, for whoever looks on
     DELETE /rehearsal/calls   empties the log
-    POST   /rehearsal/faults  {"outage": "503", "seconds": 5, "model": "m", "rates": {"429": 0.1}}; every key may be
+    POST   /rehearsal/faults  {"outage": "503", "seconds": 5, "model": "m", "rates": {"429": 0.1}}. Every key may be
                               left out. A kind of error of the character (daily_quota, …) is a fault, too.
                               An outage meets all calls, or those of one model, for so many seconds or until
-                              it is ended; null ends it. "refused" closes the listening port itself and needs seconds,
+                              it is ended. Null ends it. "refused" closes the listening port itself and needs seconds,
                               since nobody could ask for it to be opened again.
     DELETE /rehearsal/faults  ends all outages and restores the rates the provider was started with
-    POST   /rehearsal/limits  {"requests": 600, "output_tokens": null}: from now on these limits a minute hold; null
+    POST   /rehearsal/limits  {"requests": 600, "output_tokens": null}: from now on these limits a minute hold. Null
                               lifts one, and what is not named stays
     DELETE /rehearsal/holds   answers every call that is held, and holds none from now on
 """

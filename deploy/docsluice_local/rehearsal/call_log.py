@@ -16,11 +16,11 @@ class Call:
     """One call. Times are seconds since the epoch.
 
     Attributes:
-        status: the HTTP status; 0 when the client got none (a broken connection, or it gave up first).
-        fault: the name of the fault that the call met, if any; a limit that was really exceeded is none.
+        status: the HTTP status. 0 when the client got none (a broken connection, or it gave up first).
+        fault: the name of the fault that the call met, if any. A limit that was really exceeded is none.
         latency_seconds: the latency that was drawn for it.
         limited_by: the limit that was exceeded and so refused it, if any.
-        reserved_input_tokens: what was counted against the minute's limits before it ran; 0 where it was refused.
+        reserved_input_tokens: what was counted against the minute's limits before it ran. 0 where it was refused.
             Instead of it, a call with the status 200 counts its prompt and completion tokens from its end on.
         reserved_output_tokens: the same for output.
         in_flight: how many calls were being answered when this one came, itself included.
@@ -62,7 +62,7 @@ class CallLog:
 
     Attributes:
         most_in_flight: the most calls that were under way at once.
-        statuses: how many calls have ended with each status; 0 where the client got none.
+        statuses: how many calls have ended with each status. 0 where the client got none.
         limits: the limits since the start, the latest last.
     """
 

@@ -14,7 +14,7 @@ _DEFAULT_OUTPUT_TOKENS = 4_096
 
 
 class UnreadableRequestError(ValueError):
-    """The body is no chat-completions request; the message says why."""
+    """The body is no chat-completions request. The message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ChatCall:
     Attributes:
         content: identifies the request: equal bodies, equal content.
         response_format: `json_schema`, `json_object` or `text`.
-        schema: what the answer must meet; where the format carries none, one that a message spells out.
+        schema: what the answer must meet. Where the format carries none, one that a message spells out.
         task: the schema's name, else a hash of the system messages.
         document: the last user message that holds a marker, else the last user message.
         parameters: every field of the request but model and messages, as it was sent.

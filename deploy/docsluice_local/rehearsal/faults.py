@@ -1,8 +1,8 @@
 """The ways in which a provider fails, and who asks for them: a marker in a document, a rate, or an outage.
 
-A document that holds `[[rehearse:refusal]]` is refused each time; with `[[rehearse:500x2]]` its first two calls fail
+A document that holds `[[rehearse:refusal]]` is refused each time. With `[[rehearse:500x2]]` its first two calls fail
 and the third passes. Several markers follow one another: `[[rehearse:500x2]] [[rehearse:hang]]`. Calls are counted for
-each text and task apart; `[[rehearse:refusal@keywords]]` is a marker for the calls of one task alone.
+each text and task apart. `[[rehearse:refusal@keywords]]` is a marker for the calls of one task alone.
 """
 
 import re
@@ -17,7 +17,7 @@ _MARKER = re.compile(r"\[\[rehearse:([a-z0-9_]+?)(?:x(\d+))?(?:@([a-z0-9_]+))?\]
 
 
 class Fault(StrEnum):
-    """One way to fail; the value is its name in markers, in rates and in the call log."""
+    """One way to fail. The value is its name in markers, in rates and in the call log."""
 
     RATE_LIMITED = "429"
     RATE_LIMITED_BARE = "429_bare"
@@ -29,11 +29,11 @@ class Fault(StrEnum):
     BAD_GATEWAY = "502"
     OVERLOADED = "503"
     HANG = "hang"
-    """No answer, ever; the client has to give up."""
+    """No answer, ever. The client has to give up."""
     RESET = "reset"
     """The connection breaks after the request was read."""
     HOLD = "hold"
-    """A good answer, but not before the tester lets go of it; see `outages`."""
+    """A good answer, but not before the tester releases it. See `outages`."""
     TRUNCATED = "truncated"
     """Half of the answer, finish reason `length`."""
     INVALID_JSON = "invalid_json"

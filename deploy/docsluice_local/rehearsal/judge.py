@@ -1,4 +1,4 @@
-"""What becomes of one call: which fault it meets, or which answer it gets and when. No I/O; time is passed in."""
+"""What becomes of one call: which fault it meets, or which answer it gets and when. No I/O. Time is passed in."""
 
 import math
 from collections import Counter
@@ -38,9 +38,9 @@ ALL_MODELS = None
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What to do with a call: wait `latency_seconds`, then send the reply; without one, hang or break the connection.
+    """What to do with a call: wait `latency_seconds`, then send the reply. Without one, hang or break the connection.
 
-    `fault` is None for a good answer and for a limit that was really exceeded; that limit is `limited_by`. `reserved`
+    `fault` is None for a good answer and for a limit that was really exceeded. That limit is `limited_by`. `reserved`
     is what was counted for the call before it runs, nothing where it was refused.
     """
 
@@ -141,7 +141,7 @@ class Judge:
             self.limits.settle(verdict.reserved, used, model=verdict.model, now=now)
 
     def limit_headers(self, *, model: str | None, now: float) -> dict[str, str]:
-        """The `x-ratelimit-*` headers of a reply; none where there is no limit, or where they are not to be sent."""
+        """The `x-ratelimit-*` headers of a reply. None where there is no limit, or where they are not to be sent."""
         return self.limits.headers(model=model, now=now) if self.settings.limit_headers else {}
 
     def _case(self, call: ChatCall, in_flight: int) -> _Case:
@@ -204,7 +204,7 @@ class Judge:
         return case.verdict(reply, fault=fault, at_once=fault in _AT_ONCE)
 
     def _fault_reply(self, call: ChatCall, fault: Trouble) -> Reply | None:
-        """The error of a fault; None for the faults that spoil an answer."""
+        """The error of a fault. None for the faults that spoil an answer."""
         match fault:
             case ErrorKind():
                 sizes = {"prompt_tokens": call.prompt_tokens, "max_output_tokens": call.max_output_tokens}

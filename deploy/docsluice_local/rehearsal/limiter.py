@@ -9,7 +9,7 @@ class MinuteLimit:
     """Lets through `per_minute` units a minute, in bursts of at most `window_seconds` worth.
 
     A call passes while anything is left of the window and may overdraw it once, so a call larger than the window can
-    pass at all; what it overdrew is missing for the next. In the long run exactly the limit passes.
+    pass at all. What it overdrew is missing for the next. In the long run exactly the limit passes.
     """
 
     def __init__(self, *, per_minute: float, window_seconds: float, now: float) -> None:
@@ -21,18 +21,18 @@ class MinuteLimit:
         self._filled_at = now
 
     def wait_seconds(self, *, now: float) -> float:
-        """How long until a call may pass; 0 when one may now."""
+        """How long until a call may pass. 0 when one may now."""
         self._fill(now)
         # A thousandth of a unit short of it, rounding would have the call come back a moment too early.
         return 0.0 if self._left > 0 else (0.001 - self._left) / self._rate
 
     def take(self, amount: float, *, now: float) -> None:
-        """Count a call; a negative amount gives back what was counted too much."""
+        """Count a call. A negative amount gives back what was counted too much."""
         self._fill(now)
         self._left = min(self._window, self._left - amount)
 
     def change(self, per_minute: float, *, now: float) -> None:
-        """From now on so many a minute; what was overdrawn before stays overdrawn."""
+        """From now on so many a minute. What was overdrawn before stays overdrawn."""
         self._fill(now)
         self.per_minute = per_minute
         self._rate = per_minute / _SECONDS_PER_MINUTE

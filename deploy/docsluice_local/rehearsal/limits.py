@@ -9,7 +9,7 @@ from docsluice_local.rehearsal.limiter import MinuteLimit
 
 
 class Limited(StrEnum):
-    """What a limit counts; the value is its name in error bodies and in the call log."""
+    """What a limit counts. The value is its name in error bodies and in the call log."""
 
     REQUESTS = "requests"
     TOKENS = "tokens"
@@ -64,7 +64,7 @@ class State:
 
 
 class Limits:
-    """Counts calls against `per_minute`, in windows of `window_seconds`; with `by_model`, each model has all of it."""
+    """Counts calls against `per_minute`, in windows of `window_seconds`. With `by_model`, each model has all of it."""
 
     def __init__(
         self, *, per_minute: Mapping[Limited, float], window_seconds: float, by_model: bool, now: float
@@ -97,7 +97,7 @@ class Limits:
                 limit.take(used.of(what) - reserved.of(what), now=now)
 
     def change(self, per_minute: Mapping[Limited, float | None], *, now: float) -> None:
-        """From now on these limits hold; None lifts one, and what is not named stays.
+        """From now on these limits hold. None lifts one, and what is not named stays.
 
         Raises:
             ValueError: a limit is not more than 0.
@@ -127,7 +127,7 @@ class Limits:
         }
 
     def headers(self, *, model: str | None, now: float) -> dict[str, str]:
-        """The `x-ratelimit-*` headers of a reply; none where there is no limit."""
+        """The `x-ratelimit-*` headers of a reply. None where there is no limit."""
         headers = {}
         for what, state in self.states(model=model, now=now).items():
             name = what.replace("_", "-")

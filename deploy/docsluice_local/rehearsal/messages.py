@@ -21,7 +21,7 @@ class AssistantMessage:
 
 
 def write_message(call: ChatCall, *, seed: int, fault: Trouble | None, thinks: bool = False) -> AssistantMessage:
-    """Answer the call; an answer longer than its output bound is cut, as a model's would be. Thinking comes first."""
+    """Answer the call. An answer longer than its output bound is cut, as a model's would be. Thinking comes first."""
     if fault is Fault.REFUSAL:
         return AssistantMessage(content=None, refusal=_REFUSAL)
     if fault is Fault.CONTENT_FILTER:

@@ -54,7 +54,7 @@ class Outages:
     def begin(self, outage: Trouble | str, *, seconds: float | None = None, model: str | None = ALL_MODELS) -> None:
         """Let every call from now on, or every call of one model, meet this fault, for `seconds` or until `end`.
 
-        It takes the place of the outage that the model has, if any; one of all models goes before those of single ones.
+        It takes the place of the outage that the model has, if any. One of all models goes before those of single ones.
 
         Raises:
             ValueError: there is no such fault, or `refused` was asked for without seconds or for one model.

@@ -21,7 +21,7 @@ _SHUTDOWN_SECONDS = 0.1  # whoever hangs at the end would hang for ever
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsalProvider:
-    """A rehearsal provider that is being served; `base_url` is what OPENAI_BASE_URL wants."""
+    """A rehearsal provider that is being served. `base_url` is what OPENAI_BASE_URL wants."""
 
     base_url: str
     calls: CallLog

@@ -46,7 +46,7 @@ class Reply:
 
     @property
     def error_code(self) -> str | None:
-        """The code of an error, or its kind where the body has none of the usual form; None for a completion."""
+        """The code of an error, or its kind where the body has none of the usual form. None for a completion."""
         error = self.body.get("error") if isinstance(self.body, dict) else None
         if isinstance(error, dict) and (code := error.get("code") or error.get("type")):
             return str(code)
@@ -91,7 +91,7 @@ def error(
 
 
 def rate_limited(*, what: str, per_minute: float, used: float, requested: int, wait_seconds: float | None) -> Reply:
-    """A 429 that passes later; without `wait_seconds` it does not say when."""
+    """A 429 that passes later. Without `wait_seconds` it does not say when."""
     message = (
         f"Rate limit reached on {words(what)} per min: Limit {per_minute:.0f}, Used {used:.0f}, Requested {requested}."
     )

@@ -10,14 +10,14 @@ from docsluice_local.rehearsal.limits import Limited
 
 @dataclass(frozen=True, kw_only=True)
 class RehearsalSettings:
-    """All that shapes the rehearsal provider; every default means "does not get in the way".
+    """All that shapes the rehearsal provider. Every default means "does not get in the way".
 
     Attributes:
         seed: the same seed and the same requests give the same latencies and faults, in whatever order they arrive.
-        median_seconds: the median of the lognormal latency; 0 answers at once.
-        sigma: the standard deviation of the latency's logarithm; 0 makes every call take the median.
+        median_seconds: the median of the lognormal latency. 0 answers at once.
+        sigma: the standard deviation of the latency's logarithm. 0 makes every call take the median.
         requests_per_minute: None for no limit.
-        tokens_per_minute: input and output together; None for no limit.
+        tokens_per_minute: input and output together. None for no limit.
         input_tokens_per_minute: None for no limit.
         output_tokens_per_minute: None for no limit.
         limits_by_model: whether each model has these limits to itself, instead of all sharing them.
@@ -25,15 +25,15 @@ class RehearsalSettings:
         window_seconds: how much of a minute's limit may be used in one burst.
         reserved_output_tokens: of a request's own output bound, at most so much is counted before the call runs. What
             it really used is settled after it.
-        slow_past: calls in flight, past which every further one makes them slower; None for never.
+        slow_past: calls in flight, past which every further one makes them slower. None for never.
         slow_power: how much slower: the latency is multiplied by (in flight / slow_past) to this power.
         fault_rates: the share of calls that fail in each way, between 0 and 1.
-        context_tokens: prompt and output bound together may not be more; None for no bound.
-        models: the models that exist; empty for any.
-        api_key: the bearer token that is asked for; None to take any.
+        context_tokens: prompt and output bound together may not be more. None for no bound.
+        models: the models that exist. Empty for any.
+        api_key: the bearer token that is asked for. None to take any.
         json_schema: False answers 400 to a `json_schema` response format, as servers without it do.
         json_object: the same for `json_object`.
-        character: the provider whose headers, answers and errors are played; None for one of no particular kind.
+        character: the provider whose headers, answers and errors are played. None for one of no particular kind.
     """
 
     seed: int = 7

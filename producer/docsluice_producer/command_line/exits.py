@@ -1,4 +1,4 @@
-"""What the exit codes mean. `--help` and docs/producer.md say the same."""
+"""What the exit codes mean. `--help` and docs/reference/producer.md say the same."""
 
 from collections.abc import Mapping
 from enum import IntEnum

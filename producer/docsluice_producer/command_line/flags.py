@@ -36,7 +36,9 @@ def wrong(command: str, message: str) -> WrongUsage:
 
 def add_connection(command: argparse.ArgumentParser) -> None:
     """Where the broker is, and how long to wait for it."""
-    group = command.add_argument_group("the broker (password and TLS: DOCSLUICE_KAFKA_…, see docs/settings.md)")
+    group = command.add_argument_group(
+        "the broker (password and TLS: DOCSLUICE_KAFKA_…, see docs/reference/settings.md)"
+    )
     add = group.add_argument
     add(
         "--bootstrap-servers",

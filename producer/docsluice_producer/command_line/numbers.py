@@ -1,4 +1,4 @@
-"""Numbers on a terminal; and `printable` for foreign text, see docsluice/text/printable.py."""
+"""Numbers on a terminal, and `printable` for foreign text, see docsluice/text/printable.py."""
 
 from decimal import Decimal
 

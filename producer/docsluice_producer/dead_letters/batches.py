@@ -17,7 +17,7 @@ class Pace:
         self._due = float("-inf")
 
     def left(self, *, now: float) -> float:
-        """Seconds until the next may go; 0 or less when it may go now."""
+        """Seconds until the next may go. 0 or less when it may go now."""
         return self._due - now
 
     def went(self, count: int, *, now: float) -> None:

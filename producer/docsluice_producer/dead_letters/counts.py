@@ -52,7 +52,7 @@ class Counts:
 
     @property
     def lines(self) -> list[str]:
-        """The table, the most frequent first; a line of the sum at its end."""
+        """The table, the most frequent first. A line of the sum at its end."""
         rows = [
             (printable(reason), printable(step) or NONE, f"{one.count:,}", _moment(one.newest), usd(one.cost_usd))
             for (reason, step), one in sorted(self._of.items(), key=lambda item: (-item[1].count, item[0]))

@@ -1,4 +1,4 @@
-"""The document in a dead letter, as far as there is one: what a person reads, mends and sends again. Pure."""
+"""The document in a dead letter, as far as there is one: what a person reads, corrects and sends again. Pure."""
 
 import base64
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ _TEXT_TYPE = "text/plain"
 def exported(letter: Letter) -> dict[str, Any]:
     """What `export` writes of a dead letter: its document, its fields, its headers but for the trace, or its value.
 
-    A document is at the top level and comes first (`document_id`, `text`, `metadata`), so that it can be mended and
-    sent. What is none has its `value` instead, or `value_base64` where that is no text; what is nearly one has both.
+    A document is at the top level and comes first (`document_id`, `text`, `metadata`), so that it can be corrected and
+    sent. What is none has its `value` instead, or `value_base64` where that is no text. What is nearly one has both.
     Where the value was left out there is neither.
     """
     record, event = letter.record, event_of(letter)
@@ -33,7 +33,7 @@ def exported(letter: Letter) -> dict[str, Any]:
 
 
 def event_of(letter: Letter) -> Mapping[str, Any]:
-    """The event that the value is, wraps, or (as text/plain) is the text of; empty when it is none."""
+    """The event that the value is, wraps, or (as text/plain) is the text of. Empty when it is none."""
     record = letter.record
     if header_texts(record.headers).get("content-type", "").strip().lower().startswith(_TEXT_TYPE):
         text = text_of(record.value)
@@ -42,7 +42,7 @@ def event_of(letter: Letter) -> Mapping[str, Any]:
 
 
 def text_of(value: bytes | None) -> str | None:
-    """The value as text; None when it is none, or no UTF-8."""
+    """The value as text. None when it is none, or no UTF-8."""
     try:
         return value.decode() if value is not None else None
     except UnicodeDecodeError:

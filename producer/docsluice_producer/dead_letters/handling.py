@@ -22,7 +22,7 @@ from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 
 @dataclass(slots=True, kw_only=True)
 class Handling:
-    """Dead letters on their way through. `fault` is what ended it early; whatever did, what was written is marked."""
+    """Dead letters on their way through. `fault` is what ended it early. Whatever did, what was written is marked."""
 
     session: BrokerSession
     topics: Mapping[str, list[int]]

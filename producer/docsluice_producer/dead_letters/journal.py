@@ -1,7 +1,7 @@
 """The topic of marks, and the one who writes it: records and the marks of their dead letters in one transaction.
 
 The transactional id is that of the dead-letter topic. So who begins makes the broker end what another had begun and
-refuse it from then on; only then are the marks read. Whatever is
+refuse it from then on. Only then are the marks read. Whatever is
 killed when, a record is redriven and marked, or neither.
 """
 
@@ -59,7 +59,7 @@ _MENDED = (
     ProducerClosed,
     UnknownProducerId,
 )
-"""Said of a producer that is spent: a new one mends it."""
+"""Said of a producer that is spent: a new one helps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def topic_of_marks(dead_letter_topic: str) -> str:
 
 
 async def marks_as_they_are(session: BrokerSession, dead_letter_topic: str) -> Marks:
-    """The marks, for who only looks; none when there is no topic of them."""
+    """The marks, for who only looks. None when there is no topic of them."""
     reading = _Reading(session, topic_of_marks(dead_letter_topic))
     if reading.topic in await session.topics():
         await reading.catch_up()
@@ -128,11 +128,11 @@ class Journal:
         return self._reading.marks.handled(place, timestamp_ms)
 
     async def write(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Write the entries, all of them in one transaction; return those that the topic does not take.
+        """Write the entries, all of them in one transaction. Return those that the topic does not take.
 
         Raises:
             TakenOver: another has begun. Of these entries all are written, or none, and the marks tell.
-            BrokerAway: no answer for as long as we were told to wait; the same holds.
+            BrokerAway: no answer for as long as we were told to wait. The same holds.
             BrokerRefused: it will not take them, for a reason that is not theirs.
         """
         for _ in range(_TRIES):

@@ -18,7 +18,7 @@ _SOURCE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})@([0-9]{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a record was first read; written `topic/partition@offset`, as the service's log has it."""
+    """Where a record was first read. Written `topic/partition@offset`, as the service's log has it."""
 
     topic: str
     partition: int
@@ -29,7 +29,7 @@ class Source:
 
 
 def source_in(text: str) -> Source | None:
-    """The place of a source topic that a text names; None when it is none."""
+    """The place of a source topic that a text names. None when it is none."""
     found = _SOURCE.fullmatch(text)
     return Source(found[1], int(found[2]), int(found[3])) if found else None
 
@@ -71,19 +71,19 @@ class Letter:
 
     @property
     def replays(self) -> int:
-        """How often it was sent again; 0 when its headers do not tell."""
+        """How often it was sent again. 0 when its headers do not tell."""
         return self.outcome.fields["replay_count"] or 0
 
     @property
     def cost_of_a_run(self) -> Decimal | None:
-        """US dollars that one of its runs has cost on average; None when its headers do not tell."""
+        """US dollars that one of its runs has cost on average. None when its headers do not tell."""
         if dollars(errors_of(self.record).get("cost_usd", "")) is None:
             return None
         return self.outcome.cost_usd / (self.replays + 1)
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The same for a dead letter that came twice, as with at-least-once delivery, or whose record was read anew."""
+        """Equal for a dead letter that came twice, as with at-least-once delivery, or whose record was read again."""
         errors = errors_of(self.record)
         if not (errors.get("topic") and errors.get("offset")):
             return (str(self.place),)
@@ -91,7 +91,7 @@ class Letter:
 
 
 def errors_of(record: FetchedRecord) -> dict[str, str]:
-    """The error headers by their names without the prefix; the last of a name counts."""
+    """The error headers by their names without the prefix. The last of a name counts."""
     return {
         name.removeprefix(ERROR_HEADER_PREFIX): (value or b"").decode("utf-8", errors="replace")
         for name, value in record.headers

@@ -28,7 +28,7 @@ _COLUMNS = (
 
 
 async def list_letters(query: DeadLetterQuery, *, as_json: bool) -> int:
-    """Print each dead letter as it is read, then the table; return the exit code.
+    """Print each dead letter as it is read, then the table. Return the exit code.
 
     Raises:
         BrokerAway, BrokerRefused: as `letters_for_looking`.
@@ -94,7 +94,7 @@ class Rows:
 
 
 def _beginning(text: str, cells: int) -> str:
-    """The text, cut to so many cells of a screen; a character may take two of them."""
+    """The text, cut to so many cells of a screen. A character may take two of them."""
     return text if cell_len(text) <= cells else set_cell_size(text, cells - 1) + "…"
 
 

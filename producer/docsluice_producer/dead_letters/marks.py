@@ -31,7 +31,7 @@ _STATES = tuple(State)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a dead letter is in its topic; written `partition@offset`."""
+    """Where a dead letter is in its topic. Written `partition@offset`."""
 
     partition: int
     offset: int
@@ -41,7 +41,7 @@ class Place:
 
 
 def place_in(text: str) -> Place | None:
-    """The place that a text names; None when it is none."""
+    """The place that a text names. None when it is none."""
     found = _PLACE.fullmatch(text)
     return Place(int(found[1]), int(found[2])) if found else None
 
@@ -50,7 +50,7 @@ def place_in(text: str) -> Place | None:
 class Mark:
     """What was done about one dead letter.
 
-    Its time is part of its name: in a topic that was made anew, other records have the same places.
+    Its time is part of its name: in a recreated topic, other records have the same places.
     """
 
     place: Place
@@ -80,7 +80,7 @@ class _Keyed(Protocol):
 
 
 def mark_of(record: _Keyed) -> Mark | None:
-    """The mark that a record of the topic of marks is; None for anything else that somebody may have put there."""
+    """The mark that a record of the topic of marks is. None for anything else that somebody may have put there."""
     found = _KEY.fullmatch(record.key or b"")
     if found is None:
         return None
@@ -111,7 +111,7 @@ class Marks:
         return sum(len(column.offsets) for column in self._columns.values())
 
     def add(self, mark: Mark, *, at_ms: int) -> None:
-        """Take in a mark that was written at that time; the later one of the same place counts."""
+        """Take in a mark that was written at that time. The later one of the same place counts."""
         column = self._columns.setdefault(mark.place.partition, _Column())
         index = bisect_left(column.offsets, mark.place.offset)
         if column.offsets[index : index + 1] != array("q", [mark.place.offset]):
@@ -124,7 +124,7 @@ class Marks:
         column.handled_ms[index] = at_ms
 
     def handled(self, place: Place, timestamp_ms: int) -> Handled | None:
-        """What was done about the dead letter at a place that was written at that time; None while it is open."""
+        """What was done about the dead letter at a place that was written at that time. None while it is open."""
         column = self._columns.get(place.partition)
         if column is None:
             return None

@@ -45,7 +45,7 @@ class Letters:
     selection: Selection
 
     async def until(self, stopped: Callable[[], bool]) -> AsyncIterator[Letter]:
-        """Every wanted one until the end, or until `stopped`, which is asked again and again."""
+        """Every wanted one until the end, or until `stopped`, which is called again and again."""
         async for records in self.scan.pieces(self.offset_range, stopped=stopped):
             for record in records:
                 letter = self.selection.take(record, self.states)

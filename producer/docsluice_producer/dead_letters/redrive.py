@@ -124,7 +124,7 @@ class _Sending:
             )
 
     async def entry(self, letter: Letter) -> Entry | None:
-        """The record that is sent for a dead letter, with its mark; None where the record is not to be had."""
+        """The record that is sent for a dead letter, with its mark. None where the record is not to be had."""
         record, own, stub = letter.record, None, stub_of(letter)
         if stub is not None:
             original, why = await self._originals.read(letter, stub)

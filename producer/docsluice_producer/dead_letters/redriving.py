@@ -42,7 +42,7 @@ def verdict(letter: Letter, *, topic: str, most_replays: int | None) -> Verdict:
     if letter.origin_topic != topic:
         return Verdict.OF_ANOTHER_TOPIC
     if letter.record.value is None:
-        return Verdict.EMPTY  # the service passes over a record without a value
+        return Verdict.EMPTY  # the service skips a record without a value
     if most_replays is not None and letter.replays >= most_replays:
         return Verdict.TOO_OFTEN
     return Verdict.SEND

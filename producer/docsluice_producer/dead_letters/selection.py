@@ -56,10 +56,10 @@ class Wanted:
 
 
 class Selection:
-    """Picks the wanted ones out of a topic's records, and counts what it passes over.
+    """Picks the wanted ones out of a topic's records, and counts what it skips.
 
     A dead letter that comes again, as it may with at-least-once delivery, is taken the first time only. One that was
-    written after the first had been redriven or dropped is another: the record was read anew, and has failed anew.
+    written after the first had been redriven or dropped is another: the record was read again, and has failed again.
     """
 
     def __init__(self, *, wanted: Wanted, say: Callable[[str], None]) -> None:
@@ -72,7 +72,7 @@ class Selection:
         """By identity, until when what was written is the same failure."""
 
     def take(self, record: FetchedRecord, states: States) -> Letter | None:
-        """The dead letter that a record is; None when it is none, or not a wanted one."""
+        """The dead letter that a record is. None when it is none, or not a wanted one."""
         outcome = outcome_of(record)
         if isinstance(outcome, Unreadable) or not outcome.is_dead_letter:
             flaw = flaw_of(record)
@@ -95,7 +95,7 @@ class Selection:
 
     @property
     def remarks(self) -> list[str]:
-        """What was passed over, a line for each kind."""
+        """What was skipped, a line for each kind."""
         handled = f"{self.handled:,} handled already (redriven or dropped; list --all shows them)"
         others = "record is no dead letter" if self.unreadable == 1 else "records are no dead letters"
         lines = [handled] if self.handled else []
@@ -104,7 +104,7 @@ class Selection:
         return lines
 
     def _is_new(self, letter: Letter, *, until_ms: int) -> bool:
-        """Whether it repeats none; what repeats it is written by `until_ms`."""
+        """Whether it repeats none. What repeats it is written by `until_ms`."""
         identity, seen = hash(letter.identity), self._repeated_until_ms
         if identity in seen and letter.record.timestamp <= seen[identity]:
             return False

@@ -61,7 +61,7 @@ class _Found:
         self._left_out: Letter | None = None
 
     def add(self, letter: Letter) -> None:
-        """Take one in; they come oldest first."""
+        """Take one in. They come oldest first."""
         if not self._wanted.fits(letter):
             self._left_out = letter
             return

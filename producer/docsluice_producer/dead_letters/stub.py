@@ -34,7 +34,7 @@ class Stub:
         return " and ".join(self.left_out)
 
     def why_not(self, original: FetchedRecord | None) -> str | None:
-        """Why a record that was read at its place is not the original; None where it is."""
+        """Why a record that was read at its place is not the original. None where it is."""
         if original is None:
             return f"its original at {self.place} is gone"
         value = original.value or b""
@@ -48,7 +48,7 @@ class Stub:
 
 
 def stub_of(letter: Letter) -> Stub | None:
-    """What a dead letter leaves out; None of a whole one."""
+    """What a dead letter leaves out. None of a whole one."""
     left_out = stub_parts(letter.record.headers)
     if not left_out:
         return None

@@ -12,7 +12,7 @@ from docsluice_producer.documents.rows import Place, Unfit
 def csv_rows(
     file: IO[bytes], name: str, *, required: Sequence[str]
 ) -> Iterator[tuple[Place, dict[str, str] | str, int]]:
-    """Yield (place, cells by column name, bytes read); in place of the cells, what is wrong with a bad row.
+    """Yield (place, cells by column name, bytes read). In place of the cells, what is wrong with a bad row.
 
     A bad header is the file's only row: without column names nothing below it can be trusted.
     """

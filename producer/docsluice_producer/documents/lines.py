@@ -13,7 +13,7 @@ _SKIP_BYTES = 1024 * 1024
 def lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield (number from 1, line). A line over the limit is cut one byte behind it, and the rest skipped.
 
-    Only a newline ends a line; the byte order mark of the first one is dropped.
+    Only a newline ends a line. The byte order mark of the first one is dropped.
     """
     number = 0
     while line := file.readline(LINE_BYTES + 1):
@@ -29,7 +29,7 @@ def _skip_rest(file: IO[bytes], line: bytes) -> None:
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
-    """What is wrong with bytes that are no UTF-8, and where; and what they most likely are."""
+    """What is wrong with bytes that are no UTF-8, and where, and what they most likely are."""
     problem = f"not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start + 1}"
     try:
         error.object.decode("cp1252")

@@ -128,7 +128,7 @@ def _json(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iter
 
 
 def _rows_of_json(data: bytes) -> list[Any]:
-    """The documents of a whole file; raise `Unfit` when it holds none."""
+    """The documents of a whole file. Raise `Unfit` when it holds none."""
     try:
         found = parse_json_value(_decoded(data.removeprefix(codecs.BOM_UTF8)))
     except UnicodeDecodeError as error:

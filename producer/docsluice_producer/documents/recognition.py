@@ -15,7 +15,7 @@ _WANTED = "wanted is a line for each document, with its id and its text"
 
 
 def no_text(start: bytes) -> str | None:
-    """What a file is that begins with these bytes and is no text in UTF-8; None when it may be one."""
+    """What a file is that begins with these bytes and is no text in UTF-8. None when it may be one."""
     data = start.removeprefix(codecs.BOM_UTF8)
     if (named := format_of(data)) and not _is_utf8(data):
         unpack = "unpack it first" if named.startswith("compressed") else "only its text can be sent"
@@ -28,7 +28,7 @@ def no_text(start: bytes) -> str | None:
 
 
 def no_lines(start: bytes) -> str | None:
-    """What a file is whose JSON goes over several lines; None when it may be JSON Lines."""
+    """What a file is whose JSON goes over several lines. None when it may be JSON Lines."""
     found = [line for line in start.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()]
     first = found[0].strip() if found else b""
     if len(found) < 2 or first[:1] not in {b"[", b"{"} or not _is_cut(first) or _is_json(found[1]):  # noqa: PLR2004
@@ -38,7 +38,7 @@ def no_lines(start: bytes) -> str | None:
 
 
 def no_documents(row: Mapping[str, Any]) -> str | None:
-    """What a file is whose first object is this one, where everybody knows the form; None when it may be a document."""
+    """What a file is whose first object is this one, where everybody knows the form. None when it may be a document."""
     if row.keys() >= _BATCH_REQUEST:
         return f"it is an OpenAI batch file (requests with custom_id and body), no documents; {_WANTED}"
     if row.keys() >= _BATCH_ANSWER:
@@ -49,7 +49,7 @@ def no_documents(row: Mapping[str, Any]) -> str | None:
 
 
 def _is_utf8(start: bytes) -> bool:
-    """Whether it begins so; the last character may be cut."""
+    """Whether it begins so. The last character may be cut."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:

@@ -25,7 +25,7 @@ _JSON_NAMES: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row was read. `line` counts from 1; None means the file as a whole."""
+    """Where a row was read. `line` counts from 1. None means the file as a whole."""
 
     file: str
     line: int | None = None
@@ -70,14 +70,14 @@ Row: TypeAlias = Document | BadRow | Note
 
 
 class Unfit(ValueError):
-    """The row's fields are no document; the message says why."""
+    """The row's fields are no document. The message says why."""
 
 
 def event_fields(row: Mapping[str, Any], *, id_field: str, text_field: str) -> tuple[dict[str, Any], list[str]]:
-    """Pick the event out of a row; the second value names the columns that fit nowhere.
+    """Pick the event out of a row. The second value names the columns that fit nowhere.
 
     A row that already is an event is taken as it is. Of any other, the columns beside id and text become metadata
-    where they hold one plain value (a null counts as absent); a `metadata` object is kept and added to. Of an exported
+    where they hold one plain value (a null counts as absent). A `metadata` object is kept and added to. Of an exported
     dead letter, what went wrong with the document is left behind.
 
     Raises:

@@ -44,7 +44,7 @@ _JSON_SUFFIX = ".json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One file to read; `path` None is standard input. `document_id` is given for texts only.
+    """One file to read. `path` None is standard input. `document_id` is given for texts only.
 
     One `in_folder` was not named itself, and so is read only while it is a regular file.
     """
@@ -69,7 +69,7 @@ class Selection:
 
     @property
     def total_bytes(self) -> int | None:
-        """How much there is to read; None when that cannot be known beforehand."""
+        """How much there is to read. None when that cannot be known beforehand."""
         if any(source.path is None or not source.path.is_file() for source in self.sources):
             return None
         return sum(source.path.stat().st_size for source in self.sources if source.path is not None)
@@ -130,7 +130,7 @@ def _file(path: Path, other_format: Format | None) -> _Found:
 
 
 def _start_of(path: Path) -> bytes:
-    """How a file begins; nothing where it cannot be read, which is told when it is to be."""
+    """How a file begins. Nothing where it cannot be read, which is told when it is to be."""
     try:
         with path.open("rb") as file:
             return file.read(START_BYTES)
@@ -139,7 +139,7 @@ def _start_of(path: Path) -> bytes:
 
 
 def _folder(folder: Path, selection: Selection) -> list[_Found]:
-    """The texts below a folder, sorted. Hidden ones are passed over; the rest is noted in `selection`."""
+    """The texts below a folder, sorted. Hidden ones are skipped. The rest is noted in `selection`."""
     texts: list[_Found] = []
     skipped: list[str] = []
     root = os.path.realpath(folder)
@@ -178,7 +178,7 @@ def _no_file_of(root: str, path: Path) -> str | None:
 
 
 def _cannot_list(error: OSError) -> None:
-    # A folder that is passed over in silence would be documents lost.
+    # A folder that is skipped in silence would be documents lost.
     raise WrongUsage(f"{error.filename}: cannot be listed: {error.strerror}")
 
 

@@ -81,7 +81,7 @@ def _result(outcome: Outcome) -> Text:
 
 
 def _thought(usage: Usage) -> str:
-    """The part of the output that went into thinking; empty where nothing did."""
+    """The part of the output that went into thinking. Empty where nothing did."""
     return f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
 
 

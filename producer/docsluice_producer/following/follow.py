@@ -48,7 +48,7 @@ class Following:
 
 
 async def follow(following: Following) -> int:
-    """Show every outcome until enough documents have ended, the time is up or a signal comes; return the exit code.
+    """Show every outcome until enough documents have ended, the time is up or a signal comes. Return the exit code.
 
     Raises:
         WrongUsage: the file to write to cannot be opened.

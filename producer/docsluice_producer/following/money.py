@@ -11,7 +11,7 @@ _LEAST_DIGIT = -28
 
 
 def dollars(text: str) -> Decimal | None:
-    """US dollars as the service writes them; None for anything else, such as a number of a million digits."""
+    """US dollars as the service writes them. None for anything else, such as a number of a million digits."""
     amount = read_decimal(text)
     return amount if amount is not None and is_sum(amount) else None
 
@@ -22,5 +22,5 @@ def is_sum(amount: Decimal) -> bool:
 
 
 def left_out(costs: int) -> str:
-    """How many costs a total is without, to stand behind it; empty where it is without none."""
+    """How many costs a total is without, to stand behind it. Empty where it is without none."""
     return f" ({counted(costs, 'cost')} left out: no sum{'' if costs == 1 else 's'} of money)" if costs else ""

@@ -13,7 +13,7 @@ LARGEST_VALUE_BYTES = 16 * 1024 * 1024
 
 
 def event_in(value: bytes | None) -> Mapping[str, Any]:
-    """The document event that a record's value is or wraps (a structured CloudEvent); empty when there is none."""
+    """The document event that a record's value is or wraps (a structured CloudEvent). Empty when there is none."""
     event = _object(value)
     if "document_id" in event or "specversion" not in event:
         return event
@@ -23,7 +23,7 @@ def event_in(value: bytes | None) -> Mapping[str, Any]:
 
 
 def document_id_of(event: Mapping[str, Any]) -> str:
-    """The event's id; empty when it has none."""
+    """The event's id. Empty when it has none."""
     document_id = event.get("document_id")
     return document_id if isinstance(document_id, str) else ""
 

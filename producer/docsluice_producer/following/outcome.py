@@ -41,7 +41,7 @@ OF_DEAD_LETTERS: Mapping[str, str] = {
 """Fields that only dead letters have, and the headers that they are read from."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_TIMESTAMP_MS = 253_402_300_799_999
-"""The end of the year 9999; a producer may write any number."""
+"""The end of the year 9999. A producer may write any number."""
 _EDGES = (MINYEAR, MAXYEAR)
 """In these years a time may have no equal in UTC."""
 _LARGEST_COUNT = 2**63 - 1
@@ -66,7 +66,7 @@ class Outcome:
     """How one document ended. A result has `outputs`, a dead letter has a `reason`.
 
     `identities` are the names under which a repeat of it is recognised. `fields` is what is written to a file, as plain
-    JSON: `kind`, what is `IN_BOTH`, and then what only its kind has (docs/producer.md has them all).
+    JSON: `kind`, what is `IN_BOTH`, and then what only its kind has (docs/reference/producer.md has them all).
     """
 
     document_id: str
@@ -150,7 +150,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _flaw(result: DocumentResult) -> str:
-    """What is wrong with a result of the right form that the service would not have written; empty when nothing is.
+    """What is wrong with a result of the right form that the service would not have written. Empty when nothing is.
 
     Such values would come up later, in sums and in files.
     """
@@ -221,7 +221,7 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
 
 
 def _source(errors: Mapping[str, str]) -> dict[str, Any]:
-    """Where the record was first read; a part that the headers do not tell is None."""
+    """Where the record was first read. A part that the headers do not tell is None."""
     return {
         "topic": errors.get("topic"),
         "partition": _number(errors.get("partition")),
@@ -232,8 +232,8 @@ def _source(errors: Mapping[str, str]) -> dict[str, Any]:
 def _life(*parts: object) -> str:
     """One record's one way through one pipeline.
 
-    Its place alone would not do: a redriven record keeps its first (the replay count tells its lives apart), a topic
-    that was made anew has other records in the same places, and one that is read again may be asked something else.
+    Its place alone would not do: a redriven record keeps its first (the replay count tells its runs apart), a topic
+    that was recreated has other records in the same places, and a record that is read again may get other questions.
     """
     return json.dumps([str(part) for part in parts])
 
@@ -247,7 +247,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _moment(text: str, timestamp_ms: int) -> datetime:
-    """The text as a time; else the record's own, as far as the calendar goes."""
+    """The text as a time, else the record's own, as far as the calendar goes."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

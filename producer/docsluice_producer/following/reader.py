@@ -48,7 +48,7 @@ class Start:
 class Reader:
     """Every committed record of some topics, from `start` on.
 
-    A topic that is not there yet is looked for again and again, and read from its beginning once it is; so is a
+    A topic that is not there yet is looked for again and again, and read from its beginning once it is. So is a
     partition that a topic is given later. A broker that goes away is waited for, and both its ends are told.
     """
 
@@ -86,7 +86,7 @@ class Reader:
             self._say(f"not there yet, and looked for again: {', '.join(self._missing())}")
 
     async def fetch(self, *, timeout_ms: int) -> list[Any]:
-        """The next records, oldest first; none when none came in time. A broker that is away is waited for.
+        """The next records, oldest first. None when none came in time. A broker that is away is waited for.
 
         Raises:
             BrokerRefused: it does not let us read.
@@ -153,7 +153,7 @@ class Reader:
             self._look = asyncio.create_task(self._look_around(self._consumer), name="look-for-partitions")
 
     async def _look_around(self, consumer: AIOKafkaConsumer) -> None:
-        # While the broker is away there is nothing to find; the next look is soon enough.
+        # While the broker is away there is nothing to find. The next look is soon enough.
         with suppress(KafkaError, OSError):
             # Whatever is in a partition that was not there when we began is news.
             await self._take_up(consumer, Start(from_beginning=True))
@@ -177,7 +177,7 @@ class Reader:
             consumer.seek(partition, offset)
 
     def _note_failures(self) -> None:
-        """Say once that the broker has gone; the client goes on trying by itself."""
+        """Say once that the broker has gone. The client goes on trying by itself."""
         failure = self._client_log.last
         if failure is None:
             return

@@ -41,7 +41,7 @@ _OF_THE_FIRST_RELEASE = (
     "excerpt",
     "metadata",
 )
-"""These keep their places; columns that come later are behind them."""
+"""These keep their places. Columns that come later are behind them."""
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """As OWASP lists them. Quote marks before it count, so that a text with one of its own can be told from ours."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
@@ -127,7 +127,7 @@ class JsonLines:
 class CsvTable:
     """One row for each outcome, a column for each output.
 
-    Which outputs there are is known only when a result has them, so the file is written anew, wider, when one brings an
+    Which outputs there are is known only when a result has them, so the file is rewritten, wider, when one brings an
     output that was not there before: usually once, at the first result.
     """
 
@@ -182,7 +182,7 @@ def cell(value: Any) -> str:
 def csv_cell(value: Any) -> str:
     """The same for a spreadsheet: a text that it would run as a formula has a quote mark before it.
 
-    Numbers stay as they are. docs/producer.md tells how the text is read back.
+    Numbers stay as they are. docs/reference/producer.md tells how the text is read back.
     """
     text = cell(value)
     is_run = isinstance(value, str | list) and _FORMULA.match(text) and not _NUMBER.fullmatch(text)

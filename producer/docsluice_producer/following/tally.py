@@ -9,7 +9,7 @@ from docsluice_producer.following.outcome import Outcome, Unreadable
 from docsluice_producer.following.pace import Pace
 
 REMEMBERED = 500_000
-"""Identities kept to recognise a repeat by; it comes soon after the first if at all, and memory must not grow."""
+"""Identities kept to recognise a repeat by. It comes soon after the first if at all, and memory must not grow."""
 
 
 @dataclass(slots=True)
@@ -62,11 +62,11 @@ class Tally:
 
     @property
     def documents_per_hour(self) -> float | None:
-        """The rate of late, see `Pace`; None while there is too little to tell one from."""
+        """The rate of late, see `Pace`. None while there is too little to tell one from."""
         return self._pace.documents_per_hour
 
     def add(self, outcome: Outcome) -> bool:
-        """Count an outcome; false when it is a repeat."""
+        """Count an outcome. False when it is a repeat."""
         if any(identity in self._seen for identity in outcome.identities):
             self.repeats += 1
             return False

@@ -30,7 +30,7 @@ class BrokerSession:
         return max(self.wait_seconds, _LEAST_PATIENCE_SECONDS)
 
     async def with_retries(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """See `connection.with_retries`; an attempt without an answer is given up and made again."""
+        """See `connection.with_retries`. An attempt without an answer is given up and retried."""
 
         async def bounded() -> T:
             async with asyncio.timeout(2 * REQUEST_TIMEOUT_MS / 1000):
@@ -44,7 +44,7 @@ class BrokerSession:
         """The topics with their partitions. `needed` are names by the flag that says them.
 
         Raises:
-            BrokerAway, BrokerRefused: as `with_retries`; or a needed topic is not there.
+            BrokerAway, BrokerRefused: as `with_retries`, or a needed topic is not there.
         """
         there = await self.with_retries(lambda: partitions_of_topics(self.broker))
         for flag, topic in needed.items():

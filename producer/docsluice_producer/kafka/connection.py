@@ -93,10 +93,10 @@ def settings(
 
 
 def broker_from(environment: Mapping[str, str], *, bootstrap_servers: str | None) -> Broker:
-    """Build the broker's address and credentials; the flag `bootstrap_servers` wins over the environment.
+    """Build the broker's address and credentials. The flag `bootstrap_servers` wins over the environment.
 
     Raises:
-        WrongUsage: a setting cannot work; the message names it.
+        WrongUsage: a setting cannot work. The message names it.
     """
     servers = bootstrap_servers or environment.get("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
     try:
@@ -176,7 +176,7 @@ class ClientLog(logging.Handler):
         self.node_unreachable = False
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self.last = None
         self.node_unreachable = False
 
@@ -209,7 +209,7 @@ async def with_retries(
 
     Raises:
         BrokerAway: it did not answer in `wait_seconds`.
-        BrokerRefused: it answered with a refusal; to try that again would only lock the account.
+        BrokerRefused: it answered with a refusal. To try that again would only lock the account.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_seconds

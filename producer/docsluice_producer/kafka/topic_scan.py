@@ -40,11 +40,11 @@ class OffsetRange:
 
     @property
     def offsets(self) -> int:
-        """How many offsets it has; there are as many records at most."""
+        """How many offsets it has. There are as many records at most."""
         return sum(max(0, end - self.first[partition]) for partition, end in self.end.items())
 
     def at(self, partition: TopicPartition, offset: int) -> "OffsetRange":
-        """The part of it that is one offset; empty when that is not in it."""
+        """The part of it that is one offset. Empty when that is not in it."""
         if not self.first.get(partition, 0) <= offset < self.end.get(partition, 0):
             return OffsetRange(first={}, end={})
         return OffsetRange(first={partition: offset}, end={partition: offset + 1})
@@ -211,7 +211,7 @@ class _Emptiness:
         return [partition for partition, count in self._answers.items() if count >= _EMPTY_ANSWERS]
 
     def forget(self, left: Offsets) -> None:
-        """Begin anew: an answer has room for so many bytes, and while one partition fills it, nothing says nothing."""
+        """Begin again: an answer has room for so many bytes, and while one partition fills it, nothing says nothing."""
         self._answers.clear()
         self._answered_at = {partition: self._consumer.last_poll_timestamp(partition) for partition in left}
 

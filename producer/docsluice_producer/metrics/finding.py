@@ -86,7 +86,7 @@ def _waits(before: Look, samples: Mapping[str, Sample]) -> Iterator[tuple[str, s
 
 
 def _growth(before: float, now: float) -> float:
-    """Of a counter. One that has shrunk began anew: the replica was started again."""
+    """Of a counter. One that has shrunk began again at 0: the replica was restarted."""
     return now - before if now >= before else now
 
 

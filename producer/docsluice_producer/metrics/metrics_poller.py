@@ -22,7 +22,7 @@ _CHUNK_BYTES = 64 * 1024
 class MetricsPoller:
     """Tells what limits the consumers after each look, for the length of a block.
 
-    An endpoint that does not answer, or answers with something else, is told like anything else, and asked again.
+    An endpoint that does not answer, or answers with something else, is reported like anything else, and polled again.
     """
 
     def __init__(

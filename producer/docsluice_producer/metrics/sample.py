@@ -16,7 +16,7 @@ _ETA = _PREFIX + "backlog_eta_seconds"
 _COST = _PREFIX + "backlog_cost_usd"
 _BUILD = _PREFIX + "build_info"
 _BEYOND_SENSE = 1e15
-"""No number of documents, seconds or dollars; nor is what is no number at all less than this."""
+"""No number of documents, seconds or dollars, nor is what is no number at all less than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Sample:
     """One look at one replica.
 
     `waited_seconds` is by constraint, since the replica began. `paused_for` are the reasons for which it reads nothing.
-    The backlog is that of its own partitions, None while the replica does not know it; `eta_seconds` is None while it
+    The backlog is that of its own partitions, None while the replica does not know it. `eta_seconds` is None while it
     has no pace, and then `cost_usd` says nothing either. `pipeline_version` is empty where it names none.
     """
 
@@ -37,7 +37,7 @@ class Sample:
 
 
 def sample_of(exposition: str) -> Sample | None:
-    """Read a page in Prometheus' text format; None when it is not that of a consumer."""
+    """Read a page in Prometheus' text format. None when it is not that of a consumer."""
     waited: dict[str, float] = {}
     paused: set[str] = set()
     backlog: dict[str, float | None] = {}

@@ -47,7 +47,7 @@ class Delivery:
     """An idempotent producer of one topic with a bounded number of unacknowledged documents.
 
     `refused` is told of every document that is larger than the broker takes, with its size in bytes.
-    `sent` counts acknowledgements; `progressed_at` is the loop's time of the last one, or since when one is awaited.
+    `sent` counts acknowledgements. `progressed_at` is the loop's time of the last one, or since when one is awaited.
 
     When a broker refuses a batch, the sequence numbers that aiokafka gave it are never used again, and the partition
     refuses everything after them as out of order. So after a refusal we wait for what is on its way, go on with a new
@@ -241,7 +241,7 @@ def _size(document: Document) -> int:
 
 
 def _raise_unless_passing(error: BaseException) -> None:
-    """Whether it may pass when tried again is the error's own word; a lost sequence passes with a new producer."""
+    """Whether it may pass when tried again is the error's own word. A lost sequence passes with a new producer."""
     if isinstance(error, (*_SEQUENCE_LOST, KafkaTimeoutError, OSError)) or getattr(error, "retriable", False):
         return
     raise BrokerRefused(f"the broker refuses: {explained(error)}") from error

@@ -49,7 +49,7 @@ class Feed:
         raise StopAsyncIteration
 
     def close(self) -> None:
-        """End the iteration; what was read ahead is dropped."""
+        """End the iteration. What was read ahead is dropped."""
         with self._changed:
             self._closed = True
             self._changed.notify()

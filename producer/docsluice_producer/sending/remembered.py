@@ -3,7 +3,7 @@
 from array import array
 
 REMEMBERED = 10_000_000
-"""Different ids; they take about 90 MB. Memory must not grow with a topic."""
+"""Different ids. They take about 90 MB. Memory must not grow with a topic."""
 _BITS_OF_KEY = 64
 _BITS_OF_BUCKET = 16
 

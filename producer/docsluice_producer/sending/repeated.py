@@ -3,7 +3,7 @@
 from docsluice_producer.command_line.numbers import counted, printable
 
 REMEMBERED = 1_000_000
-"""Different ids that are remembered to compare with; they take about 70 MB. Memory must not grow with the input."""
+"""Different ids that are remembered to compare with. They take about 70 MB. Memory must not grow with the input."""
 _SHOWN = 3
 
 
@@ -31,7 +31,7 @@ class RepeatedIds:
 
     @property
     def summary(self) -> str:
-        """One line for the person who sends; empty when there is nothing to say."""
+        """One line for the person who sends. Empty when there is nothing to say."""
         if not self.count:
             return ""
         have = f"{counted(self.count, 'document')} {'has' if self.count == 1 else 'have'}"

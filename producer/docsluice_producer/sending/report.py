@@ -30,8 +30,8 @@ _POST_SECONDS = 10.0
 class Report:
     """Counts and shows. The bar and the problems go to standard error, the summary to standard output.
 
-    A terminal shows the first 50 bad rows and counts the rest; a file or a pipe gets every one of them. Documents that
-    `unchanged` passes over are counted there, and not as `read`.
+    A terminal shows the first 50 bad rows and counts the rest. A file or a pipe gets every one of them. Documents that
+    `unchanged` skips are counted there, and not as `read`.
     """
 
     def __init__(self, *, total_bytes: int | None) -> None:
@@ -77,7 +77,7 @@ class Report:
         self._console.print(printable(line))
 
     def sift(self, row: Row) -> Document | None:
-        """Pass on a document that is to be sent, counted; show anything else."""
+        """Pass on a document that is to be sent, counted. Show anything else."""
         match row:
             case Document():
                 self._read_bytes += row.input_bytes

@@ -97,7 +97,7 @@ async def _remember(scan: Scan, found: Unchanged, report: Report, *, topic: str)
 
 
 def _result_id(record: Any) -> str | None:
-    """The id of a result by its headers; None for anything else."""
+    """The id of a result by its headers. None for anything else."""
     headers = dict(record.headers)
     identity = headers.get("ce_id") or b""
     if record.value is None or headers.get("ce_type") != RESULT_TYPE.encode() or not _RESULT_ID.fullmatch(identity):

@@ -31,9 +31,9 @@ _LEAST_PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """What to send to which topic. `limit` counts documents that are sent; None is no limit.
+    """What to send to which topic. `limit` counts documents that are sent. None is no limit.
 
-    With `if_changed`, those that have a result are passed over.
+    With `if_changed`, those that have a result are skipped.
     """
 
     selection: Selection
@@ -93,7 +93,7 @@ async def send(sending: Sending, destination: Destination) -> int:
 
     Raises:
         BrokerAway: no broker was there to begin with.
-        BrokerRefused: it would not serve us from the beginning; or the topic is missing.
+        BrokerRefused: it would not serve us from the beginning, or the topic is missing.
         VersionUnknown: it is not known which pipeline's results count.
         Stopped: a signal came while the results were read.
     """
@@ -199,7 +199,7 @@ async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: in
 
 
 async def _watch(delivery: Delivery, patience: asyncio.Timeout, report: Report, patience_seconds: float) -> None:
-    """Move the bar; say so when the broker has gone quiet, and end the sending when it stays so.
+    """Move the bar. Say so when the broker has gone quiet, and end the sending when it stays so.
 
     Waiting for input is no silence.
     """

@@ -32,7 +32,7 @@ def metrics_urls(environment: Mapping[str, str], *, given: Sequence[str] | None)
 
 
 async def running_version(urls: Sequence[str], *, say: Say) -> str:
-    """The version that all consumers name that answer; of those that do not answer, a word.
+    """The version that all consumers name that answer. Of those that do not answer, a word.
 
     Raises:
         VersionUnknown: none names one, or they name several.

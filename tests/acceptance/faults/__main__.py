@@ -94,7 +94,7 @@ def _row(trial: Trial, outcome: Outcome) -> list[str]:
 
 
 def _leave_settings_behind() -> None:
-    """A person's own settings are not for the consumers on trial; the checkout's modules are for all our processes."""
+    """A person's own settings are not for the consumers on trial. The checkout's modules are for all our processes."""
     for name in list(os.environ):
         if name.startswith(("DOCSLUICE_", "OPENAI_", "KAFKA_")):
             del os.environ[name]

@@ -13,7 +13,7 @@ from docsluice_local.rehearsal.chat import text_hash
 
 
 class Place(NamedTuple):
-    """Where a document stands on the input topic; no two documents have the same."""
+    """Where a document stands on the input topic. No two documents have the same."""
 
     topic: str
     partition: int
@@ -50,13 +50,13 @@ class Account:
     """What became of the documents.
 
     Attributes:
-        results: records on the result topic, repeats included; likewise `dead_letters`.
+        results: records on the result topic, repeats included. Likewise `dead_letters`.
         lost: documents without any outcome.
         repeated: outcomes beyond the first of their document.
         strangers: outcomes of documents that are not on the input topic.
         uncommitted: documents at or above the committed offset, though they have ended.
         calls: what the provider was asked, faults included.
-        cut_off: calls that a client broke off; of one that is killed, those that are in flight then.
+        cut_off: calls that a client broke off. Of one that is killed, those that are in flight then.
         paid_again: calls that were answered, or broken off by the client, beyond one for each document and step.
     """
 
@@ -95,7 +95,7 @@ def ending_of(record: Fetched) -> Ending:
 
 
 def document_of(record: Fetched) -> Document | None:
-    """A document of the input topic; None for a tombstone, which has no outcome."""
+    """A document of the input topic. None for a tombstone, which has no outcome."""
     if record.value is None:
         return None
     text = str(json.loads(record.value)["text"])
@@ -141,7 +141,7 @@ def _paid_again(documents: Sequence[Document], calls: Sequence[Mapping[str, Any]
 
 
 def _is_paid(call: Mapping[str, Any]) -> bool:
-    """Answered; or given up by the client while a good answer was on its way, for which a provider charges too."""
+    """Answered, or given up by the client while a good answer was on its way, for which a provider charges too."""
     return call["status"] == 200 or _is_cut_off(call)
 
 

@@ -44,7 +44,7 @@ class Feed:
         self._numbers: Iterator[int] = iter(range(10**9))
 
     def event(self, *, key: str | None = None, marker: str = "") -> Event:
-        """A new document; `marker` is a word to the rehearsal provider."""
+        """A new document. `marker` is a word to the rehearsal provider."""
         number = next(self._numbers)
         name = f"doc-{number}"
         return Event(key=key or name, text=" ".join(part for part in (f"Document {number}.", _WORDS, marker) if part))
@@ -54,7 +54,7 @@ class Feed:
         return [self.event() for _ in range(count)]
 
     async def send(self, events: Sequence[Event], *, partition: int | None = None) -> None:
-        """Send them and wait for the acknowledgements; to a broker that is away, send again when it is back.
+        """Send them and wait for the acknowledgements. To a broker that is away, send again when it is back.
 
         What is sent twice that way is two documents, and the account treats it as such.
         """

@@ -29,7 +29,7 @@ class Ground:
 
     @property
     def proxied(self) -> str:
-        """The address for the consumers under test; everything the broker tells them leads through the proxy too."""
+        """The address for the consumers under test. Everything the broker tells them leads through the proxy too."""
         return f"{_HOST}:{self.proxy.port}"
 
 

@@ -23,7 +23,7 @@ class Idleness:
         self._seen: dict[str, tuple[int, float]] = {}
 
     def note(self, name: str, calls: int | None, now: float) -> None:
-        """A replica has made so many calls by `now`; None when it is not at work."""
+        """A replica has made so many calls by `now`. None when it is not at work."""
         last = self._seen.get(name)
         if calls is None or (last is not None and calls < last[0]):
             self._seen.pop(name, None)

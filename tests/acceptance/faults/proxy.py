@@ -66,7 +66,7 @@ class Proxy:
     def swallow_next(self, apis: Collection[Api]) -> None:
         """Pass on the next such request, and break the connection instead of passing on the broker's answer.
 
-        The broker has then done it and the client cannot know. `swallowed` counts how often that came about; without
+        The broker has then done it and the client cannot know. `swallowed` counts how often that came about. Without
         `apis`, what was asked for and has not happened yet is taken back.
         """
         self._armed = frozenset(apis)

@@ -106,12 +106,12 @@ class Replica:
             return False
 
     def calls(self) -> int | None:
-        """How many calls it has had answered, from its metrics; None when it does not say."""
+        """How many calls it has had answered, from its metrics. None when it does not say."""
         lines = self._metrics()
         return None if lines is None else _sum_of(_CALLS, lines)
 
     def _metrics(self) -> list[str] | None:
-        """The lines of its metrics; None when it does not answer."""
+        """The lines of its metrics. None when it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=_ANSWER_SECONDS) as response:
                 return list(response.read().decode().splitlines())

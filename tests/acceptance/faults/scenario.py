@@ -13,7 +13,7 @@ class Scenario:
     """One fault and its course.
 
     Attributes:
-        play: brings the documents and the fault. It returns when the fault is over; what is left to do then is waited
+        play: brings the documents and the fault. It returns when the fault is over. What is left to do then is waited
             for by whoever runs the scenario.
         documents: how many there are at least, unless the command line says so.
         provider: further arguments of the rehearsal provider.
@@ -21,7 +21,7 @@ class Scenario:
         topic: settings of the input topic.
         patience_seconds: without any progress for so long, the scenario gives up.
         only_kills: nothing else happens, so that no more is paid again than what may be in flight at once.
-        repeats_allowed: why even exactly-once delivery may repeat here; empty when it may not.
+        repeats_allowed: why even exactly-once delivery may repeat here. Empty when it may not.
     """
 
     name: str

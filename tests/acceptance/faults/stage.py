@@ -98,11 +98,11 @@ class Stage:
         await self.feed.send(self.feed.events(documents))
 
     def fault_ended(self) -> None:
-        """A fault is over at this moment; from here on, the seconds to resume are counted."""
+        """A fault is over at this moment. From here on, the seconds to resume are counted."""
         self.faults_ended.append(time.monotonic())
 
     def seconds_to_resume(self) -> float | None:
-        """The longest that it took, after any fault, until the next outcome was seen; None where none was needed."""
+        """The longest that it took, after any fault, until the next outcome was seen. None where none was needed."""
         found = [self.watch.seconds_until_next(moment) for moment in self.faults_ended]
         return max((seconds for seconds in found if seconds is not None), default=None)
 

@@ -66,7 +66,7 @@ async def committed(bootstrap_servers: str, group_id: str) -> dict[TopicPartitio
 
 
 async def members(bootstrap_servers: str, group_id: str) -> tuple[str, int]:
-    """The group's state and how many members it has; a dead one counts until its session has ended."""
+    """The group's state and how many members it has. A dead one counts until its session has ended."""
     async with admin(bootstrap_servers) as client:
         (answer,) = await client.describe_consumer_groups([group_id])
     (group,) = answer.groups

@@ -30,7 +30,7 @@ from tests.acceptance.faults.watch import watching
 Mode = Literal["at_least_once", "exactly_once"]
 
 _LATENCY = ("--median-seconds", "0.15", "--sigma", "0.5")
-_CONCURRENCY = 6  # of each replica; the setting is of all together
+_CONCURRENCY = 6  # of each replica. The setting is of all together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Trial:
 class Outcome:
     """How it went. `in_flight` is what all replicas had at their kills.
 
-    `notes` are for a person to read; each crash and each thing that never happened is among them.
+    `notes` are for a person to read. Each crash and each thing that never happened is among them.
     """
 
     account: Account
@@ -78,7 +78,7 @@ async def _run(trial: Trial, ground: Ground, provider: Provider) -> Outcome:
             unfinished.append(_one_line(problem))
         with contextlib.suppress(subprocess.TimeoutExpired):
             codes = await stage.replicas.terminate()
-            # One that was just being started does not know yet how to drain; it has nothing to drain either.
+            # One that was just being started does not know yet how to drain. It has nothing to drain either.
             if set(codes) - {0, -signal.SIGTERM}:
                 stage.notes.append(f"exit codes at the end: {codes}")
     try:

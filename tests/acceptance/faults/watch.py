@@ -33,7 +33,7 @@ class Watch:
         return len(self.ended)
 
     def seconds_until_next(self, moment: float) -> float | None:
-        """How long after `moment` the next outcome was seen; None when none was."""
+        """How long after `moment` the next outcome was seen. None when none was."""
         following = next((arrival for arrival in self.arrivals if arrival >= moment), None)
         return None if following is None else following - moment
 

@@ -63,7 +63,7 @@ def _short(problem: Exception) -> str:
 
 
 def _leave_settings_behind() -> None:
-    """A person's own settings are not for the consumers that are measured; the checkout's modules are for all of us."""
+    """A person's own settings are not for the consumers that are measured. The checkout's modules are for all of us."""
     for name in list(os.environ):
         if name.startswith(("DOCSLUICE_", "OPENAI_", "KAFKA_")):
             del os.environ[name]

@@ -1,4 +1,4 @@
-"""What the provider's call log says about the use of a limit. Pure arithmetic; times are seconds since the epoch."""
+"""What the provider's call log says about the use of a limit. Pure arithmetic. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def answered(calls: Iterable[Call]) -> list[Call]:
 
 
 def refused(calls: Iterable[Call]) -> list[Call]:
-    """The calls that were too many for some limit; a 429 that was a fault of the rehearsal's is none."""
+    """The calls that were too many for some limit. A 429 that was a fault of the rehearsal's is none."""
     return [call for call in calls if call.status == _TOO_MANY_REQUESTS and call.limited_by is not None]
 
 
@@ -98,7 +98,7 @@ def used_share(calls: Iterable[Call], span: Span, *, what: Limited, per_minute: 
 
 
 def occupied_share(calls: Iterable[Call], span: Span, *, slots: int) -> float:
-    """How much of the slots' time in the span calls were under way; a call without an end still is."""
+    """How much of the slots' time in the span calls were under way. A call without an end still is."""
     busy = sum(
         max(0.0, min(span.end, span.end if call.ended_at is None else call.ended_at) - max(span.begin, call.started_at))
         for call in calls
@@ -126,7 +126,7 @@ def fullest_window(calls: Iterable[Call], *, what: Limited, seconds: float = SEC
 
 
 def refused_share(calls: Iterable[Call], *, since: float) -> float:
-    """Which part of the calls from that moment on was too many for a limit; 0 where there were none."""
+    """Which part of the calls from that moment on was too many for a limit. 0 where there were none."""
     later = [call for call in calls if call.started_at >= since]
     return len(refused(later)) / len(later) if later else 0.0
 
@@ -186,7 +186,7 @@ class Price:
     written: float
 
     def of(self, call: Call) -> float:
-        """What a call has cost; nothing when it got no answer."""
+        """What a call has cost. Nothing when it got no answer."""
         if call.status != _ANSWERED:
             return 0.0
         return (call.prompt_tokens * self.read + call.completion_tokens * self.written) / 1e6

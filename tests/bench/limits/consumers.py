@@ -63,7 +63,7 @@ class Consumer:
             await asyncio.to_thread(self.child.wait, timeout_seconds=_EXIT_SECONDS)
 
     async def gauges(self, name: str) -> Mapping[tuple[str, ...], float]:
-        """The values of one of its metrics, by the values of their labels; none when it has no such metric."""
+        """The values of one of its metrics, by the values of their labels. None when it has no such metric."""
         return await asyncio.to_thread(self._gauges, _PREFIX + name)
 
     def _gauges(self, name: str) -> Mapping[tuple[str, ...], float]:

@@ -16,7 +16,7 @@ class Bench:
     Attributes:
         quick: whether to be content with short runs, whose figures are rough.
         folder: for this row's logs and data alone.
-        say: shows a line about how far the run is; the next one takes its place.
+        say: shows a line about how far the run is. The next one takes its place.
     """
 
     quick: bool
@@ -39,12 +39,12 @@ class Result:
 
     Attributes:
         allowed: the limit, in words.
-        used: the share of it that was used in the steady state; None where the row is about something else.
+        used: the share of it that was used in the steady state. None where the row is about something else.
         refused: calls that were too many for a limit of the provider's.
         ended: documents that have ended, in either way.
         dead_letters: those that have ended badly.
         figures: whatever else there is to tell.
-        misses: a sentence for each target that was missed; none when all were met.
+        misses: a sentence for each target that was missed. None when all were met.
     """
 
     allowed: str

@@ -38,7 +38,7 @@ class Setup:
         provider: arguments of the rehearsal provider.
         settings: of all consumers, over those that every run has.
         documents: id to text, all on the topic before a consumer starts.
-        place: the partition for the document with that number; None finds it by the document's id.
+        place: the partition for the document with that number. None finds it by the document's id.
         module: what is run in place of `consumer`.
     """
 

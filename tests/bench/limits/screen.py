@@ -17,7 +17,7 @@ _WIDTH = 180  # where nobody says how wide the screen is
 
 
 class Screen:
-    """On a terminal the table grows; elsewhere each row is a line of its own first, and the table comes at the end."""
+    """On a terminal the table grows. Elsewhere each row is a line of its own first, and the table comes at the end."""
 
     def __init__(self) -> None:
         self.console = Console()

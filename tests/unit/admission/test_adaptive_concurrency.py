@@ -186,7 +186,7 @@ def test_it_does_not_stick_to_a_bound(bound: int) -> None:
 
 @pytest.mark.parametrize(("seconds", "tokens"), [(0.0, 60), (-1.0, 60), (1.0, 0), (0.0, 0)])
 def test_odd_measurements_are_borne(seconds: float, tokens: int) -> None:
-    """An answer without tokens, or in no time, is counted like others; so it is while the clock stands still."""
+    """An answer without tokens, or in no time, is counted like others. So it is while the clock stands still."""
     limiter = AdaptiveConcurrency(floor=FLOOR, ceiling=CEILING)
     for _ in range(1000):
         limiter.answered(seconds=seconds, output_tokens=tokens, in_flight=limiter.limit, now=5.0 + seconds)
@@ -213,7 +213,7 @@ def test_one_freak_decides_nothing() -> None:
 
 
 def test_calls_that_fail_together_count_once() -> None:
-    """Thirty calls of one round lower it by a tenth; the first one of the next round lowers it again."""
+    """Thirty calls of one round lower it by a tenth. The first one of the next round lowers it again."""
     desk = Desk()
     desk.answer(32 + 32 + 32 + 32 + 64 + 128)
     full = desk.limiter.limit
@@ -268,7 +268,7 @@ def test_with_any_share_it_grows_to_its_part_of_the_ceiling(share: float) -> Non
 
 
 def test_a_share_that_changes_changes_the_limit_alone() -> None:
-    """What was found out of the server stays known; a moment in which our share was small leaves nothing behind."""
+    """What was found out of the server stays known. A moment in which our share was small leaves nothing behind."""
     desk = Desk()
     for share in (0.01, 1.0):
         desk.limiter.set_share(share, now=desk.now)

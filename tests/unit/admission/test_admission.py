@@ -206,7 +206,7 @@ async def test_later_calls_of_a_document_keep_its_place() -> None:
 
 @given(st.lists(st.integers(0, 5), max_size=20))
 async def test_queues_are_in_the_order_of_places(places: list[int]) -> None:
-    """Whatever the order in which calls come; those of one place as they came."""
+    """Whatever the order in which calls come. Those of one place as they came."""
     desk = Desk(max_concurrency=1)
     under_way = await desk.call(place=-1)
     calls = [await desk.call(place=place) for place in places]
@@ -358,7 +358,7 @@ async def test_a_caller_that_fails_frees_its_slot() -> None:
 
 
 async def test_the_cooldown_holds_everyone_back() -> None:
-    """While it is closed nobody goes out, though there is room; those already out are not disturbed."""
+    """While it is closed nobody goes out, though there is room. Those already out are not disturbed."""
     desk = Desk()
     inside = await desk.call()
     desk.refuse(7)
@@ -454,7 +454,7 @@ async def test_who_arrives_later_is_not_charged_for_what_was_before() -> None:
 async def test_what_exceeds_a_minutes_limit_never_fits(
     limits: dict[str, float | None], usage: Usage, word: str
 ) -> None:
-    """Such a call could never pass at any provider; the sentence names the limit."""
+    """Such a call could never pass at any provider. The sentence names the limit."""
     problem = Desk(**limits).admission.fits(CallRequest(model=model_ref("m"), usage=usage))
     assert problem is not None
     assert word in problem
@@ -489,7 +489,7 @@ async def test_the_metrics_show_limits_and_what_is_left() -> None:
 
 
 def test_the_metrics_expect_waits_for_what_may_be_limited() -> None:
-    """A provider may name a limit of any kind with any answer, and refuse at any time; a budget is a person's."""
+    """A provider may name a limit of any kind with any answer, and refuse at any time. A budget is a person's."""
     always = ("concurrency", "requests", "tokens", "input_tokens", "output_tokens", "gate", "circuit")
     assert Desk().admission.constraints == always
     assert Desk(requests_per_minute=1).admission.constraints == always
@@ -602,7 +602,7 @@ class Course:
                 await self.waiting[number % len(self.waiting)].cancel()
             case "cancel on admission" if self.waiting and (alarm := self.desk.timer.next_alarm()) is not None:
                 call = self.waiting[number % len(self.waiting)]
-                self.desk.timer.advance_to(alarm)  # admits some; none of them has run
+                self.desk.timer.advance_to(alarm)  # admits some. None of them has run
                 await call.cancel()
             case "end" if self.inside:
                 await self._answered(self.inside[number % len(self.inside)], *more)
@@ -659,7 +659,7 @@ async def test_whatever_happens(
 
 
 def _check_order(course: Course, admitted: list[Call]) -> None:
-    """Of those who waited at a model, whoever's place came first; of one place, as they came."""
+    """Of those who waited at a model, whoever's place came first. Of one place, as they came."""
     turns = {id(call): (call.request.place or 0, number) for number, call in enumerate(course.desk.calls)}
     for model in "mb":
         order = [turns[id(call)] for call in admitted if str(call.request.model) == model]
@@ -867,7 +867,7 @@ async def _fail(desk: Desk, fault: DocsluiceError, times: int, **ask: Any) -> No
 
 
 async def test_an_outage_lets_out_one_probe_at_a_time() -> None:
-    """Until one is answered; then everybody goes out, a little apart."""
+    """Until one is answered. Then everybody goes out, a little apart."""
     desk = Desk(max_concurrency=10)
     await _fail(desk, ProviderUnavailable("no"), 5)
     assert desk.circuits == [("m", "faults")]
@@ -900,7 +900,7 @@ async def _probe(desk: Desk) -> Call:
 
 
 async def test_documents_take_turns_at_being_the_probe() -> None:
-    """Who failed as one goes behind the others until all have had their turn, with all its calls; then as they came."""
+    """Who failed as one goes behind the others until all have had their turn, with all its calls. Then as they came."""
     desk = Desk(max_concurrency=10)
     places = [desk.admission.take_place() for _ in range(4)]
     await _fail(desk, ProviderUnavailable("no"), 5, place=places[0])
@@ -931,7 +931,7 @@ async def test_who_comes_later_is_the_next_probe() -> None:
 
 
 async def test_after_an_outage_who_was_a_probe_in_vain_comes_after_those_who_waited_with_him() -> None:
-    """One that always fails would be the first again, and begin the next outage; and before those who come later."""
+    """One that always fails would be the first again, and begin the next outage, and before those who come later."""
     desk = Desk(max_concurrency=1)
     places = [desk.admission.take_place() for _ in range(4)]
     await _fail(desk, ProviderUnavailable("no"), 5)
@@ -973,7 +973,7 @@ async def test_who_is_refused_is_the_first_after_the_pause() -> None:
 
 
 async def test_who_is_refused_again_and_again_lets_others_try() -> None:
-    """As long as nobody is answered they take turns; then everybody has his place again."""
+    """As long as nobody is answered they take turns. Then everybody has his place again."""
     desk = Desk(max_concurrency=10)
     places = [desk.admission.take_place() for _ in range(3)]
     for place in places:
@@ -1011,7 +1011,7 @@ async def test_who_is_answered_gives_everybody_his_place_again() -> None:
 
 
 async def test_a_circuit_that_opens_tells_the_fault_that_opened_it() -> None:
-    """The last of a row, the refusal of all calls, the empty account; and none when it closes."""
+    """The last of a row, the refusal of all calls, the empty account, and none when it closes."""
     last, empty = ProviderUnavailable("the fifth"), QuotaExhausted("empty")
     desk = Desk()
     await _fail(desk, ProviderUnavailable("no"), 4)
@@ -1053,7 +1053,7 @@ async def test_a_probe_that_is_given_up_makes_way_for_another() -> None:
 
 
 async def test_who_has_an_alternative_does_not_wait_for_a_model_that_fails() -> None:
-    """As soon as the circuit opens, for an alternative that is well; others wait."""
+    """As soon as the circuit opens, for an alternative that is well. Others wait."""
     desk = Desk(max_concurrency=1)
     stay = [await desk.call() for _ in range(6)]
     leave, stuck = await desk.call(alternatives=("b",)), await desk.call(alternatives=("m",))
@@ -1069,7 +1069,7 @@ async def test_who_has_an_alternative_does_not_wait_for_a_model_that_fails() -> 
 
 
 async def test_a_refusal_that_is_one_calls_own_affair_holds_nobody_back() -> None:
-    """No gate closes for it, no pace is learned, fewer calls are no remedy; it still gives back what it had taken."""
+    """No gate closes for it, no pace is learned, fewer calls are no remedy. It still gives back what it had taken."""
     desk = Desk(max_concurrency=4, min_concurrency=2, tokens_per_minute=12_000)
     for _ in range(20):
         await desk.timer.run(1)
@@ -1102,7 +1102,7 @@ async def test_others_wait_for_a_call_that_is_refused_alone_again_and_again(time
 
 
 async def test_who_has_an_alternative_does_not_wait_for_a_long_pause_to_end() -> None:
-    """Also who stands there already when it is asked for; others wait, and of a short pause everybody the end."""
+    """Also who stands there already when it is asked for. Others wait, and of a short pause everybody the end."""
     for seconds, leaves in ((50, True), (5, False)):
         desk = Desk(max_concurrency=1)
         refused = await desk.call()
@@ -1133,7 +1133,7 @@ async def test_who_waits_for_a_long_pause_leaves_when_an_alternative_is_well_aga
 
 
 async def test_one_document_at_a_time_is_kept_for_a_probe() -> None:
-    """Who comes next is not to stand behind it; and who stands there may choose again when it has gone out."""
+    """Who comes next is not to stand behind it, and who stands there may choose again when it has gone out."""
     desk = Desk(max_concurrency=1)
     await _fail(desk, ProviderUnavailable("no"), 5)
     busy = await desk.call(model="b")
@@ -1216,7 +1216,7 @@ async def test_however_many_calls_there_may_be_a_failing_model_stops_reading() -
 
 
 async def test_a_drain_lets_go_of_who_waits_for_a_pause_to_end() -> None:
-    """As soon as no call is under way; with one under way, or for a limit, it waits."""
+    """As soon as no call is under way. With one under way, or for a limit, it waits."""
     desk = Desk(max_concurrency=2)
     inside = await desk.call()
     desk.refuse(30)
@@ -1250,7 +1250,7 @@ async def test_a_drain_lets_go_of_who_waits_for_a_pause_to_end() -> None:
     ],
 )
 async def test_what_a_provider_refused_it_has_not_counted(fault: DocsluiceError, left: float) -> None:
-    """The tokens of a call that was refused are given back, the request is not; those of a time-out stay taken."""
+    """The tokens of a call that was refused are given back, the request is not. Those of a time-out stay taken."""
     desk = Desk(requests_per_minute=60, tokens_per_minute=12_000)
     await desk.timer.run(60)
     call = await desk.call(100)
@@ -1279,7 +1279,7 @@ async def test_a_document_that_is_refused_as_too_large_holds_up_no_other() -> No
 
 @pytest.mark.parametrize("is_shared", [False, True])
 async def test_calls_that_were_out_before_a_limit_was_known_are_counted_too(*, is_shared: bool) -> None:
-    """What they used is taken when they end; nothing was reserved for them, so there is nothing to give back."""
+    """What they used is taken when they end. Nothing was reserved for them, so there is nothing to give back."""
     desk = Desk()
     desk.admission.set_shared(is_shared)
     first, *others = [await desk.call(300, 100) for _ in range(10)]
@@ -1341,7 +1341,7 @@ async def test_the_smallest_share_still_lets_one_call_out() -> None:
 
 
 async def test_what_never_fits_is_judged_by_the_whole_limit() -> None:
-    """A call of more than our share passes in time; only one of more than the account's minute never can."""
+    """A call of more than our share passes in time. Only one of more than the account's minute never can."""
     desk = Desk(tokens_per_minute=1000)
     desk.admission.set_share(0.1)
     assert desk.admission.fits(CallRequest(model=model_ref("m"), usage=Usage(input_tokens=900))) is None
@@ -1352,7 +1352,7 @@ async def test_what_never_fits_is_judged_by_the_whole_limit() -> None:
 
 
 async def test_a_spent_budget_pauses_until_the_window_is_over() -> None:
-    """Calls that may still pass it are held; at the roll-over they go out by themselves."""
+    """Calls that may still pass it are held. At the roll-over they go out by themselves."""
     desk = Desk(budget=Budget(usd_per_hour=Decimal(1)))
     begin = desk.timer.time()
     for _ in range(2):
@@ -1383,7 +1383,7 @@ async def test_a_spent_budget_pauses_until_the_window_is_over() -> None:
     ],
 )
 async def test_how_many_calls_the_limits_let_be_in_flight(limits: dict[str, Any], in_flight: float) -> None:
-    """The rate that is allowed, times how long a call takes; of the whole account, whatever our share."""
+    """The rate that is allowed, times how long a call takes. Of the whole account, whatever our share."""
     desk = Desk(**limits)
     desk.admission.set_share(0.5)
     found = desk.admission.useful_in_flight(input_tokens=80, output_tokens=20, seconds=2.0)
@@ -1395,7 +1395,7 @@ async def _useful(desk: Desk) -> float:
 
 
 async def test_a_models_own_limit_bounds_what_is_useful_by_its_part_of_the_calls() -> None:
-    """Of a model that takes half of them its limit lets twice as many pass; one that is not asked bounds nothing."""
+    """Of a model that takes half of them its limit lets twice as many pass. One that is not asked bounds nothing."""
     desk = Desk(by_model={"own": MinuteLimits(requests_per_minute=60), "idle": MinuteLimits(requests_per_minute=1)})
     await desk.call(model="own")
     await desk.timer.run(1)

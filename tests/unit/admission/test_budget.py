@@ -61,7 +61,7 @@ def test_a_cap_below_the_price_of_a_call_stops_nothing_for_ever() -> None:
 
 
 def test_a_restart_goes_on_in_the_same_window() -> None:
-    """What was spent before is restored; that of a window that is over is forgotten."""
+    """What was spent before is restored. That of a window that is over is forgotten."""
     before = Budget(usd_per_hour=Decimal(1), usd_per_day=Decimal(100))
     _spend(before, "1", now=NOON + 10)
     for now, hour in ((NOON + 20, Decimal(1)), (NOON + 3600, Decimal(0))):
@@ -167,7 +167,7 @@ def _ours(budget: Budget, *, now: float) -> float:
 
 
 def test_who_joins_within_a_window_has_a_share_of_what_is_left_of_it() -> None:
-    """The rest others may have spent; and they give up no more than that. In the next one it has all of its share."""
+    """The rest others may have spent, and they give up no more than that. In the next one it has all of its share."""
     first, second = (Budget(usd_per_hour=Decimal(1)) for _ in range(2))
     first.set_share(1.0, now=NOON + 600)
     for budget in (first, second):

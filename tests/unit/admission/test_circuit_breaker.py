@@ -27,7 +27,7 @@ def test_it_opens_on_faults_in_a_row() -> None:
 
 
 def test_where_answers_come_between_many_faults_more_are_needed() -> None:
-    """Nine calls in ten fail for a while; and that is unlearned within a few answers."""
+    """Nine calls in ten fail for a while, and that is unlearned within a few answers."""
     circuit = CircuitBreaker()
     for _ in range(10):
         for _ in range(9):
@@ -82,7 +82,7 @@ def test_a_probe_that_hangs_does_not_hide_the_end_of_an_outage() -> None:
 
 
 def test_an_empty_account_opens_it_at_once_and_for_longer() -> None:
-    """Whether or not it was open for another reason; each that is told so puts the next probe off."""
+    """Whether or not it was open for another reason. Each that is told so puts the next probe off."""
     for circuit in (CircuitBreaker(), _opened()):
         was_open = circuit.is_open
         assert circuit.shut("quota", now=5.0) is not was_open

@@ -65,7 +65,7 @@ def test_what_going_slowly_does_not_end_are_accidents(share: float) -> None:
 
 
 def test_a_limit_is_seen_at_the_third_after_many_answers() -> None:
-    """For a minute's limit comes at the end of the minute; among accidents that are known it takes a few more."""
+    """For a minute's limit comes at the end of the minute. Among accidents that are known it takes a few more."""
     overloads = Overloads()
     _answered(overloads, 1000)
     assert [overloads.met(sent_at=0.0) for _ in range(4)] == [False, False, True, True]
@@ -109,7 +109,7 @@ def test_calls_from_before_a_trial_tell_nothing_in_it() -> None:
 
 @pytest.mark.parametrize(("accidents", "times"), [(0, 2), (6, 4), (15, 6)])
 def test_a_document_that_is_refused_too_often_for_accidents_has_its_turn(accidents: int, times: int) -> None:
-    """A large one is to be the first after a pause now and then; the more accidents there are, the later."""
+    """A large one is to be the first after a pause now and then. The more accidents there are, the later."""
     overloads = Overloads()
     _trial(overloads, refused=accidents)
     _answered(overloads, 100)
@@ -122,7 +122,7 @@ def test_a_document_that_is_refused_too_often_for_accidents_has_its_turn(acciden
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 20)), max_size=400))
 def test_whatever_happens_it_stays_within_its_bounds(steps: list[tuple[bool, bool, int]]) -> None:
-    """The expected share of accidents is one in a hundred at least and one in five at most; a trial ends."""
+    """The expected share of accidents is one in a hundred at least and one in five at most. A trial ends."""
     overloads, begun = Overloads(), 0
     for is_overload, begins, sent_at in steps:
         if begins:

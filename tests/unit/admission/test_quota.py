@@ -1,4 +1,4 @@
-"""One limit a minute, from all that is known of it; and the pace that refusals teach."""
+"""One limit a minute, from all that is known of it, and the pace that refusals teach."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_no_limit_holds_nothing_back() -> None:
 
 
 def test_the_least_that_is_known_counts() -> None:
-    """What the provider says lowers what was configured and never raises it; the share is of the lower one."""
+    """What the provider says lowers what was configured and never raises it. The share is of the lower one."""
     quota = Quota(name=TOKENS, configured=600, now=0.0)
     quota.reported(6000, now=0.0)
     assert (quota.whole, quota.per_minute) == (600, 600)
@@ -66,7 +66,7 @@ def _refused(seconds: int, *, a_second: int = 10) -> AdaptiveRate:
 
 
 def _taught() -> AdaptiveRate:
-    """Ten answers a second for ten seconds; a trial has shown that it was a limit."""
+    """Ten answers a second for ten seconds. A trial has shown that it was a limit."""
     pace = _refused(10)
     pace.judged(is_limit=True, now=11.0)
     return pace
@@ -110,7 +110,7 @@ def test_a_trial_of_a_low_pace_has_fewer_calls(a_second: int, calls: int) -> Non
 
 
 def test_a_pace_that_is_hardly_confirmed_grows_fast() -> None:
-    """What is believed wrongly is over within a minute; after four trials it takes minutes."""
+    """What is believed wrongly is over within a minute. After four trials it takes minutes."""
     pace = _taught()
     learned = pace.per_minute(now=11.0) or 0
     assert (pace.per_minute(now=71.0) or 0) > 2 * learned
@@ -228,7 +228,7 @@ def test_a_limit_that_nobody_names_is_found(
 
 @pytest.mark.parametrize("true_per_minute", [3, 20, 60, 600])
 def test_a_limit_that_is_counted_by_the_minute_is_found(true_per_minute: int) -> None:
-    """Whoever lets through a minute's calls at once refuses for the rest of it; after ten of them hardly any more."""
+    """Whoever lets through a minute's calls at once refuses for the rest of it. After ten of them hardly any more."""
     limit = MinuteLimit(per_minute=true_per_minute, window_seconds=60.0, now=0.0)
     answered = _answered_and_refused(limit, _queue(None), names_a_pause=False, until=3600)[9 * true_per_minute :]
     assert sum(answered) >= 0.9 * true_per_minute * 49
@@ -236,7 +236,7 @@ def test_a_limit_that_is_counted_by_the_minute_is_found(true_per_minute: int) ->
 
 
 def test_an_answers_bound_is_reserved_where_it_is_small() -> None:
-    """Providers count it before the call runs; but no more than a quarter of a burst, and no less than is expected."""
+    """Providers count it before the call runs, but no more than a quarter of a burst, and no less than is expected."""
     tokens, plenty = Quota(name=TOKENS, configured=60_000, now=0.0), Quota(name=REQUESTS, configured=60_000, now=0.0)
     usage = Usage(input_tokens=300, output_tokens=50)
     for bound, reserved in ((None, 350), (20, 350), (200, 500), (4096, 550)):

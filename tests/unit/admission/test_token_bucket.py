@@ -44,7 +44,7 @@ def test_never_over_the_limit_in_any_span(per_minute: float, steps: list[tuple[f
 
 @given(per_minute=RATES, bursts=st.floats(0.001, 50), idle=st.floats(0, 100))
 def test_the_wait_is_exactly_long_enough(per_minute: float, bursts: float, idle: float) -> None:
-    """After the time that it named, the bucket lets the amount through at once; a little earlier it does not."""
+    """After the time that it named, the bucket lets the amount through at once. A little earlier it does not."""
     amount = bursts * max(1.0, per_minute / 60)
     bucket = TokenBucket(per_minute=per_minute, now=0.0)
     wait = bucket.wait_seconds(amount, now=idle)
@@ -74,7 +74,7 @@ def test_a_slow_bucket_holds_at_least_one_request() -> None:
 
 
 def test_a_request_larger_than_the_burst_is_paid_for_afterwards() -> None:
-    """It goes out when the bucket is full; whoever comes next waits until its debt is paid."""
+    """It goes out when the bucket is full. Whoever comes next waits until its debt is paid."""
     bucket = TokenBucket(per_minute=60, now=0.0)
     assert bucket.wait_seconds(30, now=0.0) == 1
     assert bucket.wait_seconds(30, now=1.0) == 0

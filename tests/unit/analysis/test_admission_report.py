@@ -90,7 +90,7 @@ def test_a_quota_of_which_only_the_code_tells() -> None:
 
 
 def test_the_log_tells_when_a_quota_comes_back() -> None:
-    """As the provider says; more than an hour is never believed, so then it is an hour or more."""
+    """As the provider says. More than an hour is never believed, so then it is an hour or more."""
     day = b'{"error": {"message": "Limit on tokens per day (TPD): Limit 9"}}'
     soon = said("quota", quota(day, **{"retry-after": "1500"}))
     assert soon["back_in_seconds"] == 1500

@@ -135,7 +135,7 @@ def test_who_waits_in_the_queue_pauses_nowhere_else() -> None:
 
 
 async def test_a_rate_limit_holds_everybody_back() -> None:
-    """Other calls to the provider wait as well; they would only be refused too."""
+    """Other calls to the provider wait as well. They would only be refused too."""
     lab = Lab(by_step({"summary": [RateLimited("no", retry_after_seconds=7)]}), limits=Limits(max_concurrency=1))
     started = lab.timer.time()
     await lab.analyze()
@@ -304,7 +304,7 @@ async def test_a_repair_goes_before_the_documents_behind() -> None:
     lab = Lab(in_turn(NONSENSE), steps=steps()[:1], limits=Limits(max_concurrency=1))
     tasks = [asyncio.create_task(lab.analyzer.analyze(text, DocumentUsage())) for text in ("one", "two", "three")]
     await asyncio.gather(*tasks)
-    # The second had its turn when the first call ended; the repair came a moment later.
+    # The second had its turn when the first call ended. The repair came a moment later.
     assert [request.messages[1].content for request in lab.client.requests] == ["one", "two", "one", "three"]
 
 
@@ -353,7 +353,7 @@ _CUT = JUDGED[2][0]
 
 
 async def test_a_cut_answer_is_asked_for_with_more_room_once() -> None:
-    """Four times the bound; what is cut there too names it, for that is the setting that must be raised."""
+    """Four times the bound. What is cut there too names it, for that is the setting that must be raised."""
     bounded = steps({"name": "k", "prompt": "P", "output": {"type": "text"}, "max_output_tokens": 77})
     lab = Lab(in_turn(_CUT), steps=bounded)
     assert await lab.analyze() == {"k": "words"}
@@ -420,7 +420,7 @@ async def test_what_exceeds_a_minutes_limit_is_rejected_before_any_call(limits: 
 
 
 async def test_one_rejected_step_lets_the_others_finish() -> None:
-    """Their tokens are being paid for; what they cost is counted."""
+    """Their tokens are being paid for. What they cost is counted."""
     rejection = RecordRejected(DeadLetterReason.REJECTED, "400", step="summary")
     lab = Lab(of_documents(lambda request: rejection if request.step == "summary" else right(request)))
     may_finish = asyncio.Event()
@@ -680,7 +680,7 @@ def _asked(lab: Lab) -> list[str]:
 
 
 async def test_the_first_choice_is_asked_while_it_is_well() -> None:
-    """The others cost nothing until they are needed; the result names who answered."""
+    """The others cost nothing until they are needed. The result names who answered."""
     lab, document_usage = Lab(steps=_chain("first", "second")), DocumentUsage()
     await lab.analyze(document_usage=document_usage)
     assert _asked(lab) == ["first"]
@@ -688,7 +688,7 @@ async def test_the_first_choice_is_asked_while_it_is_well() -> None:
 
 
 async def test_the_second_choice_is_asked_while_the_first_fails() -> None:
-    """From the fifth fault in a row on, and the document that met it goes on at once; later ones do not even try."""
+    """From the fifth fault in a row on, and the document that met it goes on at once. Later ones do not even try."""
     lab = Lab(_failing("first"), steps=_chain("first", "second"))
     document_usage = DocumentUsage()
     assert await lab.analyze(document_usage=document_usage) == {"summary": OUTPUTS["summary"]}
@@ -730,7 +730,7 @@ async def test_a_document_too_large_for_the_first_choice() -> None:
 
 
 async def test_a_document_that_the_first_choice_may_have_room_for() -> None:
-    """One that most likely has is asked first; and the other one only where that one says that it has not."""
+    """One that most likely has is asked first, and the other one only where that one says that it has not."""
     text = "x" * 1_000
     likely = Lab(steps=_chain("small", "large"), context_tokens={"small": 300, "large": 1_000})
     await likely.analyze(text)
@@ -755,7 +755,7 @@ async def test_a_document_too_large_for_all() -> None:
 
 
 def _no_room_for_a_remedy(answer: Answer) -> Replies:
-    """A first choice that answers badly, and to which every remedy is too large; the second one is well."""
+    """A first choice that answers badly, and to which every remedy is too large. The second one is well."""
 
     def reply(request: ChatRequest) -> Reply:
         if str(request.model) != "first":
@@ -771,7 +771,7 @@ def _no_room_for_a_remedy(answer: Answer) -> Replies:
     ("answer", "reason"), [(NONSENSE, DeadLetterReason.INVALID_ANSWER), (_CUT, DeadLetterReason.TRUNCATED)]
 )
 async def test_a_remedy_that_is_too_large_makes_no_document_so(answer: Answer, reason: DeadLetterReason) -> None:
-    """It stays what it was, and the next model is asked; with none left it is not cut to pieces for it either."""
+    """It stays what it was, and the next model is asked. With none left it is not cut to pieces for it either."""
     task = {"name": "k", "prompt": "P", "output": {"type": "text"}, "max_output_tokens": 77, "long": "split"}
     reply = _no_room_for_a_remedy(answer)
     assert await Lab(reply, steps=steps({**task, "model": ["first", "second"]})).analyze() == {"k": "words"}
@@ -822,7 +822,7 @@ async def test_what_no_model_can_answer_is_told_by_the_last() -> None:
 
 
 async def test_a_document_that_would_cost_too_much_is_never_asked_about() -> None:
-    """All its calls together are held against the bound; one cheap enough passes."""
+    """All its calls together are held against the bound. One cheap enough passes."""
     lab = Lab(max_cost_usd=Decimal("0.00000001"))
     rejection = await lab.rejection()
     assert rejection.reason is DeadLetterReason.TOO_LARGE
@@ -853,7 +853,7 @@ async def test_what_an_answer_costs_is_known_from_answers() -> None:
     ],
 )
 async def test_the_tier_that_is_asked_for(tier: str | None, priority: object, asked: str | None) -> None:
-    """The setting's; a document may say that it is in no hurry, or that it is; without the setting none is."""
+    """The setting's. A document may say that it is in no hurry, or that it is. Without the setting none is."""
     lab = Lab(service_tier=tier)
     await lab.analyzer.analyze("text", DocumentUsage(), priority=priority)
     assert {request.service_tier for request in lab.client.requests} == {asked}
@@ -909,7 +909,7 @@ async def test_documents_that_fail_for_good_end_without_others(fault: AttemptFai
 
 @pytest.mark.parametrize("count", [1, 5, 20])
 async def test_documents_that_are_refused_for_good_end_without_others(count: int) -> None:
-    """The model has answered others before; a text of our own is answered, and tells that it still would."""
+    """The model has answered others before. A text of our own is answered, and tells that it still would."""
     town = Town(_spoilt(CallRefused("403", kind="permission", remedy="")))
     texts = [f"{SECRET_TEXT} {number}" for number in range(count)]
     await town.come("a sound text", *texts)
@@ -938,7 +938,7 @@ async def test_a_gateway_that_keeps_answers_blames_no_document_for_an_outage() -
 
 
 async def test_in_an_outage_a_lone_document_waits_and_texts_of_our_own_are_few() -> None:
-    """They fail as well, which tells nothing; once they are answered, so is it."""
+    """They fail as well, which tells nothing. Once they are answered, so is it."""
     begin = ManualTimer().time()
     town = Town(_spoilt(ProviderUnavailable("500"), is_down=lambda: town.lab.timer.time() < begin + 3600))
     await town.come("a sound text")
@@ -981,7 +981,7 @@ async def test_a_stream_of_which_a_third_fails_for_good_goes_on() -> None:
 
 
 async def test_a_document_that_is_refused_for_good_stops_nobody() -> None:
-    """It pauses by itself, ever longer, while others are answered; and is never given up."""
+    """It pauses by itself, ever longer, while others are answered, and is never given up."""
     town = Town(_spoilt(RateLimited("429")), limits=Limits(max_concurrency=16))
     others = [f"text {number}" for number in range(1000)]
     await town.come(SECRET_TEXT, *others)

@@ -172,7 +172,7 @@ async def test_a_rejection_is_shared() -> None:
 
 
 async def test_used_up_attempts_are_shared_the_second_time() -> None:
-    """Once says nothing about the text; and those who wait are not to try it one after the other without end."""
+    """Once says nothing about the text, and those who wait are not to try it one after the other without end."""
     answer_cache, asked, gate = Lab().answer_cache, 0, asyncio.Event()
 
     async def ask() -> None:
@@ -274,7 +274,7 @@ NO_ANSWERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("outputs", NO_ANSWERS.values(), ids=list(NO_ANSWERS))
 async def test_an_entry_that_answers_something_else_is_asked_again(outputs: dict[str, Any]) -> None:
-    """It is no result and saves nothing; it is counted, said once, and replaced by the answer."""
+    """It is no result and saves nothing. It is counted, said once, and replaced by the answer."""
     store = _store()
     for number in range(2):
         wrong = PaidStep(outputs=outputs, models=dict.fromkeys(outputs, "m"), cost_usd=Decimal(7))

@@ -39,7 +39,7 @@ async def test_a_list_that_repeats_itself_is_asked_once_for_others() -> None:
 
 
 async def test_a_list_that_goes_on_repeating_itself_is_taken_as_far_as_it_goes() -> None:
-    """The document is not lost for an item too few; and it is asked for once, not for ever."""
+    """The document is not lost for an item too few, and it is asked for once, not for ever."""
     lab = _lab(_keywords("a", "b", "a", "a"), _keywords("a", "b", "c", "c"))
     assert await lab.analyze() == {"keywords": ["a", "b", "c"]}
     assert len(lab.client.requests) == 2
@@ -107,7 +107,7 @@ async def test_the_repair_never_comes_back_as_the_answer(output: dict[str, Any])
 
 
 async def test_the_answer_is_kept_with_the_rejection_and_out_of_the_log() -> None:
-    """A dead letter shows what the model said; nobody else is told."""
+    """A dead letter shows what the model said. Nobody else is told."""
     with structlog.testing.capture_logs() as logs:
         replies = [say("quillon first"), say('{"category": "quillon words"}')]
         lab = Lab(by_step({"category": replies}), steps=steps(TASKS[1]))
@@ -134,7 +134,7 @@ _SPARE = {**LIST, "output": {"type": "list", "items": 4, "candidates": 6}}
     "said", [_RUNS_ON, f"<think>[1, 2</think>Here: {_RUNS_ON}", _RUNS_ON + '", "e"],', _RUNS_ON + '", [{']
 )
 async def test_a_list_that_runs_on_until_it_is_cut_is_there(task: dict[str, Any], said: str) -> None:
-    """What was asked for was said before the cut; to ask for more of it costs four times as much, and ends the same."""
+    """What was asked for was said before the cut. To ask for more of it costs four times as much, and ends the same."""
     lab = _lab(say(said, finish_reason="length"), task=task, store=MemoryStore(max_bytes=10_000, max_age_seconds=60))
     assert await lab.analyze("text") == await lab.analyze("text") == {"keywords": ["a", "b", "c", "d"]}
     assert len(lab.client.requests) == 1
@@ -163,7 +163,7 @@ async def test_a_whole_answer_with_blanks_up_to_the_cut_is_there(task: dict[str,
     ],
 )
 async def test_an_answer_that_was_cut_too_soon_is_asked_for_with_more_room(output: dict[str, Any], said: str) -> None:
-    """Half an item is none, nor is a draft; and of a schema of one's own nobody knows what is missing."""
+    """Half an item is none, nor is a draft, and of a schema of one's own nobody knows what is missing."""
     task = {**LIST, "output": output, "max_output_tokens": 50}
     whole = "a text" if output["type"] == "text" else ["p", "q", "r", "s"][: output.get("items", 4)]
     lab = _lab(say(said, finish_reason="length"), say(json.dumps({"keywords": whole})), task=task)

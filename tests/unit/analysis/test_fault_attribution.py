@@ -205,7 +205,7 @@ def test_what_one_step_is_refused_another_step_may_be_answered() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=60))
 def test_no_document_is_blamed_without_reason(calls: list[tuple[str, bool]]) -> None:
-    """Somebody was answered after its first refusal; and the world is blamed only where nobody was."""
+    """Somebody was answered after its first refusal, and the world is blamed only where nobody was."""
     desk = Desk()
     refused_at: dict[str, int] = {}
     refused_since: set[str] = set()

@@ -76,7 +76,7 @@ async def test_split_asks_about_every_part_and_condenses(*, known: bool) -> None
 
 
 async def test_choices_and_lists_are_put_together_without_a_call() -> None:
-    """Only prose is condensed; in one call for all, by asking for the prose alone."""
+    """Only prose is condensed. In one call for all, by asking for the prose alone."""
     fused = _long("split", SUMMARY, CATEGORY, mode="fused")
     lab = Lab(_with_context(400), steps=fused, context_tokens={MODEL: 400})
     outputs = await lab.analyze(TEXT)
@@ -88,7 +88,7 @@ async def test_choices_and_lists_are_put_together_without_a_call() -> None:
 
 @pytest.mark.parametrize(("sentences", "asked"), [(5, [1, 3, 1]), (3, [1, 1, 1]), (2, [1, 1]), (1, [1])])
 async def test_the_sentences_of_a_summary_are_shared_out(sentences: int, asked: list[int]) -> None:
-    """So that the end is spoken of as well as the beginning; one alone is of the whole."""
+    """So that the end is spoken of as well as the beginning. One alone is of the whole."""
     task = {**SUMMARY, "output": {"type": "text", "sentences": sentences}, "max_output_tokens": 50}
     lab = Lab(_with_context(400), steps=_long("split", task), context_tokens={MODEL: 400})
     await lab.analyze(TEXT)
@@ -98,7 +98,7 @@ async def test_the_sentences_of_a_summary_are_shared_out(sentences: int, asked: 
 
 
 async def test_prose_of_any_length_is_condensed_as_a_whole() -> None:
-    """Shared out, it would come out three times as long; so would a title or a date."""
+    """Shared out, it would come out three times as long. So would a title or a date."""
     title = {**SUMMARY, "output": {"type": "text", "max_characters": 60}}
     for task in (ANY_LENGTH, title):
         lab = Lab(_with_context(400), steps=_long("split", task), context_tokens={MODEL: 400})
@@ -119,7 +119,7 @@ async def test_tasks_in_one_call_are_shared_out_each_as_it_can_be() -> None:
 
 
 async def test_what_stands_twice_in_a_document_is_asked_about_once() -> None:
-    """And counts as often as it stands there; nothing is said to be saved by it."""
+    """And counts as often as it stands there. Nothing is said to be saved by it."""
     page = "The same page, which stands here ever again. " * 7
     pages = "\n\n".join([page, page, "Another page, which stands here once and says more. " * 6])
     lab = Lab(_with_context(400), steps=_long("split", CATEGORY), context_tokens={MODEL: 400})
@@ -129,7 +129,7 @@ async def test_what_stands_twice_in_a_document_is_asked_about_once() -> None:
 
 
 async def test_what_was_paid_for_is_condensed_however_many_parts_there_were() -> None:
-    """The bound on parts is one on the document; what was said of them may take some, too."""
+    """The bound on parts is one on the document. What was said of them may take some, too."""
     brief = {**ANY_LENGTH, "max_output_tokens": 20}
     lab = Lab(_with_context(130), steps=_long("split", brief), context_tokens={MODEL: 130})
     text = "\n\n".join(f"Paragraph {number}: {'something else is said here. ' * 9}" for number in range(60))
@@ -137,7 +137,7 @@ async def test_what_was_paid_for_is_condensed_however_many_parts_there_were() ->
 
 
 async def test_head_asks_about_the_beginning() -> None:
-    """As much of it as fits; and the result says so."""
+    """As much of it as fits, and the result says so."""
     lab, document_usage = Lab(_with_context(700), steps=_long("head"), context_tokens={MODEL: 700}), DocumentUsage()
     outputs = await lab.analyze(TEXT, document_usage)
     assert [TEXT.startswith(text) for text in _read(lab)] == [True]

@@ -96,7 +96,7 @@ async def test_a_misspelt_variable_is_a_line_of_its_own(monkeypatch: pytest.Monk
 
 
 def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a person sees on a terminal is the lines and nothing else; the exit code is 1."""
+    """What a person sees on a terminal is the lines and nothing else. The exit code is 1."""
     monkeypatch.setattr("docsluice_consumer.__main__.configure_logs", lambda **_: None)
     monkeypatch.setenv("DOCSLUICE_MODLE", "m")
     monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
@@ -108,7 +108,7 @@ def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 
 async def test_limits_and_the_state_folder_are_shown(tmp_path: Path) -> None:
-    """What is set, in words; and that the folder which a budget needs can be written to."""
+    """What is set, in words, and that the folder which a budget needs can be written to."""
     _, limits, state, *_ = await _said(
         max_concurrency="auto:2..8", tokens_per_minute=90_000, budget_usd_per_day="2.50", state_dir=tmp_path / "s"
     )
@@ -192,7 +192,7 @@ async def test_a_refusal_without_words_ends_with_its_code() -> None:
     ],
 )
 async def test_a_model_that_is_not_listed_may_be_misspelt(model: str, words: str, tmp_path: Path) -> None:
-    """The one that is close is named; a server may serve more than it lists."""
+    """The one that is close is named. A server may serve more than it lists."""
     listed = {"object": "list", "data": [{"id": "gpt-4o-mini", "object": "model", "created": 0, "owned_by": "x"}]}
     async with one_answer(status=200, body=listed) as url:
         line = await _said_of_provider(_pipeline(tmp_path, base_url=url, model=f"own/{model}"))

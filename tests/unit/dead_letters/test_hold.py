@@ -51,7 +51,7 @@ def _keys(outgoing: list[OutgoingRecord]) -> list[bytes | None]:
 
 
 async def test_the_one_that_reaches_the_limit_is_held_with_all_after_it() -> None:
-    """Their records stay open; what was decided before is published."""
+    """Their records stay open. What was decided before is published."""
     line = Line(_by_text, max_dead_letters=3, mode="fused")
     for one in _docs(2, "bad"):
         await line.process(one)
@@ -64,7 +64,7 @@ async def test_the_one_that_reaches_the_limit_is_held_with_all_after_it() -> Non
 
 
 async def test_documents_not_yet_begun_cost_nothing() -> None:
-    """Neither those that come later, nor those that wait for their first call; only calls under way are finished."""
+    """Neither those that come later, nor those that wait for their first call. Only calls under way are finished."""
     line = Line(_by_text, max_dead_letters=1, max_concurrency=2, mode="fused")
     line.client.hold()
     tasks = await _started(line, _docs(8, "bad"))
@@ -88,7 +88,7 @@ async def test_bytes_that_are_no_event_are_held_too() -> None:
 
 
 class _SlowToRefuse(FakeSink):
-    """Takes no result, and says so of one after the other, as a broker does; dead letters go at once."""
+    """Takes no result, and says so of one after the other, as a broker does. Dead letters go at once."""
 
     def __init__(self) -> None:
         super().__init__(max_bytes={RESULTS: 1})
@@ -120,7 +120,7 @@ async def test_results_that_the_topic_does_not_take_are_a_row(sink: Callable[[],
 
 
 async def test_what_is_in_the_middle_is_finished() -> None:
-    """A result is published, for it is paid for; a failure is held like all others."""
+    """A result is published, for it is paid for. A failure is held like all others."""
     line = Line(_by_text, max_dead_letters=1, mode="fused")
     line.client.hold()
     good, bad = await _started(line, [document("good", document_id="good"), document("bad", document_id="bad")])
@@ -133,7 +133,7 @@ async def test_what_is_in_the_middle_is_finished() -> None:
 
 
 async def test_a_document_with_one_step_done_goes_on() -> None:
-    """Its other step still waits for admission; begun anew the first would be paid for twice."""
+    """Its other step still waits for admission. Begun anew the first would be paid for twice."""
     line = Line(max_dead_letters=1, max_concurrency=1)
     line.client.hold()
     begun = await _started(line, [document()])
@@ -180,7 +180,7 @@ async def test_sent_back_at_the_first_call_each_ends_once() -> None:
 
 
 async def test_what_failed_before_is_remembered() -> None:
-    """A document whose only call has failed waits at the door; its attempts count when it goes on."""
+    """A document whose only call has failed waits at the door. Its attempts count when it goes on."""
     line = Line(in_turn(ProviderUnavailable("500")), max_dead_letters=1, max_concurrency=1, mode="fused")
     line.client.hold()
     tasks = await _started(line, _docs(2))
@@ -255,7 +255,7 @@ async def test_after_that_as_many_pass_again() -> None:
 
 
 async def test_results_that_the_topic_never_takes_are_seen() -> None:
-    """Each is counted as a result first, and as a dead letter then; it is the dead letter that stays."""
+    """Each is counted as a result first, and as a dead letter then. It is the dead letter that stays."""
     line = Line(sink=FakeSink(max_bytes={RESULTS: 100}), max_ratio=0.6, mode="fused")
     tasks = []
     for one in _docs(150):
@@ -265,7 +265,7 @@ async def test_results_that_the_topic_never_takes_are_seen() -> None:
 
 
 class _SlowResults(FakeSink):
-    """A broker that acknowledges results later, as a transaction does; dead letters at once."""
+    """A broker that acknowledges results later, as a transaction does. Dead letters at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -342,7 +342,7 @@ async def test_what_would_be_held_in_a_drain_is_let_go() -> None:
 
 
 async def test_a_partition_that_is_lost_takes_its_held_documents_along() -> None:
-    """A task that is cancelled ends, wherever it waits; the others stay as they are."""
+    """A task that is cancelled ends, wherever it waits. The others stay as they are."""
     line = Line(_by_text, max_dead_letters=2, mode="fused")
     _, *held = await _started(line, _docs(3, "bad"))
     waiting = await _started(line, _docs(2))
@@ -388,7 +388,7 @@ async def test_it_is_said_once_with_what_to_do() -> None:
 
 @pytest.mark.parametrize(("documents", "held"), [(2, 0), (4, 2)])
 async def test_a_signal_is_logged(documents: int, held: int) -> None:
-    """With how many it has let go; one that comes when nothing is held changes nothing."""
+    """With how many it has let go. One that comes when nothing is held changes nothing."""
     line = Line(_by_text, max_dead_letters=3, mode="fused")
     tasks = await _started(line, _docs(documents, "bad"))
     with structlog.testing.capture_logs() as logs:

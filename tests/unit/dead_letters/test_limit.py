@@ -71,7 +71,7 @@ def test_a_healthy_stream_with_a_few_failures_goes_on(results_between: list[int]
 
 @given(st.integers(1, 150), st.integers(1, 3))
 def test_one_that_is_all_broken_is_stopped_at_the_same_count_each_time(most: int, times: int) -> None:
-    """The one that reaches the limit is held itself; begun afresh, or in a new process, it is the same again."""
+    """The one that reaches the limit is held itself. Begun afresh, or in a new process, it is the same again."""
     limit = _limit(max_ratio=0.9, max_consecutive=most)
     for _ in range(times):
         assert _passed(limit, 1_000) == min(most, JUDGED_FROM) - 1
@@ -131,7 +131,7 @@ class _Plain:
     def __init__(self) -> None:
         self.ended: list[bool] = []
         self.results: list[tuple[Result, int | None]] = []
-        """Those that may still be withdrawn, with their places in the list; None when it began afresh meanwhile."""
+        """Those that may still be withdrawn, with their places in the list. None when it began afresh meanwhile."""
 
     def row_at(self, place: int) -> int:
         """How many dead letters there are without a result between them, that one among them."""

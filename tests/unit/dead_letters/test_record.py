@@ -56,7 +56,7 @@ def _dead_letter(original: Record, **changes: Any) -> OutgoingRecord:
 
 
 def _errors(outgoing: OutgoingRecord) -> dict[str, str]:
-    """Our own headers without their prefix; each occurs once."""
+    """Our own headers without their prefix. Each occurs once."""
     ours = [(name, value) for name, value in outgoing.headers if name.startswith(ERROR_HEADER_PREFIX)]
     assert len(ours) == len({name for name, _ in ours})
     return {name.removeprefix(ERROR_HEADER_PREFIX): (value or b"").decode() for name, value in ours}
@@ -151,7 +151,7 @@ def test_the_trace_context_is_kept() -> None:
 
 
 def test_a_redriven_record_keeps_its_first_origin() -> None:
-    """What fails again still says where it came from first; all else is of the latest failure."""
+    """What fails again still says where it came from first. All else is of the latest failure."""
     first = _dead_letter(record(b"v", headers=[("own", b"1"), ("own", b"2")]))
     redriven = _redriven(first, offset=77, timestamp_ms=1_800_000_000_000)
     again = _dead_letter(
@@ -277,7 +277,7 @@ def _answer_kept(answer: str | None, **changes: Any) -> bytes | None:
 
 @pytest.mark.parametrize("character", ["x", "ế", "🙂"])
 def test_the_rejected_answer_is_kept_up_to_a_bound(character: str) -> None:
-    """Its beginning, in whole characters; two KiB at most."""
+    """Its beginning, in whole characters. Two KiB at most."""
     assert ANSWER_BYTES == 2 * 1024
     assert _answer_kept(character) == character.encode()
     long = _answer_kept("{" + character * 1_000_000)
@@ -287,7 +287,7 @@ def test_the_rejected_answer_is_kept_up_to_a_bound(character: str) -> None:
 
 
 def test_the_rejected_answer_may_be_left_out() -> None:
-    """By setting; and where there is none, or the trouble was another one, there is no header."""
+    """By setting, and where there is none, or the trouble was another one, there is no header."""
     assert _answer_kept("secret words", keeps_answer=False) is None
     assert _answer_kept(None) is None
     assert _answer_kept("") is None
@@ -324,7 +324,7 @@ def test_headers_that_others_wrote_under_our_names_do_no_harm(headers: Headers) 
 
 
 def test_a_header_of_ours_that_is_too_long_is_not_ours() -> None:
-    """Somebody else wrote it; kept twice, as it would be, it could make the dead letter too large for its topic."""
+    """Somebody else wrote it. Kept twice, as it would be, it could make the dead letter too large for its topic."""
     long = record(b"x", headers=[("__docsluice.errors.topic", b"t" * 500_000), ("__docsluice.errors.offset", b"7")])
     headers = dict(dead_letter(long, _failure(), topic="dlq").headers)
     assert headers["__docsluice.errors.topic"] == headers["kafka_dlt-original-topic"] == b"documents"

@@ -90,7 +90,7 @@ def test_what_repeats_far_away_fits_once_it_is_compressed_with_zstd() -> None:
 
 
 def test_headers_go_before_the_value() -> None:
-    """Those that were copied, the stack trace and the answer; what was wrong and where it was read stays."""
+    """Those that were copied, the stack trace and the answer. What was wrong and where it was read stays."""
     headers = [("big", noise(900, 9)), ("traceparent", b"00-1-2-01")]
     letter = letter_of(noise(10_000), headers=headers, message=noise(500).hex())
     rung = found(letter, batch_bytes(letter) - 1)
@@ -115,7 +115,7 @@ def test_a_value_that_is_left_out_can_be_known_again() -> None:
 
 
 def test_the_larger_of_value_and_key_goes_first() -> None:
-    """A huge key does not cost the value; the record's place stands in for it."""
+    """A huge key does not cost the value. The record's place stands in for it."""
     rung = found(letter_of(b"small", noise(50_000)), 5_000)
     assert (rung.key, rung.value) == (b"documents/2@17", b"small")
     assert errors_of(rung)["stub"] == "headers,key"

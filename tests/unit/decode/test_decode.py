@@ -142,7 +142,7 @@ def test_plain_text_is_named_by_its_key(content_type: str) -> None:
     ],
 )
 def test_plain_text_without_a_key_is_named_by_its_cloudevent(key: bytes | None, headers: Headers, named: str) -> None:
-    """Key, subject, id, in this order; a name keeps its case."""
+    """Key, subject, id, in this order. A name keeps its case."""
     assert _decode(b"T", key=key, headers=headers, content_type="text/plain").document_id == named
 
 
@@ -305,7 +305,7 @@ def test_a_byte_order_mark_before_text_is_not_put_to_the_model() -> None:
     ],
 )
 def test_another_charset_is_named(text: str, charset: str, words: str) -> None:
-    """Read as UTF-8 it would be another text, or none; the message says what to change."""
+    """Read as UTF-8 it would be another text, or none. The message says what to change."""
     rejection = _rejection(text.encode(charset), content_type=f"text/plain; charset={charset}")
     assert rejection.reason == "undecodable"
     assert words in str(rejection)
@@ -355,13 +355,13 @@ def test_a_schema_registrys_frame_is_named(value: bytes, schema: str) -> None:
 
 @pytest.mark.parametrize("version", [2, 3, 10**20])
 def test_an_event_of_a_later_version_is_read(version: int) -> None:
-    """As far as it is known here; whoever is upgraded first must not make dead letters of the other's records."""
+    """As far as it is known here. Whoever is upgraded first must not make dead letters of the other's records."""
     event = _decode({**EVENT, "schema_version": version, "language": "en"})
     assert event.model_copy(update={"schema_version": 1}) == EXPECTED
 
 
 def test_unknown_fields_are_left_out_and_told() -> None:
-    """In the order of the event; the event itself is as without them."""
+    """In the order of the event. The event itself is as without them."""
     value = json.dumps({"a": 1, **EVENT, "txet": SECRET_TEXT}).encode()
     assert read_record(key=None, value=value, headers=()) == (EXPECTED, ("a", "txet"))
     assert read_record(key=None, value=PLAIN, headers=()) == (EXPECTED, ())
@@ -373,7 +373,7 @@ def test_a_header_without_a_value_is_no_header() -> None:
 
 
 def test_a_large_document_is_decoded() -> None:
-    """Five megabytes are no fault of the bytes; whether they fit the model is decided later."""
+    """Five megabytes are no fault of the bytes. Whether they fit the model is decided later."""
     assert len(_decode({"document_id": "d", "text": "x" * 5_000_000}).text) == 5_000_000
 
 
@@ -451,7 +451,7 @@ def _outcome(key: bytes | None, value: bytes, headers: Headers) -> DocumentEvent
 
 @given(key=st.none() | st.binary(max_size=20), value=VALUES, headers=HEADERS)
 def test_any_bytes_are_an_event_or_a_rejection(key: bytes | None, value: bytes, headers: Headers) -> None:
-    """Whatever arrives, nothing else is raised; an event can be written again, and a message can be a header."""
+    """Whatever arrives, nothing else is raised. An event can be written again, and a message can be a header."""
     outcome = _outcome(key, value, headers)
     if isinstance(outcome, RecordRejected):
         assert outcome.reason in {"undecodable", "invalid_event"}

@@ -1,4 +1,4 @@
-"""What is said of a group that does not come to rest, and of a topic that is not there; from where is read."""
+"""What is said of a group that does not come to rest, and of a topic that is not there. From where is read."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_group_that_does_not_come_to_rest(times: range, said: int) -> None:
 
 @pytest.mark.parametrize(("partitions", "said"), [({0, 1}, ["partitions.none"]), (None, ["topic.gone"])])
 async def test_a_topic_that_is_gone_is_said(partitions: set[int] | None, said: list[str]) -> None:
-    """A member without partitions has nothing to do, which is said; a topic without them is something else."""
+    """A member without partitions has nothing to do, which is said. A topic without them is something else."""
     with capture_logs() as logs:
         await _assignment(partitions).on_partitions_assigned([])
     assert [entry["event"] for entry in logs] == ["partitions.assigned", *said]
@@ -124,7 +124,7 @@ async def test_a_partition_that_came_back_is_not_read_before_it_is_known_from_wh
 async def test_a_map_of_a_later_release_is_refused_or_passed_over(
     monkeypatch: pytest.MonkeyPatch, *, refuses: bool
 ) -> None:
-    """Refused, not a record of any partition is read, and the message says what to do; otherwise it is warned of."""
+    """Refused, not a record of any partition is read, and the message says what to do. Otherwise it is warned of."""
     partitions = [TopicPartition("documents", number) for number in range(2)]
 
     async def committed_points(*_: object) -> Mapping[TopicPartition, CommitPoint]:
@@ -175,7 +175,7 @@ async def test_a_damaged_or_foreign_map_is_never_refused(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("end", [1_000_001, 20])
 async def test_a_map_that_reaches_beyond_the_log_is_passed_over(monkeypatch: pytest.MonkeyPatch, end: int) -> None:
-    """Believed, it would have records skipped that nobody has worked on; how many one skips is said in any case."""
+    """Believed, it would have records skipped that nobody has worked on. How many one skips is said in any case."""
     partition, ended = TopicPartition("documents", 0), [Run(1, 1_000_001)]
 
     async def committed_points(*_: object) -> Mapping[TopicPartition, CommitPoint]:

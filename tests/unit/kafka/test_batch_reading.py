@@ -86,7 +86,7 @@ def test_the_framed_snappy_of_java_clients_is_read() -> None:
 
 @ALL_CODECS
 def test_a_header_name_that_is_not_utf8_costs_its_record_only(codec: str) -> None:
-    """Its neighbours in the batch are sound; it has all its bytes, and its flaw."""
+    """Its neighbours in the batch are sound. It has all its bytes, and its flaw."""
     odd = RawRecord(value=b"odd", key=b"o", headers=[(b"good", b"1"), (b"\xff\xfe", b"2")])
     found = handed_out(batch([SOUND, odd, SOUND], codec=codec))
     assert [one.value for one in found] == [SOUND.value, b"odd", SOUND.value]
@@ -101,7 +101,7 @@ def test_a_header_name_that_is_not_utf8_costs_its_record_only(codec: str) -> Non
 
 @ALL_CODECS
 def test_a_record_that_is_too_large_is_read_past_without_its_value(codec: str) -> None:
-    """Its size and SHA-256 are known, and its key; the rest of its batch is sound."""
+    """Its size and SHA-256 are known, and its key. The rest of its batch is sound."""
     huge = RawRecord(value=bytes(100_000), key=b"bomb", headers=[(b"h", b"1")])
     found = handed_out(batch([SOUND, huge, SOUND], codec=codec), kept_bytes=10_000)
     assert [one.value for one in found] == [SOUND.value, b"", SOUND.value]
@@ -183,7 +183,7 @@ def test_no_number_in_a_record_is_longer_than_kafka_writes_any() -> None:
 
 
 def test_a_damaged_batch_is_read_twice_before_it_is_given_up() -> None:
-    """It may have been damaged on its way; when it comes again as it was, one record stands for all of it."""
+    """It may have been damaged on its way. When it comes again as it was, one record stands for all of it."""
     data = batch([SOUND] * 5, base_offset=100, is_damaged=True) + batch([SOUND], base_offset=105)
     with pytest.raises(DamagedBatch, match="offset 100"):
         handed_out(data, position=102)
@@ -193,7 +193,7 @@ def test_a_damaged_batch_is_read_twice_before_it_is_given_up() -> None:
 
 
 def test_where_a_damaged_batch_ends_is_told_by_the_next_one() -> None:
-    """Its own word is damaged, too; until something follows it is not passed over."""
+    """Its own word is damaged, too. Until something follows it is not passed over."""
     data = batch([SOUND] * 5, base_offset=200, last_offset_delta=70_000, is_damaged=True)
     for _ in range(3):
         with pytest.raises(DamagedBatch):
@@ -238,7 +238,7 @@ def test_a_bomb_unfolds_piece_by_piece(codec: str) -> None:
 
 
 def test_others_have_their_turn_while_a_bomb_unfolds() -> None:
-    """Every eight megabytes, and every sixteen thousand records; all that is around is handed out once."""
+    """Every eight megabytes, and every sixteen thousand records. All that is around is handed out once."""
     bomb = batch(zeros_of(50 * 2**20, "zstd"), codec="zstd")
     found = handed_out(bomb + batch([SOUND], base_offset=1))
     assert [one.offset for one in found] == [0, 1]

@@ -21,7 +21,7 @@ from docsluice_consumer.kafka.records import OutgoingRecord
 
 
 class _Producer:
-    """A transactional producer that does to each record, by its key, what it is told; and forgets the transaction."""
+    """A transactional producer that does to each record, by its key, what it is told, and forgets the transaction."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ async def test_all_are_sent() -> None:
 async def test_of_several_errors_the_most_telling_one_is_raised(
     ends: Mapping[bytes, Exception], gives_up_at: bytes | None, told: type[Exception]
 ) -> None:
-    """That a transaction is over says nothing; what one of its records met does."""
+    """That a transaction is over says nothing. What one of its records met does."""
     with pytest.raises(told):
         await send_all(_Producer(ends, gives_up_at=gives_up_at), _out(b"a", b"b", b"c"))
 
@@ -88,6 +88,6 @@ async def test_of_several_errors_the_most_telling_one_is_raised(
 async def test_an_assertion_of_the_client_is_told_by_what_led_to_it(
     ends: Mapping[bytes, Exception], told: type[Exception]
 ) -> None:
-    """It waits for room in a batch, and does not expect the transaction to end meanwhile; else it is a bug."""
+    """It waits for room in a batch, and does not expect the transaction to end meanwhile, else it is a bug."""
     with pytest.raises(told):
         await send_all(_Producer(ends, gives_up_at=b"c", by=AssertionError), _out(b"a", b"b", b"c"))

@@ -80,7 +80,7 @@ async def test_a_broker_that_is_not_there_yet_is_waited_for(cause: Exception, wo
 
 
 async def test_a_wrong_protocol_is_said_when_it_was_seen_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that is starting closes connections, too; one look at it may then be a coincidence."""
+    """A broker that is starting closes connections, too. One look at it may then be a coincidence."""
     verdicts = iter(["speaks TLS", None, "speaks TLS", "speaks TLS"])
 
     async def look(*_: object, **__: object) -> str | None:

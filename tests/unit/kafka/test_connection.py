@@ -54,7 +54,7 @@ def test_plaintext_needs_nothing() -> None:
 
 @pytest.mark.parametrize(("mechanism", "used"), [(None, "PLAIN"), ("SCRAM-SHA-512", "SCRAM-SHA-512")])
 def test_sasl(mechanism: str | None, used: str) -> None:
-    """User, password and mechanism; PLAIN where none is named."""
+    """User, password and mechanism. PLAIN where none is named."""
     assert _arguments(security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism, **SASL) == {
         "security_protocol": "SASL_PLAINTEXT",
         "sasl_mechanism": used,
@@ -228,7 +228,7 @@ async def _committed(monkeypatch: pytest.MonkeyPatch, *answers: OffsetFetchRespo
 
 
 async def test_a_coordinator_that_is_still_loading_says_nothing_of_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It names no partition then; taken for a group without commits, all would be read once more."""
+    """It names no partition then. Taken for a group without commits, all would be read once more."""
     told = OffsetFetchResponse_v3(0, [("documents", [(0, 7, "map", 0), (1, -1, "", 0)])], 0)
     points = await _committed(monkeypatch, OffsetFetchResponse_v3(0, [], _LOADING), told)
     assert points == {TopicPartition("documents", 0): CommitPoint(7, "map")}

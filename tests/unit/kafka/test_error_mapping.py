@@ -88,7 +88,7 @@ def test_every_exception_of_aiokafka_has_a_meaning(kind: type[errors.KafkaError]
     ],
 )
 def test_a_fault_says_what_could_not_be_done_and_what_to_do(error: errors.KafkaError, words: str) -> None:
-    """What we were doing, in words; the remedy; and the exception's own name for those who search for it."""
+    """What we were doing, in words. The remedy, and the exception's own name for those who search for it."""
     fault = str(error_mapping.translate(error, doing="read topic documents"))
     assert fault.startswith("cannot read topic documents: ")
     assert words in fault
@@ -135,7 +135,7 @@ def test_codes_that_aiokafka_does_not_know_have_their_own_class(code: int, kind:
 
 
 def test_a_wrong_clock_is_waited_for_with_a_remedy() -> None:
-    """NTP, or a person, will set it right; the log says what to do until then."""
+    """NTP, or a person, will set it right. The log says what to do until then."""
     said = error_mapping.in_words(errors.InvalidTimestampError("of d1"))
     assert "InvalidTimestampError" in said
     assert "the clocks of this machine and of the broker are apart; set them right (NTP)" in said

@@ -122,7 +122,7 @@ class _Producer:
 
 
 class _Member:
-    """A member of the group; `rebalancing` while it is not known whose the partition is."""
+    """A member of the group. `rebalancing` while it is not known whose the partition is."""
 
     def __init__(self, *, rebalancing: bool = False) -> None:
         self.rebalancing = rebalancing
@@ -246,7 +246,7 @@ async def test_the_records_of_a_refused_batch_are_tried_one_by_one(owner: _Owner
 
 
 async def test_what_is_alone_shares_its_transaction_with_nobody(owner: _Owner) -> None:
-    """It has its own compression, and it may be refused; the others go together before it and behind it."""
+    """It has its own compression, and it may be refused. The others go together before it and behind it."""
     for value in (b"a", b"b"):
         owner.ends(value)
     await settled()
@@ -356,7 +356,7 @@ async def test_a_partition_that_another_has_committed_meanwhile_is_not_kept(owne
 
 
 async def test_a_rejected_record_is_not_taken_for_ended(owner: _Owner) -> None:
-    """The point of its transaction counted it as ended; if that is stored, another owner has ended it."""
+    """The point of its transaction counted it as ended. If that is stored, another owner has ended it."""
     owner.cluster.too_large = frozenset({LARGE})
     owner.ends(LARGE)
     await owner.commits(_Member(rebalancing=True))

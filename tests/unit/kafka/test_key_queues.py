@@ -51,7 +51,7 @@ class Yard:
 
 
 async def test_one_of_a_queue_at_a_time() -> None:
-    """In the order of their reading; other queues, and those without one, go on side by side."""
+    """In the order of their reading. Other queues, and those without one, go on side by side."""
     yard = Yard()
     tasks = [
         yard.start("a1", b"a"),

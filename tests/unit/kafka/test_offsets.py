@@ -189,7 +189,7 @@ def test_foreign_or_damaged_metadata_is_told_apart(metadata: str) -> None:
     rest=st.text(max_size=50),
 )
 def test_a_map_of_a_later_release_is_told_apart_from_a_foreign_one(version: str, rest: str) -> None:
-    """By the version alone, whatever such a map will look like; it is the roll-back that must be seen."""
+    """By the version alone, whatever such a map will look like. It is the roll-back that must be seen."""
     with pytest.raises(UnknownMapError, match=rf"format {re.escape(version)}; this release reads 1") as caught:
         decoded(CommitPoint(5, f"docsluice/{version}:{rest}"))
     assert caught.value.version == version
@@ -197,7 +197,7 @@ def test_a_map_of_a_later_release_is_told_apart_from_a_foreign_one(version: str,
 
 @given(st.text() | st.text().map("docsluice/".__add__) | st.text().map("docsluice/1:".__add__))
 def test_any_metadata_is_a_map_or_named_as_none(metadata: str) -> None:
-    """Nothing else is raised; a map of our own format that was damaged is not taken for a later one's."""
+    """Nothing else is raised. A map of our own format that was damaged is not taken for a later one's."""
     found: ForeignMetadataError | None = None
     try:
         decoded(CommitPoint(5, metadata))

@@ -50,7 +50,7 @@ async def test_a_late_finisher_of_a_forgotten_life_touches_nothing() -> None:
 
 
 async def test_forgetting_a_partition_stops_its_work_and_no_other() -> None:
-    """The tasks of the lost partition are cancelled; those of the others go on."""
+    """The tasks of the lost partition are cancelled. Those of the others go on."""
     partitions, may_end = Partitions(), asyncio.Event()
     lost, kept = _start(partitions.begin(P0), 1, may_end), _start(partitions.begin(P1), 1, may_end)
     await settled()
@@ -102,7 +102,7 @@ def test_each_life_has_an_epoch_of_its_own() -> None:
 
 
 def test_only_what_changed_is_committed() -> None:
-    """A point that was committed is not committed again; a partition that was never read has none."""
+    """A point that was committed is not committed again. A partition that was never read has none."""
     partitions = Partitions()
     idle, busy = partitions.begin(P0), partitions.begin(P1)
     busy.offsets.opened(3)
@@ -142,7 +142,7 @@ def test_a_partition_without_a_commit_is_ours_while_it_has_none() -> None:
 
 
 async def test_the_oldest_record_is_the_one_read_first() -> None:
-    """It is named, with its age, over all partitions; there is none when none is open."""
+    """It is named, with its age, over all partitions. There is none when none is open."""
     partitions, may_end = Partitions(), asyncio.Event()
     assert partitions.oldest() is None
     tasks = [
@@ -165,7 +165,7 @@ def test_lives_may_end_while_they_are_looked_at() -> None:
 
 
 def test_what_may_still_come() -> None:
-    """From the committed offset on, then from the next one; from anywhere once the log was made anew."""
+    """From the committed offset on, then from the next one. From anywhere once the log was made anew."""
     partitions = Partitions()
     state = partitions.begin(P0, committed=CommitPoint(7))
     assert state.reads_from == 7
@@ -176,7 +176,7 @@ def test_what_may_still_come() -> None:
 
 
 def test_the_lag_is_what_has_not_ended() -> None:
-    """Unknown until the end is; open records are part of it, and what the log no longer holds is not."""
+    """Unknown until the end is. Open records are part of it, and what the log no longer holds is not."""
     state = Partitions().begin(P0, committed=CommitPoint(7))
     assert state.lag() is None
     state.start, state.end = 0, 20

@@ -161,7 +161,7 @@ async def test_a_batch_is_opened_as_far_as_there_is_room() -> None:
 
 
 async def test_a_record_with_a_flaw_is_worked_on_like_any_other() -> None:
-    """It comes with its flaw, and its offset ends when its dead letter is published; a gap before it has ended."""
+    """It comes with its flaw, and its offset ends when its dead letter is published. A gap before it has ended."""
     desk = Desk()
     state = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5))
     flawed = replace(_record(9), checksum=Flaw(problem="damaged", first_offset=5), value=b"")
@@ -320,7 +320,7 @@ async def test_a_position_that_is_not_known_is_not_waited_for() -> None:
 
 
 async def test_records_that_retention_took_are_counted_and_named() -> None:
-    """It goes on at the first that is there; what had ended before the commit is not lost."""
+    """It goes on at the first that is there. What had ended before the commit is not lost."""
     desk = Desk()
     state = desk.source._assignment.partitions.begin(P0, committed=CommitPoint(5), ended_before=[Run(7, 9)])
     desk.problem, desk.reads_next, desk.log_starts = OffsetOutOfRangeError({P0: 5}), 5, 15

@@ -75,7 +75,7 @@ async def test_a_limit_that_was_raised_is_noticed() -> None:
 
 @pytest.mark.parametrize("limit", [None, 16 * MIB])
 async def test_a_refusal_counts_more_than_what_was_asked(limit: int | None) -> None:
-    """Some proxy may take less than the topic; where nothing can be asked it is all that is known."""
+    """Some proxy may take less than the topic. Where nothing can be asked it is all that is known."""
     desk = Desk(limit)
     large = noise(MIB)
     assert await desk.takes(large)

@@ -23,7 +23,7 @@ WRONG_PASSWORD = Trouble("the broker does not accept the password", is_final=Tru
 
 
 class FakeConsumer:
-    """As much of aiokafka's as the watch asks. `errors` are by partition; None of them is about the cluster."""
+    """As much of aiokafka's as the watch asks. `errors` are by partition. None of them is about the cluster."""
 
     def __init__(self, ends: dict[TopicPartition, int]) -> None:
         self.ends = ends
@@ -187,7 +187,7 @@ async def test_a_member_without_partitions_watches_the_cluster() -> None:
 
 
 async def test_one_partition_without_a_leader_is_named_and_the_other_goes_on() -> None:
-    """The broker answers, so the cause is not the broker; the other partition's end stays up to date."""
+    """The broker answers, so the cause is not the broker. The other partition's end stays up to date."""
     bench = Bench()
     bench.trouble = None
     bench.consumer.errors[P1] = KafkaConnectionError("no leader")
@@ -223,7 +223,7 @@ async def test_a_broker_that_is_away_is_waited_for_without_an_end() -> None:
 
 
 async def test_a_right_that_was_taken_away_is_no_silence_of_the_broker() -> None:
-    """It answers everybody else; what it says to us is the cause, and waiting does not mend it."""
+    """It answers everybody else. What it says to us is the cause, and waiting does not mend it."""
     bench = Bench()
     bench.trouble = None
     bench.consumer.errors = dict.fromkeys((P0, P1), TopicAuthorizationFailedError("documents"))

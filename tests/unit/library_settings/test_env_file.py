@@ -63,7 +63,7 @@ def test_nothing_is_put_in_the_place_of_a_variable(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_password_may_look_like_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Taken by the letter; only one that is nothing else is a mistake, and so is such a key, wherever it stands."""
+    """Taken by the letter. Only one that is nothing else is a mistake, and so is such a key, wherever it stands."""
     sasl = "DOCSLUICE_KAFKA_SECURITY_PROTOCOL=SASL_SSL\nDOCSLUICE_KAFKA_SASL_USERNAME=me\n"
     _env_file(sasl + "OPENAI_API_KEY=sk-1\nDOCSLUICE_KAFKA_SASL_PASSWORD='a${HOME}b'\n")
     assert load_settings().kafka_sasl_password == SecretStr("a${HOME}b")
@@ -174,7 +174,7 @@ MIXES = [
 def test_an_address_of_the_file_and_a_secret_of_elsewhere_need_a_word(
     content: str, environment: dict[str, str], flags: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file may have come with the folder; who has named it is believed."""
+    """The file may have come with the folder. Who has named it is believed."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     path = _env_file(content)
@@ -277,7 +277,7 @@ def test_a_pipeline_may_ask_for_a_key_of_its_own_file(monkeypatch: pytest.Monkey
 
 
 def test_check_names_the_file_and_what_it_gives(capsys: pytest.CaptureFixture[str]) -> None:
-    """By the names of the variables; nobody would look for it elsewhere."""
+    """By the names of the variables. Nobody would look for it elsewhere."""
     _env_file(f"OPENAI_API_KEY={KEY}\nOPENAI_BASE_URL=http://127.0.0.1:1/v1?workspace=hidden\nUNRELATED=1")
     main(["check", "--kafka-bootstrap-servers", "127.0.0.1:1"])
     out = capsys.readouterr().out
@@ -325,7 +325,7 @@ def test_the_producer_needs_a_word_too(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_producer_puts_nothing_in_the_place_of_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own settings are held to that; those of others in the file are nobody's business."""
+    """Its own settings are held to that. Those of others in the file are nobody's business."""
     monkeypatch.setenv("SECRET", PASSWORD)
     _env_file("OTHERS=${SECRET}\n")
     assert producer_settings(tmp_path)["OTHERS"] == "${SECRET}"

@@ -143,7 +143,7 @@ def test_a_word_that_is_no_price_list_is_told_as_one() -> None:
 
 
 def test_a_pipe_is_readable(tmp_path: Path) -> None:
-    """Some tools hand over a key so; looking at it waits for nobody."""
+    """Some tools hand over a key so. Looking at it waits for nobody."""
     os.mkfifo(tmp_path / "pipe")
     assert why_unreadable(tmp_path / "pipe") is None
 

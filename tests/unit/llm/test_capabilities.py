@@ -148,7 +148,7 @@ def test_a_complaint_names_what_is_not_known(error: Any, name: str) -> None:
 
 
 def test_the_grade_that_was_sent_is_the_one_that_is_refused() -> None:
-    """LM Studio knows json_schema and no json_object; whoever was asked for the latter goes one grade down."""
+    """LM Studio knows json_schema and no json_object. Whoever was asked for the latter goes one grade down."""
     sent = _sent(without=frozenset({NO_JSON_SCHEMA}))
     assert complaint(_error("'response_format.type' must be 'json_schema' or 'text'"), sent) == NO_JSON_OBJECT
 
@@ -296,7 +296,7 @@ def test_what_another_call_has_learned_meanwhile_is_worth_another_try() -> None:
 
 
 def test_a_lesson_is_tried_again_by_one_call() -> None:
-    """After a minute. Where the model still refuses, it holds for twice as long; where not, it is forgotten."""
+    """After a minute. Where the model still refuses, it holds for twice as long. Where not, it is forgotten."""
     known = _known("temperature")
 
     def to_try(now: float, request: ChatRequest = REQUEST) -> str | None:

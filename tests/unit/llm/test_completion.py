@@ -48,7 +48,7 @@ def _answer(message: Any, **more: Any) -> Answer:
     ids=str,
 )
 def test_the_answer_wherever_it_stands(message: dict[str, Any]) -> None:
-    """As text, in parts, parsed, or in the call of a tool; thoughts are left out."""
+    """As text, in parts, parsed, or in the call of a tool. Thoughts are left out."""
     assert _answer(message).text == TEXT
 
 
@@ -131,7 +131,7 @@ def test_what_came_instead(body: bytes, content_type: str, words: str) -> None:
 
 
 def test_a_key_that_a_server_echoes_is_cut_out() -> None:
-    """Of the text and of the refusal, whatever is round it; they go into results and dead letters."""
+    """Of the text and of the refusal, whatever is round it. They go into results and dead letters."""
     message = {"content": "Authorization: Bearer sk-verysecret\n", "refusal": "No, sk-verysecret."}
     answer = completion.answer_of({"choices": [{"message": message}]}, secrets=["sk-verysecret"])
     assert answer is not None

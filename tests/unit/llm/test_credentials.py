@@ -44,7 +44,7 @@ def _write(path: Path, text: str, *, at: int) -> None:
 
 
 async def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
-    """By its time; while it is away or empty, the key is what it was."""
+    """By its time. While it is away or empty, the key is what it was."""
     path = tmp_path / "key"
     _write(path, "first\n", at=1000)
     file = FileKey(path)
@@ -103,7 +103,7 @@ async def test_a_command_is_run_once(tmp_path: Path) -> None:
 
 
 async def test_a_refused_key_has_the_command_run_again_once(tmp_path: Path) -> None:
-    """Many calls are refused at once; and where the new key is refused too, it is not run for each call."""
+    """Many calls are refused at once, and where the new key is refused too, it is not run for each call."""
     clock = Clock()
     command = CommandKey(_counting(tmp_path), now=clock)
     assert await command.key() == "key-1"

@@ -65,7 +65,7 @@ EXPECTED: dict[ErrorKind, Expected] = {
     ErrorKind.FORBIDDEN: _expected(CallRefused, kind="permission"),
     ErrorKind.UNKNOWN_MODEL: _expected(CallRefused, kind="model"),
     ErrorKind.BAD_PATH: _expected(CallRefused, kind="path"),
-    # The client leaves the parameter out and asks again; this is what is left where the server says so every time.
+    # The client leaves the parameter out and asks again. This is what is left where the server says so every time.
     ErrorKind.UNSUPPORTED_PARAMETER: _expected(CallRefused, kind="unknown"),
     ErrorKind.TOO_LARGE: _expected(RecordRejected, reason=DeadLetterReason.TOO_LARGE),
     ErrorKind.CONTENT_FILTERED: _expected(RecordRejected, reason=DeadLetterReason.CONTENT_FILTERED),
@@ -214,7 +214,7 @@ async def test_a_finish_reason_means_what_it_means(character: Character, spellin
 
 @each_character
 async def test_limits_are_learned_from_the_headers_that_tell_them(character: Character) -> None:
-    """Those of a minute, under their own names; never those of a day."""
+    """Those of a minute, under their own names. Never those of a day."""
     limits = {"requests": 600, "tokens": 60_000}
     settings = {f"{name}_per_minute": limit for name, limit in limits.items()}
     async with _playing(character, **settings) as (_, client):

@@ -87,7 +87,7 @@ MEANINGS: dict[str, type[DocsluiceError]] = {
     "InternalServerError": ProviderUnavailable,
     # By its status: see below.
     "APIStatusError": CallRefused,
-    # None of these comes from a chat completion; one that did would be no document's fault.
+    # None of these comes from a chat completion. One that did would be no document's fault.
     "APIError": ProviderMisconfigured,
     "SubjectTokenProviderError": ProviderMisconfigured,
     "LengthFinishReasonError": ProviderMisconfigured,
@@ -149,7 +149,7 @@ STATUSES: dict[int, type[DocsluiceError]] = {
 
 @pytest.mark.parametrize(("status", "meaning"), STATUSES.items())
 def test_every_status_has_a_meaning(status: int, meaning: type[DocsluiceError]) -> None:
-    """Only size is surely the document's fault; whose a refusal is, other calls tell."""
+    """Only size is surely the document's fault. Whose a refusal is, other calls tell."""
     assert type(_translate(_status_error(status, _said()))) is meaning
 
 
@@ -225,7 +225,7 @@ def test_limits_and_empty_accounts_blame_no_document(fault: openai.APIStatusErro
     ],
 )
 def test_why_a_request_is_rejected(status: int, body: dict[str, Any], reason: str) -> None:
-    """Too long for the model, filtered, or refused for another reason; told by code first and by words else."""
+    """Too long for the model, filtered, or refused for another reason. Told by code first and by words else."""
     fault = _translate(_status_error(status, body))
     assert isinstance(fault, RecordRejected)
     assert (fault.reason, fault.stage, fault.step, str(fault.model)) == (reason, "analyze", "summary", "gpt-4o-mini")
@@ -377,7 +377,7 @@ def test_an_html_page_is_cut_too() -> None:
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
-    """Milliseconds, seconds or a date; an hour at most, and nothing that would wait for ever."""
+    """Milliseconds, seconds or a date. An hour at most, and nothing that would wait for ever."""
     assert retry_after_seconds(httpx2.Headers(headers), now=NOW) == seconds
 
 
@@ -413,7 +413,7 @@ RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay":
     ids=str,
 )
 def test_retry_after_in_the_body(body: Any, seconds: float | None) -> None:
-    """In a field, or in the provider's words; a header goes before both."""
+    """In a field, or in the provider's words. A header goes before both."""
     fault = _translate(_status_error(429, body))
     assert isinstance(fault, AttemptFailed)
     assert fault.retry_after_seconds == seconds
@@ -509,7 +509,7 @@ def test_what_is_no_status(error: Exception, meaning: type[DocsluiceError]) -> N
     ],
 )
 def test_a_connection_that_broke_is_no_timeout(cause: Exception | None, words: str) -> None:
-    """The aiohttp transport reports a refused connection as a connect time-out; waiting longer would not help it.
+    """The aiohttp transport reports a refused connection as a connect time-out. Waiting longer would not help it.
 
     What it was is told, in the log too.
     """
@@ -530,7 +530,7 @@ def test_a_path_without_a_list_of_models_is_told_as_such() -> None:
 
 
 def test_a_call_that_found_no_connection_blames_no_document() -> None:
-    """The provider has not seen it; whether others find one is not known, so this call alone backs off."""
+    """The provider has not seen it. Whether others find one is not known, so this call alone backs off."""
     key: Any = None
     cause = aiohttp.ClientConnectorError(key, OSError(24, "x"))
     cause.__cause__ = OSError(24, "x")

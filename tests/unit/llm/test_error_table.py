@@ -369,7 +369,7 @@ def test_a_document_that_shares_a_few_words_with_the_provider_changes_nothing() 
 
 
 def test_words_of_the_provider_that_are_also_in_the_document_are_kept_from_meaning_anything() -> None:
-    """Nobody can tell whose they are then; a code still can."""
+    """Nobody can tell whose they are then. A code still can."""
     text = "The manual says: This model's maximum context length is 500 tokens."
     words = "This model's maximum context length is 500 tokens."
     assert meant(400, openai(words), text) == UNKNOWN

@@ -81,7 +81,7 @@ def test_a_model_without_a_price_has_none(model: str) -> None:
 
 
 def test_ones_own_price_wins() -> None:
-    """Over the bundled one of the same name; the others are as they were."""
+    """Over the bundled one of the same name. The others are as they were."""
     prices = Prices(own={"gpt-4o-mini": OwnPrice(**OWN), "mine": OwnPrice(**OWN)})
     assert prices.cost_usd(model_ref("gpt-4o-mini"), Usage(output_tokens=1_000_000)) == Decimal("0.6")
     assert prices.cost_usd(model_ref("mine"), MILLION) == Decimal("0.72")

@@ -42,7 +42,7 @@ def _headers(what: str, limit: object, remaining: object, reset: str) -> dict[st
     ],
 )
 def test_durations(text: str | None, seconds: float | None) -> None:
-    """As providers write them; anything else is none."""
+    """As providers write them. Anything else is none."""
     assert duration_seconds(text) == seconds
 
 
@@ -65,7 +65,7 @@ def test_a_limit_of_a_day_is_not() -> None:
 
 
 def test_once_believed_it_is_remembered() -> None:
-    """An answer from which it cannot be told, the first of a quiet time, does not unsay it; another number does."""
+    """An answer from which it cannot be told, the first of a quiet time, does not unsay it. Another number does."""
     said = ReportedLimits()
     assert said.read(_headers("requests", 600, 600, "0s")) == {}
     assert said.read(_headers("requests", 600, 590, "1s")) == {"requests": 600}
@@ -117,7 +117,7 @@ def test_anthropics_names() -> None:
 
 
 def test_groqs_headers_tell_of_a_day_and_of_a_minute() -> None:
-    """Under the same kind of name; only the minute's is believed."""
+    """Under the same kind of name. Only the minute's is believed."""
     headers = {
         **_headers("requests", 14400, 14399, "6s"),
         **_headers("tokens", 18000, 17890, "0.36s"),
@@ -155,7 +155,7 @@ def test_any_headers_are_harmless(told: dict[str, str]) -> None:
     ids=str,
 )
 def test_a_limit_that_its_own_call_exceeds_is_not_believed(headers: dict[str, str]) -> None:
-    """Nor later, when a call tells no usage; it is told once."""
+    """Nor later, when a call tells no usage. It is told once."""
     said, told = ReportedLimits(), []
     for usage in (Usage(input_tokens=900, output_tokens=5), None, Usage(input_tokens=900, output_tokens=5)):
         assert said.read(headers, model="own/m", usage=usage) == {}

@@ -1,4 +1,4 @@
-"""The recipes of docs/providers.md: each loads as the pipeline file that a reader would make of it, and as settings."""
+"""Each recipe of docs/reference/providers.md loads as a reader would use it: as a pipeline file and as settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ each_character = pytest.mark.parametrize("character", CHARACTERS, ids=lambda cha
 
 
 def _block(character: Character, language: str) -> str:
-    """What stands in the recipe's block of this language on the page; empty where there is none."""
+    """What stands in the recipe's block of this language on the page. Empty where there is none."""
     section = page([character]).partition(f"\n## {character.title}\n")[2]
     found = re.search(rf"^```{language}\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
     return found[1] if found else ""
@@ -73,7 +73,7 @@ async def test_a_recipe_loads(character: Character, tmp_path: Path, monkeypatch:
 
 @each_character
 def test_a_recipe_goes_to_the_right_path(character: Character, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The usual one behind the base URL; Azure's has the deployment and the API's version in it."""
+    """The usual one behind the base URL. Azure's has the deployment and the API's version in it."""
     recipe = character.recipe
     if recipe.key:
         monkeypatch.setenv(recipe.key, KEY)

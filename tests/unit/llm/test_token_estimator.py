@@ -20,7 +20,7 @@ def test_the_first_guess() -> None:
 
 @pytest.mark.parametrize(("bound", "expected"), [(50, 50), (4000, 256), (None, 256)])
 def test_the_bound_on_output_is_no_guess(bound: int | None, expected: int) -> None:
-    """Reserving a large bound would leave most of a quota unused; a small one can never be passed."""
+    """Reserving a large bound would leave most of a quota unused. A small one can never be passed."""
     assert TokenEstimator().estimate(chat_request(max_output_tokens=bound)).output_tokens == expected
 
 
@@ -31,7 +31,7 @@ def test_bytes_are_counted_and_not_characters() -> None:
 
 
 def test_it_learns_how_long_a_token_is() -> None:
-    """The first report is believed; later ones move the guess slowly."""
+    """The first report is believed. Later ones move the guess slowly."""
     estimator, request = TokenEstimator(), chat_request("x" * 2993)
     estimator.learn(request, Usage(input_tokens=1500, output_tokens=10))
     assert estimator.estimate(request).input_tokens == 1500
@@ -47,7 +47,7 @@ def test_each_model_has_its_own_tokens() -> None:
 
 
 def test_output_is_the_ninetieth_percentile_of_that_step() -> None:
-    """One answer in ten may be longer than what was reserved; a step's answers say nothing of another's."""
+    """One answer in ten may be longer than what was reserved. A step's answers say nothing of another's."""
     estimator = TokenEstimator()
     for tokens in range(1, 101):
         estimator.learn(chat_request(step="summary"), Usage(input_tokens=10, output_tokens=tokens))

@@ -72,7 +72,7 @@ SHAPES: dict[str, tuple[Any, Usage | None]] = {
 
 @pytest.mark.parametrize(("told", "usage"), SHAPES.values(), ids=SHAPES)
 def test_tokens_are_read_in_every_shape(told: Any, usage: Usage | None) -> None:
-    """A server that reports none, or half of it, is still a server; and thinking is paid for as output."""
+    """A server that reports none, or half of it, is still a server, and thinking is paid for as output."""
     assert usage_of(told) == usage
 
 

@@ -15,7 +15,7 @@ from docsluice_local import kafka, kafka_java
 
 
 class _Engine(BaseHTTPRequestHandler):
-    """A Docker engine that answers, and has no image; it may be allowed to pull."""
+    """A Docker engine that answers, and has no image. It may be allowed to pull."""
 
     pulls = False
     pulled: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Engine]]:
 def test_an_engine_without_the_image_leaves_it_to_java(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """It answers, so it looks able to; the image cannot be pulled, which is said, and once."""
+    """It answers, so it looks able to. The image cannot be pulled, which is said, and once."""
     began: list[str] = []
 
     @contextlib.contextmanager

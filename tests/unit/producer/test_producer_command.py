@@ -206,7 +206,7 @@ def test_a_limit_counts_documents(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_repeated_ids_are_told_and_no_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The summary counts documents with the id of an earlier one, over all files; the exit code stays 0."""
+    """The summary counts documents with the id of an earlier one, over all files. The exit code stays 0."""
     paths = [rows(tmp_path / "a.jsonl", "a", "b", "a"), rows(tmp_path / "b.jsonl", "c", "a")]
     assert main(["send", "--dry-run", *paths]) == Exit.DONE
     shown = capsys.readouterr()
@@ -237,7 +237,7 @@ def test_standard_input_is_read_as_it_says() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_has_a_meaning_and_a_default(command: str) -> None:
-    """Each flag's help is words and, in brackets, what happens without it; a value has a name that says what it is."""
+    """Each flag's help is words and, in brackets, what happens without it. A value has a name that says what it is."""
     assert flags(command)
     for flag in flags(command):
         words = flag.help or ""
@@ -266,8 +266,8 @@ def test_the_help_has_every_exit_code(command: str, capsys: pytest.CaptureFixtur
 
 
 def test_the_page_has_every_exit_code() -> None:
-    """docs/producer.md has a row for each exit code, in the words of --help, with a column for each command."""
-    page = (ROOT / "docs" / "producer.md").read_text(encoding="utf-8")
+    """docs/reference/producer.md has a row for each exit code and a column for each command, worded as --help."""
+    page = (ROOT / "docs" / "reference" / "producer.md").read_text(encoding="utf-8")
     rows = [
         [cell.strip().replace("`", "") for cell in row.split("|")]
         for row in re.findall(r"^\| (\d.*) \|$", page, re.MULTILINE)
@@ -287,7 +287,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 def test_a_misspelt_variable_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As the service does, in the environment and in `.env`; nothing else is any different."""
+    """As the service does, in the environment and in `.env`. Nothing else is any different."""
     (tmp_path / ".env").write_text("DOCSLUICE_XYZZY=1\nDOCSLUICE_OPENAI_API_KEY=secret\nOTHER=1\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DOCSLUICE_DEAD_LETTERS_TOPIC", "x")

@@ -23,7 +23,7 @@ Limits = Callable[[int, int], list[int]]
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> Limits:
-    """Set a soft and a hard limit as the system would have them; returns the soft limits that were set since."""
+    """Set a soft and a hard limit as the system would have them. Returns the soft limits that were set since."""
 
     def given(soft: int, hard: int) -> list[int]:
         set_since: list[int] = []
@@ -53,7 +53,7 @@ def test_a_limit_that_is_enough_is_left_alone(limits: Limits, soft: int) -> None
 
 @pytest.mark.parametrize("hard", [4096, resource.RLIM_INFINITY])
 def test_the_soft_limit_is_raised_to_what_is_needed(limits: Limits, hard: int) -> None:
-    """No further, and it is said with the numbers; all calls then fit."""
+    """No further, and it is said with the numbers. All calls then fit."""
     raised = limits(100, hard)
     with capture_logs() as logs:
         make_room(calls=256)
@@ -66,7 +66,7 @@ def test_the_soft_limit_is_raised_to_what_is_needed(limits: Limits, hard: int) -
 
 
 def test_many_partitions_need_more(limits: Limits) -> None:
-    """Each has a producer of its own; how many there are is known a little later."""
+    """Each has a producer of its own. How many there are is known a little later."""
     raised = limits(200, 10_000)
     make_room(calls=16)
     assert raised == []
@@ -87,7 +87,7 @@ def test_with_too_few_files_fewer_calls_go_out(limits: Limits) -> None:
 
 
 def test_a_system_with_a_bound_of_its_own(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some refuse what their hard limit allows; then it is gone on with what there is."""
+    """Some refuse what their hard limit allows. Then it is gone on with what there is."""
     limits(100, 4096)
 
     def refuse(*_: object) -> None:
@@ -102,7 +102,7 @@ def test_a_system_with_a_bound_of_its_own(limits: Limits, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(("soft", "connections"), [(10, 8), (400, 64), (384, 64), (350, 30), (330, 10), (320, 8)])
 def test_the_http_port_takes_no_calls_place(limits: Limits, soft: int, connections: int) -> None:
-    """With few files it has fewer connections; some it has in any case, for the probes."""
+    """With few files it has fewer connections. Some it has in any case, for the probes."""
     limits(soft, soft)
     assert http_connections(calls=256) == connections
 
@@ -154,7 +154,7 @@ async def test_a_call_without_a_file_is_not_the_providers_fault(
 
 
 def test_a_lookup_without_a_file_does_not_say_so(no_file_left: Callable[[], None]) -> None:
-    """Its error is that of a name that is not known; whether a file can be opened tells."""
+    """Its error is that of a name that is not known. Whether a file can be opened tells."""
     unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     assert why_no_file(unknown) is None
     no_file_left()

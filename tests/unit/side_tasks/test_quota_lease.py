@@ -235,7 +235,7 @@ async def test_nothing_is_asked_for_who_could_not_go_anyhow() -> None:
 @pytest.mark.parametrize("slow_tokens", [1, 300])
 @pytest.mark.parametrize("tokens", [100, 500, 2000])
 async def test_a_slow_model_keeps_no_shared_limit_from_others(slow_tokens: int, tokens: int) -> None:
-    """Neither by small calls nor by large ones, however large those of others are; and it has all of its own limit."""
+    """Neither by small calls nor by large ones, however large those of others are, and it has all of its own limit."""
     site = await _started(replicas=2, requests_per_minute=600, tokens_per_minute=60_000)
     replica = site.replicas[0]
     first = await replica.call(1, model="a")
@@ -293,7 +293,7 @@ async def test_each_limit_is_one_of_its_own() -> None:
 
 
 async def test_what_the_provider_says_is_shared_too() -> None:
-    """All of it is for whoever has work; the pace that refusals teach is each replica's own."""
+    """All of it is for whoever has work. The pace that refusals teach is each replica's own."""
     site = await _started(shares=[0.01, 0.99], max_concurrency=100_000)
     first = await site.replicas[0].call()
     assert first.permit is not None
@@ -323,7 +323,7 @@ async def test_slots_and_budget_stay_shares() -> None:
 
 
 async def test_from_the_start_without_redis_each_keeps_to_its_share() -> None:
-    """At once, for nobody has its share; and it is said once, with what to do."""
+    """At once, for nobody has its share, and it is said once, with what to do."""
     site = Site(shares=[0.25], requests_per_minute=240)
     site.replicas[0].grantor.is_away = True
     with structlog.testing.capture_logs() as logs:
@@ -339,7 +339,7 @@ async def test_from_the_start_without_redis_each_keeps_to_its_share() -> None:
 
 
 async def test_cut_off_it_waits_until_its_share_is_its_own_again() -> None:
-    """Until then others may use it; then it goes on with the share alone, and with all of it once Redis is back."""
+    """Until then others may use it. Then it goes on with the share alone, and with all of it once Redis is back."""
     site = await _started(replicas=2, requests_per_minute=600)
     alone = site.replicas[0]
     for _ in range(200):

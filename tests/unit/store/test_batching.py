@@ -13,7 +13,7 @@ from tests.fakes.timer import settled
 
 
 class Server:
-    """Answers when it is told to: to a get, its own name; to a put, nothing."""
+    """Answers when it is told to: to a get, its own name. To a put, nothing."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -57,7 +57,7 @@ def batches(server: Server) -> Batches:
 
 
 async def test_what_comes_together_goes_together(server: Server, batches: Batches) -> None:
-    """And what comes while that is under way goes with the next one; each has its own answer, in order."""
+    """And what comes while that is under way goes with the next one. Each has its own answer, in order."""
     first = [batches.ask(name) for name in "abc"]
     await settled()
     then = [batches.ask("d"), batches.ask("e", b"written"), batches.ask("f")]
@@ -71,7 +71,7 @@ async def test_what_comes_together_goes_together(server: Server, batches: Batche
 
 
 async def test_a_batch_is_bounded(server: Server, batches: Batches) -> None:
-    """In number and in bytes; one alone may be as large as it likes."""
+    """In number and in bytes. One alone may be as large as it likes."""
     for n in range(300):
         batches.ask(str(n))
     for n in range(5):
@@ -109,7 +109,7 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_dropped(server: Serve
 
 
 async def test_who_waits_behind_a_failure_hears_of_it(server: Server, batches: Batches) -> None:
-    """Those behind it would wait as long for nothing; what they put is tried all the same."""
+    """Those behind it would wait as long for nothing. What they put is tried all the same."""
     first = batches.ask("a")
     await settled()
     behind, put = batches.ask("b"), batches.ask("c", b"written")
@@ -178,7 +178,7 @@ async def test_closing_waits_for_what_was_asked(server: Server, batches: Batches
 
 
 async def test_a_batch_that_is_not_served_in_time_is_given_up(server: Server) -> None:
-    """With all that waits behind it; nothing more is sent until it has ended, and then all is as before."""
+    """With all that waits behind it. Nothing more is sent until it has ended, and then all is as before."""
     batches = Batches(serve=server, answer_seconds=0.05)
     first = batches.ask("a"), batches.ask("b", b"written")
     await settled()

@@ -35,7 +35,7 @@ def _journal(
 
 
 def test_what_is_written_is_read_by_the_next_process(tmp_path: Path) -> None:
-    """To the last digit; later entries take the place of earlier ones."""
+    """To the last digit. Later entries take the place of earlier ones."""
     first = Ledger(folder=tmp_path / "state", member="g/a")
     first.write([("hour", 0.0, Decimal(1))])
     first.write(ENTRIES)
@@ -143,7 +143,7 @@ async def test_a_disk_that_fails_stops_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_journal_that_dies_stops_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From then on nothing would be remembered, and nobody would know; the file is closed all the same."""
+    """From then on nothing would be remembered, and nobody would know. The file is closed all the same."""
     monkeypatch.setattr(budget_journal, "_WRITE_SECONDS", 0.0)
     ledger, budget = Ledger(folder=tmp_path, member="m"), Budget(usd_per_day=Decimal(100))
     deaths: list[BaseException] = []
@@ -162,7 +162,7 @@ async def test_a_journal_that_dies_stops_the_service(tmp_path: Path, monkeypatch
 
 
 async def test_a_stop_in_the_middle_of_writing_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second writer beside the first would take its rows for somebody else's; and all that was spent is written."""
+    """A second writer beside the first would take its rows for somebody else's, and all that was spent is written."""
     monkeypatch.setattr(budget_journal, "_WRITE_SECONDS", 0.0)
     ledger, budget = Ledger(folder=tmp_path, member="g"), Budget(usd_per_day=Decimal(100))
     began, go_on, write = threading.Event(), threading.Event(), ledger.write
@@ -222,7 +222,7 @@ NOT_BELIEVED: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("columns", NOT_BELIEVED, ids=str)
 async def test_a_row_that_nobody_wrote_is_not_believed(tmp_path: Path, columns: dict[str, object]) -> None:
-    """It counts as not there, which is said once; the budget can be spent, and is kept from then on."""
+    """It counts as not there, which is said once. The budget can be spent, and is kept from then on."""
     ledger = Ledger(folder=tmp_path, member="m")
     ledger.write([("hour", time.time() // 3600 * 3600, Decimal(9))])
     ledger.close()
@@ -285,7 +285,7 @@ class Stuck(Ledger):
 
 
 async def test_a_start_waits_for_a_disk_that_does_not_answer(tmp_path: Path) -> None:
-    """It is said once, and why; and when it answers the start goes on."""
+    """It is said once, and why, and when it answers the start goes on."""
     Ledger(folder=tmp_path, member="m").write([("hour", time.time() // 3600 * 3600, Decimal(9))])
     ledger, pauses, budget = Stuck(folder=tmp_path), 0, Budget(usd_per_hour=Decimal(10))
 
@@ -307,7 +307,7 @@ async def test_a_start_waits_for_a_disk_that_does_not_answer(tmp_path: Path) -> 
 
 
 async def test_a_stop_does_not_wait_for_a_disk_that_does_not_answer(tmp_path: Path) -> None:
-    """What was spent last is forgotten, which is said; the thread is left behind, and nobody waits for it."""
+    """What was spent last is forgotten, which is said. The thread is left behind, and nobody waits for it."""
     ledger, budget = Stuck(folder=tmp_path), Budget(usd_per_hour=Decimal(10))
     ledger.answers.set()
     journal = BudgetJournal(budget=budget, ledger=ledger, stop_because=lambda _: None, answer_seconds=0.05)
@@ -350,7 +350,7 @@ def test_a_file_of_an_earlier_release_is_closed_to_others(tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("is_there", [True, False])
 def test_nothing_is_written_through_a_link(tmp_path: Path, suffix: str, *, is_there: bool) -> None:
-    """Somebody else may have laid it there; the line names the setting, and what the link leads to is untouched."""
+    """Somebody else may have laid it there. The line names the setting, and what the link leads to is untouched."""
     state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
     if suffix:
         Ledger(folder=state, member="m").write(ENTRIES)

@@ -22,7 +22,7 @@ class TestMemorySteps(AgingStepStoreContract):
 
 
 async def test_what_was_put_first_is_forgotten_first() -> None:
-    """As much of it as makes room; what is put again is put last."""
+    """As much of it as makes room. What is put again is put last."""
     store = MemoryStore(max_bytes=11_000, max_age_seconds=DAY)
     for n in range(4):
         await store.put(fingerprint(n), paid("x" * 2000))

@@ -73,7 +73,7 @@ def _patient(
 
 
 async def test_a_store_that_comes_back_has_lost_nothing() -> None:
-    """Whoever puts or gets meanwhile waits; it is said once that it is away, and once that it is back."""
+    """Whoever puts or gets meanwhile waits. It is said once that it is away, and once that it is back."""
     store = Moody(away_for=5)
     patient, _ = _patient(store)
     with structlog.testing.capture_logs() as logs:
@@ -119,7 +119,7 @@ class Unusable(Moody):
 
 @pytest.mark.parametrize("is_read", [True, False])
 async def test_a_store_that_can_never_work_is_told_at_the_start(*, is_read: bool) -> None:
-    """Before a call is paid whose answer could not be kept; one that is optional is only told of."""
+    """Before a call is paid whose answer could not be kept. One that is optional is only told of."""
     patient, _ = _patient(Unusable(is_read=is_read))
     with pytest.raises(StoreUnusable, match="password"):
         await patient.try_it()
@@ -129,7 +129,7 @@ async def test_a_store_that_can_never_work_is_told_at_the_start(*, is_read: bool
 
 
 async def test_an_optional_store_is_passed_by() -> None:
-    """Nobody waits; it is tried again after a few seconds, by one of them."""
+    """Nobody waits. It is tried again after a few seconds, by one of them."""
     store = Moody(away_for=2)
     patient, timer = _patient(store, is_optional=True)
     began = timer.time()

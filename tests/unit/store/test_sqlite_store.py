@@ -147,7 +147,7 @@ async def test_puts_of_one_moment_are_one_transaction(path: Path) -> None:
 
 
 async def test_it_is_never_larger_than_it_may_be(path: Path) -> None:
-    """While twenty times as much is put, of all sizes; the latest is there, the first is not."""
+    """While twenty times as much is put, of all sizes. The latest is there, the first is not."""
     written = n = 0
     async with opened(path, max_bytes=MIB) as store:
         while written < 20 * MIB:
@@ -177,7 +177,7 @@ async def test_what_is_put_again_is_put_last(path: Path) -> None:
 
 
 async def test_a_bound_that_was_lowered_is_met_in_time(path: Path) -> None:
-    """A little at a time, so that who asks need not wait for it; nobody has to put anything for it."""
+    """A little at a time, so that who asks need not wait for it. Nobody has to put anything for it."""
     async with opened(path) as store:
         await asyncio.gather(*(store.put(fingerprint(n), paid("x" * 500)) for n in range(5000)))
     assert live_bytes(path) > 4 * MIB
@@ -224,7 +224,7 @@ async def test_what_is_too_old_is_deleted(path: Path) -> None:
 
 @pytest.mark.parametrize("times", [10, 25])
 async def test_the_log_beside_it_is_bounded(path: Path, times: int) -> None:
-    """It grows while somebody reads and reads; when they have done, it is cut."""
+    """It grows while somebody reads and reads. When they have done, it is cut."""
     log = path.with_name("steps.sqlite3-wal")
     async with opened(path) as store:
         await store.put(fingerprint("a"), paid())
@@ -252,7 +252,7 @@ TURNS = st.lists(
     ),
     max_size=15,
 )
-"""Each is what is asked at once: puts of answers, and gets (None); or closing the store and opening it again."""
+"""Each is what is asked at once: puts of answers, and gets (None), or closing the store and opening it again."""
 
 
 @given(turns=TURNS)

@@ -80,7 +80,7 @@ DAMAGES: list[Callable[[Path], None]] = [_overwritten, _short, _cut, _spoilt]
 
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_damage_found_at_opening(path: Path, damage: Callable[[Path], None]) -> None:
-    """The file is kept under another name, that is said once, and a new one begun; what it held is unknown."""
+    """The file is kept under another name, that is said once, and a new one begun. What it held is unknown."""
     await fill(path)
     damage(path)
     damaged = path.read_bytes()
@@ -132,7 +132,7 @@ async def test_a_second_damage_is_one_more(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_all_who_have_it_open_find_the_damage_at_once(path: Path, damage: Callable[[Path], None]) -> None:
-    """One of them sets it aside; no one sets aside the new one, and what each puts is there for all."""
+    """One of them sets it aside. No one sets aside the new one, and what each puts is there for all."""
     for trial in range(5):
         await fill(path)
         async with contextlib.AsyncExitStack() as stack:
@@ -282,7 +282,7 @@ def _no_file_larger_than(size: int) -> Iterator[None]:
 
 
 async def test_a_disk_that_takes_no_more(path: Path) -> None:
-    """It can still be got what is there; and put, when there is room again."""
+    """It can still be got what is there, and put, when there is room again."""
     async with opened(path) as store:
         await store.put(fingerprint("a"), paid())
         with _no_file_larger_than(500_000):

@@ -42,7 +42,7 @@ class StuckClock:
 
 
 async def test_a_disk_that_does_not_answer_is_a_store_that_is_away(path: Path) -> None:
-    """Nobody waits longer than the deadline, and no more work is piled up; when it answers, all goes on."""
+    """Nobody waits longer than the deadline, and no more work is piled up. When it answers, all goes on."""
     clock = StuckClock()
     store = SqliteStore(path=path, max_bytes=PLENTY, max_age_seconds=DAY, clock=clock, answer_seconds=0.1)
     await store.put(fingerprint("a"), paid())
@@ -177,7 +177,7 @@ async def test_a_byte_of_the_header_is_damage_too(path: Path, place: int, value:
 
 
 async def test_our_own_table_with_another_name_is_damage(path: Path) -> None:
-    """Somebody else's table would be left alone; but this file says of itself that it is ours."""
+    """Somebody else's table would be left alone, but this file says of itself that it is ours."""
     await fill(path)
     content = path.read_bytes()
     path.write_bytes(content.replace(b"written_at real", b"writted_at real"))

@@ -18,7 +18,7 @@ def _call(at: float, *, seconds: float = 0.5, status: int = 200, **more: Any) ->
 
 
 def _steady(*, seconds: int, per_second: int, since: float = 1_000.0, **more: Any) -> list[Call]:
-    """Calls at equal distances; the last one begins as the time is over."""
+    """Calls at equal distances. The last one begins as the time is over."""
     return [_call(since + n / per_second, **more) for n in range(seconds * per_second + 1)]
 
 
@@ -90,7 +90,7 @@ def test_what_the_provider_counts_of_each_call() -> None:
 
 
 def test_slots_are_used_while_calls_are_under_way() -> None:
-    """Two calls at a time in three slots; what lies outside of the span does not count, nor what has no end."""
+    """Two calls at a time in three slots. What lies outside of the span does not count, nor what has no end."""
     calls = [_call(float(n), seconds=2) for n in range(990, 1_020)]
     assert audit.occupied_share(calls, Span(begin=1_000, end=1_010), slots=3) == pytest.approx(2 / 3)
     endless = _call(1_005)
@@ -152,7 +152,7 @@ def test_a_pause_is_seen_wherever_it_is() -> None:
 
 
 def test_documents_wait_from_when_there_was_room_for_them() -> None:
-    """In order, each waits as long as the others; one that is passed over has waited for as long as it was."""
+    """In order, each waits as long as the others. One that is passed over has waited for as long as it was."""
     order = [f"d{n}" for n in range(20)]
     calls = [_call(1_000.0 + n, document=name) for n, name in enumerate(order)]
     waits = audit.document_waits(order, calls, readable=4, large=["d10"])
@@ -163,7 +163,7 @@ def test_documents_wait_from_when_there_was_room_for_them() -> None:
 
 
 def test_a_documents_first_call_ends_its_wait() -> None:
-    """Retries do not; a document without any call is an error, for it may be starving still."""
+    """Retries do not. A document without any call is an error, for it may be starving still."""
     calls = [_call(1_000, document="a"), _call(1_001, document="b"), _call(1_050, document="b", attempt=2)]
     assert audit.document_waits(["a", "b"], calls, readable=1, large=["b"]).worst_large == 1
     with pytest.raises(NothingToAuditError):
@@ -171,7 +171,7 @@ def test_a_documents_first_call_ends_its_wait() -> None:
 
 
 def test_spending_is_summed_by_windows_of_the_clock() -> None:
-    """Windows are aligned to multiples of their length since the epoch; unanswered calls cost nothing."""
+    """Windows are aligned to multiples of their length since the epoch. Unanswered calls cost nothing."""
     price = Price(read=1_000, written=5_000)
     calls = [_call(59.9), _call(60.0), _call(89.9), _call(90.0), _call(91, status=429)]
     assert audit.spent_in_windows(calls, price=price, window_seconds=30) == pytest.approx({1: 0.18, 2: 0.36, 3: 0.18})

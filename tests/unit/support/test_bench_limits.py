@@ -73,7 +73,7 @@ def test_a_row_says_what_was_found() -> None:
 
 
 def test_only_missed_targets_are_told() -> None:
-    """In their order; none when all were met."""
+    """In their order. None when all were met."""
     assert misses((True, "a"), (False, "b"), (True, "c"), (False, "d")) == ("b", "d")
     assert misses((True, "a")) == ()
 

@@ -90,7 +90,7 @@ def test_what_was_not_committed_is_counted() -> None:
     ],
 )
 def test_calls_that_cost_money_twice(call: dict[str, Any], again: int) -> None:
-    """Answered ones and broken-off ones do; the provider's own failures do not."""
+    """Answered ones and broken-off ones do. The provider's own failures do not."""
     assert _account(calls=[*CALLS, call]).paid_again == again
 
 
@@ -120,14 +120,14 @@ def test_a_tombstone_is_no_document() -> None:
 
 
 def test_frames_say_what_is_asked_and_what_is_answered() -> None:
-    """Size, key, version, correlation id; in a response, the correlation id alone."""
+    """Size, key, version, correlation id. In a response, the correlation id alone."""
     request = struct.pack(">ihhi", 8, Api.END_TXN, 3, 77)
     assert request_header(request) == (Api.END_TXN, 3, 77)
     assert answered(struct.pack(">ii", 4, 77)) == 77
 
 
 def test_idleness_is_the_longest_pause_between_calls() -> None:
-    """A replica that starts, is not there, or has been started anew is not idle; one that does nothing for long is."""
+    """A replica that starts, is not there, or has been started anew is not idle. One that does nothing for long is."""
     idleness = Idleness()
     for now, calls in ((0.0, None), (1.0, 0), (9.0, 0), (9.5, 1), (10.0, 4), (10.0, None), (30.0, 2), (31.0, 3)):
         idleness.note("a", calls, now)
@@ -139,7 +139,7 @@ def test_idleness_is_the_longest_pause_between_calls() -> None:
 
 
 def test_a_rebalance_lasts_from_revoked_to_assigned(tmp_path: Path) -> None:
-    """Each one is counted, but for the first assignment of a life; lines of others are passed over."""
+    """Each one is counted, but for the first assignment of a life. Lines of others are passed over."""
     events = ["service.started", "partitions.assigned", "partitions.revoked", "broker.waiting", "partitions.assigned"]
     lines = [json.dumps({"event": event, "timestamp": f"2026-01-01T00:00:0{n}Z"}) for n, event in enumerate(events)]
     log = tmp_path / "replica.log"

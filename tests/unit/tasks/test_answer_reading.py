@@ -49,7 +49,7 @@ def _found(text: str) -> list[dict[str, Any]]:
     ],
 )
 def test_the_answer_is_found_first(text: str) -> None:
-    """Whatever is before it, behind it or round it; drafts are passed over."""
+    """Whatever is before it, behind it or round it. Drafts are passed over."""
     first = _found(text)[0]
     assert first["mood"] == "good"
 
@@ -176,7 +176,7 @@ def test_an_endless_answer_is_read_without_a_fault(unit: str) -> None:
 
 
 def test_of_a_very_long_answer_the_end_is_read() -> None:
-    """Thoughts come first; and what is JSON as a whole is read whatever its length."""
+    """Thoughts come first, and what is JSON as a whole is read whatever its length."""
     assert _found("thought " * 100_000 + '{"mood": "good"}') == [GOOD]
     assert _found('{"mood": "good"}' + " thought" * 100_000) == []
     long = {"mood": "x" * 1_000_000}

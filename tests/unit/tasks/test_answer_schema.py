@@ -63,7 +63,7 @@ SCHEMAS = st.recursive(st.fixed_dictionaries({}, optional=KEYWORDS), _wider, max
 
 @given(schema=SCHEMAS, value=VALUES)
 def test_it_agrees_with_the_reference(schema: dict[str, Any], value: Any) -> None:
-    """On whether a value meets a schema; and a value has a problem where it does not."""
+    """On whether a value meets a schema, and a value has a problem where it does not."""
     assert schema_problem(schema) is None
     checked = AnswerSchema(schema)
     assert checked.is_valid(value) == jsonschema.Draft202012Validator(schema).is_valid(value)
@@ -95,7 +95,7 @@ def test_it_agrees_with_the_reference(schema: dict[str, Any], value: Any) -> Non
     ],
 )
 def test_a_hostile_value_ends_in_a_verdict(schema: dict[str, Any], value: Any, *, fits: bool) -> None:
-    """An engine that backtracks, or compares each with each, would be at it for hours; and no number is a bug."""
+    """An engine that backtracks, or compares each with each, would be at it for hours, and no number is a bug."""
     assert schema_problem(schema) is None
     checked = AnswerSchema(schema)
     assert checked.is_valid(value) is fits

@@ -50,7 +50,7 @@ def test_no_more_parts_than_needed_but_a_few(words: int, most_bytes: int) -> Non
     ],
 )
 def test_a_text_is_cut_where_it_hurts_least(text: str, first: str) -> None:
-    """Between paragraphs; else lines, sentences, words; else anywhere."""
+    """Between paragraphs, else lines, sentences, words, else anywhere."""
     assert parts_of(text, most_bytes=len(text.encode()) * 2 // 3)[0] == first
 
 
@@ -66,7 +66,7 @@ def test_the_choice_most_often_made_is_the_choice() -> None:
 
 
 def test_items_named_for_most_parts_come_first() -> None:
-    """Whatever their case; then what a part named first; no more than were asked for."""
+    """Whatever their case. Then what a part named first. No more than were asked for."""
     task = _task(type="list", items=3)
     assert together(task, [["Kafka", "cats", "x"], ["dogs", "kafka", "y"], ["bees", "z", "KAFKA"]]) == [
         "Kafka",
@@ -81,7 +81,7 @@ def test_prose_is_put_below_prose() -> None:
 
 
 def test_other_answers_cannot_be_put_together() -> None:
-    """A pipeline file that asks for it is refused; this is the last line."""
+    """A pipeline file that asks for it is refused. This is the last line."""
     task = _task(type="json", schema={"type": "object"})
     with pytest.raises(TypeError, match="json"):
         together(task, [{}, {}])
@@ -136,7 +136,7 @@ def test_a_share_says_how_long_it_is(output: dict[str, int], says: str) -> None:
     ],
 )
 def test_a_task_is_shared_out_as_far_as_it_goes(output: dict[str, int], most: int) -> None:
-    """A share is at least a sentence, so a date or a title is none; nor is what may be of any length."""
+    """A share is at least a sentence, so a date or a title is none, nor is what may be of any length."""
     task = _task(type="text", **output)
     assert most_runs(task) == most
     assert len(shared_out(task, most)) == most
@@ -199,7 +199,7 @@ def test_of_a_share_of_a_task_as_much_of_an_example_is_shown() -> None:
 
 @given(st.lists(st.integers(), min_size=1, max_size=20), st.integers(1, 3))
 def test_runs_are_of_neighbours(parts: list[int], count: int) -> None:
-    """Nothing is left out and none is empty; of three, the first and the last part stand alone."""
+    """Nothing is left out and none is empty. Of three, the first and the last part stand alone."""
     count = min(count, len(parts))
     found = runs(parts, count)
     assert [part for run in found for part in run] == parts

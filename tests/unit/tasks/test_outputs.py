@@ -100,7 +100,7 @@ def test_text_is_words(value: Any) -> None:
 
 
 def test_text_longer_than_asked_for_is_refused() -> None:
-    """The bound holds also on a server that does not enforce schemas; spaces round the text do not count."""
+    """The bound holds also on a server that does not enforce schemas. Spaces round the text do not count."""
     output = TextOutput(type="text", max_characters=5)
     assert output.json_schema() == {"type": "string", "maxLength": 5}
     assert output.read("  12345  ") == "12345"
@@ -219,7 +219,7 @@ def test_the_schema_itself_is_no_answer(schema: dict[str, Any]) -> None:
 
 
 def test_items_that_repeat_are_named() -> None:
-    """The model is shown which, so that it can name others; long ones are cut, and not all are named."""
+    """The model is shown which, so that it can name others. Long ones are cut, and not all are named."""
     output = ListOutput(type="list", items=4)
     with pytest.raises(InvalidAnswer) as caught:
         output.read(["Data", "data", "x" * 100, "x" * 100])
@@ -241,7 +241,7 @@ def test_items_that_repeat_are_named() -> None:
     ],
 )
 def test_a_list_that_is_short_is_usable_from_at_least_on(value: list[str], usable: list[str] | None) -> None:
-    """It is no answer yet, but may be taken where a repair brings nothing better; fewer never may."""
+    """It is no answer yet, but may be taken where a repair brings nothing better. Fewer never may."""
     output = ListOutput(type="list", items=4, at_least=2)
     assert output.json_schema() == ListOutput(type="list", items=4).json_schema()
     with pytest.raises(InvalidAnswer) as caught:
@@ -260,7 +260,7 @@ def test_two_short_lists_are_joined() -> None:
 
 
 def test_a_null_for_an_optional_property_is_left_out() -> None:
-    """Strict mode has no other way to leave one out; a null that the schema allows stays."""
+    """Strict mode has no other way to leave one out. A null that the schema allows stays."""
     schema = {
         "type": "object",
         "properties": {"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": ["string", "null"]}},

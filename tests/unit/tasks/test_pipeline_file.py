@@ -41,7 +41,7 @@ GOOD: dict[str, Any] = {
 
 
 def _problems(tmp_path: Path, content: str | bytes) -> list[str]:
-    """What is said about such a file; always lines of their own, each with the file's name."""
+    """What is said about such a file. Always lines of their own, each with the file's name."""
     path = tmp_path / "pipeline.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigurationError) as caught:
@@ -277,7 +277,7 @@ OUTPUT_LIKE = st.fixed_dictionaries(
 def test_whatever_is_in_the_file_it_works_or_is_told(
     tmp_path_factory: pytest.TempPathFactory, output: dict[str, Any], answer: Any, more: dict[str, Any]
 ) -> None:
-    """A file that loads makes requests and reads answers; any other is a configuration error, never another one."""
+    """A file that loads makes requests and reads answers. Any other is a configuration error, never another one."""
     task = {"name": "own", "prompt": "P", "output": output}
     fields = {"name": "x", "tasks": [task], "examples": [{"document": "D", "answers": {"own": answer}}], **more}
     path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
@@ -384,7 +384,7 @@ def test_a_version_is_the_same_in_every_process() -> None:
     "line", ['api_key: "sk-secret, b: x', "api_key: sk-secret: x", "api_key: @sk-secret", "api_key: *sk-secret"]
 )
 def test_a_file_that_is_no_yaml_is_not_quoted(line: str, tmp_path: Path) -> None:
-    """The line and the column are told; the line itself may hold a key."""
+    """The line and the column are told. The line itself may hold a key."""
     (problem,) = _problems(tmp_path, f"name: m\n{line}\n")
     assert problem.startswith("not YAML: ")
     assert "line 2, column" in problem

@@ -217,7 +217,7 @@ def test_an_entry_without_a_secret_is_taken(entry: dict[str, Any]) -> None:
 def test_where_the_key_comes_from(
     entry: dict[str, str], kind: type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """From a variable, a file or a command; none for a server that wants none."""
+    """From a variable, a file or a command. None for a server that wants none."""
     monkeypatch.setenv("OWN_KEY", "sk-own")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "key.txt").write_text("sk-own")
@@ -275,7 +275,7 @@ def test_each_account_and_each_model_has_its_own_limits() -> None:
 
 
 def test_what_a_model_always_gets_gives_way_to_the_tasks_own() -> None:
-    """A task knows better; a chain's other models get nothing of it."""
+    """A task knows better. A chain's other models get nothing of it."""
     file = pipeline_file(
         {**TASK, "model": ["own/a", "b"], "seed": 1, "extra_body": {"top_k": 5}},
         providers={"own": {"base_url": OWN_URL}},

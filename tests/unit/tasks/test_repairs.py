@@ -34,7 +34,7 @@ def _is_echo(output: OutputValue, document: str = "A chip is small.", prompt: st
     ],
 )
 def test_our_own_words_are_no_answer(output: OutputValue) -> None:
-    """In whatever case and punctuation, alone or among others, at any depth; and neither is the task's prompt."""
+    """In whatever case and punctuation, alone or among others, at any depth, and neither is the task's prompt."""
     assert _is_echo(output)
 
 

@@ -146,7 +146,7 @@ def test_a_short_list_is_not_usable_beside_another_problem() -> None:
 
 
 def test_a_short_list_after_an_answer_that_was_none_is_taken() -> None:
-    """It has been asked for again once; that was the repair."""
+    """It has been asked for again once. That was the repair."""
     (step,) = steps(KEYWORDS)
     repaired = say('{"keywords": ["c", "d", "c", "c"]}')
     problem = _problem(step, "nonsense")

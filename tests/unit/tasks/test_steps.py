@@ -106,7 +106,7 @@ def test_a_tasks_own_model_and_sampling_are_used() -> None:
 
 @pytest.mark.parametrize(("bounds", "together"), [((50, 60), 110), ((50, None), None), ((None, None), None)])
 def test_fused_output_bound_is_the_sum(bounds: tuple[int | None, int | None], together: int | None) -> None:
-    """Each task keeps its room; one without a bound leaves the whole call without one."""
+    """Each task keeps its room. One without a bound leaves the whole call without one."""
     tasks = [{**task, "max_output_tokens": bound} for task, bound in zip(TASKS, bounds, strict=True)]
     (step,) = steps(*tasks, mode="fused")
     assert step.sampling.max_output_tokens == together
@@ -114,7 +114,7 @@ def test_fused_output_bound_is_the_sum(bounds: tuple[int | None, int | None], to
 
 @pytest.mark.parametrize("field", ["model", *SAMPLING])
 def test_tasks_that_differ_cannot_be_fused(field: str) -> None:
-    """One call has one model and one temperature; the line says what differs and what to do."""
+    """One call has one model and one temperature. The line says what differs and what to do."""
     value = {"model": "mine", **SAMPLING}[field]
     with pytest.raises(ConfigurationError) as caught:
         steps({**TASKS[0], field: value}, TASKS[1], mode="fused")
@@ -165,7 +165,7 @@ def _own(schema: dict[str, Any]) -> Step:
 
 
 def test_a_json_task_is_sent_fit_for_strict_mode() -> None:
-    """And is read against its own schema; the wrapper object is that of every step."""
+    """And is read against its own schema. The wrapper object is that of every step."""
     step = _own({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a"]})
     request = step.request("x")
     assert request.strict

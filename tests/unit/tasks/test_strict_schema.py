@@ -56,7 +56,7 @@ def _closed(properties: Schema) -> Schema:
     ],
 )
 def test_a_schema_is_made_fit(schema: Schema, fit: Schema) -> None:
-    """Closed, all required, optional ones nullable; at any depth. What is fit already stays as it is."""
+    """Closed, all required, optional ones nullable. At any depth. What is fit already stays as it is."""
     assert strict(schema) == fit
     assert strict(fit) == fit
 

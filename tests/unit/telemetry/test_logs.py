@@ -87,7 +87,7 @@ class _Terminal(io.StringIO):
 def test_colours_are_for_a_terminal(
     monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], variables: dict[str, str], *, is_coloured: bool
 ) -> None:
-    """Never in a file, and not where NO_COLOR forbids them; nothing else in the line changes."""
+    """Never in a file, and not where NO_COLOR forbids them. Nothing else in the line changes."""
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
@@ -106,7 +106,7 @@ def test_colours_are_for_a_terminal(
 
 
 def test_a_complaint_is_heard_once_in_a_while() -> None:
-    """Each kind for itself; those in between are counted."""
+    """Each kind for itself. Those in between are counted."""
     throttle = Throttle(seconds=float("inf"))
     assert throttle.silenced("timeout") == 0
     assert throttle.silenced("timeout") is None

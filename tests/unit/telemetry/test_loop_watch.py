@@ -14,7 +14,7 @@ from docsluice_consumer.telemetry.loop_watch import Hangs, LongestLag, LoopWatch
 
 
 def test_the_longest_lag_is_kept_for_a_minute_or_two() -> None:
-    """So that it is seen however seldom somebody looks; then it is over."""
+    """So that it is seen however seldom somebody looks. Then it is over."""
     lag = LongestLag()
     lag.note(0.2, now=1000.0)
     lag.note(3.0, now=1001.0)
@@ -68,7 +68,7 @@ def _blocked_until(told: Callable[[], object]) -> None:
 
 
 async def test_where_it_hangs_is_logged(watch: LoopWatch) -> None:
-    """Once, by file, line and function, the innermost first; and the gauge shows for how long."""
+    """Once, by file, line and function, the innermost first, and the gauge shows for how long."""
     with structlog.testing.capture_logs() as logged:
         watch.start()
         await asyncio.sleep(0)

@@ -42,8 +42,8 @@ def test_every_row_says_what_it_means_and_what_to_do() -> None:
 
 
 def test_documentation_is_the_catalogue() -> None:
-    """docs/metrics.md is what `python -m docsluice_consumer.telemetry.catalogue` writes."""
-    page = Path(__file__).parents[3] / "docs" / "metrics.md"
+    """docs/reference/metrics.md is what `python -m docsluice_consumer.telemetry.catalogue` writes."""
+    page = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
     assert page.read_text() == reference()
 
 
@@ -75,7 +75,7 @@ def _series(metrics: Metrics, name: str) -> set[tuple[str, ...]]:
 
 
 def test_expected_dead_letters_start_at_zero() -> None:
-    """The first dead letter of a reason is an increase; a combination that cannot occur is no series."""
+    """The first dead letter of a reason is an increase. A combination that cannot occur is no series."""
     metrics = Metrics()
     assert _series(metrics, "dead_letters_total") == set()
     metrics.expect_dead_letters(of_records=["undecodable", "too_large"], of_steps=["too_large"], steps=["a", "b"])
@@ -119,7 +119,7 @@ def test_what_the_settings_exclude_is_no_series() -> None:
 def test_each_delivery_expects_its_own_commits(
     committer: Callable[[Metrics], object], outcomes: set[tuple[str, ...]]
 ) -> None:
-    """The group refuses a commit while it is changing; a transaction only ever fails."""
+    """The group refuses a commit while it is changing. A transaction only ever fails."""
     metrics = Metrics()
     committer(metrics)
     assert _series(metrics, "commits_total") == outcomes

@@ -35,7 +35,7 @@ def test_what_is_long_ago_is_forgotten() -> None:
 
 
 def test_rare_samples_still_give_a_pace() -> None:
-    """Prometheus may look only every five minutes; then the span is that long."""
+    """Prometheus may look only every five minutes. Then the span is that long."""
     pace = Throughput()
     pace.note(now=0, documents=0, cost_usd=0)
     pace.note(now=300, documents=30, cost_usd=3)
@@ -70,5 +70,5 @@ def test_a_pace_is_never_negative(steps: list[tuple[float, int, float]]) -> None
     ("partitions", "calls_in_flight", "useful"), [(12, 100.0, 12), (12, 3.2, 4), (12, 0.1, 1), (0, 5.0, 1), (3, 3.0, 3)]
 )
 def test_a_replica_needs_a_partition_and_a_call(partitions: int, calls_in_flight: float, useful: int) -> None:
-    """Whichever there are fewer of; the first replica is always useful."""
+    """Whichever there are fewer of. The first replica is always useful."""
     assert useful_replicas(partitions=partitions, calls_in_flight=calls_in_flight) == useful

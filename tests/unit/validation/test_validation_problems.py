@@ -254,7 +254,7 @@ def test_a_place_holds_no_word_of_pydantics(expected: Any, value: Any, places: l
 
 
 def test_an_entry_of_a_list_goes_by_its_name() -> None:
-    """Where its name can be one; else by its index."""
+    """Where its name can be one, else by its index."""
     given = {"type": "other", "others": [{"name": name} for name in ("first", "not a name", ["x"])] + [{}, 7]}
     with pytest.raises(ValidationError) as caught:
         Other.model_validate(given)

@@ -1,4 +1,4 @@
-"""`python -m docsluice_local.rehearsal.characters > docs/providers.md` writes the page anew."""
+"""`python -m docsluice_local.rehearsal.characters > docs/reference/providers.md` writes the page again."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A character: what one provider really answers. One YAML file holds one; each datum names its public source."""
+"""A character: what one provider really answers. One YAML file holds one. Each datum names its public source."""
 
 import re
 from collections.abc import Mapping
@@ -103,7 +103,7 @@ class DocumentedError(Response):
 class Refusal(Response):
     """A parameter that is refused: always, with one value (`value`), or with every value but one (`allows`).
 
-    `models` are patterns such as `gpt-5*`; none means all. The value of `response_format` is its type.
+    `models` are patterns such as `gpt-5*`. None means all. The value of `response_format` is its type.
     """
 
     parameter: str
@@ -229,7 +229,7 @@ class Character(_Entry):
     quirks: tuple[Quirk, ...] = ()
 
     def errors_of(self, kind: ErrorKind) -> tuple[DocumentedError, ...]:
-        """What the provider answers for this reason, most usual first; empty where nothing is known."""
+        """What the provider answers for this reason, most usual first. Empty where nothing is known."""
         return tuple(error for error in self.errors if error.kind is kind)
 
     @property

@@ -1,4 +1,4 @@
-"""docs/providers.md, written from the table of characters."""
+"""docs/reference/providers.md, written from the table of characters."""
 
 import textwrap
 from collections.abc import Iterable, Iterator

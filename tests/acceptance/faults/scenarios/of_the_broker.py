@@ -26,7 +26,7 @@ _TRANSACTION_APIS = (
 
 
 async def _restart(stage: Stage) -> None:
-    """The broker is shut down in order and started again; later it is killed and started again."""
+    """The broker is shut down in order and started again. Later it is killed and started again."""
     broker = stage.ground.broker
     await stage.begin(stage.documents)
     async with stage.feed.coming(stage.watch):
@@ -71,7 +71,7 @@ async def _cut_ack(stage: Stage) -> None:
 
 
 async def _cut_one(stage: Stage) -> None:
-    """Swallow one answer; an API that is not used just now is given up again, for another to be drawn."""
+    """Swallow one answer. An API that is not used just now is given up again, for another to be drawn."""
     proxy = stage.ground.proxy
     if stage.draws.random() < 0.1:
         await asyncio.to_thread(proxy.cut_all)
@@ -87,7 +87,7 @@ async def _cut_one(stage: Stage) -> None:
 
 
 async def _far(stage: Stage) -> None:
-    """The broker is on another continent; the consumers find it idle, work, and find it idle again."""
+    """The broker is on another continent. The consumers find it idle, work, and find it idle again."""
     stage.ground.proxy.delay(_FAR_SECONDS)
     try:
         await stage.begin(stage.documents // 2)

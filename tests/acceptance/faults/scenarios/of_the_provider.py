@@ -10,13 +10,13 @@ _HOLD = "[[rehearse:hold]]"
 
 
 async def _hang(stage: Stage) -> None:
-    """One call in a hundred is never answered; the client gives it up after a few seconds and asks again."""
+    """One call in a hundred is never answered. The client gives it up after a few seconds and asks again."""
     await stage.begin(stage.documents)
     await stage.until_ended(stage.documents)
 
 
 async def _slow_document(stage: Stage) -> None:
-    """All others pass one slow document on its own partition; then the replica is killed and started again."""
+    """All others pass one slow document on its own partition. Then the replica is killed and started again."""
     slow = stage.feed.event(marker=_HOLD)
     await stage.feed.send([slow, *stage.feed.events(stage.documents)])
     await stage.replicas.start()

@@ -71,7 +71,7 @@ async def _gaps(stage: Stage) -> None:
 
 
 async def _send_in_transactions(stage: Stage, count: int) -> int:
-    """Send at least so many documents in small transactions, some of them aborted; returns how many were committed."""
+    """Send at least so many documents in small transactions, some of them aborted. Returns how many were committed."""
     sent = 0
     keys = [f"key-{number}" for number in range(max(1, stage.documents // 2))]
     transactional_id = f"{stage.names.run}.feed"
@@ -93,7 +93,7 @@ async def _send_in_transactions(stage: Stage, count: int) -> int:
 
 
 async def _settled(stage: Stage) -> int:
-    """Wait until no cleaning that was under way shortens the topic any more; returns what is left."""
+    """Wait until no cleaning that was under way shortens the topic any more. Returns what is left."""
     seen = -1
 
     async def unchanged() -> bool:

@@ -98,7 +98,7 @@ class _Recovery:
 
 
 def _recovery(calls: Sequence[Call], during: Span) -> _Recovery:
-    """One second can be full by the burst that was saved up; whether it stays so shows in the share from then on."""
+    """One second can be full by the burst that was saved up. Whether it stays so shows in the share from then on."""
     before = Span(begin=min(call.started_at for call in calls) + 1, end=during.begin)
     rate = len(audit.answered(audit.begun_in(calls, before))) / before.seconds
     later = [call for call in calls if call.started_at > during.end]

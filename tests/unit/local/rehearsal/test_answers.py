@@ -66,7 +66,7 @@ def test_an_answer_speaks_of_the_document() -> None:
 
 
 def test_the_seed_decides() -> None:
-    """Same seed, same answer; labels spread over seeds."""
+    """Same seed, same answer. Labels spread over seeds."""
     schema = {"enum": ["tech", "business", "health", "other"]}
     assert answer(schema, text=_TEXT, seed=5) == answer(schema, text=_TEXT, seed=5)
     assert {answer(schema, text=_TEXT, seed=seed) for seed in range(50)} == {"tech", "business", "health", "other"}

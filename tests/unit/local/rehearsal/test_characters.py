@@ -61,8 +61,8 @@ def test_there_are_enough_of_them() -> None:
 
 
 def test_the_page_is_current() -> None:
-    """docs/providers.md is what `python -m docsluice_local.rehearsal.characters` writes."""
-    assert (ROOT / "docs/providers.md").read_text(encoding="utf-8") == page(CHARACTERS)
+    """docs/reference/providers.md is what `python -m docsluice_local.rehearsal.characters` writes."""
+    assert (ROOT / "docs/reference/providers.md").read_text(encoding="utf-8") == page(CHARACTERS)
 
 
 @each_character
@@ -140,7 +140,7 @@ def test_a_fact_alone_keeps_its_type() -> None:
 
 @each_character
 async def test_every_error_can_be_ordered(character: Character) -> None:
-    """By its kind, over the back door; a call that comes again meets the next wording."""
+    """By its kind, over the back door. A call that comes again meets the next wording."""
     async with rehearsal_provider(RehearsalSettings(character=character)) as provider:
         for kind in character.kinds:
             await _post(provider, "/rehearsal/faults", {"outage": kind})
@@ -165,7 +165,7 @@ FAULT_KINDS: dict[Trouble, ErrorKind] = {
 
 @each_character
 async def test_the_usual_faults_are_told_in_its_words(character: Character) -> None:
-    """Where it is known to answer them; else they stay as they were."""
+    """Where it is known to answer them, else they stay as they were."""
     async with rehearsal_provider(RehearsalSettings(character=character)) as provider:
         for fault, kind in FAULT_KINDS.items():
             await _post(provider, "/rehearsal/faults", {"outage": fault})
@@ -175,7 +175,7 @@ async def test_the_usual_faults_are_told_in_its_words(character: Character) -> N
 
 
 async def test_a_wrong_key_is_refused_as_the_provider_does_it() -> None:
-    """Gemini answers 400, in a list, to the list of models too; the right key opens the door."""
+    """Gemini answers 400, in a list, to the list of models too. The right key opens the door."""
     settings = RehearsalSettings(character=load_character("gemini"), api_key="right")
     async with rehearsal_provider(settings) as provider:
         body = {"model": "m", "messages": [{"role": "user", "content": "A document."}]}
@@ -207,7 +207,7 @@ async def test_azure_has_its_deployment_in_the_path_and_its_key_in_a_header() ->
 
 
 async def test_a_limit_is_enforced_and_told_in_its_words() -> None:
-    """Groq's 429 names the limit and the wait; its headers tell the day's requests and the minute's tokens."""
+    """Groq's 429 names the limit and the wait. Its headers tell the day's requests and the minute's tokens."""
     settings = RehearsalSettings(character=GROQ, tokens_per_minute=600)
     async with rehearsal_provider(settings) as provider:
         _, _, headers = await _chat(provider, text="word " * 200)
@@ -231,7 +231,7 @@ async def test_no_limit_headers_where_none_are_wanted() -> None:
 
 
 async def test_a_refused_parameter_is_really_refused() -> None:
-    """With the models that refuse it, and in the provider's words; with others it is taken."""
+    """With the models that refuse it, and in the provider's words. With others it is taken."""
     async with rehearsal_provider(RehearsalSettings(character=load_character("openai"))) as provider:
         status, body, _ = await _chat(provider, model="gpt-5-mini")
         assert (status, body["error"]["param"]) == (400, "max_tokens")

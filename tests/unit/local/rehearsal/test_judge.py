@@ -83,7 +83,7 @@ def test_a_call_over_the_requests_limit_is_told_when_to_come_back() -> None:
 
 
 def test_tokens_are_reserved_before_the_call_and_settled_after_it() -> None:
-    """A reservation blocks the next call; settling to the real usage makes room for it."""
+    """A reservation blocks the next call. Settling to the real usage makes room for it."""
     judge = _judge(tokens_per_minute=6_000, reserved_output_tokens=1_000)
     verdict = judge.decide(_call("one"), now=0)
     assert verdict.usage is not None
@@ -166,7 +166,7 @@ def test_an_outage_meets_every_call() -> None:
 
 
 def test_a_held_call_has_a_good_answer_ready() -> None:
-    """Only its time is the tester's to say; the answer itself is not spoilt."""
+    """Only its time is the tester's to say. The answer itself is not spoilt."""
     held = _judge().decide(_call("[[rehearse:hold]] A document."), now=0)
     assert held.fault is Fault.HOLD
     assert json.loads(_content(held))["category"] in {"tech", "other"}

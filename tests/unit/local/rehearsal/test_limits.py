@@ -154,14 +154,14 @@ def test_limits_by_model_are_the_judges_too() -> None:
 
 
 def test_load_slows_a_server_only_past_its_knee() -> None:
-    """Up to N nothing; past it the latency grows with the power that was asked for."""
+    """Up to N nothing. Past it the latency grows with the power that was asked for."""
     assert [slowdown(calls, past=10, power=1) for calls in (1, 10, 20, 40)] == [1, 1, 2, 4]
     assert slowdown(40, past=10, power=1.5) == 8
     assert slowdown(10_000, past=None, power=1.5) == 1
 
 
 def test_a_call_takes_longer_when_many_are_in_flight() -> None:
-    """The judge asks how many there are; the same call takes four times as long at four times the knee."""
+    """The judge asks how many there are. The same call takes four times as long at four times the knee."""
     latencies = [
         _judge(median_seconds=0.5, slow_past=8).decide(_call(), now=0, in_flight=calls).latency_seconds
         for calls in (8, 32)
@@ -177,7 +177,7 @@ def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any]) -> 
 
 
 def test_every_setting_of_limits_and_load_has_its_flag() -> None:
-    """What the command line says is what the provider does; without flags it does nothing."""
+    """What the command line says is what the provider does. Without flags it does nothing."""
     flags = "--input-tokens-per-minute 1 --output-tokens-per-minute 2 --tokens-per-minute 3 --requests-per-minute 4"
     more = "--limits-by-model --no-limit-headers --slow-past 5 --slow-power 1.5"
     assert settings_of(rehearsal_parser().parse_args([*flags.split(), *more.split()])) == RehearsalSettings(

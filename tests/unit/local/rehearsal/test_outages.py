@@ -35,7 +35,7 @@ async def test_any_fault_can_be_an_outage(fault: Fault) -> None:
 
 
 async def test_an_outage_can_be_one_models_own() -> None:
-    """The others are answered; ending the outage of all models leaves it."""
+    """The others are answered. Ending the outage of all models leaves it."""
     outages, judge = _outages()
     outages.order({"outage": "insufficient_quota", "model": "a"})
     outages.order({"outage": "503", "model": "b"})

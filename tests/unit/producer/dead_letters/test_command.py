@@ -59,7 +59,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever is wrong is named in one line, which ends with the --help of the very command; a drop is not assumed."""
+    """Whatever is wrong is named in one line, which ends with the --help of the very command. A drop is not assumed."""
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert main(["dead-letters", *arguments]) == Exit.WRONG_USAGE
     (line,) = capsys.readouterr().err.splitlines()
@@ -88,7 +88,7 @@ def test_no_broker_is_exit_code_1(arguments: list[str], capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_has_a_meaning_and_a_default(command: str) -> None:
-    """Each flag's help is words and, in brackets, what happens without it; a default is the one that is shown."""
+    """Each flag's help is words and, in brackets, what happens without it. A default is the one that is shown."""
     for flag in flags(command):
         words = flag.help or ""
         if flag.option_strings:
@@ -113,8 +113,8 @@ def test_the_help_has_every_exit_code(command: str, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_page_names_every_flag(command: str) -> None:
-    """docs/dead-letters.md has each flag that is not one of the connection."""
-    page = (ROOT / "docs" / "dead-letters.md").read_text(encoding="utf-8")
+    """docs/reference/dead-letters.md has each flag that is not one of the connection."""
+    page = (ROOT / "docs" / "reference" / "dead-letters.md").read_text(encoding="utf-8")
     named = set(re.findall(r"--[a-z-]+", page))
     of_the_connection = {"--bootstrap-servers", "--wait-seconds", "--env-file"}
     assert {name for flag in flags(command) for name in flag.option_strings} - of_the_connection <= named

@@ -51,7 +51,7 @@ def test_an_export_has_all_there_is() -> None:
     ],
 )
 def test_what_is_no_document_keeps_its_value(value: bytes, added: dict[str, str]) -> None:
-    """As text, or as base64 where it is none; what is nearly a document has its text beside it."""
+    """As text, or as base64 where it is none. What is nearly a document has its text beside it."""
     fields = of_value(value)
     assert {name: fields[name] for name in added} == added
     assert ("text" in fields) == ("text" in added)
@@ -86,7 +86,7 @@ def sent(tmp_path: Path, *lines: str, id_field: str = "document_id", text_field:
 
 
 def test_an_export_can_be_sent(tmp_path: Path) -> None:
-    """`send` takes the document and its metadata, and leaves behind what went wrong; what is no document is named."""
+    """`send` takes the document and its metadata, and leaves behind what went wrong. What is no document is named."""
     good, bad = exported(letter(fetched(1))), of_value(b"not JSON")
     document, row = sent(tmp_path, json_text(good | {"text": "mended"}), json_text(bad))
     assert isinstance(document, Document)
@@ -134,7 +134,7 @@ def test_a_dead_letter_is_shown_whole() -> None:
     [("refused", False, False), ("refused", True, True), ("unexpected", False, True)],
 )
 def test_a_stack_trace_is_shown_where_it_helps(reason: str, *, with_trace: bool, is_shown: bool) -> None:
-    """Of a bug it is what to report, of anything else only who asks for it wants it; with its indentation."""
+    """Of a bug it is what to report, of anything else only who asks for it wants it. With its indentation."""
     text = shown(fetched(1, reason=reason), with_trace=with_trace)
     assert text.endswith("\nstack trace\n  Traceback (most recent call last):\n    File x\n  RecordRejected: no") == (
         is_shown

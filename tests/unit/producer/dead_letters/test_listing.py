@@ -54,7 +54,7 @@ def test_what_is_cut_ends_with_an_ellipsis() -> None:
 
 
 def test_a_place_is_never_cut() -> None:
-    """It is what `show` is given; a longer one makes room for itself, and those after it keep to that."""
+    """It is what `show` is given. A longer one makes room for itself, and those after it keep to that."""
     long = fetched(1, exception_message="MESSAGE")
     long.partition, long.offset = 12, 9_000_000_000
     _, before, line, after = shown(
@@ -65,7 +65,7 @@ def test_a_place_is_never_cut() -> None:
 
 
 def test_a_message_ends_at_the_edge_of_the_terminal() -> None:
-    """With an ellipsis; a file has more of it."""
+    """With an ellipsis. A file has more of it."""
     record = fetched(1, exception_message="word " * 40)
     line = shown(record, terminal=True, width=160)[1]
     assert len(line) <= 160

@@ -162,7 +162,7 @@ async def batched(*sizes: int, most: int = 100, per_second: int | None = None, s
 
 
 async def test_batches_are_bounded_by_number_and_bytes() -> None:
-    """A hundred at most, or four MiB; one that is larger goes alone."""
+    """A hundred at most, or four MiB. One that is larger goes alone."""
     assert await batched(*[1] * 250) == [100, 100, 50]
     assert await batched(*[1_500_000] * 5) == [2, 2, 1]
     assert await batched(1, 20_000_000, 1) == [1, 1, 1]

@@ -104,7 +104,7 @@ def test_a_topic_made_anew_has_no_marks() -> None:
 
 
 def test_a_dead_letter_that_came_twice_is_taken_once() -> None:
-    """At-least-once delivery may write one twice; the second is no other document, even when the first is handled."""
+    """At-least-once delivery may write one twice. The second is no other document, even when the first is handled."""
     first, repeat = fetched(1), again(2, timestamp_ms=HANDLED_MS)
     chosen = selection()
     assert taken(chosen, first, repeat, again(3, timestamp_ms=HANDLED_MS + HOUR_MS)) == [1]
@@ -116,7 +116,7 @@ def test_a_dead_letter_that_came_twice_is_taken_once() -> None:
 
 
 def test_a_repeat_that_failed_otherwise_is_a_repeat_under_every_filter() -> None:
-    """Read again after a crash a document may fail for another reason; asked for by that it would be sent twice."""
+    """Read again after a crash a document may fail for another reason. Asked for by that it would be sent twice."""
     first, repeat = fetched(1, reason="truncated"), fetched(1, reason="refused")
     repeat.offset = 2
     for marks in (Marks(), marked(first, State.REDRIVEN)):
@@ -177,7 +177,7 @@ def test_a_result_among_dead_letters_is_named_as_such() -> None:
 
 
 def test_counts_are_by_reason_and_step() -> None:
-    """The most frequent first, with the time of the newest and what was spent; a sum at the end."""
+    """The most frequent first, with the time of the newest and what was spent. A sum at the end."""
     counts = Counts()
     for one in (
         letter(fetched(1, last_failed_at="2026-01-02T00:00:00Z")),
@@ -193,7 +193,7 @@ def test_counts_are_by_reason_and_step() -> None:
 
 
 def test_what_a_redriven_one_has_cost_is_counted_in_its_next_life() -> None:
-    """Cost goes along when a record is sent again, so that it would be counted twice; the sum says what it is of."""
+    """Cost goes along when a record is sent again, so that it would be counted twice. The sum says what it is of."""
     counts = Counts()
     for one in (
         letter(fetched(1), state=State.REDRIVEN),
@@ -223,5 +223,5 @@ def test_no_counts_are_one_line() -> None:
     ],
 )
 def test_a_run_has_cost_its_share(changed: dict[str, Any], cost: Decimal | None) -> None:
-    """The cost header is of all runs together; without one that can be read the cost is not known."""
+    """The cost header is of all runs together. Without one that can be read the cost is not known."""
     assert letter(fetched(1, **changed)).cost_of_a_run == cost

@@ -13,7 +13,7 @@ def _shown(**changed: Any) -> list[str]:
 
 
 def test_the_rejected_answer_has_a_part_of_its_own() -> None:
-    """Line by line, with nothing in it that moves the cursor; and not once more among the headers."""
+    """Line by line, with nothing in it that moves the cursor, and not once more among the headers."""
     lines = _shown(answer='{"summary":\n  "te\x1b[31m')
     begin = lines.index("rejected answer (22 characters)")
     assert lines[begin + 1 : begin + 4] == ['  {"summary":', '    "te�[31m', ""]

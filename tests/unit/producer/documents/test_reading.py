@@ -53,7 +53,7 @@ def jsonl(*rows: Any) -> bytes:
 
 
 def test_plain_columns_become_metadata_and_nothing_else_does() -> None:
-    """Strings, numbers and booleans go to the metadata; a null is absent; a list is left out, which is said once."""
+    """Strings, numbers and booleans go to the metadata. A null is absent. A list is left out, which is said once."""
     row = {
         "document_id": "a",
         "text": "t",
@@ -159,7 +159,7 @@ DOCUMENTS = [{"document_id": f"d{number}", "text": f"text {number}", "page": num
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_json_list_is_read_as_its_documents(indent: int | None, mark: bytes) -> None:
-    """Written in one line or over many, each of its objects is a document; one alone is, too."""
+    """Written in one line or over many, each of its objects is a document. One alone is, too."""
     rows = rows_of(mark + json.dumps(DOCUMENTS, indent=indent).encode(), Format.JSON)
     assert [event(row).document_id for row in rows] == ["d0", "d1", "d2"]
     assert event(rows[2]).metadata == {"page": 2}
@@ -234,14 +234,14 @@ def test_a_text_is_one_document() -> None:
 
 @pytest.mark.parametrize(("data", "why"), [(b" \n", "text: must not be blank"), (b"a\nb\n\xff", "file:3: not UTF-8")])
 def test_a_bad_text_is_one_bad_row(data: bytes, why: str) -> None:
-    """A blank text and one that is no UTF-8 cannot be sent; the second says on which line."""
+    """A blank text and one that is no UTF-8 cannot be sent. The second says on which line."""
     (bad,) = rows_of(data, Format.TEXT)
     assert why in problem(bad)
 
 
 @pytest.mark.parametrize("form", list(Format))
 def test_a_line_without_end_is_a_bad_row(form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is longer than a row may be is reported, not read into memory; the next line is read again."""
+    """What is longer than a row may be is reported, not read into memory. The next line is read again."""
     for module in (lines, reading, csv_rows):
         monkeypatch.setattr(module, "LINE_BYTES", 100)
     if form is Format.JSONL:
@@ -313,7 +313,7 @@ def test_every_json_line_is_one_row(rows: list[Any]) -> None:
 
 @given(st.lists(st.tuples(ANY_TEXT, ANY_TEXT, ANY_TEXT), max_size=8))
 def test_what_a_csv_writer_wrote_is_read_again(cells: list[tuple[str, str, str]]) -> None:
-    """Every row whose id and text are not blank comes back cell for cell; the others are bad rows."""
+    """Every row whose id and text are not blank comes back cell for cell. The others are bad rows."""
     written = io.StringIO(newline="")
     csv.writer(written, quoting=csv.QUOTE_ALL).writerows([("document_id", "text", "other"), *cells])
     found = rows_of(written.getvalue().encode(), Format.CSV)

@@ -31,7 +31,7 @@ def ids(*paths: Path) -> list[str]:
 
 
 def test_a_folder_gives_its_texts_in_order(tmp_path: Path) -> None:
-    """All .txt and .md below a folder, sorted, with the relative path less the suffix as id; the rest is counted."""
+    """All .txt and .md below a folder, sorted, with the relative path less the suffix as id. The rest is counted."""
     write(tmp_path, "b.md", "a.txt", "deep/er/c.TXT", "rows.jsonl", "picture.png")
     selection = select([str(tmp_path)], other_format=None)
     assert [source.document_id for source in selection.sources] == ["a", "b", "deep/er/c"]
@@ -98,7 +98,7 @@ def test_a_link_within_the_folder_is_read(tmp_path: Path) -> None:
 
 
 def test_a_link_that_leads_nowhere_is_told_when_it_is_read(tmp_path: Path) -> None:
-    """It may be a document that is missing; one that leads to itself is none."""
+    """It may be a document that is missing. One that leads to itself is none."""
     write(tmp_path, "a.txt")
     (tmp_path / "gone.txt").symlink_to("missing.txt")
     (tmp_path / "loop.txt").symlink_to("loop.txt")
@@ -167,7 +167,7 @@ def test_the_suffix_tells_the_format(tmp_path: Path, name: str, form: Format) ->
 
 
 def test_format_is_for_stdin_and_unknown_suffixes(tmp_path: Path) -> None:
-    """Standard input is JSON lines unless told otherwise; a file with another suffix must be told."""
+    """Standard input is JSON lines unless told otherwise. A file with another suffix must be told."""
     write(tmp_path, "rows.dat")
     assert select(["-"], other_format=None).sources[0].format is Format.JSONL
     stdin, rows = select(["-", str(tmp_path / "rows.dat")], other_format=Format.CSV).sources
@@ -191,7 +191,7 @@ def test_total_bytes_are_known_for_files_only(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_known_kind_is_named_where_its_suffix_is_not(tmp_path: Path) -> None:
-    """To be told which format it has would be of no use to it; a list in a .json needs no telling."""
+    """To be told which format it has would be of no use to it. A list in a .json needs no telling."""
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}", mtime=0))
     with pytest.raises(WrongUsage, match=r"a\.jsonl\.gz: it is compressed with gzip: unpack it first"):
         select([str(tmp_path / "a.jsonl.gz")], other_format=None)

@@ -199,7 +199,7 @@ def test_a_result_is_shown_with_whatever_outputs_it_has() -> None:
     ],
 )
 def test_a_result_says_what_was_done_about_a_long_document(long: dict[str, str], said: str) -> None:
-    """An answer of parts, or of the beginning, is told as such; tasks are named unless it is all of them."""
+    """An answer of parts, or of the beginning, is told as such. Tasks are named unless it is all of them."""
     assert outcome_text(result_outcome(long=long)).plain.splitlines()[0] == (
         f"d1  100 (10 cached) → 20 tokens  $0.0003{said}"
     )

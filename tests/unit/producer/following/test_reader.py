@@ -70,7 +70,7 @@ class Onlooker:
 
 
 async def test_a_broker_that_is_slow_to_list_its_topics_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading goes on beside a look that hangs; there is one look at a time, and closing ends it."""
+    """Reading goes on beside a look that hangs. There is one look at a time, and closing ends it."""
     read_only_consumer = Onlooker(monkeypatch)
     read_only_consumer.may_answer.clear()
     for _ in range(5):
@@ -101,7 +101,7 @@ async def test_a_broken_look_is_not_passed_over(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_broker_is_lost_once_and_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line for each, however often the client fails; and it is not back while the client still fails."""
+    """One line for each, however often the client fails, and it is not back while the client still fails."""
     read_only_consumer = Onlooker(monkeypatch)
     monkeypatch.setattr(reader_room, "_LOOK_SECONDS", 30.0)
     lost, back = "lost the broker at b:1 (connection refused): waiting for it", "the broker at b:1 is back"

@@ -24,7 +24,7 @@ def showing(*, terminal: bool) -> tuple[Show, io.StringIO]:
 
 @pytest.mark.parametrize(("reader", "lines"), [("terminal", 51), ("file", 200)])
 def test_a_terminal_is_not_filled_with_records_that_are_no_outcomes(reader: str, lines: int) -> None:
-    """A person sees the first fifty and a word on the rest; a file gets all of them; all are counted."""
+    """A person sees the first fifty and a word on the rest. A file gets all of them. All are counted."""
     show, told = showing(terminal=reader == "terminal")
     other = json.loads(result().model_dump_json()) | {"schema_version": 7}
     for value in (b"junk", json.dumps(other).encode()):

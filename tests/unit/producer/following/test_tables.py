@@ -55,7 +55,7 @@ def test_a_csv_has_the_same_columns_for_results_and_dead_letters(tmp_path: Path)
 
 
 def test_a_csv_has_savings_and_what_was_done_about_a_long_document(tmp_path: Path) -> None:
-    """By task, as a person reads it; both cells of a dead letter are empty."""
+    """By task, as a person reads it. Both cells of a dead letter are empty."""
     path = tmp_path / "out.csv"
     with closing(open_table(path)) as table:
         table.write(result_outcome(1, saved_usd=Decimal("0.0014"), long={"summary": "head", "keywords": "split"}))
@@ -137,21 +137,21 @@ def test_numbers_are_no_formulas(tmp_path: Path) -> None:
 @example("'-5")
 @example("it's")
 def test_a_cell_can_be_read_back(text: str) -> None:
-    """As docs/producer.md says: of a quote mark before such a character, one is taken away."""
-    page = (Path(__file__).parents[4] / "docs" / "producer.md").read_text(encoding="utf-8")
+    """As docs/reference/producer.md says: of a quote mark before such a character, one is taken away."""
+    page = (Path(__file__).parents[4] / "docs" / "reference" / "producer.md").read_text(encoding="utf-8")
     found = re.search(r"""re\.sub\((r".+"), "", cell\)""", page)
     assert found
     assert re.sub(ast.literal_eval(found[1]), "", csv_cell(text)) == text
 
 
 def test_a_model_that_did_not_think_has_thought_nothing(tmp_path: Path) -> None:
-    """A result does not write that it is 0; the cell does."""
+    """A result does not write that it is 0. The cell does."""
     (row,) = _rows(tmp_path / "out.csv", result_outcome(1))
     assert row["reasoning_tokens"] == "0"
 
 
 def test_columns_of_before_keep_their_places(tmp_path: Path) -> None:
-    """Programs may go by the place; newer columns are at the end."""
+    """Programs may go by the place. Newer columns are at the end."""
     header = list(_rows(tmp_path / "out.csv", result_outcome(1, outputs={"summary": "s"}))[0])
     assert header[:3] == ["kind", "document_id", "summary"]
     assert header[3:11] == [
@@ -200,7 +200,7 @@ def test_a_csv_that_cannot_grow_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_csv_is_no_pipe(tmp_path: Path) -> None:
-    """It is written anew when a column comes; a pipe would be waited for without an end."""
+    """It is written anew when a column comes. A pipe would be waited for without an end."""
     os.mkfifo(tmp_path / "out.csv")
     with pytest.raises(WrongUsage, match="no regular file"):
         open_table(tmp_path / "out.csv")
@@ -235,7 +235,7 @@ def test_a_dead_letter_s_line_is_like_a_result_s() -> None:
 
 
 def test_a_dead_letter_s_line_says_what_went_wrong() -> None:
-    """The headers by name, numbers as numbers; the text and the stack trace are left out."""
+    """The headers by name, numbers as numbers. The text and the stack trace are left out."""
     line = json.loads(json_line(dead_letter(1, errors={"exception.class.name": "x.Y", "model": "m", "group": "g"})))
     assert line == {
         "kind": "dead_letter",
@@ -277,8 +277,8 @@ def test_headers_that_make_no_sense_are_null() -> None:
 
 
 def test_the_page_has_every_field_and_every_column(tmp_path: Path) -> None:
-    """docs/producer.md names what a line and a row have, and whether results, dead letters or both have it."""
-    page = (Path(__file__).parents[4] / "docs" / "producer.md").read_text(encoding="utf-8")
+    """docs/reference/producer.md names each field and column, and which of results and dead letters have it."""
+    page = (Path(__file__).parents[4] / "docs" / "reference" / "producer.md").read_text(encoding="utf-8")
     table = page.partition("| in a line |")[2].partition("\n\n")[0]
     rows = [[cell.strip() for cell in row.split("|")[1:4]] for row in table.splitlines()[2:]]
     named = [(field, kind) for fields, _, kind in rows for field in re.findall(r"`(\w+)`", fields)]

@@ -27,7 +27,7 @@ def test_each_document_counts_once() -> None:
 
 
 def test_a_redriven_document_that_fails_again_counts_again() -> None:
-    """It keeps its first origin; the replay count tells one life from the next."""
+    """It keeps its first origin. The replay count tells one life from the next."""
     tally = Tally()
     assert tally.add(dead_letter(2))
     assert not tally.add(dead_letter(2))
@@ -101,7 +101,7 @@ def test_what_was_spent_before_a_redrive_is_summed_once() -> None:
 
 
 def test_a_run_that_begins_at_nothing_is_summed_as_it_is() -> None:
-    """Read once more under another pipeline a record has no earlier cost; and no header makes the sum less."""
+    """Read once more under another pipeline a record has no earlier cost, and no header makes the sum less."""
     tally = Tally()
     tally.add(dead_letter(1))
     tally.add(dead_letter(1, errors={"pipeline_version": "p2", "cost_usd": "0.25"}))

@@ -34,7 +34,7 @@ BROKER = Broker(bootstrap_servers="broker:9092")
 
 
 def test_the_environment_wins_over_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `.env` beside us is read; what the environment says stands; a blank value is no value."""
+    """A `.env` beside us is read. What the environment says stands. A blank value is no value."""
     content = "KAFKA_BOOTSTRAP_SERVERS=file:1\nDOCSLUICE_INPUT_TOPIC=file\nDOCSLUICE_RESULT_TOPIC=\n"
     (tmp_path / ".env").write_text(content, encoding="utf-8")
     monkeypatch.setenv("DOCSLUICE_INPUT_TOPIC", "environment")
@@ -64,7 +64,7 @@ def test_the_flag_wins_over_the_environment() -> None:
 
 
 def test_credentials_reach_the_client_and_nobody_else() -> None:
-    """User name, password and certificates become client arguments; the broker's repr shows none of them."""
+    """User name, password and certificates become client arguments. The broker's repr shows none of them."""
     broker = broker_from(SASL, bootstrap_servers=None)
     arguments = broker.arguments()
     assert arguments["sasl_mechanism"] == "SCRAM-SHA-512"
@@ -163,7 +163,7 @@ async def waited_in_vain(monkeypatch: pytest.MonkeyPatch, *errors: Exception) ->
 
 
 async def test_what_was_told_is_not_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line that says that we wait has the cause and where to look; the last one says for how long we did."""
+    """The line that says that we wait has the cause and where to look. The last one says for how long we did."""
     said, last = await waited_in_vain(monkeypatch, *[ConnectionRefusedError(111, "Connect call failed")] * 2)
     (line,) = said
     assert line == (

@@ -73,7 +73,7 @@ class Client:
         self._positions[partition] = offset
 
     async def getmany(self, *, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Record]]:
-        """One record after another; a look that does not wait ends with its round."""
+        """One record after another. A look that does not wait ends with its round."""
         assert max_records == 1
         await asyncio.sleep(0)
         if not self._brought and timeout_ms:
@@ -208,7 +208,7 @@ async def test_nothing_in_a_topic_is_nothing_to_read(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_range_is_all_or_what_is_young(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the end that there is; a partition with nothing so young has nothing in it."""
+    """To the end that there is. A partition with nothing so young has nothing in it."""
     async with Reading(Client(), {}, monkeypatch).scan as scan:
         everything = await scan.offset_range()
         young = await scan.offset_range(since=timedelta(hours=1))

@@ -61,7 +61,7 @@ def test_a_sample_is_what_the_consumer_exposes() -> None:
 
 @pytest.mark.parametrize(("version", "found"), [("0123456789ab", "0123456789ab"), ("v1", ""), ("", "")])
 def test_the_version_is_what_the_consumer_runs(version: str, found: str) -> None:
-    """It is in the labels of the consumer's own page; what is no version is none."""
+    """It is in the labels of the consumer's own page. What is no version is none."""
     metrics = Metrics()
     metrics.build_info.labels(version="0.1.0", pipeline_version=version).set(1)
     sample = sample_of(metrics.exposition().decode())
@@ -133,7 +133,7 @@ def test_every_reason_for_a_pause_is_thought_of() -> None:
 
 
 def test_what_grew_fastest_limits() -> None:
-    """The growth between the looks counts and not the total; the share is that of all waiting in between."""
+    """The growth between the looks counts and not the total. The share is that of all waiting in between."""
     said = limit(sample(tokens=1_000.0, requests=5.0, gate=0.0), sample(tokens=1_002.0, requests=11.0, gate=0.0))
     assert said.startswith("limited by requests (75% of the waiting): ")
 
@@ -160,7 +160,7 @@ def test_a_constraint_that_we_do_not_know_is_named() -> None:
 
 
 def test_the_first_look_knows_no_limit() -> None:
-    """One look has nothing to compare with; the backlog is told all the same."""
+    """One look has nothing to compare with. The backlog is told all the same."""
     said = parts(finding({}, {A: sample(tokens=9.0, left=2, eta=60, usd=1)}))
     assert said == [
         "what limits is known at the next look",
@@ -198,7 +198,7 @@ def test_a_pause_of_some_is_told_beside_what_limits_the_others() -> None:
 
 
 def test_an_endpoint_that_is_away_is_told_and_not_counted() -> None:
-    """The others are told as ever, with a word that one is missing; with none left there is only that word."""
+    """The others are told as ever, with a word that one is missing. With none left there is only that word."""
     away = "b:1 does not answer (connection refused)"
     said = parts(finding({A: sample(), B: sample()}, {A: sample(), B: away}))
     assert said == ["limited by nothing: no call waits", "nothing left to do", f"{away}: not counted"]
@@ -206,7 +206,7 @@ def test_an_endpoint_that_is_away_is_told_and_not_counted() -> None:
 
 
 def test_backlogs_add_up_and_end_with_the_last() -> None:
-    """Documents and dollars are summed; the time is that of the replica that takes longest."""
+    """Documents and dollars are summed. The time is that of the replica that takes longest."""
     said = backlog(sample(left=1_000, eta=60, usd=0.25), sample(left=204, eta=7_500, usd=0.06), sample())
     assert said == "1,204 documents left to do, done in about 2 h 5 min, will cost about $0.31"
 
@@ -246,7 +246,7 @@ def test_a_cost_has_digits_that_say_something(usd: float, said: str) -> None:
 
 
 def test_the_cause_stays_while_only_numbers_change() -> None:
-    """Another share or backlog is the same cause; another constraint, pause or endpoint that is away is not."""
+    """Another share or backlog is the same cause. Another constraint, pause or endpoint that is away is not."""
     looks = [{A: sample(tokens=1.0, gate=1.0), B: sample()} for _ in range(2)]
     first = finding(looks[0], {A: sample(tokens=2.0, gate=1.0), B: sample()})
     second = finding(looks[0], {A: sample(tokens=9.0, gate=2.0, left=7), B: sample()})

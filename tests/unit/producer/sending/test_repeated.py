@@ -38,7 +38,7 @@ def test_the_summary_names_a_few_on_one_line() -> None:
 
 
 def test_memory_is_bounded_and_the_bound_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound no new id is remembered; those that are, are still compared with."""
+    """Beyond the bound no new id is remembered. Those that are, are still compared with."""
     monkeypatch.setattr(repeated, "REMEMBERED", 2)
     found = repeats("a", "b", "c", "c", "a")
     assert found.count == 1

@@ -37,7 +37,7 @@ def with_results(*done: tuple[str, str, str]) -> Unchanged:
 
 
 def test_what_has_a_result_is_passed_over() -> None:
-    """Only where id, text and version are those of the result; metadata make no difference."""
+    """Only where id, text and version are those of the result. Metadata make no difference."""
     found = with_results(("a", "text", VERSION), ("b", "text", OTHER_VERSION), ("c", "tëxt\n", VERSION))
     passed = [
         found.passes_over(one)
@@ -55,7 +55,7 @@ def test_what_has_a_result_is_passed_over() -> None:
 
 
 def test_the_second_of_the_same_is_passed_over() -> None:
-    """Within one sending as well; the two reasons are counted apart."""
+    """Within one sending as well. The two reasons are counted apart."""
     found = with_results(("a", "text", VERSION))
     passed = [found.passes_over(sendable(*one)) for one in (("b",), ("b",), ("a",), ("b", "other"), ("b", "text"))]
     assert passed == [False, True, True, False, True]
@@ -94,7 +94,7 @@ def test_ids_are_remembered(added: list[int], asked: list[int]) -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound no new id is remembered; those that are, stay."""
+    """Beyond the bound no new id is remembered. Those that are, stay."""
     monkeypatch.setattr(remembered, "REMEMBERED", 2)
     found = RememberedIds()
     ids = [f"{number:032x}" for number in (1 << 64, 2 << 64, 3 << 64)]
