@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from docsluice.kafka.batch_reading import KEPT_RECORD_BYTES
+from docsluice.kafka.broker import Broker
 from docsluice.network.urls import passwords_in
 from docsluice.settings.env_file import REMEDY, distrusted
 from docsluice.settings.paths import at_home, why_unreadable
@@ -17,7 +18,6 @@ from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
 from docsluice_consumer.admission.limits import Limits, MinuteLimits
 from docsluice_consumer.errors import ConfigurationError, ProviderMisconfigured
 from docsluice_consumer.kafka.backpressure import OpenLimits
-from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.exactly_once import transactional_id_of
 from docsluice_consumer.kafka.rights import Needs
 from docsluice_consumer.kafka.subscription import Subscription

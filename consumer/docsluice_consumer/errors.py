@@ -27,24 +27,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
+from docsluice.errors import ConfigurationError as ConfigurationError  # noqa: PLC0414 - a part of this tree
+from docsluice.errors import DocsluiceError as DocsluiceError  # noqa: PLC0414 - and its root
 from docsluice.messages import DeadLetterReason, Stage, Usage
 from docsluice.network.exception_chain import causes
 from docsluice_consumer.model_ref import ModelRef
 
 RefusalKind: TypeAlias = Literal["credentials", "permission", "model", "path", "proxy", "unknown"]
 """What a refused call is about, as far as the provider says so."""
-
-
-class DocsluiceError(Exception):
-    """The root of everything this service raises on purpose."""
-
-
-class ConfigurationError(DocsluiceError):
-    """Settings or a pipeline file that cannot work. `problems` are sentences, each naming what to change."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 class RecordRejected(DocsluiceError):

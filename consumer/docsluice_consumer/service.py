@@ -14,6 +14,7 @@ from typing import Literal
 
 import structlog
 
+from docsluice.kafka.broker import Broker
 from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from docsluice.network.urls import shown
 from docsluice.text.known_secrets import KnownSecrets
@@ -43,7 +44,7 @@ from docsluice_consumer.dead_letters.sink import DeadLetterSink
 from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.kafka.at_least_once import AtLeastOnceSink
 from docsluice_consumer.kafka.commits import Committer, GroupCommitter
-from docsluice_consumer.kafka.connection import Broker, ensure_topics
+from docsluice_consumer.kafka.connection import ensure_topics
 from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink
 from docsluice_consumer.kafka.records import Sink
 from docsluice_consumer.kafka.rights import ensure_rights

@@ -12,13 +12,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.command_line.numbers import printable
 from docsluice_producer.following.outcome import Outcome, Unreadable, outcome_of
 from docsluice_producer.following.reader import Reader, Start
 from docsluice_producer.following.tables import Table as OutcomeTable
 from docsluice_producer.following.tables import cell, open_table
 from docsluice_producer.following.tally import Tally
-from docsluice_producer.kafka.connection import Broker, ClientLog
 from docsluice_producer.metrics.finding import Finding
 from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
@@ -51,7 +52,7 @@ class Watch:
             NoProgressError: nothing has ended for ten minutes.
         """
         poller = MetricsPoller(urls=[self.metrics_url], tell=self._note_limits, pause_seconds=_LOOK_SECONDS)
-        with ClientLog().attached() as client_log, closing(open_table(self.results)) as table:
+        with ClientLog().listening_to_warnings() as client_log, closing(open_table(self.results)) as table:
             reader = Reader(
                 broker=Broker(bootstrap_servers=self.bootstrap_servers),
                 topics=_TOPICS,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from docsluice.kafka.broker import Broker
 from docsluice.settings.paths import why_nowhere
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice_producer.arguments import DEFAULT_PARTITIONS, parsed
@@ -20,7 +21,7 @@ from docsluice_producer.documents.sources import select
 from docsluice_producer.errors import ProducerFault, Stopped, WrongUsage
 from docsluice_producer.following.follow import Following, follow
 from docsluice_producer.following.reader import Start
-from docsluice_producer.kafka.connection import Broker, broker_from, settings
+from docsluice_producer.kafka.connection import broker_from, settings
 from docsluice_producer.kafka.topics import checked_name
 from docsluice_producer.sending.results import IfChanged
 from docsluice_producer.sending.send import Destination, Sending, dry_run, send

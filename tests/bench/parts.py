@@ -14,9 +14,10 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
 from docsluice_local.process import Child, child_process, free_port
 from docsluice_producer.following.reader import Reader, Start
-from docsluice_producer.kafka.connection import Broker, ClientLog
 
 TOPICS = ("documents", "documents.results", "documents.dlq")
 
@@ -51,7 +52,7 @@ async def send(
 async def outcomes(bootstrap_servers: str, count: int, consumer: Child) -> Sequence[tuple[str, bytes]]:
     """Wait for `count` outcomes and return (topic, value) of each."""
     found: list[tuple[str, bytes]] = []
-    with ClientLog().attached() as client_log:
+    with ClientLog().listening_to_warnings() as client_log:
         # Not a plain aiokafka consumer: on the embedded broker it would spin, and take a core from what is measured.
         reader = Reader(
             broker=Broker(bootstrap_servers=bootstrap_servers),

@@ -13,6 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from docsluice.kafka.broker import Broker as Address
+from docsluice.kafka.client_log import ClientLog
 from docsluice.messages import ERROR_HEADER_PREFIX
 from docsluice_local.broker import Broker
 from docsluice_local.rehearsal.provider import RehearsalProvider
@@ -21,8 +23,6 @@ from docsluice_producer.dead_letters import journal as journal_room
 from docsluice_producer.dead_letters.journal import Entry, Journal, OutgoingRecord
 from docsluice_producer.dead_letters.marks import Mark, Place, State
 from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.connection import Broker as Address
-from docsluice_producer.kafka.connection import ClientLog
 from tests.fakes.dead_letters import event
 from tests.integration.dead_letter_topic import fill, listed, on, ran, redriven, replays
 from tests.integration.producer_process import producer, run, said
@@ -297,7 +297,7 @@ def entry(wire: Wire, number: int) -> Entry:
 
 
 async def writing(wire: Wire, entries: list[Entry], *, said: Any = print) -> None:
-    with ClientLog().attached() as client_log:
+    with ClientLog().listening_to_warnings() as client_log:
         session = BrokerSession(
             broker=Address(bootstrap_servers=wire.bootstrap_servers), wait_seconds=30, client_log=client_log, say=said
         )

@@ -13,9 +13,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
+from docsluice.kafka.broker import Broker
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.kafka.at_least_once import AtLeastOnceSink
-from docsluice_consumer.kafka.connection import Broker, committed_points
+from docsluice_consumer.kafka.connection import committed_points
 from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink
 from docsluice_consumer.kafka.offsets import CommitPoint, Run, encode
 from docsluice_consumer.kafka.partitions import PartitionState

@@ -17,9 +17,10 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from docsluice.kafka.broker import Broker
 from docsluice_consumer.errors import UnknownCommitMap
 from docsluice_consumer.kafka.commits import Committer
-from docsluice_consumer.kafka.connection import Broker, committed_points
+from docsluice_consumer.kafka.connection import committed_points
 from docsluice_consumer.kafka.offsets import CommitPoint, ForeignMetadataError, Run, UnknownMapError, decode
 from docsluice_consumer.kafka.partitions import Partitions, PartitionState
 from docsluice_consumer.kafka.retry import with_retries

@@ -9,10 +9,12 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId
 
+from docsluice.kafka import broker_errors
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.stopping import stopped
 from docsluice_consumer.errors import RecordRejected
-from docsluice_consumer.kafka import error_mapping
 from docsluice_consumer.kafka.codecs import Codecs
-from docsluice_consumer.kafka.connection import MAX_REQUEST_BYTES, Broker, most_bytes_of, started, stopped
+from docsluice_consumer.kafka.connection import MAX_REQUEST_BYTES, most_bytes_of, started
 from docsluice_consumer.kafka.records import Compression, OutgoingRecord, Record
 from docsluice_consumer.kafka.retry import with_retries
 from docsluice_consumer.kafka.topic_limits import TopicLimits
@@ -73,7 +75,7 @@ class AtLeastOnceSink:
                 return await producer.send(outgoing)
             except _SPENT:
                 await self._replace(producer)
-            except error_mapping.REFUSED:
+            except broker_errors.REFUSED:
                 await self._replace(producer)
                 raise
 
@@ -87,9 +89,9 @@ class AtLeastOnceSink:
                 return await _send(self._lone_producers[codec], outgoing)
             except BaseException as error:
                 await stopped(self._lone_producers.pop(codec))
-                if isinstance(error, error_mapping.TOO_LARGE):
+                if isinstance(error, broker_errors.TOO_LARGE):
                     self._limits.note_refused(outgoing)
-                if not (isinstance(error, error_mapping.CodecRefused) and self._codecs.note_refused(codec)):
+                if not (isinstance(error, broker_errors.CodecRefused) and self._codecs.note_refused(codec)):
                     raise
 
     async def _replace(self, spent: _Producer) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from docsluice.kafka.client_log import ClientLog, cause_in_words, is_final
 from docsluice_consumer.errors import BrokerFault
-from docsluice_consumer.kafka.client_log import ClientLog, cause_in_words, is_final
 from docsluice_consumer.kafka.wrong_protocol import protocol_to_set
 
 REFUSED_SECONDS = 120.0

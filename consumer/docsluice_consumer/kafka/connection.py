@@ -1,13 +1,10 @@
-"""How to reach the broker, and what is asked of it beside reading and writing."""
+"""Clients that wait for the broker, and what is asked of it beside reading and writing."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -17,11 +14,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
 
-from docsluice.settings.paths import why_unreadable
-from docsluice_consumer.errors import BrokerFault, ConfigurationError, DocsluiceError
-from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS, REQUEST_TIMEOUT_MS, BrokerRefusals
-from docsluice_consumer.kafka.client_log import ClientLog
-from docsluice_consumer.kafka.dead_connections import give_up_dead_connections
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
+from docsluice.kafka.stopping import left, stopped
+from docsluice_consumer.errors import BrokerFault, DocsluiceError
+from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS, BrokerRefusals
 from docsluice_consumer.kafka.offsets import CommitPoint
 from docsluice_consumer.kafka.retry import with_retries
 
@@ -32,64 +29,7 @@ MAX_REQUEST_BYTES = 2**31 - 1
 _LIMIT = "max.message.bytes"
 _ROOMY = {_LIMIT: str(16 * 1024 * 1024)}
 _CONFIG_SECONDS = 5.0
-_SSL = "DOCSLUICE_KAFKA_SSL_"
 _STOP_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """Addresses and credentials."""
-
-    bootstrap_servers: str
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str | None = None
-    sasl_username: str | None = None
-    sasl_password: str | None = field(default=None, repr=False)
-    ssl_cafile: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
-
-    def client_arguments(self) -> dict[str, Any]:
-        """What every aiokafka client is made with.
-
-        Raises:
-            ConfigurationError: a certificate file cannot be used.
-        """
-        give_up_dead_connections()
-        arguments: dict[str, Any] = {
-            "bootstrap_servers": self.bootstrap_servers,
-            "security_protocol": self.security_protocol,
-            "request_timeout_ms": REQUEST_TIMEOUT_MS,
-        }
-        if self.security_protocol.startswith("SASL"):
-            arguments |= {
-                "sasl_mechanism": self.sasl_mechanism or "PLAIN",
-                "sasl_plain_username": self.sasl_username,
-                "sasl_plain_password": self.sasl_password,
-            }
-        if self.security_protocol.endswith("SSL"):
-            arguments["ssl_context"] = self._ssl_context()
-        return arguments
-
-    def _ssl_context(self) -> ssl.SSLContext:
-        files = {"CAFILE": self.ssl_cafile, "CERTFILE": self.ssl_certfile, "KEYFILE": self.ssl_keyfile}
-        for name, path in files.items():
-            if path and (why := why_unreadable(Path(path))) is not None:
-                raise ConfigurationError([f"{_SSL}{name}: cannot read {path}: {why}"])
-        if self.ssl_keyfile and not self.ssl_certfile:
-            raise ConfigurationError([f"{_SSL}KEYFILE: not used without {_SSL}CERTFILE; set that too"])
-        name = "CAFILE"
-        try:
-            context = ssl.create_default_context(cafile=self.ssl_cafile)
-            if self.ssl_certfile:
-                name = "CERTFILE"
-                ssl.create_default_context(cafile=self.ssl_certfile)  # or nobody could tell which of the two it is
-                name = "KEYFILE" if self.ssl_keyfile else name
-                # Without a password of ours OpenSSL would ask for one at the terminal.
-                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password=lambda: "")
-        except (OSError, ValueError) as error:
-            raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {error}"]) from error
-        return context
 
 
 async def started(
@@ -123,52 +63,6 @@ async def started(
         return client
 
     return await with_retries(start_one, doing=doing)
-
-
-async def stopped(producer: Any) -> None:
-    """Stop a producer. Its own stop waits for everything to be delivered, and to a broker that is away for ever."""
-    if not await _has_ended(producer.stop(), seconds=_STOP_SECONDS):
-        await _end_tasks_of(producer)
-    await _has_ended(producer.client.close(), seconds=_STOP_SECONDS)
-
-
-async def _has_ended(ending: Coroutine[Any, Any, None], *, seconds: float) -> bool:
-    """Give a client so long to end, and return whether it has.
-
-    It has a task of its own: while a broker is away, it may end with the cancellation of another task of the client's,
-    as if it were ours, and whoever awaited it would be gone without a word.
-    """
-    task = asyncio.create_task(ending)
-    try:
-        await asyncio.wait([task], timeout=seconds)
-    finally:
-        is_done = task.done()
-        task.cancel()
-    if is_done and not task.cancelled():
-        task.result()
-        return True
-    return False
-
-
-async def _end_tasks_of(producer: Any) -> None:
-    """End what a stop that was cut off leaves behind, which would ask for its broker for ever. It has no list of it."""
-    parts = (producer._sender, producer._message_accumulator)  # noqa: SLF001 - it has no other way to be ended
-    frames = {task: getattr(task.get_coro(), "cr_frame", None) for task in asyncio.all_tasks()}
-    owners = {task: frame.f_locals.get("self") for task, frame in frames.items() if frame is not None}
-    tasks = [task for task, owner in owners.items() if any(owner is part for part in parts)]
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=_STOP_SECONDS)
-
-
-async def left(consumer: Any, *, seconds: float) -> bool:
-    """Stop a consumer, and return whether it could say goodbye. Its connections are closed in any case."""
-    if await _has_ended(consumer.stop(), seconds=seconds):
-        return True
-    # What its stop does last, and did not come to.
-    await _has_ended(consumer._client.close(), seconds=_STOP_SECONDS)  # noqa: SLF001 - there is no other way
-    return False
 
 
 async def first_contact(broker: Broker) -> None:

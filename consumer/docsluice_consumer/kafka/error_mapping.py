@@ -2,125 +2,25 @@
 
 from __future__ import annotations
 
-from aiokafka import errors
+from aiokafka.errors import KafkaError
 
+from docsluice.kafka import broker_errors
 from docsluice.messages import DeadLetterReason, Stage
 from docsluice_consumer.errors import BrokerFault, DocsluiceError, RecordRejected
 
 
-class CodecRefused(errors.BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
-    """The broker does not take what is compressed so (UNSUPPORTED_COMPRESSION_TYPE)."""
-
-    errno = 76
-    message = "UNSUPPORTED_COMPRESSION_TYPE"
-
-
-class RecordRefused(errors.BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
-    """The broker does not take a record for what it is: without a key on a compacted topic, say (INVALID_RECORD)."""
-
-    errno = 87
-    message = "INVALID_RECORD"
-
-
-# aiokafka knows neither, and would call them an error that passes: they would be waited for, for ever.
-errors.kafka_errors.update({kind.errno: kind for kind in (CodecRefused, RecordRefused)})
-
-TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
-NOT_TAKEN = (RecordRefused, errors.CorruptRecordException)
-"""For what it is, whatever its size. The latter is how brokers of before 2.4 say it."""
-REFUSED = (*TOO_LARGE, *NOT_TAKEN)
-"""What a broker says of one record, of a batch that it then refuses as a whole."""
-
-_PASSING = (
-    errors.KafkaTimeoutError,
-    errors.KafkaUnavailableError,
-    errors.BrokerNotAvailableError,
-    errors.ReplicaNotAvailableError,
-    errors.UnknownError,
-    errors.StaleControllerEpochError,
-    errors.StaleLeaderEpochCodeError,
-    errors.FetchSessionIdNotFound,
-    errors.InvalidFetchSessionEpoch,
-    errors.ReassignmentInProgress,
-    errors.ListenerNotFound,
-    errors.ConcurrentTransactions,
-    errors.RebalanceInProgressError,
-    errors.IllegalGenerationError,
-    errors.UnknownMemberIdError,
-    errors.MemberIdRequired,
-    errors.CommitFailedError,
-    errors.InvalidTimestampError,
-)
-"""Passing by nature, though aiokafka does not mark them as retriable."""
-
-_REMEDIES: dict[type[errors.KafkaError], str] = {
-    errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input, WRITE on the others"
-    " (DOCSLUICE_INPUT_TOPIC, _RESULT_TOPIC, _DEAD_LETTER_TOPIC)",
-    errors.GroupAuthorizationFailedError: "not allowed to use this consumer group (DOCSLUICE_GROUP_ID); grant READ",
-    errors.ClusterAuthorizationFailedError: "not allowed on this cluster",
-    errors.TransactionalIdAuthorizationFailed: "not allowed to use this transactional id; grant WRITE on those"
-    " that begin with DOCSLUICE_GROUP_ID and a slash",
-    errors.DelegationTokenAuthorizationFailed: "the delegation token is not accepted",
-    errors.SaslAuthenticationFailed: "the broker does not accept the SASL user name or password"
-    " (DOCSLUICE_KAFKA_SASL_USERNAME, _SASL_PASSWORD)",
-    errors.AuthenticationFailedError: "the broker does not accept our credentials",
-    errors.AuthenticationMethodNotSupported: "the broker does not know this way to authenticate",
-    errors.UnsupportedSaslMechanismError: "the broker does not know DOCSLUICE_KAFKA_SASL_MECHANISM",
-    errors.IllegalSaslStateError: "the broker takes no user name and password here; set"
-    " DOCSLUICE_KAFKA_SECURITY_PROTOCOL to the same without SASL_",
-    errors.SecurityDisabled: "the broker has security switched off",
-    errors.InvalidTopicError: "the topic's name is not valid",
-    errors.InvalidGroupIdError: "the group's name is not valid",
-    errors.InvalidSessionTimeoutError: "the broker does not allow this session timeout",
-    errors.InconsistentGroupProtocolError: "the group has members of another kind; choose another DOCSLUICE_GROUP_ID",
-    errors.UnsupportedVersionError: "the broker is too old",
-    errors.IncompatibleBrokerVersion: "the broker is too old",
-    errors.UnrecognizedBrokerVersion: "the broker speaks no version that is known here",
-    errors.UnsupportedCodecError: "the records are compressed in a way that needs another library",
-    errors.PolicyViolationError: "a policy of the broker forbids it",
-    errors.ProducerFenced: "another producer took our place",
-    errors.InvalidTimestampError: "the clocks of this machine and of the broker are apart; set them right (NTP)."
-    " The topic's message.timestamp.after.max.ms and message.timestamp.before.max.ms say how far they may be",
-}
-
-
-def translate(error: errors.KafkaError, *, doing: str) -> DocsluiceError | None:
+def translate(error: KafkaError, *, doing: str) -> DocsluiceError | None:
     """The fault that an aiokafka exception means. None when it will pass by waiting (`doing` what, in words)."""
-    error = _meant(error)
-    if isinstance(error, TOO_LARGE):
+    error = broker_errors.meant(error)
+    if isinstance(error, broker_errors.TOO_LARGE):
         return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)
-    if isinstance(error, NOT_TAKEN):
+    if isinstance(error, broker_errors.NOT_TAKEN):
         return RecordRejected(
             DeadLetterReason.REJECTED,
             f"the broker does not take it ({type(error).__name__}): a compacted topic takes no record without a key,"
             " and a broker may hold records against a schema",
             stage=Stage.PUBLISH,
         )
-    if is_passing(error):
+    if broker_errors.is_passing(error):
         return None
-    return BrokerFault(f"cannot {doing}: {remedy(error)} ({type(error).__name__}: {error})")
-
-
-def _meant(error: errors.KafkaError) -> errors.KafkaError:
-    """The error itself, or the one that aiokafka has wrapped in a nameless one, as it does for a broken connection."""
-    cause = error.__cause__
-    return _meant(cause) if type(error) is errors.KafkaError and isinstance(cause, errors.KafkaError) else error
-
-
-def is_passing(error: errors.KafkaError) -> bool:
-    """Whether it may pass by waiting."""
-    return error.retriable or isinstance(error, _PASSING)
-
-
-def in_words(error: errors.KafkaError) -> str:
-    """For the log: what it says, and what to do about it where that is known."""
-    error = _meant(error)
-    said, kind = str(error), type(error).__name__  # most of aiokafka's errors begin with their own name
-    told = said if kind in said else f"{kind}: {said}"
-    return f"{told}: {remedy(error)}" if isinstance(error, tuple(_REMEDIES)) else told
-
-
-def remedy(error: errors.KafkaError) -> str:
-    """What to do about one that does not pass."""
-    sentences = (sentence for kind, sentence in _REMEDIES.items() if isinstance(error, kind))
-    return next(sentences, "waiting will not help")
+    return BrokerFault(f"cannot {doing}: {broker_errors.remedy(error)} ({type(error).__name__}: {error})")

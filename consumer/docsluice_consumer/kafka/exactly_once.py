@@ -33,17 +33,13 @@ from aiokafka.errors import (
     UnknownProducerId,
 )
 
+from docsluice.kafka import broker_errors
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.stopping import stopped
 from docsluice_consumer.kafka import error_mapping
 from docsluice_consumer.kafka.codecs import Codecs
 from docsluice_consumer.kafka.commits import Membership
-from docsluice_consumer.kafka.connection import (
-    MAX_REQUEST_BYTES,
-    Broker,
-    committed_points,
-    most_bytes_of,
-    started,
-    stopped,
-)
+from docsluice_consumer.kafka.connection import MAX_REQUEST_BYTES, committed_points, most_bytes_of, started
 from docsluice_consumer.kafka.offsets import CommitPoint
 from docsluice_consumer.kafka.partitions import PartitionState
 from docsluice_consumer.kafka.records import Compression, OutgoingRecord, Record
@@ -239,9 +235,9 @@ class ExactlyOnceSink:
         """Decide what a transaction's error means. It is tried again with the same outcomes."""
         self._metrics.commit_finished("failed")
         error = _with_its_cause(error, writer.producer)
-        if isinstance(error, error_mapping.CodecRefused) and self._codecs.note_refused(writer.codec):
+        if isinstance(error, broker_errors.CodecRefused) and self._codecs.note_refused(writer.codec):
             return
-        if isinstance(error, error_mapping.REFUSED):
+        if isinstance(error, broker_errors.REFUSED):
             if len(attempt.finished) > 1:
                 writer.one_by_one = True
             else:
@@ -251,7 +247,7 @@ class ExactlyOnceSink:
         if fault is not None and not writer.is_mended_by_a_new_producer(error):
             raise fault from error
         writer.has_died |= fault is not None and type(error) is KafkaError
-        words = error_mapping.in_words(error)
+        words = broker_errors.in_words(error)
         if (silenced := self._complaints.silenced(f"{state.partition} {words}")) is not None:
             log.warning("transaction.failed", partition=state.partition.partition, error=words, not_shown=silenced)
         await asyncio.sleep(_PAUSE_SECONDS)
@@ -291,7 +287,7 @@ class ExactlyOnceSink:
         state.attempted = None
         writer.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
         for finished in attempt.finished:
-            if isinstance(error, error_mapping.TOO_LARGE):
+            if isinstance(error, broker_errors.TOO_LARGE):
                 self._limits.note_refused(finished.outgoing)
             if not finished.done.done():
                 finished.done.set_exception(error_mapping.translate(error, doing="publish") or error)

@@ -9,10 +9,11 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from docsluice.kafka.batch_reading import read_past_flaws, taken
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
+from docsluice.kafka.stopping import left
 from docsluice_consumer.errors import BrokerFault
 from docsluice_consumer.kafka import error_mapping
-from docsluice_consumer.kafka.client_log import ClientLog
-from docsluice_consumer.kafka.connection import Broker, left
 from docsluice_consumer.kafka.probe import look_at
 from docsluice_consumer.kafka.records import Record, read
 

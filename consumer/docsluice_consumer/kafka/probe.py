@@ -11,9 +11,9 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog, cause_in_words, is_final, took_and_closed
 from docsluice_consumer.errors import BrokerFault
-from docsluice_consumer.kafka.client_log import ClientLog, cause_in_words, is_final, took_and_closed
-from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.wrong_protocol import protocol_to_set
 
 T = TypeVar("T")

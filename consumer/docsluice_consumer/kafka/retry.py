@@ -10,6 +10,7 @@ from typing import ClassVar, Self, TypeVar
 import structlog
 from aiokafka.errors import KafkaError
 
+from docsluice.kafka import broker_errors
 from docsluice_consumer.kafka import error_mapping
 
 log = structlog.get_logger(__name__)
@@ -59,7 +60,7 @@ class _Wait:
         self._waiting[self._doing] += 1
         if self._doing not in self._said:
             self._said.add(self._doing)
-            log.warning("broker.waiting", doing=self._doing, error=error_mapping.in_words(error))
+            log.warning("broker.waiting", doing=self._doing, error=broker_errors.in_words(error))
 
     def __enter__(self) -> Self:
         return self

@@ -11,9 +11,10 @@ from aiokafka.errors import IncompatibleBrokerVersion, for_code
 from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 
+from docsluice.kafka.broker import Broker
 from docsluice_consumer.errors import BrokerFault
 from docsluice_consumer.kafka.authorized_operations import GroupOperationsRequest, TopicOperationsRequest
-from docsluice_consumer.kafka.connection import Broker, first_contact
+from docsluice_consumer.kafka.connection import first_contact
 from docsluice_consumer.kafka.probe import SendRequest, Unreachable, asked
 
 log = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from docsluice_consumer.kafka.connection import Broker
+from docsluice.kafka.broker import Broker
 from docsluice_consumer.kafka.probe import why_silent
 from docsluice_consumer.runtime.supervision import end
 

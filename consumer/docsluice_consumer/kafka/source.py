@@ -20,10 +20,12 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from docsluice.kafka.batch_reading import TAKEN_BYTES, taken
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.stopping import left
 from docsluice_consumer.kafka.assignment import Assignment
 from docsluice_consumer.kafka.backlog import report
 from docsluice_consumer.kafka.commits import Committer
-from docsluice_consumer.kafka.connection import Broker, left, started
+from docsluice_consumer.kafka.connection import started
 from docsluice_consumer.kafka.key_queues import queue_key_of
 from docsluice_consumer.kafka.partitions import PartitionState
 from docsluice_consumer.kafka.records import Record, read

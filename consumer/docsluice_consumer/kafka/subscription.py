@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from docsluice.kafka.batch_reading import read_past_flaws
+from docsluice.kafka.broker import Broker
 from docsluice_consumer.kafka.backpressure import OpenLimits
-from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.key_queues import Ordering
 
 SESSION_TIMEOUT_MS = 15_000

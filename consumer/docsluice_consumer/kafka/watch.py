@@ -15,10 +15,11 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from docsluice.kafka import broker_errors
+from docsluice.kafka.broker import Broker
 from docsluice_consumer.errors import BrokerFault, ConfigurationError
 from docsluice_consumer.kafka import error_mapping
 from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS
-from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.open_transactions import OpenTransactions
 from docsluice_consumer.kafka.partitions import Partitions, PartitionState
 from docsluice_consumer.kafka.probe import Trouble, why_silent
@@ -199,7 +200,7 @@ class BrokerWatch:
             self._away_since = None
         elif self._away_since is None and _is_of_the_way(self._error):
             self._away_since = since
-            error = error_mapping.in_words(self._error) if isinstance(self._error, KafkaError) else _NO_ANSWER
+            error = broker_errors.in_words(self._error) if isinstance(self._error, KafkaError) else _NO_ANSWER
             log.warning("broker.away", broker=self._broker.bootstrap_servers, error=error, remedy=_AWAY_REMEDY)
 
     def _say_silent(self, seconds: float, trouble: Trouble) -> None:
@@ -249,4 +250,4 @@ class BrokerWatch:
 
 def _is_of_the_way(error: BaseException) -> bool:
     """Whether it is no answer, as a right that is missing would be. Where no broker answers, aiokafka's has no kind."""
-    return not isinstance(error, KafkaError) or type(error) is KafkaError or error_mapping.is_passing(error)
+    return not isinstance(error, KafkaError) or type(error) is KafkaError or broker_errors.is_passing(error)

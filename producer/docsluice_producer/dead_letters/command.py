@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from docsluice.kafka.broker import Broker
 from docsluice_producer.command_line.flags import wrong
 from docsluice_producer.dead_letters.arguments import COMMAND
 from docsluice_producer.dead_letters.drop import drop
@@ -16,7 +17,6 @@ from docsluice_producer.dead_letters.redrive import Redrive, dry_run, redrive
 from docsluice_producer.dead_letters.redriving import MOST_REPLAYS
 from docsluice_producer.dead_letters.selection import Wanted
 from docsluice_producer.dead_letters.showing import show
-from docsluice_producer.kafka.connection import Broker
 from docsluice_producer.kafka.topics import checked_name
 
 

@@ -7,7 +7,6 @@ killed when, a record is redriven and marked, or neither.
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -29,11 +28,12 @@ from aiokafka.errors import (
     UnknownProducerId,
 )
 
+from docsluice.kafka.client_log import cause_in_words
+from docsluice.kafka.stopping import stopped
 from docsluice.messages import Headers
 from docsluice_producer.dead_letters.marks import Handled, Mark, Marks, Place, mark_of
 from docsluice_producer.errors import BrokerAway, BrokerRefused, TakenOver
-from docsluice_producer.kafka.broker_session import STOP_SECONDS, BrokerSession
-from docsluice_producer.kafka.connection import explained
+from docsluice_producer.kafka.broker_session import BrokerSession
 from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 from docsluice_producer.kafka.topics import create
 
@@ -246,27 +246,19 @@ class Journal:
             acks="all",
             max_request_size=_MAX_REQUEST_BYTES,
             compression_type=self._codec,
-            **self._session.broker.arguments(),
+            **self._session.broker.client_arguments(),
         )
         try:
             await producer.start()
         except BaseException:
-            await producer.stop()
+            await stopped(producer)
             raise
         return producer
 
     async def _stop(self) -> None:
         producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        try:
-            # Its own stop waits for everything to be delivered, and to a broker that is away that is for ever.
-            async with asyncio.timeout(STOP_SECONDS):
-                await producer.stop()
-        except TimeoutError:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_SECONDS):
-                    await producer.client.close()
+        if producer is not None:
+            await stopped(producer)
 
     def _taken_over(self) -> TakenOver:
         return TakenOver(
@@ -315,4 +307,4 @@ def _raise_unless_passing(error: KafkaError) -> None:
     """Whether it may pass is the error's own word, or that of its kind. aiokafka has a plain one for its own bugs."""
     if isinstance(error, _MENDED) or getattr(error, "retriable", False) or type(error) is KafkaError:
         return
-    raise BrokerRefused(f"the broker refuses: {explained(error)}") from error
+    raise BrokerRefused(f"the broker refuses: {cause_in_words(error)}") from error

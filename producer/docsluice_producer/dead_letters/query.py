@@ -7,12 +7,14 @@ from datetime import timedelta
 
 from aiokafka import TopicPartition
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.dead_letters.journal import marks_as_they_are
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.marks import Place
 from docsluice_producer.dead_letters.selection import Selection, States, Wanted
 from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.connection import Broker, ClientLog, Say
+from docsluice_producer.kafka.connection import Say
 from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 
 
@@ -31,7 +33,7 @@ class DeadLetterQuery:
     @contextmanager
     def session(self, say: Say) -> Iterator[BrokerSession]:
         """The way to the broker, for the length of a block."""
-        with ClientLog().attached() as client_log:
+        with ClientLog().listening_to_warnings() as client_log:
             yield BrokerSession(broker=self.broker, wait_seconds=self.wait_seconds, client_log=client_log, say=say)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.stop_signals import Stop, stop_on_signals
 from docsluice_producer.following.display import (
@@ -22,7 +24,6 @@ from docsluice_producer.following.reader import Reader, Start
 from docsluice_producer.following.status_line import StatusLine
 from docsluice_producer.following.tables import Table, json_line, open_table
 from docsluice_producer.following.tally import Tally
-from docsluice_producer.kafka.connection import Broker, ClientLog
 from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
 _FETCH_MS = 20
@@ -61,7 +62,7 @@ async def follow(following: Following) -> int:
     tally, status_line = Tally(), StatusLine(status=status, screen=console(stderr=True, soft_wrap=False))
     with ExitStack() as stack:
         table = stack.enter_context(closing(open_table(following.to))) if following.to else None
-        client_log = stack.enter_context(ClientLog().attached())
+        client_log = stack.enter_context(ClientLog().listening_to_warnings())
         deadline = _deadline(following)
         reader = Reader(
             broker=following.broker,

@@ -11,17 +11,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from docsluice.kafka.batch_reading import DamagedBatch, taken
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog, cause_in_words
+from docsluice.kafka.stopping import left
 from docsluice_producer.command_line.ages import ago, timestamp_ms
 from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.connection import (
-    REQUEST_TIMEOUT_MS,
-    Broker,
-    ClientLog,
-    Say,
-    explained,
-    stopped,
-    with_retries,
-)
+from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say, with_retries
 from docsluice_producer.kafka.read_only_client import read_only_consumer
 from docsluice_producer.kafka.topics import partitions_of_topics
 
@@ -74,7 +69,7 @@ class Reader:
             BrokerRefused: it will not serve us.
         """
         await with_retries(
-            lambda: asyncio.wait_for(self._connect(), 2 * REQUEST_TIMEOUT_MS / 1000),
+            lambda: asyncio.wait_for(self._connect(), 2 * REQUEST_SECONDS),
             broker=self._broker,
             client_log=self._client_log,
             wait_seconds=wait_seconds,
@@ -101,7 +96,7 @@ class Reader:
         except DamagedBatch:
             return []  # it is fetched once more, and then read past
         except KafkaError as error:
-            raise BrokerRefused(f"{self._broker.bootstrap_servers}: {explained(error)}") from error
+            raise BrokerRefused(f"{self._broker.bootstrap_servers}: {cause_in_words(error)}") from error
         for partition, records in fetched.items():
             self._positions[partition] = records[-1].offset + 1
         if not fetched:
@@ -124,7 +119,7 @@ class Reader:
             await asyncio.wait([look])
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await stopped(consumer, seconds=_STOP_SECONDS)
+            await left(consumer, seconds=_STOP_SECONDS)
 
     async def _connect(self) -> None:
         consumer = read_only_consumer(self._broker)
@@ -185,7 +180,9 @@ class Reader:
         self._failed_at = self._loop.time()
         if not self._is_away:
             self._is_away = True
-            self._say(f"lost the broker at {self._broker.bootstrap_servers} ({explained(failure)}): waiting for it")
+            self._say(
+                f"lost the broker at {self._broker.bootstrap_servers} ({cause_in_words(failure)}): waiting for it"
+            )
 
 
 async def _first_offsets(

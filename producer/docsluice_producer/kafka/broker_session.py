@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, Say, with_retries
+from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say, with_retries
 from docsluice_producer.kafka.topics import partitions_of_topics
 
 T = TypeVar("T")
@@ -33,7 +35,7 @@ class BrokerSession:
         """See `connection.with_retries`. An attempt without an answer is given up and retried."""
 
         async def bounded() -> T:
-            async with asyncio.timeout(2 * REQUEST_TIMEOUT_MS / 1000):
+            async with asyncio.timeout(2 * REQUEST_SECONDS):
                 return await attempt()
 
         return await with_retries(

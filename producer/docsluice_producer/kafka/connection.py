@@ -1,71 +1,37 @@
-"""How to reach the broker: settings to client arguments, and one clear line when it cannot be reached."""
+"""How to reach the broker: settings to an address, and one clear line when it cannot be reached."""
 
 import asyncio
-import logging
 import os
-import ssl
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aiokafka.errors import (
-    AuthenticationFailedError,
-    ClusterAuthorizationFailedError,
-    KafkaConnectionError,
-    KafkaError,
-    KafkaTimeoutError,
-    NodeNotReadyError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
-    UnsupportedSaslMechanismError,
-)
-from aiokafka.helpers import create_ssl_context
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
 
-from docsluice.network.network_errors import in_words
+from docsluice.errors import ConfigurationError
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_errors import is_passing
+from docsluice.kafka.client_log import ClientLog, cause_in_words, is_final
 from docsluice.network.urls import checked_servers
 from docsluice.settings.env_file import EnvFileProblem, read_env_file
 from docsluice.settings.paths import at_home
 from docsluice.settings.trusted_addresses import KAFKA, problems_of
-from docsluice_producer.command_line.numbers import printable
 from docsluice_producer.command_line.unknown_variables import OF_PRODUCER
 from docsluice_producer.errors import BrokerAway, BrokerRefused, WrongUsage
 
-REQUEST_TIMEOUT_MS = 10_000
+REQUEST_SECONDS = 10.0
 """One request. A broker that accepts connections and says nothing can take us so far past the end of our patience."""
 _RETRY_SECONDS = 0.5
 _CREDENTIALS = ("SASL_USERNAME", "SASL_PASSWORD")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _SECURITY = "DOCSLUICE_KAFKA_"
-_REFUSALS = (
-    AuthenticationFailedError,
-    ClusterAuthorizationFailedError,
-    SaslAuthenticationFailed,
-    TopicAuthorizationFailedError,
-    UnsupportedSaslMechanismError,
-    ssl.SSLCertVerificationError,
-)
-_AWAY = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, OSError)
 _LOGGED = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError)
 
 _ELSEWHERE = "; KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names another"
 
 Say = Callable[[str], None]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """Where the broker is and how to be let in. The secrets are no part of its repr."""
-
-    bootstrap_servers: str
-    security: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def arguments(self) -> dict[str, Any]:
-        """What every aiokafka client is built with."""
-        return {"bootstrap_servers": self.bootstrap_servers, "request_timeout_ms": REQUEST_TIMEOUT_MS, **self.security}
 
 
 def settings(
@@ -103,7 +69,12 @@ def broker_from(environment: Mapping[str, str], *, bootstrap_servers: str | None
         checked_servers(servers)
     except ValueError as problem:
         raise WrongUsage(f"KAFKA_BOOTSTRAP_SERVERS: {problem}, not {servers!r}") from None
-    return Broker(bootstrap_servers=servers, security=_security(environment))
+    broker = Broker(bootstrap_servers=servers, request_timeout_seconds=REQUEST_SECONDS, **_security(environment))
+    try:
+        broker.client_arguments()
+    except ConfigurationError as problem:
+        raise WrongUsage("; ".join(problem.problems)) from None
+    return broker
 
 
 def _security(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -119,7 +90,7 @@ def _security(environment: Mapping[str, str]) -> dict[str, Any]:
             " set that to SASL_SSL, or to SASL_PLAINTEXT in a closed network"
         )
     if protocol.endswith("SSL"):
-        security["ssl_context"] = _ssl_context(environment)
+        security |= {name.lower(): _file(environment, name) for name in ("SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE")}
     return security
 
 
@@ -132,23 +103,9 @@ def _sasl(environment: Mapping[str, str]) -> dict[str, str]:
         raise WrongUsage(f"{', '.join(missing)} not set, and SASL needs it")
     return {
         "sasl_mechanism": mechanism,
-        "sasl_plain_username": environment[_SECURITY + "SASL_USERNAME"],
-        "sasl_plain_password": environment[_SECURITY + "SASL_PASSWORD"],
+        "sasl_username": environment[_SECURITY + "SASL_USERNAME"],
+        "sasl_password": environment[_SECURITY + "SASL_PASSWORD"],
     }
-
-
-def _ssl_context(environment: Mapping[str, str]) -> ssl.SSLContext:
-    files = {name: _file(environment, name) for name in ("SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE")}
-    try:
-        context: ssl.SSLContext = create_ssl_context(
-            cafile=files["SSL_CAFILE"],
-            certfile=files["SSL_CERTFILE"],
-            keyfile=files["SSL_KEYFILE"],
-            password=lambda: "",  # without this, OpenSSL would ask for an encrypted key's password at the terminal
-        )
-    except (OSError, ValueError) as error:
-        raise WrongUsage(f"{_SECURITY}SSL_*: the certificate files do not work: {error}") from error
-    return context
 
 
 def _file(environment: Mapping[str, str], name: str) -> str | None:
@@ -161,45 +118,6 @@ def _file(environment: Mapping[str, str], name: str) -> str | None:
     if not path.is_file():
         raise WrongUsage(f"{_SECURITY}{name}: there is no file {path}")
     return str(path)
-
-
-class ClientLog(logging.Handler):
-    """Keeps what aiokafka logs off the terminal, and remembers the last failure it logged.
-
-    Why a connection failed (a refused password, an unknown certificate, an advertised address that leads nowhere) is
-    only in that log: the exception raised in the end says no more than "unable to bootstrap".
-    """
-
-    def __init__(self) -> None:
-        super().__init__(level=logging.WARNING)
-        self.last: BaseException | None = None
-        self.node_unreachable = False
-
-    def forget(self) -> None:
-        """Begin again."""
-        self.last = None
-        self.node_unreachable = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Remember the exception among the arguments of a log call."""
-        if "connect to node" in str(record.msg):
-            self.node_unreachable = True
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        for argument in arguments:
-            if isinstance(argument, BaseException):
-                self.last = argument
-
-    @contextmanager
-    def attached(self) -> Iterator["ClientLog"]:
-        """Listen until the block ends."""
-        logger = logging.getLogger("aiokafka")
-        propagated, logger.propagate = logger.propagate, False
-        logger.addHandler(self)
-        try:
-            yield self
-        finally:
-            logger.removeHandler(self)
-            logger.propagate = propagated
 
 
 async def with_retries(
@@ -221,10 +139,10 @@ async def with_retries(
         except (KafkaError, OSError) as error:
             cause = client_log.last if isinstance(error, _LOGGED) and client_log.last else error
             problem, why, hint = _absence(broker, cause, client_log)
-            if isinstance(cause, _REFUSALS):
-                raise BrokerRefused(f"{broker.bootstrap_servers} refuses us: {explained(cause)}") from error
-            if not isinstance(error, _AWAY) and not getattr(error, "retriable", False):
-                raise BrokerRefused(f"{broker.bootstrap_servers}: {explained(cause)}") from error
+            if is_final(cause):
+                raise BrokerRefused(f"{broker.bootstrap_servers} refuses us: {why}") from error
+            if isinstance(error, KafkaError) and not is_passing(error):
+                raise BrokerRefused(f"{broker.bootstrap_servers}: {why}") from error
         if loop.time() >= deadline:
             if told is None:
                 raise BrokerAway(f"{problem}: {why}{hint}")
@@ -235,35 +153,9 @@ async def with_retries(
         await asyncio.sleep(min(_RETRY_SECONDS, max(0.0, deadline - loop.time())))
 
 
-async def stopped(client: Any, *, seconds: float) -> None:
-    """Stop an aiokafka consumer, waiting `seconds` at most.
-
-    While a broker is away, its own stop may end with the cancellation of one of its tasks, as if it were ours.
-    """
-    stopping = asyncio.ensure_future(client.stop())
-    await asyncio.wait([stopping], timeout=seconds)
-    if not stopping.cancel() and not stopping.cancelled():
-        stopping.exception()
-
-
 def _absence(broker: Broker, cause: BaseException, client_log: ClientLog) -> tuple[str, str, str]:
     """What is missing, why, and where to look."""
-    why = explained(cause)
-    if client_log.node_unreachable:
+    why = cause_in_words(cause, security_protocol=broker.security_protocol)
+    if client_log.brokers:
         return f"{broker.bootstrap_servers} answers, but the address that it advertises to clients does not", why, ""
-    if isinstance(cause, ConnectionResetError | KafkaConnectionError):
-        # What TLS against a listener in the clear looks like, and the other way round.
-        why = f"the connection is closed at once (is {_SECURITY}SECURITY_PROTOCOL right?)"
     return f"no broker at {broker.bootstrap_servers}", why, _ELSEWHERE
-
-
-def explained(error: BaseException) -> str:
-    """An exception as one line for a person."""
-    if isinstance(error, SaslAuthenticationFailed | AuthenticationFailedError):
-        return "wrong user name or password"
-    if isinstance(error, UnsupportedSaslMechanismError):
-        return f"it does not know this {_SECURITY}SASL_MECHANISM"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    words, kind = in_words(error), type(error).__name__
-    return words if words != kind else printable(str(error)) or kind

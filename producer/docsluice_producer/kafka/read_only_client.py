@@ -5,7 +5,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 
 from docsluice.kafka.batch_reading import read_past_flaws
-from docsluice_producer.kafka.connection import Broker
+from docsluice.kafka.broker import Broker
 
 
 def read_only_consumer(broker: Broker, **fetching: Any) -> AIOKafkaConsumer:
@@ -17,5 +17,5 @@ def read_only_consumer(broker: Broker, **fetching: Any) -> AIOKafkaConsumer:
         auto_offset_reset="earliest",  # of what retention has deleted under us, the nearest that is left
         isolation_level="read_committed",
         **fetching,
-        **broker.arguments(),
+        **broker.client_arguments(),
     )

@@ -15,11 +15,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from docsluice.kafka.batch_reading import TAKEN_BYTES, DamagedBatch, taken
+from docsluice.kafka.client_log import cause_in_words
+from docsluice.kafka.stopping import left
 from docsluice_producer.command_line.ages import timestamp_ms
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.errors import BrokerAway, BrokerRefused
 from docsluice_producer.kafka.broker_session import STOP_SECONDS, BrokerSession
-from docsluice_producer.kafka.connection import explained, stopped
 from docsluice_producer.kafka.read_only_client import read_only_consumer
 
 _FETCH_MS = 100
@@ -70,7 +71,7 @@ class Scan:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await stopped(self._consumer, seconds=STOP_SECONDS)
+        await left(self._consumer, seconds=STOP_SECONDS)
 
     async def offset_range(self, *, since: timedelta | None = None) -> OffsetRange:
         """The topic from its beginning, or from so long ago, to the end of what is committed now.
@@ -135,7 +136,7 @@ class Scan:
     async def _all_ends(self) -> Offsets:
         """Where the topic ends for who reads what is not committed, too."""
         consumer = AIOKafkaConsumer(
-            group_id=None, isolation_level="read_uncommitted", **self._session.broker.arguments()
+            group_id=None, isolation_level="read_uncommitted", **self._session.broker.client_arguments()
         )
         try:
             await consumer.start()
@@ -171,7 +172,7 @@ class Scan:
             return []  # it is fetched once more, and then read past
         except KafkaError as error:
             where = f"{self._topic} on {self._session.broker.bootstrap_servers}"
-            raise BrokerRefused(f"{where} cannot be read: {explained(error)}") from error
+            raise BrokerRefused(f"{where} cannot be read: {cause_in_words(error)}") from error
         return list(heapq.merge(*fetched.values(), key=lambda one: one.timestamp))
 
     async def _positions(self, left: Offsets) -> dict[TopicPartition, int]:
@@ -246,7 +247,7 @@ class _Silence:
 
     def goes_on(self) -> None:
         session, quiet_seconds = self._session, monotonic() - self._since
-        why = f" ({explained(session.client_log.last)})" if session.client_log.last else ""
+        why = f" ({cause_in_words(session.client_log.last)})" if session.client_log.last else ""
         if quiet_seconds > session.patience_seconds:
             raise BrokerAway(f"no answer {self._whose} for {session.patience_seconds:g} s{why}")
         if quiet_seconds > _NOTICE_SECONDS and not self._told:

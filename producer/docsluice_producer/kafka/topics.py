@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
+from docsluice.kafka.broker import Broker
 from docsluice.network.urls import checked_topic
 from docsluice_producer.errors import BrokerRefused, WrongUsage
-from docsluice_producer.kafka.connection import Broker
 
 _WANTED_REPLICAS = 3
 
@@ -57,7 +57,7 @@ async def create(broker: Broker, topic: str, *, partitions: int, configs: Mappin
 
 @asynccontextmanager
 async def _admin(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**broker.arguments())
+    admin = AIOKafkaAdminClient(**broker.client_arguments())
     try:
         await admin.start()
         yield admin

@@ -17,9 +17,11 @@ from aiokafka.errors import (
     UnknownProducerId,
 )
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import cause_in_words
+from docsluice.kafka.stopping import stopped
 from docsluice_producer.documents.rows import Document
 from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.connection import Broker, explained
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _HEADERS = [("content-type", b"application/json")]
@@ -30,7 +32,6 @@ _MAX_UNACKNOWLEDGED_BYTES = 32 * 1024 * 1024
 _BATCH_BYTES = 128 * 1024
 _LEAST_BATCH_BYTES = 512
 _LINGER_MS = 5
-_STOP_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 _SENDS_ALONE = 5
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
@@ -99,12 +100,12 @@ class Delivery:
             linger_ms=_LINGER_MS,
             max_batch_size=self._batch_bytes,
             max_request_size=MAX_REQUEST_BYTES,
-            **self._broker.arguments(),
+            **self._broker.client_arguments(),
         )
         try:
             await producer.start()
         except BaseException:
-            await producer.stop()
+            await stopped(producer)
             raise
         self._producer = producer
 
@@ -136,14 +137,8 @@ class Delivery:
         for underway in self._underway:
             underway.acknowledgement.cancel()
         producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        try:
-            # Its own stop waits for everything to be delivered, and to a broker that is away that is for ever.
-            async with asyncio.timeout(_STOP_SECONDS):
-                await producer.stop()
-        except TimeoutError:
-            await producer.client.close()
+        if producer is not None:
+            await stopped(producer)
 
     async def _hand_over(self, document: Document) -> "asyncio.Future[Any]":
         assert self._producer is not None, "start comes first"  # noqa: S101
@@ -244,4 +239,4 @@ def _raise_unless_passing(error: BaseException) -> None:
     """Whether it may pass when tried again is the error's own word. A lost sequence passes with a new producer."""
     if isinstance(error, (*_SEQUENCE_LOST, KafkaTimeoutError, OSError)) or getattr(error, "retriable", False):
         return
-    raise BrokerRefused(f"the broker refuses: {explained(error)}") from error
+    raise BrokerRefused(f"the broker refuses: {cause_in_words(error)}") from error

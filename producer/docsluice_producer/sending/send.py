@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted, printable
 from docsluice_producer.command_line.stop_signals import stop_on_signals
@@ -13,7 +15,7 @@ from docsluice_producer.documents.reading import read
 from docsluice_producer.documents.rows import Document, Row
 from docsluice_producer.documents.sources import Selection
 from docsluice_producer.errors import BrokerAway, BrokerRefused, ProducerFault
-from docsluice_producer.kafka.connection import REQUEST_TIMEOUT_MS, Broker, ClientLog, with_retries
+from docsluice_producer.kafka.connection import REQUEST_SECONDS, with_retries
 from docsluice_producer.kafka.topics import create, partitions_of_topics
 from docsluice_producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
 from docsluice_producer.sending.feed import Feed
@@ -97,13 +99,13 @@ async def send(sending: Sending, destination: Destination) -> int:
         VersionUnknown: it is not known which pipeline's results count.
         Stopped: a signal came while the results were read.
     """
-    with ClientLog().attached() as client_log, _report(sending) as report:
+    with ClientLog().listening_to_warnings() as client_log, _report(sending) as report:
         await _find_topic(sending.topic, destination, client_log, report)
         if sending.if_changed is not None:
             report.unchanged = await unchanged(sending.if_changed, client_log=client_log, report=report)
         delivery = Delivery(broker=destination.broker, topic=sending.topic, refused=_refusal(report))
         await with_retries(
-            lambda: asyncio.wait_for(delivery.start(), REQUEST_TIMEOUT_MS / 1000),
+            lambda: asyncio.wait_for(delivery.start(), REQUEST_SECONDS),
             broker=destination.broker,
             client_log=client_log,
             wait_seconds=destination.wait_seconds,
@@ -160,7 +162,7 @@ async def _find_topic(topic: str, destination: Destination, client_log: ClientLo
 
 
 async def _find_out_what_is_done(if_changed: IfChanged, report: Report) -> None:
-    with ClientLog().attached() as client_log:
+    with ClientLog().listening_to_warnings() as client_log:
         report.unchanged = await unchanged(if_changed, client_log=client_log, report=report)
 
 

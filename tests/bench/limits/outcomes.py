@@ -7,8 +7,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.following.reader import Reader, Start
-from docsluice_producer.kafka.connection import Broker, ClientLog
 from tests.bench.parts import TOPICS
 
 _POLL_MS = 100
@@ -43,7 +44,7 @@ class Outcomes:
 async def watching(bootstrap_servers: str) -> AsyncIterator[Outcomes]:
     """Count for the length of the block."""
     outcomes = Outcomes()
-    with ClientLog().attached() as client_log:
+    with ClientLog().listening_to_warnings() as client_log:
         # Not a plain aiokafka consumer: on the embedded broker it would spin, and take a core from what is measured.
         reader = Reader(
             broker=Broker(bootstrap_servers=bootstrap_servers),

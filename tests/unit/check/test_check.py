@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import structlog
 
+from docsluice.kafka.broker import Broker
 from docsluice_consumer.__main__ import main
 from docsluice_consumer.check.check import check
 from docsluice_consumer.check.findings import Found, tried
 from docsluice_consumer.check.providers import check_providers
 from docsluice_consumer.errors import BrokerFault, CallRefused, ConfigurationError
-from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.probe import look_at
 from docsluice_consumer.service import Service
 from docsluice_consumer.settings import load_settings

@@ -9,11 +9,11 @@ import pytest
 from aiokafka import TopicPartition
 from structlog.testing import capture_logs
 
+from docsluice.kafka.broker import Broker
 from docsluice_consumer.errors import UnknownCommitMap
 from docsluice_consumer.kafka import assignment as assignment_module
 from docsluice_consumer.kafka.assignment import Assignment
 from docsluice_consumer.kafka.commits import GroupCommitter
-from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.offsets import CommitPoint, Run, encode
 from docsluice_consumer.telemetry.metrics import Metrics
 from tests.fakes.timer import settled

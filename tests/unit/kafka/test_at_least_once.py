@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumber
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_errors import CodecRefused, RecordRefused
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.kafka import at_least_once as sink_module
 from docsluice_consumer.kafka.at_least_once import AtLeastOnceSink
-from docsluice_consumer.kafka.connection import Broker
-from docsluice_consumer.kafka.error_mapping import CodecRefused, RecordRefused
 from docsluice_consumer.kafka.records import OutgoingRecord
 from tests.fakes.samples import record
 

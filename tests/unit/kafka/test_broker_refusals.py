@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, SaslAuthenticationFailed
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog, cause_in_words, is_final
 from docsluice_consumer.errors import BrokerFault
 from docsluice_consumer.kafka import broker_refusals as refusals_module
 from docsluice_consumer.kafka.broker_refusals import BrokerRefusals
-from docsluice_consumer.kafka.client_log import ClientLog, cause_in_words, is_final
-from docsluice_consumer.kafka.connection import Broker, first_contact
+from docsluice_consumer.kafka.connection import first_contact
 from docsluice_consumer.kafka.wrong_protocol import protocol_to_set
 
 PASSWORD = SaslAuthenticationFailed("Authentication failed")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from aiokafka import errors
 
+from docsluice.kafka import broker_errors
 from docsluice.messages import Stage
 from docsluice_consumer.errors import BrokerFault, RecordRejected
 from docsluice_consumer.kafka import error_mapping
@@ -123,20 +124,20 @@ def test_an_error_in_a_nameless_one_is_told_by_the_inner_one() -> None:
     assert error_mapping.translate(errors.KafkaError("nameless"), doing="start") is not None
     outer = errors.KafkaError("Unexpected error during batch delivery")
     outer.__cause__ = errors.TopicAuthorizationFailedError()
-    assert "DOCSLUICE_INPUT_TOPIC" in error_mapping.in_words(outer)
+    assert "DOCSLUICE_INPUT_TOPIC" in broker_errors.in_words(outer)
 
 
-@pytest.mark.parametrize(("code", "kind"), [(76, error_mapping.CodecRefused), (87, error_mapping.RecordRefused)])
+@pytest.mark.parametrize(("code", "kind"), [(76, broker_errors.CodecRefused), (87, broker_errors.RecordRefused)])
 def test_codes_that_aiokafka_does_not_know_have_their_own_class(code: int, kind: type[errors.KafkaError]) -> None:
     """It would call them unknown, and they would be waited for."""
     assert errors.for_code(code) is kind
-    assert not error_mapping.is_passing(kind())
-    assert isinstance(error_mapping.translate(error_mapping.RecordRefused(), doing="publish"), RecordRejected)
+    assert not broker_errors.is_passing(kind())
+    assert isinstance(error_mapping.translate(broker_errors.RecordRefused(), doing="publish"), RecordRejected)
 
 
 def test_a_wrong_clock_is_waited_for_with_a_remedy() -> None:
     """NTP, or a person, will set it right. The log says what to do until then."""
-    said = error_mapping.in_words(errors.InvalidTimestampError("of d1"))
+    said = broker_errors.in_words(errors.InvalidTimestampError("of d1"))
     assert "InvalidTimestampError" in said
     assert "the clocks of this machine and of the broker are apart; set them right (NTP)" in said
-    assert error_mapping.in_words(errors.KafkaConnectionError("gone")) == "KafkaConnectionError: gone"
+    assert broker_errors.in_words(errors.KafkaConnectionError("gone")) == "KafkaConnectionError: gone"

@@ -13,10 +13,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_errors import CodecRefused
 from docsluice_consumer.errors import BrokerFault, RecordRejected
 from docsluice_consumer.kafka import exactly_once
-from docsluice_consumer.kafka.connection import Broker
-from docsluice_consumer.kafka.error_mapping import CodecRefused
 from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink
 from docsluice_consumer.kafka.offsets import CommitPoint, Run, encode
 from docsluice_consumer.kafka.partitions import PartitionState

@@ -10,11 +10,11 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaConnectionError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from docsluice.kafka.broker import Broker
 from docsluice.kafka.flaw import Flaw
 from docsluice_consumer.kafka import source as source_module
 from docsluice_consumer.kafka.backpressure import OpenLimits
 from docsluice_consumer.kafka.commits import GroupCommitter
-from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.key_queues import Ordering
 from docsluice_consumer.kafka.offsets import CommitPoint, Run
 from docsluice_consumer.kafka.records import Record

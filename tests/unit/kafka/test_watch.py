@@ -9,9 +9,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
+from docsluice.kafka.broker import Broker
 from docsluice_consumer.errors import BrokerFault, ConfigurationError
 from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS
-from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.offsets import CommitPoint
 from docsluice_consumer.kafka.partitions import Partitions
 from docsluice_consumer.kafka.probe import Trouble

@@ -11,9 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import docsluice_consumer
+from docsluice.kafka.broker import Broker
 from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS, DeadLetterReason
 from docsluice_consumer.kafka.commits import GroupCommitter
-from docsluice_consumer.kafka.connection import Broker
 from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink
 from docsluice_consumer.model_ref import model_ref
 from docsluice_consumer.telemetry.catalogue import ANY, CATALOGUE, PREFIX, reference

@@ -8,9 +8,10 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.following import reader as reader_room
 from docsluice_producer.following.reader import Reader, Start
-from docsluice_producer.kafka.connection import Broker, ClientLog
 
 
 class Client:

@@ -17,9 +17,11 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog, cause_in_words
 from docsluice_producer.errors import BrokerAway, BrokerRefused, WrongUsage
 from docsluice_producer.kafka import connection
-from docsluice_producer.kafka.connection import Broker, ClientLog, broker_from, explained, settings, with_retries
+from docsluice_producer.kafka.connection import broker_from, settings, with_retries
 
 PASSWORD = "correct horse battery staple"
 UNTRUSTED = ssl.SSLCertVerificationError("self-signed")
@@ -55,7 +57,7 @@ def test_nothing_set_means_localhost_in_the_clear() -> None:
     """Without settings we talk to a broker on this machine."""
     broker = broker_from({}, bootstrap_servers=None)
     assert broker.bootstrap_servers == "localhost:9092"
-    assert broker.security == {"security_protocol": "PLAINTEXT"}
+    assert broker.client_arguments()["security_protocol"] == "PLAINTEXT"
 
 
 def test_the_flag_wins_over_the_environment() -> None:
@@ -66,7 +68,7 @@ def test_the_flag_wins_over_the_environment() -> None:
 def test_credentials_reach_the_client_and_nobody_else() -> None:
     """User name, password and certificates become client arguments. The broker's repr shows none of them."""
     broker = broker_from(SASL, bootstrap_servers=None)
-    arguments = broker.arguments()
+    arguments = broker.client_arguments()
     assert arguments["sasl_mechanism"] == "SCRAM-SHA-512"
     assert arguments["sasl_plain_username"] == "me"
     assert arguments["sasl_plain_password"] == PASSWORD
@@ -118,7 +120,7 @@ class Attempts:
 
 async def attempted(attempt: Attempts, *, said: list[str] | None = None) -> str:
     lines: list[str] = [] if said is None else said
-    with ClientLog().attached() as log:
+    with ClientLog().listening_to_warnings() as log:
         return await with_retries(attempt, broker=BROKER, client_log=log, wait_seconds=0, say=lines.append)
 
 
@@ -147,7 +149,7 @@ async def test_a_broker_that_is_away_is_one_line_with_the_cause() -> None:
 )
 def test_an_error_is_told_in_words(error: Exception, words: str) -> None:
     """No number of an error, and no address a second time."""
-    assert explained(error) == words
+    assert cause_in_words(error) == words
 
 
 async def waited_in_vain(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> tuple[list[str], str]:
@@ -157,7 +159,7 @@ async def waited_in_vain(monkeypatch: pytest.MonkeyPatch, *errors: Exception) ->
     loop = asyncio.get_running_loop()
     began = loop.time()
     monkeypatch.setattr(loop, "time", lambda: began + 30 * attempt.made)
-    with ClientLog().attached() as log, pytest.raises(BrokerAway) as caught:
+    with ClientLog().listening_to_warnings() as log, pytest.raises(BrokerAway) as caught:
         await with_retries(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
     return said, str(caught.value)
 
@@ -185,7 +187,7 @@ async def test_waiting_is_said_once_and_ends_with_success(monkeypatch: pytest.Mo
     monkeypatch.setattr(connection, "_RETRY_SECONDS", 0)
     attempt = Attempts(KafkaConnectionError("away"), NotLeaderForPartitionError(), TimeoutError())
     said: list[str] = []
-    with ClientLog().attached() as log:
+    with ClientLog().listening_to_warnings() as log:
         done = await with_retries(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
     assert (done, attempt.made, len(said)) == ("done", 4, 1)
 
@@ -193,9 +195,13 @@ async def test_waiting_is_said_once_and_ends_with_success(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("error", "cause", "line"),
     [
-        (KafkaConnectionError("away"), SaslAuthenticationFailed("no"), "wrong user name or password"),
+        (
+            KafkaConnectionError("away"),
+            SaslAuthenticationFailed("no"),
+            "does not accept the SASL user name or password",
+        ),
         (KafkaConnectionError("away"), UNTRUSTED, "its certificate is not trusted, self-signed certificate"),
-        (TopicAuthorizationFailedError("documents"), None, "documents"),
+        (TopicAuthorizationFailedError("documents"), None, "not allowed on this topic"),
     ],
 )
 async def test_a_refusal_is_not_tried_again(error: Exception, cause: Exception | None, line: str) -> None:
@@ -216,7 +222,7 @@ def test_the_client_log_stays_off_the_terminal(capsys: pytest.CaptureFixture[str
     """What aiokafka logs is ours to say, and its logger is as it was when we are done."""
     logger = logging.getLogger("aiokafka")
     before = (logger.propagate, list(logger.handlers))
-    with ClientLog().attached() as log:
+    with ClientLog().listening_to_warnings() as log:
         logging.getLogger("aiokafka.conn").warning("broken: %s", ConnectionResetError("reset"))
     assert isinstance(log.last, ConnectionResetError)
     assert (logger.propagate, list(logger.handlers)) == before

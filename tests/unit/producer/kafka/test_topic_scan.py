@@ -12,10 +12,11 @@ from aiokafka import TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndTimestamp
 
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.errors import BrokerAway, BrokerRefused
 from docsluice_producer.kafka import topic_scan
 from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.connection import Broker, ClientLog
 from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)

@@ -121,7 +121,7 @@ def test_no_number_is_an_error(numbers: list[float]) -> None:
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
-def test_every_constraint_is_explained(constraint: str) -> None:
+def test_every_constraint_is_cause_in_words(constraint: str) -> None:
     """Each constraint of the consumer's catalogue is named, with its share and in words."""
     said = limit(sample(**{constraint: 1.0}), sample(**{constraint: 3.0}))
     assert said == f"limited by {constraint} (100% of the waiting): {WORDS[constraint]}"

@@ -6,12 +6,13 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from docsluice.kafka import broker_errors
 from docsluice.network.network_errors import in_words
-from docsluice_consumer.kafka import error_mapping
+from docsluice.text.printable import printable
 
 _SERVER_FAILED = ('Unable connect to "', 'Unable to request metadata from "')
 _BROKER_FAILED = ("Unable connect to node", "Unable to request metadata from node")
@@ -34,11 +35,22 @@ class ClientLog(logging.Handler):
         """Bootstrap servers that failed."""
         self.brokers: dict[str, BaseException] = {}
         """Brokers that failed, at the addresses that a bootstrap server gave for them."""
+        self.last: BaseException | None = None
+        """What went wrong last, of whatever kind."""
         self._addresses: dict[object, str] = {}
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.servers.clear()
+        self.brokers.clear()
+        self.last = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take note of a connection that is begun, or that failed."""
         said = str(record.msg)
+        for argument in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(argument, BaseException):
+                self.last = argument
         match record.args:
             case (host, port, BaseException() as cause) if said.startswith(_SERVER_FAILED):
                 self.servers[f"{host}:{port}"] = cause
@@ -52,8 +64,11 @@ class ClientLog(logging.Handler):
         return [address for address, cause in self.servers.items() if took_and_closed(cause)]
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear all that the client logs until the block ends. Blocks may overlap."""
+    def listening(self) -> Iterator[Self]:
+        """Hear all that the client logs until the block ends. Blocks may overlap.
+
+        For a client that starts: one that reads would write a line for each fetch.
+        """
         logger, cls = logging.getLogger("aiokafka"), ClientLog
         if cls._listening == 0:
             cls._before = logger.level, logger.propagate
@@ -62,7 +77,7 @@ class ClientLog(logging.Handler):
         cls._listening += 1
         logger.addHandler(self)
         try:
-            yield
+            yield self
         finally:
             logger.removeHandler(self)
             cls._listening -= 1
@@ -70,33 +85,47 @@ class ClientLog(logging.Handler):
                 logger.setLevel(cls._before[0])
                 logger.propagate = cls._before[1]
 
+    @contextlib.contextmanager
+    def listening_to_warnings(self) -> Iterator[Self]:
+        """Hear what the client warns of until the block ends, for as long as it is used."""
+        logger = logging.getLogger("aiokafka")
+        propagated, logger.propagate = logger.propagate, False
+        logger.addHandler(self)
+        try:
+            yield self
+        finally:
+            logger.removeHandler(self)
+            logger.propagate = propagated
 
-def cause_in_words(error: BaseException, *, security_protocol: str, seconds: float) -> str:
+
+def cause_in_words(error: BaseException, *, security_protocol: str | None = None, seconds: float | None = None) -> str:
     """The cause in a few words, with the setting that may be wrong. `seconds` is how long an answer was waited for."""
+    protocol = f"DOCSLUICE_KAFKA_SECURITY_PROTOCOL{'=' + security_protocol if security_protocol else ''}"
     tls = _tls_alert(error)
     if tls is not None:
         return (
             f"it wants a client certificate, or another one (DOCSLUICE_KAFKA_SSL_CERTFILE, _SSL_KEYFILE): {tls.reason}"
         )
     if isinstance(error, TimeoutError):
-        return f"no answer within {seconds:g} seconds"
+        return f"no answer within {seconds:g} seconds" if seconds else "no answer in time"
     if isinstance(error, KafkaConnectionError | ConnectionResetError):
         # A server that speaks TLS closes on a client that does not. One that wants SASL, on a client that sends none.
-        return f"it closed the connection; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={security_protocol} right?"
+        return f"it closed the connection; is {protocol} right?"
     if isinstance(error, ssl.SSLCertVerificationError):
         is_of_another = getattr(error, "verify_code", None) in _OF_ANOTHER_NAME
         setting = "KAFKA_BOOTSTRAP_SERVERS" if is_of_another else "DOCSLUICE_KAFKA_SSL_CAFILE"
         return f"{in_words(error)} ({setting})"
     if isinstance(error, ssl.SSLError):
-        return f"{in_words(error)}; is DOCSLUICE_KAFKA_SECURITY_PROTOCOL={security_protocol} right?"
+        return f"{in_words(error)}; is {protocol} right?"
     if isinstance(error, KafkaError):
         kind = type(error).__name__
         return (
             f"not now, try again ({kind})"
-            if error_mapping.is_passing(error)
-            else f"{error_mapping.remedy(error)} ({kind})"
+            if broker_errors.is_passing(error)
+            else f"{broker_errors.remedy(error)} ({kind})"
         )
-    return in_words(error)
+    words, kind = in_words(error), type(error).__name__
+    return words if words != kind else printable(str(error)) or kind
 
 
 def took_and_closed(error: BaseException) -> bool:
@@ -108,14 +137,18 @@ def is_final(error: BaseException) -> bool:
     """Whether the server itself has said no: to our credentials, our rights, or we to its certificate."""
     if isinstance(error, ssl.SSLCertVerificationError) or _tls_alert(error) is not None:
         return True
-    return isinstance(error, KafkaError) and not error_mapping.is_passing(error)
+    return isinstance(error, KafkaError) and not broker_errors.is_passing(error)
 
 
 def _tls_alert(error: BaseException) -> ssl.SSLError | None:
     """The alert with which a server refuses a client without a certificate. TLS 1.3 sends it after the handshake."""
     for one in (error, error.__cause__):
-        if isinstance(one, ssl.SSLError) and "CERTIFICATE" in str(one.reason) and "ALERT" in str(one.reason):
+        if isinstance(one, ssl.SSLError) and "CERTIFICATE" in _reason(one) and "ALERT" in _reason(one):
             return one
-        if isinstance(one, ssl.SSLError) and str(one.reason).endswith("CERTIFICATE_REQUIRED"):
+        if isinstance(one, ssl.SSLError) and _reason(one).endswith("CERTIFICATE_REQUIRED"):
             return one
     return None
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return str(getattr(error, "reason", ""))  # one that no handshake has raised has none

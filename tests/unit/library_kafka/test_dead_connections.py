@@ -8,8 +8,8 @@ import socket
 import pytest
 from aiokafka.conn import AIOKafkaConnection
 
-from docsluice_consumer.kafka.connection import Broker
-from docsluice_consumer.kafka.dead_connections import UNACKNOWLEDGED_SECONDS
+from docsluice.kafka.broker import Broker
+from docsluice.kafka.dead_connections import UNACKNOWLEDGED_SECONDS
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such option")
