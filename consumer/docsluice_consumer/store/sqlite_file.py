@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from docsluice.network.network_errors import in_words
+from docsluice_consumer.runtime.open_files import why_no_file
 from docsluice_consumer.store.private_files import (
     NotPrivate,
     make_private_file,
@@ -277,4 +278,4 @@ def _why(error: Exception) -> str:
         case OSError():
             return in_words(error)
         case _:
-            return _WORDS.get(_code(error), str(error))
+            return why_no_file(error) or _WORDS.get(_code(error), str(error))
