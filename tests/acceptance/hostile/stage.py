@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -80,7 +81,8 @@ async def play(
                             await _read_ends(case, wire, seen, documents, server)
                 seen.is_live = await asyncio.to_thread(programs.answers, f"http://127.0.0.1:{stage.port}/livez")
             child.send_signal(signal.SIGTERM)
-            seen.exit_code = await asyncio.to_thread(child.wait, timeout_seconds=60)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                seen.exit_code = await asyncio.to_thread(child.wait, timeout_seconds=60)
         finally:
             await asyncio.to_thread(child.stop)
     _read_log(folder / "consumer.log", seen)
