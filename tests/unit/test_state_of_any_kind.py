@@ -196,6 +196,9 @@ _LYING_THERE = ["nothing", "a link", "a link to nothing", "a link to itself", "a
     lying=st.tuples(*[st.tuples(st.sampled_from(_LYING_THERE), st.integers(0, 0o777))] * 3),
     held=st.sampled_from([b"", b"SQLite format 3\0", b"x" * 5000]),
 )
+@example(lying=(("nothing", 0), ("nothing", 0), ("a folder", 0)), held=b"")
+@example(lying=(("a file", 0), ("nothing", 0), ("nothing", 0)), held=b"")
+@example(lying=(("a file", 0o004), ("nothing", 0), ("nothing", 0)), held=b"")
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_whatever_lies_in_the_ledgers_place(lying: tuple[tuple[str, int], ...], held: bytes) -> None:
     """It is used, and then by us alone, or it is said why not. What a link leads to is as it was."""

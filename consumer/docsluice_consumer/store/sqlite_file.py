@@ -127,14 +127,14 @@ class SqliteFile:
 
     def _connected(self) -> sqlite3.Connection:
         """With the folder held."""
+        for suffix in _SIDE_FILES:
+            see_that_it_is_private(beside(self.path, suffix))
         if not self.path.exists() and not self.path.is_symlink():
             # A log without its file is of one that is no more, and would spoil the new one.
             for suffix in _SIDE_FILES:
                 beside(self.path, suffix).unlink(missing_ok=True)
         # SQLite makes what lies beside it with the same rights.
         is_new = make_private_file(self.path)
-        for suffix in _SIDE_FILES:
-            see_that_it_is_private(beside(self.path, suffix))
         if _is_cut(self.path):
             raise Damaged("the file ends in the middle of a page")
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
