@@ -20,6 +20,7 @@ from docsluice.text.printable import harmless
 from docsluice_consumer.bootstrap import known_secrets_of
 from docsluice_consumer.check.check import check
 from docsluice_consumer.errors import ConfigurationError, ServiceFault
+from docsluice_consumer.runtime.open_files import why_no_file
 from docsluice_consumer.service import Service, installed_version
 from docsluice_consumer.settings import Settings, load_settings, unknown_variables, variable_of
 from docsluice_consumer.telemetry.logs import configure_logs
@@ -94,8 +95,11 @@ async def _run(settings: Settings, secrets: KnownSecrets) -> int:
             return FAULT
         except ConfigurationError:
             raise
-        except Exception:
-            log.critical("service.bug", exc_info=True)
+        except Exception as error:
+            if (why := why_no_file(error)) is None:
+                log.critical("service.bug", exc_info=True)
+            else:
+                log.critical("service.fault", error=why)
             return FAULT
     return DRAINED
 
@@ -108,8 +112,11 @@ async def _check(settings: Settings, secrets: KnownSecrets, *, live: bool, deep:
         return DRAINED if await check(settings, secrets, say=say, live=live, deep=deep) else FAULT
     except (ConfigurationError, BrokenPipeError):
         raise
-    except Exception:
-        log.critical("check.bug", exc_info=True)
+    except Exception as error:
+        if (why := why_no_file(error)) is None:
+            log.critical("check.bug", exc_info=True)
+        else:
+            say(f"FAILED   open files: {why}")
         return FAULT
 
 

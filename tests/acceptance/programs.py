@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from docsluice_local.process import Child, free_port
@@ -33,11 +33,11 @@ def environment(wire: Wire, base_url: str, **more: str) -> dict[str, str]:
     }
 
 
-def consumer(settings: Mapping[str, str], *, log_path: Path) -> Child:
-    """`docsluice-consumer run`, not yet started."""
+def consumer(settings: Mapping[str, str], *, log_path: Path, before: Sequence[str] = ()) -> Child:
+    """`docsluice-consumer run`, not yet started. `before` is a command that it is started through."""
     return Child(
         name="consumer",
-        command=[sys.executable, "-m", "docsluice_consumer", "run"],
+        command=[*before, sys.executable, "-m", "docsluice_consumer", "run"],
         log_path=log_path,
         environment=settings,
     )

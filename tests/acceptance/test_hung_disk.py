@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,11 +14,10 @@ import pytest
 from docsluice_local.rehearsal.provider import rehearsal_provider
 from docsluice_local.rehearsal.settings import RehearsalSettings
 from tests.acceptance import programs
+from tests.fakes.hung_disk import HUNG, IS_POSSIBLE, hung_disk
 from tests.integration.wire import Wire, document, until
 
-SOURCE = Path(__file__).parents[1] / "fakes" / "hung_disk.c"
 QUICK = RehearsalSettings(median_seconds=0.02, sigma=0.5)
-COMPILER = shutil.which("cc") or shutil.which("gcc")
 
 
 def _said(port: str, path: str) -> tuple[int, str]:
@@ -32,13 +28,11 @@ def _said(port: str, path: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-@pytest.mark.skipif(sys.platform != "linux" or COMPILER is None, reason="needs Linux and a C compiler (cc)")
+@pytest.mark.skipif(not IS_POSSIBLE, reason="needs Linux and a C compiler (cc)")
 async def test_documents_wait_for_a_disk_that_hangs(wire: Wire, log_path: Path, tmp_path: Path) -> None:
     """`/readyz` says so, nothing is published that is not kept, all goes on with the disk, and SIGTERM is enough."""
-    assert COMPILER is not None
-    library, hung = tmp_path / "hung_disk.so", tmp_path / "hung"
-    compiling = [COMPILER, "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"]
-    await asyncio.to_thread(lambda: subprocess.run(compiling, check=True))
+    disk = await asyncio.to_thread(hung_disk, tmp_path)
+    hung = Path(disk[HUNG])
     await wire.create_topics(partitions=1)
     async with rehearsal_provider(QUICK) as provider:
         settings = programs.environment(
@@ -50,8 +44,7 @@ async def test_documents_wait_for_a_disk_that_hangs(wire: Wire, log_path: Path, 
             DOCSLUICE_PRICES="openai",
             DOCSLUICE_DRAIN_SECONDS="5",
             DOCSLUICE_LOG_FORMAT="json",
-            LD_PRELOAD=str(library),
-            HUNG_DISK=str(hung),
+            **disk,
         )
         port = settings["DOCSLUICE_HTTP_PORT"]
         child = programs.consumer(settings, log_path=log_path)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from structlog.testing import capture_logs
 
 from docsluice.messages import DocumentResult
 from docsluice_consumer.admission.budget import Budget
+from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
 from docsluice_consumer.store.ledger import Ledger
 from docsluice_consumer.store.redis_quota import Asked, LimitsAway, RedisQuota
@@ -184,6 +187,57 @@ async def test_a_ledger_that_was_spoilt(damage: Damage) -> None:
         await journal.close()
         read = Ledger(folder=Path(folder), member="m").read()
         assert sorted(read) == sorted(tuple(one) for one in budget.spent(now=time.time()))
+
+
+_LYING_THERE = ["nothing", "a link", "a link to nothing", "a link to itself", "a folder", "a pipe", "a file"]
+
+
+@given(
+    lying=st.tuples(*[st.tuples(st.sampled_from(_LYING_THERE), st.integers(0, 0o777))] * 3),
+    held=st.sampled_from([b"", b"SQLite format 3\0", b"x" * 5000]),
+)
+@example(lying=(("nothing", 0), ("nothing", 0), ("a folder", 0)), held=b"")
+@example(lying=(("a file", 0), ("nothing", 0), ("nothing", 0)), held=b"")
+@example(lying=(("a file", 0o004), ("nothing", 0), ("nothing", 0)), held=b"")
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+def test_whatever_lies_in_the_ledgers_place(lying: tuple[tuple[str, int], ...], held: bytes) -> None:
+    """It is used, and then by us alone, or it is said why not. What a link leads to is as it was."""
+    with tempfile.TemporaryDirectory() as folder, capture_logs():
+        state, elsewhere = Path(folder) / "state", Path(folder) / "elsewhere"
+        state.mkdir()
+        elsewhere.write_bytes(held)
+        for suffix, (what, mode) in zip(("", "-wal", "-shm"), lying, strict=True):
+            _lay(state / f"spending.sqlite3{suffix}", what, mode, held=held, elsewhere=elsewhere)
+        ledger = Ledger(folder=state, member="m")
+        try:
+            ledger.read()
+            ledger.write([("day", time.time(), Decimal(1))])
+        except (ConfigurationError, StoreAway) as problem:
+            assert "spending.sqlite3" in str(problem)  # noqa: PT017 - it may or may not be raised
+        else:
+            used = [found.lstat().st_mode for found in state.glob("spending.sqlite3*")]
+            assert all(stat.S_ISREG(mode) and not stat.S_IMODE(mode) & 0o007 for mode in used)
+        finally:
+            ledger.close()
+        assert elsewhere.read_bytes() == held
+        assert sorted(found.name for found in Path(folder).iterdir()) == ["elsewhere", "state"]
+
+
+def _lay(path: Path, what: str, mode: int, *, held: bytes, elsewhere: Path) -> None:
+    match what:
+        case "a link":
+            path.symlink_to(elsewhere)
+        case "a link to nothing":
+            path.symlink_to(elsewhere.with_name("nothing"))
+        case "a link to itself":
+            path.symlink_to(path)
+        case "a folder":
+            path.mkdir()
+        case "a pipe":
+            os.mkfifo(path)
+        case "a file":
+            path.write_bytes(held)
+            path.chmod(mode)
 
 
 @given(seed=st.integers(0, 2**32))

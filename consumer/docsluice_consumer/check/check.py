@@ -25,6 +25,7 @@ from docsluice_consumer.kafka.connection import topic_limits
 from docsluice_consumer.kafka.last_records import last_records
 from docsluice_consumer.kafka.probe import Unreachable, look_at, why_closed
 from docsluice_consumer.kafka.rights import missing_rights
+from docsluice_consumer.runtime.open_files import why_too_few
 from docsluice_consumer.settings import Settings, unknown_variables
 from docsluice_consumer.store.deadline import Deadline
 from docsluice_consumer.store.disk_thread import DiskThread
@@ -60,9 +61,11 @@ async def check(
     prices_of(settings, file)
     if settings.prices:
         say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
-    for problem in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
-        say(f"DOUBTFUL settings: {problem}")
+    for doubt in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
+        say(f"DOUBTFUL settings: {doubt}")
     say(f"ok       limits {_limits(settings, file)}")
+    if (problem := why_too_few(calls=settings.concurrency.ceiling)) is not None:
+        say(f"DOUBTFUL open files: {problem}")
     state = await _check_state(settings, say)
     store = await _check_store(settings, say)
     broker = await tried(

@@ -12,6 +12,7 @@ import errno
 import os
 import resource
 import socket
+import sqlite3
 
 import structlog
 
@@ -27,12 +28,14 @@ _PER_PARTITION = 3
 """A transactional producer is connected to the partition's broker and to the coordinators': 2 on one broker."""
 _USUAL_PARTITIONS = 8
 _RESERVED = _BASE + _USUAL_PARTITIONS * _PER_PARTITION
+_AT_ONCE = 4
+"""SQLite opens a file, its log, what it maps of that, and a journal."""
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def make_room(*, calls: int, partitions: int = 0) -> None:
     """Raise the soft limit to what so many calls at once, and so many partitions, need. Say what could not be had."""
-    needed = _BASE + MOST_HTTP_CONNECTIONS + max(partitions, _USUAL_PARTITIONS) * _PER_PARTITION + calls
+    needed = _needed(calls, partitions)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _is_enough(soft, needed):
         return
@@ -42,11 +45,16 @@ def make_room(*, calls: int, partitions: int = 0) -> None:
     if raised < needed:
         log.warning(
             "open_files.too_few",
-            reason=f"ulimit -n is {raised}, and {calls} calls at once need {needed} open files",
+            reason=_too_few(raised, calls, needed),
             calls_at_once=fitting(calls),
-            remedy=f"raise the limit to {needed} (ulimit -Hn, LimitNOFILE of systemd, ulimits of Docker), or lower"
-            " DOCSLUICE_MAX_CONCURRENCY; until then fewer calls go out at once",
+            remedy=_remedy(needed),
         )
+
+
+def why_too_few(*, calls: int) -> str | None:
+    """A sentence, with its remedy, where the hard limit is too low for so many calls at once. None where it is not."""
+    needed, (_, hard) = _needed(calls), resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if _is_enough(hard, needed) else f"{_too_few(hard, calls, needed)}; {_remedy(needed)}"
 
 
 def fitting(calls: int) -> int:
@@ -71,18 +79,39 @@ def why_no_file(error: BaseException) -> str | None:
     return f"too many open files in this process (ulimit -n is {soft}): raise it, or lower DOCSLUICE_MAX_CONCURRENCY"
 
 
+def _needed(calls: int, partitions: int = 0) -> int:
+    return _BASE + MOST_HTTP_CONNECTIONS + max(partitions, _USUAL_PARTITIONS) * _PER_PARTITION + calls
+
+
+def _too_few(limit: int, calls: int, needed: int) -> str:
+    return f"ulimit -n is {limit}, and {calls} calls at once need {needed} open files"
+
+
+def _remedy(needed: int) -> str:
+    return (
+        f"raise the limit to {needed} (ulimit -Hn, LimitNOFILE of systemd, ulimits of Docker), or lower"
+        " DOCSLUICE_MAX_CONCURRENCY; until then fewer calls go out at once"
+    )
+
+
 def _is_for_a_file(error: BaseException) -> bool:
-    """A lookup of a name opens files, and does not say that it could not."""
-    if isinstance(error, socket.gaierror):
+    """A lookup of a name opens files, as SQLite does, and neither says that it could not."""
+    if isinstance(error, socket.gaierror | sqlite3.OperationalError):
         return not _can_open()
     return getattr(error, "errno", None) in _TOO_MANY
 
 
 def _can_open() -> bool:
+    """Whether there is room for as many files as one of the above opens, for those that it got are closed again."""
+    opened: list[int] = []
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(_AT_ONCE):
+            opened.append(os.open(os.devnull, os.O_RDONLY))  # noqa: PERF401 - those before a failure must be closed
     except OSError:
         return False
+    finally:
+        for handle in opened:
+            os.close(handle)
     return True
 
 

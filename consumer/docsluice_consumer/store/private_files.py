@@ -37,7 +37,7 @@ def make_private_file(path: Path) -> bool:
     Whether it was made. It is looked at without being opened, for to close it would end SQLite's locks on it.
 
     Raises:
-        NotPrivate: it is a link, no file, or somebody else's.
+        NotPrivate: it is a link, no file, somebody else's, or a file without rights for its owner.
         OSError: it cannot be made.
     """
     try:
@@ -69,6 +69,9 @@ def see_that_it_is_private(path: Path) -> None:
         raise NotPrivate(f"{path.name} is no file")
     if found.st_uid != os.geteuid():
         raise NotPrivate(f"{path.name} belongs to another user (number {found.st_uid}); change its owner, or delete it")
+    if not found.st_mode & stat.S_IRWXU:
+        # Root could use it, and SQLite would make what lies beside a file of mode 0 readable for all.
+        raise NotPrivate(f"{path.name} gives its owner no rights; chmod it to 600, or delete it")
     if found.st_mode & _OTHERS:
         with contextlib.suppress(OSError):  # some file systems know no modes
             path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)

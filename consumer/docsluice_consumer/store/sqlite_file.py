@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from docsluice.network.network_errors import in_words
+from docsluice_consumer.runtime.open_files import why_no_file
 from docsluice_consumer.store.private_files import (
     NotPrivate,
     make_private_file,
@@ -126,14 +127,14 @@ class SqliteFile:
 
     def _connected(self) -> sqlite3.Connection:
         """With the folder held."""
+        for suffix in _SIDE_FILES:
+            see_that_it_is_private(beside(self.path, suffix))
         if not self.path.exists() and not self.path.is_symlink():
             # A log without its file is of one that is no more, and would spoil the new one.
             for suffix in _SIDE_FILES:
                 beside(self.path, suffix).unlink(missing_ok=True)
         # SQLite makes what lies beside it with the same rights.
         is_new = make_private_file(self.path)
-        for suffix in _SIDE_FILES:
-            see_that_it_is_private(beside(self.path, suffix))
         if _is_cut(self.path):
             raise Damaged("the file ends in the middle of a page")
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -277,4 +278,4 @@ def _why(error: Exception) -> str:
         case OSError():
             return in_words(error)
         case _:
-            return _WORDS.get(_code(error), str(error))
+            return why_no_file(error) or _WORDS.get(_code(error), str(error))

@@ -24,6 +24,7 @@ from tests.acceptance.faults.replicas import ROOT
 from tests.acceptance.hostile.case import Case, Seen
 from tests.acceptance.hostile.cases import CASES, UNDISTURBED
 from tests.acceptance.hostile.stage import play
+from tests.fakes.hung_disk import IS_POSSIBLE
 from tests.integration.wire import Wire
 
 _WIDTH = 150
@@ -52,6 +53,8 @@ def main() -> int:
         return 2
     if not any(name.startswith("a clock") for name in CASES):
         console.print("faketime is not installed: the clocks that are off are left out")
+    if not IS_POSSIBLE:
+        console.print("no C compiler (cc) on Linux: the disks that hang are left out")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     shutil.rmtree(_LOGS, ignore_errors=True)
     _LOGS.mkdir(parents=True)

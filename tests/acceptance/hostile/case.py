@@ -17,7 +17,7 @@ from tests.integration.wire import Wire
 HOSTILE = "hostile"
 """A document's text begins with it where its answer is the hostile one."""
 _CEILING_MIB = 160 + 4.5 * 128
-"""What docs/operations.md promises, with the default DOCSLUICE_MAX_OPEN_BYTES."""
+"""What docs/how-to/operations.md promises, with the default DOCSLUICE_MAX_OPEN_BYTES."""
 _MOST_LOG_MIB = 1.0
 KEY = "sk-Zq8vT3mKx7RbYw2NcLp5HdJf9GsAe4UtXo6"
 """Of the provider. No eight characters of it in a row may come out of the service."""
@@ -57,8 +57,10 @@ class Case:
         random_share: The part of ordinary calls that get the hostile answer first.
         output: The `output` of the pipeline's task, where the default one will not do.
         settings: Environment of the consumer.
-        redis: What a Redis says that is the store; the ordinary documents go on without it.
-        prepare: Lays out the state folder before the start.
+        redis: What a Redis says that is the store, and shares out the limits; the ordinary documents go on without it.
+        prepare: Lays out the state folder before the start; gives settings that name something in it.
+        prepare_wire: The same of the topics, once all documents are there.
+        before: A command that the consumer is started through.
         beside: What is done meanwhile; gives problems, in sentences.
         outage_seconds: How long nothing can go on, whatever the service does.
         says: Events that its log must tell.
@@ -75,7 +77,9 @@ class Case:
     output: Mapping[str, object] | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     redis: Says | None = None
-    prepare: Callable[[Path], None] | None = None
+    prepare: Callable[[Path], Mapping[str, str]] = lambda _: {}
+    prepare_wire: Callable[[Wire], Awaitable[None]] | None = None
+    before: Sequence[str] = ()
     beside: Callable[[Stage], Awaitable[Sequence[str]]] | None = None
     outage_seconds: float = 0.0
     says: Sequence[str] = ()
@@ -91,6 +95,8 @@ class Seen:
 
     results: int = 0
     repeated: int = 0
+    unanswered: int = 0
+    """Results of ordinary documents without the task's answer."""
     ends: Counter[str] = field(default_factory=Counter)
     ordinary_dead_letters: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -126,6 +132,8 @@ class Seen:
             found.append(f"{self.results} of {documents} ordinary documents ended as results")
         if self.repeated:
             found.append(f"{self.repeated} results came twice")
+        if self.unanswered:
+            found.append(f"{self.unanswered} results have no answer")
         if self.ordinary_dead_letters:
             found.append(f"ordinary documents became dead letters: {dict(self.ordinary_dead_letters)}")
         if case.ends is not None and self.ends != Counter(case.ends):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gzip
 import json
 import random
-import sqlite3
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from tests.acceptance.hostile.attacks import (
@@ -23,11 +19,11 @@ from tests.acceptance.hostile.attacks import (
     stops_and_starts,
 )
 from tests.acceptance.hostile.case import Case
-from tests.acceptance.hostile.commands import commands, quoting
+from tests.acceptance.hostile.commands import FEW_FILES, commands, quoting
 from tests.acceptance.hostile.server import body_of, completion
+from tests.acceptance.hostile.state import STATE, budget
 from tests.fakes.batches import RawRecord, batch
 from tests.fakes.raw_server import RawAnswer
-from tests.fakes.redis_wire import array, bulk
 from tests.integration.raw_producer import bomb, far_repeats, in_zstd
 
 _MEBIBYTE = 2**20
@@ -52,57 +48,11 @@ def _zeros_zipped(size: int) -> RawAnswer:
     return RawAnswer(status=200, body=gzip.compress(b" " * size, 9, mtime=0), headers={"content-encoding": "gzip"})
 
 
-_MEMBER = "hostile-1"
-
-
-def _budget(group: str) -> dict[str, str]:
-    """A budget that is kept on disk, for a group of its own: a static member comes back with its old assignment."""
-    return {
-        "DOCSLUICE_BUDGET_USD_PER_DAY": "1000",
-        "DOCSLUICE_MODEL": "gpt-4o-mini",
-        "DOCSLUICE_GROUP_ID": group,
-        "DOCSLUICE_GROUP_INSTANCE_ID": _MEMBER,
-    }
-
-
-def _bad_ledger(name: str, began_at: object, usd: object) -> Case:
-    """A ledger that has such a time and such an amount for each window."""
-    group = f"group of a {name}"
-
-    def prepare(state: Path) -> None:
-        with contextlib.closing(sqlite3.connect(state / "spending.sqlite3")) as database, database:
-            database.execute(
-                "create table spent (member text not null, window text not null, began_at not null, usd not null,"
-                " primary key (member, window)) without rowid"
-            )
-            rows = [(f"{group}/{_MEMBER}", window, began_at, usd) for window in ("hour", "day")]
-            database.executemany("insert into spent values (?, ?, ?, ?)", rows)
-
-    return Case(name=name, prepare=prepare, settings=_budget(group))
-
-
-def _no_database(state: Path) -> None:
-    (state / "spending.sqlite3").write_bytes(b"\0" * 5_000)
-
-
-def _anything(command: Sequence[bytes]) -> bytes:
-    """Steps without answers, numbers that are none, and lists of them."""
-    kinds = (
-        bulk(b'{"outputs": {}}'),
-        bulk(b"NaN"),
-        b":-9223372036854775808\r\n",
-        b"*-1\r\n",
-        b"-WRONGTYPE no\r\n",
-        array(*[bulk(b'{"outputs": {"category": null}}')] * len(command)),
-    )
-    return random.choice(kinds)
-
-
 def _clocks_that_are_off(*by: str) -> tuple[Case, ...]:
     """As Debian's package faketime sets them; none of these cases where it is missing."""
     libraries = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
     return tuple(
-        Case(name=f"a clock {off} off", settings={"LD_PRELOAD": str(library), "FAKETIME": off, **_budget(f"at {off}")})
+        Case(name=f"a clock {off} off", settings={"LD_PRELOAD": str(library), "FAKETIME": off, **budget(f"at {off}")})
         for library in libraries
         for off in by
     )
@@ -214,22 +164,13 @@ BELIEFS = (
         first_answer=lambda: _error(503, **{"retry-after": "3600"}),
     ),
 )
-STATE = (
-    _bad_ledger("ledger of NaN", time.time(), "NaN"),
-    _bad_ledger("ledger of infinity", time.time(), "Infinity"),
-    _bad_ledger("ledger with text for a time", "later", "1"),
-    _bad_ledger("ledger with an endless time", 1e999, "1"),
-    Case(name="ledger is no database", prepare=_no_database, settings=_budget("group of no database")),
-    Case(name="Redis says nothing", redis=lambda _: b""),
-    Case(name="Redis says 3 GB", redis=lambda _: b"$3000000000\r\n" + bytes(64 * _MEBIBYTE)),
-    Case(name="Redis says anything", redis=_anything),
-)
 PORT = (
     Case(name="200 idle connections", beside=clients(says_half)),
     Case(name="200 connections that say nothing", beside=clients(says_nothing)),
     Case(name="200 slow headers", beside=clients(drips)),
     Case(name="200 half-closed connections", beside=clients(closes_its_half)),
     Case(name="no file left for 10 s", beside=files_run_out, outage_seconds=10, says=("http.cannot_accept",)),
+    Case(name="100 files in all", before=FEW_FILES, says=("open_files.too_few",)),
 )
 WORLD = (
     *_clocks_that_are_off("-40d", "+40d"),

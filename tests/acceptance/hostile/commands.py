@@ -18,15 +18,20 @@ from rich.text import Text
 
 from docsluice.messages import ERROR_HEADER_PREFIX
 from tests.acceptance.hostile.case import KEY, Stage
+from tests.fakes.batches import RawRecord, batch
 from tests.fakes.leaks import tells
 from tests.fakes.outcomes import result
 from tests.fakes.raw_server import RawAnswer, RawServer
+from tests.integration.raw_producer import produce_batches
 from tests.integration.wire import Wire
 
 _HANGS_SECONDS = 20.0
 _NOBODY = "http://127.0.0.1:9/v1"
 _IN_QUERY = "tok-Wd5nB8yQm2Lr6VxHj4Tz9KcPf3"
 _GONE = ("sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh")
+FEW_FILES = ("sh", "-c", 'ulimit -n 100 && exec "$@"', "sh")
+_NO_FILES = ("sh", "-c", 'ulimit -n 6 && exec "$@"', "sh")
+_NEXT_TO_NONE = ("sh", "-c", 'ulimit -n 9 && exec "$@"', "sh")
 _CONTROLS = "\u202eevil\u2066 \x9b31m \x1b[2J"
 _FORMULA = '=HYPERLINK("http://evil.example")'
 
@@ -175,6 +180,49 @@ def _commands(forged: Wire, quoting_url: str) -> Sequence[Command]:
             says="FAILED   a call of ",
         ),
         Command(
+            name="check with few files",
+            arguments=("consumer", "check"),
+            settings={"OPENAI_BASE_URL": quoting_url},
+            before=FEW_FILES,
+            code=0,
+            says="DOUBTFUL open files: ulimit -n is 100, and 16 calls at once need 144 open files",
+        ),
+        Command(
+            name="check without a file left",
+            arguments=("consumer", "check"),
+            before=_NO_FILES,
+            code=2,
+            says="pipeline.json: Too many open files",
+        ),
+        Command(
+            name="run with next to none",
+            arguments=("consumer", "run"),
+            before=_NEXT_TO_NONE,
+            code=2,
+            says="too many open files",
+        ),
+        Command(
+            name="a pipeline file that unfolds",
+            arguments=("consumer", "run"),
+            settings={"DOCSLUICE_PIPELINE": "bomb.yaml"},
+            prepare=_yaml_bomb,
+            code=2,
+            says="unfolds to more than 10,000,000 characters",
+        ),
+        Command(
+            name="a ledger that is a link",
+            arguments=("consumer", "run"),
+            settings={
+                "DOCSLUICE_STATE_DIR": "state",
+                "DOCSLUICE_BUDGET_USD_PER_DAY": "1",
+                "DOCSLUICE_MODEL": "gpt-4o-mini",
+            },
+            prepare=_linked_ledger,
+            code=2,
+            says="spending.sqlite3 is a symbolic link",
+            look=lambda _, folder: ["writes through a link"] if (folder / "victim").exists() else [],
+        ),
+        Command(
             name="state in the home of nobody",
             arguments=("consumer", "run"),
             settings={"DOCSLUICE_STATE_DIR": "~nouser/state"},
@@ -204,6 +252,13 @@ def _commands(forged: Wire, quoting_url: str) -> Sequence[Command]:
             look=lambda output, _: [] if "a named pipe" in output else ["does not name the pipe"],
         ),
         Command(
+            name="list what is forged",
+            arguments=("producer", "dead-letters", "list", "--dead-letter-topic", forged.topics["dead_letter"]),
+            code=0,
+            says="no dead letter: the name of header 1 is not UTF-8",
+            look=lambda output, _: _controls_in(output),
+        ),
+        Command(
             name="follow what is forged",
             arguments=(
                 "producer",
@@ -219,7 +274,7 @@ def _commands(forged: Wire, quoting_url: str) -> Sequence[Command]:
             ),
             prepare=lambda folder: (folder / ".out.csv.part").symlink_to(folder / "victim"),
             code=0,
-            says="cost",
+            says="the name of header 1 is not UTF-8",
             look=_look_at_the_follower,
         ),
     )
@@ -234,8 +289,24 @@ def _traps(folder: Path) -> None:
     os.mkfifo(documents / "pipe.txt")
 
 
+def _yaml_bomb(folder: Path) -> None:
+    """Half a kilobyte that stands for 10^11 words."""
+    lines = [f"a0: &a0 [{', '.join(['boom'] * 10)}]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 11)]
+    (folder / "bomb.yaml").write_text("\n".join(lines))
+
+
+def _linked_ledger(folder: Path) -> None:
+    (folder / "state").mkdir()
+    (folder / "state" / "spending.sqlite3").symlink_to(folder / "victim")
+
+
+def _controls_in(output: str) -> list[str]:
+    return [f"prints {control!r}" for control in _CONTROLS if control in output and control not in "evil 31m[2J"]
+
+
 def _look_at_the_follower(output: str, folder: Path) -> Sequence[str]:
-    found = [f"prints {control!r}" for control in _CONTROLS if control in output and control not in "evil 31m[2J"]
+    found = _controls_in(output)
     if (folder / "victim").exists():
         found.append("writes through a link")
     with (folder / "out.csv").open(newline="") as file:
@@ -246,7 +317,12 @@ def _look_at_the_follower(output: str, folder: Path) -> Sequence[str]:
 
 
 async def _forge(wire: Wire) -> None:
-    """Outcomes as anybody may write them: with a cost that can be none, a formula, and words for a terminal."""
+    """Outcomes as anybody may write them: with a cost that can be none, a formula, and words for a terminal.
+
+    Before them comes one with a header name that is no text.
+    """
+    for role in ("result", "dead_letter"):
+        await produce_batches(wire, [batch([RawRecord(headers=[(b"caf\xe9", b"1")])])], role=role)
     producer = AIOKafkaProducer(bootstrap_servers=wire.bootstrap_servers)
     await producer.start()
     try:

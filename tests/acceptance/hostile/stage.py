@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ _LIVEZ_PATIENCE_SECONDS = 30.0
 _ANY_TIME = {"message.timestamp.after.max.ms": str(2**62)}
 """A broker takes nothing from tomorrow else, and documents wait until the clock is set right."""
 _BESIDE_SECONDS = 180.0
+_MORE_THAN_ENOUGH = "100000"
 
 
 async def play(
@@ -47,8 +49,7 @@ async def play(
     state.mkdir(parents=True)
     pipeline = folder / "pipeline.json"
     pipeline.write_text(json.dumps(pipeline_of(case)))
-    if case.prepare:
-        case.prepare(state)
+    prepared = case.prepare(state)
     async with model_server(case, seed=seed) as server, _store(case, state) as store:
         settings = {
             **programs.environment(wire, server.base_url),
@@ -59,12 +60,15 @@ async def play(
             **store,
             "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "5",
             **case.settings,
+            **prepared,
         }
-        child = programs.consumer(settings, log_path=folder / "consumer.log")
+        child = programs.consumer(settings, log_path=folder / "consumer.log", before=case.before)
         await wire.create_topics(configs=dict.fromkeys(("result", "dead_letter"), _ANY_TIME))
         await produce_batches(wire, case.batches())
         await wire.produce(document(f"h{number}", f"{HOSTILE} {number}") for number in range(case.hostile_documents))
         await wire.produce(document(f"d{number}", _text(number)) for number in range(documents))
+        if case.prepare_wire:
+            await case.prepare_wire(wire)
         try:
             await asyncio.to_thread(programs.start, child, settings)
             stage = Stage(
@@ -77,7 +81,8 @@ async def play(
                             await _read_ends(case, wire, seen, documents, server)
                 seen.is_live = await asyncio.to_thread(programs.answers, f"http://127.0.0.1:{stage.port}/livez")
             child.send_signal(signal.SIGTERM)
-            seen.exit_code = await asyncio.to_thread(child.wait, timeout_seconds=60)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                seen.exit_code = await asyncio.to_thread(child.wait, timeout_seconds=60)
         finally:
             await asyncio.to_thread(child.stop)
     _read_log(folder / "consumer.log", seen)
@@ -93,12 +98,17 @@ def _read_log(path: Path, seen: Seen) -> None:
 
 @contextlib.asynccontextmanager
 async def _store(case: Case, state: Path) -> AsyncIterator[dict[str, str]]:
-    """The settings of the store."""
+    """The settings of the store, and of limits that are shared."""
     if case.redis is None:
         yield {"DOCSLUICE_STORE_URL": f"sqlite:///{state}/steps.sqlite3"}
         return
     async with redis_that_says(case.redis) as url:
-        yield {"DOCSLUICE_STORE_URL": url, "DOCSLUICE_STORE_OPTIONAL": "true"}
+        yield {
+            "DOCSLUICE_STORE_URL": url,
+            "DOCSLUICE_STORE_OPTIONAL": "true",
+            "DOCSLUICE_SHARED_LIMITS_URL": url,
+            "DOCSLUICE_REQUESTS_PER_MINUTE": _MORE_THAN_ENOUGH,
+        }
 
 
 def _text(number: int) -> str:
@@ -122,6 +132,7 @@ async def _read_ends(case: Case, wire: Wire, seen: Seen, documents: int, server:
         else:
             key = (record.key or b"").decode()
             ended[key] += 1
+            seen.unanswered += json.loads(record.value)["outputs"].keys() != {"category"}
             seen.results, seen.repeated = len(ended), ended.total() - len(ended)
             if _text(int(key[1:])) not in server.hit:
                 seen.seconds = time.monotonic() - begun

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import structlog
 
 from docsluice.kafka.broker import Broker
+from docsluice_consumer import __main__ as consumer_command
 from docsluice_consumer.__main__ import main
 from docsluice_consumer.check.check import check
 from docsluice_consumer.check.findings import Found, tried
@@ -22,6 +25,7 @@ from docsluice_consumer.settings import load_settings
 from docsluice_consumer.tasks.pipeline_file import load_pipeline_file
 from docsluice_consumer.tasks.step_building import steps_of
 from tests.fakes.one_answer import one_answer
+from tests.fakes.process_logs import logs_as_before
 
 NOBODY, NOBODY_ELSE = "localhost:1", "127.0.0.1:2"
 REFUSED = "no connection to the provider: connection refused"
@@ -52,6 +56,31 @@ async def test_nobody_there(caplog: pytest.LogCaptureFixture) -> None:
             f"FAILED   provider http://{NOBODY_ELSE}/v1 (OPENAI_BASE_URL): {REFUSED}",
         ]
     assert [record for record in caplog.records if record.name.startswith("aiokafka")] == []
+
+
+async def test_too_few_open_files_are_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service would start, and send fewer calls at once than it is told to."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 100))
+    _, limits, doubt, *_ = await _said()
+    assert limits == LIMITS
+    assert doubt.startswith("DOUBTFUL open files: ulimit -n is 100, and 16 calls at once need 144 open files; raise ")
+
+
+def test_a_check_that_can_open_no_file_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no bug of ours, and a trace would tell nobody what to do."""
+
+    async def opens_something(*_: object, **__: object) -> bool:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://{NOBODY_ELSE}/v1")
+    monkeypatch.setattr(consumer_command, "check", opens_something)
+    with logs_as_before():
+        assert main(["check"]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("FAILED   open files: too many open files in this process (ulimit -n is ")
+    assert said.err == ""
 
 
 async def test_the_version_is_that_of_what_would_run() -> None:

@@ -107,13 +107,19 @@ def test_what_a_transaction_closes_counts_as_closed(gaps: list[int], start: int,
 RUNS = st.lists(st.tuples(st.integers(1, 2**40), st.integers(1, 2**40)), max_size=100)
 
 
-@given(offset=START, pairs=RUNS)
-def test_the_map_can_be_read_back(offset: int, pairs: list[tuple[int, int]]) -> None:
-    """Encoding and decoding are each other's inverse."""
+def _runs_of(offset: int, pairs: list[tuple[int, int]]) -> list[Run]:
+    """Runs of which each is so far from the one before, and so long."""
     runs, end = [], offset
     for distance, length in pairs:
         runs.append(Run(end + distance, end + distance + length))
         end += distance + length
+    return runs
+
+
+@given(offset=START, pairs=RUNS)
+def test_the_map_can_be_read_back(offset: int, pairs: list[tuple[int, int]]) -> None:
+    """Encoding and decoding are each other's inverse."""
+    runs = _runs_of(offset, pairs)
     assert decoded(CommitPoint(offset, encode(offset, runs))) == runs
 
 
@@ -321,6 +327,20 @@ def test_a_map_beyond_the_logs_end_is_not_believed(log_end: int, *, is_believed:
     else:
         with pytest.raises(ForeignMetadataError, match=f"up to 8, and the log ends at {log_end}"):
             decode(point, log_end=log_end)
+
+
+@given(offset=START, pairs=RUNS.filter(bool), missing=st.integers(-5, 2**41))
+def test_no_record_that_is_yet_to_come_is_passed_over(offset: int, pairs: list[tuple[int, int]], missing: int) -> None:
+    """Wherever the log ends: of whatever map, only what is in the log has ended."""
+    point = CommitPoint(offset, encode(offset, _runs_of(offset, pairs)))
+    log_end = max(0, decoded(point)[-1].end - missing)
+    try:
+        ended = decode(point, log_end=log_end)
+    except ForeignMetadataError:
+        assert missing > 0
+        ended = []
+    assert ended in ([], decoded(point))
+    assert Offsets(ended).opened(log_end)
 
 
 def test_no_map_needs_no_log() -> None:

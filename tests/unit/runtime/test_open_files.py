@@ -8,6 +8,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,7 +16,9 @@ from structlog.testing import capture_logs
 from docsluice_consumer.errors import ProviderUnavailable
 from docsluice_consumer.llm.client import OpenAIChatClient
 from docsluice_consumer.llm.provider import Provider
-from docsluice_consumer.runtime.open_files import fitting, http_connections, make_room, why_no_file
+from docsluice_consumer.runtime.open_files import fitting, http_connections, make_room, why_no_file, why_too_few
+from docsluice_consumer.store.sqlite_file import SqliteFile
+from docsluice_consumer.store.step_store import StoreAway
 from tests.fakes.samples import chat_request
 
 Limits = Callable[[int, int], list[int]]
@@ -86,6 +89,17 @@ def test_with_too_few_files_fewer_calls_go_out(limits: Limits) -> None:
     assert "DOCSLUICE_MAX_CONCURRENCY" in logs[1]["remedy"]
 
 
+@pytest.mark.parametrize(("hard", "is_told"), [(159, True), (160, False), (resource.RLIM_INFINITY, False)])
+def test_too_few_are_told_before_the_start(limits: Limits, hard: int, *, is_told: bool) -> None:
+    """By the hard limit, up to which the start raises the soft one."""
+    raised = limits(64, hard)
+    why = why_too_few(calls=32)
+    assert (why is not None) == is_told
+    assert raised == []
+    if why is not None:
+        assert why.startswith("ulimit -n is 159, and 32 calls at once need 160 open files; raise the limit to 160 (")
+
+
 def test_a_system_with_a_bound_of_its_own(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some refuse what their hard limit allows. Then it is gone on with what there is."""
     limits(100, 4096)
@@ -114,18 +128,20 @@ def test_at_least_one_call_goes_out(limits: Limits) -> None:
 
 
 @pytest.fixture
-def no_file_left() -> Iterator[Callable[[], None]]:
-    """Call it, and the process can open none any more."""
+def no_file_left() -> Iterator[Callable[..., None]]:
+    """Call it, and the process can open none any more, or `but` for a few."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     held: list[int] = []
 
-    def exhaust() -> None:
+    def exhaust(*, but: int = 0) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(held, default=0) + 256, hard))
         try:
             while True:
                 held.append(os.dup(0))
         except OSError as error:
             assert error.errno == errno.EMFILE  # noqa: PT017 - it is the end of the loop
+        for _ in range(but):
+            os.close(held.pop())
 
     yield exhaust
     for handle in held:
@@ -159,6 +175,23 @@ def test_a_lookup_without_a_file_does_not_say_so(no_file_left: Callable[[], None
     assert why_no_file(unknown) is None
     no_file_left()
     assert why_no_file(unknown) is not None
+
+
+@pytest.mark.parametrize("but", range(5))
+def test_a_store_without_a_file_does_not_say_so(tmp_path: Path, no_file_left: Callable[..., None], but: int) -> None:
+    """SQLite says that its file cannot be opened, whichever of its files it is; where to look is told all the same."""
+    file = SqliteFile(
+        path=tmp_path / "some.sqlite3", opening=(), mark="", aside=tmp_path / "aside", say_damaged=pytest.fail
+    )
+    no_file_left(but=but)
+    try:
+        file.do(lambda connection: connection.execute("create table some (one)"))
+    except StoreAway as away:
+        assert "too many open files" in str(away)  # noqa: PT017 - with the most of them it may do
+    else:
+        assert but > 2
+    finally:
+        file.close()
 
 
 def test_another_error_is_another_error() -> None:

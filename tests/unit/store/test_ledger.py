@@ -347,6 +347,17 @@ def test_a_file_of_an_earlier_release_is_closed_to_others(tmp_path: Path) -> Non
     assert {stat.S_IMODE(found.stat().st_mode) & 0o007 for found in tmp_path.iterdir()} == {0}
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o004, 0o060])
+def test_a_file_that_its_owner_may_not_use_is_refused(tmp_path: Path, mode: int) -> None:
+    """Root may. SQLite would then make its log, which holds the same, readable for all."""
+    path = tmp_path / "spending.sqlite3"
+    path.touch()
+    path.chmod(mode)
+    with pytest.raises(ConfigurationError, match=r"spending.sqlite3 gives its owner no rights; chmod it to 600"):
+        Ledger(folder=tmp_path, member="m").read()
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("is_there", [True, False])
 def test_nothing_is_written_through_a_link(tmp_path: Path, suffix: str, *, is_there: bool) -> None:
