@@ -1,4 +1,4 @@
-"""What is learned from how calls end, and for whom it matters."""
+"""What the ends of calls teach, and which calls it affects."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _DEFAULT_PAUSE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeHooks:
-    """What others do about it.
+    """Callbacks for what a call's end changes.
 
     Attributes:
-        settled: something came free.
-        divert: those who wait in a queue may choose another model.
+        settled: reserved room came free.
+        divert: calls that wait in a queue may choose another model.
         on_circuit: a model's circuit has opened for a reason, with the last call's fault, or, with None twice, closed.
-        on_gate: a model's gate is closed for so many seconds.
+        on_gate: a model's cooldown has begun, with its seconds.
     """
 
     settled: Callable[[], None]
@@ -42,7 +42,7 @@ class OutcomeHooks:
 
 
 class CallOutcomes:
-    """The `PermitListener` of permits: takes note in queues, budget and concurrency.
+    """The `PermitListener` of all permits. It updates queues, budget and concurrency.
 
     `now` is the queue's clock, `clock` the time of day.
     """
@@ -145,7 +145,7 @@ class CallOutcomes:
                     self._hooks.divert(queue)
 
     def _is_paused(self, queue: ModelQueue) -> bool:
-        """Whether those who wait in it would rather ask another model."""
+        """Whether calls that wait in this queue should ask another model."""
         return queue.cooldown.wait_seconds(now=self._now(), crowd=1) >= LONG_PAUSE_SECONDS
 
     def _opened(self, permit: Permit) -> None:

@@ -1,4 +1,4 @@
-"""Leave for one call to be out, and what admission is to learn from how it ends."""
+"""A permit for one call, and what admission learns from its end."""
 
 from __future__ import annotations
 
@@ -22,55 +22,61 @@ from docsluice_consumer.errors import (
 
 _NOTHING = Decimal(0)
 _LONG_QUOTA_PAUSE_SECONDS = 60.0
-"""Where an hour's or a day's quota is used up, and the provider does not say when there is more."""
+"""The pause after an hour's or a day's quota is used up, if the provider does not say for how long."""
 
 
 class PermitListener(Protocol):
-    """Who gave the permit."""
+    """The part of admission that hears how a permit's call ended."""
 
     def settle(self, permit: Permit, *, usage: Usage | None = None, cost_usd: Decimal) -> None:
         """Take the difference between what was reserved and what was used. Usage None leaves the tokens reserved."""
         ...
 
     def note_answer(self, permit: Permit, *, output_tokens: int) -> None:
-        """The provider answers."""
+        """Note an answer."""
         ...
 
     def note_judgement(self, permit: Permit) -> None:
-        """The provider is well: it has refused this very call."""
+        """Note that the provider is well: it has refused this very call."""
         ...
 
     def note_refusal(self, permit: Permit, *, pause_seconds: float | None, teaches: bool) -> None:
-        """The provider answers: too fast. `teaches` unless that is so for this call only."""
+        """Note a rate limit. `teaches`: it says something about all calls, not about this one alone."""
         ...
 
     def note_overload(self, permit: Permit, fault: AttemptFailed) -> None:
-        """The provider has too much to do. Marks whether that `teaches` something of the pace and `pauses_others`."""
+        """Note an overload. Marks on the fault whether it `teaches` something about the pace, and `pauses_others`."""
         ...
 
     def note_shut(self, permit: Permit, reason: str, *, pause_seconds: float | None = None) -> None:
-        """The provider refuses all calls: `quota`, it wants to be paid first, or `refusals`, of a key or a model."""
+        """Note that the provider refuses all calls.
+
+        `reason`: `quota` (an empty account) or `refusals` (of a key or a model).
+        """
         ...
 
     def note_doubt(self, permit: Permit) -> None:
-        """The call has failed, and only other documents' calls tell whether the provider is well."""
+        """Note a failure. Only other documents' calls tell whether the provider is well."""
         ...
 
     def note_fault(self, permit: Permit, *, is_paid: bool = False) -> None:
-        """The provider does not answer, or nothing that can be read. That may have been paid for."""
+        """Note that the provider does not answer, or nothing that can be read. `is_paid`: it may be paid for."""
         ...
 
     def note_limits(self, permit: Permit, limits: Mapping[str, float], *, is_answer: bool) -> None:
-        """The provider says what it allows, if anything."""
+        """Note the limits that the provider names, if any."""
         ...
 
     def note_silence(self, permit: Permit) -> None:
-        """Nobody has heard how the call ended: it was given up."""
+        """Note a call whose end nobody has heard: it was given up."""
         ...
 
 
 class Permit:
-    """One call's. Say how it ended with `answered` or `failed`: the first word counts. Who says none gave it up."""
+    """The permit of one call. Report its end with `answered` or `failed`: the first report counts.
+
+    Without one it was given up.
+    """
 
     def __init__(
         self, *, waiter: Waiter, queue: ModelQueue, in_flight: int, sent_at: float, listener: PermitListener
@@ -79,7 +85,7 @@ class Permit:
         self.place = waiter.number
         self.is_probe = waiter.admitted.result()
         self.in_flight = in_flight
-        """How many calls were out when it went out, itself included."""
+        """Calls in flight when it went out, itself included."""
         self.sent_at = sent_at
         self.taken = waiter.taken
         self.reserved_usd = waiter.request.cost_usd
@@ -89,20 +95,20 @@ class Permit:
         self._has_ended = False
 
     def answered(self, usage: Usage | None, *, cost_usd: Decimal = _NOTHING) -> None:
-        """It was answered, and took this much. None from a server that does not say."""
+        """Report an answer and its usage. None from a server that does not say."""
         if self._ends():
             self._listener.settle(self, usage=usage, cost_usd=cost_usd)
             self._listener.note_answer(self, output_tokens=usage.output_tokens if usage else 0)
 
     def reported_limits(self, limits: Mapping[str, float], *, is_answer: bool = True) -> None:
-        """The provider has said what it allows a minute, by the names of the quotas. An answer may say nothing."""
+        """Report the limits a minute that the provider has named, by quota. An answer may name none."""
         self._listener.note_limits(self, limits, is_answer=is_answer)
 
     def failed(self, fault: DocsluiceError, *, cost_usd: Decimal = _NOTHING) -> None:
-        """It failed, and cost so much as far as the provider has told.
+        """Report a failure, and its cost as far as the provider has told.
 
-        What a provider refused, it has not counted. A call that timed out, or whose answer cannot be read, keeps what
-        was reserved for it, tokens and dollars, for the provider may well have worked on it.
+        A provider does not count what it refused. A call that timed out, or whose answer cannot be read, keeps its
+        reserved tokens and dollars. The provider may have worked on it.
         """
         if not self._ends():
             return
@@ -111,7 +117,7 @@ class Permit:
             self.reported_limits(fault.limits, is_answer=False)
             if fault.is_overload:
                 self._listener.note_overload(self, fault)
-        # First what is learned of the provider, and then what comes free: or one more call would go out into a refusal.
+        # First note what was learned, then free what was reserved. Otherwise one more call would go out into a refusal.
         self._note(fault, is_paid=bool(cost_usd) or isinstance(fault, AnswerUnreadable))
         told = fault.usage if isinstance(fault, AttemptFailed | RecordRejected) else None
         is_refused = isinstance(fault, RateLimited | QuotaExhausted | CallRefused | RecordRejected | ServiceFault)
@@ -123,7 +129,7 @@ class Permit:
         )
 
     def _note(self, fault: DocsluiceError, *, is_paid: bool) -> None:
-        """Tell what the failure says of the provider."""
+        """Report what the failure says about the provider."""
         match fault:
             case RateLimited(pauses_others=True):
                 self._listener.note_refusal(self, pause_seconds=fault.retry_after_seconds, teaches=fault.teaches)
@@ -137,7 +143,7 @@ class Permit:
             case RateLimited() | QuotaExhausted(blames_document=False) | AttemptFailed(speaks_of_document=True):
                 self._listener.note_doubt(self)
             case QuotaExhausted() | RecordRejected() | ServiceFault():
-                # Before any model has read it: an answer that is none, such as a refusal, goes through `answered`.
+                # Refused before a model has read it. A model's own refusal goes through `answered`.
                 self._listener.note_judgement(self)
             case _:
                 self._listener.note_fault(self, is_paid=is_paid)
@@ -154,18 +160,18 @@ class Permit:
                 self._listener.note_doubt(self)
 
     def _note_well_otherwise(self) -> None:
-        """The provider is well, but not for this document: it stands behind those who may be answered."""
+        """Report that the provider is well, but not for this document, which then stands behind the others."""
         self._listener.note_judgement(self)
         self._listener.note_doubt(self)
 
     def unused(self) -> None:
-        """The call was never made."""
+        """Report that the call was never made."""
         if self._ends():
             self._listener.settle(self, usage=Usage(), cost_usd=_NOTHING)
             self._listener.note_silence(self)
 
     def close(self) -> None:
-        """The call is over, whether or not anything was said of it."""
+        """End the permit, whether or not an end was reported."""
         if self._ends():
             self._listener.settle(self, cost_usd=self.reserved_usd)
             self._listener.note_silence(self)
