@@ -1,4 +1,4 @@
-"""What the log says when a model is held back, and when it is well again."""
+"""Log lines for a model that is held back, or well again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHORTEST_PERIOD = ("hour", "an hour")
 
 
 def say_circuit(model: ModelRef, reason: str | None, fault: DocsluiceError | None) -> None:
-    """A model's circuit has opened for a reason, with the last call's fault, or, with None twice, has closed."""
+    """Log that a model's circuit has opened, with the reason and the last fault, or closed, with None twice."""
     if reason is None:
         log.warning("circuit.closed", model=str(model))
         return
@@ -33,7 +33,7 @@ def say_circuit(model: ModelRef, reason: str | None, fault: DocsluiceError | Non
 
 
 def say_gate(model: ModelRef, seconds: float) -> None:
-    """A model's provider has asked for a long pause."""
+    """Log that a model's provider has asked for a long pause."""
     log.warning(
         "gate.closed", model=str(model), seconds=round(seconds), remedy="the provider has asked for a long pause"
     )
