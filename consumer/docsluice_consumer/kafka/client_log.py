@@ -1,4 +1,4 @@
-"""Why a broker cannot be reached: aiokafka's exceptions do not say, and its own log lines do."""
+"""Why a broker cannot be reached. aiokafka's exceptions do not say, but its log lines do."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from docsluice_consumer.kafka import error_mapping
 _SERVER_FAILED = ('Unable connect to "', 'Unable to request metadata from "')
 _BROKER_FAILED = ("Unable connect to node", "Unable to request metadata from node")
 _OF_ANOTHER_NAME = (62, 64)
-"""What OpenSSL says of a certificate that is made out to another name, or to another address."""
+"""OpenSSL's codes for a certificate of another name, or another address."""
 
 
 class ClientLog(logging.Handler):
-    """Remembers which addresses aiokafka could not connect to, and why. Keeps its lines off the terminal meanwhile.
+    """Remembers which addresses aiokafka could not connect to, and why. Keeps its lines off the terminal.
 
     Its exceptions say only that no server could be reached. The cause is an argument of its log calls.
     """
@@ -37,7 +37,7 @@ class ClientLog(logging.Handler):
         self._addresses: dict[object, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of a connection that is begun, or that failed."""
+        """Note a connection that is begun, or that failed."""
         said = str(record.msg)
         match record.args:
             case (host, port, BaseException() as cause) if said.startswith(_SERVER_FAILED):
@@ -48,12 +48,12 @@ class ClientLog(logging.Handler):
                 self._addresses[node] = f"{host}:{port}"
 
     def closed_by(self) -> list[str]:
-        """The bootstrap servers that took the connection and closed it. They may speak another protocol."""
+        """The bootstrap servers that accepted the connection and closed it. They may speak another protocol."""
         return [address for address, cause in self.servers.items() if took_and_closed(cause)]
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear all that the client logs until the block ends. Blocks may overlap."""
+        """Listen to the client's log until the block ends. Blocks may overlap."""
         logger, cls = logging.getLogger("aiokafka"), ClientLog
         if cls._listening == 0:
             cls._before = logger.level, logger.propagate
@@ -72,7 +72,7 @@ class ClientLog(logging.Handler):
 
 
 def cause_in_words(error: BaseException, *, security_protocol: str, seconds: float) -> str:
-    """The cause in a few words, with the setting that may be wrong. `seconds` is how long an answer was waited for."""
+    """The cause in a few words, with the setting that may be wrong. `seconds`: how long an answer was awaited."""
     tls = _tls_alert(error)
     if tls is not None:
         return (
@@ -100,12 +100,12 @@ def cause_in_words(error: BaseException, *, security_protocol: str, seconds: flo
 
 
 def took_and_closed(error: BaseException) -> bool:
-    """Whether a server took the connection and closed it, or broke off the handshake."""
+    """Whether a server accepted the connection and closed it, or broke off the handshake."""
     return isinstance(error, KafkaConnectionError | ConnectionResetError | ssl.SSLError)
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether the server itself has said no: to our credentials, our rights, or we to its certificate."""
+    """Whether the server refused our credentials or rights, or we refused its certificate."""
     if isinstance(error, ssl.SSLCertVerificationError) or _tls_alert(error) is not None:
         return True
     return isinstance(error, KafkaError) and not error_mapping.is_passing(error)

@@ -1,4 +1,4 @@
-"""How to reach the broker, and what is asked of it beside reading and writing."""
+"""How to reach the broker, and requests beside reading and writing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from docsluice_consumer.kafka.retry import with_retries
 log = structlog.get_logger(__name__)
 
 MAX_REQUEST_BYTES = 2**31 - 1
-"""A producer's own bound, on bytes not compressed yet: the topic's `max.message.bytes` is to decide, not the client."""
+"""A producer's own bound, on uncompressed bytes. The topic's `max.message.bytes` should decide, not the client."""
 _LIMIT = "max.message.bytes"
 _ROOMY = {_LIMIT: str(16 * 1024 * 1024)}
 _CONFIG_SECONDS = 5.0
@@ -50,7 +50,7 @@ class Broker:
     ssl_keyfile: str | None = None
 
     def client_arguments(self) -> dict[str, Any]:
-        """What every aiokafka client is made with.
+        """The arguments of every aiokafka client.
 
         Raises:
             ConfigurationError: a certificate file cannot be used.
@@ -85,7 +85,7 @@ class Broker:
                 name = "CERTFILE"
                 ssl.create_default_context(cafile=self.ssl_certfile)  # or nobody could tell which of the two it is
                 name = "KEYFILE" if self.ssl_keyfile else name
-                # Without a password of ours OpenSSL would ask for one at the terminal.
+                # Without a password from us OpenSSL would ask for one at the terminal.
                 context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password=lambda: "")
         except (OSError, ValueError) as error:
             raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {error}"]) from error
@@ -95,7 +95,7 @@ class Broker:
 async def started(
     make: Callable[[], Any], *, broker: Broker, doing: str, refused_seconds: float = REFUSED_SECONDS
 ) -> Any:
-    """Make an aiokafka client and connect it, a new one for each try: they cannot be started twice.
+    """Make an aiokafka client and connect it. Each try makes a new one: a client cannot be started twice.
 
     Raises:
         BrokerFault: for `refused_seconds` the broker has refused us, or it speaks another security protocol.
@@ -108,7 +108,7 @@ async def started(
             with heard.listening():
                 await client.start()
         except BaseException as error:
-            # Its end may wait for the very answer that its start has waited for.
+            # Its stop may wait for the very answer that its start waited for.
             if isinstance(client, AIOKafkaAdminClient):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_STOP_SECONDS):
@@ -126,17 +126,17 @@ async def started(
 
 
 async def stopped(producer: Any) -> None:
-    """Stop a producer. Its own stop waits for everything to be delivered, and to a broker that is away for ever."""
+    """Stop a producer. Its own stop waits for all deliveries, and for ever if the broker is away."""
     if not await _has_ended(producer.stop(), seconds=_STOP_SECONDS):
         await _end_tasks_of(producer)
     await _has_ended(producer.client.close(), seconds=_STOP_SECONDS)
 
 
 async def _has_ended(ending: Coroutine[Any, Any, None], *, seconds: float) -> bool:
-    """Give a client so long to end, and return whether it has.
+    """Wait up to `seconds` for a client to end. Returns whether it has.
 
-    It has a task of its own: while a broker is away, it may end with the cancellation of another task of the client's,
-    as if it were ours, and whoever awaited it would be gone without a word.
+    It runs in a task of its own. While a broker is away, it may end with the cancellation of another task of the
+    client's. A caller that awaited it directly would be cancelled silently.
     """
     task = asyncio.create_task(ending)
     try:
@@ -151,7 +151,10 @@ async def _has_ended(ending: Coroutine[Any, Any, None], *, seconds: float) -> bo
 
 
 async def _end_tasks_of(producer: Any) -> None:
-    """End what a stop that was cut off leaves behind, which would ask for its broker for ever. It has no list of it."""
+    """End the tasks that a stop leaves behind when it is cut off.
+
+    They would call the broker for ever, and aiokafka has no list of them.
+    """
     parts = (producer._sender, producer._message_accumulator)  # noqa: SLF001 - it has no other way to be ended
     frames = {task: getattr(task.get_coro(), "cr_frame", None) for task in asyncio.all_tasks()}
     owners = {task: frame.f_locals.get("self") for task, frame in frames.items() if frame is not None}
@@ -163,16 +166,16 @@ async def _end_tasks_of(producer: Any) -> None:
 
 
 async def left(consumer: Any, *, seconds: float) -> bool:
-    """Stop a consumer, and return whether it could say goodbye. Its connections are closed in any case."""
+    """Stop a consumer, and return whether it could leave the group. Its connections are closed in any case."""
     if await _has_ended(consumer.stop(), seconds=seconds):
         return True
-    # What its stop does last, and did not come to.
+    # The last steps of its stop, which it did not reach.
     await _has_ended(consumer._client.close(), seconds=_STOP_SECONDS)  # noqa: SLF001 - there is no other way
     return False
 
 
 async def first_contact(broker: Broker) -> None:
-    """Wait until the broker takes our connection.
+    """Wait until the broker accepts our connection.
 
     Raises:
         BrokerFault: it refuses us.
@@ -184,8 +187,8 @@ async def first_contact(broker: Broker) -> None:
 async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: int, roomy: str) -> None:
     """Create the topics that are missing. `partitions` -1 leaves their number to the broker.
 
-    The one called `roomy` is made to take larger records than others: those of dead letters are the originals and their
-    error headers, and what fitted the input topic must fit it too.
+    The topic `roomy` takes larger records than the others. Dead letters are the originals plus error headers, and an
+    original that fitted the input topic must fit this one too.
 
     Raises:
         BrokerFault: one is missing and may not be created. The message says which and what to do.
@@ -195,13 +198,13 @@ async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: in
 
 
 async def most_bytes_of(broker: Broker, topic: str) -> int | None:
-    """How large a batch the topic takes (`max.message.bytes`). None where the broker does not tell, or not now."""
+    """The largest batch that the topic takes (`max.message.bytes`). None if the broker does not tell, or not now."""
     limits = await topic_limits(broker, [topic], seconds=_CONFIG_SECONDS)
     return limits.get(topic)
 
 
 async def topic_limits(broker: Broker, topics: Sequence[str], *, seconds: float) -> dict[str, int]:
-    """The `max.message.bytes` of the topics, as far as the broker tells them, within so many seconds."""
+    """The `max.message.bytes` of the topics, as far as the broker tells them within `seconds`."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, topic, {_LIMIT: None}) for topic in topics]
     found: dict[str, int] = {}
     try:
@@ -237,7 +240,7 @@ async def _fetch_points(
     """Ask the group's coordinator.
 
     aiokafka's own `list_consumer_group_offsets` overlooks the group's error and misnames a partition's. A coordinator
-    that is still loading names no partition, and would be taken for one of a group without commits.
+    that is still loading names no partition. It would look like a group without commits.
 
     Raises:
         KafkaError: the coordinator, or the right to know, is missing.
