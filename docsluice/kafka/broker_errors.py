@@ -6,27 +6,27 @@ from aiokafka import errors
 
 
 class CodecRefused(errors.BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
-    """The broker does not take what is compressed so (UNSUPPORTED_COMPRESSION_TYPE)."""
+    """The broker does not take this compression (UNSUPPORTED_COMPRESSION_TYPE)."""
 
     errno = 76
     message = "UNSUPPORTED_COMPRESSION_TYPE"
 
 
 class RecordRefused(errors.BrokerResponseError):  # type: ignore[misc]  # aiokafka ships no types
-    """The broker does not take a record for what it is: without a key on a compacted topic, say (INVALID_RECORD)."""
+    """The broker refuses a record for its content, such as one without a key on a compacted topic (INVALID_RECORD)."""
 
     errno = 87
     message = "INVALID_RECORD"
 
 
-# aiokafka knows neither, and would call them an error that passes: they would be waited for, for ever.
+# aiokafka knows neither, and would take them for errors that pass. They would be retried for ever.
 errors.kafka_errors.update({kind.errno: kind for kind in (CodecRefused, RecordRefused)})
 
 TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
 NOT_TAKEN = (RecordRefused, errors.CorruptRecordException)
-"""For what it is, whatever its size. The latter is how brokers of before 2.4 say it."""
+"""Refused for its content, whatever its size. Brokers before 2.4 use the latter."""
 REFUSED = (*TOO_LARGE, *NOT_TAKEN)
-"""What a broker says of one record, of a batch that it then refuses as a whole."""
+"""Errors about one record, for which a broker refuses the whole batch."""
 
 _PASSING = (
     errors.KafkaTimeoutError,
@@ -48,7 +48,7 @@ _PASSING = (
     errors.CommitFailedError,
     errors.InvalidTimestampError,
 )
-"""Passing by nature, though aiokafka does not mark them as retriable."""
+"""Errors that pass, though aiokafka does not mark them as retriable."""
 
 _REMEDIES: dict[type[errors.KafkaError], str] = {
     errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input, WRITE on the others"
@@ -82,7 +82,7 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
 
 
 def meant(error: errors.KafkaError) -> errors.KafkaError:
-    """The error itself, or the one that aiokafka has wrapped in a nameless one, as it does for a broken connection."""
+    """The error itself, or the one that aiokafka has wrapped in a general one, as for a broken connection."""
     cause = error.__cause__
     return meant(cause) if type(error) is errors.KafkaError and isinstance(cause, errors.KafkaError) else error
 
@@ -93,7 +93,7 @@ def is_passing(error: errors.KafkaError) -> bool:
 
 
 def in_words(error: errors.KafkaError) -> str:
-    """For the log: what it says, and what to do about it where that is known."""
+    """The error's words for the log, with what to do if that is known."""
     error = meant(error)
     said, kind = str(error), type(error).__name__  # most of aiokafka's errors begin with their own name
     told = said if kind in said else f"{kind}: {said}"
@@ -101,6 +101,6 @@ def in_words(error: errors.KafkaError) -> str:
 
 
 def remedy(error: errors.KafkaError) -> str:
-    """What to do about one that does not pass."""
+    """What to do about an error that does not pass."""
     sentences = (sentence for kind, sentence in _REMEDIES.items() if isinstance(error, kind))
     return next(sentences, "waiting will not help")

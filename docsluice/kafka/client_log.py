@@ -1,4 +1,4 @@
-"""Why a broker cannot be reached: aiokafka's exceptions do not say, and its own log lines do."""
+"""Why a broker cannot be reached. aiokafka's exceptions do not say, but its log lines do."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from docsluice.text.printable import printable
 _SERVER_FAILED = ('Unable connect to "', 'Unable to request metadata from "')
 _BROKER_FAILED = ("Unable connect to node", "Unable to request metadata from node")
 _OF_ANOTHER_NAME = (62, 64)
-"""What OpenSSL says of a certificate that is made out to another name, or to another address."""
+"""OpenSSL's codes for a certificate of another name, or another address."""
 
 
 class ClientLog(logging.Handler):
-    """Remembers which addresses aiokafka could not connect to, and why. Keeps its lines off the terminal meanwhile.
+    """Remembers which addresses aiokafka could not connect to, and why. Keeps its lines off the terminal.
 
     Its exceptions say only that no server could be reached. The cause is an argument of its log calls.
     """
@@ -36,17 +36,17 @@ class ClientLog(logging.Handler):
         self.brokers: dict[str, BaseException] = {}
         """Brokers that failed, at the addresses that a bootstrap server gave for them."""
         self.last: BaseException | None = None
-        """What went wrong last, of whatever kind."""
+        """The last exception that was logged."""
         self._addresses: dict[object, str] = {}
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start afresh."""
         self.servers.clear()
         self.brokers.clear()
         self.last = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take note of a connection that is begun, or that failed."""
+        """Note a connection that is begun, or that failed."""
         said = str(record.msg)
         for argument in record.args if isinstance(record.args, tuple) else ():
             if isinstance(argument, BaseException):
@@ -60,14 +60,14 @@ class ClientLog(logging.Handler):
                 self._addresses[node] = f"{host}:{port}"
 
     def closed_by(self) -> list[str]:
-        """The bootstrap servers that took the connection and closed it. They may speak another protocol."""
+        """The bootstrap servers that accepted the connection and closed it. They may speak another protocol."""
         return [address for address, cause in self.servers.items() if took_and_closed(cause)]
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Self]:
-        """Hear all that the client logs until the block ends. Blocks may overlap.
+        """Listen to the client's whole log until the block ends. Blocks may overlap.
 
-        For a client that starts: one that reads would write a line for each fetch.
+        For a client that starts. A client that reads writes a line for each fetch.
         """
         logger, cls = logging.getLogger("aiokafka"), ClientLog
         if cls._listening == 0:
@@ -87,7 +87,7 @@ class ClientLog(logging.Handler):
 
     @contextlib.contextmanager
     def listening_to_warnings(self) -> Iterator[Self]:
-        """Hear what the client warns of until the block ends, for as long as it is used."""
+        """Listen to the client's warnings until the block ends, as long as it is used."""
         logger = logging.getLogger("aiokafka")
         propagated, logger.propagate = logger.propagate, False
         logger.addHandler(self)
@@ -99,7 +99,7 @@ class ClientLog(logging.Handler):
 
 
 def cause_in_words(error: BaseException, *, security_protocol: str | None = None, seconds: float | None = None) -> str:
-    """The cause in a few words, with the setting that may be wrong. `seconds` is how long an answer was waited for."""
+    """The cause in a few words, with the setting that may be wrong. `seconds`: how long an answer was awaited."""
     protocol = f"DOCSLUICE_KAFKA_SECURITY_PROTOCOL{'=' + security_protocol if security_protocol else ''}"
     tls = _tls_alert(error)
     if tls is not None:
@@ -129,12 +129,12 @@ def cause_in_words(error: BaseException, *, security_protocol: str | None = None
 
 
 def took_and_closed(error: BaseException) -> bool:
-    """Whether a server took the connection and closed it, or broke off the handshake."""
+    """Whether a server accepted the connection and closed it, or broke off the handshake."""
     return isinstance(error, KafkaConnectionError | ConnectionResetError | ssl.SSLError)
 
 
 def is_final(error: BaseException) -> bool:
-    """Whether the server itself has said no: to our credentials, our rights, or we to its certificate."""
+    """Whether the server refused our credentials or rights, or we refused its certificate."""
     if isinstance(error, ssl.SSLCertVerificationError) or _tls_alert(error) is not None:
         return True
     return isinstance(error, KafkaError) and not broker_errors.is_passing(error)

@@ -1,9 +1,9 @@
-"""Has the kernel give up a connection whose other end acknowledges nothing.
+"""Lets the kernel give up a connection whose other end acknowledges nothing.
 
-A firewall that has forgotten our connections drops what comes on them without a word. aiokafka notices it by a request
-that times out after half a minute, one connection after another, and the group and its transactions wait for minutes.
-It has no hook for the options of a socket. So the protocol that it makes each connection with, a name in its module, is
-replaced, for all clients of the process.
+A firewall that has forgotten our connections silently drops their packets. aiokafka notices it by a request that times
+out after half a minute, one connection after another. The group and its transactions wait for minutes. It has no hook
+for socket options. So the protocol class that it makes each connection with is replaced by name, for all clients of the
+process.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 import aiokafka.conn
 
 UNACKNOWLEDGED_SECONDS = 10
-"""More than a moment of bad network, and less than the session in the consumer group."""
+"""Longer than a short network fault, and shorter than the session in the consumer group."""
 
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
-"""None where the system has no such option, as macOS: there it takes aiokafka's half a minute."""
+"""None if the system has no such option, as macOS. There it takes aiokafka's half a minute."""
 
 
 def give_up_dead_connections() -> None:
-    """From now on the connections of all clients are closed when for so long nothing is acknowledged."""
+    """Close connections of all clients, from now on, when nothing is acknowledged for `UNACKNOWLEDGED_SECONDS`."""
     aiokafka.conn.AIOKafkaProtocol = _Protocol
 
 

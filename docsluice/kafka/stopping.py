@@ -10,14 +10,14 @@ _STOP_SECONDS = 5.0
 
 
 async def stopped(producer: Any) -> None:
-    """Stop a producer. Its own stop waits for everything to be delivered, and to a broker that is away for ever."""
+    """Stop a producer. Its own stop waits for all deliveries, and for ever if the broker is away."""
     if not await _has_ended(producer.stop(), seconds=_STOP_SECONDS):
         await _end_tasks_of(producer)
     await _has_ended(producer.client.close(), seconds=_STOP_SECONDS)
 
 
 async def _has_ended(ending: Coroutine[Any, Any, None], *, seconds: float) -> bool:
-    """Give a client so long to end, and return whether it has.
+    """Wait up to `seconds` for a client to end. Returns whether it has.
 
     It has a task of its own: while a broker is away, it may end with the cancellation of another task of the client's,
     as if it were ours, and whoever awaited it would be gone without a word.
@@ -47,7 +47,7 @@ async def _end_tasks_of(producer: Any) -> None:
 
 
 async def left(consumer: Any, *, seconds: float) -> bool:
-    """Stop a consumer, and return whether it could say goodbye. Its connections are closed in any case."""
+    """Stop a consumer, and return whether it could leave the group. Its connections are closed in any case."""
     if await _has_ended(consumer.stop(), seconds=seconds):
         return True
     # What its stop does last, and did not come to.

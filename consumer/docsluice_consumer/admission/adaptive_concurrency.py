@@ -1,26 +1,26 @@
-"""How many calls may be in flight at a server that names no limits and only grows slow. Pure: time is passed in.
+"""How many calls may be in flight at a server that names no limits and only slows down. Pure: time is passed in.
 
-Past its best point such a server answers no more in a second, or less. Calls merely wait inside it. That point is found
-by trying: hill climbing on throughput. Latency alone would mislead. On a server that batches it rises from the second
-call on, while the throughput still grows for long.
+Past its best point such a server answers no more calls a second, or fewer, and calls wait inside it. The point is found
+by hill climbing on throughput. Latency alone would mislead: on a server that batches, it rises from the second call on,
+while throughput still grows.
 
-By Little's law the throughput is the calls in flight times the tokens a second of one call: so each call is a sample of
-it, and none is lost when the load comes and goes. Samples scatter lognormally. They are averaged as logarithms, and
-every decision compares two averages of a round of calls each.
+By Little's law, throughput is the calls in flight times the tokens a second of one call. So each call is a sample, and
+none is lost when the load comes and goes. Samples scatter lognormally, so they are averaged as logarithms. Every
+decision compares the averages of two rounds of calls.
 
 Two things bound the limit. The centre climbs:
 
-- It searches, doubling from the floor for as long as that pays, and takes the last doubling back.
-- Then it is settled: it tries a little above and a little below, moves towards the better side, and rests. Its steps
-  shorten and its rests lengthen whenever its direction turns (Kesten's rule for stochastic approximation).
-- When its tries say the same again and again, or the throughput jumps while it rests, the server has changed, and it
-  searches again: doubling, or halving.
+- It searches, doubling from the floor for as long as that pays, and takes the last doubling back. - Then it is settled:
+  it tries a little above and a little below, moves towards the better side, and rests. Its steps shorten and its rests
+  lengthen whenever its direction turns (Kesten's rule for stochastic approximation). - The server has changed if its
+  tries keep pointing the same way, or if throughput jumps while it rests. Then it searches again, by doubling or
+  halving.
 
-The cap is AIMD, as in TCP, and knows of refusals only: down by a tenth for each round of calls with one, up again in
-steps that get longer while there is none.
+The cap is AIMD, as in TCP, and follows refusals only. It goes down by a tenth for each round of calls with a refusal.
+Without refusals it goes up in growing steps.
 
-Several replicas may ask one server. Then a call of ours stands for as many more as our share is smaller than the whole,
-and nothing less than that can be tried.
+Several replicas may call one server. Then one call of ours stands for 1 / share calls of all, and no smaller step can
+be tried.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WORTH = 0.2
 """One percent more in flight must bring this share of a percent more throughput. 0 would hold twice the calls for
 nothing, 1 would stop at the first slowing down."""
 _MIN_ANSWERS = 32
-"""With a scatter of 0.5 in the logarithm, the average of so many is good to a tenth."""
+"""With a scatter of 0.5 in the logarithm, the average of this many is accurate to a tenth."""
 _USED = 0.8
 _PROBE = 1.15
 """How far above and below the centre is tried. Nearer, the scatter hides the slope. Farther, trying costs too much."""
@@ -56,10 +56,10 @@ class _Sample(NamedTuple):
 
 
 class AdaptiveConcurrency:
-    """A limit on calls in flight, moved by how calls end: 1 <= floor <= limit <= ceiling. It starts at the floor.
+    """A limit on calls in flight that follows how calls end: 1 <= floor <= limit <= ceiling. It starts at the floor.
 
-    `floor` and `ceiling` are the whole account's. What the server feels is everybody's calls: ours, and as much again
-    for each like share of the others.
+    `floor` and `ceiling` are the whole account's. The server feels the calls of all replicas, which is our calls
+    divided by our share.
     """
 
     def __init__(self, *, floor: int, ceiling: int) -> None:
@@ -74,26 +74,28 @@ class AdaptiveConcurrency:
 
     @property
     def limit(self) -> int:
-        """How many calls of ours may be in flight now. One at least, however small our share."""
+        """How many of our calls may be in flight now: at least one, however small our share."""
         return self._limit
 
     @property
     def whole(self) -> float:
-        """How many of everybody's."""
+        """The limit over all replicas."""
         return max(self._floor, min(self._climber.wanted, self._cap.value))
 
     def set_share(self, share: float, *, now: float) -> None:
-        """Which part of them is ours: above 0, at most 1."""
+        """Set our share of the limit: above 0, at most 1."""
         if share != self._share:
             self._share = self._climber.share = share
             self._limit_since = now
             self._apply(now)
 
     def answered(self, *, seconds: float, output_tokens: int, in_flight: int, now: float) -> None:
-        """A call has ended well after `seconds`. `in_flight` is how many of ours were out, with it, when it was sent.
+        """Note a call that was answered after `seconds`.
 
-        It counts only when it was sent under the present limit, and the limit was nearly reached: other calls tell
-        nothing about it. So an idle time changes nothing.
+        `in_flight` counts our calls when it was sent, itself included.
+
+        It counts only if it was sent under the present limit, and the limit was nearly reached. Other calls say nothing
+        about the limit, so idle times change nothing.
         """
         if now - seconds < self._limit_since or in_flight < _USED * self._limit:
             return
@@ -106,9 +108,9 @@ class AdaptiveConcurrency:
         self._apply(now)
 
     def overloaded(self, *, seconds: float, now: float) -> None:
-        """A call has failed after `seconds` because the server had too much to do: a 429, a 503 or a timeout.
+        """Note a call that failed after `seconds` because the server was overloaded: a 429, a 503 or a timeout.
 
-        Calls that were sent before the last backing off are ignored: that one has answered them all.
+        Calls that were sent before the last back-off are ignored. That back-off covers them.
         """
         if now - seconds < self._backed_off_at:
             return
@@ -138,7 +140,10 @@ class _Cap:
         self._calm_rounds = 0
 
     def calm(self) -> None:
-        """Near the refusal go slowly, for every step too far costs calls. When it does not come back, hurry."""
+        """Grow slowly near the refusal, because each step too far costs calls.
+
+        Grow faster when it does not come back.
+        """
         self._calm_rounds += 1
         self.value = min(self._ceiling, self.value + self._calm_rounds)
 
@@ -168,7 +173,7 @@ class _Climber:
 
     @property
     def wanted(self) -> float:
-        """What is to be tried next."""
+        """The concurrency to try next."""
         if self._search_by or self._settled.rests_left > 0:
             return self._centre
         if self._settled.upper_next:
@@ -176,7 +181,7 @@ class _Climber:
         return self._centre / _PROBE
 
     def learn(self, seen: _Sample, *, cap: float) -> None:
-        """Take what the present try has brought, and choose the next."""
+        """Take the result of the present try, and choose the next."""
         self._centre = self._bounded(self._centre)  # our share may be another one since
         if self._search_by:
             self._search_on(seen, self._search_by)
@@ -189,7 +194,7 @@ class _Climber:
             self._move(_slope(self._compare_with, seen), cap)
 
     def refused(self) -> None:
-        """What is being tried is too much: end a search at the step before."""
+        """The present try is too much: end the search at the step before."""
         if self._search_by:
             self._settle(min(self._centre, self._came_from))
 
@@ -215,7 +220,7 @@ class _Climber:
         self._settled = _Settled()
 
     def _rest(self, throughput: float) -> None:
-        """Watch: when the throughput jumps though nothing is tried, the server has changed."""
+        """Watch for a jump in throughput. Nothing is being tried, so the server has changed."""
         settled = self._settled
         settled.rests_left -= 1
         if settled.usual_throughput is None:
@@ -225,7 +230,7 @@ class _Climber:
             self._search(2.0 if change > 0 else 0.5)
 
     def _move(self, slope: float | None, cap: float) -> None:
-        """Move by what a pair of tries has shown. The next pair comes the other way round, so that drifts cancel."""
+        """Move by the result of a pair of tries. The next pair runs in the other order, so that drifts cancel."""
         settled = self._settled
         self._compare_with = None
         if slope is None:
@@ -244,7 +249,7 @@ class _Climber:
 
     @property
     def _step(self) -> float:
-        """What one call more of ours is for everybody."""
+        """One more call of ours, in calls of all replicas."""
         return 1 / self.share
 
     @property
@@ -263,6 +268,6 @@ def _average(samples: list[_Sample]) -> _Sample:
 
 
 def _slope(one: _Sample, other: _Sample) -> float | None:
-    """Throughput gained for calls added, 1 where it grows in proportion. None when too few were added to tell."""
+    """Throughput gained for calls added: 1 if it grows in proportion, None if too few calls were added to tell."""
     added = other.in_flight - one.in_flight
     return (other.throughput - one.throughput) / added if abs(added) >= _MIN_SPREAD else None

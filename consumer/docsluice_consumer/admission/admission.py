@@ -1,8 +1,7 @@
-"""When a call may go out: a queue for each model, in the order in which documents came, and one timer. Nothing polls.
+"""When a call may go out: one queue for each model, in the order of the documents, and one timer. Nothing polls.
 
-The head of a queue waits until every constraint has room for it. A large request is therefore never starved by
-small ones behind it, at the price that they wait with it. Between queues, too, whoever came first has the first
-claim to what they share.
+The head of a queue waits until every constraint has room for it. So small requests never starve a large one, and wait
+behind it. Queues that share something share it in the same order: first come, first served.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ CIRCUIT = "circuit"
 BUDGET = "budget"
 _OWN = frozenset({GATE, CIRCUIT, BUDGET})
 _LONGEST_ALARM_SECONDS = 60.0
-"""The budget's windows go by the time of day, which may jump: it is looked at once a minute."""
+"""The budget's windows go by the time of day, which may jump, so they are checked once a minute."""
 _PAUSE_AT_WAITERS = 8
-"""So many must wait at an open circuit before nothing more is read: of fewer, none may be the one that closes it."""
+"""Calls that must wait at an open circuit before reading pauses. Among fewer, none may be able to close it."""
 _PAUSE_AT_MOST_WAITERS = 64
-"""As many as may be in flight, to go out at once when it closes, but more than a partition may have open never wait."""
+"""At most as many wait as may be in flight, to go out at once when the circuit closes. This caps that number."""
 
 
 class Timer(Protocol):
@@ -53,7 +52,7 @@ class Timer(Protocol):
 
 
 class CircuitOpened(Exception):
-    """To a call that has a better alternative: the model it waits for fails, or has asked for a long pause."""
+    """The model that a call waits for fails, or has asked for a long pause, and the call has an alternative."""
 
 
 class Admission:
@@ -80,7 +79,7 @@ class Admission:
         self._budget = budget or Budget()
         self._queues = ModelQueues(limits=limits, now=timer.time())
         self.lease_demand = LeaseDemand(queues=self._queues, longest_wait=self._longest_wait)
-        """Of limits that all replicas share. Whoever brings `granted` calls `look` then."""
+        """Demand for limits that all replicas share. Call `wake` after `granted`."""
         self._account = Account(
             budget=self._budget, concurrency=self._concurrency, listener=self, now=timer.time, clock=clock
         )
@@ -89,16 +88,16 @@ class Admission:
         self._alarm: asyncio.TimerHandle | None = None
 
     def charge(self, cost_usd: Decimal) -> None:
-        """Take from the budget what a call has cost that was made in another one's slot."""
+        """Charge the budget for a call that was made in another call's slot."""
         self._budget.settle(Decimal(0), cost_usd, now=self._clock())
 
     def take_place(self) -> int:
-        """The next place in the order of arrival, over all queues."""
+        """Take the next place in the order of arrival, over all queues."""
         return next(self._arrivals)
 
     @contextlib.asynccontextmanager
     async def admit(self, request: CallRequest) -> AsyncIterator[Permit]:
-        """Wait for a place in the queue's order, and hold one of the concurrent slots while inside.
+        """Wait for admission in the queue's order, and hold a concurrency slot while inside.
 
         Raises:
             CircuitOpened: the model fails or has asked for a long pause, and an alternative is well.
@@ -114,9 +113,9 @@ class Admission:
             self._admit_ready()
 
     def fits(self, request: CallRequest) -> str | None:
-        """None when such a call can ever pass, else a sentence: more than a whole minute's limit never can.
+        """None if such a call can ever pass, else a sentence: a call above a whole minute's limit never can.
 
-        Only by what a person has set: a provider's word is kept to, but turns no document away.
+        Only limits that a person has set count. A provider's word is obeyed, but turns no document away.
         """
         queue = self._queue(request.model)
         for quota in queue.quotas:
@@ -126,7 +125,10 @@ class Admission:
         return None
 
     def most_input_tokens(self, request: CallRequest) -> float:
-        """The largest input with which such a call could ever pass, by what a person has set. Infinite without that."""
+        """The largest input, in tokens, with which such a call could ever pass the limits that a person has set.
+
+        Else infinite.
+        """
         most = float("inf")
         for quota in self._queue(request.model).quotas:
             if quota.configured is not None and quota.name in {TOKENS, INPUT_TOKENS}:
@@ -139,7 +141,7 @@ class Admission:
         return self._queue(model).circuit_breaker.is_open
 
     def would_take(self, model: ModelRef) -> bool:
-        """Whether a call to a model could go out but for the limits: it is well, or is to be tried whether it is."""
+        """Whether a call to a model could go out if limits allow: the model is well, or due for a probe."""
         queue = self._queue(model)
         if queue.circuit_breaker.is_open:
             return queue.circuit_breaker.wait_seconds(now=self._timer.time()) == 0 and queue.head() is None
@@ -153,14 +155,14 @@ class Admission:
         waiters = sum(len(queue.waiters) for queue in waiting)
         is_well = any(not queue.circuit_breaker.is_open for queue in self._queues)
         enough = min(max(_PAUSE_AT_WAITERS, self.max_in_flight), _PAUSE_AT_MOST_WAITERS)
-        # Once all were tried in vain, all may be to blame: whoever closes the circuit may still have to be read.
+        # Once all were tried in vain, all may be to blame. The document that closes the circuit may still be unread.
         is_enough = waiters >= enough and any(queue.has_untried for queue in waiting)
         return CIRCUIT if is_enough and not is_well else None
 
     def cancel_if_blocked(self) -> None:
-        """Let go of all who wait, when no call is under way and nothing but the end of a pause would let one out.
+        """Cancel all waiting calls if no call is in flight and only the end of a pause would let one out.
 
-        For a drain: whoever waits for a provider that is down, or for a budget, would only use up its time.
+        For a drain: a call that waits for a failing provider, or for a budget, would only use up its time.
         """
         waiting = [queue for queue in self._queues if queue.waiters]
         if self._in_flight or not all(queue.limited_by and queue.limited_by[0] in _OWN for queue in waiting):
@@ -169,26 +171,26 @@ class Admission:
             waiter.admitted.cancel()
 
     def now(self) -> float:
-        """Seconds that never go back, as all pauses are counted."""
+        """Monotonic seconds, the clock of all pauses."""
         return self._timer.time()
 
     def set_share(self, share: float) -> None:
-        """Which part of every limit is ours, when several replicas share an account."""
+        """Set our share of every limit, for replicas that share an account."""
         self._concurrency.set_share(share, now=self._timer.time())
         self._queues.set_share(share, now=self._timer.time())
         self._budget.set_share(share, now=self._clock())
         self._admit_ready()
 
     def set_shared(self, is_shared: bool) -> None:  # noqa: FBT001 - it is the whole message
-        """Whether the limits a minute are counted for all replicas in one place, and granted from there.
+        """Say whether the limits a minute are counted for all replicas in one place, and granted from there.
 
-        If so, somebody has to ask for the `claims`. If not, our share of them is ours alone.
+        If so, `lease_demand` must be served. If not, our share of them is ours alone.
         """
         self._queues.set_shared(is_shared, now=self._timer.time())
         self._admit_ready()
 
     def wake(self) -> None:
-        """Something was granted: let out whom there is room for."""
+        """Admit every call that has room now, after something was granted."""
         self._admit_ready()
 
     def paused(self, queue: ModelQueue, seconds: float) -> None:
@@ -202,15 +204,15 @@ class Admission:
         self._divert(queue)
 
     def circuit_closed(self, queue: ModelQueue) -> None:
-        """See `PermitListener`. Those who wait for others may rather ask this model."""
+        """See `PermitListener`. Calls that wait for a failing or paused model may choose this one."""
         self._listener.circuit_closed(queue.model)
         for other in self._queues:
             if other.circuit_breaker.is_open or self._pause_seconds(other, crowd=1) >= LONG_PAUSE_SECONDS:
                 self._divert(other)
 
     def limits_and_available(self) -> dict[str, tuple[float, float]]:
-        """For each constraint, its limit and what is left of it now, of several quotas the tightest."""
-        self._account_waits()  # who looks wants to know of those who still wait, too
+        """For each constraint, its limit and what is left of it. Of several quotas the tightest counts."""
+        self._account_waits()  # a look counts calls that still wait, too
         now, limit = self._timer.time(), self.max_in_flight
         found: dict[str, tuple[float, float]] = {CONCURRENCY: (float(limit), float(limit - self._in_flight))}
         for quota in self._queues.quotas():
@@ -222,7 +224,7 @@ class Admission:
         return found
 
     def useful_in_flight(self, *, input_tokens: float, output_tokens: float, seconds: float) -> float:
-        """How many calls of this size and length the whole account's limits let be in flight at once."""
+        """How many calls of this size and length the whole account's limits allow in flight."""
         sizes = {REQUESTS: 1.0, INPUT_TOKENS: input_tokens, OUTPUT_TOKENS: output_tokens}
         sizes[TOKENS] = input_tokens + output_tokens
         per_minute = self._queues.calls_per_minute(sizes, now=self._timer.time())
@@ -238,19 +240,22 @@ class Admission:
 
     @property
     def constraints(self) -> tuple[str, ...]:
-        """What may hold calls back: a provider may name a limit of any kind at any time."""
+        """What may hold calls back. A provider may name a limit of any kind at any time."""
         budget = (BUDGET,) if self._budget.is_set else ()
         return (CONCURRENCY, *QUOTAS, GATE, CIRCUIT, *budget)
 
     def limited_by(self) -> str | None:
-        """The constraint for which the head of a queue waits now, if any: of the one that has waited longest."""
+        """The constraint for which a queue's head waits now, if any.
+
+        Of several heads, the one that has waited longest.
+        """
         limited = [queue for queue in self._queues if queue.limited_by and queue.waiters]
         first = min(limited, key=lambda queue: queue.waiters[0].number, default=None)
         return first.limited_by[0] if first and first.limited_by else None
 
     @property
     def max_in_flight(self) -> int:
-        """How many calls may be out at once: our share of them."""
+        """Our share of the concurrency: how many calls may be in flight."""
         return self._concurrency.limit
 
     async def _wait_for_turn(self, queue: ModelQueue, request: CallRequest) -> Waiter:
@@ -282,7 +287,7 @@ class Admission:
         self._admit_ready()
 
     def _divert(self, queue: ModelQueue) -> None:
-        """Let those choose again who wait for a model that fails or has paused, and have another one that is well."""
+        """Let calls choose again if their model fails or has paused, and another one is well."""
         self._account_waits()
         for waiter in list(queue.waiters):
             if any(self.would_take(model) for model in waiter.request.alternatives):
@@ -291,7 +296,7 @@ class Admission:
                     waiter.admitted.set_exception(CircuitOpened())
 
     def _admit_ready(self) -> None:
-        """Admit as many as there is room for, then set the alarm for the next one."""
+        """Admit every call that has room, then set the alarm for the next one."""
         self._account_waits()
         if self._alarm:
             self._alarm.cancel()
@@ -306,7 +311,7 @@ class Admission:
         self._listener.changed()
 
     def _look(self) -> tuple[ModelQueue | None, float | None]:
-        """The queue whose head may go out now, else None, and in how many seconds it is worth looking again."""
+        """The queue whose head may go out now, else None, and the seconds after which to look again."""
         now = self._timer.time()
         heads = []
         for queue in self._queues:
@@ -327,18 +332,18 @@ class Admission:
         return None, soonest
 
     def _obstacle(self, queue: ModelQueue, request: CallRequest, claimed: set[Quota], now: float) -> Obstacle | None:
-        """What will hold this call back longest, if anything does.
+        """The obstacle that will hold this call back longest, if any.
 
-        What is shared belongs first to those who came earlier: it is `claimed`.
+        Shared quotas belong first to earlier calls: those are `claimed`.
         """
         for quota in queue.shared:
             if quota in claimed and quota.per_minute is not None:
-                # Whoever has claimed it will have an alarm, or an event, of his own.
+                # The call that has claimed it has an alarm, or an event, of its own.
                 return Obstacle(quota.name, None, is_shared=True)
         longest = self._longest_wait(queue, request, now)
         if longest.seconds:
             return longest
-        for quota in (*queue.learned, *queue.shared):  # the shared ones last: what is asked for is kept in hand for it
+        for quota in (*queue.learned, *queue.shared):  # shared ones last: their grants are kept in hand for this call
             if quota.wait_seconds(quota.reservation(request), now=now) > 0:
                 return Obstacle(quota.name, None, is_shared=quota in queue.shared)  # until it is granted
         return Obstacle(CONCURRENCY, None, is_shared=True) if self._in_flight >= self.max_in_flight else None

@@ -27,18 +27,18 @@ class _Window:
     began_at: float = 0.0
     spent_usd: Decimal = _NOTHING
     share: Decimal = _ALL
-    """Which part of this window's cap is ours."""
+    """Our share of this window's cap."""
     present_share: Decimal | None = None
-    """Which part of the next ones' is, as it is now. None until it is known."""
+    """Our share of the next windows' caps. None until it is known."""
     is_known: bool = False
     """Whether what was spent in this window before our start is known."""
     before: tuple[float, Decimal, Decimal] = (0.0, _NOTHING, _ALL)
-    """When the window before this one began, what was spent in it, and which part of it was ours."""
+    """The window before: when it began, what was spent in it, and our share of it."""
 
     def roll(self, now: float) -> None:
-        """Begin the window that `now` is in: windows are aligned to the epoch, so hours and days are those of UTC.
+        """Begin the window that `now` is in. Windows are aligned to the epoch, so hours and days are those of UTC.
 
-        Of a clock that was ahead and went back, what was spent stays: meanwhile and before.
+        If a clock was ahead and went back, spending stays counted, from before and from meanwhile.
         """
         begin = now // self.seconds * self.seconds
         if begin > self.began_at:
@@ -51,9 +51,9 @@ class _Window:
         self.began_at = begin
 
     def set_share(self, share: Decimal, *, now: float) -> None:
-        """From now on our share is another one. Of what has gone by of this window it stays what it was.
+        """Set another share from now on. For the past part of this window the share stays what it was.
 
-        Who is new had none of that, for others may have spent it: unless there are no others.
+        A new replica has no share of the past part, for others may have spent it, unless it is alone.
         """
         self.roll(now)
         was = self.present_share
@@ -65,12 +65,12 @@ class _Window:
 
 
 class Budget:
-    """Keeps what was spent, and what the calls under way may cost, below each window's cap.
+    """Keeps spending, and the expected cost of calls in flight, below each window's cap.
 
-    A call goes out while both together leave room for what it is expected to cost. So what is spent can pass the cap
-    by no more than the calls under way were underestimated. In a window in which nothing is spent one call may always
-    go out, however small the cap: or nothing ever would. And where the cap is shared, one call that is larger than our
-    share may pass the share, though not the cap: or all behind it would wait with most of the share unspent.
+    A call goes out while both together leave room for its expected cost. So spending can pass the cap only by what the
+    calls in flight were underestimated. In a window without spending, one call may always go out, however small the
+    cap. Otherwise nothing ever would. If the cap is shared, one call that is larger than our share may pass the share,
+    though not the cap. Otherwise all calls behind it would wait with most of the share unspent.
     """
 
     def __init__(self, *, usd_per_hour: Decimal | None = None, usd_per_day: Decimal | None = None) -> None:
@@ -84,26 +84,26 @@ class Budget:
         return bool(self._windows)
 
     def set_share(self, share: float, *, now: float) -> None:
-        """Which part of every cap is ours from now on."""
+        """Set our share of every cap from now on."""
         for window in self._windows:
             window.set_share(Decimal(str(share)), now=now)
 
     def restore(self, spent: Spent) -> None:
-        """Go on from what was spent before a restart. Another window than the present one's is over and forgotten."""
+        """Go on from what was spent before a restart. A window other than the present one is forgotten."""
         for window in self._windows:
             if window.name == spent.window and spent.began_at >= window.began_at:
                 window.began_at, window.spent_usd, window.is_known = spent.began_at, spent.usd, True
 
     def wait_seconds(self, cost_usd: Decimal, *, now: float) -> float:
-        """How long until a call may go out. 0 when it may now."""
+        """Seconds until a call may go out. 0 if it may now."""
         return max((self._wait(window, cost_usd, now) for window in self._windows), default=0.0)
 
     def reserve(self, cost_usd: Decimal) -> None:
-        """A call that may cost so much goes out."""
+        """Reserve the expected cost of a call that goes out."""
         self._reserved_usd += cost_usd
 
     def settle(self, reserved_usd: Decimal, actual_usd: Decimal, *, now: float) -> None:
-        """It has ended, and has cost so much."""
+        """Replace what was reserved for a call by what it has cost."""
         self._reserved_usd -= reserved_usd
         for window in self._windows:
             window.roll(now)
@@ -116,9 +116,9 @@ class Budget:
         return [Spent(window.name, window.began_at, window.spent_usd) for window in self._windows]
 
     def spent_ratios(self, *, now: float) -> dict[str, float]:
-        """By window, the part of our share of the cap that was spent.
+        """By window, spending divided by our share of the cap.
 
-        Over 1 when the calls cost more than expected, or when our share has become smaller since.
+        Above 1 if calls cost more than expected, or if our share has shrunk since.
         """
         ratios = {}
         for window in self._windows:

@@ -1,40 +1,40 @@
-"""Whether a provider is well, from how its calls end. Pure: time is passed in, in seconds that never go back.
+"""A circuit breaker: whether a model is well, from how its calls end. Pure: time is passed in, in monotonic seconds.
 
     closed ── faults in a row, an empty account, a refusal of all calls ──► open ── a probe was answered ──► closed
 
-While it is open nobody goes out but a probe, which is one document's call like any other.
+While it is open, only a probe goes out. A probe is one document's call like any other.
 """
 
 from __future__ import annotations
 
 _FAULTS_IN_A_ROW = 5
 _TIMES_THE_WORST, _MOST_FAULTS_IN_A_ROW = 2.0, 100
-"""Where nine calls in ten fail, five in a row are nothing new: an answer has come after more before."""
+"""If nine calls in ten fail, five faults in a row are normal: answers have come after longer rows."""
 _KEPT = 0.9
-"""With each answer the worst of late is forgotten by so much."""
+"""Each answer shrinks the longest row remembered by this factor."""
 _LONG_ROW_SECONDS = 10.0
-"""Faults all the while are an outage whatever was before it, though calls be so few that there are not many."""
+"""Only faults for this long are an outage, even if calls are so rare that there are few of them."""
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 2.0
-"""So that work is back to its full rate within seconds of an outage's end, at a price of thirty calls a minute."""
+"""Work is then back at its full rate within seconds of an outage's end, for thirty calls a minute."""
 _SHUT_PAUSE_SECONDS = 10.0
 _LONGEST_SHUT_PAUSE_SECONDS = 60.0
-"""A word about a day's quota may be wrong. It is tried once a minute whether it still holds."""
+"""A message about a day's quota may be wrong, so one call a minute tries it."""
 _LONGEST_PAID_PAUSE_SECONDS = 60.0
 """A probe whose answer cannot be read may be paid for."""
 _PROBE_PATIENCE_SECONDS = 10.0
-"""A probe that hangs must not hide for a whole request timeout that the provider is back: then another one goes out."""
+"""A probe that hangs must not hide for a whole request timeout that the provider is back. Then another one goes out."""
 
 
 class CircuitBreaker:
-    """One model's."""
+    """The circuit breaker of one model."""
 
     def __init__(self) -> None:
         self._faults = 0
-        """Since the last answer."""
+        """Faults since the last answer."""
         self._row_began = 0.0
         self._worst_faults = 0.0
-        """The most that an answer has come after, of late."""
+        """The longest row of faults that an answer has lately ended."""
         self._pause_seconds = 0.0
         self._opened_for: str | None = None
         self._probe_at = 0.0
@@ -46,11 +46,11 @@ class CircuitBreaker:
 
     @property
     def opened_for(self) -> str | None:
-        """Why it is open: `faults`, `quota` or `refusals`. None when it is closed."""
+        """Why it is open: `faults`, `quota` or `refusals`. None if it is closed."""
         return self._opened_for
 
     def answered(self, *, is_probe: bool) -> bool:
-        """A call was answered, though it be with a refusal. Whether that closes the circuit.
+        """Note an answer, even a refusal. Returns whether that closes the circuit.
 
         Answers to calls that went out before it opened say nothing about now.
         """
@@ -62,7 +62,7 @@ class CircuitBreaker:
         return was_open
 
     def failed(self, *, is_probe: bool, now: float, is_paid: bool = False) -> bool:
-        """A call met a fault of the provider's, and may have been paid for. Whether that opens the circuit."""
+        """Note a fault of the provider. `is_paid`: the call may be paid for. Returns whether that opens the circuit."""
         self._row_began = self._row_began if self._faults else now
         self._faults += 1
         if self.is_open:
@@ -76,9 +76,11 @@ class CircuitBreaker:
         return self._faults >= max(_FAULTS_IN_A_ROW, usual) and self._open("faults", _FIRST_PAUSE_SECONDS, now)
 
     def shut(self, reason: str, *, now: float, pause_seconds: float | None = None) -> bool:
-        """A call was told what holds for all of them: the account is empty, or refused. Whether that opens the circuit.
+        """Note an answer that holds for all calls: the account is empty, or refused.
 
-        `pause_seconds` is the provider's own word on when to ask again.
+        Returns whether that opens the circuit.
+
+        `pause_seconds` is the provider's own word on when to retry.
         """
         pause_seconds = min(max(_SHUT_PAUSE_SECONDS, pause_seconds or 0.0), _LONGEST_SHUT_PAUSE_SECONDS)
         if self._opened_for == reason:
@@ -87,17 +89,17 @@ class CircuitBreaker:
         return self._open(reason, pause_seconds, now)
 
     def wait_seconds(self, *, now: float) -> float:
-        """How long until a call may go out. 0 when it may now."""
+        """Seconds until a call may go out. 0 if it may now."""
         return max(0.0, self._probe_at - now) if self.is_open else 0.0
 
     def sent(self, *, now: float) -> bool:
-        """A call goes out. Whether it is a probe: then the next one waits for its end."""
+        """Note that a call goes out. Returns whether it is a probe: the next one then waits for its end."""
         if self.is_open:
             self._probe_at = now + _PROBE_PATIENCE_SECONDS
         return self.is_open
 
     def given_up(self, *, now: float) -> None:
-        """A probe was cancelled before its end: another one may go out at once."""
+        """Note that a probe was cancelled before its end. Another one may go out at once."""
         self._probe_at = min(self._probe_at, now)
 
     def _open(self, reason: str, pause_seconds: float, now: float) -> bool:

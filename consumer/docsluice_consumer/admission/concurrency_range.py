@@ -1,4 +1,4 @@
-"""How many calls may be in flight, as a person writes it: a number, or a range to find it in. Pure."""
+"""The setting for calls in flight: a number, or a range to find it in. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONCURRENCY_RULE = (
 
 
 class Concurrency(NamedTuple):
-    """How many calls may be in flight: found out between the two, where they differ."""
+    """Bounds on calls in flight. If they differ, the best number between them is found."""
 
     floor: int
     ceiling: int

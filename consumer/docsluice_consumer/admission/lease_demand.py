@@ -1,4 +1,4 @@
-"""What the queues want of the limits that all replicas share, and what is granted to them. Pure: time is passed in."""
+"""What the queues need of the limits that replicas share, and what is granted to them. Pure: time is passed in."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from docsluice_consumer.admission.quota import Quota
 
 
 class LeaseDemand:
-    """Those of all queues, by the keys of their quotas.
+    """The demand of all queues, by the keys of their quotas.
 
-    `longest_wait` says what a call has to wait for that is no other replica's affair. Nothing is asked for one that has
-    to wait for longer than about the time that it takes to ask again.
+    `longest_wait` says what a call waits for on this replica alone. Nothing is claimed for a call that waits longer
+    than about one exchange.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class LeaseDemand:
         self._is_over = False
 
     def collected(self, *, now: float) -> Mapping[str, Claim]:
-        """What to ask for and what to give back. `granted` or `unanswered` must follow."""
+        """The claims: what to ask for and what to give back. `granted` or `unanswered` must follow."""
         amounts = {} if self._is_over else self._amounts(now)
         found = {
             key: leased_bucket.claim(amounts.get(key, ()), now=now)
@@ -35,7 +35,7 @@ class LeaseDemand:
         return {key: claim for key, claim in found.items() if claim is not None}
 
     def nothing(self) -> Mapping[str, Claim]:
-        """A claim of nothing on each limit: whoever answers it would answer others."""
+        """A claim of nothing on each limit. A server that answers it would answer real ones."""
         return {
             quota.key: Claim(per_minute=quota.whole, wanted=0.0, needed=0.0, returned=0.0)
             for quota in self._queues.quotas()
@@ -43,18 +43,18 @@ class LeaseDemand:
         }
 
     def granted(self, grants: Mapping[str, Grant]) -> None:
-        """The answer to them."""
+        """Take the answer to the claims."""
         for key, leased_bucket in self._leased_buckets().items():
             if key in grants:
                 leased_bucket.granted(grants[key])
 
     def unanswered(self) -> None:
-        """Nobody has answered."""
+        """Note that the claims were not answered."""
         for leased_bucket in self._leased_buckets().values():
             leased_bucket.unanswered()
 
     def return_all(self) -> None:
-        """Nothing more is to go out: from now on, claims give back what is in hand, and ask for nothing."""
+        """Stop claiming: from now on, claims give back what is in hand and ask for nothing."""
         self._is_over = True
         for leased_bucket in self._leased_buckets().values():
             leased_bucket.return_all()
@@ -63,7 +63,7 @@ class LeaseDemand:
         return {quota.key: quota.leased_bucket for quota in self._queues.quotas() if quota.key and quota.leased_bucket}
 
     def _amounts(self, now: float) -> Mapping[str | None, Sequence[float]]:
-        """What the next calls will take of each, in their order."""
+        """What the next calls will take of each quota, in their order."""
         amounts: dict[Quota, list[float]] = {quota: [] for quota in self._queues.quotas() if quota.leased_bucket}
         heads = [(head, queue) for queue in self._queues if (head := queue.head())]
         limited: set[Quota] = set()
@@ -79,13 +79,13 @@ class LeaseDemand:
 
 
 def _lacks_its_own(head: Waiter, queue: ModelQueue, now: float) -> bool:
-    """Whether a call waits for a limit of its model to be granted: others go first, to what all of them want."""
+    """Whether a call waits for a grant of its own model's limit. Others then go first to what all share."""
     owns = [quota for quota in queue.learned if quota.leased_bucket]
     return any(quota.wait_seconds(quota.reservation(head.request), now=now) > 0 for quota in owns)
 
 
 def _line_up(queue: ModelQueue, amounts: Mapping[Quota, list[float]]) -> None:
-    """Add the queue's calls, as far as they may go out soon."""
+    """Add the queue's calls that may go out soon."""
     room = {quota: quota.leased_bucket.stock - sum(of_one) for quota, of_one in amounts.items() if quota.leased_bucket}
     for waiter in queue.waiters:
         if waiter.has_left:

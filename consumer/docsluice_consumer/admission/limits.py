@@ -1,4 +1,4 @@
-"""What may be used: by the whole account, and by each model that has limits of its own."""
+"""Limits of the whole account, and of each model that has its own."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class MinuteLimits:
 class Limits(MinuteLimits):
     """The limits of each account, shared by all models of that provider that `by_model` does not name.
 
-    Its own fields are those of the default provider's account, `by_provider` has the others'.
-    `max_concurrency` counts the calls of all models. With `min_concurrency` below it, it is found out between the two.
+    Its own fields are those of the default provider's account. `by_provider` has the others. `max_concurrency` counts
+    the calls of all models. With `min_concurrency` below it, the best number between is found.
     """
 
     max_concurrency: int
@@ -41,9 +41,9 @@ class Limits(MinuteLimits):
 class CallRequest:
     """A call that wants to go out.
 
-    `usage` and `cost_usd` are estimates. `output_bound` is the most tokens that the answer may have, where that is set.
-    `alternatives` are models that may be asked instead of one that fails. `place` is one that was taken before: calls
-    of one document keep the place of its first one, so that what was begun is finished before more is begun.
+    `usage` and `cost_usd` are estimates. `output_bound` is the most tokens that the answer may have, if that is set.
+    `alternatives` are models to ask instead of one that fails. `place` comes from `take_place`: a document's later
+    calls keep the place of its first one. So work that has begun is finished before more is begun.
     """
 
     model: ModelRef

@@ -1,4 +1,4 @@
-"""One model's way out: its queue, and what holds its calls back. Time is passed in."""
+"""One model's queue, and what holds its calls back. Time is passed in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from docsluice_consumer.model_ref import ModelRef
 _MOST_FAILED = 10_000
 """More than are open at a time."""
 _Standing: TypeAlias = tuple[int, int]
-"""Behind the place of that number, and among those who stand there in the order in which they went there."""
+"""A place to stand behind, and the turn in which a document went there."""
 
 
 @dataclass(eq=False, slots=True)
@@ -32,19 +32,19 @@ class Waiter:
     admitted: asyncio.Future[bool]
     """Done when the call may go out. Its result is whether it is a probe."""
     taken: dict[Quota, float] = field(default_factory=dict)
-    """What was reserved for it, once it may go out."""
+    """What was reserved for the call, once it may go out."""
 
     @property
     def has_left(self) -> bool:
-        """Whether it waits no more, though it was never admitted."""
+        """Whether it has stopped waiting without being admitted."""
         return self.admitted.cancelled()
 
 
 class Obstacle(NamedTuple):
-    """What holds a call back: for how many seconds, or None until something happens.
+    """What holds a call back: for how many seconds, or None for until an event.
 
-    `is_shared` says that other models' calls need it too. Only then does an earlier call make later calls of other
-    models wait: a call that waits for its own model alone blocks nobody else.
+    `is_shared`: calls to other models need it too. Only then does an earlier call make later calls to other models
+    wait. A call that waits for its own model alone blocks no other model.
     """
 
     constraint: str
@@ -64,29 +64,29 @@ class ModelQueue:
     overloads: Overloads = field(default_factory=Overloads)
     waiters: deque[Waiter] = field(default_factory=deque)
     let_out: int = 0
-    """How many calls ever."""
+    """How many calls were ever admitted."""
     limited_by: tuple[str, float] | None = None
-    """The constraint for which the queue's head waits, and from when on that has not been charged yet."""
+    """The constraint for which the queue's head waits, and since when that is not charged yet."""
     _turns: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _latest: int = 0
-    """The last place of all that have come."""
+    """The highest place that has come."""
     _failed: dict[int, _Standing] = field(default_factory=dict)
-    """By place, where a document stands since a call of it has failed: behind all who had come by then."""
+    """By place, where a document stands since one of its calls failed: behind all that had come by then."""
     _behind: dict[int, int] = field(default_factory=dict)
-    """By place, the turn in which it went behind all others. Until somebody is answered."""
+    """By place, the turn in which it went behind all others. Cleared by the next answer."""
     _refused: set[int] = field(default_factory=set)
-    """Places of calls that were refused, and have kept their place so far."""
+    """Places of documents that were refused and have kept their place so far."""
     _only_refuses: bool = False
-    """Whether the last word was a refusal, and has closed the gate."""
+    """Whether the last end was a refusal that has begun the cooldown."""
     _refused_at: float = float("-inf")
 
     @property
     def quotas(self) -> Iterable[Quota]:
-        """All that a call must find room in."""
+        """All quotas that a call must find room in."""
         return (*self.shared, *self.learned)
 
     def enqueue(self, waiter: Waiter) -> None:
-        """Behind all whose place is not after its own. See `failed` and `refused` for who stands elsewhere."""
+        """Add a call behind all with the same or an earlier place. `failed` and `refused` make exceptions."""
         self._latest = max(self._latest, waiter.number)
         behind, turn = 0, self._turn(waiter)
         for other in reversed(self.waiters):
@@ -96,19 +96,19 @@ class ModelQueue:
         self.waiters.insert(len(self.waiters) - behind, waiter)
 
     def failed(self, place: int) -> None:
-        """A call of a document has failed. Until somebody is answered it stands behind all, and then where it is now.
+        """Note a failed call of a document. Until the next answer it stands behind all, and then where it is now.
 
-        Else one for which the provider is never well would be the next to be tried for ever, in each outage and after
-        it, and nobody would find out that the provider answers others.
+        Otherwise a document that always fails would be tried next for ever, in each outage and after it. It would hide
+        that the provider answers others.
         """
-        self._failed.pop(place, None)  # the last to be put in is the last to be forgotten
+        self._failed.pop(place, None)  # the last one in is the last one forgotten
         self._failed[place] = (self._latest, next(self._turns))
         if len(self._failed) > _MOST_FAILED:
             del self._failed[next(iter(self._failed))]
         self._demote(place)
 
     def refused(self, place: int, *, now: float) -> None:
-        """Note that a document's call was rate-limited. Call this before the gate closes for it.
+        """Note that a document's call was rate-limited. Call this before its cooldown begins.
 
         The document keeps its place, so it goes first after the pause, when the limits have most room: a large request
         needs that. If it is rate-limited again, documents that were not rate-limited yet go first.
@@ -116,16 +116,16 @@ class ModelQueue:
         self._refused.add(place)
         self._refused_at = now
         if self.cooldown.is_closed(now=now):
-            return  # it had gone out together with the one that has closed it
+            return  # it had gone out together with the one that began it
         if self._only_refuses:
             self._demote(*sorted(self._refused))
             self._refused.clear()
         self._only_refuses = True
 
     def answered(self, *, sent_at: float) -> None:
-        """The provider is well: who was put behind has a place among the others again. See `failed` for which.
+        """Note an answer: documents that were put behind have a place among the others again, as `failed` says.
 
-        A call from before the last refusal tells nothing.
+        A call from before the last refusal says nothing.
         """
         if sent_at < self._refused_at:
             return
@@ -143,23 +143,23 @@ class ModelQueue:
         self.end_trial(now=now)
 
     def weigh(self, fault: AttemptFailed, *, sent_at: float, now: float) -> None:
-        """A call was refused for its pace, or has timed out. Marks what that means for the others."""
+        """Weigh a call that was refused for its pace, or has timed out. Marks what that means for other calls."""
         is_limit = not fault.times_alone and self.overloads.met(sent_at=sent_at)
         fault.teaches = fault.teaches and is_limit
         has_turn = not is_limit and self.overloads.gives_turn(times_alone=fault.times_alone)
         if has_turn:
-            fault.retry_after_seconds = None  # for one document the others wait a second, whatever it was told
+            fault.retry_after_seconds = None  # other calls wait a second for one document, whatever it was told
         fault.pauses_others = is_limit or has_turn
         self.end_trial(now=now)
 
     def slow_down(self, *, now: float) -> None:
-        """A call was refused, and that is more than an accident."""
+        """Lower the pace after a refusal that is more than an accident."""
         for quota in self.learned:
             if calls := quota.refused(now=now):
                 self.overloads.begin_trial(calls=calls, now=now)
 
     def end_trial(self, *, now: float) -> None:
-        """Once enough calls have ended since calls go out more slowly, keep to that or take it back."""
+        """Once enough calls have ended at the lower pace, keep it or take it back."""
         if (verdict := self.overloads.verdict()) is None:
             return
         for quota in self.learned:
@@ -169,11 +169,11 @@ class ModelQueue:
 
     @property
     def has_untried(self) -> bool:
-        """Whether somebody waits of whom no call has failed since somebody was answered."""
+        """Whether a document waits that has not failed since the last answer."""
         return any(waiter.number not in self._behind for waiter in self.waiters)
 
     def head(self) -> Waiter | None:
-        """The next waiter, once those that have left are skipped."""
+        """The next waiter. Those that have left are skipped."""
         while self.waiters and self.waiters[0].has_left:
             self.waiters.popleft()
         return self.waiters[0] if self.waiters else None
@@ -192,7 +192,7 @@ class ModelQueue:
         self.waiters = deque(sorted(self.waiters, key=self._turn))
 
     def reported(self, per_minute: Mapping[str, float], *, is_answer: bool, now: float) -> None:
-        """The provider has said what it allows, with an answer or a refusal. Only an answer ends what it leaves out."""
+        """Note the limits that a provider has named. Only an answer ends a limit that it leaves out."""
         for quota in self.learned:
             if quota.learns_pace:
                 continue
@@ -202,7 +202,7 @@ class ModelQueue:
                 quota.not_reported(now=now)
 
     def account_wait(self, on_wait: Callable[[str, float], None], *, now: float) -> None:
-        """Charge the time since the last look to the constraint that held the queue back, for all who waited."""
+        """Charge the time since the last look to the constraint that held the queue back, for all waiting calls."""
         if self.limited_by is not None:
             constraint, since = self.limited_by
             on_wait(constraint, (now - since) * len(self.waiters))
@@ -210,6 +210,6 @@ class ModelQueue:
 
 
 def learned_quotas(*, model: ModelRef, now: float) -> Sequence[Quota]:
-    """What is known of a model's limits from the provider alone: nothing, to begin with."""
+    """The quotas of a model that only the provider names. They start unknown."""
     said = [Quota(name=name, now=now, key=f"{name}/said/{model}") for name in QUOTAS]
     return [Quota(name=REQUESTS, now=now, learns_pace=True), *said]

@@ -1,4 +1,4 @@
-"""The queues of all models, and every limit a minute that there is. Time is passed in."""
+"""The queues of all models, and every limit a minute. Time is passed in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from docsluice_consumer.model_ref import DEFAULT_PROVIDER, ModelRef
 
 
 class ModelQueues:
-    """A queue for each model that was asked for.
+    """A queue for each model that was called.
 
     Models without limits of their own share the quotas of their provider's account.
     """
@@ -46,14 +46,14 @@ class ModelQueues:
         return self._queues[model]
 
     def quotas(self) -> Iterable[Quota]:
-        """All that there are, each once."""
+        """All quotas, each once."""
         accounts = [quota for account in self._accounts.values() for quota in account]
         return dict.fromkeys([*accounts, *(quota for queue in self for quota in queue.quotas)])
 
     def calls_per_minute(self, sizes: Mapping[str, float], *, now: float) -> float:
-        """How many calls of such sizes everybody's limits let pass. Infinitely many where there are none.
+        """How many calls a minute of these sizes all limits let pass. Infinite without limits.
 
-        Each limit by the part of the calls that has fallen to it: it bounds no others.
+        Each limit counts by the part of the calls that it holds for.
         """
         let_out = sum(queue.let_out for queue in self)
         least = math.inf

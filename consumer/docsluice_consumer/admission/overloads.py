@@ -1,8 +1,8 @@
-"""What a model's refusals and time-outs say of the pace of all calls. Pure.
+"""What a model's refusals and time-outs say about the pace of all calls. Pure.
 
-Some come by accident, however slowly calls go out: a busy replica, a neighbour. Others are a limit. The two cannot be
-told apart by their number, but by a trial: calls go out more slowly for a while. A limit refuses nothing then, and
-accidents go on as before. From then on so many of them are expected.
+Some come by accident at any pace: a busy replica, a neighbour. Others come from a limit. Their number cannot tell the
+two apart, but a trial can: calls go out more slowly for a while. A limit then refuses nothing, and accidents go on as
+before. Their share is expected from then on.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 from enum import Enum
 
 _FEWEST_ACCIDENTS, _FIRST_ACCIDENTS, _MOST_ACCIDENTS = 0.005, 0.01, 0.2
-"""The share of calls that is expected to fail by accident: at least, at the beginning, and at most."""
+"""The share of calls that is expected to fail by accident: at least, at first, and at most."""
 _ACCIDENTS_ON_TRIAL = 0.15
-"""Until a trial is over, only what is far too much for accidents slows calls down further."""
+"""Until a trial is over, only a share far above that of accidents slows calls down further."""
 _TIMES_AT_A_LIMIT, _LEAST_AT_A_LIMIT, _MOST_AT_A_LIMIT = 4.0, 0.1, 0.5
 _EVIDENCE_OF_A_LIMIT = 6.0
-"""At first three in a row have it, and three with nine answers between. At half a percent hardly any ever have."""
+"""At first three in a row have it, or three with nine answers between. At half a percent hardly any ever have."""
 _FIRST_EVIDENCE, _MOST_EVIDENCE = 4.0, 12.0
 """Before the first answers one overload is enough. A hundred answers end the evidence of many."""
 _ANSWERS_BETWEEN_TURNS = 50
-"""A pause of a second for one document costs the others little then."""
+"""A pause of a second for one document then costs the others little."""
 _ODDS_OF_A_TURN = 1e-5
-"""A document that is refused so unlikely often by accident wants something that it cannot get beside the others."""
+"""A document refused this often is no accident: it needs something that it cannot get beside the others."""
 _ENOUGH_TO_TELL = 3
 _TOO_MANY = 1 / 6
-"""A limit that is still exceeded, or an outage, refuses so many. Accidents do not."""
+"""A limit that is still exceeded, or an outage, refuses this many. Accidents do not."""
 _MARGIN = 1.5
-"""A share that is thought too high costs little, one that is thought too low holds calls up again and again."""
+"""A share estimated too high costs little. One estimated too low holds calls up again and again."""
 _CALLS_KNOWN = 200
-"""What was thought before a trial weighs as much as so many calls of it."""
+"""The estimate from before a trial weighs as much as this many calls of it."""
 
 
 class Verdict(Enum):
@@ -67,11 +67,14 @@ class Overloads:
         self._weigh(sent_at, is_overload=False)
 
     def met(self, *, sent_at: float) -> bool:
-        """A call was refused for its pace, or has timed out. Return whether that is more than accidents."""
+        """Note a call that was refused for its pace, or has timed out. Returns whether that is more than accidents."""
         return self._weigh(sent_at, is_overload=True) >= _EVIDENCE_OF_A_LIMIT
 
     def gives_turn(self, *, times_alone: int) -> bool:
-        """Whether the others may be held back for a document that alone was refused so often. If so, it is its turn."""
+        """Whether other calls may wait for a document that alone was refused `times_alone` times.
+
+        If so, its turn begins.
+        """
         is_odd = self._accidents ** (times_alone + 1) < _ODDS_OF_A_TURN
         if not times_alone or not is_odd or self._answers < self._next_turn:
             return False
@@ -79,11 +82,11 @@ class Overloads:
         return True
 
     def begin_trial(self, *, calls: int, now: float) -> None:
-        """Calls go out more slowly from now on: the next so many tell whether that has helped."""
+        """Begin a trial: calls go out more slowly, and the next `calls` tell whether that helps."""
         self._trial, self._evidence = _Trial(began_at=now, length=calls), 0.0
 
     def verdict(self) -> Verdict | None:
-        """What a trial has shown, once, when it is over. None before, and when there was none."""
+        """The result of a trial, once, when it is over. None before, and without a trial."""
         trial = self._trial
         if trial is None or trial.calls < trial.length:
             return None
@@ -100,7 +103,7 @@ class Overloads:
     def _weigh(self, sent_at: float, *, is_overload: bool) -> float:
         """Add the log-likelihood of such an end at a limit against by accident. Return the evidence of a limit.
 
-        A call that went out before calls were slowed down tells nothing of the time after it.
+        A call that went out before the trial says nothing about it.
         """
         trial = self._trial
         if trial and sent_at < trial.began_at:

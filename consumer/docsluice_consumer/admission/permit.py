@@ -1,4 +1,4 @@
-"""Leave for one call to be out, and what admission learns from how it ends."""
+"""A permit for one call, and what admission learns from its end."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from docsluice_consumer.errors import (
 
 _NOTHING = Decimal(0)
 LONG_PAUSE_SECONDS = 10.0
-"""For longer nobody waits at one model who could ask another."""
+"""A call does not wait longer at one model if another would do."""
 _DEFAULT_PAUSE_SECONDS = 1.0
-"""After a refusal that does not say how long to wait."""
+"""After a rate limit that does not say how long to wait."""
 _LONG_QUOTA_PAUSE_SECONDS = 60.0
-"""Where an hour's or a day's quota is used up, and the provider does not say when there is more."""
+"""The pause after an hour's or a day's quota is used up, if the provider does not say for how long."""
 
 
 class PermitListener(Protocol):
-    """The giver of permits. It hears what matters to calls that wait."""
+    """The part of admission that is told what matters to waiting calls."""
 
     def wake(self) -> None:
-        """Tokens or dollars came free."""
+        """Look again: tokens or dollars came free."""
         ...
 
     def paused(self, queue: ModelQueue, seconds: float) -> None:
@@ -55,7 +55,7 @@ class PermitListener(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """All that calls share, whatever their model. `now` is the queues' clock, `clock` the time of day."""
+    """The things that calls of all models share. `now` is the queues' clock, `clock` the time of day."""
 
     budget: Budget
     concurrency: AdaptiveConcurrency
@@ -65,7 +65,10 @@ class Account:
 
 
 class Permit:
-    """One call's. Say how it ended with `answered` or `failed`: the first word counts. Who says none gave it up."""
+    """The permit of one call. Report its end with `answered` or `failed`: the first report counts.
+
+    Without one it was given up.
+    """
 
     def __init__(self, *, waiter: Waiter, queue: ModelQueue, in_flight: int, account: Account) -> None:
         self._queue = queue
@@ -74,7 +77,7 @@ class Permit:
         self._taken = waiter.taken
         self._reserved_usd = waiter.request.cost_usd
         self._in_flight = in_flight
-        """How many calls were out when it went out, itself included."""
+        """Calls in flight when it went out, itself included."""
         self._account = account
         self._sent_at = account.now()
         self._has_ended = False

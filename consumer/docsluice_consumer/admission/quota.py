@@ -1,6 +1,6 @@
-"""One limit a minute, from all that is known of it: what was configured, what the provider says, what part is ours.
+"""One limit a minute, from all that is known of it: the setting, the provider's word, our share.
 
-Pure: time is passed in, in seconds on a clock that never goes back.
+Pure: time is passed in, in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ OUTPUT_TOKENS = "output_tokens"
 TOKENS = "tokens"
 QUOTAS = (REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)
 _BOUND_SHARE = 0.5
-"""Of a burst. More would be given back in heaps that the bucket cannot hold, and so be lost."""
+"""A share of the burst. More would come back in heaps that the bucket cannot hold, and be lost."""
 
 _BELIEVED_SECONDS = 60.0
-"""One answer may hold a limit that is none. An answer that does not repeat it ends it, once a minute is over.
+"""An answer may name a limit that is none. After a minute, an answer that does not repeat it ends it.
 
-Where so little is allowed that nothing was answered for so long, one call goes out to have it said again.
+If a limit is so low that nothing was answered for this long, one call goes out to have it said again.
 """
 
 
 class Quota:
-    """Units a minute of one kind. No limit at all while none is known.
+    """One limit a minute. Without any known limit, everything passes.
 
-    `configured` is a person's word. `said` is what the provider says of it, and `pace`, for requests, what refusals
-    have taught where it says nothing. The least of them counts. `key` is what replicas call it that share it. Without
-    one it is never shared but by its parts.
+    `configured` is the setting, `said` is what the provider names, and `pace`, for requests, is what refusals have
+    taught. The lowest counts. `key` is the name under which replicas share it through one place. Without a key each
+    replica keeps its share.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class Quota:
 
     @property
     def learns_pace(self) -> bool:
-        """Whether it is told of refusals, not of limits that the provider names."""
+        """Whether it learns from refusals, not from limits that the provider names."""
         return self._pace is not None
 
     def reported(self, per_minute: float, *, now: float) -> None:
-        """The provider has said what it allows the whole account."""
+        """Note what the provider allows the whole account."""
         self._reported_at = now
         if self._known.get("said") != per_minute:
             self._known["said"] = per_minute
             self._refresh(now)
 
     def not_reported(self, *, now: float) -> None:
-        """The provider has answered, and has said nothing of it: what it said long ago is forgotten."""
+        """Note an answer that does not name the limit. An old word of the provider is then forgotten."""
         if "said" in self._known and now - self._reported_at >= _BELIEVED_SECONDS:
             del self._known["said"]
             self._refresh(now)
@@ -80,7 +80,7 @@ class Quota:
             self._refresh(now)
 
     def refused(self, *, now: float) -> int:
-        """A call was refused for its pace. Return how many calls are to tell whether going more slowly helps."""
+        """Note a call refused for its pace. Returns how many calls should tell whether the lower pace helps."""
         if self._pace is None:
             return 0
         calls = self._pace.refused(now=now)
@@ -88,24 +88,24 @@ class Quota:
         return calls
 
     def judged(self, *, is_limit: bool, now: float) -> None:
-        """Whether going more slowly has helped."""
+        """Note whether the lower pace has helped."""
         if self._pace:
             self._pace.judged(is_limit=is_limit, now=now)
             self._refresh(now)
 
     def set_share(self, share: float, *, now: float) -> None:
-        """Which part of the account's limit is ours: above 0, at most 1."""
+        """Set our share of the account's limit: above 0, at most 1."""
         self._share = share
         self._refresh(now)
 
     def set_shared(self, is_shared: bool, *, now: float) -> None:  # noqa: FBT001 - it is the whole message
-        """Whether all of the limit is granted from where it is counted for all replicas, or our share is ours alone."""
+        """Say whether one place grants the limit to all replicas, or our share is ours alone."""
         self._is_shared = is_shared
         self._refresh(now)
 
     @property
     def leased_bucket(self) -> LeasedBucket | None:
-        """What is in hand of it, where it is shared."""
+        """The bucket of grants in hand, if the limit is shared."""
         return self._bucket if isinstance(self._bucket, LeasedBucket) else None
 
     @property
@@ -119,13 +119,13 @@ class Quota:
         return min(self._known.values(), default=None)
 
     def for_all(self, *, now: float) -> float | None:
-        """The same, where a pace that was learned is ours, and there is as much for each like share of the others."""
+        """The same, but a learned pace is ours, so it is divided by our share."""
         pace = self._pace.per_minute(now=now) if self._pace else None
         return min((limit for limit in (self.whole, pace and pace / self._share) if limit is not None), default=None)
 
     @property
     def per_minute(self) -> float | None:
-        """What is ours of it now. None for no limit."""
+        """Our part of the limit now. None without a limit."""
         return self._bucket.per_minute if self._bucket else None
 
     def amount(self, usage: Usage) -> int:
@@ -141,11 +141,11 @@ class Quota:
                 return 1
 
     def reservation(self, request: CallRequest) -> float:
-        """How much of this limit to take for a call before it goes out.
+        """How much to reserve for a call before it goes out.
 
-        Providers count an answer's bound before the call runs, and what it really was only after it: calls that go out
-        faster than others come back would be refused, though all of them together use less than is allowed. So the
-        bound is reserved too, as far as that is little beside what may pass at once.
+        Providers count an answer's bound before the call runs, and its real size only after it. Calls that go out
+        faster than others come back would be refused, though together they use less than is allowed. So the bound is
+        reserved too, up to a part of the burst.
         """
         output = request.usage.output_tokens
         if request.output_bound is not None and self._bucket is not None:
@@ -153,13 +153,13 @@ class Quota:
         return self.amount(Usage(input_tokens=request.usage.input_tokens, output_tokens=output))
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
-        """See `TokenBucket` and `LeasedBucket`. What a provider has said holds for a minute."""
+        """See `TokenBucket` and `LeasedBucket`. A provider's word holds for a minute."""
         if self._bucket is None:
             return 0.0
         return min(self._bucket.wait_seconds(amount, now=now), self._believed_seconds(now))
 
     def take(self, amount: float, *, now: float) -> float:
-        """See `TokenBucket.take`. How much was taken: nothing while no limit is known."""
+        """See `TokenBucket.take`. Returns how much was taken: nothing while no limit is known."""
         if self._bucket is None:
             return 0.0
         if self._bucket.wait_seconds(amount, now=now):
@@ -177,16 +177,16 @@ class Quota:
         return self._bucket.available(now=now) if self._bucket else None
 
     def _believed_seconds(self, now: float) -> float:
-        """For how long what the provider has said is still believed. Without end where it is not what holds calls back.
+        """For how long the provider's word is still believed. Infinite if it is not what holds calls back.
 
-        Of a part of the limit a call takes as many times longer.
+        With a share of the limit, a call takes that much longer.
         """
         if self.whole is None or self.whole != self._known.get("said") or self.whole == self.configured:
             return math.inf
         return max(0.0, max(self._reported_at, self._tried_at) + _BELIEVED_SECONDS / self._share - now)
 
     def _refresh(self, now: float) -> None:
-        # The pace was learned from refusals of our own calls, so it is all ours, whatever our share of the rest.
+        # The pace was learned from refusals of our own calls, so all of it is ours, whatever our share.
         pace = self._pace.per_minute(now=now) if self._pace else None
         is_leased = self._is_shared and self.key is not None
         shared = None if self.whole is None else self.whole * (1.0 if is_leased else self._share)
@@ -199,7 +199,7 @@ class Quota:
             self._bucket.set_rate(ours, now=now)
 
     def _begin(self, per_minute: float, now: float, *, is_leased: bool) -> None:
-        """With nothing in hand, but with what was owed."""
+        """Begin with nothing in hand, but with what was owed."""
         owed = self._bucket.owed(now=now) if self._bucket else 0.0
         self._bucket = LeasedBucket(per_minute=per_minute) if is_leased else TokenBucket(per_minute=per_minute, now=now)
         self._bucket.give_back(-owed, now=now)

@@ -1,22 +1,22 @@
-"""A token bucket. Pure: time is passed in, in seconds on any clock that never goes back."""
+"""A token bucket. Pure: time is passed in, in monotonic seconds."""
 
 from __future__ import annotations
 
 SECONDS_PER_MINUTE = 60.0
 _ROUNDING_SECONDS = 1e-6
-"""A shorter wait is what floating point has left over of one that is done. The bucket goes into debt for it."""
+"""A shorter wait is a rounding error of a wait that is over. The bucket goes into debt for it."""
 
 
 class TokenBucket:
-    """Lets through `per_minute` units a minute, after a burst of at most `burst_seconds` worth of them.
+    """Lets through `per_minute` units a minute, with a burst of at most `burst_seconds` worth.
 
-    Providers enforce a minute's limit in windows of about a second, so a bucket that started full would overshoot
-    in its first minute: this one starts empty. And a burst of a whole window would fill it, so that a call which is a
-    few milliseconds faster on its way than the one before it is refused: half of it is enough.
+    Providers enforce a minute's limit in windows of about a second. A bucket that started full would overshoot in its
+    first minute, so this one starts empty. A burst of a whole window would fill the window. A call that is a few
+    milliseconds faster than the one before it would then be refused, so half a window is enough.
 
-    A request larger than the burst goes out when the bucket is full, and puts it into debt. Those behind it wait until
-    that is paid. So do providers: what is larger than their window could never pass otherwise. So in any span of time
-    what was taken is never more than rate times span plus one burst, or plus the last request.
+    A request larger than the burst goes out when the bucket is full, and puts it into debt. Requests behind it wait
+    until that is paid. Providers do the same: a request larger than their window could never pass otherwise. So in any
+    span of time, at most rate times span plus one burst, or plus the last request, is taken.
     """
 
     def __init__(self, *, per_minute: float, now: float, burst_seconds: float = 0.5) -> None:
@@ -33,7 +33,7 @@ class TokenBucket:
         return self._burst
 
     def set_rate(self, per_minute: float, *, now: float) -> None:
-        """Go on at another rate. A burst that was saved up for at the old one is cut to the new one's."""
+        """Go on at another rate. Saved units are cut to the new burst."""
         self._fill(now)
         self.per_minute = per_minute
         self._rate = per_minute / SECONDS_PER_MINUTE
@@ -41,7 +41,7 @@ class TokenBucket:
         self._level = min(self._level, self._burst)
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
-        """How long until `amount` may be taken. 0 when it may be now."""
+        """Seconds until `amount` may be taken. 0 if it may be now."""
         self._fill(now)
         seconds = (min(amount, self._burst) - self._level) / self._rate
         return seconds if seconds > _ROUNDING_SECONDS else 0.0
@@ -62,7 +62,7 @@ class TokenBucket:
         return self._level
 
     def owed(self, *, now: float) -> float:
-        """What was taken beyond what there was."""
+        """What was taken beyond what was available."""
         return max(0.0, -self.available(now=now))
 
     def _fill(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What the model is asked about one document: its steps side by side, none of them twice, long documents in parts."""
+"""Asks the model about one document: its steps side by side, no question twice, long documents in parts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from docsluice_consumer.tasks.steps import Condensing, Step
 
 _MOST_PARTS = 64
 _LEAST_BYTES = 64
-"""A part that is still too large at this size is so for another reason than its length."""
+"""A part that is still too large at this size has another problem than its length."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Question:
-    """What goes with every call for one step of one document. `parts_left` bounds how often it may be cut."""
+    """What all calls for one step of one document share. `parts_left` bounds how often the document may be cut."""
 
     tier: str | None
     cost_limit: CostLimit
@@ -56,10 +56,10 @@ class Analyzer:
     async def analyze(
         self, text: str, document_usage: DocumentUsage, *, priority: object = None
     ) -> dict[str, OutputValue]:
-        """Return one output a task. What it took is added to `document_usage` as it is spent, also when it fails.
+        """Return one output a task. Tokens and cost are added to `document_usage` as they are spent, also on failure.
 
-        When one step is rejected the others are still heard out, for their tokens are already being paid, and what
-        they answer is kept.
+        When one step is rejected, the others still finish: their tokens are already being paid, and their answers are
+        kept.
 
         Raises:
             RecordRejected: the first step's rejection, in the pipeline's order.
@@ -84,7 +84,7 @@ class Analyzer:
         return outputs
 
     def _service_tier(self, priority: object) -> str | None:
-        """The tier for one document: `low` is in no hurry, `high` is not for the slow one. None where none is set."""
+        """The service tier for one document: `low` may be slow, `high` may not. None if no tier is set."""
         if self._tier is None:
             return None
         high = "default" if self._tier == "flex" else self._tier
@@ -97,10 +97,10 @@ class Analyzer:
         *,
         instead_of: tuple[Step, str] | None = None,
     ) -> None:
-        """Refuse what is too dear. Of what is to be asked, what is paid for already costs nothing.
+        """Refuse a document that is too expensive. Answers that are already paid for cost nothing.
 
         Raises:
-            RecordRejected: all of the document's calls would cost more than it may.
+            RecordRejected: the document's calls would cost more than allowed.
         """
         if cost_limit.most_usd is None:
             return
@@ -125,12 +125,12 @@ class Analyzer:
         return self._model_caller.expected_cost_usd(step.request(self._at_most(step, text)))
 
     def _at_most(self, step: Step, text: str) -> str:
-        """As much of a text as will be asked about, as far as that is known: where a head will do, what fits."""
+        """The part of a text that will be asked about, as far as that is known: with `head`, what fits."""
         is_head = step.long == "head" and self._is_to_be_cut(step, text)
         return _head(text, self._room_for(step, text)) if is_head else text
 
     async def _paid(self, step: Step, text: str, document_usage: DocumentUsage, question: _Question) -> PaidStep:
-        """A step's answer about a text, from memory if it is there, else asked for and kept."""
+        """A step's answer about a text: from the answer cache, or else from a call, and then kept."""
         async with self._answer_cache.entry(step.fingerprint(text), fits=step.is_answered_by) as entry:
             if entry.known is None:
                 return await self._asked(step, text, document_usage.part(), question, entry)
@@ -140,7 +140,7 @@ class Analyzer:
     async def _asked(
         self, step: Step, text: str, document_usage: DocumentUsage, question: _Question, entry: Entry
     ) -> PaidStep:
-        """Ask about the text as a whole. Where it is too large, about less of it at a time. The answer is kept."""
+        """Ask about the text as a whole. If it is too large, ask about less of it at a time. The answer is kept."""
         request = step.request(text, service_tier=question.tier)
         if not self._is_to_be_cut(step, text):
             try:
@@ -160,16 +160,16 @@ class Analyzer:
         return step.long != "reject" and self._room_for(step, text) >= _LEAST_BYTES
 
     def _is_to_be_cut(self, step: Step, text: str) -> bool:
-        """Whether to cut a text before any call: a call about all of it would most likely be refused."""
+        """Whether to cut a text before any call, because a call about all of it would most likely be refused."""
         return self._may_be_cut(step, text) and not self._model_caller.router.likely_fits(step.request(text))
 
     def _room_for(self, step: Step, text: str) -> int:
-        """How large a text may be for one call. Half of this one, where that is not known or was wrong."""
+        """How many bytes of text fit into one call. Half of this text if that is not known or was wrong."""
         size, room = len(text.encode()), self._known_room_for(step, text)
         return room if room is not None and room < size else size // 2
 
     def _known_room_for(self, step: Step, text: str) -> int | None:
-        """What the limits that are known leave for a text, beside what is put round it."""
+        """How many bytes the known limits leave for a text, beside the rest of the prompt."""
         request = step.request(text)
         room = self._model_caller.router.room_bytes(request)
         return None if room is None else room - (request.input_bytes - len(text.encode()))
@@ -177,7 +177,7 @@ class Analyzer:
     async def _asked_in_parts(
         self, step: Step, text: str, most_bytes: int, document_usage: DocumentUsage, question: _Question
     ) -> PaidStep:
-        """Ask about each part, and put together what was said of them."""
+        """Ask about each part, and put the answers together."""
         parts = [part for part in parts_of(text, most_bytes=most_bytes) if part.strip()]
         question.parts_left -= len(parts)
         if question.parts_left < 0:
@@ -223,7 +223,7 @@ class Analyzer:
             raise _too_large(plan[0], "what was said of its parts is no shorter than the document itself")
         shares = list(zip(plan, texts, strict=True))
         await self._reserve(question.cost_limit, shares)
-        afresh = replace(question, parts_left=_MOST_PARTS)  # else what the parts have cost would be for nothing
+        afresh = replace(question, parts_left=_MOST_PARTS)  # otherwise the cost of the parts would be wasted
         paid = await _side_by_side(
             {
                 f"condense:{share.name}:{number}": partial(self._paid, share, text, document_usage, afresh)
@@ -240,14 +240,14 @@ class Analyzer:
 
 
 def _condensing(step: Step) -> tuple[Condensing, ...]:
-    """One that condenses already is asked once more where that is too much for a call, and is not shared out again."""
+    """A condensing step that is too large for one call is asked once more, and not shared out again."""
     if not step.condensing and all(task.output.type == "text" for task in step.tasks):
         return (Condensing(tasks=tuple(task.name for task in step.tasks), plans=((step,),)),)
     return step.condensing
 
 
 def _head(text: str, most_bytes: int) -> str:
-    """The beginning of a text, without the blanks before it, which alone would say nothing."""
+    """The beginning of a text, without leading blanks."""
     return head_of(text.lstrip(), most_bytes=most_bytes)
 
 
@@ -256,7 +256,7 @@ def _too_large(step: Step, message: str) -> RecordRejected:
 
 
 async def _side_by_side(work: dict[str, Callable[[], Awaitable[PaidStep]]]) -> list[PaidStep]:
-    """All of it, by name and in its order, to the end: a rejection is raised only when the others are done."""
+    """Run all work to its end, in its order. A rejection is raised only when the others are done."""
 
     async def to_the_end(one: Callable[[], Awaitable[PaidStep]]) -> PaidStep | RecordRejected:
         try:
@@ -269,7 +269,7 @@ async def _side_by_side(work: dict[str, Callable[[], Awaitable[PaidStep]]]) -> l
             tasks = [group.create_task(to_the_end(one), name=name) for name, one in work.items()]
     except ExceptionGroup as faults:
         fault = next((f for f in faults.exceptions if isinstance(f, ServiceFault)), faults.exceptions[0])
-        raise fault from fault.__cause__  # and not from the group, which knows nothing more
+        raise fault from fault.__cause__  # and not from the group, which has nothing to add
     answers: list[PaidStep] = []
     for task in tasks:
         ended = task.result()

@@ -1,4 +1,4 @@
-"""Nothing is asked twice: what was paid for is remembered, and what is being asked now is waited for."""
+"""Asks no question twice. It looks into the store, and waits for a call that already asks the same (single flight)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ log = structlog.get_logger(__name__)
 Outcome: TypeAlias = PaidStep | RecordRejected | None
 """How a question in flight has ended. None when its caller has given it up."""
 Fits: TypeAlias = Callable[[Mapping[str, OutputValue]], bool]
-"""Whether outputs can be the answer to a question. A store may hold anything under its fingerprint."""
+"""Tells whether outputs can answer a question. A store may hold anything under a fingerprint."""
 
 
 class Entry:
-    """One question's: the answer, where it is `known`, else where to keep it, so that all who wait for it get it."""
+    """One question's entry: the answer if it is `known`, else the place to keep it for all that wait for it."""
 
     def __init__(self, *, known: PaidStep | None, keep: Callable[[PaidStep], Awaitable[None]]) -> None:
         self.known = known
@@ -32,13 +32,13 @@ class Entry:
 
     async def keep(self, paid: PaidStep) -> PaidStep:
         """Keep the answer, and return it once no crash of this process can lose it."""
-        self.outcome = paid  # where keeping it is given up, it is paid for all the same
+        self.outcome = paid  # if keeping it is given up, it is paid for all the same
         await self._put(paid)
         return paid
 
 
 class AnswerCache:
-    """Answers by the fingerprint of what was asked: of earlier runs from the store, of this moment from each other."""
+    """Answers by fingerprint: those of earlier runs from the store, those of this moment from each other."""
 
     def __init__(self, *, store: StepStore, metrics: Metrics) -> None:
         self._store = store
@@ -47,18 +47,21 @@ class AnswerCache:
         self._has_said_refused = False
 
     async def knows(self, fingerprint: str, *, fits: Fits) -> bool:
-        """Whether an answer is paid for, or is about to be by somebody else."""
+        """Whether an answer is paid for, or another document is paying for it now."""
         return fingerprint in self._under_way or isinstance(await self._kept(fingerprint, fits), PaidStep)
 
     @contextlib.asynccontextmanager
     async def entry(self, fingerprint: str, *, fits: Fits) -> AsyncIterator[Entry]:
-        """The entry for a question. Who is inside asks it, if the answer is not known. All others wait until he leaves.
+        """The entry for a question.
 
-        What the store holds and does not fit counts as not there.
+        If the answer is unknown, the caller inside asks, and all others wait until it leaves.
+
+        A stored entry that does not fit counts as missing.
 
         Raises:
-            RecordRejected: the same question was rejected, to whoever asked it. Used-up attempts may be bad luck, and
-                are believed the second time: were each to use up its own, they would take hours one after the other.
+            RecordRejected: another document got a rejection for the same question. Used-up attempts may be bad luck, so
+                they count only the second time. If each document used up its own, they would take hours one after the
+                other.
         """
         paid = await self._asked_by_another(fingerprint)
         if paid is not None:
@@ -84,7 +87,7 @@ class AnswerCache:
         return Entry(known=known, keep=lambda paid: self._store.put(fingerprint, paid))
 
     async def _asked_by_another(self, fingerprint: str) -> PaidStep | None:
-        """What another one is told who asks the same just now. None where nobody does, or nothing came of it."""
+        """The answer of a call that asks the same just now. None if there is no such call, or it gave no answer."""
         was_used_up = False
         while (under_way := self._under_way.get(fingerprint)) is not None:
             match await asyncio.shield(under_way):
@@ -97,7 +100,7 @@ class AnswerCache:
         return None
 
     async def _from_store(self, fingerprint: str, fits: Fits) -> PaidStep | None:
-        """What an earlier run has paid for."""
+        """The answer that an earlier run has paid for."""
         known = await self._kept(fingerprint, fits)
         if isinstance(known, PaidStep):
             self._metrics.cache_hit(saved_usd=float(known.cost_usd))
@@ -108,7 +111,7 @@ class AnswerCache:
         return None
 
     async def _kept(self, fingerprint: str, fits: Fits) -> PaidStep | NotBelieved | None:
-        """What the store holds, or why that is not believed."""
+        """The store's entry, or why it cannot be used."""
         try:
             kept = await self._store.get(fingerprint)
         except NotBelieved as refused:
@@ -131,7 +134,7 @@ class AnswerCache:
 
 
 def _again(rejection: RecordRejected) -> RecordRejected:
-    """The same one once more: an exception that is raised by many tasks would gather the traces of all of them."""
+    """A copy of the rejection. One exception raised by many tasks would gather the traces of all of them."""
     return RecordRejected(
         rejection.reason,
         str(rejection),

@@ -1,4 +1,4 @@
-"""One step about one text, with every remedy there is for an answer that is none, before it is given up.
+"""One step about one text, with every remedy for an invalid answer before the document is given up.
 
 cut at its bound ─► once more with a larger one ─┐
 not what was asked for ─► one repair ────────────┼─► the next model of the chain ─► rejected
@@ -26,9 +26,9 @@ from docsluice_consumer.tasks.steps import Step
 from docsluice_consumer.telemetry.metrics import Metrics
 
 _ROOMIER = 4
-"""So many times the bound, for an answer that was cut: one that runs on and on is paid for up to it."""
+"""How many times the bound an answer that was cut gets. An answer that never ends is paid for up to it."""
 _ANOTHER_MODEL_MAY = frozenset(DeadLetterReason) - {
-    DeadLetterReason.TOO_LARGE,  # all of them were looked at
+    DeadLetterReason.TOO_LARGE,  # all models were considered
     DeadLetterReason.UNDECODABLE,
     DeadLetterReason.INVALID_EVENT,
     DeadLetterReason.UNEXPECTED,
@@ -52,12 +52,12 @@ class _Invalid:
 
     @property
     def usable(self) -> ParsedAnswer | None:
-        """What can be taken of it, where nothing better comes."""
+        """The part of it that can be used if nothing better comes."""
         outputs = self.problem.usable
         return None if outputs is None else ParsedAnswer(outputs, self.answer.model)
 
     def rejection(self, step: Step, message: str) -> RecordRejected:
-        """The rejection of the document for this answer, which goes along."""
+        """The rejection of the document for this answer, with the answer in it."""
         return RecordRejected(
             DeadLetterReason.INVALID_ANSWER,
             f"{message}: {self.problem}",
@@ -95,11 +95,11 @@ class AnswerRecovery:
         self._metrics = metrics
 
     async def answer(self, step: Step, request: ChatRequest, document_usage: DocumentUsage, *, keep: Keep) -> PaidStep:
-        """Ask until there is an answer that the step can read, and give it to `keep` while its call holds its slot.
+        """Call until an answer is valid, and give it to `keep` while its call holds its slot.
 
         Raises:
-            RecordRejected: no model of the chain gives one.
-            ServiceFault: the provider will take no request at all.
+            RecordRejected: no model of the chain gives a valid answer.
+            ServiceFault: the provider refuses all requests.
             Exception: what `keep` raises.
         """
         question = _Question(step=step, document_usage=document_usage, keep=keep)
@@ -116,7 +116,7 @@ class AnswerRecovery:
                 request, rejection = others, latest
 
     async def _valid(self, question: _Question, request: ChatRequest) -> PaidStep:
-        """Ask, and ask once more where the answer is not what the step wants."""
+        """Call, and make one repair if the answer is invalid."""
 
         async def read(answer: Answer) -> ParsedAnswer | _Invalid:
             try:
@@ -140,7 +140,7 @@ class AnswerRecovery:
             return await question.kept(first.usable)
 
     async def _repaired(self, question: _Question, request: ChatRequest, first: _Invalid) -> PaidStep:
-        """Ask once more, with the first answer and what is wrong with it."""
+        """Make the repair: call once more, with the first answer and what is wrong with it."""
         step = question.step
         document = step.document_in(request)
 
@@ -160,7 +160,7 @@ class AnswerRecovery:
         raise repaired.rejection(step, "the answer is still not valid after a repair") from repaired.problem
 
     async def _whole(self, question: _Question, request: ChatRequest, read: _Read) -> PaidStep | _Invalid:
-        """Ask, and ask once more where the answer was cut before all of it was there."""
+        """Call, and call once more if the answer was cut too early."""
         try:
             return await self._once(question, request, read)
         except RecordRejected as rejection:
@@ -172,7 +172,7 @@ class AnswerRecovery:
                 return await self._once(question, roomier, read)
 
     async def _once(self, question: _Question, request: ChatRequest, read: _Read) -> PaidStep | _Invalid:
-        """Ask, read the answer, and keep it while its call holds its slot."""
+        """Call, read the answer, and keep it while its call holds its slot."""
         async with self._model_caller.answer(request, question.document_usage) as answer:
             rejection = rejection_of(request.to(answer.model or request.model), answer)
             if rejection is None:

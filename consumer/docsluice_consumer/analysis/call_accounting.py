@@ -1,4 +1,4 @@
-"""What calls took: tokens and dollars, counted for the document, the metrics and the budget."""
+"""Tokens and dollars of each call, counted for the document, the metrics and the budget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 class CallAccounting:
-    """Counts each call, whatever came of it, before anything else is made of it."""
+    """Counts each call, whatever its end, before anything else happens with it."""
 
     def __init__(self, *, prices: PriceList, estimator: TokenEstimator, metrics: Metrics) -> None:
         self._prices = prices
@@ -28,11 +28,11 @@ class CallAccounting:
         self._said: set[tuple[str, ModelRef]] = set()
 
     def expected_cost_usd(self, model: ModelRef, usage: Usage) -> Decimal:
-        """What such a call will cost. 0 where the model has no known price."""
+        """The expected cost of a call in US dollars. 0 if the model has no known price."""
         return self._prices.cost_usd(model, usage) or Decimal(0)
 
     def answered(self, request: ChatRequest, answer: Answer, *, outcome: str, document_usage: DocumentUsage) -> Decimal:
-        """Count an answered call, and return its cost in US dollars. Usage that is not told is estimated."""
+        """Count an answered call, and return its cost in US dollars. Missing usage is estimated."""
         usage = answer.usage
         if usage is None:
             usage = self._estimator.of_answer(request, answer.text)
@@ -47,7 +47,7 @@ class CallAccounting:
         return cost
 
     def failed(self, request: ChatRequest, fault: DocsluiceError, document_usage: DocumentUsage) -> Decimal:
-        """Count a call without an answer, and return what it cost as far as the provider has told."""
+        """Count a call without an answer, and return its cost in US dollars as far as the provider has told."""
         outcome = fault.outcome if isinstance(fault, AttemptFailed) else type(fault).__name__
         if isinstance(fault, RecordRejected):
             outcome = fault.reason.value
@@ -60,7 +60,7 @@ class CallAccounting:
         return cost
 
     def _told(self, model: ModelRef, fault: DocsluiceError) -> tuple[Usage | None, Decimal]:
-        """What the provider has told of a failed call's tokens and cost. None and 0 where it has told nothing."""
+        """The tokens and cost of a failed call that the provider has told. None and 0 if it has told nothing."""
         if not isinstance(fault, AttemptFailed | RecordRejected) or (
             fault.usage is None and fault.stated_cost_usd is None
         ):
@@ -69,7 +69,7 @@ class CallAccounting:
         return usage, self._cost_usd(model, usage, fault.stated_cost_usd)
 
     def _cost_usd(self, model: ModelRef, usage: Usage, stated: Decimal | None) -> Decimal:
-        """What a call cost. 0 where nobody knows, which is said once."""
+        """The cost of a call in US dollars. 0 if it is unknown, which is logged once."""
         cost = cost_of_call(self._prices, model, usage, stated=stated)
         if cost is None:
             self._say_once(

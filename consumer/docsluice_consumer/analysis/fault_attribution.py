@@ -1,19 +1,20 @@
-"""Whose fault a call's end is: the world's or the document's. Pure.
+"""Whose fault a failed call is: the world's or the document's. Pure.
 
-The same status may be either. A 403 is the account's affair while nobody is answered, and the document's while all
-others are. So a call is judged by the calls beside it: of the same model, and of the same step, for a server may refuse
-what one step asks for and take the others.
+One status may be either. A 403 is the account's affair while nobody is answered, and the document's while all others
+are. So a call is judged by the calls beside it, to the same model and for the same step. A server may refuse one step
+and take the others.
 
-A refusal that fits both is tried again while it is new. It is the world's once several documents were refused and none
-was answered, or once a text of our own is refused, too. It is the document's once it was refused again and again while
-calls of others were answered between, and so often that a sound document hardly ever would be.
+A refusal that fits both is retried while it is new. It is the world's once several documents were refused and none was
+answered, or once a text of our own is refused too. It is the document's once it was refused again and again while
+others were answered between. The number must be so high that a sound document hardly ever reaches it.
 
 A failure (a 5xx, a broken connection) may always be the world's. It speaks against a document only as far as sound
-documents fare better: at 90 % failures, five in a row are nothing special. A document is known to be sound once it is
-answered. Until then its failures are no measure for others, or documents that always fail would excuse each other.
+documents fare better. At 90 % failures, five in a row are nothing special. A document is known to be sound once it is
+answered. Until then its failures are no measure for others. Otherwise documents that always fail would excuse each
+other.
 
-An overload (a 429, a timeout) is a document's own affair where others are answered between two of them. What the others
-say of the pace of all calls is admission's to find out.
+An overload (a 429, a timeout) is a document's own affair if others are answered between two of them. Admission finds
+out what all other overloads say about the pace.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ from docsluice_consumer.errors import AnswerUnreadable, AttemptFailed, CallRefus
 from docsluice_consumer.model_ref import ModelRef
 
 _DOCUMENTS_REFUSED_ALIKE = 3
-"""So many, with nobody answered between, have not all something wrong with them."""
+"""This many documents in a row, with nobody answered between, cannot all be at fault."""
 _DOCUMENTS_WITHOUT_QUOTA = 2
 """The account may have too little left for one large document, and enough for the others."""
 _TRIES_ALONE = 3
-"""So often is a refusal tried again before a text of our own is to tell whose fault it is."""
+"""How often a refusal is met before a text of our own tells whose fault it is."""
 _FAILURES_ALONE = 5
-"""The same for failures. Another model of the chain has been asked by then, where there is one."""
+"""The same for failures. Another model of the chain has been asked by then, if there is one."""
 _EVIDENCE = math.log(1e8)
-"""A sound document fails so often, among the calls of others, once in a hundred million."""
+"""A sound document reaches this once in a hundred million."""
 _EVIDENCE_OF_REFUSAL = math.log(1e3)
-"""A refusal that may well be a document's needs less: servers seldom refuse at random."""
+"""A refusal that may well be a document's fault needs less evidence: servers seldom refuse at random."""
 _UNREADABLE_ALONE = 4
-"""So many times the attempts may end in what cannot be read where nobody is answered: each may be paid for."""
+"""If nobody is answered, this many times the attempts may end unreadably. Each may be paid for."""
 
 Way: TypeAlias = tuple[ModelRef, str]
-"""Calls of one step to one model fare alike."""
+"""A step at a model: its calls fare alike."""
 
 
 class Verdict(Enum):
@@ -53,31 +54,31 @@ class Verdict(Enum):
     DOCUMENT = "document"
     WORLD = "world"
     OPEN = "open"
-    """It is not known yet: try again."""
+    """Not known yet: retry."""
 
 
 @dataclass(slots=True)
 class _Record:
-    """How the calls of one way have ended, in this run."""
+    """How the calls of one way have ended in this run."""
 
     completed: int = 0
     answered: int = 0
-    """Calls that were completed, or rejected for something that only their own document can have."""
+    """Calls that were completed, or rejected for a reason that only their own document can have."""
     last_answered: int = 0
-    """The latest sent of the calls that were answered: those sent before a fault say nothing of the time after it."""
+    """The latest sent of the answered calls. Calls sent before a fault say nothing about the time after it."""
     failed: int = 0
     """Calls that failed or were refused, of documents that were answered in the end, and of texts of our own."""
     in_flight: set[int] = field(default_factory=set)
     outstanding: set[int] = field(default_factory=set)
     """Of the calls in flight when refusals began, those that may still be answered."""
     refused: set[Hashable] = field(default_factory=set)
-    """Documents that were refused since somebody was answered."""
+    """Documents that were refused since the last answer."""
     refused_since: int = 0
-    """The call that was sent last when the first of them was refused."""
+    """The last call that was sent when the first of them was refused."""
 
 
 class CallHistory:
-    """How all calls of this run have ended, by the way they went."""
+    """How all calls of this run have ended, by way."""
 
     def __init__(self) -> None:
         self._records: defaultdict[Way, _Record] = defaultdict(_Record)
@@ -89,7 +90,7 @@ class CallHistory:
         return self._records[way]
 
     def has_answered(self, model: ModelRef) -> bool:
-        """Whether a model has answered anybody in this run."""
+        """Whether a model has answered any call in this run."""
         return self._answers[model] > 0
 
     def has_completed(self, way: Way) -> bool:
@@ -116,13 +117,13 @@ class CallHistory:
         return self._calls
 
     def sent(self, way: Way) -> int:
-        """A call goes out. Returns its number, for `ended`."""
+        """Note that a call goes out. Returns its number, for `ended`."""
         self._calls += 1
         self._records[way].in_flight.add(self._calls)
         return self._calls
 
     def ended(self, way: Way, call: int) -> None:
-        """A call is over. Tell before what it has shown, if anything."""
+        """Note that a call is over. Report first what it has shown, if anything."""
         record = self._records[way]
         record.in_flight.discard(call)
         record.outstanding.discard(call)
@@ -133,7 +134,7 @@ class CallHistory:
         self.judged(way, call)
 
     def judged(self, way: Way, call: int) -> None:
-        """A call was rejected for something that only its own document can have: the provider is well."""
+        """Note a call rejected for a reason that only its own document can have: the provider is well."""
         record = self._records[way]
         record.answered += 1
         record.last_answered = max(record.last_answered, call)
@@ -142,11 +143,11 @@ class CallHistory:
         self._answers[way[0]] += 1
 
     def failed(self, way: Way, *, times: int = 1) -> None:
-        """So many calls about a sound text met a failure or a refusal."""
+        """Note `times` failures or refusals of a sound text."""
         self._records[way].failed += times
 
     def refused(self, way: Way, call: int, *, document: Hashable) -> None:
-        """A call was refused in a way that may be meant for all."""
+        """Note a refusal that may be meant for all calls."""
         record = self._records[way]
         if not record.refused:
             record.outstanding = record.in_flight - {call}
@@ -157,17 +158,17 @@ class CallHistory:
 
 @dataclass(slots=True)
 class _Course:
-    """One question's refusals, or its failures, on one way."""
+    """The refusals, or the failures, of one question on one way."""
 
     answered_before: int
     failed_before: int
     since: int
-    """The call that was sent last when the first was met, or the last that others' calls told of."""
+    """The last call that was sent when the first was met, or when another call last told something."""
     met: int = 0
     counted: int = 0
 
     def meet(self, record: _Record, *, latest: int, may_count: bool) -> bool:
-        """Take note of one more. Return whether a call that was sent since the one before it was answered.
+        """Note one more. Returns whether a call that was sent since the one before it was answered.
 
         Only then it counts.
         """
@@ -179,14 +180,14 @@ class _Course:
         return is_told
 
     def evidence(self, record: _Record) -> float:
-        """How unlikely so many are for a sound document, by how sound ones fared meanwhile, as a logarithm."""
+        """How unlikely this many are for a sound document, as a logarithm, by how sound ones fared meanwhile."""
         answered = record.answered - self.answered_before
         failed = record.failed - self.failed_before
         return self.counted * math.log((failed + answered + 2) / (failed + 1))
 
 
 class Blame:
-    """One question's: what speaks against its document. `document` tells it from other documents."""
+    """What speaks against a question's document. `document` tells it from other documents."""
 
     def __init__(self, *, history: CallHistory, max_attempts: int, document: Hashable) -> None:
         self._history = history
@@ -199,7 +200,7 @@ class Blame:
         self._unreadable = 0
 
     def refused(self, fault: CallRefused | QuotaExhausted, *, way: Way, call: int, is_failing: bool) -> Verdict:
-        """Take note of a refusal, and say whose fault it is. `is_failing` when the model is known to refuse everybody.
+        """Note a refusal, and return whose fault it is. `is_failing`: the model is known to refuse everybody.
 
         An empty account is the world's, unless others are answered after all.
         """
@@ -222,22 +223,22 @@ class Blame:
         return Verdict.WORLD if len(record.refused) >= _DOCUMENTS_REFUSED_ALIKE else Verdict.OPEN
 
     def needs_trial(self, way: Way) -> bool:
-        """Whether a text of our own has to tell whose fault a refusal is, since no other document's call does."""
+        """Whether a text of our own must tell whose fault a refusal is, because no other document's call does."""
         mine, record = self._refusals[way], self._history.of(way)
         is_told = record.last_answered > mine.since
         return mine.met >= _TRIES_ALONE and not is_told and not record.outstanding
 
     def fails_alone(self, way: Way) -> bool:
-        """Whether a text of our own has to tell whether this failure is the provider's, since nobody else's call does.
+        """Whether a text of our own must tell whether a failure is the provider's, because no other call does.
 
-        To be asked before the failure is noted. Calls in flight count for nothing: where each document waits for its
-        timeout, there always are some.
+        Call this before the failure is noted. Calls in flight do not count: if each document waits for its timeout,
+        there always are some.
         """
         mine, record = self._course_of(self._failures, way), self._history.of(way)
         return mine.met >= _FAILURES_ALONE and record.last_answered <= mine.since
 
     def failed(self, fault: AttemptFailed, *, way: Way, is_failing: bool) -> None:
-        """Take note of a failure. `is_failing` when the model is known to fail everybody."""
+        """Note a failure. `is_failing`: the model is known to fail everybody."""
         mine = self._course_of(self._failures, way)
         before = mine.counted
         may_count = fault.blames_document and not is_failing
@@ -247,16 +248,16 @@ class Blame:
             self._unreadable += 1 if mine.counted == before else _UNREADABLE_ALONE
 
     def answered(self) -> None:
-        """Take note that the document was answered: what it met before was not its own fault."""
+        """Note that the document was answered. Its earlier failures were not its own fault."""
         for courses in (self._refusals, self._failures):
             for way, mine in courses.items():
                 self._history.failed(way, times=mine.met)
 
     def overloaded(self, fault: AttemptFailed, *, way: Way) -> None:
-        """Take note of a 429 or a timeout, and mark whether it can say anything of the pace of all calls.
+        """Note a 429 or a timeout, and mark whether it can say anything about the pace of all calls.
 
-        It says nothing once others were answered between two of this document's. Of the pace only a document's first
-        one tells: ten that are always refused would teach a limit that is none.
+        It says nothing once others were answered between two of this document's. Only a document's first one counts for
+        the pace. Ten documents that are always refused would otherwise teach a limit that does not exist.
         """
         latest, last_answered = self._history.latest, self._history.of(way).last_answered
         is_alone = last_answered > self._overloaded.get(way, latest)

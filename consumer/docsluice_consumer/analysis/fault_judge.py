@@ -1,4 +1,4 @@
-"""Finds out whose fault a failed call is: from the calls beside it, or by a call about a text of our own."""
+"""Finds out whose fault a failed call is, from the calls beside it or by a call about a text of our own."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from docsluice_consumer.llm.chat import ChatClient, ChatRequest
 from docsluice_consumer.model_ref import ModelRef
 
 _OWN_TEXT = "The harbour office wrote that the new lamp of the lighthouse, number {}, had arrived undamaged."
-"""With another number each time: a gateway that keeps answers would give one in an outage, too."""
+"""It has another number each time. A gateway that caches answers would otherwise answer in an outage."""
 
 
 class _Told(Enum):
-    """What a call about a text of our own has told."""
+    """What a call about a text of our own has shown."""
 
     ANSWERED = "answered"
     TURNED_DOWN = "turned down"
@@ -40,8 +40,8 @@ class _Told(Enum):
 class FaultJudge:
     """Judges failed calls.
 
-    `is_failing` tells whether a model fails everybody. `charge` takes a trial's cost in US dollars, and `now` tells
-    seconds that never go back.
+    `is_failing` tells whether a model fails everybody. `charge` takes a trial's cost in US dollars. `now` returns
+    monotonic seconds.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class FaultJudge:
     async def judge(
         self, fault: DocsluiceError, *, request: ChatRequest, call: int, blame: Blame, document_usage: DocumentUsage
     ) -> DocsluiceError:
-        """Return the fault as admission is to hear of it: the same, marked, or what it turns out to be."""
+        """Return the fault for admission: the same one, marked, or what it turns out to be."""
         way = (request.model, request.step)
         match fault:
             case CallRefused(parameter="max_tokens") if request.is_roomier:
-                # It is this call that asks for more room than the model gives.
+                # This call asks for more room than the model gives.
                 fault.is_worlds, fault.reason = False, DeadLetterReason.TOO_LARGE
             case RateLimited():
                 blame.overloaded(fault, way=way)
@@ -94,10 +94,10 @@ class FaultJudge:
     async def _judge_failure(
         self, fault: AttemptFailed, request: ChatRequest, blame: Blame, document_usage: DocumentUsage
     ) -> None:
-        """A document that fails again and again while there is no other, or none is answered, may be the reason itself.
+        """Check whether a document that fails alone is the reason itself.
 
-        A text of our own that is answered is the call of another, and says that the provider is well. A sound document
-        pays for such calls only in an outage, in which they fail.
+        If a text of our own is answered, the provider is well. A sound document pays for such calls only in an outage,
+        in which they fail.
         """
         way = (request.model, request.step)
         if fault.blames_document and blame.fails_alone(way):
@@ -128,9 +128,9 @@ class FaultJudge:
     async def _judge_rejection(
         self, fault: RecordRejected, request: ChatRequest, call: int, document_usage: DocumentUsage
     ) -> DocsluiceError:
-        """A provider that has completed no call of this step may say of every document that it is too large.
+        """Check a rejection by a provider that has completed no call of this step: it may reject every document.
 
-        A text of our own tells. Where that meets a failure, nothing speaks against the provider's word.
+        A text of our own tells. If that call fails, nothing speaks against the provider's word.
         """
         way = (request.model, request.step)
         is_new = not self._history.has_completed(way)
@@ -146,10 +146,10 @@ class FaultJudge:
         return refusal
 
     async def _try_own_text(self, request: ChatRequest, document_usage: DocumentUsage) -> _Told:
-        """Ask about a text of our own, unless it is too soon for that.
+        """Make a trial call about a text of our own, unless it is too soon.
 
-        The call goes out in the slot of the failed one. All documents at the head of a topic may be odd, and must not
-        stop the service before any other was tried. A document that comes alone must not be blamed for a bad key.
+        The call goes out in the slot of the failed one. It protects two cases. All documents at the head of a topic may
+        be odd, and must not stop the service. And a document that comes alone must not be blamed for a bad key.
         """
         way = (request.model, request.step)
         if not self._trials.may_begin(way, now=self._now()):
@@ -176,7 +176,7 @@ class FaultJudge:
 
 
 def rejection_for(fault: DocsluiceError, request: ChatRequest) -> RecordRejected | None:
-    """The dead letter for a call that was turned down for its document. None for any other fault."""
+    """The rejection for a call that was refused for its document. None for any other fault."""
     match fault:
         case CallRefused(is_worlds=False):
             return rejected(fault.reason, str(fault), request)

@@ -1,7 +1,6 @@
-"""One question to a model, asked until it is answered: choose a model, admit, call, count, judge, and again.
+"""Makes attempts until a question is answered: choose a model, admit, call, count, judge, retry.
 
-Admission is inside the attempt, so that a document that backs off holds no slot, and every attempt pays for its own
-tokens.
+Admission is inside the attempt. So a document that backs off holds no slot, and every attempt pays for its own tokens.
 """
 
 from __future__ import annotations
@@ -43,20 +42,20 @@ from docsluice_consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _LONGEST_ASKED_SECONDS = 30.0
-"""Whatever a failing server asks for: it may be well again long before, and the document holds back the commit."""
+"""The longest pause that a failing server gets. It may be well long before, and the document holds back the commit."""
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20)
 _REFUSAL_PAUSE = tenacity.wait_random_exponential(multiplier=0.5, max=1.5)
 _REFUSED_STEP_PAUSE = tenacity.wait_random_exponential(multiplier=2, max=30)
-"""Each document that needs the step waits by itself: the other steps' calls are answered."""
+"""Each document that needs the step backs off by itself, because calls of other steps are answered."""
 
 
 async def _at_once() -> None:
-    """Hold nobody."""
+    """Wait for nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Course:
-    """One question's way through its attempts."""
+    """One question's course through its attempts."""
 
     request: ChatRequest
     document_usage: DocumentUsage
@@ -64,17 +63,17 @@ class _Course:
     asked: ModelRef
     """The model that was asked last."""
     too_small: set[ModelRef] = field(default_factory=set)
-    """Models that have said that the document is too large for them."""
+    """Models that rejected the document as too large."""
     closed: set[ModelRef] = field(default_factory=set)
-    """Models that refuse all calls, and have answered none in this run."""
+    """Models that refuse all calls and have answered none in this run."""
 
     def models(self) -> list[ModelRef]:
-        """Those that may still be asked, first choice first."""
+        """The models that may still be asked, first choice first."""
         return [model for model in self.request.models if model not in self.too_small | self.closed]
 
 
 class ModelCaller:
-    """Puts questions to models, within what admission lets out.
+    """Puts questions to models, as admission allows.
 
     `wait_until_store_writable` is awaited before each call: an answer that cannot be kept would be paid for in vain.
     """
@@ -113,14 +112,14 @@ class ModelCaller:
 
     @contextlib.asynccontextmanager
     async def answer(self, request: ChatRequest, document_usage: DocumentUsage) -> AsyncIterator[Answer]:
-        """Attempt until an answer comes. Its call holds its slot while inside. What it took is added up.
+        """Make attempts until an answer comes. Its call holds its slot while inside. Tokens and cost are added up.
 
-        Keep the answer while inside: of answers that are paid for and could still be lost, there are never more than
-        there may be calls. One that was cut at its bound is an answer, too, see its `finish_reason`.
+        Keep the answer while inside. Then no more paid answers can be lost than calls may be in flight. An answer that
+        was cut at its bound is an answer too, see its `finish_reason`.
 
         Raises:
-            RecordRejected: the document is to blame, or its attempts are used up.
-            ServiceFault: the provider will take no request at all.
+            RecordRejected: the document is at fault, or its attempts are used up.
+            ServiceFault: the provider refuses all requests.
         """
         place = document_usage.keep_place(self._admission.take_place)
         blame = Blame(history=self._history, max_attempts=self._max_attempts, document=place)
@@ -145,13 +144,13 @@ class ModelCaller:
             yield answer
 
     def expected_cost_usd(self, request: ChatRequest) -> Decimal:
-        """What one call of the first choice is expected to cost, as far as that is known from calls before it."""
+        """The expected cost of one call to the first choice, in US dollars, from earlier calls."""
         return self._accounting.expected_cost_usd(request.model, self._estimator.least(request))
 
     async def _attempt(self, course: _Course, slot: contextlib.AsyncExitStack) -> Answer:
-        """One attempt. Another model of the chain at once, where the first is failing or too small.
+        """Make one attempt. It goes to another model of the chain at once if the first is failing or too small.
 
-        An answer leaves its call's place in admission to `slot`.
+        If it is answered, its slot belongs to `slot`.
         """
         while True:
             request, call_request = self._choose(course)
@@ -173,10 +172,10 @@ class ModelCaller:
                 course.too_small.add(request.model)
 
     def _go_on_without(self, request: ChatRequest, refusal: CallRefused, course: _Course) -> bool:
-        """Whether to ask another model at once, since this one refuses all calls, or all of this step.
+        """Whether to ask another model at once, because this one refuses all calls, or all of this step.
 
         Raises:
-            ProviderMisconfigured: no model of the chain has answered anybody in this run, and all of them refuse.
+            ProviderMisconfigured: no model of the chain has answered any call in this run, and all of them refuse.
         """
         if not refusal.is_worlds and not refusal.refuses_step:
             return False
@@ -194,14 +193,14 @@ class ModelCaller:
             course.closed |= set() if is_last else {model}
             return not is_last
         if self._history.has_answered(model):
-            return False  # it will again, once somebody has seen to it
+            return False  # it will answer again once a person has fixed it
         if is_last:
             raise ProviderMisconfigured(f"{refusal.remedy}: {refusal.cause}") from refusal
         course.closed.add(model)
         return True
 
     async def _wait_or_give_back(self, permit: Permit) -> None:
-        """Behind admission, for those who were queued there already when answers came to be of no use."""
+        """Wait for the store after admission, for calls that were queued when it became unwritable."""
         try:
             await self._wait_until_store_writable()
         except asyncio.CancelledError:
@@ -209,7 +208,7 @@ class ModelCaller:
             raise
 
     def _choose(self, course: _Course) -> tuple[ChatRequest, CallRequest]:
-        """The request to a model of the chain, and what it asks of admission.
+        """The request to a model of the chain, and what it needs of admission.
 
         Raises:
             RecordRejected: the document is surely too large for all of them.
@@ -255,7 +254,7 @@ class ModelCaller:
     def _count_and_judge(
         self, request: ChatRequest, answer: Answer, permit: Permit, document_usage: DocumentUsage
     ) -> Answer:
-        """Count what was used before anything else: a refusal is paid for as well."""
+        """Make the call, and count its usage before anything else: a model's refusal is paid for as well."""
         permit.reported_limits(answer.limits)
         rejection = rejection_of(request, answer)
         outcome = rejection.reason.value if rejection else "ok"
@@ -288,7 +287,7 @@ class ModelCaller:
 def _pause_seconds(state: tenacity.RetryCallState) -> float:
     """Exponential back-off with full jitter, and never earlier than the provider asked for.
 
-    0 where admission holds all calls back until the provider is well again: calls then wait there, in their order of
+    0 if admission holds all calls back until the provider is well again. Calls then wait there, in their order of
     arrival. If only this document is rate-limited, it backs off here and blocks nobody.
     """
     fault = state.outcome.exception() if state.outcome else None
@@ -297,6 +296,6 @@ def _pause_seconds(state: tenacity.RetryCallState) -> float:
     if isinstance(fault, CallRefused) and fault.refuses_step:
         return _REFUSED_STEP_PAUSE(state)
     if isinstance(fault, CallRefused):
-        return _REFUSAL_PAUSE(state)  # it is not paid for, and others wait to know whose fault it is
+        return _REFUSAL_PAUSE(state)  # it costs nothing, and others wait to know whose fault it is
     asked = fault.retry_after_seconds if isinstance(fault, AttemptFailed) else None
     return min(asked or 0.0, _LONGEST_ASKED_SECONDS) + _BACKOFF(state)

@@ -1,4 +1,4 @@
-"""Which model of a chain a call goes to: the first that is large enough for the document and well."""
+"""Chooses the model of a chain: the first that is well and large enough for the document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from docsluice_consumer.llm.token_estimator import USUAL_BYTES_PER_TOKEN, TokenE
 from docsluice_consumer.model_ref import ModelRef
 
 _BYTES_A_TOKEN_OF_A_PART = 3
-"""Most texts fit with it: English has four and more bytes a token, code and most other languages about three."""
+"""Most texts fit with this rate: English has four bytes a token or more, code and most other languages about three."""
 _ROOM_FOR_AN_ANSWER_TOKENS = 256
 
 
@@ -33,10 +33,10 @@ class ModelRouter:
         self._context_tokens = context_tokens or {}
 
     def choose(self, request: ChatRequest, models: Sequence[ModelRef]) -> tuple[ChatRequest, Sequence[ModelRef]]:
-        """Return the request to the first of `models` that is large enough and well, and the others that would do.
+        """Return the request to the first of `models` that is well and large enough, and the alternatives.
 
-        Where none is well, it is the first that is large enough. Where none is likely to be large enough, one that may
-        be: only the provider knows.
+        If none is well, it is the first that is large enough. If none is likely to be large enough, it is one that may
+        be. Only the provider knows.
 
         Raises:
             RecordRejected: the document is surely too large for all of them.
@@ -52,16 +52,16 @@ class ModelRouter:
         return request.to(chosen), [model for model in fitting if model != chosen]
 
     def room_bytes(self, request: ChatRequest) -> int | None:
-        """How much input the roomiest model of the chain takes in such a call. None where no limit is known.
+        """How many bytes of input the roomiest model of the chain takes in such a call. None if no limit is known.
 
-        It is no estimate, and so the same from call to call: a document is always cut in the same places.
+        It uses fixed figures, so a document is always cut in the same places.
         """
         output_tokens = request.sampling.max_output_tokens or _ROOM_FOR_AN_ANSWER_TOKENS
         most = self._most_input_tokens(request, output_tokens=output_tokens)
         return None if most == math.inf else max(0, int(most * _BYTES_A_TOKEN_OF_A_PART))
 
     def likely_fits(self, request: ChatRequest) -> bool:
-        """Whether some model of the chain has room for it, if its text is like most. It is no estimate either.
+        """Whether some model of the chain has room for it, if its text is like most. It uses fixed figures too.
 
         A part that was cut to `room_bytes` fits, so nothing is cut twice.
         """
@@ -79,7 +79,7 @@ class ModelRouter:
         return max(of(model) for model in request.models)
 
     def _why_it_does_not_fit(self, request: ChatRequest) -> str | None:
-        """Why a model can surely never take it. None when it may."""
+        """Why a model can certainly never take it. None if it may."""
         context, least = self._context_tokens.get(request.model), self._estimator.surely(request)
         tokens = least.input_tokens + least.output_tokens
         if context is not None and tokens > context:

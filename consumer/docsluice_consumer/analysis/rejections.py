@@ -1,4 +1,4 @@
-"""Dead letters that a call leads to: the rejection of a document, with what the model said."""
+"""The rejection of a document by a call, with what the model said."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rejected(
 
 
 def rejection_of(request: ChatRequest, answer: Answer) -> RecordRejected | None:
-    """The rejection for a completion that holds no answer. None for any other."""
+    """The rejection for a completion without an answer. None for any other."""
     if answer.refusal:
         reason, why = DeadLetterReason.REFUSED, "the model refused to answer"
     elif answer.finish_reason == "content_filter":

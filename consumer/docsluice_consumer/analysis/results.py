@@ -1,4 +1,4 @@
-"""Results, as they are published."""
+"""An analyzed document as a result, as it is published."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from docsluice_consumer.kafka.records import OutgoingRecord, Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who we are and where results go. Written into every outcome."""
+    """Who this service is and where results go. Every outcome carries it."""
 
     group_id: str
     result_topic: str
@@ -40,7 +40,7 @@ def result_of(
     started_at: datetime,
     identity: Identity,
 ) -> OutgoingRecord:
-    """A document's result, keyed like its record, or by its id where that has no key."""
+    """A document's result, keyed like its record, or by its id if the record has no key."""
     version = identity.pipeline_version
     result = DocumentResult(
         result_id=result_id(document_id=event.document_id, text=event.text, pipeline_version=version),

@@ -1,4 +1,4 @@
-"""When a call about a text of our own may go out, to learn whether a model refuses everybody. Pure."""
+"""When a trial call may go out, to learn whether a model refuses everybody. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from docsluice_consumer.analysis.fault_attribution import Way
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 10.0, 60.0
-"""After a trial that has told nothing, though it may have been paid for."""
+"""Pauses after a trial that has shown nothing, though it may be paid for."""
 
 
 @dataclass(slots=True)
@@ -18,13 +18,13 @@ class _Trial:
 
 
 class Trials:
-    """One at a time on each way, and few where they tell nothing."""
+    """Trial calls: one at a time on each way, and few if they show nothing."""
 
     def __init__(self) -> None:
         self._trials: dict[Way, _Trial] = {}
 
     def may_begin(self, way: Way, *, now: float) -> bool:
-        """Whether one may go out now. Then `ended` must follow."""
+        """Whether a trial call may go out now. If so, `ended` must follow."""
         trial = self._trials.setdefault(way, _Trial())
         if trial.is_under_way or now < trial.next_at:
             return False
@@ -32,11 +32,11 @@ class Trials:
         return True
 
     def is_under_way(self, way: Way) -> bool:
-        """Whether one is out now."""
+        """Whether a trial call is in flight."""
         return way in self._trials and self._trials[way].is_under_way
 
     def ended(self, way: Way, *, is_told: bool, now: float) -> None:
-        """It is over. `is_told`: it was answered or refused."""
+        """Note that a trial call is over. `is_told`: it was answered or refused."""
         trial = self._trials[way]
         trial.is_under_way = False
         if is_told:

@@ -1,4 +1,4 @@
-"""What one document, or one step of it, has taken so far."""
+"""Tokens, cost and calls of one document, or of one step of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from docsluice.messages import Long, Usage
 
 
 class CostLimitExceeded(Exception):
-    """A document's calls would cost more than it may. `expected_usd` is what they would cost in all."""
+    """A document's calls would cost more than allowed. `expected_usd` is their expected sum."""
 
     def __init__(self, expected_usd: Decimal) -> None:
         super().__init__(f"about {expected_usd:.6f} dollars")
@@ -20,16 +20,16 @@ class CostLimitExceeded(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class CostLimit:
-    """What one document may cost, and what the calls that it is to have are expected to."""
+    """What one document may cost, and the expected cost of its coming calls."""
 
     most_usd: Decimal | None
     reserved_usd: Decimal = Decimal(0)
 
     def reserve(self, cost_usd: Decimal, *, instead_of: Decimal = Decimal(0)) -> None:
-        """Set aside for more calls, in place of what was set aside for one that will not be made.
+        """Reserve the cost of more calls, instead of what was reserved for a call that will not be made.
 
         Raises:
-            CostLimitExceeded: it would be too much in all. Nothing is set aside.
+            CostLimitExceeded: the sum would be too high. Nothing is reserved.
         """
         reserved = self.reserved_usd + cost_usd - instead_of
         if self.most_usd is not None and reserved > self.most_usd:
@@ -39,43 +39,43 @@ class CostLimit:
 
 @dataclass(slots=True)
 class DocumentUsage:
-    """Failed attempts included. What is noted of a `part` is noted of the whole, too."""
+    """Usage of one document, failed attempts included. What is counted for a `part` counts for the whole, too."""
 
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
     attempts: int = 0
     first_failed_at: datetime | None = None
     saved_usage: Usage = field(default_factory=Usage)
-    """What answers had taken that were paid for before."""
+    """The usage of answers that were paid for before."""
     saved_usd: Decimal = Decimal(0)
     models: dict[str, str] = field(default_factory=dict)
     """By task, the model whose answer was taken."""
     long: dict[str, Long] = field(default_factory=dict)
     """By task, what was done about a document too large for one call."""
     invested: int = 0
-    """Calls under way or answered: what would be wasted by stopping now. A document that only backs off has none."""
+    """Calls in flight or answered, which stopping now would waste. A document that only backs off has none."""
     place: int | None = None
-    """In the order of arrival, once it was taken: of the document, and so of all its parts."""
+    """The document's place in the order of arrival, once it was taken. All its parts share it."""
     whole: DocumentUsage | None = None
 
     def part(self) -> DocumentUsage:
-        """For a step of this document, or a part of this step."""
+        """Usage of a step of this document, or of a part of this step."""
         return DocumentUsage(whole=self)
 
     def keep_place(self, take: Callable[[], int]) -> int:
-        """The document's place in the order of arrival. `take` gives it one."""
+        """Return the document's place in the order of arrival, from `take` the first time."""
         *_, document = self._wholes()
         if document.place is None:
             document.place = take()
         return document.place
 
     def invest(self, calls: int) -> None:
-        """Note that so many more are under way, or fewer."""
+        """Add calls in flight. A negative number removes some."""
         for one in self._wholes():
             one.invested += calls
 
     def count_call(self, *, usage: Usage, cost_usd: Decimal) -> None:
-        """Add one call, whatever came of it."""
+        """Add one call, whatever its end."""
         for one in self._wholes():
             one.attempts += 1
             one.usage += usage
@@ -88,13 +88,13 @@ class DocumentUsage:
             one.saved_usd += cost_usd
 
     def taken(self) -> tuple[Usage, Decimal]:
-        """Tokens and dollars that its answer has taken, now or before."""
+        """Tokens and dollars of its answer, spent now or before."""
         return self.usage + self.saved_usage, self.cost_usd + self.saved_usd
 
     def begin_again(self) -> None:
-        """What was found in the store will be found there again. What was tried and spent stays."""
+        """Start over: stored answers will be found again. Attempts and spending stay."""
         self.saved_usage, self.saved_usd = Usage(), Decimal(0)
-        self.invested = 0  # a call that went out in the very turn in which it was sent back was broken off
+        self.invested = 0  # a call that went out in the turn in which it was sent back was broken off
 
     def note_failure(self) -> None:
         """Remember when the first thing went wrong."""

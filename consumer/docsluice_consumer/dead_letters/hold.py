@@ -21,9 +21,9 @@ _REMEDY = "mend the cause and restart, and what is held is read again; or send S
 
 
 class DeadLetterHold:
-    """On from the dead letter that reaches the limit until somebody says that it is to go on.
+    """Holds from the dead letter that reaches the limit until `resume`.
 
-    Each document is worked on in a task of its own. What it has spent tells what a stop would waste.
+    Each document runs in a task of its own. Its usage tells what a stop would waste.
     """
 
     def __init__(self, *, limit: DeadLetterLimit) -> None:
@@ -36,7 +36,7 @@ class DeadLetterHold:
         self._is_draining = False
 
     async def run(self, work: Callable[[DocumentUsage], Awaitable[None]]) -> None:
-        """Do the running task's work when nothing is held, and again where it was stopped before anything was paid."""
+        """Run the task's work when nothing is held. Run it again if it was stopped before anything was paid."""
         task, document_usage = _this_task(), DocumentUsage()
         self._at_work[task] = document_usage
         try:
@@ -58,10 +58,10 @@ class DeadLetterHold:
         return self._limit.result()
 
     async def wait_to_publish(self, cause: str, *, withdrawn: Result | None = None) -> None:
-        """Count the running task's dead letter, and return when it may be published. `withdrawn` is what it was before.
+        """Count the running task's dead letter, and return when it may be published. `withdrawn` is its earlier result.
 
-        What was held counts when it is released, as if it had been decided then, so that it is never a whole queue of
-        them. Only the one that had reached the limit is released uncounted, or with a limit of one none ever would be.
+        A held dead letter counts when it is released, as if it were decided then. So a whole queue is never published
+        at once. Only the one that reached the limit is released uncounted. Otherwise a limit of one would release none.
         """
         while True:
             is_counted = self._off.is_set()
@@ -75,7 +75,7 @@ class DeadLetterHold:
                 return
 
     def resume(self) -> None:
-        """Let go of what is held, and begin to count afresh. Where nothing is held this changes nothing."""
+        """Release what is held, and count from zero. Without anything held this changes nothing."""
         if self._off.is_set():
             log.info("dead_letter_limit.not_reached", reason="SIGUSR1 lets go of what is held, and nothing is")
             return
@@ -84,9 +84,9 @@ class DeadLetterHold:
         self._off.set()
 
     def release_waiting(self) -> int:
-        """Cancel the documents with no call under way or answered, or with a dead letter held, and return how many.
+        """Cancel documents without a call in flight or answered, and those with a held dead letter. Returns how many.
 
-        For a drain: the others are paid for already, and it ends as soon as their calls do. From now on nobody waits:
+        For a drain: the others are paid for already, and the drain ends when their calls do. From now on nothing waits:
         what would be held is released, and the next owner reads it again.
         """
         self._is_draining = True
@@ -98,7 +98,7 @@ class DeadLetterHold:
         return len(waiting)
 
     def pause_reason(self) -> str | None:
-        """A reason to read nothing for now."""
+        """The reason to pause reading, or None."""
         return None if self._off.is_set() else PAUSE_REASON
 
     def why_not_ready(self) -> str | None:
@@ -111,7 +111,7 @@ class DeadLetterHold:
         return f"reading is stopped after {reached.sentence}: {causes}. {held} are held back. To do: {_REMEDY}"
 
     def _engage(self, reached: Reached) -> None:
-        """Stop. Documents that no call was made for wait as if they had not been begun."""
+        """Begin to hold. Documents without a call wait as if they had not been begun."""
         self._off.clear()
         log.critical("dead_letter_limit.reached", problem=reached.sentence, commonest=reached.causes, remedy=_REMEDY)
         for task, document_usage in self._at_work.items():
@@ -120,7 +120,7 @@ class DeadLetterHold:
                 task.cancel()
 
     def _is_only_sent_back(self, task: asyncio.Task[Any]) -> bool:
-        """Whether the running task was cancelled because the limit was reached, and not to be ended as well."""
+        """Whether the running task was cancelled only because the limit was reached."""
         if task not in self._sent_back:
             return False
         self._sent_back.discard(task)

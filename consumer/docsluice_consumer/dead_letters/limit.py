@@ -1,7 +1,7 @@
-"""When so many documents end as dead letters that the fault cannot be theirs. Pure.
+"""The dead-letter limit: too many documents fail for the fault to be theirs. Pure.
 
-A schema that no answer meets, or a producer that has changed its format, would else pour a whole topic into the dead
-letters. Two counts see it: dead letters in a row, and their share of the documents that ended last.
+A schema that no answer meets, or a producer that has changed its format, would otherwise pour a whole topic into the
+dead letters. Two counts notice it: dead letters in a row, and their share of the last documents.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 WINDOW = 200
-"""The share is that of so many documents, those that ended last."""
+"""How many of the last documents the share covers."""
 JUDGED_FROM = 100
-"""Of fewer documents the share says nothing."""
+"""With fewer documents the share says nothing."""
 _COMMONEST = 3
 
 
 @dataclass(slots=True, eq=False)
 class _Row:
-    """Dead letters without a result between them, by their causes. `joined` is the row that it is a part of by now."""
+    """Dead letters without a result between them, by cause. `joined` is the row that it has become a part of."""
 
     causes: Counter[str] = field(default_factory=Counter)
     joined: _Row | None = None
@@ -28,7 +28,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """A result that was counted, with the rows of dead letters on its two sides. `start` is when counting had begun."""
+    """A counted result, with the rows of dead letters on both sides. `start` is when counting began."""
 
     before: _Row
     after: _Row
@@ -37,7 +37,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """The count that reached its limit: so many dead letters of so many documents. `causes`: the commonest of them."""
+    """The count that reached its limit: dead letters and documents. `causes` are the most common ones."""
 
     limit: Literal["consecutive", "ratio"]
     dead_letters: int
@@ -46,16 +46,16 @@ class Reached:
 
     @property
     def sentence(self) -> str:
-        """In words, with the setting that set the limit."""
+        """The count in words, with the setting that set the limit."""
         if self.limit == "consecutive":
             return f"{self.dead_letters} dead letters in a row (DOCSLUICE_DEAD_LETTER_MAX_CONSECUTIVE)"
         return f"{self.dead_letters} dead letters among {self.ended} documents (DOCSLUICE_DEAD_LETTER_MAX_RATIO)"
 
 
 class DeadLetterLimit:
-    """Counts documents as it is decided how they end. A ratio of 1, or 0 in a row, means that there is no such limit.
+    """Counts documents when their end is decided. A ratio of 1, or 0 in a row, switches that limit off.
 
-    Once `reached`, it stays so until it starts afresh.
+    Once `reached`, it stays so until `start_afresh`.
     """
 
     def __init__(self, *, max_ratio: float, max_consecutive: int) -> None:
@@ -63,27 +63,27 @@ class DeadLetterLimit:
         self._max_ratio = max_ratio
         self._max_consecutive = max_consecutive
         self._last: deque[Result | str] = deque(maxlen=WINDOW)
-        """Those that ended last. Of a dead letter the cause."""
+        """The documents that ended last: a result, or a dead letter's cause."""
         self._row = _Row()
         self._start = object()
 
     def result(self) -> Result:
-        """A document has its result."""
+        """Count a result."""
         result = Result(before=self._row, after=_Row(), start=self._start)
         self._row = result.after
         self._last.append(result)
         return result
 
     def dead_letter(self, cause: str, *, withdrawn: Result | None = None) -> None:
-        """A document is to become a dead letter. Where that reaches a limit, it may not be published.
+        """Count a coming dead letter. If it reaches a limit, it may not be published.
 
-        With `withdrawn` it was counted as a result before. That result has broken no row, however long ago it was and
-        whatever has ended since: where every result is refused, others are always on their way.
+        With `withdrawn` it was counted as a result before. That result then breaks no row, whatever has ended since. If
+        every result is refused, others are always on their way.
         """
         row = self._row
         if withdrawn is not None and withdrawn.start is self._start:
             row = _united(withdrawn.before, withdrawn.after)
-            with contextlib.suppress(ValueError):  # it is none of the last any more
+            with contextlib.suppress(ValueError):  # it is no longer among the last
                 self._last.remove(withdrawn)
         self._last.append(cause)
         row.causes[cause] += 1
@@ -109,7 +109,7 @@ class DeadLetterLimit:
 
 
 def _united(before: _Row, after: _Row) -> _Row:
-    """One row of two that had a result between them. The later one takes the other in, for dead letters still come."""
+    """Join two rows that had a result between them. The later one takes the other in, because it still grows."""
     earlier, later = _whole(before), _whole(after)
     later.causes += earlier.causes
     earlier.joined = later
@@ -117,7 +117,7 @@ def _united(before: _Row, after: _Row) -> _Row:
 
 
 def _whole(row: _Row) -> _Row:
-    """The row that a row is a part of, found at once the next time."""
+    """The row that a row is a part of. It is found faster the next time."""
     whole = row
     while whole.joined is not None:
         whole = whole.joined

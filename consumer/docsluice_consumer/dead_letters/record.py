@@ -24,11 +24,14 @@ from docsluice_consumer.kafka.records import OutgoingRecord, Record
 
 STACKTRACE_BYTES = 8 * 1024
 MESSAGE_BYTES = 1024
-"""A message may quote an answer or name a record's fields. A dead letter must not outgrow its topic by it."""
+"""A message may quote an answer or name a record's fields. It must not make the dead letter too large."""
 ANSWER_BYTES = 2 * 1024
 _COUNT = re.compile(rb"[0-9]{1,9}")
 _ORIGIN_BYTES = 300
-"""No value of ours is longer. What is was written by somebody else, and must not make the dead letter too large."""
+"""None of our values is longer.
+
+A longer one was written by somebody else, and must not make the dead letter too large.
+"""
 _ORIGIN = ("topic", "partition", "offset", "timestamp", "first_failed_at", "replay_count")
 """What a record that fails again after a redrive keeps from its first failure."""
 
@@ -51,7 +54,7 @@ class Failure:
 
     @property
     def reason(self) -> DeadLetterReason:
-        """A bug of ours is `unexpected`."""
+        """The reason. A bug of ours is `unexpected`."""
         return self.error.reason if isinstance(self.error, RecordRejected) else DeadLetterReason.UNEXPECTED
 
     @property
@@ -66,7 +69,7 @@ class Failure:
 
     @property
     def answer(self) -> str:
-        """What the model said, where that was the trouble and may be kept. Empty otherwise."""
+        """The rejected answer, if it may be kept. Empty otherwise."""
         if not self.keeps_answer or not isinstance(self.error, RecordRejected):
             return ""
         return self.error.answer or ""
@@ -80,8 +83,8 @@ class Failure:
 def dead_letter(record: Record, failure: Failure, *, topic: str, cut: Callable[[str], str] = str) -> OutgoingRecord:
     """The dead letter of a record. `cut` takes secrets out of what we write. The record's own bytes stay untouched.
 
-    The previous failure's headers are dropped, all but the first origin: stacked stack traces are how a dead letter
-    outgrows its topic's message limit.
+    The previous failure's headers are dropped, except the first origin. Stacked stack traces would outgrow the topic's
+    message limit.
     """
     earlier = {
         name.removeprefix(ERROR_HEADER_PREFIX): value
@@ -117,9 +120,9 @@ def _kept(earlier: dict[str, bytes]) -> dict[str, str]:
 
 
 def _counted(earlier: dict[str, bytes]) -> dict[str, str]:
-    """The replay count of a dead letter that came back as it was, `reason` and all: one more.
+    """The replay count of a dead letter that another tool sent back, `reason` and all: one more.
 
-    Our own redrive takes the reason away and counts. Another tool copies what it finds, and knows no count of ours.
+    Our own redrive removes the reason and counts. Another tool copies what it finds, and does not count.
     """
     if "reason" not in earlier:
         return {}
@@ -159,13 +162,13 @@ def _described(failure: Failure, cut: Callable[[str], str]) -> dict[str, str]:
 
 
 def _class_name(error: BaseException) -> str:
-    """With the name of its module. Ours has had one name on the wire from the first release on."""
+    """The class with its module. On the wire our module keeps the name of the first release."""
     module = type(error).__module__
     return f"{_ERRORS_MODULE if module == RecordRejected.__module__ else module}.{type(error).__qualname__}"
 
 
 def _beginning(text: str, most_bytes: int) -> str:
-    """As much of a text as so many bytes hold, cut at a character."""
+    """The beginning of a text within `most_bytes`, cut at a character."""
     return text[:most_bytes].encode("utf-8", errors="replace")[:most_bytes].decode("utf-8", errors="ignore")
 
 
@@ -176,7 +179,7 @@ def _stacktrace(error: BaseException, cut: Callable[[str], str]) -> str:
 
 
 def _earlier_cost(earlier: dict[str, bytes]) -> Decimal:
-    """What the record cost before it was redriven. 0 where that is not written as we write it."""
+    """What the record cost before it was redriven. 0 if that is not written as we write it."""
     return read_decimal(earlier.get("cost_usd", b"").decode("utf-8", errors="replace")) or Decimal(0)
 
 

@@ -1,4 +1,4 @@
-"""Where dead letters are made, made to fit their topic, published, counted and told of."""
+"""Makes dead letters, makes them fit their topic, publishes, counts and logs them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ log = structlog.get_logger(__name__)
 
 
 class DeadLetterSink:
-    """Publishes the dead letters of records to one topic, as far as the hold lets it.
+    """Publishes the dead letters of records to one topic, when the hold allows it.
 
-    `cut` takes out of a dead letter's words what must not be seen. `keeps_answers`: with the answer that was rejected.
+    `cut` removes secrets from a dead letter's words. `keeps_answers`: with the rejected answer.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class DeadLetterSink:
     async def publish(
         self, record: Record, error: Exception, document_usage: DocumentUsage, *, withdrawn: Result | None = None
     ) -> None:
-        """Return when the broker has acknowledged it. `withdrawn`: it was counted as this result before.
+        """Publish a record's dead letter, and return when it is acknowledged. `withdrawn`: its earlier result.
 
         Raises:
             PublishImpossible: the topic does not even take the smallest.
         """
-        document_usage.invest(1)  # it is at its end, call or no call, and a drain lets it out
+        document_usage.invest(1)  # it is at its end, call or no call, and a drain waits for it
         failed_at = datetime.now(UTC)
         failure = Failure(
             error=error,
@@ -93,7 +93,7 @@ class DeadLetterSink:
 
 
 def _log_dead_letter(record: Record, failure: Failure, *, left_out: Sequence[str]) -> None:
-    """Say it without the error's message, which may quote the document. The dead letter has it in full."""
+    """Log it without the error's message, which may quote the document. The dead letter has it in full."""
     error = failure.error
     fields = {
         "reason": failure.reason.value,

@@ -1,12 +1,12 @@
-"""A dead letter made to fit: as it is, and then ever smaller, down to where the original can be found. Pure.
+"""A dead letter made to fit: as it is, then smaller and smaller, down to the place of the original. Pure.
 
 A record must not stop the service because its dead letter is larger than the topic takes. So the steps below are tried
 one after the other, until the broker takes one:
 
     as it is ─► compressed with zstd ─► without copied headers ─► without value or key ─► without both ─► bare
 
-What was left out is named in the header `__docsluice.errors.stub`. A value that was left out has its size and SHA-256
-in the headers, and place of the original: as long as the source topic holds it, it can be had from there.
+The header `__docsluice.errors.stub` names what was left out. Of a value that was left out, the headers have the size,
+the SHA-256 and the place. The original can be read there as long as the source topic holds it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from docsluice.messages import (
 from docsluice_consumer.kafka.records import OutgoingRecord
 
 _WITH_OTHERS_BYTES = 512 * 1024
-"""A larger dead letter goes alone and with zstd at once: gzip takes seconds for it, and it may fail others."""
+"""A larger dead letter goes alone and with zstd at once. gzip would take seconds, and a refusal would fail others."""
 _BULKY = frozenset(ERROR_HEADER_PREFIX + name for name in ("exception.stacktrace", "answer"))
 _BARE = frozenset(
     ERROR_HEADER_PREFIX + name
@@ -87,7 +87,7 @@ def _without(letter: OutgoingRecord, parts: Sequence[str]) -> OutgoingRecord:
 
 
 def _bare(letter: OutgoingRecord) -> OutgoingRecord:
-    """What is needed to find the original and to count the failure."""
+    """The least letter: enough to find the original and to count the failure."""
     headers = [
         (name, value) for name, value in letter.headers if name in _BARE and len(value or b"") <= _LONGEST_BARE_BYTES
     ]
@@ -95,14 +95,14 @@ def _bare(letter: OutgoingRecord) -> OutgoingRecord:
 
 
 def _place(headers: Headers) -> bytes:
-    """Where the record was read, as the log has it. It stands in for the key."""
+    """Where the record was read, as the log has it. It replaces the key."""
     said = dict(headers)
     topic, partition, offset = (said.get(ERROR_HEADER_PREFIX + name) for name in ("topic", "partition", "offset"))
     return b"%b/%b@%b" % (topic or b"", partition or b"", offset or b"")
 
 
 def _stays(name: str, value: bytes | None) -> bool:
-    """Whether a header is ours, and not there for convenience, or short, and for tracing."""
+    """Whether a header stays: a needed one of ours, or a short one for tracing."""
     if name.lower() in TRACE_HEADERS:
         return len(value or b"") <= _LONGEST_BARE_BYTES
     return (name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER) and name not in _BULKY

@@ -1,7 +1,7 @@
-"""Which partitions are ours, from where they are read, and how far they are committed: through every rebalance.
+"""Which partitions are ours, from where they are read, and how far they are committed, through every rebalance.
 
-aiokafka revokes everything each time, and mostly gives it back. So work is not stopped on a revoke: on the assignment
-that follows, the partitions that nobody else has touched carry on, and the others begin again.
+aiokafka revokes everything each time, and mostly gives it back. So work is not stopped on a revoke. On the next
+assignment, partitions that nobody else has touched carry on, and the others begin again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNSETTLED_SECONDS = 60.0
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """Our membership in the group. `consumer` is the aiokafka consumer, once there is one.
 
-    `stop_because` hears of what only stopping the service can answer, `on_share` which part of all partitions is ours.
+    `stop_because` is called with an error that must stop the service, `on_share` with our share of all partitions.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self.partitions = Partitions()
         self.draining = False
         self.reading_paused = False
-        """Whether nothing is to be read for now, whatever room there is."""
+        """Whether reading is paused, whatever room there is."""
         self._broker = broker
         self._group_id = group_id
         self._committer = committer
@@ -66,7 +66,10 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         self._rebalancing = False
         self._recreated: set[TopicPartition] = set()
         self._unplaced: set[TopicPartition] = set()
-        """Where to read them from is not known yet: aiokafka would begin at the committed offset, below open ones."""
+        """Partitions without a known place to read from.
+
+        aiokafka would begin at the committed offset, below open ones.
+        """
         self._rebalanced_at: deque[float] = deque(maxlen=_UNSETTLED_REBALANCES)
 
     def owns(self, partition: TopicPartition) -> bool:
@@ -78,7 +81,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         await self.consumer.commit({partition: tuple(point) for partition, point in points.items()})
 
     async def commit(self) -> None:
-        """Commit what has ended, and begin again with partitions that others have had without our noticing."""
+        """Commit what has ended. Begin again with partitions that another member has had meanwhile."""
         async with self._committing:
             assigned = self.consumer.assignment()
             states = [state for state in self.partitions if state.partition in assigned]
@@ -89,7 +92,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 await self._begin([partition for partition in assigned if self.partitions.find(partition) is None])
 
     async def commit_at_last(self) -> None:
-        """Commit before it is too late for it, but do not wait for a broker that is away."""
+        """Commit for the last time, without waiting for a broker that is away."""
         try:
             async with asyncio.timeout(_LAST_COMMIT_SECONDS):
                 await self.commit()
@@ -100,21 +103,21 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             self._stop_because(error)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Commit at once. The work goes on, for most partitions come straight back."""
+        """Commit at once. Work goes on, because most partitions come straight back."""
         self._rebalancing = True
         if revoked:
             log.info("partitions.revoked", partitions=_numbers(revoked))
             await self.commit_at_last()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Carry on where a partition came back untouched, and begin again with those that did not."""
+        """Carry on with partitions that came back untouched, and begin again with the others."""
         kept: list[TopicPartition] = []
-        # aiokafka logs and swallows whatever is raised here, so it is kept for the service to see.
+        # aiokafka logs and swallows whatever is raised here, so the error is kept for the service.
         try:
-            # Nothing is read until it is known from where. A fetch for a new assignment cannot have been sent yet.
+            # Read nothing until the place is known. A fetch for a new assignment cannot have been sent yet.
             self.consumer.pause(*assigned)
             self._unplaced = set(assigned)
-            # At once: work in hand goes on meanwhile, and others have begun on what is no longer our share.
+            # At once: work in hand goes on, and others have begun on what is no longer our share.
             if (share := self._share()) is not None:
                 self._on_share(share)
             async with self._committing:
@@ -134,9 +137,9 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 )
 
     def note_positions(self) -> None:
-        """Take note of how far the client has read, which is past all markers and gaps behind the last record.
+        """Note how far the client has read: past all markers and gaps behind the last record.
 
-        To be called in the same turn of the loop in which all that it has handed out was opened.
+        Call this in the turn of the loop in which all records that it handed out were opened.
         """
         if self.draining or self._rebalancing:
             return
@@ -146,7 +149,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 state.offsets.passed(position)
 
     async def out_of_range(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Go on where the log begins, for it does not hold what was to be read there, and say what is lost.
+        """Go on where the log begins, because the log lacks these offsets. Log what is lost.
 
         Raises:
             KafkaError: the broker cannot tell now where its logs begin.
@@ -155,7 +158,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         for partition, offset in offsets.items():
             state, start = self.partitions.find(partition), starts[partition]
             if state is None or self._position_of(partition) != offset:
-                continue  # an answer to a question of before
+                continue  # an answer to an older question
             if start < offset:
                 self.log_truncated(state, start)
                 continue
@@ -181,12 +184,12 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         )
 
     def _position_of(self, partition: TopicPartition) -> int | None:
-        """Where the client reads next. None while it does not know itself."""
+        """The offset that the client reads next. None while the client does not know."""
         if partition in self._unplaced:
             return None
         asking = self.consumer.position(partition)
         try:
-            asking.send(None)  # it waits only where there is no answer yet
+            asking.send(None)  # it waits only if there is no answer yet
         except StopIteration as answer:
             position: int = answer.value
             return position
@@ -217,14 +220,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         ]
 
     def pause(self, states: Iterable[PartitionState]) -> None:
-        """Read no more of these for now."""
+        """Pause reading of these partitions."""
         for state in states:
             state.paused = True
-            with contextlib.suppress(IllegalStateError):  # in the middle of a rebalance it is not ours to pause
+            with contextlib.suppress(IllegalStateError):  # in the middle of a rebalance it is not ours
                 self.consumer.pause(state.partition)
 
     def resume(self, state: PartitionState) -> None:
-        """Read on, unless nothing is to be read. At once, or as soon as it is known from where."""
+        """Resume reading, unless all reading is paused: at once, or as soon as the place is known."""
         if self.draining or self.reading_paused:
             state.paused = True
             return
@@ -235,7 +238,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             self.consumer.resume(state.partition)
 
     def read_from(self, state: PartitionState, offset: int) -> None:
-        """Read on from an offset. A partition that is paused stays so."""
+        """Go on reading at an offset. A paused partition stays paused."""
         with contextlib.suppress(IllegalStateError):  # gone again already. The next assignment will tell
             self.consumer.seek(state.partition, offset)
             self._unplaced.discard(state.partition)
@@ -244,7 +247,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
 
     @property
     def is_complete(self) -> bool:
-        """Whether it is known of each partition that is ours from where it is read."""
+        """Whether the place to read from is known for each of our partitions."""
         assigned = self.consumer.assignment()
         return not self._unplaced and all(self.partitions.find(partition) is not None for partition in assigned)
 
@@ -255,12 +258,12 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         return sum(len(self.consumer.partitions_for_topic(topic) or ()) for topic in self.consumer.subscription())
 
     def _share(self) -> float | None:
-        """Which part of the topic's partitions is ours. None while none is."""
+        """Our share of the topic's partitions. None without partitions."""
         everyones, ours = self.partition_count(), len(self.consumer.assignment())
         return ours / everyones if ours and everyones else None
 
     def _note_rebalance(self, now: float) -> None:
-        """Say so, once in a while, when the group does not come to rest."""
+        """Log, once in a while, that the group does not settle."""
         self._rebalanced_at.append(now)
         is_full = len(self._rebalanced_at) == _UNSETTLED_REBALANCES
         if is_full and now - self._rebalanced_at[0] < _UNSETTLED_SECONDS:
@@ -274,7 +277,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             )
 
     async def _reconcile(self, assigned: Sequence[TopicPartition]) -> list[TopicPartition]:
-        """Tell the partitions that nobody else has touched from the others, and return them."""
+        """Find and return the partitions that nobody else has touched."""
         stored = await committed_points(self._broker, self._group_id, assigned)
         kept = [
             state
@@ -291,11 +294,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         return partitions
 
     async def _begin(self, partitions: Sequence[TopicPartition]) -> None:
-        """Begin with partitions where their last owner left off, once it can change nothing any more."""
+        """Begin partitions where their last owner left off, once that owner can no longer change anything."""
         epochs = {partition: self.partitions.next_epoch() for partition in partitions}
         await asyncio.gather(*(self._committer.acquire(p, epoch=epoch) for p, epoch in epochs.items()))
         stored = await committed_points(self._broker, self._group_id, partitions)
-        # All of them before the first is read: where one is refused, nothing may be.
+        # Decode all maps before the first record is read: if one is refused, nothing may be read.
         ends = await self._ends_of([partition for partition, point in stored.items() if point.metadata])
         maps_of_ended = {
             partition: self._ended_before(partition, point, log_end=ends.get(partition, 0))
@@ -316,7 +319,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
                 self.read_from(state, point.offset)
 
     async def _ends_of(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Up to where their logs can be read."""
+        """Up to where the logs can be read."""
         if not partitions:
             return {}
         ends: Mapping[TopicPartition, int] = await with_retries(
@@ -336,12 +339,14 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
         await self._committer.release(state.partition)
 
     def _ended_before(self, partition: TopicPartition, point: CommitPoint, *, log_end: int) -> list[Run]:
-        """What the last owner's commit says. Without its map some records may be worked on again, and none is lost.
+        """The runs that the last owner's commit names.
 
-        The log says how many records are skipped for it: nothing else would ever tell.
+        Without its map some records may be worked on again, and none is lost.
+
+        The log says how many records are skipped. Nothing else would tell.
 
         Raises:
-            UnknownCommitMap: a later release has written it, and nothing is to be repeated.
+            UnknownCommitMap: a later release has written it, and nothing may be repeated.
         """
         try:
             ended = decode(point, log_end=log_end)

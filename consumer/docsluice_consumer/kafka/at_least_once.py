@@ -20,13 +20,13 @@ from docsluice_consumer.kafka.retry import with_retries
 from docsluice_consumer.kafka.topic_limits import TopicLimits
 
 _SPENT = (OutOfOrderSequenceNumber, UnknownProducerId, ProducerFenced, ProducerClosed)
-"""What a producer says after a batch of its was refused, or when it has been replaced meanwhile."""
+"""Errors of a producer that had a batch refused, or was replaced."""
 
 
 class AtLeastOnceSink:
-    """After a crash an outcome may be published again, with the same result id.
+    """Publishes at least once: after a crash an outcome may come again, with the same result id.
 
-    The producer itself repeats nothing on a lost acknowledgement, and waits for as long as a broker is away.
+    The producer repeats nothing after a lost acknowledgement, and waits while a broker is away.
 
     When a broker refuses a batch, aiokafka never uses its sequence numbers again, and the partition refuses everything
     after them as out of order. So after a refusal we go on with a new producer. A batch is refused as a whole,
@@ -53,7 +53,7 @@ class AtLeastOnceSink:
         await self._limits.check(outgoing)
         doing = f"publish to {outgoing.topic}"
         if not outgoing.alone:
-            with contextlib.suppress(RecordRejected):  # another one of its batch may have been meant
+            with contextlib.suppress(RecordRejected):  # the refusal may have meant another record of the batch
                 await with_retries(lambda: self._send_with_others(outgoing), doing=doing)
                 return
         async with self._alone:
@@ -80,7 +80,7 @@ class AtLeastOnceSink:
                 raise
 
     async def _send_alone(self, outgoing: OutgoingRecord) -> None:
-        """Through a producer that nobody else uses: aiokafka's own way to send a batch of one may wait for ever."""
+        """Send through a producer of its own. aiokafka's own way to send a batch of one may wait for ever."""
         while True:
             codec = self._codecs.taken(outgoing.compression)
             if codec not in self._lone_producers:
@@ -95,20 +95,20 @@ class AtLeastOnceSink:
                     raise
 
     async def _replace(self, spent: _Producer) -> None:
-        """Go on with a new producer, once, however many records find that the old one is spent."""
+        """Replace a spent producer, once, however many records notice it."""
         async with self._replacing:
             if self._producer is not spent:
                 return
             self._producer = _Producer(await _connected(self._broker, "gzip"))
-        # What it has on its way to other partitions is still good, so its end is waited for elsewhere.
+        # What it has in flight to other partitions is still good, so its end is awaited elsewhere.
         self._spent[spent] = asyncio.create_task(spent.end(), name="outbox.stop-spent-producer")
         self._spent[spent].add_done_callback(lambda _: self._spent.pop(spent))
 
 
 class _Producer:
-    """A producer, of which no send outlives its end.
+    """A producer whose sends never outlive it.
 
-    A send that waits to hear of a topic's partitions would wait for ever when the producer is stopped meanwhile.
+    A send that waits for a topic's metadata would wait for ever if the producer is stopped meanwhile.
     """
 
     def __init__(self, client: Any) -> None:
@@ -116,7 +116,7 @@ class _Producer:
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def send(self, outgoing: OutgoingRecord) -> None:
-        """Return when it is acknowledged.
+        """Send a record, and return when it is acknowledged.
 
         Raises:
             ProducerClosed: the producer has ended before.

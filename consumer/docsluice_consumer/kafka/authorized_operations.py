@@ -1,6 +1,6 @@
-"""Two questions that aiokafka cannot ask: which operations on a topic, or on a group, are ours (KIP-430).
+"""Two requests that aiokafka lacks: which operations on a topic, or on a group, are allowed to us (KIP-430).
 
-An answer has them as bits. A broker that knows no rights tells all of them.
+An answer has them as bits. A broker without ACLs sets all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gauges of what is left to do."""
+"""The gauges of the backlog."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _UNKNOWN = float("nan")
 
 
 def report(partitions: Partitions, metrics: Metrics, *, is_complete: bool = True) -> None:
-    """Bring them up to date. The backlog is not a number until the end of each partition is known.
+    """Update the gauges. The backlog is not a number until the end of each partition is known.
 
-    `is_complete` says whether all partitions of ours are among them: after an assignment it takes a moment.
+    `is_complete`: all our partitions are among them. After an assignment that takes a moment.
     """
     backlog = 0.0 if is_complete else _UNKNOWN
     for state in partitions:

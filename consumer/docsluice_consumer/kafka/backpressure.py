@@ -1,4 +1,4 @@
-"""How much may be open at once, so that memory is bounded whatever the backlog."""
+"""Bounds on open records, so that memory is bounded whatever the backlog."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class OpenLimits:
         )
 
     def room(self, states: Sequence[PartitionState], all_states: Partitions) -> Room:
-        """How much may be read at a time without passing a limit by more than one record, whosever it is."""
+        """How much may be read at a time without passing a limit by more than one record."""
         open_here = max((state.offsets.open_count for state in states), default=0)
         return Room(
             records=max(1, min(self.records_per_partition - open_here, self.records - all_states.open_count)),
@@ -48,7 +48,7 @@ class OpenLimits:
         )
 
     def has_room(self, state: PartitionState, all_states: Partitions) -> bool:
-        """Whether a paused partition may be read again: not at once, or it would be paused again by one record."""
+        """Whether a paused partition may be read again. It waits for some room, or one record would pause it again."""
         return (
             state.offsets.open_count < self.records_per_partition * _RESUME_BELOW
             and all_states.open_count < self.records * _RESUME_BELOW

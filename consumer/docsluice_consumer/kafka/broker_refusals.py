@@ -1,4 +1,4 @@
-"""When to give up on a broker that refuses us. One that is only away is waited for without an end."""
+"""When to give up on a broker that refuses us. A broker that is only away is waited for without end."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from docsluice_consumer.errors import BrokerFault
 from docsluice_consumer.kafka.wrong_protocol import protocol_to_set
 
 REFUSED_SECONDS = 120.0
-"""How long a running service bears being refused. A password or a certificate is never changed everywhere at once."""
+"""How long a running service accepts refusals. A password or a certificate never changes everywhere at once."""
 
 REQUEST_TIMEOUT_MS = 30_000
 _LOOK_SECONDS = 3.0
 _SURE_AFTER = 2
-"""A server on its way up or down closes connections, too, and may then answer the look at its protocol."""
+"""A server that starts or stops closes connections too, and may then answer the probe of its protocol."""
 
 
 class BrokerRefusals:
-    """Of the attempts to connect one client."""
+    """The refusals that one client has met while connecting."""
 
     def __init__(
         self, *, security_protocol: str, seconds: float, doing: str, clock: Callable[[], float] = time.monotonic
@@ -32,7 +32,7 @@ class BrokerRefusals:
         self._wrong_protocols = 0
 
     async def causes(self, heard: ClientLog) -> str:
-        """Why each server could not be reached, after an attempt that has failed.
+        """Say why each server could not be reached, after a failed attempt.
 
         Raises:
             BrokerFault: waiting will not help.

@@ -1,4 +1,4 @@
-"""Which compression the broker takes, as far as it has said so."""
+"""Which compression the broker takes, as far as is known."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Codecs:
         self._are_refused: set[Compression] = set()
 
     def taken(self, wished: Compression) -> Compression:
-        """The one to use instead of the one that is wished for: gzip is what every broker takes."""
+        """The codec to use for the wished one. Every broker takes gzip."""
         return "gzip" if wished in self._are_refused else wished
 
     def note_refused(self, codec: Compression) -> bool:
-        """The broker has refused one. Whether there is another to go on with."""
+        """Note a refused codec. Returns whether another one is left."""
         if codec == "gzip":
             return False
         if codec not in self._are_refused:

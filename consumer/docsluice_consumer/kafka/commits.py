@@ -1,4 +1,4 @@
-"""Committing the end of records: behind one protocol, since a transaction commits in its own way."""
+"""Committing ended records, behind one protocol: a transaction commits in its own way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Membership(Protocol):
     """Our place in the consumer group."""
 
     def owns(self, partition: TopicPartition) -> bool:
-        """Whether the partition is ours for all we know, and no rebalance is under way."""
+        """Whether the partition is ours as far as we know, and no rebalance is under way."""
         ...
 
     async def commit_offsets(self, points: Mapping[TopicPartition, CommitPoint]) -> None:
@@ -34,14 +34,14 @@ class Membership(Protocol):
 
 
 class Committer(Protocol):
-    """Makes the end of records last."""
+    """Commits the end of records."""
 
     async def acquire(self, partition: TopicPartition, *, epoch: int) -> None:
-        """See to it that whoever had the partition before can commit nothing for it any more."""
+        """Take a partition over: its last owner can commit nothing for it from now on."""
         ...
 
     async def release(self, partition: TopicPartition) -> None:
-        """The partition is not ours any more."""
+        """Give a partition up."""
         ...
 
     async def commit(self, states: Sequence[PartitionState], membership: Membership) -> list[PartitionState]:
@@ -61,7 +61,7 @@ class GroupCommitter:
         metrics.expect_commits(("ok", "rebalanced", "failed"))
 
     async def acquire(self, partition: TopicPartition, *, epoch: int) -> None:
-        """See `Committer.acquire`: the group has seen to it."""
+        """See `Committer.acquire`: the group does this."""
 
     async def release(self, partition: TopicPartition) -> None:
         """See `Committer.release`."""

@@ -25,7 +25,7 @@ from docsluice_consumer.kafka.retry import with_retries
 log = structlog.get_logger(__name__)
 
 MAX_REQUEST_BYTES = 2**31 - 1
-"""A producer's own bound, on bytes not compressed yet: the topic's `max.message.bytes` is to decide, not the client."""
+"""A producer's own bound, on uncompressed bytes. The topic's `max.message.bytes` should decide, not the client."""
 _LIMIT = "max.message.bytes"
 _ROOMY = {_LIMIT: str(16 * 1024 * 1024)}
 _CONFIG_SECONDS = 5.0
@@ -35,7 +35,7 @@ _STOP_SECONDS = 5.0
 async def started(
     make: Callable[[], Any], *, broker: Broker, doing: str, refused_seconds: float = REFUSED_SECONDS
 ) -> Any:
-    """Make an aiokafka client and connect it, a new one for each try: they cannot be started twice.
+    """Make an aiokafka client and connect it. Each try makes a new one: a client cannot be started twice.
 
     Raises:
         BrokerFault: for `refused_seconds` the broker has refused us, or it speaks another security protocol.
@@ -66,7 +66,7 @@ async def started(
 
 
 async def first_contact(broker: Broker) -> None:
-    """Wait until the broker takes our connection.
+    """Wait until the broker accepts our connection.
 
     Raises:
         BrokerFault: it refuses us.
@@ -89,13 +89,13 @@ async def ensure_topics(broker: Broker, topics: Sequence[str], *, partitions: in
 
 
 async def most_bytes_of(broker: Broker, topic: str) -> int | None:
-    """How large a batch the topic takes (`max.message.bytes`). None where the broker does not tell, or not now."""
+    """The largest batch that the topic takes (`max.message.bytes`). None if the broker does not tell, or not now."""
     limits = await topic_limits(broker, [topic], seconds=_CONFIG_SECONDS)
     return limits.get(topic)
 
 
 async def topic_limits(broker: Broker, topics: Sequence[str], *, seconds: float) -> dict[str, int]:
-    """The `max.message.bytes` of the topics, as far as the broker tells them, within so many seconds."""
+    """The `max.message.bytes` of the topics, as far as the broker tells them within `seconds`."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, topic, {_LIMIT: None}) for topic in topics]
     found: dict[str, int] = {}
     try:

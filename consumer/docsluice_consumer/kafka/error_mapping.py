@@ -10,7 +10,10 @@ from docsluice_consumer.errors import BrokerFault, DocsluiceError, RecordRejecte
 
 
 def translate(error: KafkaError, *, doing: str) -> DocsluiceError | None:
-    """The fault that an aiokafka exception means. None when it will pass by waiting (`doing` what, in words)."""
+    """The fault that an aiokafka exception means. None if it passes by waiting.
+
+    `doing` says what was tried, in words.
+    """
     error = broker_errors.meant(error)
     if isinstance(error, broker_errors.TOO_LARGE):
         return RecordRejected(DeadLetterReason.TOO_LARGE, "larger than the topic takes", stage=Stage.PUBLISH)

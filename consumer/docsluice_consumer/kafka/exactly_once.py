@@ -1,13 +1,13 @@
-"""Publishing exactly once: outcomes and the offsets that they end, in one transaction for each partition.
+"""Publishing exactly once: outcomes and the offsets that they end, in one transaction of each partition.
 
-aiokafka sends only the group's id with transactional offsets, not its generation, so a producer shared by all
-partitions would not keep out a member that was thought dead. Here each assigned partition has a producer of its own
-whose transactional id is the partition's: the next owner's start makes the broker refuse the last one.
+aiokafka sends only the group's id with transactional offsets, not its generation. So a producer shared by all
+partitions would not fence a member that was thought dead. Here each assigned partition has a producer of its own, with
+the partition's transactional id. The next owner's start makes the broker refuse the last one.
 
     finished outcomes ─► begin ─► outcomes ─► offsets and map ─► commit ─► close ─► begin …
 
-A transaction is short: what has finished since the last one. After one whose end is not known, a new producer is
-started, which makes the broker decide. The committed offset then tells how.
+A transaction is short: it holds what has finished since the last one. If its end is unknown, starting a new producer
+makes the broker decide, and the committed offset then tells how.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 _TRANSACTION_TIMEOUT_MS = 60_000
 _FENCED_PAUSES = 12
-"""Half seconds, two heartbeats in all: by then a member that was thought dead has heard that it was."""
+"""Half seconds, two heartbeats in all. By then a member that was thought dead has heard of it."""
 _PAUSE_SECONDS = 0.5
 _NOTICE_SECONDS = 10.0
 _MENDED = (
@@ -64,7 +64,7 @@ _MENDED = (
     TransactionCoordinatorFenced,
     UnknownProducerId,
 )
-"""Said of a producer whose transaction the broker has given up or forgotten: a new one helps."""
+"""Errors of a producer whose transaction the broker has given up or forgotten. A new producer helps."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -78,14 +78,14 @@ class _Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
-    """A transaction of which the end is not known yet. `since` is what was committed before it."""
+    """A transaction whose end is not known yet. `since` is what was committed before it."""
 
     finished: Sequence[_Finished]
     point: CommitPoint | None
     since: CommitPoint | None
 
     def is_told_by(self, stored: CommitPoint | None) -> bool:
-        """Whether what the group has stored tells that it was committed: a map cut at its cap may not have changed."""
+        """Whether the group's stored offset shows that it was committed. A map cut at its cap may not have changed."""
         return stored is not None and stored == self.point != self.since
 
 
@@ -96,34 +96,37 @@ class _Writer:
     epoch: int
     producer: Any
     codec: Compression = "gzip"
-    """What the producer compresses with."""
+    """The producer's codec."""
     finished: list[_Finished] = field(default_factory=list)
-    """What the next round will take."""
+    """Outcomes for the next round."""
     due: list[_Finished] = field(default_factory=list)
-    """What this round has taken, and has not committed yet."""
+    """Outcomes of this round that are not committed yet."""
     unresolved: _Attempt | None = None
     one_by_one: bool = False
-    """Set while a record in a batch that was refused as too large is being looked for."""
+    """Set while a search goes on for the record that made a batch too large."""
     has_died: bool = False
-    """Whether a producer has ended in an unexpected way since the last transaction that was committed."""
+    """Whether a producer has ended unexpectedly since the last committed transaction."""
 
     def is_mended_by_a_new_producer(self, error: KafkaError) -> bool:
-        """What its client does not name may be that the broker has forgotten its id. Twice in a row, it is not."""
+        """Whether a new producer helps.
+
+        An unnamed error may mean that the broker has forgotten its id, but not twice in a row.
+        """
         return isinstance(error, _MENDED) or (type(error) is KafkaError and not self.has_died)
 
     @property
     def wished_codec(self) -> Compression:
-        """That of what is due next. What shares a transaction has the same."""
+        """The codec of what is due next. Outcomes that share a transaction have the same."""
         return next((one.outgoing.compression for one in self.due if not one.done.cancelled()), self.codec)
 
     def begin_round(self) -> None:
-        """Take what has finished by now, behind what an interrupted round may have left."""
+        """Take what has finished by now, after what an interrupted round may have left."""
         self.one_by_one = self.one_by_one and bool(self.due)
         self.due, self.finished = [*self.due, *self.finished], []
 
     @property
     def is_done(self) -> bool:
-        """Whether all that the round has taken is committed, or rejected."""
+        """Whether everything of this round is committed or rejected."""
         return not self.due and self.unresolved is None
 
 
@@ -151,11 +154,11 @@ class ExactlyOnceSink:
         await finished.done
 
     async def close(self) -> None:
-        """Disconnect. What was not committed is someone else's to do again."""
+        """Disconnect. The next owner repeats what was not committed."""
         await asyncio.gather(*(self.release(partition) for partition in list(self._writers)))
 
     async def acquire(self, partition: TopicPartition, *, epoch: int) -> None:
-        """See `Committer.acquire`: the broker ends what the last owner has begun, and refuses it from now on."""
+        """See `Committer.acquire`. The broker ends what the last owner has begun, and refuses it from now on."""
         await self.release(partition)
         self._writers[partition] = _Writer(epoch, await self._started(partition, "gzip"))
 
@@ -169,7 +172,7 @@ class ExactlyOnceSink:
         await stopped(writer.producer)
 
     async def commit(self, states: Sequence[PartitionState], membership: Membership) -> list[PartitionState]:
-        """See `Committer.commit`: one transaction for each partition in which something has ended, side by side."""
+        """See `Committer.commit`. Each partition in which something has ended has one transaction, side by side."""
         ours = [state for state in states if self._writer(state) is not None]
         are_over = await asyncio.gather(*(self._commit(state, membership) for state in ours))
         return [state for state, is_over in zip(ours, are_over, strict=True) if is_over]
@@ -179,9 +182,9 @@ class ExactlyOnceSink:
         return writer if writer is not None and writer.epoch == state.epoch else None
 
     async def _commit(self, state: PartitionState, membership: Membership) -> bool:
-        """Commit what has ended by now, however often it is tried. Whether the partition state turned out to be over.
+        """Commit what has ended by now, with retries. Returns whether the partition state turned out to be over.
 
-        What ends meanwhile is left to the next round: there is always more while there is work, and others wait.
+        What ends meanwhile waits for the next round. Otherwise a busy partition would never finish its round.
         """
         if (writer := self._writer(state)) is None:
             return False
@@ -189,7 +192,7 @@ class ExactlyOnceSink:
         while self._writer(state) is writer:
             if writer.unresolved is not None:
                 if not membership.owns(state.partition):
-                    return False  # a new producer would shut out the rightful owner. The next assignment will tell
+                    return False  # a new producer would fence the rightful owner. The next assignment will tell
                 if not await self._resolve(state, writer):
                     return True
             if writer.codec != (codec := self._codecs.taken(writer.wished_codec)):
@@ -221,7 +224,7 @@ class ExactlyOnceSink:
     async def _transact(self, state: PartitionState, writer: _Writer, attempt: _Attempt) -> None:
         producer = writer.producer
         await producer.begin_transaction()
-        # Only a commit looks at it: of a transaction that fails before, asyncio would complain with a stack trace.
+        # Only a commit awaits it. If a transaction fails before, asyncio would log a stack trace.
         producer._txn_manager.wait_for_transaction_end().add_done_callback(_seen)  # noqa: SLF001 - it is given nowhere
         try:
             await send_all(producer, [finished.outgoing for finished in attempt.finished])
@@ -232,7 +235,7 @@ class ExactlyOnceSink:
         await producer.commit_transaction()
 
     async def _failed(self, state: PartitionState, writer: _Writer, attempt: _Attempt, error: KafkaError) -> None:
-        """Decide what a transaction's error means. It is tried again with the same outcomes."""
+        """Decide what a transaction's error means. It is retried with the same outcomes."""
         self._metrics.commit_finished("failed")
         error = _with_its_cause(error, writer.producer)
         if isinstance(error, broker_errors.CodecRefused) and self._codecs.note_refused(writer.codec):
@@ -253,17 +256,17 @@ class ExactlyOnceSink:
         await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _renew(self, state: PartitionState, writer: _Writer, codec: Compression) -> None:
-        """Have another producer take the place of the line's own, whose compression is that of all it sends."""
+        """Replace the partition's producer by one with another codec: a producer compresses everything alike."""
         await stopped(writer.producer)
         writer.producer, writer.codec = await self._started(state.partition, codec), codec
 
     async def _resolve(self, state: PartitionState, writer: _Writer) -> bool:
-        """Find out how a transaction ended. False when somebody else has had the partition since."""
+        """Find out how a transaction ended. False if another member has had the partition since."""
         attempt = writer.unresolved
         assert attempt is not None, "there is something to resolve"  # noqa: S101
         await self._renew(state, writer, writer.codec)
         stored = (await committed_points(self._broker, self._group_id, [state.partition])).get(state.partition)
-        if attempt.is_told_by(stored):  # first: a rebalance may have found the same, and moved `committed` there
+        if attempt.is_told_by(stored):  # check this first: a rebalance may have found it, and moved `committed` there
             self._settle(state, writer, attempt)
             return True
         if stored != state.committed:
@@ -273,7 +276,7 @@ class ExactlyOnceSink:
         return True
 
     def _settle(self, state: PartitionState, writer: _Writer, attempt: _Attempt) -> None:
-        """The transaction has been committed."""
+        """Note that the transaction has been committed."""
         self._metrics.commit_finished("ok")
         writer.unresolved, writer.has_died = None, False
         state.committed = attempt.point
@@ -283,7 +286,7 @@ class ExactlyOnceSink:
                 finished.done.set_result(None)
 
     def _reject(self, state: PartitionState, writer: _Writer, attempt: _Attempt, error: KafkaError) -> None:
-        # Its point counts the record as ended: should it be found stored, somebody else has ended it.
+        # Its point counts the record as ended. If it is found stored, another member has ended it.
         state.attempted = None
         writer.unresolved = _Attempt(finished=(), point=attempt.since, since=attempt.since)
         for finished in attempt.finished:
@@ -293,7 +296,7 @@ class ExactlyOnceSink:
                 finished.done.set_exception(error_mapping.translate(error, doing="publish") or error)
 
     async def _started(self, partition: TopicPartition, codec: Compression) -> Any:
-        """A producer that is the partition's only one from now on."""
+        """Start a producer that is the partition's only one from now on."""
         transactional_id = transactional_id_of(self._group_id, partition.topic, partition.partition)
         say = functools.partial(_say_waiting, transactional_id)
         async with slow_start(self._broker, after_seconds=_NOTICE_SECONDS, say=say):
@@ -312,12 +315,12 @@ class ExactlyOnceSink:
 
 
 def transactional_id_of(group_id: str, topic: str, partition: int) -> str:
-    """The one that each partition has. A topic's name holds no slash, so no two partitions of any groups share it."""
+    """A partition's transactional id. A topic's name holds no slash, so no two partitions of any groups share one."""
     return f"{group_id}/{topic}/{partition}"
 
 
 def _say_waiting(transactional_id: str) -> None:
-    """Aiokafka asks without end and without a word when no broker of the cluster coordinates transactions."""
+    """Log that no broker coordinates transactions. aiokafka would retry silently, without end."""
     log.warning(
         "transaction.waiting",
         transactional_id=transactional_id,
@@ -327,11 +330,11 @@ def _say_waiting(transactional_id: str) -> None:
 
 
 async def send_all(producer: Any, outgoings: Iterable[OutgoingRecord]) -> None:
-    """Send them within the transaction that has begun, and wait until the broker has them.
+    """Send records within the transaction that has begun, and wait until the broker has them.
 
     Raises:
-        KafkaError: of several, the one that tells most.
-        IllegalOperation: aiokafka has given up the transaction meanwhile, and no record tells why.
+        KafkaError: of several, the one that says most.
+        IllegalOperation: aiokafka has given up the transaction, and no record tells why.
         AssertionError: a bug, here or in aiokafka.
     """
     sent: list[asyncio.Future[Any]] = []
@@ -339,9 +342,9 @@ async def send_all(producer: Any, outgoings: Iterable[OutgoingRecord]) -> None:
     try:
         for out in outgoings:
             sent.append(await producer.send(out.topic, value=out.value, key=out.key, headers=list(out.headers)))
-            sent[-1].add_done_callback(_seen)  # though an error of a later one may be all that is told of it
+            sent[-1].add_done_callback(_seen)  # though the error of a later one may be raised instead
     except (KafkaError, IllegalOperation, AssertionError) as error:
-        # The last is aiokafka's when it has given the transaction up while a record was waiting for room in a batch.
+        # aiokafka raises the last one if it gives the transaction up while a record waits for room in a batch.
         errors.append(error)
     errors[:0] = [end for end in await asyncio.gather(*sent, return_exceptions=True) if isinstance(end, BaseException)]
     if errors:
@@ -349,7 +352,7 @@ async def send_all(producer: Any, outgoings: Iterable[OutgoingRecord]) -> None:
 
 
 async def _until_the_group_has_spoken(partition: TopicPartition, membership: Membership) -> None:
-    """Give the heartbeat time to tell whether the partition is someone else's by now."""
+    """Wait for the heartbeat to tell whether the partition has gone to another member."""
     for _ in range(_FENCED_PAUSES):
         if not membership.owns(partition):
             return
@@ -357,27 +360,27 @@ async def _until_the_group_has_spoken(partition: TopicPartition, membership: Mem
 
 
 def _says_little(error: BaseException) -> int:
-    """Its place among those of one transaction: last is what only follows from the others."""
+    """Sort key for the errors of one transaction: errors that only follow from others come last."""
     if isinstance(error, ProducerFenced):
         return 0
     return 2 if isinstance(error, (IllegalOperation, InvalidTxnState, AssertionError)) else 1
 
 
 def _with_its_cause(error: KafkaError, producer: Any) -> KafkaError:
-    """What a producer's sender died of. Each record is told by a copy, and a copy has no cause."""
+    """The error that ended a producer's sender. Each record gets a copy, and a copy has no cause."""
     sender = producer._sender.sender_task  # noqa: SLF001 - nobody else has it
     is_a_copy = type(error) is KafkaError and error.__cause__ is None
     return (is_a_copy and sender and sender.done() and not sender.cancelled() and sender.exception()) or error
 
 
 def _seen(sent: asyncio.Future[Any]) -> None:
-    """Look at how it ended, lest asyncio complains that nobody has."""
+    """Retrieve the end, so that asyncio does not complain that nobody has."""
     if not sent.cancelled():
         sent.exception()
 
 
 def _next_attempt(state: PartitionState, writer: _Writer) -> _Attempt | None:
-    """What is due, and how far that takes the partition. None when nothing has ended since the last transaction."""
+    """The next transaction: what is due, and the offset to commit. None if nothing has ended since the last one."""
     waiting = [finished for finished in writer.due if not finished.done.cancelled()]
     count = 1 if writer.one_by_one else _count_together(waiting)
     finished, writer.due = waiting[:count], waiting[count:]
@@ -388,7 +391,7 @@ def _next_attempt(state: PartitionState, writer: _Writer) -> _Attempt | None:
 
 
 def _count_together(waiting: Sequence[_Finished]) -> int:
-    """How many of the first may share a transaction: one that is alone shares it with nobody."""
+    """How many of the first outcomes may share a transaction. An outcome that is `alone` has its own."""
     if waiting and waiting[0].outgoing.alone:
         return 1
     return next((count for count, one in enumerate(waiting) if one.outgoing.alone), len(waiting))

@@ -1,4 +1,4 @@
-"""Which records must wait for one another: those of one queue end one at a time, in the order of their reading."""
+"""Ordering: records of one queue end one at a time, in the order of their reading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WHOLE_PARTITION = b""
 
 
 def queue_key_of(key: bytes | None, ordering: Ordering) -> QueueKey:
-    """The queue of a record within its partition. None where it need wait for nobody, as a record without a key."""
+    """The queue of a record within its partition. None if it waits for no other, as a record without a key."""
     match ordering:
         case "unordered":
             return None
@@ -32,7 +32,7 @@ class KeyQueues:
     async def turn(self, queue_key: QueueKey) -> bool:
         """Queue the running task and wait for the one before it to return True, which says that it has ended.
 
-        False when it has not: whoever comes after it must not overtake it.
+        False if it has not ended: the next record must not overtake it.
         """
         if queue_key is None:
             return True
@@ -50,7 +50,7 @@ class KeyQueues:
         return not before.cancelled() and before.exception() is None and before.result()
 
     def release_waiting(self) -> int:
-        """Let go of the records that wait for another, and return how many: nothing was paid for them."""
+        """Cancel the records that wait for another, and return how many. Nothing was paid for them."""
         waiting = list(self._waiting)
         for task in waiting:
             task.cancel()

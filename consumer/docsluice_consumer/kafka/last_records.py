@@ -1,4 +1,4 @@
-"""The last few records of a topic, read beside all groups."""
+"""The newest records of a topic, read without a group."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from docsluice_consumer.kafka.probe import look_at
 from docsluice_consumer.kafka.records import Record, read
 
 _OFFSETS_A_RECORD = 4
-"""How far to go back for one, since transaction markers take offsets, too."""
+"""How many offsets to go back for each record: transaction markers take offsets too."""
 _POLL_MS = 200
 
 
 async def last_records(broker: Broker, topic: str, *, count: int, seconds: float) -> list[Record]:
-    """Up to `count` of them, the newest last, over all partitions. None of a topic that is empty, or not there.
+    """Up to `count` records, the newest last, over all partitions. Empty if the topic is empty or missing.
 
     Raises:
         ConfigurationError: a certificate file cannot be used.
@@ -41,7 +41,7 @@ async def last_records(broker: Broker, topic: str, *, count: int, seconds: float
         isolation_level="read_committed",
     )
     try:
-        with ClientLog().listening():  # it would show each server of the list that is away
+        with ClientLog().listening():  # it would log each server that is away
             async with asyncio.timeout(seconds):
                 await consumer.start()
                 found = await _last_of(consumer, count)

@@ -1,17 +1,17 @@
 """Which records of one partition are open, and how far it may be committed. Pure.
 
-Records end out of order. The committable offset is the lowest one still open or, when none is, one past the highest
-that was opened: everything below it has ended. What has ended above it goes into the commit's metadata, so that after
-a crash it is known, and skipped. Only offsets that were really read are opened. No record will ever come for a gap
-(compaction, transaction markers, aborted transactions), so it counts as ended. A gap at the end of the log has no
-record behind it that would tell. `passed` says how far the reading has come.
+Records end out of order. The committable offset is the lowest one still open. If none is open, it is one past the
+highest that was opened. Everything below it has ended. What has ended above it goes into the commit's metadata, so that
+it is skipped after a crash. Only offsets that were really read are opened. No record will ever come for a gap
+(compaction, transaction markers, aborted transactions), so a gap counts as ended. A gap at the end of the log has no
+record behind it. `passed` says how far the reading has come.
 
-The metadata reads `docsluice/1:3+5000,1+20:7d3e09ab`: from the committed offset on, 3 offsets that are open, 5,000
-that have ended, 1 open, 20 ended. Whatever comes after is open or unread. The checksum is over the runs and the offset:
-a map that was damaged, or belongs to another offset, would have records skipped that have not ended.
+The metadata reads `docsluice/1:3+5000,1+20:7d3e09ab`: from the committed offset on, 3 open offsets, 5,000 ended, 1
+open, 20 ended. Everything after that is open or unread. The checksum covers the runs and the offset. A damaged map, or
+one of another offset, would skip records that have not ended.
 
-The digit is the format's version. A format is read one release before it is written, so that a roll-back by one
-release understands what it finds (`_READERS`). A version that is not known is told apart from metadata of others.
+The digit is the format's version. A format is read one release before it is written (`_READERS`), so a release can be
+rolled back by one. An unknown version is told apart from foreign metadata.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from itertools import chain, pairwise
 from typing import NamedTuple
 
 METADATA_CAP_BYTES = 4_096
-"""What a broker takes by default (`offset.metadata.max.bytes`)."""
+"""A broker's default cap (`offset.metadata.max.bytes`)."""
 
 _WRITTEN_VERSION = "1"
 _PREFIX = f"docsluice/{_WRITTEN_VERSION}:"
@@ -35,7 +35,7 @@ _CHECKSUM_BYTES = 9
 
 
 class Run(NamedTuple):
-    """Offsets from `start` up to, and without, `end`."""
+    """Offsets from `start` up to `end`, without `end`."""
 
     start: int
     end: int
@@ -53,7 +53,7 @@ class ForeignMetadataError(ValueError):
 
 
 class UnknownMapError(ForeignMetadataError):
-    """A map of ended records in a format of docsluice that this release does not know: a later one has written it."""
+    """A commit map in a format that this release does not know: a later release has written it."""
 
     def __init__(self, version: str) -> None:
         super().__init__(f"a map of ended records in format {version}; this release reads {', '.join(_READERS)}")
@@ -72,10 +72,12 @@ class Offsets:
         self._ended_before = list(ended_before)
 
     def opened(self, offset: int) -> bool:
-        """A record was read. Return whether there is work to do: False when it ended in an earlier assignment.
+        """Note a record that was read.
+
+        Returns False if it has ended in an earlier assignment, so there is nothing to do.
 
         Raises:
-            ValueError: offsets must rise. A second opening would lose track of the first.
+            ValueError: offsets must rise. A second opening would lose the first.
         """
         if self._next_offset is not None and offset < self._next_offset:
             raise ValueError(f"offset {offset} was opened after {self._next_offset - 1}")
@@ -88,19 +90,19 @@ class Offsets:
         return True
 
     def passed(self, offset: int) -> None:
-        """No record below `offset` will come any more: there are only gaps from the last one that was read."""
+        """Note that no more records below `offset` will come: only gaps follow the last one that was read."""
         if self._next_offset is None or offset > self._next_offset:
             self._next_offset = offset
         while self._ended_before and self._ended_before[0].end <= offset:
             self._ended_before.pop(0)
 
     def unread_between(self, start: int, end: int) -> int:
-        """How many of these offsets have not ended in an earlier assignment."""
+        """Count the offsets that have not ended in an earlier assignment."""
         ended = sum(max(0, min(run.end, end) - max(run.start, start)) for run in self._ended_before)
         return max(0, end - start - ended)
 
     def closed(self, offset: int) -> None:
-        """A record has ended.
+        """Note that a record has ended.
 
         Raises:
             KeyError: it is not open.
@@ -112,7 +114,7 @@ class Offsets:
         return offset in self._open
 
     def committable(self, *, closing: Collection[int] = ()) -> CommitPoint | None:
-        """How far this partition may be committed. None while nothing was read.
+        """How far this partition may be committed. None before the first record.
 
         `closing` are open records that will have ended when the commit is done, as in a transaction.
         """
@@ -126,7 +128,7 @@ class Offsets:
         return CommitPoint(watermark, encode(watermark, ended))
 
     def metadata_ratio(self) -> float:
-        """How much of the metadata's cap the map takes. Above 1 it no longer holds all that has ended."""
+        """The map's size divided by the metadata's cap. Above 1 it no longer holds all that has ended."""
         if self._next_offset is None or not self._open:
             return 0.0
         runs = self._ended_runs(list(self._open), self._next_offset)
@@ -135,7 +137,7 @@ class Offsets:
 
     @property
     def next_offset(self) -> int | None:
-        """The offset to read next. None while nothing was read."""
+        """The offset to read next. None before the first record."""
         return self._next_offset
 
     @property
@@ -153,7 +155,7 @@ class Offsets:
 def encode(offset: int, ended: Iterable[Run]) -> str:
     """Metadata for a commit at `offset` with these runs above it: rising, apart from one another, never at `offset`.
 
-    Runs that would not fit under the cap are left out, the highest first: their records would then be repeated.
+    Runs that do not fit under the cap are left out, the highest first. Their records would then be repeated.
     """
     runs = _written(offset, ended)
     room = METADATA_CAP_BYTES - len(_PREFIX) - _CHECKSUM_BYTES
@@ -163,10 +165,10 @@ def encode(offset: int, ended: Iterable[Run]) -> str:
 
 
 def decode(point: CommitPoint, *, log_end: int) -> list[Run]:
-    """The runs that a commit says have ended above its offset. None without metadata.
+    """The ended runs above the offset, as a commit says. Empty without metadata.
 
-    `log_end` is up to where the log can be read. A map that reaches beyond it is of another log: its records would be
-    skipped as they come.
+    `log_end` is up to where the log can be read. A map that reaches beyond it belongs to another log, and would skip
+    new records.
 
     Raises:
         UnknownMapError: it is of a later release.
@@ -203,7 +205,7 @@ def _runs_of_1(offset: int, written: str) -> list[Run]:
 
 
 _READERS: Mapping[str, Callable[[int, str], list[Run]]] = {"1": _runs_of_1}
-"""By version. A new format gets its reader here in one release, and becomes `_WRITTEN_VERSION` in the next."""
+"""Readers by version. A new format gets its reader in one release, and becomes `_WRITTEN_VERSION` in the next."""
 
 
 def _written(offset: int, ended: Iterable[Run]) -> str:
@@ -219,7 +221,7 @@ def _checksum(offset: int, runs: str) -> str:
 
 
 def _joined(runs: Iterable[Run]) -> Iterator[Run]:
-    """The same offsets with runs that touch made into one."""
+    """The same offsets, with touching runs joined."""
     last: Run | None = None
     for run in runs:
         if last is not None and run.start <= last.end:

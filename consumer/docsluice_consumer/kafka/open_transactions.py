@@ -1,4 +1,4 @@
-"""Transactions that nobody ends: a reader of committed records gets nothing past the first. Time is passed in."""
+"""Open transactions that nobody ends. A reader of committed records gets nothing past the first. Time is passed in."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from aiokafka import TopicPartition
 log = structlog.get_logger(__name__)
 
 _LONG_SECONDS = 60.0
-"""What a producer's transaction may last by default."""
+"""The default timeout of a producer's transaction."""
 _SAY_EVERY_SECONDS = 600.0
 
 
 @dataclass(slots=True)
 class _Stuck:
-    """A partition's readable end that has not moved, though there are records behind it."""
+    """A partition whose readable end has not moved, though there are records behind it."""
 
     at: int
     since: float
@@ -24,13 +24,13 @@ class _Stuck:
 
 
 class OpenTransactions:
-    """Names, once in a while, a partition in which a transaction has been open for long."""
+    """Logs, once in a while, a partition in which a transaction has been open for long."""
 
     def __init__(self) -> None:
         self._stuck: dict[TopicPartition, _Stuck] = {}
 
     def note(self, partition: TopicPartition, stable: int, end: int, *, now: float) -> None:
-        """Up to where the partition can be read, and where it ends."""
+        """Note up to where the partition can be read, and where it ends."""
         stuck = self._stuck.get(partition)
         if stable >= end:
             self._stuck.pop(partition, None)

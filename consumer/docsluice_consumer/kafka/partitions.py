@@ -1,4 +1,4 @@
-"""The partitions that are ours: each with its open records and the tasks that work on them."""
+"""Our partitions, each with its open records and the tasks that work on them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from docsluice_consumer.kafka.offsets import CommitPoint, Offsets, Run
 
 @dataclass(eq=False, slots=True)
 class PartitionState:
-    """One partition for as long as nobody else has had it in between.
+    """One partition, for as long as no other member has had it in between.
 
-    Tasks keep the state that they were started in, so that a late finisher closes its record there and can never
-    touch a later state of the same partition. `epoch` says the same to those who know the partition only by its number.
+    Tasks keep the state that they were started in. So a late finisher closes its record there, and can never touch a
+    later state of the same partition. `epoch` tells states apart for code that knows only the partition's number.
     """
 
     partition: TopicPartition
@@ -26,11 +26,11 @@ class PartitionState:
     offsets: Offsets = field(default_factory=Offsets)
     committed: CommitPoint | None = None
     attempted: CommitPoint | None = None
-    """What was last sent to be committed. The answer may have been lost on the way."""
+    """The last commit that was sent. Its answer may have been lost."""
     is_recreated: bool = False
     """Whether the log was truncated or recreated before this state, so that it begins below what was committed."""
     start: int | None = None
-    """The first offset that the log still holds, when it was last asked for."""
+    """The first offset of the log, as of the last answer."""
     end: int | None = None
     """Up to where the log can be read: its end, or the first open transaction. As of the last answer."""
     answered_at: float = field(default_factory=time.monotonic)
@@ -38,11 +38,11 @@ class PartitionState:
     paused: bool = False
     open_bytes: int = 0
     tasks: dict[asyncio.Task[bool], float] = field(default_factory=dict)
-    """Each with the time at which its record was read."""
+    """Tasks, each with the time at which its record was read."""
     key_queues: KeyQueues = field(default_factory=KeyQueues)
 
     def to_commit(self) -> CommitPoint | None:
-        """What should be committed now. None when nothing has changed since the last commit."""
+        """What to commit now. None if nothing has changed since the last commit."""
         point = self.offsets.committable()
         return None if point == self.committed else point
 
@@ -61,12 +61,12 @@ class PartitionState:
         return self.offsets.unread_between(reads_from, max(self.end, reads_from)) + self.offsets.open_count
 
     def ended(self, offset: int) -> None:
-        """A record has ended. A transaction may have closed it already."""
+        """Note that a record has ended. A transaction may have closed it already."""
         if self.offsets.is_open(offset):
             self.offsets.closed(offset)
 
     def is_at(self, stored: CommitPoint | None) -> bool:
-        """Whether what the group has stored is what we have committed, so that nobody else has been at it."""
+        """Whether the group's stored offset is ours, so nobody else has moved it."""
         if stored is not None and stored == self.attempted:
             self.committed = stored
         return stored == self.committed
@@ -80,7 +80,7 @@ class Partitions:
         self._epoch = 0
 
     def next_epoch(self) -> int:
-        """A number for a state about to begin, never used before."""
+        """A new number for the next state."""
         self._epoch += 1
         return self._epoch
 
@@ -93,7 +93,7 @@ class Partitions:
         ended_before: Sequence[Run] = (),
         is_recreated: bool = False,
     ) -> PartitionState:
-        """A new state of a partition, from what its last one has committed. What was there before is forgotten."""
+        """Begin a new state of a partition, from its committed point. The old state is forgotten."""
         self.forget(partition)
         state = PartitionState(
             partition,
@@ -110,7 +110,7 @@ class Partitions:
         return self._states.get(partition)
 
     def forget(self, partition: TopicPartition) -> None:
-        """Stop all work on a partition: it is someone else's now, or was in between."""
+        """Stop all work on a partition that another member has now, or has had in between."""
         state = self._states.pop(partition, None)
         for task in list(state.tasks) if state else ():
             task.cancel()
@@ -119,7 +119,7 @@ class Partitions:
         return iter(list(self._states.values()))
 
     def tasks(self) -> set[asyncio.Task[bool]]:
-        """All that is being worked on."""
+        """All tasks."""
         return {task for state in self._states.values() for task in state.tasks}
 
     @property

@@ -1,4 +1,4 @@
-"""One look at the broker: for a person who waits for the answer, and for a service that has not heard of it."""
+"""One look at the broker, for `check` and for a service that gets no answers."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _RELEASES = (
     ("2.7", _FETCH, 12),
     ("2.3", _FETCH, 11),
 )
-"""Newest first: the release that has brought a version of a request."""
+"""Newest first: the release that introduced a version of a request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why there is no answer, in words. `is_final`: the server has said no, so waiting alone does not help."""
+    """Why there is no answer, in words. `is_final`: the server refused, so waiting alone does not help."""
 
     cause: str
     is_final: bool = False
 
 
 class Unreachable(BrokerFault):
-    """The probe got no answer. `closed_by` are the servers that took the connection and closed it."""
+    """The probe got no answer. `closed_by` are the servers that accepted the connection and closed it."""
 
     def __init__(self, trouble: Trouble, closed_by: Sequence[str] = ()) -> None:
         super().__init__(trouble.cause)
@@ -55,7 +55,7 @@ class Cluster:
 
     id: str | None
     release: str | None
-    """The oldest release of Apache Kafka that knows as many requests."""
+    """The oldest release of Apache Kafka that knows the same requests."""
     topics: frozenset[str]
 
 
@@ -74,9 +74,9 @@ async def look_at(broker: Broker, *, seconds: float) -> Cluster:
 
 
 async def asked(broker: Broker, question: Callable[[SendRequest], Awaitable[T]], *, seconds: float) -> T:
-    """Find the cluster through the bootstrap servers, and put a question to one of its brokers.
+    """Find the cluster through the bootstrap servers, and send a request to one of its brokers.
 
-    Connections are made by hand: one that is given up half-way must be closed, and aiokafka's client leaves it open.
+    Connections are made by hand. One that is given up half-way must be closed, and aiokafka's client leaves it open.
     `seconds` is for all servers, each of which has its part of them for each request.
 
     Raises:
@@ -102,9 +102,9 @@ async def asked(broker: Broker, question: Callable[[SendRequest], Awaitable[T]],
 
 
 async def why_silent(broker: Broker, *, seconds: float) -> Trouble | None:
-    """Why there is no answer. None when there is one.
+    """Why there is no answer. None if there is one.
 
-    Brokers that other clients of this process fail to reach meanwhile count, too: the bootstrap server may be well.
+    Brokers that other clients of this process fail to reach count too, because the bootstrap server may be well.
     """
     heard = ClientLog()
     with heard.listening():
@@ -119,7 +119,7 @@ async def why_silent(broker: Broker, *, seconds: float) -> Trouble | None:
 
 
 async def why_closed(broker: Broker, unreachable: Unreachable, *, seconds: float) -> str | None:
-    """The security protocol to set, where it is that for which a server closes our connections."""
+    """The security protocol to set, if a server closes our connections for it."""
     for address in unreachable.closed_by:
         wrong = await protocol_to_set(address, security_protocol=broker.security_protocol, seconds=seconds)
         if wrong is not None:
@@ -145,7 +145,7 @@ class _Visit:
             connection.close()
 
     def failed(self, errors: Mapping[str, BaseException]) -> Trouble:
-        """None of the bootstrap servers could be talked to."""
+        """Explain that none of the bootstrap servers could be reached."""
         final = any(is_final(error) for error in errors.values())
         if len(errors) == 1:
             return Trouble(self._in_words(next(iter(errors.values()))), is_final=final)
@@ -153,7 +153,7 @@ class _Visit:
         return Trouble("; ".join(causes), is_final=final)
 
     def led_nowhere(self, address: str, error: BaseException) -> Trouble:
-        """A bootstrap server answered, and the broker that it named did not."""
+        """Explain that a bootstrap server answered, and the broker that it named did not."""
         why = f"it answers, and sends its clients to {address} (advertised.listeners): {self._in_words(error)}"
         return Trouble(why, is_final=is_final(error))
 
@@ -175,5 +175,8 @@ async def _cluster(ask: SendRequest) -> Cluster:
 
 
 def _release(newest: Mapping[int, int]) -> str | None:
-    """The release of Apache Kafka that has brought the newest request that is known: a broker does not tell its own."""
+    """The release of Apache Kafka that introduced the newest request it knows.
+
+    A broker does not tell its own release.
+    """
     return next((release for release, api, version in _RELEASES if newest.get(api, -1) >= version), None)

@@ -26,7 +26,7 @@ class Record:
     timestamp_ms: int
     epoch: int = 0
     flaw: Flaw | None = None
-    """Why it is not as it was written, where it could not be read as such."""
+    """What is wrong with the record, if it could not be read as it was written."""
 
     @property
     def size_bytes(self) -> int:
@@ -39,10 +39,11 @@ Compression: TypeAlias = Literal["gzip", "zstd"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingRecord:
-    """What a record ended as. Records of one key go to one partition.
+    """An outcome to publish. Records of one key go to one partition.
 
-    One that is `alone` shares its request and its transaction with no other, for it may be refused. `compression` is a
-    wish: a broker that does not take it gets gzip, which every client reads. Only what is alone may wish for another.
+    An outcome that is `alone` shares its request and its transaction with no other, because it may be refused.
+    `compression` is a wish: a broker that does not take it gets gzip, which every client reads. Only an outcome that is
+    alone may wish for another.
     """
 
     topic: str
@@ -62,19 +63,19 @@ class Sink(Protocol):
     """Where outcomes go."""
 
     async def publish(self, outgoing: OutgoingRecord, *, ending: Record) -> None:
-        """Publish the outcome of the record `ending`, and return when nothing can undo it.
+        """Publish the outcome of the record `ending`, and return when nothing can undo that.
 
         A broker that is away is waited for.
 
         Raises:
             RecordRejected: it is larger than the topic takes (`too_large`), or the broker refuses it (`rejected`).
-            ServiceFault: the broker will not take it whatever we do.
+            ServiceFault: the broker does not take it whatever we do.
         """
         ...
 
 
 def read(record: Any, *, epoch: int = 0) -> Record:
-    """What a client has read, in our own form."""
+    """A client's record in our own form."""
     return Record(
         topic=record.topic,
         partition=record.partition,

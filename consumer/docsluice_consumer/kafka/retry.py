@@ -22,7 +22,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 
 
 async def with_retries(action: Callable[[], Awaitable[T]], *, doing: str) -> T:
-    """Do it, waiting out a broker that is away, for as long as it takes. Say so, and when it is back.
+    """Run `action`, and retry while the broker is away, for as long as it takes. Log that, and when it is back.
 
     Raises:
         DocsluiceError: what does not pass by waiting.
@@ -42,18 +42,18 @@ async def with_retries(action: Callable[[], Awaitable[T]], *, doing: str) -> T:
 
 
 class _Wait:
-    """One that waits. Hundreds of records wait for the same thing together, and two lines in the log are enough."""
+    """One wait. Hundreds of records wait for the same thing together, and two lines in the log are enough."""
 
     _waiting: ClassVar[Counter[str]] = Counter()
     _said: ClassVar[set[str]] = set()
-    """What is said to wait and not to be over: those who waited may have been cancelled, and come again."""
+    """Waits that were logged and are not over. Waiting records may have been cancelled, and come again."""
 
     def __init__(self, doing: str) -> None:
         self._doing = doing
         self._begun = False
 
     def begin(self, error: KafkaError) -> None:
-        """Say so, when nobody waits for the same thing yet."""
+        """Log the wait, if it is the first for this work."""
         if self._begun:
             return
         self._begun = True
@@ -66,7 +66,7 @@ class _Wait:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Say that the broker is back, when the last of those who waited for the same thing was answered."""
+        """Log that the broker is back, when the last wait for this work is over."""
         if self._begun:
             self._waiting[self._doing] -= 1
         if self._waiting[self._doing] == 0 and kind is None and self._doing in self._said:

@@ -28,7 +28,7 @@ _CREATE_TIMEOUT_MS = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a consumer uses. `transactional_ids` are examples, none without exactly once."""
+    """What a consumer uses. `transactional_ids` are examples, empty without exactly once."""
 
     input_topic: str
     result_topic: str
@@ -42,9 +42,9 @@ class Needs:
 
 
 async def missing_rights(broker: Broker, needs: Needs, *, seconds: float, to_create: bool = False) -> list[str] | None:
-    """Each missing right as an operation on a resource, with its setting. None when the broker cannot tell.
+    """Each missing right as an operation on a resource, with its setting. None if the broker cannot tell.
 
-    `to_create` looks at whether topics that are missing could be created, too.
+    `to_create`: also check whether missing topics could be created.
 
     Raises:
         ConfigurationError: a certificate file cannot be used.
@@ -65,9 +65,9 @@ async def missing_rights(broker: Broker, needs: Needs, *, seconds: float, to_cre
 
 
 async def ensure_rights(broker: Broker, needs: Needs, *, seconds: float) -> None:
-    """Refuse to start without a right that would be missed only when documents have been paid for.
+    """Refuse to start without a right that would be missed only after documents were paid for.
 
-    This is the first contact with the broker. One that is away is waited for, and one that refuses us is not.
+    This is the first contact with the broker. It waits for a broker that is away, but not for one that refuses us.
 
     Raises:
         BrokerFault: rights are missing.
@@ -98,7 +98,7 @@ async def _missing_on_topics(ask: SendRequest, needs: Needs, *, to_create: bool)
 
 
 async def _missing_to_create(ask: SendRequest, topics: Sequence[str]) -> list[str]:
-    """Have the broker say whether it would create them, without creating them."""
+    """Ask the broker whether it would create the topics, without creating them."""
     if not topics:
         return []
     wanted: list[tuple[Any, ...]] = [(topic, -1, -1, [], []) for topic in topics]
@@ -114,7 +114,7 @@ async def _missing_to_create(ask: SendRequest, topics: Sequence[str]) -> list[st
 
 
 async def _missing_on_group(ask: SendRequest, group_id: str) -> list[str]:
-    # Rights on a group are looked at before it is asked who coordinates it, so any broker will do.
+    # A broker checks rights on a group before it looks for the coordinator, so any broker will do.
     response = await ask(GroupOperationsRequest([group_id]))
     (code, *_, allowed), *_rest = response.groups
     if code == _NO_GROUP_RIGHT or (code == 0 and _lacks(allowed, _READ)):
@@ -123,7 +123,7 @@ async def _missing_on_group(ask: SendRequest, group_id: str) -> list[str]:
 
 
 async def _missing_on_transactions(ask: SendRequest, needs: Needs) -> list[str]:
-    """Ask to add to a transaction of no producer: rights are looked at first, and then there is no such producer."""
+    """Ask to add to a transaction without a producer. The broker checks rights first, then finds no such producer."""
     missing = []
     for transactional_id in needs.transactional_ids:
         request = AddPartitionsToTxnRequest(transactional_id, -1, -1, [(needs.result_topic, [0])])

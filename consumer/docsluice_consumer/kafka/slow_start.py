@@ -1,4 +1,4 @@
-"""A word on a start that takes long although the broker answers."""
+"""A log line for a start that takes long although the broker answers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from docsluice_consumer.runtime.supervision import end
 _PROBE_SECONDS = 5.0
 _PAUSE_SECONDS = 2.0
 _ANSWERS = 2
-"""One that has just come back is given time."""
+"""A broker that has just come back gets time."""
 
 
 @contextlib.asynccontextmanager
 async def slow_start(broker: Broker, *, after_seconds: float, say: Callable[[], None]) -> AsyncIterator[None]:
-    """Call `say` once when the block takes long. A broker that is away has been told of already."""
+    """Call `say` once if the block takes long. A broker that is away was logged already."""
     watching = asyncio.create_task(_say_when_it_answers(broker, after_seconds, say), name="slow-start")
     try:
         yield

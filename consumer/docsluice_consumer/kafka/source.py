@@ -1,8 +1,8 @@
 """Reads records and gives each to a task of its own. Has what has ended committed. Survives rebalances.
 
-One task is always inside `getmany`: work never blocks it. A partition with too many open records is paused and polling
-goes on. It is ended by a flag and never by cancelling `getmany`, whose count of fetches would be wrong for good
-and with it aiokafka's own check on liveness.
+One task is always inside `getmany`, and work never blocks it. A partition with too many open records is paused, and
+polling goes on. A flag ends the task. Cancelling `getmany` would break its count of fetches for good, and with it
+aiokafka's own liveness check.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Process = Callable[[Record], Awaitable[None]]
 _POLL_MS = 20
 _REST_SECONDS = 0.2
 _IDLE_SECONDS = 30.0
-"""So often the client is asked though nothing is to be read: it leaves the group of a consumer that never asks."""
+"""How often the client is polled though reading is paused. A consumer that never polls is removed from the group."""
 _POLL_GRACE_SECONDS = 2.0
 _JOINING_NOTICE_SECONDS = 5.0
 _LEAVE_SECONDS = 5.0
@@ -55,20 +55,20 @@ _STUCK_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
-    """What became of the records that were open when a drain began. All but the finished ones are read again."""
+    """What became of the records that were open when a drain began. All but the finished ones are read again later."""
 
     finished: int = 0
     released: int = 0
-    """Given back without a call under way: not begun, or waiting."""
+    """Records given back without a call in flight: not begun, or waiting."""
     unfinished: tuple[str, ...] = ()
-    """The places of those that were cut off at the deadline."""
+    """The places of records that were cut off at the deadline."""
 
 
 class Source:
     """The input topic.
 
-    `pause_reason` is asked for a reason to read nothing for now, `on_share` hears which part of all partitions is ours.
-    `fault` completes with an exception when a record's task or a commit says: stop. Others may have a say in it, too.
+    `pause_reason` returns a reason to pause reading, or None. `on_share` hears our share of all partitions. `fault`
+    completes with an exception when a record's task or a commit must stop the service. Other parts may set it too.
     """
 
     def __init__(
@@ -133,10 +133,10 @@ class Source:
                 await self._rest()
 
     async def _rest(self) -> None:
-        """Ask for nothing for a moment: the embedded broker answers an empty fetch at once, without end.
+        """Poll nothing for a moment. The embedded broker answers an empty fetch at once, without end.
 
-        Nobody may be inside `getmany` meanwhile: it throws away the answers that come for a paused partition. Those to
-        fetches already sent are there when the rest is over.
+        Nobody may be inside `getmany` meanwhile: it drops answers for a paused partition. Answers to fetches already
+        sent are there when the rest is over.
         """
         awake = [state.partition for state in self._assignment.partitions if not state.paused]
         with contextlib.suppress(IllegalStateError):
@@ -175,7 +175,7 @@ class Source:
         while unfinished and (remaining := deadline - time.monotonic()) > 0:
             _, unfinished = await asyncio.wait(unfinished, timeout=min(remaining, _DRAIN_LOOK_SECONDS))
             meanwhile()
-        if unfinished:  # some may have all that they need, and wait for nothing but to be committed
+        if unfinished:  # some may wait only for their commit
             await self._assignment.commit_at_last()
             _, unfinished = await asyncio.wait(unfinished, timeout=_DRAIN_LOOK_SECONDS)
         for task in unfinished:
@@ -189,7 +189,7 @@ class Source:
         )
 
     async def close(self) -> None:
-        """Let go of all work, commit what has ended, and leave the group."""
+        """Cancel all work, commit what has ended, and leave the group."""
         self._assignment.draining = self._stopped = True
         tasks = self._assignment.partitions.tasks()
         for task in tasks:
@@ -206,12 +206,12 @@ class Source:
 
     @property
     def held_for(self) -> str | None:
-        """Why nothing is read for now, whatever room there is. None where there is no such reason."""
+        """Why reading is paused, whatever room there is. None without such a reason."""
         return self._paused_for
 
     @property
     def partition_count(self) -> int:
-        """How many partitions the input topic has, whosoever they are."""
+        """How many partitions the input topic has, ours or not."""
         return self._assignment.partition_count()
 
     def why_not_ready(self) -> str | None:
@@ -219,7 +219,7 @@ class Source:
         return self._watch.why_not_ready()
 
     def report(self) -> None:
-        """Bring the gauges up to date."""
+        """Update the gauges."""
         report(self._assignment.partitions, self._metrics, is_complete=self._assignment.is_complete)
         self._metrics.broker_silent(self._watch.silent_seconds())
         paused = any(state.paused for state in self._assignment.partitions) and not self._assignment.draining
@@ -232,7 +232,7 @@ class Source:
         return consumer
 
     def _never_ending(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        """A task whose death stops the service, until it is told to end."""
+        """Start a task whose death stops the service, until it is told to end."""
 
         def stop_because(error: BaseException) -> None:
             if not self._stopped:
@@ -241,7 +241,7 @@ class Source:
         return supervised(work, name=name, stop_because=stop_because)
 
     async def _end(self, task: asyncio.Task[None] | None, *, after_seconds: float) -> None:
-        """Await a side task that has seen the flag, and cancel it when it hangs on a broker that is away."""
+        """Await a side task that has seen the flag. Cancel it if it hangs on a broker that is away."""
         if task is None:
             return
         await asyncio.wait([task], timeout=after_seconds)
@@ -266,13 +266,13 @@ class Source:
             await self._assignment.out_of_range(error.args[0])
             return {}
         except NoOffsetForPartitionError:
-            return {}  # it is about to be told from where
+            return {}  # its place is about to be set
 
     def _open(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
         """Start a task for each record. Pause the partition when it has enough of them."""
         state = self._assignment.partitions.find(partition)
         if self._assignment.draining or state is None:
-            return  # read again: by whoever comes next, or once it is known from where
+            return  # read again, by the next owner or once the place is known
         for position, record in enumerate(records):
             if record.offset < state.reads_from:
                 self._assignment.log_truncated(state, record.offset)
@@ -298,7 +298,7 @@ class Source:
         state.open_bytes -= record.size_bytes
 
     async def _work(self, state: PartitionState, record: Record) -> bool:
-        """Close the record's offset if, and only if, its path was walked to the end. Whether it was."""
+        """Process the record, and close its offset only if that ends it. Returns whether it has ended."""
         if not await state.key_queues.turn(queue_key_of(record.key, self._subscription.ordering)):
             return False
         try:
@@ -312,7 +312,7 @@ class Source:
         return True
 
     def _balance(self) -> None:
-        """Pause everything while there is a reason to hold. Resume what was paused, once there is room."""
+        """Pause everything while there is a reason to. Resume what was paused, once there is room."""
         reason = self._pause_reason()
         if reason != self._paused_for:
             log.warning("consumption.paused" if reason else "consumption.resumed", reason=reason or self._paused_for)
@@ -326,7 +326,7 @@ class Source:
                 self._assignment.resume(state)
 
     def _say_stuck(self) -> None:
-        """Name, once, the record that holds the committed offset back for long. It is not at fault without a broker."""
+        """Log, once, the record that holds the committed offset back for long. Without a broker it is not at fault."""
         if self._watch.why_not_ready():
             return
         place, seconds = self._assignment.partitions.oldest() or ("", 0.0)
@@ -340,7 +340,7 @@ class Source:
 
 
 def _say_unreadable(record: Record) -> None:
-    """Several records may be in what cannot be read, and one dead letter stands for all."""
+    """Log an unreadable part. It may hold several records, and one dead letter stands for all."""
     flaw = record.flaw
     if flaw is not None and flaw.first_offset is not None:
         log.error(
@@ -354,7 +354,7 @@ def _say_unreadable(record: Record) -> None:
 
 
 def _say_joining(subscription: Subscription) -> None:
-    """The group lets nobody in while it waits for a member that has died without a word."""
+    """Log a long join. The group admits nobody while it waits for a member that has died silently."""
     log.warning(
         "group.joining",
         group=subscription.group_id,

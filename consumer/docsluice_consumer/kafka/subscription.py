@@ -23,7 +23,7 @@ _FETCH_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """What to read, in which order, and how much of it at a time."""
+    """What to read, in which order, and how much at a time."""
 
     topic: str
     group_id: str
@@ -33,14 +33,14 @@ class Subscription:
     commit_interval_seconds: float
     drain_seconds: float
     kept_record_bytes: int
-    """A record with more bytes than that is read without its value."""
+    """A record with more bytes than this is read without its value."""
     refuses_unknown_maps: bool = False
-    """Whether a commit's map of ended records that a later release has written stops the service."""
+    """Whether a commit map of a later release stops the service."""
 
 
 def consumer_of(subscription: Subscription, broker: Broker) -> Any:
-    """An aiokafka consumer for it, which is not started and has not subscribed yet."""
-    # Bytes come in as they are: a deserializer inside the client would let one bad record stop the reading.
+    """An aiokafka consumer for a subscription, not started and not subscribed yet."""
+    # Bytes come in as they are. A deserializer inside the client would let one bad record stop the reading.
     read_past_flaws(kept_bytes=subscription.kept_record_bytes)
     return AIOKafkaConsumer(
         **broker.client_arguments(),
@@ -62,10 +62,10 @@ def consumer_of(subscription: Subscription, broker: Broker) -> Any:
 
 
 def _member_of(subscription: Subscription) -> str | None:
-    """The static member's name: of another topic it is another one.
+    """The static member's name. Each topic has its own.
 
-    One that comes back within its session is given its old assignment, whatever it subscribes to now, and with each
-    try its session begins again.
+    A member that comes back within its session gets its old assignment, whatever it subscribes to now. With each try
+    its session begins again.
     """
     if subscription.group_instance_id is None:
         return None

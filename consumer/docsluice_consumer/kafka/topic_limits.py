@@ -1,4 +1,4 @@
-"""How large a record each topic takes: asked of the broker where it tells, and corrected by what it refuses.
+"""How large a record each topic takes: read from the broker, and corrected by what it refuses.
 
 A record that is known not to fit is refused here, before it fails a batch or a transaction for others.
 """
@@ -16,10 +16,10 @@ from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.kafka.records import Compression, OutgoingRecord
 
 LookUp = Callable[[str], Awaitable[int | None]]
-"""A topic's `max.message.bytes`. None where the broker does not tell."""
+"""Returns a topic's `max.message.bytes`. None if the broker does not tell."""
 
 _WORTH_ASKING_BYTES = 256 * 1024
-"""A topic of before takes that, and one that does not says so."""
+"""Every older topic takes this much. A topic that does not refuses it."""
 _FRESH_SECONDS = 30.0
 """A limit this old is read again before anything is refused for it: somebody may have raised it."""
 _REFUSAL_SECONDS = 600.0
@@ -33,19 +33,19 @@ class _Known:
 
     limit: int | None = None
     asked_at: float = _NEVER
-    """`_NEVER` also where something was refused since."""
+    """`_NEVER` also after a refusal."""
     refused_bytes: int | None = None
     refused_at: float = _NEVER
 
     def most_bytes(self, now: float) -> int | None:
-        """What a batch may have. None where nothing is known."""
+        """The most bytes of a batch. None if nothing is known."""
         refused = self.refused_bytes if now - self.refused_at < _REFUSAL_SECONDS else None
         known = [bound for bound in (self.limit, None if refused is None else refused - 1) if bound is not None]
         return min(known, default=None)
 
 
 class TopicLimits:
-    """What is known of the topics that outcomes go to."""
+    """The size limits of the topics that outcomes go to."""
 
     def __init__(self, ask: LookUp, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
@@ -53,10 +53,10 @@ class TopicLimits:
         self._topics: dict[str, _Known] = {}
 
     async def check(self, outgoing: OutgoingRecord) -> None:
-        """Return when it may fit.
+        """Return if the outcome may fit.
 
         Raises:
-            RecordRejected: it surely does not.
+            RecordRejected: it certainly does not.
         """
         size, known = _most_bytes_of(outgoing), self._topics.setdefault(outgoing.topic, _Known())
         if size <= _WORTH_ASKING_BYTES and known.most_bytes(self._clock()) is None:
@@ -77,7 +77,7 @@ class TopicLimits:
             )
 
     def note_refused(self, outgoing: OutgoingRecord) -> None:
-        """The broker has refused it as too large, though it was sent by itself."""
+        """Note that the broker refused an outcome as too large, though it was sent by itself."""
         known, now = self._topics.setdefault(outgoing.topic, _Known()), self._clock()
         size = batch_bytes(outgoing)
         is_smaller = known.refused_bytes is None or size < known.refused_bytes
@@ -90,7 +90,7 @@ class TopicLimits:
         return most is None or size <= most
 
     async def _refresh(self, topic: str, known: _Known) -> None:
-        """Ask, unless that was done a moment ago. A limit that was changed makes old refusals void."""
+        """Read the limit again, unless that was done a moment ago. A changed limit makes old refusals void."""
         if self._clock() - known.asked_at < _FRESH_SECONDS:
             return
         before, known.limit = known.limit, await self._ask(topic)
@@ -100,7 +100,7 @@ class TopicLimits:
 
 
 def batch_bytes(outgoing: OutgoingRecord) -> int:
-    """What a broker holds against the limit: the batch with this record alone, compressed as it will be."""
+    """The size that a broker compares with the limit: the batch with this record alone, compressed."""
     builder = DefaultRecordBatchBuilder(
         2,
         _CODECS[outgoing.compression],
@@ -115,6 +115,6 @@ def batch_bytes(outgoing: OutgoingRecord) -> int:
 
 
 def _most_bytes_of(outgoing: OutgoingRecord) -> int:
-    """No less than that, known without compressing it. What cannot be compressed grows a little by the attempt."""
+    """An upper bound on `batch_bytes`, without compressing. Incompressible data grow a little."""
     size: int = DefaultRecordBatchBuilder.estimate_size_in_bytes(outgoing.key, outgoing.value, list(outgoing.headers))
     return size + size // 1000 + 100

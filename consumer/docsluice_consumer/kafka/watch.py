@@ -1,7 +1,7 @@
-"""Whether the broker answers, and how far its logs reach: asked beside the reading, which may be paused.
+"""Whether the broker answers, and how far its logs reach. It asks beside the reading, which may be paused.
 
-aiokafka's `getmany` swallows what goes wrong with fetches, so a consumer that is cut off looks like one with nothing to
-do. A partition counts as answered when its log's ends were told, or when a fetch of it was answered.
+aiokafka's `getmany` swallows errors of fetches, so a consumer that is cut off looks like one with nothing to do. A
+partition counts as answered when the broker told its log's ends, or answered a fetch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TICK_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = 5.0
 _ANSWER_SECONDS = 5.0
 _DIAGNOSE_AFTER_SECONDS = 10.0
-"""Early enough for the cause to be known when it is said."""
+"""Early enough to know the cause when the silence is logged."""
 _PROBE_SECONDS = 10.0
 
 _NO_ANSWER = f"no answer within {_ANSWER_SECONDS:.0f} seconds"
@@ -48,7 +48,7 @@ Diagnose = Callable[[], Awaitable[Trouble | None]]
 
 
 class BrokerWatch:
-    """Of one source. `run` is its task, and ends by raising when the broker has refused us for too long."""
+    """The watch of one source. `run` is its task. It raises when the broker has refused us for too long."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class BrokerWatch:
         self._answered_at = clock()
         self._looked_at = float("-inf")
         self._error: BaseException | None = None
-        """What the last look met."""
+        """The error of the last look."""
         self._trouble: Trouble | None = None
         self._refused_since: float | None = None
         self._silent_since: float | None = None
-        """Set once it was said."""
+        """Set once the silence was logged."""
         self._away_since: float | None = None
-        """When it last answered, once it was said that it is away."""
+        """When the broker last answered, set once its absence was logged."""
 
     async def run(self, consumer: Any) -> None:
         """Watch until cancelled.
@@ -98,25 +98,25 @@ class BrokerWatch:
             await end(inquiry)
 
     def silent_seconds(self) -> float:
-        """For how long the broker has said nothing of the partition that it has said nothing of for longest."""
+        """The longest silence of the broker about one partition, in seconds."""
         now = self._clock()
         return max(0.0, max((self._age(state, now) for state in self._partitions), default=now - self._answered_at))
 
     def why_not_ready(self) -> str | None:
-        """A sentence when it has been silent for too long."""
+        """A sentence if the broker has been silent for too long."""
         if self._consumer is None or (silent := self.silent_seconds()) < SILENT_SECONDS:
             return None
         cause = self._trouble.cause if self._trouble else "the cause is being looked for"
         return f"the broker {self._broker.bootstrap_servers} has not answered for {silent:.0f} seconds: {cause}"
 
     async def inquire(self) -> None:
-        """Ask how far the logs reach and, when there has been no answer for a while, why."""
+        """Ask how far the logs reach and, after a while without an answer, find out why."""
         await self.look()
         if self.silent_seconds() >= _DIAGNOSE_AFTER_SECONDS:
             self._trouble = await self._find_trouble()
 
     async def look(self) -> None:
-        """Ask how far the logs reach, when it is time for it or a partition is new."""
+        """Ask how far the logs reach, if it is time or a partition is new."""
         states = list(self._partitions)
         is_due = self._clock() - self._looked_at >= _LOOK_EVERY_SECONDS or any(state.end is None for state in states)
         if is_due:
@@ -132,7 +132,7 @@ class BrokerWatch:
                 self._transactions.note(state.partition, *ends, now=self._clock())
 
     def judge(self) -> None:
-        """Say so when the broker has been silent for too long, and when it answers again.
+        """Log when the broker has been silent for too long, and when it answers again.
 
         Raises:
             BrokerFault: it has refused us for too long.
@@ -163,7 +163,10 @@ class BrokerWatch:
             self._answered_at = self._clock()
 
     async def _look_at(self, states: Sequence[PartitionState]) -> bool:
-        """Ask for the ends of all in one question, and return whether that was answered: one bad leader spoils it."""
+        """Ask for the ends of all partitions in one request.
+
+        Returns whether it was answered: one bad leader spoils it.
+        """
         partitions = [state.partition for state in states]
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -192,7 +195,7 @@ class BrokerWatch:
         return Trouble(f"it answers, but not for partition {missing} of {self._topic}; has it a leader?")
 
     def _say_away(self, *, since: float) -> None:
-        """Say so when nothing of a look was answered, and when something is again. A silence has lines of its own."""
+        """Log when a look got no answer at all, and when one does again. A silence has its own lines."""
         if self._answered_at > since or self._error is None:
             if self._away_since is not None and self._silent_since is None:
                 seconds = round(self._clock() - self._away_since)
@@ -238,7 +241,7 @@ class BrokerWatch:
         return age
 
     def _fetched_ends(self, partition: TopicPartition) -> tuple[int, int] | None:
-        """Up to where it can be read, and where it ends, as of the last fetch."""
+        """Up to where the partition can be read, and where it ends, as of the last fetch."""
         if not self._is_assigned(partition):
             return None
         stable, end = self._consumer.last_stable_offset(partition), self._consumer.highwater(partition)
@@ -249,5 +252,8 @@ class BrokerWatch:
 
 
 def _is_of_the_way(error: BaseException) -> bool:
-    """Whether it is no answer, as a right that is missing would be. Where no broker answers, aiokafka's has no kind."""
+    """Whether an error comes from the network and is no answer, unlike a missing right.
+
+    If no broker answers, aiokafka's error has no type of its own.
+    """
     return not isinstance(error, KafkaError) or type(error) is KafkaError or broker_errors.is_passing(error)

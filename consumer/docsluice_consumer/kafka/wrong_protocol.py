@@ -1,4 +1,4 @@
-"""Which security protocol a server speaks that closes our connections. A closed connection alone says nothing."""
+"""The security protocol of a server that closes our connections. A closed connection alone says nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from docsluice.network.tls import speaks_tls, unverified
 
 
 async def protocol_to_set(address: str, *, security_protocol: str, seconds: float) -> str | None:
-    """A sentence when the server speaks in another way than we do. None when that cannot be told.
+    """A sentence if the server speaks another protocol than we do. None if that cannot be told.
 
     Asks only for the server's list of requests: no credentials are sent, and no certificate is looked at.
     """

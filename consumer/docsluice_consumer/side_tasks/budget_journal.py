@@ -24,14 +24,14 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _WRITE_SECONDS = 0.2
-"""So much of what was spent is forgotten by a `kill -9` at the most. Of the calls under way nobody knows anyhow."""
+"""A `kill -9` loses at most this much of the spending. Calls in flight are unknown anyhow."""
 _RETRY_SECONDS = 1.0
 
 
 class BudgetJournal:
     """Restores a budget from the ledger, and keeps the ledger up with it until closed.
 
-    `stop_because` hears of what would leave the ledger behind for good.
+    `stop_because` is called with an error that would leave the ledger behind for good.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class BudgetJournal:
         self._complaints = Throttle(seconds=60.0)
         self._task: asyncio.Task[None] | None = None
         self.why_waiting: str | None = None
-        """In a few words, while the start waits for the ledger."""
+        """Why the start waits for the ledger, in a few words, or None."""
 
     async def start(self) -> None:
-        """Go on where the last process of this name has stopped. A ledger that is away is waited for.
+        """Restore the budget from the last process of this name. Waits for a ledger that is away.
 
         Raises:
             ConfigurationError: only a person can fix it.
@@ -67,7 +67,7 @@ class BudgetJournal:
         self._task = supervised(self._keep(), name="budget.keep", stop_because=self._stop_because)
 
     async def close(self) -> None:
-        """Write down the rest, and close the ledger. After a start that was interrupted, what is there stays."""
+        """Write down the rest, and close the ledger. After an interrupted start the ledger stays as it is."""
         try:
             if self._task is not None:
                 await end(self._task)
@@ -104,7 +104,7 @@ class BudgetJournal:
         try:
             await self._done(lambda: self._ledger.write(spent))
         except StoreAway as away:
-            # The budget is kept all the same, in memory: only a restart would forget what cannot be written.
+            # The budget is still kept in memory. Only a restart would forget what cannot be written.
             if self._complaints.silenced("ledger") is not None:
                 log.error(  # noqa: TRY400 - the trace of a full disk tells nobody anything
                     "ledger.failing", error=str(away), remedy="what is spent is not remembered over a restart"
@@ -113,7 +113,7 @@ class BudgetJournal:
             self._written = spent
 
     async def _done(self, work: Callable[[], T]) -> T:
-        """Do something with the ledger, in its thread.
+        """Do some work with the ledger, in its thread.
 
         Raises:
             StoreAway: it cannot be done now, or takes too long.

@@ -1,4 +1,4 @@
-"""The gauges that are worked out when somebody looks, and not kept up with as things happen."""
+"""Gauges that are computed when somebody looks at the metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNKNOWN = float("nan")
 
 
 class Gauges:
-    """Of one service. The pace of its documents is seen from one look to the next."""
+    """The gauges of one service. The pace of documents is measured from one look to the next."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -41,7 +41,7 @@ class Gauges:
         )
 
     def _eta_seconds(self, backlog: float) -> float:
-        """0 when nothing is left, at whatever pace."""
+        """Seconds until the backlog is done. 0 if nothing is left, at whatever pace."""
         per_second = self._pace.documents_per_second()
         return backlog / per_second if backlog and per_second else backlog and _UNKNOWN
 

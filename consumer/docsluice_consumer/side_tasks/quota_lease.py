@@ -1,4 +1,4 @@
-"""One limit for all replicas: asks for what the queues want, and falls back on our share where nobody answers."""
+"""Limits shared by replicas: claims what the queues need, and falls back on our share without an answer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from docsluice_consumer.store.redis_quota import LEASE_SECONDS, Asked, Granted, 
 log = structlog.get_logger(__name__)
 
 _LEAST_SECONDS = 0.02
-"""From one exchange to the next: what comes up meanwhile goes with it."""
+"""The shortest time between exchanges. New demand goes with the next one."""
 _MOST_SECONDS = 0.5
-"""However long it takes until all is there that is needed: what has come by then would be too much for the bucket."""
+"""The longest time between exchanges. Grants of a longer time would be too much for the bucket."""
 _RENEW_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 _REMEDY = (
@@ -38,7 +38,7 @@ class Clock(Protocol):
 
 
 class QuotaServer(Protocol):
-    """Where the limits are counted for all replicas. `RedisQuota` is one."""
+    """Counts the limits for all replicas. `RedisQuota` is one."""
 
     async def exchange(self, asked: Mapping[str, Asked], *, share: float) -> Mapping[str, Granted]:
         """See `RedisQuota.exchange`."""
@@ -50,12 +50,12 @@ class QuotaServer(Protocol):
 
 
 class QuotaLease:
-    """Brings `admission` what the grantor grants, until closed. `change` is set whenever there may be something to ask.
+    """Brings grants to `admission`, until closed. `change` is set whenever there may be something to claim.
 
-    A replica's share of the limits is everybody's for as long as the grantor hears of the replica. Cut off from it, a
-    replica lets nothing more out until its share is its own again, then goes on with that alone.
+    A replica's share of the limits belongs to all replicas while the server hears of it. A replica that is cut off lets
+    no call out until its share is its own again. It then goes on with that share alone.
 
-    `stop_because` hears of what would leave it without grants for good.
+    `stop_because` is called with an error that would leave it without grants for good.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class QuotaLease:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Ask for the first time, and go on asking."""
+        """Make the first exchange, and go on in a task."""
         await self.step()
         self._task = supervised(self._go_on(), name="limits.share", stop_because=self._stop_because)
 
     def set_share(self, share: float) -> None:
-        """Which part of the limits is ours, to be brought in or to be kept."""
+        """Set our share of the limits, to lend or to keep."""
         self._share = share
         self._admission.set_share(share)
         self._change.set()
@@ -95,14 +95,14 @@ class QuotaLease:
             await end(self._task)
         is_well = self._task is None or self._task.cancelled()
         if is_well and self._is_shared and not self._is_away:
-            self._admission.lease_demand.unanswered()  # where it was cancelled in the middle of asking
+            self._admission.lease_demand.unanswered()  # if it was cancelled in the middle of an exchange
             self._admission.lease_demand.return_all()
             with contextlib.suppress(LimitsAway):
                 await self._exchange(share=0.0)
         await self._grantor.close()
 
     async def step(self) -> float:
-        """Ask once, if there is anything to ask. Gives the seconds after which to do so again at the latest."""
+        """Make one exchange, if there is anything to claim. Returns the seconds until the next one at the latest."""
         self._change.clear()
         try:
             if self._is_away or not self._is_shared:
@@ -138,7 +138,7 @@ class QuotaLease:
         return max(_LEAST_SECONDS, min([*waits, _MOST_SECONDS])) if waits else _RENEW_SECONDS
 
     def _wait_for_return(self, reason: str) -> float:
-        """Our share is our own again only when the grantor cannot have heard of us for the length of a lease."""
+        """Wait for our share. It is ours again only when the server cannot have heard of us for a lease's length."""
         now = self._clock.time()
         if self._is_shared:
             self._admission.lease_demand.unanswered()
@@ -152,7 +152,7 @@ class QuotaLease:
         return min(_RETRY_SECONDS, self._alone_at - now) if self._is_shared else _RETRY_SECONDS
 
     async def _come_back(self) -> None:
-        """Try it with a share and claims of nothing, which is no loss when nobody answers. Then bring in our own."""
+        """Try an exchange without share and claims, which loses nothing if unanswered. Then lend our share."""
         nothing = {key: Asked(**asdict(claim)) for key, claim in self._admission.lease_demand.nothing().items()}
         await self._grantor.exchange(nothing, share=0.0)
         if not self._is_shared:

@@ -1,4 +1,4 @@
-"""What many tasks ask of a store in one moment, put to it in one batch: a store is asked once, however many wait."""
+"""Batches what many tasks ask of a store in one moment: one call of the store serves all of them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from docsluice_consumer.store.stored_values import MOST_STEP_BYTES, step_of
 
 _MOST = 256
 _MOST_BYTES = 1024 * 1024
-"""So much goes into one batch, or it would keep others waiting who use the same store."""
+"""The most that goes into one batch. A larger one would keep other users of the store waiting."""
 
 Entry: TypeAlias = bytes | None
-"""To a get, what is kept. None when nothing is, and to a put."""
+"""The answer to a get: the entry, or None. To a put: None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A put of what is written, or else a get."""
+    """One request: a put if `written` is set, else a get."""
 
     fingerprint: str
     written: bytes | None
@@ -31,17 +31,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """An answer for each that has asked, and whether there is more to do, which needs no one to ask for it."""
+    """One answer for each request, and whether more work is left that nobody has to request."""
 
     answers: Sequence[Entry | StoreAway]
     is_more: bool = False
 
 
 class Batches:
-    """Gives `serve` one batch at a time, each of what has been asked while it was busy with the last one.
+    """Gives `serve` one batch at a time: everything that was requested while it was busy with the last one.
 
-    What is put is served also when the one who waits for it is cancelled. A batch that is not served within
-    `answer_seconds` fails, and so does all that is asked until it has ended after all.
+    A put is served even if its caller is cancelled. A batch that is not served within `answer_seconds` fails. So do all
+    requests until that batch has ended after all.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Batches:
         self._deadline = Deadline(seconds=answer_seconds)
         self._waiting: list[Asked] = []
         self._job: asyncio.Future[Served] | None = None
-        """Held here, for a loop alone does not keep its tasks."""
+        """Kept here, because a loop alone does not keep its tasks."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_closed = False
@@ -68,7 +68,7 @@ class Batches:
             await self.ask(fingerprint, written)
 
     def ask(self, fingerprint: str, written: bytes | None = None) -> asyncio.Future[Entry]:
-        """Put what is written, or get what is kept.
+        """Put `written`, or get the entry.
 
         Raises:
             StoreAway: from the future, as `serve` says. At once after closing.
@@ -80,11 +80,11 @@ class Batches:
         self._waiting.append(asked)
         if self._idle.is_set():
             self._idle.clear()
-            loop.call_soon(self._send)  # what others ask in the same moment goes with it
+            loop.call_soon(self._send)  # requests of the same moment go with it
         return asked.answer
 
     def within_deadline(self, begin: Callable[[], asyncio.Future[None]]) -> asyncio.Future[None]:
-        """Do something else with the store, under the same deadline.
+        """Do other work with the store, under the same deadline.
 
         Raises:
             StoreAway: from the future. At once while a batch is overdue.
@@ -92,12 +92,15 @@ class Batches:
         return self._deadline.of(begin)
 
     async def close(self) -> None:
-        """Take no more, and return when all has been served, or is overdue."""
+        """Accept no more, and return when everything has been served, or is overdue."""
         self._is_closed = True
         await self._idle.wait()
 
     def _send(self) -> None:
-        """A callback and no task, which whoever ends all tasks of a loop would cancel."""
+        """Send the next batch.
+
+        This is a callback and no task, because ending all tasks of a loop would cancel a task.
+        """
         batch = self._taken()
         self._job = self._deadline.of(partial(self._serve, batch))
         self._job.add_done_callback(partial(self._sent, batch))
@@ -135,7 +138,7 @@ class Batches:
         away = next((answer for answer in answers if isinstance(answer, StoreAway)), None)
         if away is None:
             return
-        # Who waits for an answer would wait as long for nothing. A put may still find the store well again.
+        # A get would wait as long for nothing. A put may still find the store well again.
         for asked in self._waiting:
             if asked.written is None:
                 _tell(asked.answer, away)
@@ -146,7 +149,7 @@ def _tell(future: asyncio.Future[Entry], answer: Entry | BaseException) -> None:
     if future.done():  # nobody waits for it any more
         return
     if isinstance(answer, StoreAway):
-        future.set_exception(type(answer)(str(answer)))  # one for each: a traceback grows wherever it is raised
+        future.set_exception(type(answer)(str(answer)))  # one for each: a traceback grows each time it is raised
     elif isinstance(answer, BaseException):
         future.set_exception(answer)
     else:

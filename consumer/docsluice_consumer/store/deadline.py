@@ -1,4 +1,4 @@
-"""A deadline for every call of a store: one that does not answer is away, and nobody waits for it in silence."""
+"""A deadline for every call of a store. A store that does not answer in time counts as away."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from docsluice_consumer.store.step_store import StoreAway
 T = TypeVar("T")
 
 ANSWER_SECONDS = 10.0
-"""More than a store takes whose file is locked by others, and whose disk is slow."""
+"""Longer than a store takes with a locked file and a slow disk."""
 
 
 class Deadline:
-    """Begins jobs, one at a time, and gives up those that take longer than `seconds`.
+    """Starts jobs, one at a time, and gives up those that take longer than `seconds`.
 
-    Nothing can end a thread that waits for a disk. Such a job goes on. Until it has ended, others fail at once.
+    Nothing can end a thread that waits for a disk, so such a job goes on. Until it has ended, other jobs fail at once.
     """
 
     def __init__(self, *, seconds: float = ANSWER_SECONDS) -> None:
@@ -56,7 +56,7 @@ class Deadline:
 
 
 def _pass_on(job: asyncio.Future[T], answer: asyncio.Future[T]) -> None:
-    """How a job has ended, to those who still wait for it."""
+    """Pass a job's end on to a caller that still waits."""
     if job.cancelled():
         answer.cancel()
         return

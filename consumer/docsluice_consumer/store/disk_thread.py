@@ -1,4 +1,4 @@
-"""A thread for work that waits for a disk. The process ends without it, should the disk never answer."""
+"""A thread for work that waits for a disk. The process can end without it if the disk never answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Job:
 class DiskThread:
     """Does one piece of work after the other.
 
-    The threads of an executor are waited for when the process ends, however long that takes. This one is not.
+    The end of a process waits for the threads of an executor, however long that takes. It does not wait for this one.
     """
 
     def __init__(self, *, name: str) -> None:
@@ -32,7 +32,10 @@ class DiskThread:
         self._thread: threading.Thread | None = None
 
     def run(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do it in the thread, which is begun when first used. It is done also when nobody waits for it any more."""
+        """Run `work` in the thread, which starts when first used.
+
+        The work is done even if nobody waits for it any more.
+        """
         loop = asyncio.get_running_loop()
         if self._thread is None:
             self._thread = threading.Thread(target=_work_on, args=(self._jobs,), name=self._name, daemon=True)
@@ -42,7 +45,7 @@ class DiskThread:
         return job.done
 
     def end(self) -> None:
-        """Let the thread end once it has done its work. Nobody waits for that."""
+        """Let the thread end once it has done its work, without waiting."""
         self._thread = None
         self._jobs.put(None)
         self._jobs = queue.SimpleQueue()

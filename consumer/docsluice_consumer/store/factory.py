@@ -19,10 +19,10 @@ _RULE = "must be a URL such as sqlite:////var/lib/docsluice/steps.sqlite3, redis
 
 
 def checked_store_url(url: str) -> str:
-    """The URL itself, when a store can be opened by it.
+    """Return the URL if it names a store that can be opened.
 
     Raises:
-        ValueError: a sentence that says what it must be, or what is not installed. It does not tell the URL.
+        ValueError: a sentence that says what the URL must be, or what is not installed. It does not quote the URL.
     """
     try:
         parts = urllib.parse.urlsplit(url)
@@ -39,7 +39,7 @@ def checked_store_url(url: str) -> str:
 def open_store(url: str | None, *, state_dir: Path, max_bytes: int, max_age_seconds: float) -> StepStore:
     """The store at a URL that has been checked. Without one, the file `FILE` in `state_dir`.
 
-    Nothing is opened or connected before it is first used. How much Redis keeps is for Redis to say.
+    Nothing is opened or connected before first use. Redis itself decides how much it keeps.
     """
     parts = urllib.parse.urlsplit(url or "sqlite:")
     match parts.scheme:
@@ -55,7 +55,7 @@ def open_store(url: str | None, *, state_dir: Path, max_bytes: int, max_age_seco
 
 
 def place_of_store(url: str | None, *, state_dir: Path) -> str:
-    """Which store that is, for a person: without user names and passwords."""
+    """The store's place for a person, without user names and passwords."""
     parts = urllib.parse.urlsplit(url or "sqlite:")
     match parts.scheme:
         case "redis" | "rediss":
@@ -79,7 +79,7 @@ def _names_a_store(parts: urllib.parse.SplitResult) -> bool:
 
 
 def _file_of(parts: urllib.parse.SplitResult) -> str:
-    """With three slashes from where the process runs, with four from the root."""
+    """The file of a `sqlite:` URL: relative after three slashes, absolute after four."""
     return urllib.parse.unquote(parts.path.removeprefix("/"))
 
 

@@ -1,6 +1,6 @@
 """What was spent, on disk, so that a restart begins no new budget. One file for all processes of a machine.
 
-Each member of each group has rows of its own, for each is given its own share of the budget.
+Each member of each group has its own rows, because each has its own share of the budget.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ASIDE = "spending.damaged"
 _MARK = "member text not null, window text not null, began_at real not null, usd text not null"
 _SCHEMA = f"create table if not exists spent ({_MARK}, primary key (member, window)) without rowid"
 _PROBE = "select count(*) from spent"
-# A column may hold any type once it is damaged, and text that is none: only what a row may be is taken out of the file.
+# A damaged column may hold any type, and bytes that are no text. Only valid rows are taken out of the file.
 _READ = """
 select iif(typeof(window) = 'text', cast(window as blob), null),
     iif(typeof(began_at) in ('real', 'integer'), began_at, null),
@@ -36,8 +36,8 @@ _WRITE = "insert or replace into spent values (?, ?, ?, ?)"
 class Ledger:
     """Reads at the start, and writes what has changed. A damaged file is replaced, and the log says so.
 
-    A row that is not as we write it counts as not there, which is said once. Another process of the same name would
-    write over what this one has spent. That is noticed, and said once.
+    A row that is not as we write it counts as missing. Another process of the same name would overwrite this one's
+    spending. Both are noticed and logged once.
 
     Its methods block for a disk's time, and are called from one thread.
     """
@@ -47,7 +47,7 @@ class Ledger:
         self._rows: dict[str, Entry] | None = None
 
         def say_damaged(error: str) -> None:
-            self._rows = None  # the new file holds none of them, and nobody else has taken them out
+            self._rows = None  # the new file has no rows, and nobody else has removed them
             log.error("ledger.damaged", error=error, set_aside=aside.name, remedy="the budget begins anew")
 
         self._file = SqliteFile(
@@ -74,7 +74,7 @@ class Ledger:
         return list(self._rows.values())
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Keep this instead of what was there.
+        """Replace what was there.
 
         Raises:
             StoreAway: it cannot be written now.
@@ -116,7 +116,7 @@ class Ledger:
         )
 
     def _notice_others(self, connection: sqlite3.Connection) -> None:
-        """What is there is not what was left there: somebody else writes to the same rows."""
+        """Notice rows that differ from what we wrote: another process writes to them."""
         if self._is_shared or self._rows is None or self._present_rows(connection) == self._rows:
             return
         self._is_shared = True
@@ -128,5 +128,5 @@ class Ledger:
 
 
 def _text(told: object) -> str | None:
-    """Text that was taken as bytes, for it may not be UTF-8."""
+    """Decode text that was read as bytes, because it may not be UTF-8."""
     return told.decode("utf-8", errors="replace") if isinstance(told, bytes) else None

@@ -1,4 +1,4 @@
-"""Steps that are forgotten with the process, and steps that are not kept at all."""
+"""A store in the memory of the process, and a store that keeps nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Entry:
 
 
 class MemoryStore:
-    """A `StepStore` in the memory of this process. When there is too much, what was put first is forgotten first."""
+    """A `StepStore` in the memory of this process. Over `max_bytes`, the oldest entries go first."""
 
     def __init__(self, *, max_bytes: int, max_age_seconds: float, clock: Callable[[], float] = time.time) -> None:
         self._max_bytes = max_bytes
@@ -58,7 +58,7 @@ class MemoryStore:
         self._bytes -= _size(self._entries.pop(fingerprint))
 
     def _is_too_old(self, entry: _Entry) -> bool:
-        """Also when it is as far in the future: the clock was wrong then."""
+        """Too old, or as far in the future: the clock was wrong then."""
         return abs(self._clock() - entry.written_at) > self._max_age_seconds
 
 

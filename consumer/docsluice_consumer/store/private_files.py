@@ -1,4 +1,4 @@
-"""Files that this user alone may read, and that nobody else has laid there for us to write through."""
+"""Files that only this user may read, and that nobody else has planted for us to write through."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 _OTHERS = 0o007
-"""Of a file that is there, a person may have let a group read it, for a backup."""
+"""The rights that are taken away. A person may have let a group read the file, for a backup."""
 _ROOT = 0
 
 
@@ -18,7 +18,7 @@ class NotPrivate(Exception):
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make the folder for us alone, or see that nobody but root could have put it there. A mode that it has stays.
+    """Create the folder for us alone, or check that only we or root can have put it there. An existing mode stays.
 
     Raises:
         NotPrivate: it belongs to somebody else, or is reached through a link of somebody else's.
@@ -32,9 +32,9 @@ def make_private_folder(folder: Path) -> None:
 
 
 def make_private_file(path: Path) -> bool:
-    """Make the file, empty and for us alone, or see that it is ours and take the rights of others away.
+    """Create the file, empty and for us alone. Or check that it is ours, and take the rights of others away.
 
-    Whether it was made. It is looked at without being opened, for to close it would end SQLite's locks on it.
+    Returns whether it was created. It is checked without opening it: closing it would end SQLite's locks.
 
     Raises:
         NotPrivate: it is a link, no file, somebody else's, or a file without rights for its owner.
@@ -54,7 +54,7 @@ def make_private_file(path: Path) -> bool:
 
 
 def see_that_it_is_private(path: Path) -> None:
-    """The same of a file that may be there or not.
+    """Do the same for a file that may not exist.
 
     Raises:
         NotPrivate: as above.

@@ -1,4 +1,4 @@
-"""A connection to Redis of which every answer is bounded, in size and in time. Needs the package `redis`."""
+"""A connection to Redis whose answers are bounded in size and time. Needs the package `redis`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 _PATIENCE_SECONDS = 1.0
 _LEAST_BYTES = 64
-"""What an element of an answer takes here at the least, however short it is on the wire."""
+"""The least memory of an element of an answer, however short it is on the wire."""
 
 
 class Allowance:
-    """How much may still be read of one exchange. An endless answer would take all the memory there is."""
+    """How much of one exchange may still be read. An endless answer would take all memory."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = self._left = most_bytes
@@ -30,13 +30,16 @@ class Allowance:
             yield
 
     def take(self, count: int) -> bool:
-        """Whether so much more may be read."""
+        """Take `count` bytes. Returns whether they may be read."""
         self._left -= max(count, _LEAST_BYTES)
         return self._left >= 0
 
 
 def redis_at(url: str, *, allowance: Allowance, decode_responses: bool = False) -> Any:
-    """A client of the Redis at `url`, which may hold a password. One exchange at a time: they share the allowance."""
+    """A client of the Redis at `url`, which may hold a password.
+
+    Exchanges share the allowance, so there is one at a time.
+    """
     from redis._parsers import _AsyncRESP2Parser  # noqa: PLC0415 - an extra, which only those need who use Redis
     from redis.asyncio import Redis  # noqa: PLC0415
     from redis.asyncio.retry import Retry  # noqa: PLC0415

@@ -9,13 +9,13 @@ from docsluice.text.printable import printable, shortened
 from docsluice_consumer.store.step_store import StoreAway, StoreUnusable
 
 _LASTING = ("DB index", "unknown command", "MOVED")
-"""How replies begin of a Redis that will never do: no such database, something else than Redis, or a cluster."""
+"""How replies begin that waiting does not change: no such database, not Redis, or a cluster."""
 
 _MOST_CHARACTERS = 200
 
 
 def away(error: Exception) -> StoreAway:
-    """What it means for the steps in Redis: `StoreUnusable` where waiting will not help."""
+    """The error for a store in Redis: `StoreUnusable` if waiting does not help."""
     from redis import exceptions  # noqa: PLC0415 - an extra, which few need
 
     refused = (exceptions.AuthenticationError, exceptions.NoPermissionError, exceptions.MovedError)
@@ -25,19 +25,19 @@ def away(error: Exception) -> StoreAway:
 
 
 def is_of_another_kind(error: Exception) -> bool:
-    """Whether the key holds what is no string, so nothing of ours."""
+    """Whether the key holds no string, and so nothing of ours."""
     return str(error).startswith("WRONGTYPE")
 
 
 def is_too_much(error: Exception) -> bool:
-    """Whether an answer was larger than it may be, or none that Redis gives."""
+    """Whether an answer was too large, or none that Redis gives."""
     from redis import exceptions  # noqa: PLC0415 - an extra, which few need
 
     return isinstance(error, exceptions.InvalidResponse)
 
 
 def why(error: Exception) -> str:
-    """Without addresses and passwords. Needs the package `redis`."""
+    """The reason in a few words, without addresses and passwords. Needs the package `redis`."""
     from redis import exceptions  # noqa: PLC0415 - an extra, which few need
 
     cause = error.__cause__ or error.__context__

@@ -14,7 +14,7 @@ from docsluice_consumer.store.step_store import NotBelieved
 from docsluice_consumer.store.stored_values import grant_of
 
 LEASE_SECONDS = 3.0
-"""For so long after it was last heard of, a replica's share is everybody's."""
+"""How long a replica's share belongs to all replicas after Redis last heard of it."""
 _MOST_ANSWER_BYTES = 1024 * 1024
 _PREFIX = "docsluice"
 _OPENAI = "https://api.openai.com/v1"
@@ -27,7 +27,7 @@ class LimitsAway(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Of one limit: what it is for all, and how many units are wanted, needed at the least, and returned."""
+    """A claim on one limit: the limit for all, and the units that are wanted, needed at least, and returned."""
 
     per_minute: float
     wanted: float
@@ -37,22 +37,22 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
-    """So many units, and when to ask again for what is still needed. 0 when nothing is."""
+    """Granted units, and the seconds after which to claim again what is still needed. 0 if nothing is."""
 
     amount: float
     wait_seconds: float
 
 
 def account_of(*, base_url: str | None, api_key: str | None) -> str:
-    """What names an account to all who use it, and tells nobody the key."""
+    """A name of the account that all its users share, and that does not tell the key."""
     secret = f"{(base_url or _OPENAI).rstrip('/')}\n{api_key or ''}"
     return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 
 class RedisQuota:
-    """One replica's way to the limits of an account. Buckets hold at most `burst_seconds` of a limit.
+    """One replica's client for the limits of an account. Buckets hold at most `burst_seconds` of a limit.
 
-    Needs the package `redis`. The URL may hold a password. Nothing that is raised here tells it.
+    Needs the package `redis`. The URL may hold a password, and no error raised here quotes it.
     """
 
     def __init__(self, *, url: str, account: str, burst_seconds: float) -> None:
@@ -67,7 +67,7 @@ class RedisQuota:
         """Renew our share of the limits, give back what is returned, and take what there is of what is wanted.
 
         Raises:
-            LimitsAway: there is no knowing what was done of it.
+            LimitsAway: it is unknown how much of it was done.
         """
         keys = [f"{self._account}:members"]
         arguments: list[str | float] = [self._member, share, LEASE_SECONDS, self._burst_seconds]
@@ -92,7 +92,7 @@ def _granted(asked: Mapping[str, Asked], answers: object) -> Mapping[str, Grante
     """What was granted of each limit.
 
     Raises:
-        NotBelieved: that was not said, or cannot be meant.
+        NotBelieved: the answer is missing or impossible.
     """
     if not isinstance(answers, list) or len(answers) != 2 * len(asked):
         raise NotBelieved("something else than grants")

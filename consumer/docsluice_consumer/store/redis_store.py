@@ -15,7 +15,7 @@ from docsluice_consumer.store.step_store import PaidStep, StoreAway
 from docsluice_consumer.store.stored_values import MOST_STEP_BYTES
 
 _ANSWER_SECONDS = 5.0
-"""For an exchange with all that comes before and after it. Only what the client overlooks takes so long."""
+"""The deadline of an exchange, connecting included. Only what the client's own deadlines miss takes this long."""
 _MOST_ANSWER_BYTES = 4 * MOST_STEP_BYTES
 _PREFIX = "docsluice:step:"
 _NO_REDIS = "it answers as no Redis does"
@@ -24,7 +24,7 @@ _NO_REDIS = "it answers as no Redis does"
 class RedisStore:
     """A `StepStore` in the Redis at `url`, which deletes what is too old. Its `maxmemory` says what is too much.
 
-    Needs the package `redis`. The URL may hold a password. Nothing that is raised here tells it.
+    Needs the package `redis`. The URL may hold a password, and no error raised here quotes it.
     """
 
     def __init__(self, *, url: str, max_age_seconds: float) -> None:
@@ -51,7 +51,7 @@ class RedisStore:
         return asyncio.create_task(self._served(batch), name="steps.batch")
 
     async def _served(self, batch: Sequence[Asked]) -> Served:
-        """In one exchange. In several, where the answers are too large for one."""
+        """Serve a batch in one exchange, or in several if the answers are too large for one."""
         try:
             said = await self._exchanged(batch)
         except Exception as error:  # noqa: BLE001 - whatever comes of it is Redis' fault, or that of the way to it
@@ -63,7 +63,7 @@ class RedisStore:
         return Served(answers=[_answer(asked, one) for asked, one in zip(batch, said, strict=True)])
 
     async def _exchanged(self, batch: Sequence[Asked]) -> Sequence[Any]:
-        """What Redis says to each, in the order in which they have asked."""
+        """Redis' answers, in the order of the requests."""
         async with self._allowance.exchange(), self._redis.pipeline(transaction=False) as exchange:
             for asked in batch:
                 if asked.written is None:

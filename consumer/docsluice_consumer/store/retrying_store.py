@@ -1,4 +1,4 @@
-"""A store that may be away: waited for as long as it takes, or passed by, where that was asked for."""
+"""A store that may be away. Calls wait for it, or bypass it if it is optional."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 _RETRY_SECONDS = 1.0
 _PASS_BY_SECONDS = 5.0
-"""For so long an optional store that was away is not tried again: each try may take a second."""
+"""How long an optional store that was away is not retried. Each try may take a second."""
 _TRIED = "0" * 64
-"""The fingerprint under which a store is tried: no question has it."""
+"""The fingerprint of the trial entry. No question has it."""
 _REMEDY = "see to the store that DOCSLUICE_STORE_URL names"
 
 
@@ -34,9 +34,9 @@ class _Doing(Enum):
 
 
 class RetryingStore:
-    """See `StepStore`. This one is never away.
+    """A `StepStore` that is never away: its calls wait for the store below.
 
-    `is_optional`: go on without it instead, paying again for what is in it, and keeping nothing meanwhile.
+    `is_optional`: go on without it instead. Answers in it are then paid for again, and new ones are not kept.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RetryingStore:
         self._is_leaving = False
 
     async def try_it(self) -> None:
-        """Read and write once, at the start. One that is away is no failure: it will be waited for, or passed by.
+        """Read and write once, at the start. A store that is only away is no failure.
 
         Raises:
             StoreUnusable: waiting would not help.
@@ -74,7 +74,7 @@ class RetryingStore:
 
     @property
     def why_away(self) -> str | None:
-        """In a few words, while it is. Of one that is waited for, only while somebody does."""
+        """Why the store is away, in a few words, while calls wait for it or bypass it."""
         return next((why for doing, why in self._away.items() if self._is_optional or self._waiting[doing]), None)
 
     async def get(self, fingerprint: str) -> PaidStep | None:
@@ -86,12 +86,12 @@ class RetryingStore:
         await self._patiently(_Doing.WRITE, lambda: self._store.put(fingerprint, step))
 
     async def until_writable(self) -> None:
-        """Return when that is so: what is paid for meanwhile could not be kept either, and would be lost with it."""
+        """Return when the store can be written. Answers paid for before that could not be kept."""
         while self._waiting[_Doing.WRITE]:
             await self._sleep(_RETRY_SECONDS)
 
     def leave(self) -> None:
-        """From now on nobody waits to put: cut off while waiting, a document would lose its answers, too."""
+        """Stop waiting to put. A document that was cut off while waiting would lose its answers too."""
         self._is_leaving = True
 
     async def close(self) -> None:
@@ -111,7 +111,7 @@ class RetryingStore:
         if self._is_passed_by(doing):
             return None
         for one in self._away.keys() & {_Doing.READ, doing}:
-            self._pass_by(one)  # this one tries it, the others do not
+            self._pass_by(one)  # this call retries, the others do not
         try:
             return await self._tried(doing, attempt)
         except StoreAway:
@@ -158,7 +158,7 @@ class RetryingStore:
         self._away[doing] = reason
 
     def _note_back(self, doing: _Doing) -> None:
-        """What can be written to can be read. Not the other way round."""
+        """Note that the store is back. A store that can be written can be read, but not the other way round."""
         was_away = bool(self._away)
         for one in {_Doing.READ, doing}:
             self._away.pop(one, None)

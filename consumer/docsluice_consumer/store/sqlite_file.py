@@ -23,13 +23,13 @@ from docsluice_consumer.store.step_store import StoreAway, StoreUnusable
 
 BUSY_SECONDS = 2.0
 _OURS = b"docs"
-"""Written into the header of each file that we make: without our tables it is damaged, and not somebody else's."""
+"""The mark in the header of our files. A file with it and without our tables is damaged, and not somebody else's."""
 _OPENING = ("pragma journal_mode = wal", "pragma synchronous = normal")
 _SIDE_FILES = ("-wal", "-shm")
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _LASTING = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
-"""No table of ours in it, or no right to it."""
+"""Codes that mean a missing table of ours, or a missing right."""
 _LASTING_OS = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
 _WORDS = {
     sqlite3.SQLITE_BUSY: "it is locked by another process",
@@ -40,18 +40,18 @@ _WORDS = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
 }
 _OF_A_DATABASE = (sqlite3.DatabaseError, UnicodeDecodeError)
-"""The second where SQLite's own words quote what is damaged."""
+"""The second is raised if SQLite's own message quotes damaged bytes."""
 _PAGE_BYTES = 4096
 _PAGE_SIZE, _WRITE_VERSION, _APPLICATION_ID = slice(16, 18), slice(18, 19), slice(68, 72)
 _WRITE_VERSIONS = frozenset({b"", b"\1", b"\2"})
-"""SQLite takes a file with another one for a file that may only be read."""
+"""SQLite treats a file with any other version as read-only."""
 
 _Identity: TypeAlias = tuple[int, int]
 _Found = TypeVar("_Found")
 
 
 class Damaged(sqlite3.DatabaseError):
-    """Seen by us. SQLite itself would go on with it."""
+    """Damage that we notice. SQLite itself would go on."""
 
     sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
@@ -60,8 +60,8 @@ class SqliteFile:
     """The file at `path`, opened when first used, and again after every failure.
 
     Its methods block for a disk's time, and are called from one thread. `opening` are the statements that each opening
-    begins with: they make the tables, and fail where these are not ours. `mark` are words of theirs that nobody else's
-    table has. A damaged file is set aside as `aside`, and `say_damaged` hears of it.
+    begins with. They create the tables, and fail if existing ones are not ours. `mark` are words in them that no other
+    program's table has. A damaged file is set aside as `aside`, and `say_damaged` is called.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class SqliteFile:
         self._identity: _Identity | None = None
 
     def do(self, work: Callable[[sqlite3.Connection], _Found]) -> _Found:
-        """Do something with the open file. Once more with a new one, where this one turns out to be damaged.
+        """Do some work with the open file. If the file is damaged, do it once more with a new one.
 
         Raises:
             StoreAway: it cannot be done now.
@@ -104,14 +104,14 @@ class SqliteFile:
             return
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):
-                # SQLite may be about to delete the log by its name, which must not become another file's meanwhile.
+                # SQLite may be about to delete the log by its name, which must not become another file's.
                 stack.enter_context(_locked(self.path.parent))
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and _identity(self.path) != self._identity:
-            self.close()  # another process has set it aside, or somebody has taken it away
+            self.close()  # another process has set it aside, or somebody has removed it
         if self._connection is None:
             make_private_folder(self.path.parent)
             with _locked(self.path.parent):
@@ -126,14 +126,14 @@ class SqliteFile:
         return self._connection
 
     def _connected(self) -> sqlite3.Connection:
-        """With the folder held."""
+        """Open the file. The folder is locked."""
         for suffix in _SIDE_FILES:
             see_that_it_is_private(beside(self.path, suffix))
         if not self.path.exists() and not self.path.is_symlink():
-            # A log without its file is of one that is no more, and would spoil the new one.
+            # A log without its file belongs to a removed file, and would spoil the new one.
             for suffix in _SIDE_FILES:
                 beside(self.path, suffix).unlink(missing_ok=True)
-        # SQLite makes what lies beside it with the same rights.
+        # SQLite creates the files beside it with the same rights.
         is_new = make_private_file(self.path)
         if _is_cut(self.path):
             raise Damaged("the file ends in the middle of a page")
@@ -150,18 +150,18 @@ class SqliteFile:
         return connection
 
     def _is_ours_no_more(self, error: Exception) -> bool:
-        """Whether a file that we have made cannot be opened, or our tables are not found in it.
+        """Whether our own file cannot be opened, or lacks our tables.
 
-        Two things tell that we have made it, for either may be what was damaged.
+        Two marks show that it is ours, because either may be damaged.
         """
         first = _first_page(self.path)
         return _code(error) == sqlite3.SQLITE_ERROR and (first[_APPLICATION_ID] == _OURS or self._mark in first)
 
     def _give_up(self, error: Exception) -> None:
-        """Set the file aside, unless another process has done so already: then the name is that of its new one.
+        """Set the file aside, unless another process has done so already. The name is then that of the new file.
 
         The file is closed only afterwards. SQLite deletes the log of a file that it closes by its name, unless it sees
-        that the file itself goes by another name now, and while it is open no other file has its number.
+        that the file has another name now. And while the file is open, no other file has its number.
         """
         try:
             with _locked(self.path.parent):
@@ -171,14 +171,14 @@ class SqliteFile:
             self.close()
 
     def _set_aside(self, error: Exception) -> None:
-        """With the folder held. What is left beside it is removed when the new file is begun."""
+        """Rename the file. The folder is locked. What is left beside it is removed when the new file is begun."""
         self.path.replace(self._aside)
         self._say_damaged(str(error))
 
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All that is done in the block, or nothing."""
+    """Commit everything that is done in the block, or nothing."""
     connection.execute("begin immediate")
     try:
         yield
@@ -191,13 +191,13 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """The file beside it whose name has this suffix."""
+    """The file beside `path` with this suffix."""
     return path.with_name(path.name + suffix)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from opening or setting aside meanwhile."""
+    """Lock the folder, so that other processes neither open the file nor set it aside."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         deadline = time.monotonic() + BUSY_SECONDS
@@ -215,7 +215,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _identity(path: Path) -> _Identity | None:
-    """What tells a file from another that goes by its name later. None where there is none."""
+    """What tells a file from a later one of the same name. None if there is no file."""
     try:
         found = path.lstat()
     except OSError:
@@ -231,21 +231,21 @@ def _is_damage(error: Exception, path: Path) -> bool:
 
 
 def _is_cut(path: Path) -> bool:
-    """Whether part of its last page is missing, and no log holds it.
+    """Whether a part of the file's last page is missing, and no log holds it.
 
-    SQLite reads the missing part as zeros. Where an index ended there, it finds other rows than those asked for.
+    SQLite reads the missing part as zeros. If an index ended there, it finds wrong rows.
     """
     page_bytes = int.from_bytes(_first_page(path)[_PAGE_SIZE], "big")
     return page_bytes > 1 and size_of(path) % page_bytes > 0 and not size_of(beside(path, "-wal"))
 
 
 def _as_text(column: bytes) -> str:
-    """Also what is none any more: Python would raise an error that says nothing of damage."""
+    """Decode text, even damaged text. Python would raise an error that does not mention damage."""
     return column.decode(errors="replace")
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file. 0 for one that is not there."""
+    """The size of a file in bytes. 0 if it does not exist."""
     try:
         return path.stat().st_size
     except OSError:
@@ -266,12 +266,12 @@ def _is_lasting(error: Exception) -> bool:
 
 
 def _code(error: Exception) -> int:
-    """Of SQLite's two codes the one that is not about where it has happened. 0 for what Python itself has raised."""
+    """SQLite's primary code. 0 for an error that Python itself has raised."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _why(error: Exception) -> str:
-    """In a few words, without paths."""
+    """The reason in a few words, without paths."""
     match error:
         case BlockingIOError():
             return _WORDS[sqlite3.SQLITE_BUSY]

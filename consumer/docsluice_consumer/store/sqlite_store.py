@@ -17,10 +17,10 @@ from docsluice_consumer.store.step_table import StepTable
 
 
 class SqliteStore:
-    """A `StepStore` on the file at `path`, which is created when first used, with its folder.
+    """A `StepStore` in the file at `path`, which is created when first used, with its folder.
 
-    One thread does all of it, for SQLite blocks. A batch is one hop to the thread, and its puts are one transaction:
-    under load both cost next to nothing for each step.
+    One thread does all work, because SQLite blocks. A batch is one hop to the thread, and its puts are one transaction.
+    Under load both cost next to nothing for each step.
 
     A damaged file is set aside as `.damaged`, and the log says so once. What it held counts as unknown.
     """
@@ -48,7 +48,7 @@ class SqliteStore:
         await self._batches.put(fingerprint, step)
 
     async def close(self) -> None:
-        """Write what has been put, and close the file, should the disk answer in time."""
+        """Write what has been put, and close the file if the disk answers in time."""
         await self._batches.close()
         if self._is_closed:
             return
@@ -61,7 +61,7 @@ class SqliteStore:
         return self._thread.run(partial(self._served, batch))
 
     def _served(self, batch: Sequence[Asked]) -> Served:
-        """In the thread. What is put comes first, and is found by who asks for it in the same batch."""
+        """Serve a batch in the thread. Puts come first, so gets of the same batch find them."""
         put = self._put([(asked.fingerprint, asked.written) for asked in batch if asked.written is not None])
         got = self._got([asked.fingerprint for asked in batch if asked.written is None])
         is_away = put is not None or isinstance(got, StoreAway)
@@ -91,4 +91,4 @@ class SqliteStore:
         try:
             return self._file.trim()
         except StoreAway:
-            return False  # it is tried again with the next batch, and who asks then hears of it
+            return False  # it is retried with the next batch, whose callers hear of it

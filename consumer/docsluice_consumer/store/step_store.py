@@ -1,4 +1,4 @@
-"""What a store of steps keeps, and what every kind of it does: look up what was paid for, and keep what has been."""
+"""What a store of steps keeps, and the protocol of every store."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from docsluice.messages import Long, OutputValue, Usage, Usd
 
 
 class PaidStep(BaseModel):
-    """One step's answer, validated, and what it took to get: failed attempts and repairs included."""
+    """One step's valid answer, and its usage and cost: failed attempts and repairs included."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     form: Literal[1] = 1
-    """Of this entry. One of another release's form is not read. The step then needs a new call."""
+    """The version of this entry. Another version is not read, and the step needs a new call."""
     outputs: dict[str, OutputValue]
     models: dict[str, str]
     """By task, the model that answered."""
@@ -31,7 +31,7 @@ class PaidStep(BaseModel):
 
 
 class NotBelieved(Exception):
-    """What a store holds is not what was put there. The message says why in a few words, and quotes nothing of it."""
+    """An entry is not what was put there. The message says why in a few words, and quotes nothing of it."""
 
 
 class StoreAway(Exception):
@@ -43,24 +43,24 @@ class StoreUnusable(StoreAway):
 
 
 class StepStore(Protocol):
-    """Answers by the fingerprint of what was asked (64 hexadecimal digits). Safe for use by many tasks at once."""
+    """Answers by the fingerprint of their question (64 hexadecimal digits). Many tasks may use it at once."""
 
     async def get(self, fingerprint: str) -> PaidStep | None:
-        """What is kept under it, unless it is too old.
+        """Return the entry, unless it is too old.
 
         Raises:
-            StoreAway: there is no knowing.
-            NotBelieved: something is, but no step that could be used. It does not pass by waiting. A put replaces it.
+            StoreAway: the store cannot tell.
+            NotBelieved: the entry cannot be used. It does not pass by waiting. A put replaces it.
         """
         ...
 
     async def put(self, fingerprint: str, step: PaidStep) -> None:
-        """Keep it, in place of what was there. Returns when a `kill -9` of this process can no longer lose it.
+        """Keep a step, in place of an older one. Returns when a `kill -9` of this process can no longer lose it.
 
-        It is kept too when nobody waits for it any more.
+        It is kept even if nobody waits for it any more.
 
         Raises:
-            StoreAway: it may be kept or not.
+            StoreAway: it may or may not be kept.
         """
         ...
 

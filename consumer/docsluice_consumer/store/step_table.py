@@ -19,19 +19,19 @@ from docsluice_consumer.store.stored_values import MOST_STEP_BYTES
 log = structlog.get_logger(__name__)
 
 _WAL_BYTES = 4 * 1024 * 1024
-"""The log of what was written is emptied when it has about this much, and cut to it."""
+"""The write-ahead log is emptied at about this size, and truncated to it."""
 _MOST_WAL_BYTES = 4 * _WAL_BYTES
-"""From here on it is not left to chance whether a moment without readers comes."""
+"""From this size on, emptying does not wait for a moment without readers."""
 _ROWS = 32
-"""Deleted in one transaction: others wait a millisecond for it, no more."""
+"""Rows deleted in one transaction. Other processes wait a millisecond for it, no more."""
 _ROUNDS = 32
-"""Of deleting at a time: who has asked meanwhile is then served first."""
+"""Rounds of deleting at a time. New requests are then served first."""
 
-# Another form of this table would have another name: releases that know either then live on one file.
+# Another version of this table gets another name, so that both releases can use one file.
 _MARK = "fingerprint text not null unique, written_at real not null, step blob not null"
 _SCHEMA = f"create table if not exists steps (id integer primary key, {_MARK})"
 _PROBE = "select id, fingerprint, written_at, step from steps order by id limit 1"
-# Nothing is taken for granted of what is in a column: a damaged one may hold any type, and NULL.
+# A damaged column may hold any type, and NULL.
 _GET = """
 select asked.value, iif(typeof(step) = 'blob' and length(step) <= ?, step, zeroblob(0))
 from json_each(?) as asked cross join steps on fingerprint = asked.value
@@ -49,15 +49,15 @@ select id, coalesce(length(step), 0), coalesce(abs(? - written_at), 9e999) from 
 _DELETE = "delete from steps where id <= ?"
 
 Entry: TypeAlias = tuple[str, bytes]
-"""A fingerprint, and the step as it was written."""
+"""A fingerprint, and the written step."""
 
 
 class StepTable:
     """Entries by fingerprint.
 
-    All its methods raise `StoreAway`, block for a disk's time, and are called from one thread. An entry that is older
-    than `max_age_seconds`, or as far in the future, counts as not there. `max_bytes` are those of pages in use. The log
-    beside the file comes on top.
+    All its methods raise `StoreAway`, block for a disk's time, and are called from one thread. An entry older than
+    `max_age_seconds`, or as far in the future, counts as missing. `max_bytes` bounds the pages in use. The log beside
+    the file comes on top.
     """
 
     def __init__(self, *, path: Path, max_bytes: int, max_age_seconds: float, clock: Callable[[], float]) -> None:
@@ -84,12 +84,12 @@ class StepTable:
         self._file.do(write)
 
     def get(self, fingerprints: Sequence[str]) -> dict[str, bytes]:
-        """Those that are there. One that is no bytes, or more than any step has, is empty."""
+        """The entries that exist. An entry that is no bytes, or larger than any step, is empty."""
         arguments = (MOST_STEP_BYTES, json.dumps(fingerprints), self._clock(), self._max_age_seconds)
         return self._file.do(lambda connection: dict(connection.execute(_GET, arguments).fetchall()))
 
     def trim(self) -> bool:
-        """Delete what is too old, and the oldest of what is too much. Some of it at a time. Whether there is more."""
+        """Delete some of what is too old or too much, oldest first. Returns whether there is more."""
         return self._file.do(self._trimmed)
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class StepTable:
         return True
 
     def _delete_some(self, connection: sqlite3.Connection) -> int:
-        """In a transaction: no other process can be about to delete the same."""
+        """Delete some rows in a transaction, so that no other process deletes the same."""
         too_many, last = self._size_and_age(connection)[0] - self._max_bytes, None
         for number, size, age in connection.execute(_OLDEST, (self._clock(), _ROWS)).fetchall():
             if too_many <= 0 and age <= self._max_age_seconds:
@@ -124,12 +124,12 @@ class StepTable:
         """Bytes of the pages in use, and seconds since the oldest entry was written."""
         pages, free, page_bytes, age = connection.execute(_STATE, (self._clock(),)).fetchone()
         if not 0 <= free <= pages:
-            raise Damaged("it has more free pages than pages")  # to trim by that would empty it at every turn
+            raise Damaged("it has more free pages than pages")  # trimming by that would empty it every time
         return (pages - free) * page_bytes, age or 0.0
 
     def _bound_log(self, connection: sqlite3.Connection) -> None:
-        """SQLite empties it in a moment in which nobody reads. Where that never comes by itself, try at each turn."""
+        """Bound the log. SQLite empties it in a moment without readers. If none comes by itself, try each time."""
         if size_of(beside(self._file.path, "-wal")) > _MOST_WAL_BYTES:
-            connection.execute("pragma busy_timeout = 0")  # it is tried again soon
+            connection.execute("pragma busy_timeout = 0")  # it is retried soon
             connection.execute("pragma wal_checkpoint(truncate)").fetchall()
             connection.execute(f"pragma busy_timeout = {BUSY_SECONDS * 1000:.0f}")

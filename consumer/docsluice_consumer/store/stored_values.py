@@ -1,7 +1,7 @@
 """Validates everything that a store gives back, as input from outside is validated. Pure.
 
-A store may be damaged, written by another program, or hostile. So each value is finite, bounded and of its type before
-anything is done with it. One that is not is refused here, and counts as not there.
+A store may be damaged, written by another program, or hostile. So each value must be finite, bounded and of its type
+before it is used. Any other value is refused here, and counts as missing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from docsluice_consumer.store.step_store import NotBelieved, PaidStep
 
 MOST_STEP_BYTES = 16 * 1024 * 1024
-"""A step that is larger is not kept, for no topic would take its result."""
+"""A larger step is not kept, because no topic would take its result."""
 _MOST_USD = Decimal(10**9)
 _FINEST_EXPONENT = -64
 """A cost with a million places would be written out in every result."""
@@ -27,7 +27,7 @@ _LONGEST_NAME = 512
 _LONGEST_USD = 128
 _WINDOWS = frozenset({"hour", "day"})
 _LATEST_SECONDS = 1e11
-"""In some three thousand years."""
+"""About three thousand years from now."""
 _MOST_WAIT_SECONDS = 86_400.0
 _MOST_UNITS = 1e15
 _ROUNDING = 1e-6
@@ -82,7 +82,7 @@ def grant_of(amount: object, wait_seconds: object, *, wanted: float) -> tuple[fl
     """Read one grant of a shared limit: units, and the seconds after which to ask again.
 
     Raises:
-        NotBelieved: it is no number, or more than was asked for.
+        NotBelieved: it is no number, or more than was claimed.
     """
     units, seconds = _told_number(amount), _told_number(wait_seconds)
     if not 0 <= units <= min(wanted * (1 + _ROUNDING) + _ROUNDING, _MOST_UNITS):
@@ -111,7 +111,7 @@ def _is_cost(usd: Decimal) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether all numbers in a JSON value are. It is no deeper than the parser lets it be."""
+    """Whether all numbers in a JSON value are finite. The parser bounds its depth."""
     match value:
         case Mapping():
             return all(map(_is_finite, value.values()))
@@ -126,7 +126,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _told_number(value: object) -> float:
-    """A number as Redis tells it, in a string."""
+    """Read a number from Redis, which sends it as a string."""
     try:
         number = float(value) if isinstance(value, str | int | float) else math.nan
     except (ValueError, OverflowError):
