@@ -292,8 +292,8 @@ class Service:
         )
         analyzer = Analyzer(
             steps=self._steps,
-            model_caller=model_caller,
-            answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=self._metrics),
+            answers=model_caller,
+            answer_recovery=AnswerRecovery(answers=model_caller, metrics=self._metrics),
             answer_cache=AnswerCache(store=self._store, metrics=self._metrics),
             max_cost_usd=settings.max_cost_usd_per_document,
             service_tier=settings.service_tier,

@@ -72,8 +72,8 @@ class Lab:
         self.answer_cache = AnswerCache(store=changes.pop("store", NoStore()), metrics=self.metrics)
         self.analyzer = Analyzer(
             steps=changes.pop("steps", steps()),
-            model_caller=model_caller,
-            answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=self.metrics),
+            answers=model_caller,
+            answer_recovery=AnswerRecovery(answers=model_caller, metrics=self.metrics),
             answer_cache=self.answer_cache,
             max_cost_usd=changes.pop("max_cost_usd", None),
             service_tier=changes.pop("service_tier", None),

@@ -115,8 +115,8 @@ class Trial:
         )
         analyzer = Analyzer(
             steps=steps(*TASKS[: self.tasks]),
-            model_caller=model_caller,
-            answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=metrics),
+            answers=model_caller,
+            answer_recovery=AnswerRecovery(answers=model_caller, metrics=metrics),
             answer_cache=AnswerCache(store=NoStore(), metrics=metrics),
         )
         return pipeline_of(analyzer=analyzer, sink=self.sink, metrics=metrics, mode="fanout")

@@ -614,8 +614,8 @@ def _pipeline(client: ChatClient, sink: FakeSink) -> Pipeline:
     )
     analyzer = Analyzer(
         steps=steps(mode="fused"),
-        model_caller=model_caller,
-        answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=metrics),
+        answers=model_caller,
+        answer_recovery=AnswerRecovery(answers=model_caller, metrics=metrics),
         answer_cache=AnswerCache(store=NoStore(), metrics=metrics),
     )
     return pipeline_of(analyzer=analyzer, sink=sink, metrics=metrics)

@@ -85,8 +85,8 @@ class Line:
         )
         analyzer = Analyzer(
             steps=steps(mode=mode),
-            model_caller=model_caller,
-            answer_recovery=AnswerRecovery(model_caller=model_caller, metrics=self.metrics),
+            answers=model_caller,
+            answer_recovery=AnswerRecovery(answers=model_caller, metrics=self.metrics),
             answer_cache=AnswerCache(store=store or NoStore(), metrics=self.metrics),
         )
         self.dead_letter_hold = DeadLetterHold(

@@ -11,7 +11,7 @@ from functools import partial
 from docsluice.messages import DeadLetterReason, OutputValue
 from docsluice_consumer.analysis.answer_cache import AnswerCache, Entry
 from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
-from docsluice_consumer.analysis.model_caller import ModelCaller
+from docsluice_consumer.analysis.answer_source import AnswerSource
 from docsluice_consumer.analysis.rejections import rejected
 from docsluice_consumer.analysis.usage import CostLimit, CostLimitExceeded, DocumentUsage
 from docsluice_consumer.errors import RecordRejected, ServiceFault
@@ -40,14 +40,14 @@ class Analyzer:
         self,
         *,
         steps: Sequence[Step],
-        model_caller: ModelCaller,
+        answers: AnswerSource,
         answer_recovery: AnswerRecovery,
         answer_cache: AnswerCache,
         max_cost_usd: Decimal | None = None,
         service_tier: str | None = None,
     ) -> None:
         self._steps = steps
-        self._model_caller = model_caller
+        self._answers = answers
         self._answer_recovery = answer_recovery
         self._answer_cache = answer_cache
         self._max_cost_usd = max_cost_usd
@@ -122,7 +122,7 @@ class Analyzer:
         return await self._answer_cache.knows(step.fingerprint(text), fits=step.is_answered_by)
 
     def _expected_usd(self, step: Step, text: str) -> Decimal:
-        return self._model_caller.expected_cost_usd(step.request(self._at_most(step, text)))
+        return self._answers.expected_cost_usd(step.request(self._at_most(step, text)))
 
     def _at_most(self, step: Step, text: str) -> str:
         """The part of a text that will be asked about, as far as that is known: with `head`, what fits."""
@@ -161,7 +161,7 @@ class Analyzer:
 
     def _is_to_be_cut(self, step: Step, text: str) -> bool:
         """Whether to cut a text before any call, because a call about all of it would most likely be refused."""
-        return self._may_be_cut(step, text) and not self._model_caller.router.likely_fits(step.request(text))
+        return self._may_be_cut(step, text) and not self._answers.likely_fits(step.request(text))
 
     def _room_for(self, step: Step, text: str) -> int:
         """How many bytes of text fit into one call. Half of this text if that is not known or was wrong."""
@@ -171,7 +171,7 @@ class Analyzer:
     def _known_room_for(self, step: Step, text: str) -> int | None:
         """How many bytes the known limits leave for a text, beside the rest of the prompt."""
         request = step.request(text)
-        room = self._model_caller.router.room_bytes(request)
+        room = self._answers.room_bytes(request)
         return None if room is None else room - (request.input_bytes - len(text.encode()))
 
     async def _asked_in_parts(

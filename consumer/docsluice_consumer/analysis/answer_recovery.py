@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from docsluice.messages import DeadLetterReason, OutputValue
-from docsluice_consumer.analysis.model_caller import ModelCaller
+from docsluice_consumer.analysis.answer_source import AnswerSource
 from docsluice_consumer.analysis.rejections import rejection_of
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import InvalidAnswer, RecordRejected
@@ -90,8 +90,8 @@ class _Question:
 class AnswerRecovery:
     """Makes a step's request, and the calls that may repair it."""
 
-    def __init__(self, *, model_caller: ModelCaller, metrics: Metrics) -> None:
-        self._model_caller = model_caller
+    def __init__(self, *, answers: AnswerSource, metrics: Metrics) -> None:
+        self._answers = answers
         self._metrics = metrics
 
     async def answer(self, step: Step, request: ChatRequest, document_usage: DocumentUsage, *, keep: Keep) -> PaidStep:
@@ -173,7 +173,7 @@ class AnswerRecovery:
 
     async def _once(self, question: _Question, request: ChatRequest, read: _Read) -> PaidStep | _Invalid:
         """Call, read the answer, and keep it while its call holds its slot."""
-        async with self._model_caller.answer(request, question.document_usage) as answer:
+        async with self._answers.answer(request, question.document_usage) as answer:
             rejection = rejection_of(request.to(answer.model or request.model), answer)
             if rejection is None:
                 said = await read(answer)

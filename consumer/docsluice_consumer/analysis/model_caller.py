@@ -73,7 +73,7 @@ class _Course:
 
 
 class ModelCaller:
-    """Puts questions to models, as admission allows.
+    """The `AnswerSource` that calls at once. Puts questions to models, as admission allows.
 
     `wait_until_store_writable` is awaited before each call: an answer that cannot be kept would be paid for in vain.
     """
@@ -107,7 +107,7 @@ class ModelCaller:
             charge=admission.charge,
             now=admission.now,
         )
-        self.router = ModelRouter(admission=admission, estimator=self._estimator, context_tokens=context_tokens)
+        self._router = ModelRouter(admission=admission, estimator=self._estimator, context_tokens=context_tokens)
         self._complaints = Throttle(seconds=10.0)
 
     @contextlib.asynccontextmanager
@@ -146,6 +146,14 @@ class ModelCaller:
     def expected_cost_usd(self, request: ChatRequest) -> Decimal:
         """The expected cost of one call to the first choice, in US dollars, from earlier calls."""
         return self._accounting.expected_cost_usd(request.model, self._estimator.least(request))
+
+    def room_bytes(self, request: ChatRequest) -> int | None:
+        """The most input that the roomiest model of the chain takes. None if no limit is known."""
+        return self._router.room_bytes(request)
+
+    def likely_fits(self, request: ChatRequest) -> bool:
+        """Whether some model of the chain likely has room for the request."""
+        return self._router.likely_fits(request)
 
     async def _attempt(self, course: _Course, slot: contextlib.AsyncExitStack) -> Answer:
         """Make one attempt. It goes to another model of the chain at once if the first is failing or too small.
@@ -213,7 +221,7 @@ class ModelCaller:
         Raises:
             RecordRejected: the document is surely too large for all of them.
         """
-        request, alternatives = self.router.choose(course.request, course.models())
+        request, alternatives = self._router.choose(course.request, course.models())
         estimate = self._estimator.estimate(request)
         call_request = CallRequest(
             model=request.model,
