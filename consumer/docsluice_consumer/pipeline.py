@@ -17,7 +17,7 @@ from docsluice_consumer.analysis.results import Identity, result_of
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.sink import DeadLetterSink
-from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES, read_record, whole_value
+from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES, read_record
 from docsluice_consumer.decode.ignored_fields import IgnoredFields
 from docsluice_consumer.errors import RecordRejected, ServiceFault
 from docsluice_consumer.kafka.records import Record, Sink
@@ -65,8 +65,13 @@ class Pipeline:
 
     async def _publish_result(self, record: Record, document_usage: DocumentUsage) -> None:
         started_at = datetime.now(UTC)
-        value = whole_value(record.value, record.flaw, most_bytes=self._max_document_bytes)
-        read = read_record(key=record.key, value=value, headers=record.headers)
+        read = read_record(
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            flaw=record.flaw,
+            most_bytes=self._max_document_bytes,
+        )
         self._ignored_fields.note(read)
         event = read.event
         outputs = await self._analyzer.analyze(event.text, document_usage, priority=event.metadata.get("priority"))

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from docsluice.messages import DocumentEvent
+from docsluice.validation.record_bytes import twice_in
 from docsluice.validation.validation_problems import ValidationProblem, validation_problems
 
 _PROBLEMS_SHOWN = 5
@@ -20,6 +21,7 @@ _NAME_CHARACTERS = 64
 """A record may hold thousands of misspelt fields, each as long as it likes. The message must stay fit for a header."""
 _SCHEMA_VERSION = 1
 _LIKENESS = 0.75
+NAMED_TWICE = "is there more than once, and only one can be meant"
 
 
 class NoEvent(ValueError):
@@ -28,6 +30,21 @@ class NoEvent(ValueError):
 
 class NotUnicode(ValueError):
     """An event with half of a surrogate pair in it, which no UTF-8 can hold."""
+
+
+def readable_event(fields: Any) -> DocumentEvent:
+    """The event that some fields are, if each has one value and all of it can be sent on.
+
+    Raises:
+        NoEvent: they are none.
+        NotUnicode: the event cannot be written. Half a surrogate pair passes as text.
+    """
+    event = valid_event(fields)
+    written(event)
+    names = (("", twice_in(fields, DocumentEvent.model_fields)), ("metadata.", twice_in(fields.get("metadata"))))
+    if twice := [f"{where}{shown_name(name)}: {NAMED_TWICE}" for where, name in names if name is not None]:
+        raise NoEvent(twice[0])
+    return event
 
 
 def valid_event(fields: Any) -> DocumentEvent:

@@ -16,7 +16,8 @@ from docsluice_consumer.analysis.rejections import rejected
 from docsluice_consumer.analysis.usage import CostLimit, CostLimitExceeded, DocumentUsage
 from docsluice_consumer.errors import RecordRejected, ServiceFault
 from docsluice_consumer.store.step_store import PaidStep
-from docsluice_consumer.tasks.chunking import head_of, in_line, parts_of, runs, together
+from docsluice_consumer.tasks.chunking import in_line, runs, together
+from docsluice_consumer.tasks.question import Question
 from docsluice_consumer.tasks.steps import Condensing, Step
 
 _MOST_PARTS = 64
@@ -25,7 +26,7 @@ _LEAST_BYTES = 64
 
 
 @dataclass(slots=True, kw_only=True)
-class _Question:
+class _Terms:
     """What all calls for one step of one document share. `parts_left` bounds how often the document may be cut."""
 
     tier: str | None
@@ -66,13 +67,14 @@ class Analyzer:
             ServiceFault: at once, whatever the other steps do.
         """
         cost_limit, tier = CostLimit(most_usd=self._max_cost_usd), self._service_tier(priority)
-        await self._reserve(cost_limit, [(step, text) for step in self._steps])
+        questions = [Question(step, text) for step in self._steps]
+        await self._reserve(cost_limit, questions)
         answers = await _side_by_side(
             {
-                f"step:{step.name}": partial(
-                    self._paid, step, text, document_usage, _Question(tier=tier, cost_limit=cost_limit)
+                f"step:{question.step.name}": partial(
+                    self._paid, question, document_usage, _Terms(tier=tier, cost_limit=cost_limit)
                 )
-                for step in self._steps
+                for question in questions
             }
         )
         outputs: dict[str, OutputValue] = {}
@@ -93,9 +95,9 @@ class Analyzer:
     async def _reserve(
         self,
         cost_limit: CostLimit,
-        questions: Sequence[tuple[Step, str]],
+        questions: Sequence[Question],
         *,
-        instead_of: tuple[Step, str] | None = None,
+        instead_of: Question | None = None,
     ) -> None:
         """Refuse a document that is too expensive. Answers that are already paid for cost nothing.
 
@@ -104,100 +106,92 @@ class Analyzer:
         """
         if cost_limit.most_usd is None:
             return
-        unpaid = [(step, text) for step, text in questions if not await self._knows(step, text)]
-        in_vain = self._expected_usd(*instead_of) if instead_of else Decimal(0)
+        unpaid = [question for question in questions if not await self._knows(question)]
+        in_vain = self._expected_usd(instead_of) if instead_of else Decimal(0)
         try:
-            cost_limit.reserve(
-                sum((self._expected_usd(step, text) for step, text in unpaid), Decimal(0)), instead_of=in_vain
-            )
+            cost_limit.reserve(sum(map(self._expected_usd, unpaid), Decimal(0)), instead_of=in_vain)
         except CostLimitExceeded as exceeded:
             why = (
                 f"its calls would cost {exceeded}, and a document may cost {cost_limit.most_usd}"
                 " (DOCSLUICE_MAX_COST_USD_PER_DOCUMENT)"
             )
-            step = questions[0][0].name if instead_of else None
+            step = instead_of.step.name if instead_of else None
             raise RecordRejected(DeadLetterReason.TOO_LARGE, why, step=step, cause=why) from exceeded
 
-    async def _knows(self, step: Step, text: str) -> bool:
-        return await self._answer_cache.knows(step.fingerprint(text), fits=step.is_answered_by)
+    async def _knows(self, question: Question) -> bool:
+        return await self._answer_cache.knows(question.fingerprint, fits=question.step.is_answered_by)
 
-    def _expected_usd(self, step: Step, text: str) -> Decimal:
-        return self._answers.expected_cost_usd(step.request(self._at_most(step, text)))
+    def _expected_usd(self, question: Question) -> Decimal:
+        """The expected cost of the call, in US dollars. With `head`, of the call about what fits."""
+        is_head = question.step.long == "head" and self._is_to_be_cut(question)
+        asked = question.about_head(self._room_for(question)) if is_head else question
+        return self._answers.expected_cost_usd(asked.request())
 
-    def _at_most(self, step: Step, text: str) -> str:
-        """The part of a text that will be asked about, as far as that is known: with `head`, what fits."""
-        is_head = step.long == "head" and self._is_to_be_cut(step, text)
-        return _head(text, self._room_for(step, text)) if is_head else text
-
-    async def _paid(self, step: Step, text: str, document_usage: DocumentUsage, question: _Question) -> PaidStep:
-        """A step's answer about a text: from the answer cache, or else from a call, and then kept."""
-        async with self._answer_cache.entry(step.fingerprint(text), fits=step.is_answered_by) as entry:
+    async def _paid(self, question: Question, document_usage: DocumentUsage, terms: _Terms) -> PaidStep:
+        """The answer: from the answer cache, or else from a call, and then kept."""
+        async with self._answer_cache.entry(question.fingerprint, fits=question.step.is_answered_by) as entry:
             if entry.known is None:
-                return await self._asked(step, text, document_usage.part(), question, entry)
+                return await self._asked(question, document_usage.part(), terms, entry)
             document_usage.count_saved(usage=entry.known.usage, cost_usd=entry.known.cost_usd)
             return entry.known
 
-    async def _asked(
-        self, step: Step, text: str, document_usage: DocumentUsage, question: _Question, entry: Entry
-    ) -> PaidStep:
+    async def _asked(self, question: Question, document_usage: DocumentUsage, terms: _Terms, entry: Entry) -> PaidStep:
         """Ask about the text as a whole. If it is too large, ask about less of it at a time. The answer is kept."""
-        request = step.request(text, service_tier=question.tier)
-        if not self._is_to_be_cut(step, text):
+        step = question.step
+        if not self._is_to_be_cut(question):
+            request = question.request(service_tier=terms.tier)
             try:
                 return await self._answer_recovery.answer(step, request, document_usage, keep=entry.keep)
             except RecordRejected as rejection:
-                if rejection.reason is not DeadLetterReason.TOO_LARGE or not self._may_be_cut(step, text):
+                if rejection.reason is not DeadLetterReason.TOO_LARGE or not self._may_be_cut(question):
                     raise
-        most_bytes = self._room_for(step, text)
+        most_bytes = self._room_for(question)
         if step.long == "split":
-            paid = await self._asked_in_parts(step, text, most_bytes, document_usage, question)
+            paid = await self._asked_in_parts(question, most_bytes, document_usage, terms)
         else:
-            paid = await self._paid(step, _head(text, most_bytes), document_usage, question)
+            paid = await self._paid(question.about_head(most_bytes), document_usage, terms)
         usage, cost_usd = document_usage.taken()
         return await entry.keep(paid.model_copy(update={"long": step.long, "usage": usage, "cost_usd": cost_usd}))
 
-    def _may_be_cut(self, step: Step, text: str) -> bool:
-        return step.long != "reject" and self._room_for(step, text) >= _LEAST_BYTES
+    def _may_be_cut(self, question: Question) -> bool:
+        return question.step.long != "reject" and self._room_for(question) >= _LEAST_BYTES
 
-    def _is_to_be_cut(self, step: Step, text: str) -> bool:
+    def _is_to_be_cut(self, question: Question) -> bool:
         """Whether to cut a text before any call, because a call about all of it would most likely be refused."""
-        return self._may_be_cut(step, text) and not self._answers.likely_fits(step.request(text))
+        return self._may_be_cut(question) and not self._answers.likely_fits(question.request())
 
-    def _room_for(self, step: Step, text: str) -> int:
+    def _room_for(self, question: Question) -> int:
         """How many bytes of text fit into one call. Half of this text if that is not known or was wrong."""
-        size, room = len(text.encode()), self._known_room_for(step, text)
-        return room if room is not None and room < size else size // 2
-
-    def _known_room_for(self, step: Step, text: str) -> int | None:
-        """How many bytes the known limits leave for a text, beside the rest of the prompt."""
-        request = step.request(text)
+        size, request = question.text_bytes, question.request()
         room = self._answers.room_bytes(request)
-        return None if room is None else room - (request.input_bytes - len(text.encode()))
+        left = None if room is None else room - (request.input_bytes - size)
+        return left if left is not None and left < size else size // 2
 
     async def _asked_in_parts(
-        self, step: Step, text: str, most_bytes: int, document_usage: DocumentUsage, question: _Question
+        self, question: Question, most_bytes: int, document_usage: DocumentUsage, terms: _Terms
     ) -> PaidStep:
         """Ask about each part, and put the answers together."""
-        parts = [part for part in parts_of(text, most_bytes=most_bytes) if part.strip()]
-        question.parts_left -= len(parts)
-        if question.parts_left < 0:
+        step, parts = question.step, question.about_parts(most_bytes)
+        terms.parts_left -= len(parts)
+        if terms.parts_left < 0:
             raise _too_large(step, f"it would take more than {_MOST_PARTS} parts")
-        once = list(dict.fromkeys(parts))
-        await self._reserve(question.cost_limit, [(step, part) for part in once], instead_of=(step, text))
+        once = list({part.text: part for part in parts}.values())
+        await self._reserve(terms.cost_limit, once, instead_of=question)
         answers = await _side_by_side(
             {
-                f"part:{step.name}:{number}": partial(self._paid, step, part, document_usage, question)
+                f"part:{step.name}:{number}": partial(self._paid, part, document_usage, terms)
                 for number, part in enumerate(once)
             }
         )
-        said = [answers[once.index(part)] for part in parts]
+        by_text = {part.text: answer for part, answer in zip(once, answers, strict=True)}
+        said = [by_text[part.text] for part in parts]
         outputs = {task.name: together(task, [one.outputs[task.name] for one in said]) for task in step.tasks}
         models = {name: model for one in said for name, model in one.models.items()}
         if len(said) > 1:
             condensed = await _side_by_side(
                 {
                     f"condense:{step.name}:{number}": partial(
-                        self._condensed, condensing, said, len(text), document_usage, question
+                        self._condensed, condensing, said, len(question.text), document_usage, terms
                     )
                     for number, condensing in enumerate(_condensing(step))
                 }
@@ -213,7 +207,7 @@ class Analyzer:
         said: Sequence[PaidStep],
         characters: int,
         document_usage: DocumentUsage,
-        question: _Question,
+        terms: _Terms,
     ) -> PaidStep:
         """Ask the same about what was said of the parts: of the first, of the last and of all between them apart."""
         plan = condensing.plans[min(len(said), len(condensing.plans)) - 1]
@@ -221,13 +215,13 @@ class Analyzer:
         texts = ["\n\n".join(run) for run in runs(prose, len(plan))]
         if max(map(len, texts)) >= characters:
             raise _too_large(plan[0], "what was said of its parts is no shorter than the document itself")
-        shares = list(zip(plan, texts, strict=True))
-        await self._reserve(question.cost_limit, shares)
-        afresh = replace(question, parts_left=_MOST_PARTS)  # otherwise the cost of the parts would be wasted
+        shares = [Question(step, text) for step, text in zip(plan, texts, strict=True)]
+        await self._reserve(terms.cost_limit, shares)
+        afresh = replace(terms, parts_left=_MOST_PARTS)  # otherwise the cost of the parts would be wasted
         paid = await _side_by_side(
             {
-                f"condense:{share.name}:{number}": partial(self._paid, share, text, document_usage, afresh)
-                for number, (share, text) in enumerate(shares)
+                f"condense:{share.step.name}:{number}": partial(self._paid, share, document_usage, afresh)
+                for number, share in enumerate(shares)
             }
         )
         if len(paid) == 1:
@@ -244,11 +238,6 @@ def _condensing(step: Step) -> tuple[Condensing, ...]:
     if not step.condensing and all(task.output.type == "text" for task in step.tasks):
         return (Condensing(tasks=tuple(task.name for task in step.tasks), plans=((step,),)),)
     return step.condensing
-
-
-def _head(text: str, most_bytes: int) -> str:
-    """The beginning of a text, without leading blanks."""
-    return head_of(text.lstrip(), most_bytes=most_bytes)
 
 
 def _too_large(step: Step, message: str) -> RecordRejected:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from docsluice.validation.byte_formats import format_of, wide_encoding
+from docsluice.validation.record_bytes import format_of, wide_encoding
 
 START_BYTES = 64 * 1024
 """No more of a file is looked at, and mostly less: what was read at first."""

@@ -4,9 +4,9 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from docsluice.validation.byte_formats import registry_frames
 from docsluice.validation.event_problems import is_scalar
 from docsluice.validation.json_values import json_value
+from docsluice.validation.record_bytes import registry_frames
 
 LARGEST_VALUE_BYTES = 16 * 1024 * 1024
 """What the service's own dead-letter topic takes. A larger value is not looked into."""

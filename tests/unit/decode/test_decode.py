@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docsluice.messages import DocumentEvent, Headers, Stage
-from docsluice.validation.byte_formats import wide_encoding
+from docsluice.validation.record_bytes import wide_encoding
 from docsluice_consumer.decode.decode import decode, read_record
 from docsluice_consumer.errors import RecordRejected
 from tests.fakes.samples import SECRET_TEXT
