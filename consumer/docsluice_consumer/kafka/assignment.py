@@ -205,7 +205,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka s
             partition=state.partition.partition,
             expected=state.reads_from,
             found=offset,
-            remedy="the topic was made anew or truncated; it is read from its beginning, and may repeat what is left",
+            remedy="the topic was recreated or truncated; it is read from its beginning, and may repeat what is left",
         )
         self._recreated.add(state.partition)
         self.partitions.forget(state.partition)  # the next commit round begins again with it

@@ -101,7 +101,7 @@ class AtLeastOnceSink:
                 return
             self._producer = _Producer(await _connected(self._broker, "gzip"))
         # What it has in flight to other partitions is still good, so its end is awaited elsewhere.
-        self._spent[spent] = asyncio.create_task(spent.end(), name="outbox.stop-spent-producer")
+        self._spent[spent] = asyncio.create_task(spent.end(), name="sink.stop-spent-producer")
         self._spent[spent].add_done_callback(lambda _: self._spent.pop(spent))
 
 

@@ -86,7 +86,7 @@ Knowledge: TypeAlias = frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class Discovery:
     """One thing learned, for the log."""
 
     parameter: str
@@ -142,13 +142,13 @@ class Capabilities:
                 return name
         return None
 
-    def learn(self, name: str, *, model: str, step: str, now: float) -> Lesson | None:
+    def learn(self, name: str, *, model: str, step: str, now: float) -> Discovery | None:
         """A call without this was answered, and one with it was refused. None where that was known."""
         key = (model, step if _is_of_the_schema(name) else "", name)
         if key in self._beliefs:
             return None
         self._beliefs[key] = _Belief(until=now + _FIRST_HELD_SECONDS)
-        return Lesson(name, _meaning(name))
+        return Discovery(name, _meaning(name))
 
     def forget(self, name: str, *, model: str, step: str) -> bool:
         """A call with this was answered. Tells whether it was known not to be."""
@@ -157,12 +157,12 @@ class Capabilities:
             del self._beliefs[key]
         return bool(keys)
 
-    def is_news(self, lesson: Lesson, *, model: str, now: float) -> bool:
+    def is_news(self, discovery: Discovery, *, model: str, now: float) -> bool:
         """Whether what was learned is worth a line in the log. A model that flaps is told of once in a while only."""
-        last = self._told.get((model, lesson.parameter))
+        last = self._told.get((model, discovery.parameter))
         if last is not None and now < last + _QUIET_SECONDS:
             return False
-        self._told[model, lesson.parameter] = now
+        self._told[model, discovery.parameter] = now
         return True
 
     def _of(self, model: str, step: str) -> Iterator[tuple[tuple[str, str, str], str]]:

@@ -26,7 +26,7 @@ from docsluice_consumer.errors import (
     RecordRejected,
 )
 from docsluice_consumer.llm import completion
-from docsluice_consumer.llm.capabilities import Capabilities, Lesson, Sent, complaint
+from docsluice_consumer.llm.capabilities import Capabilities, Discovery, Sent, complaint
 from docsluice_consumer.llm.chat import Answer, ChatRequest
 from docsluice_consumer.llm.error_body import ProviderError, read_error
 from docsluice_consumer.llm.error_mapping import FOREIGN, Call, fault_of, out_of_files, translate
@@ -164,15 +164,15 @@ class OpenAIChatClient:
         tries = self._capabilities.to_try(lambda: offered(request), model=model, step=step, now=self._now())
         return Guesses(self._capabilities, model=model, step=step, tries=tries)
 
-    def _note(self, learned: list[Lesson], request: ChatRequest) -> None:
-        for lesson in learned:
+    def _note(self, learned: list[Discovery], request: ChatRequest) -> None:
+        for discovery in learned:
             log.warning(
                 "provider.capability_learned",
                 provider=self._provider.name,
                 model=str(request.model),
                 task=request.step,
-                parameter=lesson.parameter,
-                meaning=lesson.meaning,
+                parameter=discovery.parameter,
+                meaning=discovery.meaning,
             )
 
     async def _answered(self, request: ChatRequest, body: dict[str, Any]) -> Answer:

@@ -5,7 +5,7 @@ A refusal may quote a document, so its words are a guess. Other calls hear of it
 
 from __future__ import annotations
 
-from docsluice_consumer.llm.capabilities import Capabilities, Knowledge, Lesson, Sent, complaint, missed
+from docsluice_consumer.llm.capabilities import Capabilities, Knowledge, Discovery, Sent, complaint, missed
 from docsluice_consumer.llm.error_body import ProviderError
 
 
@@ -47,14 +47,14 @@ class Guesses:
         self._sent_again.discard(self._tries or "")  # words that nobody understands may be about this one
         return self.without != sent.without
 
-    def answered(self, *, now: float) -> list[Lesson]:
+    def answered(self, *, now: float) -> list[Discovery]:
         """The guesses were right. What nobody knew before is told."""
         learned = []
         for name in sorted(self._sent_again):
             if self._known.forget(name, model=self._model, step=self._step):
                 again = "takes it now" if name == self._tries else "asks for it"
-                learned.append(Lesson(name, f"is sent again, for the model {again}"))
+                learned.append(Discovery(name, f"is sent again, for the model {again}"))
         for name in self._left_out:
-            lesson = self._known.learn(name, model=self._model, step=self._step, now=now)
-            learned += [lesson] if lesson else []
-        return [lesson for lesson in learned if self._known.is_news(lesson, model=self._model, now=now)]
+            discovery = self._known.learn(name, model=self._model, step=self._step, now=now)
+            learned += [discovery] if discovery else []
+        return [discovery for discovery in learned if self._known.is_news(discovery, model=self._model, now=now)]

@@ -64,7 +64,7 @@ async def test_forgetting_a_partition_stops_its_work_and_no_other() -> None:
 
 
 async def test_a_cancelled_record_stays_open() -> None:
-    """What was let go of is not committed, so that whoever comes next reads it again."""
+    """Released records are not committed, so that whoever comes next reads it again."""
     partitions, may_end = Partitions(), asyncio.Event()
     state = partitions.begin(P0)
     task = _start(state, 5, may_end)
@@ -165,7 +165,7 @@ def test_lives_may_end_while_they_are_looked_at() -> None:
 
 
 def test_what_may_still_come() -> None:
-    """From the committed offset on, then from the next one. From anywhere once the log was made anew."""
+    """From the committed offset on, then from the next one. From anywhere once the log was recreated."""
     partitions = Partitions()
     state = partitions.begin(P0, committed=CommitPoint(7))
     assert state.reads_from == 7

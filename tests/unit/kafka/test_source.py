@@ -135,7 +135,7 @@ async def test_a_record_of_a_partition_without_a_life_is_left_alone() -> None:
 
 
 async def test_offsets_that_come_again_are_other_records() -> None:
-    """The log was cut or made anew: nothing is passed over, but the partition is begun anew, and it is said."""
+    """The log was cut or recreated: nothing is passed over, but the partition begins again, and it is said."""
     for read in ((), (20, 21)):
         desk = Desk()
         desk.source._assignment.partitions.begin(P0, committed=CommitPoint(20))
@@ -247,7 +247,7 @@ async def test_a_drain_tells_apart_what_was_finished_given_back_and_cut_off(monk
     monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
     for task in desk.source._assignment.partitions.tasks():
         if task.get_name().endswith(("@2", "@5")):
-            task.cancel()  # as the pipeline lets go of what was not begun
+            task.cancel()  # as the pipeline releases records that were not begun
     drained = await desk.source.drain(seconds=0)
     assert drained == Drained(finished=1, released=2, unfinished=("documents/0@3", "documents/0@4"))
 

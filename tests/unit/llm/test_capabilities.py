@@ -266,8 +266,8 @@ def test_a_refusal_is_a_guess_until_the_call_without_is_answered() -> None:
         assert _refused(guesses, NO_TEMPERATURE)
         assert guesses.without == {"temperature"}
         assert known.without(model="m", step="summary") == NOTHING
-    lessons = first.answered(now=0.0)
-    assert [(lesson.parameter, lesson.meaning) for lesson in lessons] == [
+    discoveries = first.answered(now=0.0)
+    assert [(discovery.parameter, discovery.meaning) for discovery in discoveries] == [
         ("temperature", "it is left out of the calls to this model")
     ]
     assert second.answered(now=1.0) == [], "calls under way together learn the same"
@@ -344,8 +344,8 @@ def test_what_the_server_asks_for_is_sent_again() -> None:
     guesses = _guesses(known)
     assert _refused(guesses, "max_tokens: Field required")
     assert guesses.without == {"max_completion_tokens"}
-    (lesson,) = guesses.answered(now=1.0)
-    assert lesson.meaning == "is sent again, for the model asks for it"
+    (discovery,) = guesses.answered(now=1.0)
+    assert discovery.meaning == "is sent again, for the model asks for it"
     assert known.without(model="m", step="summary") == {"max_completion_tokens"}
 
 
@@ -364,7 +364,7 @@ def test_a_model_that_flaps_is_told_of_once_in_ten_minutes() -> None:
     for minute in range(12):
         guesses = _guesses(known)
         assert _refused(guesses, WANTED if guesses.without else NO_TEMPERATURE)
-        told += [(minute, lesson.parameter) for lesson in guesses.answered(now=60.0 * minute)]
+        told += [(minute, discovery.parameter) for discovery in guesses.answered(now=60.0 * minute)]
     assert told == [(0, "temperature"), (10, "temperature")]
 
 
