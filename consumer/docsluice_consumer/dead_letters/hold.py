@@ -77,7 +77,7 @@ class DeadLetterHold:
     def resume(self) -> None:
         """Release what is held, and count from zero. Without anything held this changes nothing."""
         if self._off.is_set():
-            log.info("dead_letter_limit.not_reached", reason="SIGUSR1 lets go of what is held, and nothing is")
+            log.info("dead_letter_limit.not_reached", reason="SIGUSR1 releases what is held, and nothing is")
             return
         log.warning("dead_letter_limit.lifted", dead_letters=len(self._held))
         self._limit.start_afresh()

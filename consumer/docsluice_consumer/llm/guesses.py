@@ -5,7 +5,7 @@ A refusal may quote a document, so its words are a guess. Other calls hear of it
 
 from __future__ import annotations
 
-from docsluice_consumer.llm.capabilities import Capabilities, Knowledge, Discovery, Sent, complaint, missed
+from docsluice_consumer.llm.capabilities import Capabilities, Discovery, Knowledge, Sent, complaint, missed
 from docsluice_consumer.llm.error_body import ProviderError
 
 
