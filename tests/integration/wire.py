@@ -106,13 +106,13 @@ class Wire:
         finally:
             await admin.close()
 
-    async def produce(self, records: Iterable[Record]) -> None:
-        """Write records to the input topic, in order."""
+    async def produce(self, records: Iterable[Record], *, role: str = "input") -> None:
+        """Write records to the input topic, or to that of another role, in order."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap_servers, max_request_size=2**26)
         await producer.start()
         try:
             sent = [
-                await producer.send(self.topics["input"], value=r.value, key=r.key, headers=list(r.headers))
+                await producer.send(self.topics[role], value=r.value, key=r.key, headers=list(r.headers))
                 for r in records
             ]
             await asyncio.gather(*sent)
