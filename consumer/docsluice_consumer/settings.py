@@ -6,31 +6,24 @@ import importlib.util
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    PrivateAttr,
     SecretStr,
-    ValidationError,
     field_validator,
-    model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from docsluice.network.urls import LARGEST_PORT, checked_base_url, checked_servers, is_redis
-from docsluice.settings.env_file import EnvFile, EnvFileProblem, read_env_file
-from docsluice.settings.paths import why_nowhere
-from docsluice.settings.setting_types import Dollars, HomeFile, HomePath, Member, SecurityProtocol, Topic
-from docsluice.settings.trusted_addresses import problems_of
-from docsluice.settings.unknown_variables import PREFIX, unknown_among
+from docsluice.network.urls import checked_base_url, is_redis
+from docsluice.settings.env_file import EnvFile
+from docsluice.settings.setting_types import Dollars, HomeFile, HomePath, Member
+from docsluice.settings.shared_settings import SharedSettings
+from docsluice.settings.unknown_variables import unknown_among
 from docsluice.text.api_keys import problem_of_key
-from docsluice.validation.validation_problems import ValidationProblem, validation_problems
 from docsluice_consumer.admission.concurrency_range import Concurrency, checked_concurrency, concurrency_range
 from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES
-from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.store.factory import checked_store_url
 
 OWN_KEY_FIELDS = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
@@ -40,20 +33,8 @@ NO_KEY = (
 )
 
 
-class Settings(BaseSettings):
-    """Every setting, each read from the variable that docs/reference/settings.md names. An empty variable is unset.
-
-    The descriptions are what `--help` and docs/reference/settings.md say.
-    """
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-        str_strip_whitespace=True,
-        allow_inf_nan=False,
-    )
+class Settings(SharedSettings):
+    """Every setting of the service, each read from the variable that docs/reference/settings.md names."""
 
     openai_api_key: SecretStr | None = Field(
         None, validation_alias="OPENAI_API_KEY", description="needed unless the base URL is set"
@@ -70,38 +51,11 @@ class Settings(BaseSettings):
         description="any server that speaks OpenAI's chat completions; without it OpenAI itself",
     )
 
-    kafka_bootstrap_servers: str = Field(
-        "localhost:9092",
-        validation_alias="KAFKA_BOOTSTRAP_SERVERS",
-        min_length=1,
-        description="brokers as host:port, with commas between",
-    )
-    kafka_security_protocol: SecurityProtocol = Field(
-        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"
-    )
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; without it PLAIN"
-    )
-    kafka_sasl_username: str | None = Field(None, description="user name, with SASL_PLAINTEXT or SASL_SSL")
-    kafka_sasl_password: SecretStr | None = Field(None, description="password, with SASL_PLAINTEXT or SASL_SSL")
-    kafka_ssl_cafile: HomeFile | None = Field(
-        None, description="PEM file of who may vouch for the broker's certificate; without it the system's authorities"
-    )
-    kafka_ssl_certfile: HomeFile | None = Field(
-        None, description="PEM file of our own certificate, where the broker asks for one"
-    )
-    kafka_ssl_keyfile: HomeFile | None = Field(
-        None, description="PEM file of that certificate's key, unless it is in the same file"
-    )
-
     group_id: str = Field("docsluice", min_length=1, max_length=255, description="consumer group")
     group_instance_id: Member | None = Field(
         None,
         description="a name that stays the same for each replica: a restart then moves nothing",
     )
-    input_topic: Topic = Field("documents", description="topic that documents come from")
-    result_topic: Topic = Field("documents.results", description="topic that results go to")
-    dead_letter_topic: Topic = Field("documents.dlq", description="topic that dead letters go to")
     topic_partitions: int = Field(
         -1, ge=-1, le=100_000, description="of topics that are missing and are created; -1: as many as the broker likes"
     )
@@ -227,24 +181,10 @@ class Settings(BaseSettings):
         "0.0.0.0",  # noqa: S104 - Prometheus scrapes from elsewhere
         description="address on which the HTTP port is opened",
     )
-    http_port: int = Field(9464, ge=0, le=LARGEST_PORT, description="/metrics, /livez and /readyz; 0 takes a free one")
     log_format: Literal["json", "console"] | None = Field(
         None, description="json or console; without it console on a terminal and json elsewhere"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
-
-    _env_file: EnvFile = PrivateAttr(default_factory=EnvFile)
-    _given: frozenset[str] = PrivateAttr(default=frozenset())
-
-    @property
-    def env_file(self) -> EnvFile:
-        """The `.env` that was read beside the environment, which comes first."""
-        return self._env_file
-
-    @property
-    def given_by_file(self) -> frozenset[str]:
-        """The variables that were taken from it."""
-        return self._given
 
     @property
     def concurrency(self) -> Concurrency:
@@ -283,14 +223,8 @@ class Settings(BaseSettings):
         checked_store_url(url.get_secret_value())
         return url
 
-    @field_validator("kafka_bootstrap_servers")
-    @classmethod
-    def _addresses(cls, servers: str) -> str:
-        return checked_servers(servers)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        problems = []
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
         if len(set_keys := [variable_of(name) for name in OWN_KEY_FIELDS if getattr(self, name)]) > 1:
             problems.append(f"{', '.join(set_keys)}: only one of them may be set")
         if not set_keys and not self.openai_base_url and self.pipeline is None:
@@ -305,59 +239,17 @@ class Settings(BaseSettings):
                 "DOCSLUICE_INPUT_TOPIC, DOCSLUICE_RESULT_TOPIC, DOCSLUICE_DEAD_LETTER_TOPIC: must differ from one "
                 "another, or the service would read what it writes"
             )
-        sasl = self._sasl_problem()
-        if sasl:
-            problems.append(sasl)
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-    def _sasl_problem(self) -> str | None:
-        """Credentials that are never sent are a problem too: whoever set them believes that they are."""
-        protocol = self.kafka_security_protocol
-        fields = ("kafka_sasl_username", "kafka_sasl_password")
-        given = [variable_of(field) for field in fields if getattr(self, field)]
-        if protocol.startswith("SASL"):
-            needed = ", ".join(map(variable_of, fields))
-            lacking = len(given) < len(fields)
-            return f"{needed}: needed with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}" if lacking else None
-        wanted = "SASL_SSL" if protocol == "SSL" else "SASL_SSL or SASL_PLAINTEXT"
-        unused = f"not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
-        return f"{', '.join(given)}: {unused}" if given else None
+        return problems
 
 
 def variable_of(field: str) -> str:
     """The environment variable of a setting."""
-    alias = Settings.model_fields[field].validation_alias
-    return alias if isinstance(alias, str) else (PREFIX + field).upper()
+    return Settings.variable(field)
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path | None = None) -> Settings:
-    """Read the environment, and under it the file that is named, or else `.env`. `overrides` (by field name) win.
-
-    Raises:
-        ConfigurationError: one sentence for each problem, naming the variable.
-    """
-    if (problem := why_nowhere()) is not None:
-        raise ConfigurationError([problem])
-    flags = dict(overrides or {})
-    try:
-        file = read_env_file(env_file)
-    except EnvFileProblem as problem:
-        raise ConfigurationError([str(problem)]) from None
-    fields = {variable_of(field): field for field in Settings.model_fields if field not in flags}
-    given = {name: value for name, value in file.given(os.environ).items() if name in fields}
-    values: dict[str, Any] = {fields[name]: value for name, value in given.items()}
-    try:
-        settings = Settings(**values, **flags)
-    except ValidationError as error:
-        problems = [line for problem in validation_problems(error, expected=Settings) for line in _problems(problem)]
-        raise ConfigurationError([*problems, *problems_of(file, given, set_elsewhere=())]) from None
-    set_ = {variable_of(field) for field in settings.model_fields_set if getattr(settings, field)}
-    if problems := problems_of(file, given, set_elsewhere=set_ - given.keys()):
-        raise ConfigurationError(problems)
-    settings._env_file, settings._given = file, frozenset(given)  # noqa: SLF001 - nobody else may
-    return settings
+    """See `SharedSettings.load`."""
+    return Settings.load(overrides, env_file=env_file)
 
 
 def unknown_variables(environment: Iterable[str] | None = None, *, file: EnvFile | None = None) -> list[str]:
@@ -369,12 +261,3 @@ def unknown_variables(environment: Iterable[str] | None = None, *, file: EnvFile
     if environment is None:
         environment = {*os.environ, *(file.values if file else ())}
     return unknown_among(environment, known=known)
-
-
-def _problems(problem: ValidationProblem) -> list[str]:
-    """One sentence a problem. Never the value, which may be a secret."""
-    if not problem.place:
-        return problem.sentence.splitlines()
-    field = problem.place[0]
-    variable = variable_of(field) if field in Settings.model_fields else field
-    return [f"{variable}: {problem.sentence}"]

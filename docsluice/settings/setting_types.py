@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from docsluice.network.urls import checked_topic
 from docsluice.settings.paths import at_home
@@ -23,7 +23,13 @@ def _member(name: str) -> str:
     return name
 
 
-SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+def in_capitals(written: object) -> object:
+    """A word in capital letters, as the broker has it. Anything else as it is."""
+    return written.upper() if isinstance(written, str) else written
+
+
+SecurityProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(in_capitals)]
+SaslMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(in_capitals)]
 Topic = Annotated[str, AfterValidator(checked_topic)]
 Member = Annotated[str, AfterValidator(_member)]
 """As the broker takes it, and with room for what is added of the topic."""
