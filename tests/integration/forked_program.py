@@ -23,7 +23,9 @@ from multiprocessing.connection import Connection
 from tests.integration.wire import WATCHDOG_SECONDS
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["docsluice_consumer.__main__", "docsluice_producer.__main__"])
+_forks.set_forkserver_preload(
+    ["docsluice_consumer.commands", "docsluice_producer.commands", "docsluice_producer.dead_letters.commands"]
+)
 
 
 class ForkedProgram:

@@ -18,7 +18,7 @@ def test_an_older_name_still_runs(module: str) -> None:
     command = [sys.executable, "-W", "error", "-m", module, "--help"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.startswith("usage: ")
+    assert ended.stdout.startswith("Usage: ")
 
 
 def test_an_older_name_can_be_imported() -> None:

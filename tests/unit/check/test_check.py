@@ -97,7 +97,7 @@ async def test_a_misspelt_variable_is_a_line_of_its_own(monkeypatch: pytest.Monk
 
 def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What a person sees on a terminal is the lines and nothing else; the exit code is 1."""
-    monkeypatch.setattr("docsluice_consumer.__main__.configure_logs", lambda **_: None)
+    monkeypatch.setattr("docsluice_consumer.commands.configure_logs", lambda **_: None)
     monkeypatch.setenv("DOCSLUICE_MODLE", "m")
     monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
     flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]

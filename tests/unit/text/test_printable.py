@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-import docsluice_consumer.__main__ as program
+import docsluice_consumer.commands as program
 from docsluice.text.printable import harmless, harmless_json, printable, printable_lines
 from docsluice_consumer.telemetry.logs import configure_logs
 from docsluice_local.demo_report import report
@@ -126,7 +126,7 @@ def test_dead_letters_show_no_control_character() -> None:
 
 def test_check_prints_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
     """A server's words, and names from the broker, are foreign; the columns stay."""
-    program._say("FAILED   provider: " + EVIL)
+    program._show("FAILED   provider: " + EVIL)
     said = capsys.readouterr().out
     assert is_tame(said)
     assert said.startswith("FAILED   provider: good ")
