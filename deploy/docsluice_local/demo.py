@@ -27,7 +27,7 @@ from docsluice_local.broker import embedded_broker
 from docsluice_local.demo_report import report
 from docsluice_local.demo_watch import Watch
 from docsluice_local.foreground import faults_told, until_terminated
-from docsluice_local.model import MODEL_NAME, SLOTS, local_model
+from docsluice_local.model import MODEL_NAME, SLOTS, local_model, weights
 from docsluice_local.process import Child, ChildFailedError, child_process, free_port
 
 _HERE = Path(__file__).parent
@@ -85,6 +85,8 @@ def _demo(
     asked = _Asked(documents=files, model=model, mode=mode)
     try:
         with until_terminated(), faults_told():
+            if model is None:
+                weights()  # before anything is started
             return _run(console, asked)
     except KeyboardInterrupt:
         console.print(f"interrupted; nothing is left running. What had ended by then: {_RUN_DIR / 'results.jsonl'}")

