@@ -34,7 +34,7 @@ def environment(wire: Wire, base_url: str, **more: str) -> dict[str, str]:
 
 
 def consumer(settings: Mapping[str, str], *, log_path: Path) -> Child:
-    """`docsluice-consumer run`, not yet started."""
+    """`docsluice run`, not yet started."""
     return Child(
         name="consumer",
         command=[sys.executable, "-m", "docsluice_consumer", "run"],

@@ -73,7 +73,7 @@ async def outcomes(bootstrap_servers: str, count: int, consumer: Child) -> Seque
 
 @contextmanager
 def consumer_process(bootstrap_servers: str, settings: Mapping[str, str], *, log_path: Path) -> Iterator[Child]:
-    """`docsluice-consumer run`, ready; on the HTTP port of the settings, or one that is free."""
+    """`docsluice run`, ready; on the HTTP port of the settings, or one that is free."""
     port = int(settings.get("DOCSLUICE_HTTP_PORT", free_port()))
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,

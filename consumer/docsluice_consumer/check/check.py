@@ -1,4 +1,4 @@
-"""`docsluice-consumer check`: tries all that `run` needs, and says what is missing before documents are at stake."""
+"""`docsluice check`: tries all that `run` needs, and says what is missing before documents are at stake."""
 
 from __future__ import annotations
 

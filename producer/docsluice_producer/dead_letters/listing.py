@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters list`: a line for each, and a table of what they come to."""
+"""`docsluice dead-letters list`: a line for each, and a table of what they come to."""
 
 from collections.abc import Mapping
 

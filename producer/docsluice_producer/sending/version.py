@@ -12,7 +12,7 @@ from docsluice_producer.metrics.sample import Sample
 DEFAULT_PORT = "9464"
 _LARGEST_PORT = 65_535
 _WAYS = (
-    "say --pipeline-version V (docsluice-consumer check shows it), or --metrics-url URL of a consumer that runs,"
+    "say --pipeline-version V (docsluice check shows it), or --metrics-url URL of a consumer that runs,"
     " or set DOCSLUICE_HTTP_PORT to the port of one on this machine"
 )
 

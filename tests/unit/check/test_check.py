@@ -1,4 +1,4 @@
-"""`docsluice-consumer check`, where nobody answers: one line for each part, with the cause."""
+"""`docsluice check`, where nobody answers: one line for each part, with the cause."""
 
 from __future__ import annotations
 

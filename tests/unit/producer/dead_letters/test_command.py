@@ -1,4 +1,4 @@
-"""The command line of `docsluice-producer dead-letters`, as far as it needs no broker."""
+"""The command line of `docsluice dead-letters`, as far as it needs no broker."""
 
 from __future__ import annotations
 

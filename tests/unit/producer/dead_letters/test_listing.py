@@ -1,4 +1,4 @@
-"""The table of `docsluice-producer dead-letters list`."""
+"""The table of `docsluice dead-letters list`."""
 
 from __future__ import annotations
 
