@@ -46,15 +46,6 @@ class Provider:
     settings: dict[str, str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    """What the demo is to do."""
-
-    documents: list[Path]
-    model: str | None
-    mode: str | None
-
-
 def _demo(
     *,
     model: Annotated[str | None, Parameter(metavar="NAME", show_default="a small one on this machine")] = None,
@@ -82,12 +73,11 @@ def _demo(
     files = sorted(documents.glob("*.txt"))[:limit]
     if not files:
         raise CommandFailed(f"no .txt files in {documents}", exit_code=2)
-    asked = _Asked(documents=files, model=model, mode=mode)
     try:
         with until_terminated(), faults_told():
             if model is None:
                 weights()  # before anything is started
-            return _run(console, asked)
+            return _run(console, files, model=model, mode=mode)
     except KeyboardInterrupt:
         console.print(f"interrupted; nothing is left running. What had ended by then: {_RUN_DIR / 'results.jsonl'}")
         return _INTERRUPTED
@@ -98,32 +88,32 @@ def _demo(
 demo = command(_demo, name="demo", exit_codes={0: "done", 1: "a fault", 2: "wrong usage", 130: "Ctrl-C or SIGTERM"})
 
 
-def _run(console: Console, asked: _Asked) -> int:
+def _run(console: Console, documents: list[Path], *, model: str | None, mode: str | None) -> int:
     shutil.rmtree(_RUN_DIR, ignore_errors=True)
     _RUN_DIR.mkdir(parents=True)
     results = _RUN_DIR / "results.jsonl"
     with contextlib.ExitStack() as stack:
         console.print("starting the broker (noida-db, Kafka protocol) …")
         broker = stack.enter_context(embedded_broker(data_dir=_RUN_DIR / "broker"))
-        provider = stack.enter_context(_provider(console, asked.model))
+        provider = stack.enter_context(_provider(console, model))
         console.print(f"starting the consumer, which asks {provider.name} …")
         port = free_port()
-        consumer = stack.enter_context(_consumer(broker.bootstrap_servers, provider, port, asked.mode))
-        console.print(f"metrics at http://127.0.0.1:{port}/metrics; sending {len(asked.documents)} documents …")
+        consumer = stack.enter_context(_consumer(broker.bootstrap_servers, provider, port, mode))
+        console.print(f"metrics at http://127.0.0.1:{port}/metrics; sending {len(documents)} documents …")
         if provider.name == MODEL_NAME:
             console.print("the local model takes a minute or two for them on two cores")
-        _send(broker.bootstrap_servers, asked.documents)
+        _send(broker.bootstrap_servers, documents)
         watch = Watch(
             console=console,
             bootstrap_servers=broker.bootstrap_servers,
             metrics_url=f"http://127.0.0.1:{port}/metrics",
             results=results,
-            expected=len(asked.documents),
+            expected=len(documents),
         )
         asyncio.run(watch.until_done(lambda: _check_alive(consumer)))
         consumer.stop(grace_seconds=40)
     report(console, watch.outcomes, watch.tally, model=provider.name, results=results)
-    return 0 if watch.tally.documents == len(asked.documents) else 1
+    return 0 if watch.tally.documents == len(documents) else 1
 
 
 @contextlib.contextmanager

@@ -1,22 +1,23 @@
 """The commands `send` and `follow`: documents in, outcomes out."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from docsluice.cli.output import WrongArguments
 from docsluice.cli.page import command
-from docsluice.cli.usage import no_flag, one_at_most
+from docsluice.cli.usage import no_flag
 from docsluice_producer.command_line.exits import OF_FOLLOW, OF_SEND
-from docsluice_producer.command_line.flags import Age, Count, Seconds, Topic, Urls, one
+from docsluice_producer.command_line.flags import Age, AsJson, Count, Name, Seconds, Urls, choose_one, in_groups, one
 from docsluice_producer.documents.sources import Format, select
 from docsluice_producer.following.follow import Following
 from docsluice_producer.following.follow import follow as follow_topics
 from docsluice_producer.following.reader import Start
 from docsluice_producer.kafka.connection_flags import Connection
-from docsluice_producer.kafka.topics import checked_name
+from docsluice_producer.kafka.topics import DEAD_LETTERS, INPUT, RESULTS, topic_of
 from docsluice_producer.metrics.sample import PIPELINE_VERSION
 from docsluice_producer.sending.results import IfChanged
 from docsluice_producer.sending.send import Destination, Sending
@@ -25,18 +26,10 @@ from docsluice_producer.sending.send import send as send_documents
 from docsluice_producer.sending.version import metrics_urls
 
 _PARTITIONS = 6
-_DOCUMENTS = Group("The documents", sort_key=1)
-_CHANGED = Group("Only what has no result yet", sort_key=2)
-_TOPIC = Group("The topic", sort_key=3)
-_BOUNDS = Group("From when, until when", sort_key=1)
-_OUTPUT = Group("The output", sort_key=2)
-_TOPICS = Group("The topics", sort_key=3)
-_ONE_VERSION = Group(validator=one_at_most)
-_ONE_START = Group(validator=one_at_most)
-
-_INPUT = "DOCSLUICE_INPUT_TOPIC, or documents"
-_RESULTS = "DOCSLUICE_RESULT_TOPIC, or documents.results"
-_DEAD = "DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq"
+_DOCUMENTS, _CHANGED, _TOPIC = in_groups("The documents", "Only what has no result yet", "The topic")
+_BOUNDS, _OUTPUT, _TOPICS = in_groups("From when, until when", "The output", "The topics")
+_ONE_VERSION, _ONE_START = choose_one(_CHANGED), choose_one(_BOUNDS)
+_PATH = Parameter(name="PATH", required=True, allow_leading_hyphen=True, validator=no_flag)
 
 
 def _version(text: str) -> str:
@@ -47,33 +40,19 @@ def _version(text: str) -> str:
 
 
 def _send(
-    *paths: Annotated[
-        str,
-        Parameter(name="PATH", group=_DOCUMENTS, required=True, allow_leading_hyphen=True, validator=no_flag),
-    ],
-    other_format: Annotated[
-        Format | None,
-        Parameter(name="--format", group=_DOCUMENTS, metavar="FORMAT", show_default="jsonl for standard input"),
-    ] = None,
-    id_field: Annotated[str, Parameter(group=_DOCUMENTS, metavar="NAME")] = "document_id",
-    text_field: Annotated[str, Parameter(group=_DOCUMENTS, metavar="NAME")] = "text",
-    limit: Annotated[Count | None, Parameter(group=_DOCUMENTS, show_default="all")] = None,
-    dry_run: Annotated[bool, Parameter(group=_DOCUMENTS)] = False,
-    if_changed: Annotated[bool, Parameter(group=_CHANGED)] = False,
-    pipeline_version: Annotated[
-        str | None,
-        Parameter(group=(_CHANGED, _ONE_VERSION), metavar="V", converter=one(_version), show_default="ask a consumer"),
-    ] = None,
-    metrics_url: Annotated[
-        Urls,
-        Parameter(
-            group=(_CHANGED, _ONE_VERSION), show_default="the one on this machine, at DOCSLUICE_HTTP_PORT or 9464"
-        ),
-    ] = (),
-    result_topic: Annotated[Topic | None, Parameter(group=_CHANGED, show_default=_RESULTS)] = None,
-    topic: Annotated[Topic | None, Parameter(group=_TOPIC, show_default=_INPUT)] = None,
-    create_topic: Annotated[bool, Parameter(group=_TOPIC)] = False,
-    partitions: Annotated[Count | None, Parameter(group=_TOPIC, show_default=str(_PARTITIONS))] = None,
+    *paths: Annotated[str, _DOCUMENTS, _PATH],
+    other_format: Annotated[Format | None, _DOCUMENTS, Parameter(name="--format", metavar="FORMAT")] = None,
+    id_field: Annotated[Name, _DOCUMENTS] = "document_id",
+    text_field: Annotated[Name, _DOCUMENTS] = "text",
+    limit: Annotated[Count | None, _DOCUMENTS] = None,
+    dry_run: Annotated[bool, _DOCUMENTS] = False,
+    if_changed: Annotated[bool, _CHANGED] = False,
+    pipeline_version: Annotated[str | None, _ONE_VERSION, Parameter(metavar="V", converter=one(_version))] = None,
+    metrics_url: Annotated[Urls, _ONE_VERSION] = (),
+    result_topic: Annotated[Name | None, _CHANGED] = None,
+    topic: Annotated[Name | None, _TOPIC] = None,
+    create_topic: Annotated[bool, _TOPIC] = False,
+    partitions: Annotated[Count | None, _TOPIC] = None,
     connection: Connection = Connection(),
 ) -> int:
     """Send documents to the input topic.
@@ -87,19 +66,21 @@ def _send(
     Args:
         paths: a folder (its .txt and .md are read), a .txt, .md, .jsonl, .ndjson, .json or .csv file, or - for standard
             input
-        other_format: read files with other suffixes, and standard input, as this
+        other_format: read files with other suffixes, and standard input, as this [default: jsonl for standard input]
         id_field: take the id from this column
         text_field: take the text from this column
-        limit: send no more than N documents
+        limit: send no more than N documents [default: all]
         dry_run: check every row and say what would be sent; only --if-changed needs a broker for it
         if_changed: pass over documents that have a result: of the same id and text, under the pipeline version that the
             consumers run; reads the whole result topic first
         pipeline_version: with --if-changed: count results of this version, which `docsluice check` shows
-        metrics_url: with --if-changed: ask this consumer for its version; once for each replica
-        result_topic: with --if-changed: the results are here
-        topic: send to this topic
+            [default: ask a consumer]
+        metrics_url: with --if-changed: ask this consumer for its version; once for each replica [default: the one on
+            this machine, at DOCSLUICE_HTTP_PORT or 9464]
+        result_topic: with --if-changed: the results are here [default: DOCSLUICE_RESULT_TOPIC, or documents.results]
+        topic: send to this topic [default: DOCSLUICE_INPUT_TOPIC, or documents]
         create_topic: make the topic if it is not there, which is an error otherwise
-        partitions: with --create-topic: make it with N partitions
+        partitions: with --create-topic: make it with N partitions [default: 6]
     """
     if partitions and not create_topic:
         raise WrongArguments("--partitions is for a topic that is made: say --create-topic too")
@@ -111,26 +92,22 @@ def _send(
         if value and not if_changed:
             raise WrongArguments(f"{flag} is for --if-changed: say that too")
     with connection.settings() as (environment, broker):
-        changed = (
-            IfChanged(
-                broker=broker,
-                result_topic=checked_name(
-                    result_topic or environment.get("DOCSLUICE_RESULT_TOPIC", "documents.results")
-                ),
-                wait_seconds=connection.wait_seconds,
-                version=pipeline_version or metrics_urls(environment, given=metrics_url),
-            )
-            if if_changed
-            else None
-        )
         sending = Sending(
             selection=select(paths, other_format=other_format),
             id_field=id_field,
             text_field=text_field,
-            topic=checked_name(topic or environment.get("DOCSLUICE_INPUT_TOPIC", "documents")),
+            topic=topic_of(topic, environment, INPUT),
             limit=limit,
-            if_changed=changed,
+            if_changed=None,
         )
+        if if_changed:
+            changed = IfChanged(
+                broker=broker,
+                result_topic=topic_of(result_topic, environment, RESULTS),
+                wait_seconds=connection.wait_seconds,
+                version=pipeline_version or metrics_urls(environment, given=metrics_url),
+            )
+            sending = replace(sending, if_changed=changed)
         if dry_run:
             return check_rows(sending)
         destination = Destination(
@@ -143,15 +120,15 @@ def _send(
 
 def _follow(
     *,
-    from_beginning: Annotated[bool, Parameter(group=(_BOUNDS, _ONE_START))] = False,
-    since: Annotated[Age | None, Parameter(group=(_BOUNDS, _ONE_START), show_default="from now on")] = None,
-    until: Annotated[Count | None, Parameter(group=_BOUNDS, show_default="never")] = None,
-    timeout_seconds: Annotated[Seconds | None, Parameter(group=_BOUNDS, show_default="never")] = None,
-    to: Annotated[Path | None, Parameter(group=_OUTPUT, metavar="FILE", show_default="none")] = None,
-    as_json: Annotated[bool, Parameter(name="--json", group=_OUTPUT)] = False,
-    metrics_url: Annotated[Urls, Parameter(group=_OUTPUT, show_default="none")] = (),
-    result_topic: Annotated[Topic | None, Parameter(group=_TOPICS, show_default=_RESULTS)] = None,
-    dead_letter_topic: Annotated[Topic | None, Parameter(group=_TOPICS, show_default=_DEAD)] = None,
+    from_beginning: Annotated[bool, _ONE_START] = False,
+    since: Annotated[Age | None, _ONE_START] = None,
+    until: Annotated[Count | None, _BOUNDS] = None,
+    timeout_seconds: Annotated[Seconds | None, _BOUNDS] = None,
+    to: Annotated[Path | None, _OUTPUT, Parameter(metavar="FILE")] = None,
+    as_json: Annotated[AsJson, _OUTPUT] = False,
+    metrics_url: Annotated[Urls, _OUTPUT] = (),
+    result_topic: Annotated[Name | None, _TOPICS] = None,
+    dead_letter_topic: Annotated[Name | None, _TOPICS] = None,
     connection: Connection = Connection(),
 ) -> int:
     """Show results and dead letters as they come.
@@ -164,21 +141,23 @@ def _follow(
 
     Args:
         from_beginning: begin with the oldest, instead of from now on
-        since: begin so long ago: 30s, 10m, 2h, 1d
-        until: end once N documents have ended, well or not
-        timeout_seconds: end after S seconds in any case
-        to: also write each outcome to FILE.jsonl or FILE.csv, replacing the file
+        since: begin so long ago: 30s, 10m, 2h, 1d [default: from now on]
+        until: end once N documents have ended, well or not [default: never]
+        timeout_seconds: end after S seconds in any case [default: never]
+        to: also write each outcome to FILE.jsonl or FILE.csv, replacing the file [default: none]
         as_json: print the lines that a .jsonl would hold, and everything else on standard error
         metrics_url: also say what limits the consumers now, from the metrics of a replica; once for each of them
-        result_topic: read results here
-        dead_letter_topic: read dead letters here
+            [default: none]
+        result_topic: read results here [default: DOCSLUICE_RESULT_TOPIC, or documents.results]
+        dead_letter_topic: read dead letters here [default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq]
     """
     with connection.settings() as (environment, broker):
-        results = result_topic or environment.get("DOCSLUICE_RESULT_TOPIC", "documents.results")
-        dead_letters = dead_letter_topic or environment.get("DOCSLUICE_DEAD_LETTER_TOPIC", "documents.dlq")
         following = Following(
             broker=broker,
-            topics=(checked_name(results), checked_name(dead_letters)),
+            topics=(
+                topic_of(result_topic, environment, RESULTS),
+                topic_of(dead_letter_topic, environment, DEAD_LETTERS),
+            ),
             start=Start(from_beginning=from_beginning, since=since),
             wait_seconds=connection.wait_seconds,
             until=until,

@@ -1,13 +1,15 @@
 """The kinds of values that flags of several commands have."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from cyclopts.validators import Number
+
+from docsluice.cli.usage import one_at_most
 
 _DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 T = TypeVar("T")
@@ -50,4 +52,15 @@ Count = Annotated[int, Parameter(metavar="N", validator=Number(gte=1, lt=10**18)
 Seconds = Annotated[float, Parameter(metavar="S", validator=Number(gte=0, lt=10**9))]
 Age = Annotated[timedelta, Parameter(metavar="AGE", converter=one(duration))]
 Urls = Annotated[tuple[str, ...], Parameter(metavar="URL", converter=_each(_url))]
-Topic = Annotated[str, Parameter(metavar="NAME")]
+Name = Annotated[str, Parameter(metavar="NAME")]
+AsJson = Annotated[bool, Parameter(name="--json")]
+
+
+def in_groups(*titles: str) -> Iterator[Parameter]:
+    """A mark for the flags of each group, in the order in which `--help` has them."""
+    return (Parameter(group=Group(title, sort_key=place)) for place, title in enumerate(titles))
+
+
+def choose_one(group: Parameter) -> Parameter:
+    """A mark for flags of a group that are refused beside each other."""
+    return Parameter(group=(*cast("tuple[Group]", group.group), Group(validator=one_at_most)))

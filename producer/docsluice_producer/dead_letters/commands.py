@@ -12,10 +12,9 @@ from cyclopts import App, Group, Parameter
 
 from docsluice.cli.output import WrongArguments
 from docsluice.cli.page import command
-from docsluice.cli.usage import one_at_most
 from docsluice.messages import DeadLetterReason
 from docsluice_producer.command_line.exits import OF_DEAD_LETTERS
-from docsluice_producer.command_line.flags import Age, Count, Topic
+from docsluice_producer.command_line.flags import Age, AsJson, Count, Name, choose_one, in_groups
 from docsluice_producer.dead_letters.drop import drop
 from docsluice_producer.dead_letters.export import export
 from docsluice_producer.dead_letters.listing import list_letters
@@ -26,41 +25,34 @@ from docsluice_producer.dead_letters.redriving import MOST_REPLAYS
 from docsluice_producer.dead_letters.selection import Wanted
 from docsluice_producer.dead_letters.showing import show
 from docsluice_producer.kafka.connection_flags import Connection
-from docsluice_producer.kafka.topics import checked_name
+from docsluice_producer.kafka.topics import DEAD_LETTERS, INPUT, topic_of
 
-_WHICH = Group("Which ones", sort_key=1)
-_SENDING = Group("The sending", sort_key=2)
-_GUARD = Group("The guard against loops", sort_key=3)
-_TOPIC = Group("The topic", sort_key=4)
-_ONE_GUARD = Group(validator=one_at_most)
+_WHICH, _SENDING, _GUARD, _TOPIC = in_groups("Which ones", "The sending", "The guard against loops", "The topic")
+_ONE_GUARD = choose_one(_GUARD)
+_OF_WHICH = Parameter.combine(_WHICH, Parameter(name="*"))
 
-All = Annotated[bool, Parameter(name="--all", group=_WHICH)]
-AsJson = Annotated[bool, Parameter(name="--json")]
+All = Annotated[bool, _WHICH, Parameter(name="--all")]
 Query: TypeAlias = AbstractContextManager[tuple[DeadLetterQuery, Mapping[str, str]]]
 HERE = Connection()
+_REASONS = tuple(each.value for each in DeadLetterReason)
 
 
-@Parameter(name="*", group=_WHICH)
+@_OF_WHICH
 @dataclass(frozen=True, kw_only=True)
 class Failures:
     """Dead letters by how they failed, and the topic that holds them.
 
     Attributes:
-        reason: only these; may be said several times
-        step: only those that failed in this step; may be said several times
-        since: only those written so long ago or later: 30s, 10m, 2h, 1d
-        dead_letter_topic: read dead letters here
+        reason: only these; may be said several times [default: any]
+        step: only those that failed in this step; may be said several times [default: any]
+        since: only those written so long ago or later: 30s, 10m, 2h, 1d [default: all that the topic holds]
+        dead_letter_topic: read dead letters here [default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq]
     """
 
-    reason: Annotated[
-        tuple[str, ...],
-        Parameter(metavar="REASON", choices=tuple(each.value for each in DeadLetterReason), show_default="any"),
-    ] = ()
-    step: Annotated[tuple[str, ...], Parameter(metavar="NAME", show_default="any")] = ()
-    since: Annotated[Age | None, Parameter(show_default="all that the topic holds")] = None
-    dead_letter_topic: Annotated[
-        Topic | None, Parameter(group=_TOPIC, show_default="DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq")
-    ] = None
+    reason: Annotated[tuple[str, ...], Parameter(metavar="REASON", choices=_REASONS)] = ()
+    step: Annotated[tuple[str, ...], Parameter(metavar="NAME")] = ()
+    since: Age | None = None
+    dead_letter_topic: Annotated[Name | None, _TOPIC] = None
 
     @contextmanager
     def query(
@@ -73,7 +65,6 @@ class Failures:
     ) -> Iterator[tuple[DeadLetterQuery, Mapping[str, str]]]:
         """The question to the topic, and the settings, for the length of a command."""
         with connection.settings() as (environment, broker):
-            topic = self.dead_letter_topic or environment.get("DOCSLUICE_DEAD_LETTER_TOPIC", "documents.dlq")
             wanted = Wanted(
                 reasons=frozenset(self.reason),
                 steps=frozenset(self.step),
@@ -82,7 +73,7 @@ class Failures:
             )
             query = DeadLetterQuery(
                 broker=broker,
-                topic=checked_name(topic),
+                topic=topic_of(self.dead_letter_topic, environment, DEAD_LETTERS),
                 wait_seconds=connection.wait_seconds,
                 wanted=wanted,
                 since=self.since,
@@ -91,18 +82,18 @@ class Failures:
             yield query, environment
 
 
-@Parameter(name="*", group=_WHICH)
+@_OF_WHICH
 @dataclass(frozen=True, kw_only=True)
 class Which(Failures):
     """The same, of one document, and no more than so many.
 
     Attributes:
-        document_id: only those of this document
-        limit: no more than N, the oldest of each partition
+        document_id: only those of this document [default: any]
+        limit: no more than N, the oldest of each partition [default: all]
     """
 
-    document_id: Annotated[str | None, Parameter(name="--id", metavar="DOCUMENT_ID", show_default="any")] = None
-    limit: Annotated[Count | None, Parameter(show_default="all")] = None
+    document_id: Annotated[str | None, Parameter(name="--id", metavar="DOCUMENT_ID")] = None
+    limit: Count | None = None
 
     @property
     def is_narrow(self) -> bool:
@@ -155,13 +146,11 @@ def _show(
 
 def _redrive(
     *,
-    topic: Annotated[
-        Topic | None, Parameter(group=_SENDING, show_default="DOCSLUICE_INPUT_TOPIC, or documents")
-    ] = None,
-    dry_run: Annotated[bool, Parameter(group=_SENDING)] = False,
-    per_second: Annotated[Count, Parameter(group=_SENDING)] = 100,
-    max_replays: Annotated[Count | None, Parameter(group=(_GUARD, _ONE_GUARD), show_default=str(MOST_REPLAYS))] = None,
-    force: Annotated[bool, Parameter(group=(_GUARD, _ONE_GUARD))] = False,
+    topic: Annotated[Name | None, _SENDING] = None,
+    dry_run: Annotated[bool, _SENDING] = False,
+    per_second: Annotated[Count, _SENDING] = 100,
+    max_replays: Annotated[Count | None, _ONE_GUARD] = None,
+    force: Annotated[bool, _ONE_GUARD] = False,
     which: Which = Which(),
     connection: Connection = HERE,
 ) -> int:
@@ -171,16 +160,16 @@ def _redrive(
     $ docsluice dead-letters redrive --reason truncated
 
     Args:
-        topic: send here what was first read here
+        topic: send here what was first read here [default: DOCSLUICE_INPUT_TOPIC, or documents]
         dry_run: say what would be sent and what it may cost, and write nothing
         per_second: send no more than N a second
-        max_replays: pass over what was sent again N times already
+        max_replays: pass over what was sent again N times already [default: 3]
         force: pass over none for that
     """
     with which.letters(connection) as (query, environment):
         asked = Redrive(
             query=query,
-            topic=checked_name(topic or environment.get("DOCSLUICE_INPUT_TOPIC", "documents")),
+            topic=topic_of(topic, environment, INPUT),
             per_second=per_second,
             most_replays=None if force else max_replays or MOST_REPLAYS,
         )

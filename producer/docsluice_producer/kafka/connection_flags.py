@@ -26,17 +26,16 @@ class Connection:
     """Where the broker is, and how long to wait for it.
 
     Attributes:
-        bootstrap_servers: ask here for the brokers, several with commas between
+        bootstrap_servers: ask here for the brokers, several with commas between [default: KAFKA_BOOTSTRAP_SERVERS, or
+            localhost:9092]
         wait_seconds: wait so long for a broker that is away
         env_file: read settings from this file, under the environment; one that is named may send a password of the
-            environment to the broker that it names
+            environment to the broker that it names [default: .env in the working folder]
     """
 
-    bootstrap_servers: Annotated[
-        str | None, Parameter(metavar="HOST:PORT", show_default="KAFKA_BOOTSTRAP_SERVERS, or localhost:9092")
-    ] = None
+    bootstrap_servers: Annotated[str | None, Parameter(metavar="HOST:PORT")] = None
     wait_seconds: Seconds = 30.0
-    env_file: Annotated[Path | None, Parameter(metavar="PATH", show_default=".env in the working folder")] = None
+    env_file: Annotated[Path | None, Parameter(metavar="PATH")] = None
 
     @contextmanager
     def settings(self) -> Iterator[tuple[Mapping[str, str], Broker]]:

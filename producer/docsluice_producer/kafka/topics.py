@@ -13,12 +13,18 @@ from docsluice_producer.kafka.connection import Broker
 _WANTED_REPLICAS = 3
 
 
-def checked_name(name: str) -> str:
-    """The name, if Kafka allows it.
+INPUT = ("DOCSLUICE_INPUT_TOPIC", "documents")
+RESULTS = ("DOCSLUICE_RESULT_TOPIC", "documents.results")
+DEAD_LETTERS = ("DOCSLUICE_DEAD_LETTER_TOPIC", "documents.dlq")
+
+
+def topic_of(flag: str | None, environment: Mapping[str, str], setting: tuple[str, str]) -> str:
+    """The topic that the flag names, or else the setting, which is a variable and its default.
 
     Raises:
-        WrongUsage: it does not.
+        WrongUsage: Kafka does not allow the name.
     """
+    name = flag or environment.get(*setting)
     try:
         return checked_topic(name)
     except ValueError as problem:

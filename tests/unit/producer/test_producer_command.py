@@ -242,7 +242,7 @@ def test_every_flag_has_a_meaning_and_a_default(command: str) -> None:
         assert len((flag.parameter.help or "").split()) > 2, flag.name
         if flag.hint is not bool and flag.field_info.is_keyword:
             assert flag.parameter.metavar, flag.name
-            assert flag.field_info.default not in (None, ()) or flag.show_default, flag.name
+            assert (flag.field_info.default in (None, ())) == ("[default: " in (flag.parameter.help or "")), flag.name
 
 
 @pytest.mark.parametrize("command", COMMANDS)

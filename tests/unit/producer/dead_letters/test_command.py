@@ -11,6 +11,7 @@ import pytest
 from docsluice_producer.__main__ import main
 from docsluice_producer.command_line import exits
 from docsluice_producer.command_line.exits import Exit
+from docsluice_producer.dead_letters.redriving import MOST_REPLAYS
 from tests.unit.producer.test_producer_command import flags
 
 ROOT = Path(__file__).parents[4]
@@ -86,7 +87,13 @@ def test_every_flag_has_a_meaning_and_a_default(command: str) -> None:
         assert len((flag.parameter.help or "").split()) > 2, flag.name
         if flag.hint is not bool and flag.field_info.is_keyword and not flag.required:
             assert flag.parameter.metavar, flag.name
-            assert flag.field_info.default not in (None, ()) or flag.show_default, flag.name
+            assert (flag.field_info.default in (None, ())) == ("[default: " in (flag.parameter.help or "")), flag.name
+
+
+def test_the_bound_on_replays_is_as_written() -> None:
+    """It has no default of its own: that very number may not be said beside --force."""
+    (bound,) = (flag for flag in flags("dead-letters", "redrive") if flag.name == "--max-replays")
+    assert f"[default: {MOST_REPLAYS}]" in (bound.parameter.help or "")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
