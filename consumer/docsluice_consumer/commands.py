@@ -1,4 +1,7 @@
-"""The commands `run` and `check`. Exit codes: 0 drained, 1 a fault, 2 bad settings or wrong usage."""
+"""The commands `run` and `check`. Exit codes: 0 drained, 1 a fault, 2 bad settings or wrong usage.
+
+The service is imported when it is started: a page of `--help`, or a mistyped flag, need not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,7 @@ from docsluice.cli.page import command
 from docsluice.network.urls import shown
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice.text.printable import harmless
-from docsluice_consumer.bootstrap import known_secrets_of
-from docsluice_consumer.check.check import check as check_parts
 from docsluice_consumer.errors import ConfigurationError, ServiceFault
-from docsluice_consumer.service import Service
 from docsluice_consumer.setting_flags import takes_settings
 from docsluice_consumer.settings import Settings, load_settings, unknown_variables
 from docsluice_consumer.telemetry.logs import configure_logs
@@ -95,6 +95,8 @@ def _settings(env_file: Path | None, flags: dict[str, str | None]) -> Iterator[t
     try:
         given = {name: value for name, value in flags.items() if value is not None}
         settings = load_settings(given, env_file=env_file)
+        from docsluice_consumer.bootstrap import known_secrets_of  # noqa: PLC0415 - see above
+
         secrets = known_secrets_of(settings)
         log_format = settings.log_format or ("console" if sys.stderr.isatty() else "json")
         configure_logs(log_format=log_format, level=settings.log_level, cut=secrets.cut_all)
@@ -104,6 +106,8 @@ def _settings(env_file: Path | None, flags: dict[str, str | None]) -> Iterator[t
 
 
 async def _serve(settings: Settings, secrets: KnownSecrets) -> int:
+    from docsluice_consumer.service import Service  # noqa: PLC0415 - see above
+
     for problem in unknown_variables(file=settings.env_file):
         log.warning("settings.unknown", problem=problem)
     if settings.given_by_file:
@@ -132,11 +136,13 @@ async def _serve(settings: Settings, secrets: KnownSecrets) -> int:
 async def _look(
     settings: Settings, secrets: KnownSecrets, *, live: bool, deep: bool, show: Callable[[str], None]
 ) -> int:
+    from docsluice_consumer.check.check import check as look  # noqa: PLC0415 - see above
+
     def say(line: str) -> None:
         show(secrets.cut(line))
 
     try:
-        return DRAINED if await check_parts(settings, secrets, say=say, live=live, deep=deep) else FAULT
+        return DRAINED if await look(settings, secrets, say=say, live=live, deep=deep) else FAULT
     except (ConfigurationError, BrokenPipeError):
         raise
     except Exception:

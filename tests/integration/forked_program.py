@@ -24,7 +24,14 @@ from tests.integration.wire import WATCHDOG_SECONDS
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(
-    ["docsluice_consumer.commands", "docsluice_producer.commands", "docsluice_producer.dead_letters.commands"]
+    [
+        "docsluice.cli.program",
+        "docsluice_consumer.commands",
+        "docsluice_consumer.check.check",
+        "docsluice_consumer.service",
+        "docsluice_producer.commands",
+        "docsluice_producer.dead_letters.commands",
+    ]
 )
 
 
