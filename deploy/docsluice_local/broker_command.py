@@ -12,7 +12,7 @@ from docsluice.cli.page import command
 from docsluice_local.broker import embedded_broker
 from docsluice_local.foreground import Port, faults_told, until_terminated
 from docsluice_local.kafka import apache_kafka
-from docsluice_local.process import accepts_connections
+from docsluice_local.process import is_free
 
 _POLL_SECONDS = 0.2
 
@@ -36,7 +36,7 @@ def _broker(
         data_dir: where to keep data and the broker's log
         kafka: run Apache Kafka, from Docker or on Java 17+ with Maven, instead of the embedded broker
     """
-    if port and accepts_connections(port=port):
+    if port and not is_free(port):
         raise CommandFailed(f"something listens on port {port} already; --port takes another")
     launch = apache_kafka if kafka else embedded_broker
     with contextlib.suppress(KeyboardInterrupt), faults_told(), until_terminated():
