@@ -36,7 +36,11 @@ DRAINED, FAULT, BAD_SETTINGS = 0, 1, 2
 _EXIT_CODES = {DRAINED: "drained, or all well", FAULT: "a fault", BAD_SETTINGS: "bad settings or wrong usage"}
 _STATE_WIDTH = len("DOUBTFUL ")
 
-EnvFile = Annotated[Path | None, Parameter(metavar="PATH", group="The settings")]
+_OF_THE_FILE = (
+    "file of settings, under the environment, instead of the .env in the working folder; one that is named may send"
+    " secrets of the environment to the addresses that it sets"
+)
+EnvFile = Annotated[Path | None, Parameter(metavar="PATH", group="The settings", help=_OF_THE_FILE)]
 
 
 @takes_settings
@@ -49,10 +53,6 @@ def _run(*, env_file: EnvFile = None, **flags: str | None) -> int:
 
     Settings come from the environment and .env; flags override them. Secrets have no flag, for a command line can be
     read by others.
-
-    Args:
-        env_file: file of settings, under the environment, instead of the .env in the working folder; one that is named
-            may send secrets of the environment to the addresses that it sets
     """
     with _settings(env_file, flags) as (settings, secrets):
         return asyncio.run(_serve(settings, secrets))
@@ -77,8 +77,6 @@ def _check(
         live: make one real, paid call for each task and model
         deep: ask for our rights on the broker, too
         as_json: print a JSON object a line, with state and finding
-        env_file: file of settings, under the environment, instead of the .env in the working folder; one that is named
-            may send secrets of the environment to the addresses that it sets
     """
     with _settings(env_file, flags) as (settings, secrets):
         return asyncio.run(_look(settings, secrets, live=live, deep=deep, show=_show_json if as_json else _show))

@@ -108,12 +108,12 @@ def _model(*, port: Port = 8080, slots: Annotated[int, Parameter(metavar="N", va
     $ OPENAI_BASE_URL=http://127.0.0.1:8080/v1 DOCSLUICE_MODEL=smollm2-135m-instruct docsluice run
 
     Args:
-        port: where to listen
+        port: where to listen; 0 takes a free one
         slots: calls that are answered side by side, each on a core of its own
     """
     with faults_told(address=f"{_HOST}:{port}"):
         weights()
-        asyncio.run(_serve(port=port, slots=slots))
+        asyncio.run(_serve(port=port or free_port(), slots=slots))
     return 0
 
 

@@ -10,9 +10,10 @@ from pathlib import Path, PurePath
 import pytest
 
 ROOT = Path(__file__).parents[2]
+OLDER = ["consumer", "producer", *(f"deploy.local.{name}" for name in ("broker", "model", "rehearsal", "demo"))]
 
 
-@pytest.mark.parametrize("module", ["consumer", "producer", "deploy.local.broker", "deploy.local.rehearsal"])
+@pytest.mark.parametrize("module", OLDER)
 def test_an_older_name_still_runs(module: str) -> None:
     """Without a word of warning, which a script may take for a fault."""
     command = [sys.executable, "-W", "error", "-m", module, "--help"]
