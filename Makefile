@@ -26,7 +26,7 @@ $(VENV)/.installed: $(UV) requirements.lock pyproject.toml
 setup: $(VENV)/.installed ## Install everything into .venv
 
 demo: setup ## Broker, model, consumer and real documents on this machine (MODEL=gpt-4o-mini uses your OpenAI key)
-	@$(BIN)/python -m docsluice_local.demo $(if $(MODEL),--model $(MODEL))
+	@$(BIN)/docsluice demo $(if $(MODEL),--model $(MODEL))
 
 test: setup ## Run all tests
 	@# Tests of the wire wait half of the time, so four processes keep two cores busy. Files are taken in order, which

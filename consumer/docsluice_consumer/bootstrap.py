@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from docsluice.kafka.batch_reading import KEPT_RECORD_BYTES
-from docsluice.kafka.broker import Broker
 from docsluice.network.urls import passwords_in
 from docsluice.settings.env_file import REMEDY, distrusted
 from docsluice.settings.paths import at_home, why_unreadable
@@ -73,21 +72,6 @@ def known_secrets_of(settings: Settings) -> KnownSecrets:
     for secret in (*secrets.values(), *(password for url in urls for password in passwords_in(url))):
         known.learn(secret)
     return known
-
-
-def broker_of(settings: Settings) -> Broker:
-    """How to reach the broker."""
-    password = settings.kafka_sasl_password
-    return Broker(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        security_protocol=settings.kafka_security_protocol,
-        sasl_mechanism=settings.kafka_sasl_mechanism,
-        sasl_username=settings.kafka_sasl_username,
-        sasl_password=password.get_secret_value() if password else None,
-        ssl_cafile=settings.kafka_ssl_cafile,
-        ssl_certfile=settings.kafka_ssl_certfile,
-        ssl_keyfile=settings.kafka_ssl_keyfile,
-    )
 
 
 def providers_of(

@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker import Broker, broker_of
 from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from docsluice.network.urls import shown
 from docsluice.text.known_secrets import KnownSecrets
@@ -27,7 +27,6 @@ from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
 from docsluice_consumer.analysis.model_caller import ModelCaller
 from docsluice_consumer.analysis.results import Identity
 from docsluice_consumer.bootstrap import (
-    broker_of,
     known_secrets_of,
     limits_of,
     needs_of,

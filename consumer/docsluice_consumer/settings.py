@@ -212,7 +212,7 @@ class Settings(SharedSettings):
         if not is_redis(url.get_secret_value()):
             raise ValueError("must be a URL such as redis://host:6379/0 or rediss://:password@host:6379/0")
         if importlib.util.find_spec("redis") is None:
-            raise ValueError("needs the package redis: pip install redis")
+            raise ValueError("needs an extra: pip install 'docsluice[redis]'")
         return url
 
     @field_validator("store_url")

@@ -4,12 +4,10 @@ Good for one consumer. It does not rebalance a group whose member was killed unt
 seen to give two members the same partition: what needs several members runs on Apache Kafka (`docsluice_local.kafka`).
 It writes to disk about a second after it has acknowledged, so `stop` keeps everything and `kill` loses the last second.
 
-`python -m docsluice_local.broker --port 9092` runs it in the foreground.
+`docsluice broker --port 9092` runs it in the foreground.
 """
 
-import argparse
 import contextlib
-import os
 import socket
 import struct
 import sys
@@ -18,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from docsluice.cli.program import main
 from docsluice_local.process import Child, free_port
 
 _HOST = "127.0.0.1"
@@ -38,6 +37,11 @@ class Broker(Protocol):
     @property
     def log_path(self) -> Path:
         """The file that the broker's own log goes to."""
+        ...
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended by itself."""
         ...
 
     def start(self) -> None:
@@ -63,6 +67,11 @@ class BrokerProcess:
         self._port = port
         self._ready_seconds = ready_seconds
         self._grace_seconds = grace_seconds
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._child.running
 
     def start(self) -> None:
         """Start it, and return when it serves requests.
@@ -117,7 +126,7 @@ def serves_kafka(*, port: int, host: str = _HOST) -> bool:
 def _command(*, data_dir: Path, port: int) -> list[str]:
     spec = find_spec("noida_db")
     if spec is None or spec.origin is None:
-        raise RuntimeError("the embedded broker is not installed; it comes with an extra: pip install '.[broker]'")
+        raise RuntimeError("the embedded broker is not installed: pip install 'docsluice[broker]'")
     # The binary itself, not the package's Python wrapper, so that signals reach it.
     binary = Path(spec.origin).with_name("noida-db")
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -129,20 +138,5 @@ def _command(*, data_dir: Path, port: int) -> list[str]:
     # fmt: on
 
 
-def main() -> None:
-    """Become the broker: Ctrl-C and SIGTERM end it in order."""
-    parser = argparse.ArgumentParser(prog="python -m docsluice_local.broker", description="Run the embedded broker.")
-    parser.add_argument("--port", type=int, default=9092, help="where to listen (default: %(default)s)")
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path(".docsluice/broker"), help="where to keep data (default: %(default)s)"
-    )
-    arguments = parser.parse_args()
-    try:
-        command = _command(data_dir=arguments.data_dir, port=arguments.port)
-    except RuntimeError as error:
-        sys.exit(f"{parser.prog}: {error}")
-    os.execv(command[0], command)  # noqa: S606
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["broker", *sys.argv[1:]]))

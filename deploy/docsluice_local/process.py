@@ -176,6 +176,17 @@ def free_port() -> int:
     raise RuntimeError(f"no free port between {_PORTS.start} and {_PORTS.stop}")
 
 
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1, also one that comes back at once."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def accepts_connections(*, port: int) -> bool:
     """Whether something listens on this port of 127.0.0.1."""
     try:

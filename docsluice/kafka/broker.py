@@ -10,6 +10,7 @@ from typing import Any
 from docsluice.errors import ConfigurationError
 from docsluice.kafka.dead_connections import give_up_dead_connections
 from docsluice.settings.paths import why_unreadable
+from docsluice.settings.shared_settings import SharedSettings
 
 _SSL = "DOCSLUICE_KAFKA_SSL_"
 
@@ -70,3 +71,19 @@ class Broker:
         except (OSError, ValueError) as error:
             raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {error}"]) from error
         return context
+
+
+def broker_of(settings: SharedSettings, *, request_timeout_seconds: float = 30.0) -> Broker:
+    """The broker that the settings describe."""
+    password = settings.kafka_sasl_password
+    return Broker(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=password.get_secret_value() if password else None,
+        ssl_cafile=settings.kafka_ssl_cafile,
+        ssl_certfile=settings.kafka_ssl_certfile,
+        ssl_keyfile=settings.kafka_ssl_keyfile,
+        request_timeout_seconds=request_timeout_seconds,
+    )

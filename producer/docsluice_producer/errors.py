@@ -16,9 +16,13 @@ A row's own fault is none of these: it is reported as a `BadRow` and the rest is
 class ProducerFault(Exception):
     """The root. The message is one line for the person at the terminal."""
 
+    exit_code = 1
+
 
 class WrongUsage(ProducerFault):
     """Arguments or settings that cannot work."""
+
+    exit_code = 2
 
 
 class BrokerAway(ProducerFault):

@@ -23,7 +23,16 @@ from multiprocessing.connection import Connection
 from tests.integration.wire import WATCHDOG_SECONDS
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["docsluice_consumer.__main__", "docsluice_producer.__main__"])
+_forks.set_forkserver_preload(
+    [
+        "docsluice.cli.program",
+        "docsluice_consumer.commands",
+        "docsluice_consumer.check.check",
+        "docsluice_consumer.service",
+        "docsluice_producer.commands",
+        "docsluice_producer.dead_letters.commands",
+    ]
+)
 
 
 class ForkedProgram:

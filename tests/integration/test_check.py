@@ -1,4 +1,4 @@
-"""`docsluice-consumer check` on the wire: what keeps us out is told with the setting that may be wrong."""
+"""`docsluice check` on the wire: what keeps us out is told with the setting that may be wrong."""
 
 from __future__ import annotations
 

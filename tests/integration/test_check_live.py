@@ -1,4 +1,4 @@
-"""`docsluice-consumer check --live`: one real call for each model, of servers that play what providers answer."""
+"""`docsluice check --live`: one real call for each model, of servers that play what providers answer."""
 
 from __future__ import annotations
 

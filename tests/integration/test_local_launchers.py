@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -118,23 +119,24 @@ def test_every_listener_but_the_controllers_is_open_to_the_host() -> None:
     assert opened(properties) == ("PLAINTEXT://0.0.0.0:1,PROXIED://0.0.0.0:2,CONTROLLER://127.0.0.1:3", [1, 2])
 
 
-def test_the_broker_runs_in_the_foreground(tmp_path: Path) -> None:
-    """As a program of its own it ends in order at SIGTERM."""
+@pytest.mark.parametrize("program", ["docsluice.cli broker", "docsluice_local.broker"])
+def test_the_broker_runs_in_the_foreground(program: str, tmp_path: Path) -> None:
+    """It says when it is ready, ends in order at SIGTERM, and can be started again where it was."""
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "docsluice_local.broker",
-        "--port",
-        str(port),
-        "--data-dir",
-        str(tmp_path / "data"),
-    ]
-    with child_process(
-        name="broker", command=command, log_path=tmp_path / "log", is_ready=lambda: accepts_connections(port=port)
-    ) as child:
-        child.send_signal(signal.SIGTERM)
-        assert child.wait() == 0
+    where = ["--port", str(port), "--data-dir", str(tmp_path / "data")]
+    command = [sys.executable, "-m", *program.split(), *where]
+    for time in ("first", "second"):
+        log = tmp_path / time
+        is_ready = functools.partial(_says_something, log)
+        with child_process(name="broker", command=command, log_path=log, is_ready=is_ready) as child:
+            assert log.read_text("utf-8") == f"ready 127.0.0.1:{port}\n"
+            child.send_signal(signal.SIGTERM)
+            assert child.wait() == 0
+        assert not accepts_connections(port=port)
+
+
+def _says_something(log: Path) -> bool:
+    return log.stat().st_size > 0
 
 
 async def test_the_rehearsal_provider_runs_as_a_process(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`docsluice-producer send --if-changed`: only what has no result yet."""
+"""`docsluice send --if-changed`: only what has no result yet."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ async def test_no_consumer_is_told_with_the_ways_out(done: Wire, replicas: list[
     ):
         code, out, err = await run(*sending(done, "--metrics-url", url, version=None), stdin=rows("a"))
         assert (code, out, len(err.splitlines())) == (Exit.FAULT, "", 1)
-        ways = ("--pipeline-version V", "docsluice-consumer check", "--metrics-url", "DOCSLUICE_HTTP_PORT")
+        ways = ("--pipeline-version V", "docsluice check", "--metrics-url", "DOCSLUICE_HTTP_PORT")
         for words in (problem, *ways):
             assert words in err
     await nameless.close()

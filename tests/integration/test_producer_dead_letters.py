@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters` against real brokers: what is listed, shown, exported and dropped."""
+"""`docsluice dead-letters` against real brokers: what is listed, shown, exported and dropped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`docsluice-producer follow` against real brokers: which outcomes it shows, and when it ends."""
+"""`docsluice follow` against real brokers: which outcomes it shows, and when it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters redrive` against real brokers: what is sent, once, whatever happens meanwhile."""
+"""`docsluice dead-letters redrive` against real brokers: what is sent, once, whatever happens meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`docsluice-producer send` against real brokers: what is in the topic afterwards, and what is said."""
+"""`docsluice send` against real brokers: what is in the topic afterwards, and what is said."""
 
 from __future__ import annotations
 

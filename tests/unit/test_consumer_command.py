@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from docsluice_consumer.__main__ import _signals, main
+from docsluice_consumer.__main__ import main
+from docsluice_consumer.commands import _signals
 from docsluice_consumer.settings import Settings, variable_of
 
 SECRETS = {"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"}
@@ -20,12 +21,9 @@ SECRETS = {"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_
 
 def _shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What is printed by a command that ends well, on one line however it was wrapped."""
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    assert ended.value.code == 0
+    assert main(list(arguments)) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
-    assert shown.out.isascii()
     return " ".join(shown.out.split())
 
 
@@ -35,63 +33,71 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    """And what the exit codes mean."""
+    """Those of this program only."""
     said = _shown(capsys, "--help")
-    assert "run consume until told to stop" in said
-    assert "check try the settings" in said
-    assert "exit codes: 0 drained" in said
+    assert "run Consume until told to stop." in said
+    assert "check Try the settings" in said
+    assert "send" not in said.partition("The service:")[2]
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_help_says_what_each_flag_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With its variable and its default. Secrets have no flag."""
+    """With its variable, its default and its choices; secrets have no flag, and no file is named that is not there."""
     said = _shown(capsys, command, "--help")
-    for field, setting in Settings.model_fields.items():
-        flag = f"--{field.replace('_', '-')} VALUE"
-        assert (flag in said) == (field not in SECRETS)
-        assert (f"{flag} {setting.description} ({variable_of(field)}" in said) == (field not in SECRETS)
-    assert "(DOCSLUICE_MODEL, default gpt-4o-mini)" in said
+    for field in Settings.model_fields:
+        assert (f"--{field.replace('_', '-')} " in said) == (field not in SECRETS)
+        assert (f"({variable_of(field)}" in said) == (field not in SECRETS)
+    assert "--model VALUE model for tasks that name none (DOCSLUICE_MODEL, default gpt-4o-mini)" in said
     assert "(DOCSLUICE_REQUEST_TIMEOUT_SECONDS, default 60)" in said
     assert "(DOCSLUICE_COMMIT_INTERVAL_SECONDS, default 0.5)" in said
+    assert "--mode fanout|fused" in said
     assert "(DOCSLUICE_MODE)" in said
+    assert "docs/" not in said
+    assert "exit codes: 0 drained, or all well 1 a fault 2 bad settings or wrong usage" in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "the first argument must be run or check"),
-        (["chek"], "the first argument must be run or check"),
-        (["run", "--modle", "sk-secret"], "there is no flag --modle"),
-        (["run", "--modle=sk-secret"], "there is no flag --modle"),
+        ([], "the command must be one of run, check; see docsluice-consumer --help"),
+        (["chek"], "the command must be one of run, check; did you mean check?; see docsluice-consumer --help"),
+        (["run", "--modle", "sk-secret"], "there is no flag --modle; did you mean --mode?"),
+        (["run", "--modle=sk-secret"], "there is no flag --modle; did you mean --mode?"),
         (["run", "--kafka=sk-secret"], "there is no flag --kafka"),
         (["run", "-psk-secret"], "there is no flag -p"),
-        (["--openai-api-key", "sk-secret", "run"], "the first argument must be run or check, with the flags behind it"),
+        (["--openai-api-key", "sk-secret", "run"], "the command must be one of run, check"),
         (["check", "sk-secret"], "there is a value without a flag"),
-        (["run", "--model"], "argument --model: expected one argument"),
-        (["run", "--openai-api-key", "sk-secret"], "there is no flag --openai-api-key, for a command line can be read"),
-        (["run", "--kafka-sasl-password=sk-secret"], "there is no flag --kafka-sasl-password, for a command line can"),
+        (["run", "--model"], "--model needs a value; see docsluice-consumer run --help"),
+        (
+            ["run", "--openai-api-key", "sk-secret"],
+            "--openai-api-key: there is no such flag, for a command line can be",
+        ),
+        (["run", "--kafka-sasl-password=sk-secret"], "--kafka-sasl-password: there is no such flag, for a command"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without the list of all flags, and without a value, which may be a secret."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
+    assert main(arguments) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
     (line,) = shown.err.splitlines()
     assert line.startswith(f"docsluice-consumer: {said}")
-    assert line.endswith("; see docsluice-consumer --help")
+    assert line.endswith(" --help")
     assert "sk-secret" not in line
 
 
 def test_a_flag_of_a_secret_names_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
     """There is no such flag, and this is what to do instead."""
-    with pytest.raises(SystemExit):
-        main(["run", "--openai-api-key=x"])
+    assert main(["run", "--openai-api-key=x"]) == 2
     assert "; set OPENAI_API_KEY; " in capsys.readouterr().err
+
+
+def test_a_flag_that_is_said_twice_is_as_said_last(capsys: pytest.CaptureFixture[str]) -> None:
+    """A script may append a flag to those that it was given."""
+    assert main(["run", "--max-attempts", "0", "--max-attempts", "1", "--mode", "both"]) == 2
+    assert capsys.readouterr().err == "docsluice-consumer: DOCSLUICE_MODE: must be one of fanout, fused\n"
 
 
 def test_bad_settings_are_a_line_each_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +109,7 @@ def test_bad_settings_are_a_line_each_and_exit_code_2(capsys: pytest.CaptureFixt
     ]
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["check"], 1), (["check", "--help"], 0)])
+@pytest.mark.parametrize(("arguments", "code"), [(["check"], 1), (["check", "--help"], 0), (["--help"], 0)])
 def test_a_reader_that_leaves_is_no_bug(arguments: list[str], code: int) -> None:
     """As in `docsluice-consumer check | head -1`: no traceback."""
     reading, writing = os.pipe()
@@ -136,7 +142,7 @@ async def test_each_of_these_signals_asks_for_a_drain(number: signal.Signals) ->
 
 @pytest.mark.usefixtures("_handlers")
 async def test_a_terminal_that_hangs_up_twice_cuts_nothing_off() -> None:
-    """The shell and the kernel may both say so, and end the rest. What was begun is finished all the same."""
+    """The shell and the kernel may both say so, and end the rest; what was begun is finished all the same."""
     with _signals(resume=lambda: None) as stop:
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
             os.kill(os.getpid(), number)

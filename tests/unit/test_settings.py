@@ -283,7 +283,7 @@ def test_sharing_limits_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is told before anything starts."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert _problems({"shared_limits_url": "redis://host"}) == [
-        "DOCSLUICE_SHARED_LIMITS_URL: needs the package redis: pip install redis"
+        "DOCSLUICE_SHARED_LIMITS_URL: needs an extra: pip install 'docsluice[redis]'"
     ]
 
 

@@ -1,4 +1,4 @@
-"""`docsluice-consumer check`: tries all that `run` needs, and says what is missing before documents are at stake."""
+"""`docsluice check`: tries all that `run` needs, and says what is missing before documents are at stake."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Mapping
 from decimal import Decimal
 
+from docsluice.kafka.broker import broker_of
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.bootstrap import (
-    broker_of,
     needs_of,
     prices_of,
     shared_limits_of,

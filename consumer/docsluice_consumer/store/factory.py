@@ -32,7 +32,7 @@ def checked_store_url(url: str) -> str:
     if not is_url:
         raise ValueError(_RULE)
     if parts.scheme in {"redis", "rediss"} and importlib.util.find_spec("redis") is None:
-        raise ValueError("needs the package redis: pip install redis")
+        raise ValueError("needs an extra: pip install 'docsluice[redis]'")
     return url
 
 

@@ -55,7 +55,7 @@ async def rehearsal_provider(
 
 @contextlib.contextmanager
 def rehearsal_process(*, log_path: Path, arguments: Sequence[str] = (), port: int | None = None) -> Iterator[str]:
-    """Run `python -m docsluice_local.rehearsal` with these arguments and yield its base URL."""
+    """Run `docsluice rehearse` with these arguments and yield its base URL."""
     port = port or free_port()
     command = [sys.executable, "-m", "docsluice_local.rehearsal", "--port", str(port), *arguments]
     with child_process(

@@ -2,60 +2,75 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
 from docsluice_local.rehearsal.characters.character import Character
 from docsluice_local.rehearsal.faults import Trouble, fault_named
 from docsluice_local.rehearsal.limits import Limited
 
+_LATENCY = Group("How fast it is", sort_key=2)
+_LIMITS = Group("What it allows", sort_key=3)
+_SERVER = Group("What it is like", sort_key=4)
+_Whole = Annotated[int, Parameter(metavar="N", validator=Number(gt=0))]
+_Positive = Annotated[float, Parameter(metavar="N", validator=Number(gt=0))]
+_NotNegative = Annotated[float, Parameter(metavar="N", validator=Number(gte=0), group=_LATENCY)]
+_Limit = Annotated[_Positive | None, Parameter(group=_LIMITS, show_default="none")]
 
+
+@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RehearsalSettings:
-    """All that shapes the rehearsal provider. Every default means "does not get in the way".
+    """All that shapes the rehearsal provider; every default means "does not get in the way".
 
     Attributes:
-        seed: the same seed and the same requests give the same latencies and faults, in whatever order they arrive.
-        median_seconds: the median of the lognormal latency. 0 answers at once.
-        sigma: the standard deviation of the latency's logarithm. 0 makes every call take the median.
-        requests_per_minute: None for no limit.
-        tokens_per_minute: input and output together. None for no limit.
-        input_tokens_per_minute: None for no limit.
-        output_tokens_per_minute: None for no limit.
-        limits_by_model: whether each model has these limits to itself, instead of all sharing them.
-        limit_headers: False sends no `x-ratelimit-*` and no Retry-After, and no word in their place.
-        window_seconds: how much of a minute's limit may be used in one burst.
-        reserved_output_tokens: of a request's own output bound, at most so much is counted before the call runs. What
-            it really used is settled after it.
-        slow_past: calls in flight, past which every further one makes them slower. None for never.
-        slow_power: how much slower: the latency is multiplied by (in flight / slow_past) to this power.
+        seed: same seed, same latencies and faults for the same requests, in whatever order they arrive
+        median_seconds: median of the lognormal latency; 0 answers at once
+        sigma: standard deviation of the latency's logarithm; 0 makes every call take the median
+        slow_past: calls in flight, past which every further one makes them slower
+        slow_power: how much slower: the latency is multiplied by (in flight / slow_past) to this power
+        requests_per_minute: limit on requests
+        tokens_per_minute: limit on tokens, input and output together
+        input_tokens_per_minute: limit on input tokens
+        output_tokens_per_minute: limit on output tokens
+        limits_by_model: each model has these limits to itself, instead of all sharing them
+        limit_headers: whether there are x-ratelimit headers and Retry-After; some servers, as vLLM, send none
+        window_seconds: how much of a minute's limit may be used in one burst
+        reserved_output_tokens: the most of a request's own output bound that is counted before the call runs; what it
+            really used is settled after it
+        context_tokens: prompt and output bound together may not be more
+        models: a model that exists; may be said several times
+        api_key: the bearer token that is asked for
+        json_schema: whether a json_schema response format is answered; some servers answer 400
+        json_object: the same for json_object
         fault_rates: the share of calls that fail in each way, between 0 and 1.
-        context_tokens: prompt and output bound together may not be more. None for no bound.
-        models: the models that exist. Empty for any.
-        api_key: the bearer token that is asked for. None to take any.
-        json_schema: False answers 400 to a `json_schema` response format, as servers without it do.
-        json_object: the same for `json_object`.
-        character: the provider whose headers, answers and errors are played. None for one of no particular kind.
+        character: the provider whose headers, answers and errors are played; None for one of no particular kind.
     """
 
-    seed: int = 7
-    median_seconds: float = 0.0
-    sigma: float = 0.0
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    input_tokens_per_minute: float | None = None
-    output_tokens_per_minute: float | None = None
-    limits_by_model: bool = False
-    limit_headers: bool = True
-    window_seconds: float = 1.0
-    reserved_output_tokens: int = 256
-    slow_past: int | None = None
-    slow_power: float = 1.0
-    fault_rates: Mapping[Trouble, float] = field(default_factory=dict)
-    context_tokens: int | None = None
-    models: tuple[str, ...] = ()
-    api_key: str | None = None
-    json_schema: bool = True
-    json_object: bool = True
-    character: Character | None = None
+    seed: Annotated[int, Parameter(metavar="N", group=_LATENCY)] = 7
+    median_seconds: _NotNegative = 0.0
+    sigma: _NotNegative = 0.0
+    slow_past: Annotated[_Whole | None, Parameter(group=_LATENCY, show_default="never")] = None
+    slow_power: _NotNegative = 1.0
+    requests_per_minute: _Limit = None
+    tokens_per_minute: _Limit = None
+    input_tokens_per_minute: _Limit = None
+    output_tokens_per_minute: _Limit = None
+    limits_by_model: Annotated[bool, Parameter(group=_LIMITS)] = False
+    limit_headers: Annotated[bool, Parameter(group=_LIMITS, negative="--no-limit-headers")] = True
+    window_seconds: Annotated[_Positive, Parameter(group=_LIMITS)] = 1.0
+    reserved_output_tokens: Annotated[int, Parameter(metavar="N", group=_LIMITS)] = 256
+    context_tokens: Annotated[_Whole | None, Parameter(group=_LIMITS, show_default="endless")] = None
+    models: Annotated[
+        tuple[str, ...], Parameter(name="--model", metavar="NAME", group=_SERVER, show_default="any")
+    ] = ()
+    api_key: Annotated[str | None, Parameter(metavar="KEY", group=_SERVER, show_default="any")] = None
+    json_schema: Annotated[bool, Parameter(group=_SERVER, negative="--without-json-schema")] = True
+    json_object: Annotated[bool, Parameter(group=_SERVER, negative="--without-json-object")] = True
+    fault_rates: Annotated[Mapping[Trouble, float], Parameter(parse=False)] = field(default_factory=dict)
+    character: Annotated[Character | None, Parameter(parse=False)] = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant.

@@ -1,97 +1,34 @@
-"""What the flags of several commands have in common: their kinds of values, and how their help looks."""
+"""The kinds of values that flags of several commands have."""
 
-import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from docsluice_producer.command_line.exits import Exit
-from docsluice_producer.errors import WrongUsage
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
 
-PROGRAM = "docsluice-producer"
-_DEFAULT_WAIT_SECONDS = 30.0
+from docsluice.cli.usage import one_at_most
+from docsluice.network.urls import checked_topic
+
 _DURATION_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_EXIT_CODES = "exit codes:"
+T = TypeVar("T")
 
 
-class Parser(argparse.ArgumentParser):
-    """Takes flags by their whole names, and says what is wrong in one line."""
+def duration(text: str) -> timedelta:
+    """A length of time: 30s, 10m, 2h, 1d.
 
-    def __init__(self, **arguments: Any) -> None:
-        # A flag that is taken for another one sends, or drops, what was not meant.
-        super().__init__(**{**arguments, "allow_abbrev": False})
-
-    def error(self, message: str) -> NoReturn:
-        """End with that line."""
-        raise WrongUsage(f"{message}; see {self.prog} --help")
-
-
-def wrong(command: str, message: str) -> WrongUsage:
-    """A mistake in the arguments of a command, with a word on where to look."""
-    return WrongUsage(f"{message}; see {PROGRAM} {command} --help")
+    Raises:
+        ValueError: it is none.
+    """
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if found is None:
+        raise ValueError(f"{text!r} is no duration such as 30s, 10m, 2h or 1d")
+    return timedelta(**{_DURATION_UNITS[found[2]]: int(found[1])})
 
 
-def add_connection(command: argparse.ArgumentParser) -> None:
-    """Where the broker is, and how long to wait for it."""
-    group = command.add_argument_group(
-        "the broker (password and TLS: DOCSLUICE_KAFKA_…, see docs/reference/settings.md)"
-    )
-    add = group.add_argument
-    add(
-        "--bootstrap-servers",
-        metavar="HOST:PORT",
-        help="ask here for the brokers, several with commas between"
-        " (default: KAFKA_BOOTSTRAP_SERVERS, or localhost:9092)",
-    )
-    add(
-        "--wait-seconds",
-        type=seconds,
-        default=_DEFAULT_WAIT_SECONDS,
-        metavar="S",
-        help="wait so long for a broker that is away (default: %(default)g)",
-    )
-    add(
-        "--env-file",
-        type=Path,
-        metavar="PATH",
-        help="read settings from this file, under the environment; one that is named may send a password of the"
-        " environment to the broker that it names (default: .env in the working folder)",
-    )
-
-
-class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the exit codes apart, and wraps what comes before them as ever."""
-
-    def add_text(self, text: str | None) -> None:
-        """Wrap it, unless it is a table."""
-        if text and not text.startswith(_EXIT_CODES):
-            text = "\n".join(self._split_lines(text, self._width))
-        super().add_text(text)
-
-
-def exit_codes(meanings: Mapping[Exit, str]) -> str:
-    """The end of a command's help."""
-    return "\n".join([_EXIT_CODES, *(f"  {code:<4d}{meaning}" for code, meaning in meanings.items())])
-
-
-def positive(text: str) -> int:
-    """A number from 1 up."""
-    if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """A number of seconds, 0 included."""
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return float(text)
-
-
-def url(text: str) -> str:
+def _url(text: str) -> str:
     """The URL of a page that answers over HTTP."""
     try:
         parts = urlsplit(text)
@@ -99,13 +36,40 @@ def url(text: str) -> str:
     except ValueError:  # of brackets, or of a port
         fits = False
     if not fits or not re.fullmatch(r"[!-~]+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no URL such as http://localhost:9464/metrics")
+        raise ValueError(f"{text!r} is no URL such as http://localhost:9464/metrics")
     return text
 
 
-def duration(text: str) -> timedelta:
-    """A length of time: 30s, 10m, 2h, 1d."""
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 30s, 10m, 2h or 1d")
-    return timedelta(**{_DURATION_UNITS[found[2]]: int(found[1])})
+def one(read: Callable[[str], T]) -> Callable[[Any, Any], T]:
+    """Make a converter of a function that reads one value, and raises ValueError where it cannot."""
+    return lambda _type, tokens: read(tokens[0].value)
+
+
+def _topic(text: str) -> str:
+    try:
+        return checked_topic(text)
+    except ValueError as problem:
+        raise ValueError(f"{text!r} {problem}") from None
+
+
+def _each(read: Callable[[str], T]) -> Callable[[Any, Any], tuple[T, ...]]:
+    return lambda _type, tokens: tuple(read(token.value) for token in tokens)
+
+
+Count = Annotated[int, Parameter(metavar="N", validator=Number(gte=1, lt=10**18))]
+Seconds = Annotated[float, Parameter(metavar="S", validator=Number(gte=0, lt=10**9))]
+Age = Annotated[timedelta, Parameter(metavar="AGE", converter=one(duration))]
+Urls = Annotated[tuple[str, ...], Parameter(metavar="URL", converter=_each(_url))]
+Name = Annotated[str, Parameter(metavar="NAME")]
+Topic = Annotated[str, Parameter(metavar="NAME", converter=one(_topic))]
+AsJson = Annotated[bool, Parameter(name="--json")]
+
+
+def in_groups(*titles: str) -> Iterator[Parameter]:
+    """A mark for the flags of each group, in the order in which `--help` has them."""
+    return (Parameter(group=Group(title, sort_key=place)) for place, title in enumerate(titles))
+
+
+def choose_one(group: Parameter) -> Parameter:
+    """A mark for flags of a group that are refused beside each other."""
+    return Parameter(group=(*cast("tuple[Group]", group.group), Group(validator=one_at_most)))

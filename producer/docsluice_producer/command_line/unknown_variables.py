@@ -66,15 +66,6 @@ SETTINGS = frozenset(
 """All that the service has, for one `.env` serves both programs. A test holds this list against the service's own."""
 
 
-OF_PRODUCER = frozenset(
-    {
-        *(name for name in SETTINGS if "KAFKA" in name or name.endswith("_TOPIC")),
-        "DOCSLUICE_HTTP_PORT",
-    }
-)
-"""Those that this program itself reads."""
-
-
 def unknown_variables(environment: Iterable[str]) -> list[str]:
     """A sentence for each variable that is no setting, with the one that was probably meant."""
     return unknown_among(environment, known=SETTINGS)

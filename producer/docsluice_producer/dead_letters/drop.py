@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters drop`: dead letters marked as done with. Their bytes go with retention."""
+"""`docsluice dead-letters drop`: dead letters marked as done with. Their bytes go with retention."""
 
 import asyncio
 import sys

@@ -1,4 +1,6 @@
-"""`docsluice-producer dead-letters list`: a line for each, and a table of what they come to."""
+"""`docsluice dead-letters list`: a line for each, and a table of what they come to."""
+
+from collections.abc import Mapping
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -15,6 +17,7 @@ from docsluice_producer.following.tables import json_text
 _MESSAGE_CHARACTERS = 80
 _LEAST_MESSAGE_CHARACTERS = 12
 _PLACE = "place"
+_GAP = "  "
 _COLUMNS = (
     ("when (UTC)", 19),
     ("reason", 18),
@@ -25,6 +28,8 @@ _COLUMNS = (
     ("replays", 7),
     ("cost", 11),
 )
+_LEFT_OUT = ("replays", "calls", "cost", "step", "when (UTC)", "state")
+"""Where a terminal is too narrow for all columns, the first of these goes, then the second, …"""
 
 
 async def list_letters(query: DeadLetterQuery, *, as_json: bool) -> int:
@@ -61,36 +66,41 @@ class Rows:
     def __init__(self, *, out: Console, with_state: bool) -> None:
         self._out = out
         self._widths = dict((*_COLUMNS, ("state", 8)) if with_state else _COLUMNS)
+        for name in _LEFT_OUT if out.is_terminal else ():
+            if sum(self._widths.values()) + len(_GAP) * len(self._widths) + _LEAST_MESSAGE_CHARACTERS <= out.width:
+                break
+            self._widths.pop(name, None)
         self._told = False
 
     def show(self, letter: Letter) -> None:
         """Print one, after the line of the names if it is the first."""
         if not self._told:
             self._told = True
-            self._print(list(self._widths), "message")
+            self._print({name: name for name in self._widths}, "message")
         outcome, place = letter.outcome, str(letter.place)
         # Half a place would be none. No column can be measured before its last line is there, so it widens on the way.
         self._widths[_PLACE] = max(self._widths[_PLACE], len(place))
-        cells = [
-            f"{outcome.finished_at:%Y-%m-%d %H:%M:%S}",
-            outcome.reason,
-            outcome.step or NONE,
-            outcome.document_id,
-            place,
-            _number(outcome.fields["attempts"]),
-            str(letter.replays),
-            usd(outcome.cost_usd),
-            letter.state.value,
-        ]
-        self._print(cells[: len(self._widths)], outcome.message)
+        cells = {
+            "when (UTC)": f"{outcome.finished_at:%Y-%m-%d %H:%M:%S}",
+            "reason": outcome.reason,
+            "step": outcome.step or NONE,
+            "document": outcome.document_id,
+            _PLACE: place,
+            "calls": _number(outcome.fields["attempts"]),
+            "replays": str(letter.replays),
+            "cost": usd(outcome.cost_usd),
+            "state": letter.state.value,
+        }
+        self._print(cells, outcome.message)
 
-    def _print(self, cells: list[str], message: str) -> None:
-        widths = self._widths.values()
-        fitted = [_beginning(printable(cell), width) for cell, width in zip(cells, widths, strict=True)]
-        line = "  ".join(set_cell_size(cell, width) for cell, width in zip(fitted, widths, strict=True))
-        room = max(_LEAST_MESSAGE_CHARACTERS, self._out.width - cell_len(line) - 2)
+    def _print(self, cells: Mapping[str, str], message: str) -> None:
+        fitted = (
+            set_cell_size(_beginning(printable(cells[name]), width), width) for name, width in self._widths.items()
+        )
+        line = _GAP.join(fitted)
+        room = max(_LEAST_MESSAGE_CHARACTERS, self._out.width - cell_len(line) - len(_GAP))
         shown = _beginning(printable(message), room if self._out.is_terminal else _MESSAGE_CHARACTERS)
-        print(f"{line}  {shown}".rstrip(), file=self._out.file)
+        print(f"{line}{_GAP}{shown}".rstrip(), file=self._out.file)
 
 
 def _beginning(text: str, cells: int) -> str:

@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters redrive`: records sent once more, each with its mark in one transaction."""
+"""`docsluice dead-letters redrive`: records sent once more, each with its mark in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters show`: all there is to know about one."""
+"""`docsluice dead-letters show`: all there is to know about one."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -136,6 +136,6 @@ def _document(letter: Letter, topic: str, *, bounded: bool) -> Iterator[str]:
     if len(text) > len(shown):
         yield (
             f"  … and {counted(len(text) - len(shown), 'character')} more; all of it:"
-            f" docsluice-producer dead-letters export --all --id {printable(letter.outcome.document_id)}"
+            f" docsluice dead-letters export --all --id {printable(letter.outcome.document_id)}"
             f" --dead-letter-topic {topic} --to FILE.jsonl"
         )

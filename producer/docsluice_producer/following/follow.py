@@ -1,4 +1,4 @@
-"""`docsluice-producer follow`: results and dead letters as they come."""
+"""`docsluice follow`: results and dead letters as they come."""
 
 import asyncio
 from contextlib import ExitStack, closing

@@ -120,7 +120,7 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     except ValidationError as error:
         version = _other_version(error)
         if version is not None:
-            problem = f"of schema version {version}, and this docsluice-producer reads version 1 only"
+            problem = f"of schema version {version}, and this docsluice reads version 1 only"
             return Unreadable(where=where, problem=problem, of_another_version=True)
         problem = _first_problem(error)
     if problem:

@@ -7,22 +7,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from docsluice.kafka.broker import Broker
-from docsluice.network.urls import checked_topic
-from docsluice_producer.errors import BrokerRefused, WrongUsage
+from docsluice_producer.errors import BrokerRefused
 
 _WANTED_REPLICAS = 3
-
-
-def checked_name(name: str) -> str:
-    """The name, if Kafka allows it.
-
-    Raises:
-        WrongUsage: it does not.
-    """
-    try:
-        return checked_topic(name)
-    except ValueError as problem:
-        raise WrongUsage(f"topic {name!r}: {problem}") from None
 
 
 async def partitions_of_topics(broker: Broker) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""`docsluice-producer send`: files to a topic."""
+"""`docsluice send`: files to a topic."""
 
 import asyncio
 import time

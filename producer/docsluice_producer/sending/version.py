@@ -1,32 +1,28 @@
 """Which pipeline version the consumers run now, asked of themselves."""
 
 import asyncio
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from docsluice_producer.errors import VersionUnknown, WrongUsage
 from docsluice_producer.kafka.connection import Say
 from docsluice_producer.metrics.metrics_poller import ask, asking, named
 from docsluice_producer.metrics.sample import Sample
 
-DEFAULT_PORT = "9464"
-_LARGEST_PORT = 65_535
 _WAYS = (
-    "say --pipeline-version V (docsluice-consumer check shows it), or --metrics-url URL of a consumer that runs,"
+    "say --pipeline-version V (docsluice check shows it), or --metrics-url URL of a consumer that runs,"
     " or set DOCSLUICE_HTTP_PORT to the port of one on this machine"
 )
 
 
-def metrics_urls(environment: Mapping[str, str], *, given: Sequence[str] | None) -> tuple[str, ...]:
-    """The consumers to ask: those that were named, or else the one that would be on this machine.
+def metrics_urls(port: int, *, given: Sequence[str] | None) -> tuple[str, ...]:
+    """The consumers to ask: those that were named, or else the one at this port of this machine.
 
     Raises:
         WrongUsage: that one has no port that we could know.
     """
     if given:
         return tuple(dict.fromkeys(given))
-    port = environment.get("DOCSLUICE_HTTP_PORT", DEFAULT_PORT)
-    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _LARGEST_PORT:
+    if port == 0:
         raise WrongUsage(f"at DOCSLUICE_HTTP_PORT={port} no consumer can be asked for its pipeline version: {_WAYS}")
     return (f"http://localhost:{port}/metrics",)
 

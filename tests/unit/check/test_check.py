@@ -1,4 +1,4 @@
-"""`docsluice-consumer check`, where nobody answers: one line for each part, with the cause."""
+"""`docsluice check`, where nobody answers: one line for each part, with the cause."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from docsluice.kafka.broker import Broker
-from docsluice_consumer import __main__ as consumer_command
+from docsluice_consumer import commands
 from docsluice_consumer.__main__ import main
 from docsluice_consumer.check.check import check
 from docsluice_consumer.check.findings import Found, tried
@@ -75,7 +75,7 @@ def test_a_check_that_can_open_no_file_says_so(
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setenv("OPENAI_BASE_URL", f"http://{NOBODY_ELSE}/v1")
-    monkeypatch.setattr(consumer_command, "check", opens_something)
+    monkeypatch.setattr("docsluice_consumer.check.check.check", opens_something)
     with logs_as_before():
         assert main(["check"]) == 1
     said = capsys.readouterr()
@@ -125,8 +125,8 @@ async def test_a_misspelt_variable_is_a_line_of_its_own(monkeypatch: pytest.Monk
 
 
 def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a person sees on a terminal is the lines and nothing else. The exit code is 1."""
-    monkeypatch.setattr("docsluice_consumer.__main__.configure_logs", lambda **_: None)
+    """What a person sees on a terminal is the lines and nothing else; the exit code is 1."""
+    monkeypatch.setattr("docsluice_consumer.commands.configure_logs", lambda **_: None)
     monkeypatch.setenv("DOCSLUICE_MODLE", "m")
     monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
     flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]
@@ -134,6 +134,32 @@ def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     shown = capsys.readouterr()
     assert len(shown.out.splitlines()) == 6
     assert shown.err == ""
+
+
+def test_what_is_found_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An object a line, with the state and what was found."""
+    monkeypatch.setattr("docsluice_consumer.commands.configure_logs", lambda **_: None)
+    monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
+    flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]
+    assert main(["check", "--json", *flags]) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["state"] for one in found] == ["ok", "ok", "ok", "failed", "failed"]
+    assert found[-2]["finding"].startswith(f"broker {NOBODY} (KAFKA_BOOTSTRAP_SERVERS): ")
+
+
+def test_a_line_is_wrapped_beside_its_state(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal; a pipe has it whole."""
+    line = "FAILED   broker " + "word " * 40 + "end"
+    commands._show(line)
+    assert capsys.readouterr().out == f"{line}\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    commands._show(line)
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert max(map(len, [first, *rest])) <= 60
+    assert all(one.startswith(" " * 9 + "word") for one in rest)
 
 
 async def test_limits_and_the_state_folder_are_shown(tmp_path: Path) -> None:

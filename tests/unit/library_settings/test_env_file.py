@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from docsluice.cli.output import CommandFailed
 from docsluice.settings.env_file import EnvFile, read_env_file
 from docsluice_consumer.__main__ import main
 from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.settings import Settings, load_settings
-from docsluice_producer.errors import WrongUsage
-from docsluice_producer.kafka.connection import settings as producer_settings
+from docsluice_producer.kafka.connection_flags import Connection
 from tests.fakes.process_logs import logs_as_before
 
 KEY, PASSWORD = "sk-0123456789abcdef0123456789", "correct horse battery staple"
@@ -310,25 +310,30 @@ def test_every_setting_may_stand_in_it() -> None:
 # The producer
 
 
-def test_the_producer_needs_a_word_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_producer_needs_a_word_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Its password goes to the broker that its file names."""
+    monkeypatch.setenv("DOCSLUICE_KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+    monkeypatch.setenv("DOCSLUICE_KAFKA_SASL_USERNAME", "me")
     monkeypatch.setenv("DOCSLUICE_KAFKA_SASL_PASSWORD", PASSWORD)
-    path, said = _env_file("KAFKA_BOOTSTRAP_SERVERS=elsewhere:9092"), list[str]()
-    with pytest.raises(WrongUsage, match=r"^KAFKA_BOOTSTRAP_SERVERS: set by .env in the working folder, and") as caught:
-        producer_settings(tmp_path, say=said.append)
+    path = _env_file("KAFKA_BOOTSTRAP_SERVERS=elsewhere:9092")
+    with pytest.raises(CommandFailed) as caught, Connection().settings():
+        pass
+    assert caught.value.lines[0].startswith("KAFKA_BOOTSTRAP_SERVERS: set by .env in the working folder, and")
     assert PASSWORD not in str(caught.value)
-    assert said == []
-    found = producer_settings(tmp_path, env_file=path, say=said.append)
-    assert found["KAFKA_BOOTSTRAP_SERVERS"] == "elsewhere:9092"
-    assert said == [".env gives KAFKA_BOOTSTRAP_SERVERS"]
-    assert producer_settings(tmp_path, flags={"KAFKA_BOOTSTRAP_SERVERS"})
+    assert capsys.readouterr().err == ""
+    with Connection(env_file=path).settings() as (_, broker):
+        assert broker.bootstrap_servers == "elsewhere:9092"
+    assert ".env gives KAFKA_BOOTSTRAP_SERVERS" in capsys.readouterr().err
+    with Connection(bootstrap_servers="here:9092").settings() as (_, broker):
+        assert broker.bootstrap_servers == "here:9092"
 
 
-def test_the_producer_puts_nothing_in_the_place_of_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_producer_puts_nothing_in_the_place_of_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own settings are held to that. Those of others in the file are nobody's business."""
     monkeypatch.setenv("SECRET", PASSWORD)
     _env_file("OTHERS=${SECRET}\n")
-    assert producer_settings(tmp_path)["OTHERS"] == "${SECRET}"
+    with Connection().settings() as (settings, _):
+        assert settings.given_by_file == frozenset()
     _env_file("DOCSLUICE_INPUT_TOPIC=${SECRET}\n")
-    with pytest.raises(WrongUsage, match=r"^DOCSLUICE_INPUT_TOPIC: "):
-        producer_settings(tmp_path)
+    with pytest.raises(CommandFailed, match=r"DOCSLUICE_INPUT_TOPIC: "), Connection().settings():
+        pass

@@ -106,7 +106,7 @@ def test_what_redis_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "redis" else find(name))
     for url in ("redis://host", "rediss://host"):
-        with pytest.raises(ValueError, match=r"^needs the package redis: pip install redis$"):
+        with pytest.raises(ValueError, match=r"^needs an extra: pip install 'docsluice\[redis\]'$"):
             checked_store_url(url)
     for url in ("memory://", "sqlite:///x"):
         assert checked_store_url(url) == url

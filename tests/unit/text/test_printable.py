@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-import docsluice_consumer.__main__ as program
+import docsluice_consumer.commands as program
 from docsluice.text.printable import harmless, harmless_json, printable, printable_lines
 from docsluice_consumer.telemetry.logs import configure_logs
 from docsluice_local.demo_report import report
@@ -51,7 +51,7 @@ def is_tame(text: str) -> bool:
 
 @given(st.text())
 def test_nothing_is_left_that_a_terminal_obeys(text: str) -> None:
-    """Neither in one line nor in many, and what is left of it can be written."""
+    """Neither in one line nor in many; and what is left of it can be written."""
     for shown in (harmless(text), printable(text), *printable_lines(text)):
         assert is_tame(shown)
         shown.encode()
@@ -80,7 +80,7 @@ def test_json_says_the_same_without_them(fields: dict[str, str]) -> None:
 
 
 def test_json_on_a_terminal_is_tame() -> None:
-    """`--json` prints where a person may look. A program reads the same as ever."""
+    """`--json` prints where a person may look; a program reads the same as ever."""
     found = result_outcome(1, outputs={"summary": TAKEN})
     line = json_text(found.fields)
     assert is_tame(line)
@@ -125,8 +125,8 @@ def test_dead_letters_show_no_control_character() -> None:
 
 
 def test_check_prints_no_control_character(capsys: pytest.CaptureFixture[str]) -> None:
-    """A server's words, and names from the broker, are foreign. The columns stay."""
-    program._say("FAILED   provider: " + EVIL)
+    """A server's words, and names from the broker, are foreign; the columns stay."""
+    program._show("FAILED   provider: " + EVIL)
     said = capsys.readouterr().out
     assert is_tame(said)
     assert said.startswith("FAILED   provider: good ")
@@ -137,7 +137,7 @@ def test_check_prints_no_control_character(capsys: pytest.CaptureFixture[str]) -
 def test_no_log_line_holds_a_control_character(
     capsys: pytest.CaptureFixture[str], log_format: Literal["json", "console"]
 ) -> None:
-    """Neither in a field, nor in a list, nor in a library's words, nor in an exception, and no line is forged."""
+    """Neither in a field, nor in a list, nor in a library's words, nor in an exception; and no line is forged."""
     configure_logs(log_format=log_format)
     fields: dict[str, Any] = {"text": f"{EVIL}\n2030-01-01 forged", "many": [EVIL], "nested": {EVIL: EVIL}}
     structlog.get_logger("docsluice_consumer.sample").warning("sample.event", **fields)

@@ -186,7 +186,7 @@ async def test_a_wrong_key_is_refused_as_the_provider_does_it() -> None:
 
 
 async def test_the_model_of_the_recipe_is_listed() -> None:
-    """So that `docsluice-consumer check` finds what the page says to set."""
+    """So that `docsluice check` finds what the page says to set."""
     async with (
         rehearsal_provider(RehearsalSettings(character=GROQ)) as provider,
         aiohttp.ClientSession() as session,

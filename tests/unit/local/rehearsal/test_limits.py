@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from docsluice_local.rehearsal.__main__ import rehearsal_parser, settings_of
 from docsluice_local.rehearsal.chat import ChatCall, read_call
+from docsluice_local.rehearsal.command import rehearse, settings_of
 from docsluice_local.rehearsal.faults import Fault
 from docsluice_local.rehearsal.judge import Judge, Verdict
 from docsluice_local.rehearsal.limits import Amounts, Limited, Limits
@@ -180,7 +180,8 @@ def test_every_setting_of_limits_and_load_has_its_flag() -> None:
     """What the command line says is what the provider does. Without flags it does nothing."""
     flags = "--input-tokens-per-minute 1 --output-tokens-per-minute 2 --tokens-per-minute 3 --requests-per-minute 4"
     more = "--limits-by-model --no-limit-headers --slow-past 5 --slow-power 1.5"
-    assert settings_of(rehearsal_parser().parse_args([*flags.split(), *more.split()])) == RehearsalSettings(
+    asked = _asked_for([*flags.split(), *more.split()])
+    assert asked == RehearsalSettings(
         input_tokens_per_minute=1,
         output_tokens_per_minute=2,
         tokens_per_minute=3,
@@ -190,7 +191,22 @@ def test_every_setting_of_limits_and_load_has_its_flag() -> None:
         slow_past=5,
         slow_power=1.5,
     )
-    assert settings_of(rehearsal_parser().parse_args([])) == RehearsalSettings()
+    assert _asked_for([]) == RehearsalSettings()
+
+
+def test_faults_and_models_have_their_flags() -> None:
+    """A fault by its name, several models, and what some servers do not have."""
+    flags = "--fault-rate 429=0.25 --fault-rate hang=0.5 --model a --model b --without-json-schema"
+    assert _asked_for(flags.split()) == RehearsalSettings(
+        fault_rates={Fault.RATE_LIMITED: 0.25, Fault.HANG: 0.5}, models=("a", "b"), json_schema=False
+    )
+
+
+def _asked_for(arguments: list[str]) -> RehearsalSettings:
+    _, bound, _ = rehearse.parse_args(arguments, exit_on_error=False)
+    bound.apply_defaults()
+    given = bound.arguments
+    return settings_of(given["settings"], character=given["character"], fault_rate=given["fault_rate"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The table of `docsluice-producer dead-letters list`."""
+"""The table of `docsluice dead-letters list`."""
 
 from __future__ import annotations
 
@@ -71,3 +71,13 @@ def test_a_message_ends_at_the_edge_of_the_terminal() -> None:
     assert len(line) <= 160
     assert line.endswith("…")
     assert len(shown(record)[1]) > 160
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 130])
+def test_a_line_fits_a_narrow_terminal(width: int) -> None:
+    """Columns go, until the reason, the document, the place and a part of the message have room."""
+    head, line = shown(fetched(1, exception_message="word " * 40), terminal=True, width=width)
+    assert len(line) <= max(width, 66)
+    assert head.split()[-1] == "message"
+    assert {"reason", "document", "place"} <= {*head.split()}
+    assert ("state" in head) == (width > 70)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from aiokafka.errors import (
@@ -17,11 +20,13 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from docsluice.cli.output import CommandFailed
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.client_log import ClientLog, cause_in_words
-from docsluice_producer.errors import BrokerAway, BrokerRefused, WrongUsage
+from docsluice_producer.errors import BrokerAway, BrokerRefused
 from docsluice_producer.kafka import connection
-from docsluice_producer.kafka.connection import broker_from, settings, with_retries
+from docsluice_producer.kafka.connection import with_retries
+from docsluice_producer.kafka.connection_flags import Connection
 
 PASSWORD = "correct horse battery staple"
 UNTRUSTED = ssl.SSLCertVerificationError("self-signed")
@@ -35,40 +40,63 @@ SASL = {
 BROKER = Broker(bootstrap_servers="broker:9092")
 
 
-def test_the_environment_wins_over_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], None]:
+    """Nothing of the machine's own, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if "KAFKA" in name or name.startswith("DOCSLUICE_")]:
+        monkeypatch.delenv(name)
+
+    def set_all(values: dict[str, str]) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+
+    return set_all
+
+
+Environment: TypeAlias = Callable[[dict[str, str]], None]
+
+
+def test_the_environment_wins_over_the_env_file(environment: Environment) -> None:
     """A `.env` beside us is read. What the environment says stands. A blank value is no value."""
     content = "KAFKA_BOOTSTRAP_SERVERS=file:1\nDOCSLUICE_INPUT_TOPIC=file\nDOCSLUICE_RESULT_TOPIC=\n"
-    (tmp_path / ".env").write_text(content, encoding="utf-8")
-    monkeypatch.setenv("DOCSLUICE_INPUT_TOPIC", "environment")
-    found = settings(tmp_path)
-    assert found["KAFKA_BOOTSTRAP_SERVERS"] == "file:1"
-    assert found["DOCSLUICE_INPUT_TOPIC"] == "environment"
-    assert "DOCSLUICE_RESULT_TOPIC" not in found
+    Path(".env").write_text(content, encoding="utf-8")
+    environment({"DOCSLUICE_INPUT_TOPIC": "environment"})
+    with Connection().settings() as (settings, broker):
+        assert broker.bootstrap_servers == "file:1"
+        assert settings.input_topic == "environment"
+        assert settings.result_topic == "documents.results"
 
 
-def test_an_env_file_that_is_no_text_is_wrong_usage(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("environment")
+def test_an_env_file_that_is_no_text_is_wrong_usage() -> None:
     """A damaged `.env` is named, not traced."""
-    (tmp_path / ".env").write_bytes(b"A=\xff\xfe")
-    with pytest.raises(WrongUsage, match=r"\.env"):
-        settings(tmp_path)
+    Path(".env").write_bytes(b"A=\xff\xfe")
+    with pytest.raises(CommandFailed, match=r"\.env") as caught, Connection().settings():
+        pass
+    assert caught.value.exit_code == 2
 
 
+@pytest.mark.usefixtures("environment")
 def test_nothing_set_means_localhost_in_the_clear() -> None:
     """Without settings we talk to a broker on this machine."""
-    broker = broker_from({}, bootstrap_servers=None)
-    assert broker.bootstrap_servers == "localhost:9092"
-    assert broker.client_arguments()["security_protocol"] == "PLAINTEXT"
+    with Connection().settings() as (_, broker):
+        assert broker.bootstrap_servers == "localhost:9092"
+        assert broker.client_arguments()["security_protocol"] == "PLAINTEXT"
 
 
-def test_the_flag_wins_over_the_environment() -> None:
+def test_the_flag_wins_over_the_environment(environment: Environment) -> None:
     """--bootstrap-servers is the last word on where the broker is."""
-    assert broker_from({"KAFKA_BOOTSTRAP_SERVERS": "a:1"}, bootstrap_servers="b:2").bootstrap_servers == "b:2"
+    environment({"KAFKA_BOOTSTRAP_SERVERS": "a:1"})
+    with Connection(bootstrap_servers="b:2").settings() as (_, broker):
+        assert broker.bootstrap_servers == "b:2"
 
 
-def test_credentials_reach_the_client_and_nobody_else() -> None:
+def test_credentials_reach_the_client_and_nobody_else(environment: Environment) -> None:
     """User name, password and certificates become client arguments. The broker's repr shows none of them."""
-    broker = broker_from(SASL, bootstrap_servers=None)
-    arguments = broker.client_arguments()
+    environment(SASL)
+    with Connection().settings() as (_, broker):
+        arguments = broker.client_arguments()
     assert arguments["sasl_mechanism"] == "SCRAM-SHA-512"
     assert arguments["sasl_plain_username"] == "me"
     assert arguments["sasl_plain_password"] == PASSWORD
@@ -83,22 +111,25 @@ def test_credentials_reach_the_client_and_nobody_else() -> None:
         ({"KAFKA_BOOTSTRAP_SERVERS": "localhost:70000"}, "KAFKA_BOOTSTRAP_SERVERS"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "http://localhost:9092"}, "KAFKA_BOOTSTRAP_SERVERS"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "a:1,,b:2"}, "KAFKA_BOOTSTRAP_SERVERS"),
-        ({"DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "TLS"}, "SECURITY_PROTOCOL must be one of PLAINTEXT, SSL"),
-        (SASL | {"DOCSLUICE_KAFKA_SASL_MECHANISM": "GSSAPI"}, "SASL_MECHANISM must be one of PLAIN"),
-        ({"DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}, "SASL_PASSWORD not set"),
-        ({"DOCSLUICE_KAFKA_SASL_PASSWORD": PASSWORD}, "SASL_PASSWORD would not be sent"),
-        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "SSL_CAFILE: there is no file /nowhere/ca.pem"),
+        ({"DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "TLS"}, "SECURITY_PROTOCOL: must be one of PLAINTEXT, SSL"),
+        (SASL | {"DOCSLUICE_KAFKA_SASL_MECHANISM": "GSSAPI"}, "SASL_MECHANISM: must be one of PLAIN"),
+        ({"DOCSLUICE_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}, "SASL_PASSWORD: needed with"),
+        ({"DOCSLUICE_KAFKA_SASL_PASSWORD": PASSWORD}, "SASL_PASSWORD: not used with"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "/nowhere/ca.pem"}, "SSL_CAFILE: cannot read /nowhere/ca.pem"),
         (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": __file__}, "SSL"),
         (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "~nobody-is-called-so/x"}, "SSL_CAFILE: begins with ~ and a user that"),
-        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "~/nowhere.pem"}, f"SSL_CAFILE: there is no file {Path.home()}/nowhere"),
+        (SASL | {"DOCSLUICE_KAFKA_SSL_CAFILE": "~/nowhere.pem"}, f"SSL_CAFILE: cannot read {Path.home()}/nowhere"),
     ],
 )
-def test_a_setting_that_cannot_work_is_named(changed: dict[str, str], named: str) -> None:
+def test_a_setting_that_cannot_work_is_named(changed: dict[str, str], named: str, environment: Environment) -> None:
     """Each bad setting is one line with its name, and never with a password."""
-    with pytest.raises(WrongUsage, match=named) as caught:
-        broker_from(changed, bootstrap_servers=None)
-    assert PASSWORD not in str(caught.value)
-    assert "\n" not in str(caught.value)
+    environment(changed)
+    with pytest.raises(CommandFailed) as caught, Connection().settings():
+        pass
+    (line,) = caught.value.lines
+    assert named in line
+    assert PASSWORD not in line
+    assert "\n" not in line
 
 
 class Attempts:

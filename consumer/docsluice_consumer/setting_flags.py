@@ -1,0 +1,84 @@
+"""Every setting as a flag, so that a function takes those that were given as `**flags`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from cyclopts import Group, Parameter
+
+from docsluice_consumer.settings import Settings, variable_of
+
+SECRETS = frozenset({"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"})
+"""Those that are given by the environment only."""
+
+_GROUPS = {  # each begins with this field
+    "openai_api_key": Group.create_ordered("The provider"),
+    "kafka_bootstrap_servers": Group.create_ordered("The broker"),
+    "group_id": Group.create_ordered("Topics and delivery"),
+    "pipeline": Group.create_ordered("What is asked"),
+    "max_concurrency": Group.create_ordered("Limits and budgets"),
+    "dead_letter_max_ratio": Group.create_ordered("Dead letters"),
+    "max_open_records_per_partition": Group.create_ordered("Memory and time"),
+    "state_dir": Group.create_ordered("What is kept"),
+    "http_host": Group.create_ordered("What can be seen"),
+}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes_settings(function: F) -> F:
+    """Give the function a flag for each setting, in the place of `**flags`. A value is a string, as in a variable."""
+    own = inspect.signature(function, eval_str=True)
+    named = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    function.__signature__ = own.replace(parameters=[*named, *_flags()])  # type: ignore[attr-defined]
+    return function
+
+
+def _flags() -> Iterator[inspect.Parameter]:
+    group = None
+    for field, setting in Settings.model_fields.items():
+        group = _GROUPS.get(field, group)
+        choices = _choices_of(setting.annotation)
+        parameter = Parameter(
+            group=group,
+            help=_help_of(field),
+            metavar="|".join(choices) or "VALUE",
+            completer=functools.partial(_completed, choices),
+            converter=_told_where(variable_of(field)) if field in SECRETS else _as_written,
+            show=field not in SECRETS,
+        )
+        kind = Annotated[str | None, parameter]
+        yield inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _choices_of(kind: Any) -> tuple[str, ...]:
+    """The values that it may have, where they are few."""
+    return next((get_args(one) for one in (kind, *get_args(kind)) if get_origin(one) is Literal), ())
+
+
+def _completed(choices: tuple[str, ...], _context: Any) -> tuple[str, ...]:
+    return choices
+
+
+def _as_written(_type: Any, tokens: Any) -> str:
+    """The settings themselves say what is wrong with a value, and of all values at once."""
+    return str(tokens[0].value)
+
+
+def _told_where(variable: str) -> Callable[[Any, Any], None]:
+    def refuse(_type: Any, _value: Any) -> None:
+        raise ValueError(f"there is no such flag, for a command line can be read by others; set {variable}")
+
+    return refuse
+
+
+def _help_of(field: str) -> str:
+    setting = Settings.model_fields[field]
+    default = f"{setting.default:g}" if isinstance(setting.default, float) else setting.default
+    named = variable_of(field) if default is None else f"{variable_of(field)}, default {default}"
+    # The pages are not installed.
+    return f"{re.sub(r',? see docs/[a-z/-]+([.]md)?', '', setting.description or '')} ({named})"

@@ -1,0 +1,145 @@
+"""The program `docsluice`: which commands there are, what they say of themselves, and how they end."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from docsluice.cli.commands import COMMANDS
+from docsluice.cli.program import main
+
+LETTERS = ("list", "show", "redrive", "export", "drop")
+PAGES = [[command.name] for command in COMMANDS if command.name != "dead-letters"]
+PAGES += [["dead-letters", action] for action in LETTERS]
+
+
+def interrupted(*_: object, **__: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def test_help_loads_no_command() -> None:
+    """It is what a newcomer waits for first, and completion after him."""
+    code = "import sys; from docsluice.cli.program import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"docsluice_consumer", "docsluice_producer", "docsluice_local", "aiokafka", "openai", "pydantic", "aiohttp"}
+    assert not heavy & {*ended.stderr.split()}
+    listed = " ".join(ended.stdout.split())
+    assert all(f" {command.name} {command.summary}" in listed for command in COMMANDS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=" ".join)
+def test_a_page_begins_with_examples(page: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Behind one sentence, and before the flags; it names no file that only a checkout has."""
+    assert main([*page, "--help"]) == 0
+    shown = capsys.readouterr()
+    usage, sentence, examples, *_ = shown.out.split("\n\n")
+    assert usage.startswith(f"Usage: docsluice {' '.join(page)}")
+    assert sentence.endswith(".")
+    assert f"$ docsluice {' '.join(page)}" in examples
+    assert not re.search(r"docs/|deploy/|make demo|Makefile", shown.out)
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize("page", [[], *PAGES, ["dead-letters"]], ids=lambda page: " ".join(page) or "all")
+def test_a_reader_of_help_that_leaves(page: list[str]) -> None:
+    """As in `docsluice run --help | head -1`: no traceback, and a good end."""
+    assert _into_a_closed_pipe(*page, "--help") == (0, b"")
+
+
+def test_a_reader_of_a_list_that_leaves() -> None:
+    """A list that nobody reads to its end is no bug either."""
+    assert _into_a_closed_pipe("rehearse", "--character", "list") == (1, b"")
+
+
+def _into_a_closed_pipe(*arguments: str) -> tuple[int, bytes]:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "docsluice.cli", *arguments]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    return ended.returncode, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sned"], "did you mean send?; see docsluice --help"),
+        (["rehearse", "--charakter", "x"], "there is no flag --charakter; did you mean --character?"),
+        (["dead-letters", "redriv"], "did you mean redrive?; see docsluice dead-letters --help"),
+        (["broker", "--port", "x"], "--port: must be a whole number; see docsluice broker --help"),
+        (["broker", "--port", "65536"], "--port: must be <= 65535"),
+        (["broker", "--kafka=x"], "--kafka: must be a flag without a value"),
+        (["model", "--slots", "0"], "--slots: must be >= 1"),
+        (["demo", "--mode", "both"], "--mode: must be one of fanout, fused"),
+        (["demo", "--documents", "."], "no .txt files in ."),
+        (["demo", "--model", "gpt-4o-mini"], "--model gpt-4o-mini needs OPENAI_API_KEY"),
+        (["rehearse", "--slow-past", "0"], "--slow-past: must be > 0"),
+        (["rehearse", "--fault-rate", "xyz=1"], "no fault is called 'xyz'"),
+        (["rehearse", "--character", "xyz"], "no character is called 'xyz'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what was probably meant, and where the right arguments are."""
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("docsluice: ")
+    assert said in line
+
+
+def test_ctrl_c_shows_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever command it ends."""
+    monkeypatch.setattr("docsluice_producer.commands.select", interrupted)
+    assert main(["send", "-", "--dry-run"]) == 130
+    assert capsys.readouterr().err == "docsluice: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "extra"),
+    [
+        (["broker", "--port", "0"], "broker", "broker"),
+        (["model"], "model", "local"),
+        (["demo"], "model", "local"),
+    ],
+)
+def test_what_is_not_installed_is_told_with_its_extra(
+    arguments: list[str], module: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, before anything is started."""
+    monkeypatch.setattr(f"docsluice_local.{module}.find_spec", lambda _: None)
+    assert main(arguments) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (line,) = shown.err.splitlines()
+    assert line.endswith(f"is not installed: pip install 'docsluice[{extra}]'")
+
+
+def test_a_port_that_is_taken_is_no_broker_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be taken for ready, though another serves there."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["broker", "--port", str(port), "--data-dir", str(tmp_path)]) == 1
+    assert f"something listens on port {port} already" in capsys.readouterr().err
+
+
+def test_completion_knows_flags_and_choices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The script has every command's flags; the values of a setting are asked for."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = tmp_path / "completion"
+    assert main(["--install-completion", "--shell", "bash", "--output", str(script)]) == 0
+    assert {"--max-concurrency", "--if-changed", "--everything", "--character"} <= {
+        *re.findall(r"--[a-z-]+", script.read_text(encoding="utf-8"))
+    }
+    capsys.readouterr()
+    assert main(["__complete", "run", "--mode", ""]) == 0
+    assert {"fanout", "fused"} <= {*capsys.readouterr().out.split()}
