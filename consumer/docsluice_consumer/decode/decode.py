@@ -1,6 +1,6 @@
 """Bytes to `DocumentEvent`: plain JSON, text/plain, and CloudEvents 1.0 in both modes of the Kafka binding.
 
-Bytes that are something else are named for what they are: another charset, a compressed value, a registry's frame.
+Other bytes are named for what they are: another charset, a compressed value, a registry's frame.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KNOWN_CHARSET = re.compile(
 )
 _VALUE = "the value"
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
-"""Unless a person says otherwise: about what a context of a million tokens holds."""
+"""The default: about what a context of two million tokens holds, at four bytes a token."""
 _WITHOUT_REGISTRY = (
     "{what} has a schema registry's frame, schema id {schema}, not JSON: what follows is Avro, Protobuf or damaged, and"
     " cannot be read without the registry; have the producer write JSON, framed or plain"
@@ -41,14 +41,14 @@ _WRITE_UTF8 = "have the producer write UTF-8"
 
 
 class ReadEvent(NamedTuple):
-    """An event, and the names of the fields beside it that nobody here knows."""
+    """An event, and the names of its unknown fields."""
 
     event: DocumentEvent
     unknown_fields: tuple[str, ...] = ()
 
 
 def whole_value(value: bytes | None, flaw: Flaw | None, *, most_bytes: int) -> bytes:
-    """The value of a record that can be worked on.
+    """Return a record's value, if it can be worked on.
 
     Raises:
         RecordRejected: it has a flaw, or is larger than a document may be.
@@ -86,7 +86,7 @@ def read_record(*, key: bytes | None, value: bytes, headers: Headers) -> ReadEve
 
 
 def _structured(envelope: Any) -> ReadEvent:
-    """A CloudEvents envelope: the event is its `data`. `subject`, where given, names the document."""
+    """Read a CloudEvents envelope: the event is its `data`. `subject`, if given, names the document."""
     _refuse_ambiguous(envelope, _ENVELOPE)
     if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
         raise _invalid("a structured CloudEvent must be a JSON object with specversion 1.0")
@@ -116,7 +116,7 @@ def _text_id(key: bytes | None, headers: Headers) -> str:
 
 
 def _header(headers: Headers, name: str) -> str:
-    """The last header of that name, without regard to case. Empty when absent."""
+    """The last header of a name, ignoring case. Empty if absent."""
     found = ""
     for candidate, value in headers:
         if candidate.lower() == name and value is not None:
@@ -129,7 +129,7 @@ def _without_mark(data: Any) -> Any:
 
 
 def _text(data: bytes, *, what: str = _VALUE, charset: str = "") -> str:
-    """UTF-8 as text, without a byte order mark. Anything else by its name."""
+    """Decode UTF-8, without a byte order mark. Anything else is named in the error."""
     data = data.removeprefix(codecs.BOM_UTF8)
     if (wide := wide_encoding(data)) and not format_of(data):
         raise _undecodable(f"{what} is in {wide}, not in UTF-8: {_WRITE_UTF8}")
@@ -151,9 +151,9 @@ def _is_other(charset: str) -> bool:
 
 
 def _reads_otherwise(data: bytes, text: str, charset: str) -> bool:
-    """Whether the bytes mean something else in the charset that was named, though they are valid UTF-8.
+    """Whether valid UTF-8 bytes mean something else in the named charset.
 
-    A charset of one byte a character is often named wrongly: of characters that are valid UTF-8, it is not believed.
+    A one-byte charset is often named wrongly, so it is ignored for valid UTF-8.
     """
     if not _is_other(charset) or not _KNOWN_CHARSET.fullmatch(charset):
         return False
@@ -200,7 +200,7 @@ def _parsed(text: str) -> Any:
         return json_value(text, object_pairs_hook=_object)
     except json.JSONDecodeError:
         raise
-    except ValueError as error:  # Python's own limit: longer ones take quadratic time
+    except ValueError as error:  # Python's own limit: longer numbers take quadratic time
         if isinstance(error.__cause__, RecursionError):
             raise
         raise ValueError(f"a number in it has more than {sys.get_int_max_str_digits():,} digits") from error
@@ -224,7 +224,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_ambiguous(fields: Any, names: Collection[str] | None = None, *, where: str = "") -> None:
-    """Raise where one of the names (None: any) comes twice. Of fields that nobody here reads it does not matter."""
+    """Raise if one of the names (None: any) comes twice. In fields that are not read it does not matter."""
     if not isinstance(fields, _Ambiguous):
         return
     meant = sorted(name for name in fields.twice if names is None or name in names)
@@ -243,7 +243,7 @@ def _event(fields: Any) -> ReadEvent:
         _refuse_ambiguous(fields.get("metadata"), where="metadata.")
     try:
         event = valid_event(fields)
-        written(event)  # half a surrogate pair passes as text, and could never be sent anywhere
+        written(event)  # half a surrogate pair passes as text, but could never be sent anywhere
     except NoEvent as problem:
         raise _invalid(str(problem)) from None
     except NotUnicode as error:

@@ -24,7 +24,7 @@ DOCUMENT_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120
 """A document may wait for quota, so these reach an hour."""
 
 ANY: tuple[str, ...] = ()
-"""A label whose values are not known beforehand."""
+"""A label with open values."""
 
 CONSTRAINTS = (
     "concurrency",

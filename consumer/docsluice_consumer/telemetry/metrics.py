@@ -68,7 +68,7 @@ class Metrics:
             unknown.set(float("nan"))  # 0 would say that nothing is left
 
     def exposition(self) -> bytes:
-        """Everything in Prometheus' text format. `cut` takes out of labels what must not be seen."""
+        """All metrics in Prometheus' text format. `cut` removes secrets from labels."""
         return generate_latest(_Shown(self.registry, self._cut))
 
     def expect_task(self, *, task: str, model: ModelRef) -> None:
@@ -86,7 +86,7 @@ class Metrics:
         cost_usd: float = 0.0,
         calls: int = 1,
     ) -> None:
-        """Count a call. Without `usage` it had no answer: then its tokens and cost are not touched."""
+        """Count a call. Without `usage` it had no answer, and its tokens and cost are not counted."""
         labels = {"task": task, "provider": model.provider, "model": str(model)}
         self.llm_requests_total.labels(**labels, outcome=outcome).inc(calls)
         if usage is None and calls:
@@ -134,7 +134,7 @@ class Metrics:
         return self._sum(name, PREFIX + name, labels)
 
     def duration(self, name: str) -> tuple[float, float]:
-        """How often a histogram was observed, and the sum of what was."""
+        """The count and the sum of a histogram's observations."""
         return self._sum(name, f"{PREFIX}{name}_count", {}), self._sum(name, f"{PREFIX}{name}_sum", {})
 
     def _sum(self, name: str, sample_name: str, labels: Mapping[str, str]) -> float:
@@ -146,7 +146,7 @@ class Metrics:
         )
 
     def forget_partition(self, topic: str, partition: int) -> None:
-        """Drop the gauges of a partition that is no longer ours, else the group's lag would count it twice."""
+        """Drop the gauges of a released partition. Otherwise the group's lag would count it twice."""
         for gauge in (self.partition_open_records, self.partition_lag_records, self.commit_metadata_ratio):
             gauge.remove(topic, str(partition))
 
