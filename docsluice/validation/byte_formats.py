@@ -1,4 +1,4 @@
-"""What bytes are that are no UTF-8 text: another encoding, a known file format, a schema registry's frame. Pure."""
+"""Names bytes that are no UTF-8 text: another encoding, a known file format, a schema registry's frame. Pure."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _SIGNATURES = (
 
 
 def wide_encoding(data: bytes) -> str | None:
-    """The UTF-16 or UTF-32 that the bytes are in, by their mark or by their zeros. None when they are in neither.
+    """The UTF-16 or UTF-32 encoding of the bytes, by their mark or their zeros. None if neither.
 
-    The names are those that Python's codecs know. Without a mark, texts are found that are mostly ASCII.
+    Names are those of Python's codecs. Without a mark, mostly ASCII texts are recognised.
     """
     for mark, name in _MARKS:
         if data.startswith(mark):
@@ -55,7 +55,7 @@ def wide_encoding(data: bytes) -> str | None:
 
 
 def format_of(data: bytes) -> str | None:
-    """What a file that begins so is, as the end of "it is …". None when nothing known begins so."""
+    """The format of a file with this beginning, as the end of "it is …". None if unknown."""
     return next((words for signature, words in _SIGNATURES if data.startswith(signature)), None)
 
 
@@ -69,7 +69,7 @@ class RegistryFrame:
 
 
 def registry_frames(data: bytes) -> list[RegistryFrame]:
-    """The frames that the bytes may begin with, the likeliest first. None where they begin with no frame.
+    """The possible frames at the beginning of the bytes, the likeliest first. Empty without a frame.
 
     Confluent's is a zero byte and an id of four bytes. Apicurio's may have eight. AWS Glue's begins with a three, says
     in the second byte whether the data are compressed, and has an id of sixteen bytes.

@@ -1,4 +1,4 @@
-"""What the flags of several commands have in common: their kinds of values, and how their help looks."""
+"""Shared parts of the commands' flags: kinds of values, and the form of the help."""
 
 import argparse
 import re
@@ -18,19 +18,19 @@ _EXIT_CODES = "exit codes:"
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes flags by their whole names, and says what is wrong in one line."""
+    """A parser that takes flags by their whole names, and reports a mistake in one line."""
 
     def __init__(self, **arguments: Any) -> None:
-        # A flag that is taken for another one sends, or drops, what was not meant.
+        # A flag taken for another one would send, or drop, something that was not meant.
         super().__init__(**{**arguments, "allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
-        """End with that line."""
+        """End with one line."""
         raise WrongUsage(f"{message}; see {self.prog} --help")
 
 
 def wrong(command: str, message: str) -> WrongUsage:
-    """A mistake in the arguments of a command, with a word on where to look."""
+    """A mistake in a command's arguments, with a hint where to look."""
     return WrongUsage(f"{message}; see {PROGRAM} {command} --help")
 
 
@@ -63,10 +63,10 @@ def add_connection(command: argparse.ArgumentParser) -> None:
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the lines of the exit codes apart, and wraps what comes before them as ever."""
+    """A formatter that keeps the lines of the exit codes, and wraps the rest as usual."""
 
     def add_text(self, text: str | None) -> None:
-        """Wrap it, unless it is a table."""
+        """Wrap a text, unless it is a table."""
         if text and not text.startswith(_EXIT_CODES):
             text = "\n".join(self._split_lines(text, self._width))
         super().add_text(text)

@@ -126,7 +126,7 @@ def _add_redrive(command: argparse.ArgumentParser) -> None:
         "--max-replays",
         type=positive,
         metavar="N",
-        # No default here: argparse would not see that the very number of it was said beside --force.
+        # No default here: argparse could not tell it from the same number given beside --force.
         help=f"pass over what was sent again N times already (default: {MOST_REPLAYS})",
     )
     bound.add_argument("--force", action="store_true", help="pass over none for that (default: pass over)")

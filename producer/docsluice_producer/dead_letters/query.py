@@ -1,4 +1,4 @@
-"""What every command about dead letters begins with: the broker, the topic, the marks, and the dead letters meant."""
+"""The start of every dead-letter command: the broker, the topic, the marks, and the meant dead letters."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -30,7 +30,7 @@ class DeadLetterQuery:
 
     @contextmanager
     def session(self, say: Say) -> Iterator[BrokerSession]:
-        """The way to the broker, for the length of a block."""
+        """Open a session with the broker, for the length of a block."""
         with ClientLog().attached() as client_log:
             yield BrokerSession(broker=self.broker, wait_seconds=self.wait_seconds, client_log=client_log, say=say)
 

@@ -1,4 +1,4 @@
-"""How to reach the broker: settings to client arguments, and one clear line when it cannot be reached."""
+"""How to reach the broker: settings as client arguments, and one clear line if it cannot be reached."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ from docsluice_producer.command_line.unknown_variables import OF_PRODUCER
 from docsluice_producer.errors import BrokerAway, BrokerRefused, WrongUsage
 
 REQUEST_TIMEOUT_MS = 10_000
-"""One request. A broker that accepts connections and says nothing can take us so far past the end of our patience."""
+"""The timeout of one request. A silent broker can exceed the wait by this much."""
 _RETRY_SECONDS = 0.5
 _CREDENTIALS = ("SASL_USERNAME", "SASL_PASSWORD")
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -58,25 +58,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """Where the broker is and how to be let in. The secrets are no part of its repr."""
+    """The broker's address and credentials. The repr leaves the secrets out."""
 
     bootstrap_servers: str
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def arguments(self) -> dict[str, Any]:
-        """What every aiokafka client is built with."""
+        """The arguments of every aiokafka client."""
         return {"bootstrap_servers": self.bootstrap_servers, "request_timeout_ms": REQUEST_TIMEOUT_MS, **self.security}
 
 
 def settings(
     working_directory: Path, *, env_file: Path | None = None, flags: Collection[str] = (), say: Say = lambda _: None
 ) -> dict[str, str]:
-    """The environment over the file that is named, or else the `.env` of the working directory. Blank means not set.
+    """The environment over the named file, or else over the `.env` of the working directory. Blank counts as unset.
 
-    `flags` are the variables in whose place a flag was given. `say` hears which ones are taken from the file.
+    `flags` are variables that a flag replaces. `say` hears which ones are taken from the file.
 
     Raises:
-        WrongUsage: there is a file that cannot be read, or it says where a secret is to go that is not its own.
+        WrongUsage: the file cannot be read, or it decides where somebody else's secret goes.
     """
     try:
         file = read_env_file(env_file, folder=working_directory)
@@ -144,7 +144,7 @@ def _ssl_context(environment: Mapping[str, str]) -> ssl.SSLContext:
             cafile=files["SSL_CAFILE"],
             certfile=files["SSL_CERTFILE"],
             keyfile=files["SSL_KEYFILE"],
-            password=lambda: "",  # without this, OpenSSL would ask for an encrypted key's password at the terminal
+            password=lambda: "",  # otherwise OpenSSL asks for an encrypted key's password at the terminal
         )
     except (OSError, ValueError) as error:
         raise WrongUsage(f"{_SECURITY}SSL_*: the certificate files do not work: {error}") from error
@@ -166,8 +166,8 @@ def _file(environment: Mapping[str, str], name: str) -> str | None:
 class ClientLog(logging.Handler):
     """Keeps what aiokafka logs off the terminal, and remembers the last failure it logged.
 
-    Why a connection failed (a refused password, an unknown certificate, an advertised address that leads nowhere) is
-    only in that log: the exception raised in the end says no more than "unable to bootstrap".
+    Only that log says why a connection failed: a refused password, an unknown certificate, an unreachable advertised
+    address. The exception says no more than "unable to bootstrap".
     """
 
     def __init__(self) -> None:
@@ -205,11 +205,11 @@ class ClientLog(logging.Handler):
 async def with_retries(
     attempt: Callable[[], Awaitable[T]], *, broker: Broker, client_log: ClientLog, wait_seconds: float, say: Say
 ) -> T:
-    """Make the attempt until the broker answers, saying once that we wait.
+    """Retry `attempt` until the broker answers, and report the wait once.
 
     Raises:
         BrokerAway: it did not answer in `wait_seconds`.
-        BrokerRefused: it answered with a refusal. To try that again would only lock the account.
+        BrokerRefused: it refused. A retry would only lock the account.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_seconds
@@ -238,7 +238,7 @@ async def with_retries(
 async def stopped(client: Any, *, seconds: float) -> None:
     """Stop an aiokafka consumer, waiting `seconds` at most.
 
-    While a broker is away, its own stop may end with the cancellation of one of its tasks, as if it were ours.
+    While a broker is away, its own stop may end with a cancellation that looks like ours.
     """
     stopping = asyncio.ensure_future(client.stop())
     await asyncio.wait([stopping], timeout=seconds)
@@ -252,7 +252,7 @@ def _absence(broker: Broker, cause: BaseException, client_log: ClientLog) -> tup
     if client_log.node_unreachable:
         return f"{broker.bootstrap_servers} answers, but the address that it advertises to clients does not", why, ""
     if isinstance(cause, ConnectionResetError | KafkaConnectionError):
-        # What TLS against a listener in the clear looks like, and the other way round.
+        # How TLS against a plaintext listener looks, and the other way round.
         why = f"the connection is closed at once (is {_SECURITY}SECURITY_PROTOCOL right?)"
     return f"no broker at {broker.bootstrap_servers}", why, _ELSEWHERE
 

@@ -1,4 +1,4 @@
-"""Which pipeline version the consumers run now, asked of themselves."""
+"""The pipeline version that the consumers run now, from their metrics."""
 
 import asyncio
 import re
@@ -18,10 +18,10 @@ _WAYS = (
 
 
 def metrics_urls(environment: Mapping[str, str], *, given: Sequence[str] | None) -> tuple[str, ...]:
-    """The consumers to ask: those that were named, or else the one that would be on this machine.
+    """The consumers to ask: the named ones, or else the one on this machine.
 
     Raises:
-        WrongUsage: that one has no port that we could know.
+        WrongUsage: its port is unknown.
     """
     if given:
         return tuple(dict.fromkeys(given))
@@ -32,7 +32,7 @@ def metrics_urls(environment: Mapping[str, str], *, given: Sequence[str] | None)
 
 
 async def running_version(urls: Sequence[str], *, say: Say) -> str:
-    """The version that all consumers name that answer. Of those that do not answer, a word.
+    """The version that all answering consumers name. Those that do not answer are reported.
 
     Raises:
         VersionUnknown: none names one, or they name several.
