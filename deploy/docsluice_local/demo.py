@@ -111,7 +111,7 @@ def _provider(console: Console, arguments: argparse.Namespace) -> Iterator[Provi
             "OPENAI_BASE_URL": model.base_url,
             "DOCSLUICE_MODEL": model.name,
             "DOCSLUICE_PIPELINE": str(_LOCAL_PIPELINE),
-            "DOCSLUICE_MAX_CONCURRENCY": str(SLOTS + 1),  # one call waits at the model's door, so that it never idles
+            "DOCSLUICE_MAX_CONCURRENCY": str(SLOTS + 1),  # one call waits, so that the model never idles
             "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "300",
         }
         yield Provider(name=model.name, settings=settings)
@@ -125,7 +125,7 @@ def _consumer(bootstrap_servers: str, provider: Provider, port: int, arguments: 
         "DOCSLUICE_HTTP_HOST": "127.0.0.1",
         "DOCSLUICE_HTTP_PORT": str(port),
         "DOCSLUICE_STATE_DIR": str(_RUN_DIR / "state"),
-        "DOCSLUICE_DRAIN_SECONDS": "5",  # whoever interrupts the demo does not want its answers any more
+        "DOCSLUICE_DRAIN_SECONDS": "5",  # after an interrupt nobody wants the answers
         **provider.settings,
         **({"DOCSLUICE_MODE": arguments.mode} if arguments.mode else {}),
     }

