@@ -74,8 +74,8 @@ two sentences."""
 x = 1  # noqa: E501 - a reason
 y = 2  # type: ignore[misc]
 '''
-    assert [*docstrings_of(source)] == ["A module. It has\ntwo sentences."]
-    assert [each for each in comments_of(source)] == ["A comment over two lines. a reason"]
+    assert list(docstrings_of(source)) == ["A module. It has\ntwo sentences."]
+    assert list(comments_of(source)) == ["A comment over two lines. a reason"]
 
 
 def test_what_is_no_prose_is_not_measured() -> None:
