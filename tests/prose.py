@@ -100,7 +100,7 @@ def comments_of(source: str) -> Iterator[str]:
 def pages() -> list[Path]:
     """The pages that a person has written. The two that a program writes would make the rest look better."""
     of_docs = [page for page in (ROOT / "docs").rglob("*.md") if page.name not in WRITTEN_BY_PROGRAMS]
-    return sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *of_docs, *INTRODUCTIONS])
+    return sorted([*ROOT.glob("*.md"), *of_docs, *INTRODUCTIONS])
 
 
 def modules(folder: str) -> list[Path]:
