@@ -33,7 +33,7 @@ def shared_kafka(folder: Path) -> Iterator[str]:
             if is_ours:
                 with _locked(folder / "door"):
                     address.unlink()
-                fcntl.flock(users, fcntl.LOCK_EX)  # the others let go of it as they end, however they end
+                fcntl.flock(users, fcntl.LOCK_EX)  # the others release it as they end, however they end
 
 
 @contextlib.contextmanager

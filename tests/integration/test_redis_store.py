@@ -36,7 +36,7 @@ class TestRedisSteps(LastingStepStoreContract):
 
 @pytest.mark.parametrize(("max_age_seconds", "seconds"), [(DAY, DAY), (0.2, 1), (90.5, 91)])
 async def test_redis_is_told_for_how_long(redis: RedisServer, max_age_seconds: float, seconds: float) -> None:
-    """In whole seconds. A later put begins it anew."""
+    """In whole seconds. A later put begins it again."""
     store = RedisStore(url=redis.url, max_age_seconds=max_age_seconds)
     key = f"docsluice:step:{fingerprint('a')}"
     await store._redis.set(key, b"of another time")
@@ -123,7 +123,7 @@ async def test_a_server_that_does_not_answer_is_given_up(redis: RedisServer) -> 
 
 
 async def test_what_one_key_holds_is_no_matter_of_another(redis: RedisServer) -> None:
-    """Somebody else's list under our key is nothing that is known, and is written over: waiting would not mend it."""
+    """Somebody else's list under our key is nothing that is known, and is written over: it does not pass by waiting."""
     store = RedisStore(url=redis.url, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     await store._redis.rpush(f"docsluice:step:{fingerprint('list')}", b"x")
@@ -161,7 +161,7 @@ async def test_a_wrong_password_is_told_as_one(redis: RedisServer, tmp_path: Pat
 
 
 async def test_a_redis_that_will_never_do_is_told_apart(redis: RedisServer) -> None:
-    """A database that it does not have, and a user who may not write: waiting mends neither."""
+    """A database that it does not have, and a user who may not write: neither passes by waiting."""
     store = RedisStore(url=redis.url.replace("/0", "/99"), max_age_seconds=DAY)
     with pytest.raises(StoreUnusable, match="DB index is out of range"):
         await store.get(fingerprint("a"))

@@ -338,7 +338,7 @@ async def test_a_document_that_always_fails_becomes_a_dead_letter() -> None:
 
 
 async def test_a_bug_on_one_record_becomes_a_dead_letter() -> None:
-    """It stops nobody else. Its class and trace are there for whoever mends it."""
+    """It stops nobody else. Its class and trace are there for the person who fixes it."""
     line = Line(in_turn(KeyError("a bug of ours")))
     with structlog.testing.capture_logs() as logs:
         errors = await line.errors(document())

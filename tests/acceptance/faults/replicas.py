@@ -31,7 +31,7 @@ _FREE_SLOTS = 'docsluice_admission_available{constraint="concurrency"}'
 
 
 class Replica:
-    """One consumer with a name that stays the same through all its lives."""
+    """One consumer with a name that stays the same through all its restarts."""
 
     def __init__(self, *, name: str, settings: Mapping[str, str], log_path: Path) -> None:
         self.name = name

@@ -450,7 +450,7 @@ async def test_of_two_rejections_the_pipelines_first_is_told() -> None:
 
 
 async def test_a_fault_of_the_world_wins_at_once() -> None:
-    """The other steps are let go of, whatever they wait for, and nothing stays in flight."""
+    """The other steps are cancelled, whatever they wait for, and nothing stays in flight."""
     lab = Lab(by_step({"category": [ProviderMisconfigured("401")]}), limits=Limits(max_concurrency=10))
     ask = lab.client.ask
 
@@ -484,7 +484,7 @@ async def test_a_bug_comes_out_as_it_is() -> None:
 
 
 async def test_cancelling_leaves_nothing_behind() -> None:
-    """A drain lets go of documents that wait."""
+    """A drain cancels documents that wait."""
     lab = Lab(limits=Limits(max_concurrency=1, tokens_per_minute=60_000))
     lab.client.hold()
     task = asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage()))
@@ -620,7 +620,7 @@ async def test_estimates_learn_from_what_is_reported() -> None:
 
 
 async def test_what_is_invested_are_calls_under_way_or_answered() -> None:
-    """Without any, nothing would be wasted by letting go of the document."""
+    """Without any, nothing would be wasted by cancelling the document."""
     lab, document_usage = Lab(limits=Limits(max_concurrency=1)), DocumentUsage()
     lab.client.hold()
     first = asyncio.create_task(lab.analyzer.analyze("one", DocumentUsage()))

@@ -133,7 +133,7 @@ async def test_what_is_in_the_middle_is_finished() -> None:
 
 
 async def test_a_document_with_one_step_done_goes_on() -> None:
-    """Its other step still waits for admission. Begun anew the first would be paid for twice."""
+    """Its other step still waits for admission. Begun again, the first would be paid for twice."""
     line = Line(max_dead_letters=1, max_concurrency=1)
     line.client.hold()
     begun = await _started(line, [document()])
@@ -217,7 +217,7 @@ async def test_what_was_saved_is_counted_once() -> None:
 
 
 async def test_a_whole_queue_that_is_held_is_not_let_go_at_once() -> None:
-    """What was in the middle counts when it is let go: whoever goes on has as many dead letters more, and no more."""
+    """What was in the middle counts when it is released: after a resume come as many dead letters more, and no more."""
     line = Line(_by_text, max_dead_letters=3, max_concurrency=20, mode="fused")
     tasks = await _started(line, _docs(12, "bad"))
     seen = []
@@ -388,7 +388,7 @@ async def test_it_is_said_once_with_what_to_do() -> None:
 
 @pytest.mark.parametrize(("documents", "held"), [(2, 0), (4, 2)])
 async def test_a_signal_is_logged(documents: int, held: int) -> None:
-    """With how many it has let go. One that comes when nothing is held changes nothing."""
+    """With how many it has released. One that comes when nothing is held changes nothing."""
     line = Line(_by_text, max_dead_letters=3, mode="fused")
     tasks = await _started(line, _docs(documents, "bad"))
     with structlog.testing.capture_logs() as logs:

@@ -207,7 +207,7 @@ async def test_a_round_takes_what_had_finished_when_it_began(owner: _Owner) -> N
 
 
 async def test_a_round_of_records_without_outcomes_is_one_transaction(owner: _Owner) -> None:
-    """Tombstones and what is passed over end without one, and the offset moves on during each transaction too."""
+    """Tombstones and what is skipped end without one, and the offset moves on during each transaction too."""
 
     def tombstone() -> None:
         owner.state.ended(owner.reads().offset)

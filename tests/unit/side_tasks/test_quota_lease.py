@@ -217,7 +217,7 @@ async def test_nothing_is_asked_while_nothing_is_wanted() -> None:
 
 
 async def test_nothing_is_asked_for_who_could_not_go_anyhow() -> None:
-    """While the provider has asked for a pause, what is granted would be of use to others only."""
+    """While the provider has asked for a pause, what is granted would help others only."""
     site = await _started(replicas=2, requests_per_minute=600)
     first = await site.replicas[0].call()
     await site.run(0.3)

@@ -69,7 +69,7 @@ def test_a_stub_is_listed_and_exported_without_a_value() -> None:
     ],
 )
 def test_only_the_original_is_sent_again(stub: Stub, original: Fetched | None, why: str | None) -> None:
-    """A topic that was made anew has other records in the same places."""
+    """A recreated topic has other records in the same places."""
     found = stub.why_not(original)
     assert (found is None) if why is None else (found is not None and why in found)
 
