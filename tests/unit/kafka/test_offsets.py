@@ -65,7 +65,7 @@ class Life:
 @settings(max_examples=300)
 @given(gaps=GAPS, start=START, data=st.data())
 def test_nothing_is_lost_and_nothing_repeated_over_crashes(gaps: list[int], start: int, data: st.DataObject) -> None:
-    """Whatever the order, the gaps and the crashes: a commit passes no open record, and a later assignment repeats none."""
+    """Whatever the order, gaps and crashes: a commit passes no open record, and a later assignment repeats none."""
     records = [start + sum(gaps[:count]) for count in range(len(gaps))]
     state = Life(records, set(), CommitPoint(start))
     while state.unread or state.open:
