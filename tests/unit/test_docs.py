@@ -105,6 +105,19 @@ def test_a_page_begins_with_what_the_reader_gains(page: Path) -> None:
     assert re.match(r"# .+\n\nAfter this (page|tutorial) you ", page.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("page", ["docs/contributing/rooms.md", "docs/contributing/tour.md"])
+def test_every_module_that_is_named_exists(page: str) -> None:
+    """Below the service, below the library, or from the top. A name without a folder is in the folder named before."""
+    folder, named = "", 0
+    for path in re.findall(r"`([\w/]+\.py)`", (ROOT / page).read_text(encoding="utf-8")):
+        folder = path.rpartition("/")[0] or folder
+        places = [ROOT / top / path for top in (".", "consumer/docsluice_consumer", "docsluice")]
+        places += [top / folder / path for top in (ROOT / "consumer/docsluice_consumer", ROOT / "docsluice")]
+        assert any(place.is_file() for place in places), path
+        named += 1
+    assert named > 20
+
+
 def test_every_warning_of_the_log_is_explained() -> None:
     """docs/reference/log-events.md has a row for each event that is logged at the level WARNING or above."""
     logged = {name for path in SERVICE for name in _loud_events(path)}
