@@ -313,7 +313,7 @@ class Settings(BaseSettings):
         return self
 
     def _sasl_problem(self) -> str | None:
-        """Credentials that are never sent are a problem too: whoever set them believes that they are."""
+        """Credentials that are never sent are a problem too: a person believes that they are sent."""
         protocol = self.kafka_security_protocol
         fields = ("kafka_sasl_username", "kafka_sasl_password")
         given = [variable_of(field) for field in fields if getattr(self, field)]

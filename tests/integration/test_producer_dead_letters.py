@@ -119,7 +119,7 @@ async def test_one_is_shown_by_id_or_place(wire: Wire) -> None:
 
 
 async def test_one_that_a_filter_leaves_out_is_named(wire: Wire) -> None:
-    """Who asks for one under another reason or step is told under which it is."""
+    """A search under another reason or step says under which the letter is."""
     await wire.create_topics()
     await fill(wire, [1])
     for flag in (["--reason", "refused"], ["--step", "keywords"]):

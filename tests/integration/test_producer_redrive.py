@@ -152,7 +152,7 @@ async def test_filters_and_limit(wire: Wire) -> None:
 
 
 async def test_a_redrive_killed_in_the_middle_sends_nothing_twice(wire: Wire) -> None:
-    """Killed again and again at any moment: in the end each record is there once, for who reads what is committed."""
+    """Killed again and again at any moment: in the end a reader of committed records sees each record once."""
     await wire.create_topics(partitions=2)
     await fill(wire, range(3_000))
     for goal in (300, 900, 1_500):

@@ -69,7 +69,7 @@ async def test_what_redis_has_let_go_is_unknown(redis: RedisServer) -> None:
 
 
 async def test_redis_goes_away_and_comes_back(redis: RedisServer) -> None:
-    """Killed in the middle: each who asks hears of it, and the same store goes on with the next Redis."""
+    """Killed in the middle: each caller gets an error, and the same store goes on with the next Redis."""
     store = RedisStore(url=redis.url, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     redis.child.kill()
@@ -94,7 +94,7 @@ async def _answers(store: StepStore) -> bool:
 
 
 async def test_a_connection_that_was_closed_meanwhile_is_no_failure(redis: RedisServer) -> None:
-    """A server closes what has been idle. The next one who asks does not hear of it."""
+    """A server closes what has been idle. The next caller does not notice."""
     store, other = (RedisStore(url=redis.url, max_age_seconds=DAY) for _ in range(2))
     await store.put(fingerprint("a"), paid())
     await other._redis.client_kill_filter(_type="normal", skipme=True)

@@ -1,4 +1,4 @@
-"""The shapes on the topics, held still by golden files: whoever changes one changes what others rely on."""
+"""The shapes on the topics, held still by golden files: others rely on them."""
 
 from __future__ import annotations
 

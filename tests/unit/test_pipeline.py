@@ -453,7 +453,7 @@ async def test_a_dead_letter_is_not_much_larger_than_its_record(value: bytes, he
 
 @pytest.mark.parametrize("fault", [ProviderMisconfigured("401"), BrokerFault("no permission")])
 async def test_a_fault_of_the_world_publishes_nothing(fault: ServiceFault) -> None:
-    """The record stays as it was, and is read again by whoever comes next."""
+    """The record stays as it was, and the next owner reads it again."""
     line = Line(by_step({"category": [fault]}))
     with pytest.raises(type(fault)):
         await line.process(document())

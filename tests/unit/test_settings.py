@@ -265,7 +265,7 @@ def test_values_that_do_not_go_together(overrides: dict[str, Any], words: str) -
     ],
 )
 def test_credentials_that_would_not_be_sent(protocol: str, wanted: str, given: dict[str, Any], named: str) -> None:
-    """Whoever sets them believes that they are used. The line says what to set."""
+    """Otherwise a person believes that they are used. The line says what to set."""
     assert _problems(given | {"kafka_security_protocol": protocol}) == [
         f"{named}: not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
     ]

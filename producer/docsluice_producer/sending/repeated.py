@@ -30,7 +30,7 @@ class RepeatedIds:
 
     @property
     def summary(self) -> str:
-        """One line for the person who sends. Empty when there is nothing to say."""
+        """One line for the report of `send`. Empty if there is nothing to say."""
         if not self.count:
             return ""
         have = f"{counted(self.count, 'document')} {'has' if self.count == 1 else 'have'}"

@@ -37,7 +37,7 @@ class Unchanged:
 
     @property
     def summary(self) -> list[str]:
-        """Lines for the person who sends: what was skipped, and why."""
+        """Lines for the report of `send`: what was skipped, and why."""
         have = "has" if self._done == 1 else "have"
         which = f"that {have} a result under pipeline version {self.pipeline_version}"
         lines = [f"passed over {counted(self._done, 'document')} {which}"]

@@ -169,7 +169,7 @@ class Replicas:
                     await self._revive(replica)
 
     def dismiss(self) -> None:
-        """From now on, whoever ends has ended."""
+        """From now on, an ended replica stays ended."""
         self._dismissed = True
         for replica in self._replicas:
             replica.wanted = False

@@ -680,7 +680,7 @@ def _asked(lab: Lab) -> list[str]:
 
 
 async def test_the_first_choice_is_asked_while_it_is_well() -> None:
-    """The others cost nothing until they are needed. The result names who answered."""
+    """The others cost nothing until they are needed. The result names the model that answered."""
     lab, document_usage = Lab(steps=_chain("first", "second")), DocumentUsage()
     await lab.analyze(document_usage=document_usage)
     assert _asked(lab) == ["first"]

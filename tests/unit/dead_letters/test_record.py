@@ -144,7 +144,7 @@ def test_the_original_is_untouched(key: bytes | None, value: bytes | None, heade
 
 
 def test_the_trace_context_is_kept() -> None:
-    """Whoever follows a trace finds the dead letter at its end."""
+    """A trace leads to the dead letter at its end."""
     trace = [("traceparent", b"00-1-2-01"), ("tracestate", b"a=b")]
     outgoing = _dead_letter(record(b"v", headers=trace))
     assert [header for header in outgoing.headers if header[0].startswith("trace")] == trace

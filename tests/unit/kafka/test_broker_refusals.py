@@ -109,7 +109,7 @@ async def test_a_server_that_only_closes_speaks_nothing_that_is_known(closing: s
 
 @pytest.fixture
 async def closing() -> AsyncIterator[str]:
-    """Somebody who takes connections and closes them."""
+    """A server that accepts connections and closes them."""
 
     async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()

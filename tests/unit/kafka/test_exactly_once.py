@@ -135,7 +135,7 @@ class _Member:
 
 
 class _Owner:
-    """Whoever has the partition: reads records and publishes what they end as."""
+    """An owner of the partition: reads records and publishes their outcomes."""
 
     def __init__(self, sink: ExactlyOnceSink, cluster: _Cluster) -> None:
         self.sink = sink

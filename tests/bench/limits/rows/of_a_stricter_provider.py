@@ -12,7 +12,7 @@ _ALLOWED, _CONFIGURED = 600, 1_800
 _FIRST_SECONDS = 60.0
 _ENOUGH = 0.9
 _MOST_REFUSED, _MOST_REFUSED_IN_SILENCE = 0.01, 0.02
-"""A limit that nobody names is touched again and again, lest it be an accident or a thing of the past."""
+"""An unnamed limit is touched again and again, because it may have been an accident, or may be gone."""
 _READABLE = 128
 _PARTITIONS = 4
 

@@ -134,7 +134,7 @@ def test_a_dead_letter_is_shown_whole() -> None:
     [("refused", False, False), ("refused", True, True), ("unexpected", False, True)],
 )
 def test_a_stack_trace_is_shown_where_it_helps(reason: str, *, with_trace: bool, is_shown: bool) -> None:
-    """Of a bug it is what to report, of anything else only who asks for it wants it. With its indentation."""
+    """For a bug it is shown, to be reported. For anything else it is shown on request. With its indentation."""
     text = shown(fetched(1, reason=reason), with_trace=with_trace)
     assert text.endswith("\nstack trace\n  Traceback (most recent call last):\n    File x\n  RecordRejected: no") == (
         is_shown
