@@ -61,7 +61,7 @@ faults: setup ## Kill, freeze, cut and restart everything, and account for every
 hostile: setup ## Attack the service with records, answers, files and clients, beside ordinary documents (ARGS="'zstd bomb'")
 	$(BIN)/python -m tests.acceptance.hostile $(ARGS)
 
-lock: $(UV) ## Resolve requirements.lock anew
+lock: $(UV) ## Resolve requirements.lock again
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --group dev --group docs --no-emit-index-url \
 	  --output-file requirements.lock pyproject.toml
 

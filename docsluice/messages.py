@@ -41,7 +41,7 @@ ERROR_HEADER_PREFIX = "__docsluice.errors."
 STUB_HEADER = "__docsluice.errors.stub"
 """Which parts of the record the dead letter does not have: of `headers`, `key` and `value`, with commas between."""
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
-"""W3C's. They go along with whatever a record ends as."""
+"""W3C's trace headers. Every outcome carries them."""
 ORIGINAL_TOPIC_HEADER = "kafka_dlt-original-topic"
 """The one name outside our prefix: user interfaces that redrive look for it."""
 
@@ -53,17 +53,17 @@ def _not_blank(value: str) -> str:
 
 
 def rfc3339(moment: datetime) -> str:
-    """UTC, to the millisecond."""
+    """Format a time in UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def plain_decimal(amount: Decimal) -> str:
-    """Digits and a point, never an exponent."""
+    """Format a number with digits and a point, never an exponent."""
     return f"{amount.normalize():f}" if amount else "0"
 
 
 def read_decimal(written: str) -> Decimal | None:
-    """What `plain_decimal` has written. None for anything else, such as a number of a million digits."""
+    """Read what `plain_decimal` has written. None for anything else, such as a number of a million digits."""
     return Decimal(written) if _PLAIN_DECIMAL.fullmatch(written) else None
 
 
@@ -81,8 +81,8 @@ class _Contract(BaseModel):
 class DocumentEvent(BaseModel):
     """A document to analyze, as its producer sent it.
 
-    Fields that nobody here knows, and those of a later `schema_version`, are left out: producers may add what they
-    need. The known ones are held to strictly.
+    Unknown fields, and those of a later `schema_version`, are left out: producers may add what they need. Known fields
+    are checked strictly.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
@@ -96,8 +96,8 @@ class DocumentEvent(BaseModel):
 class Usage(_Contract):
     """Tokens that one document used, all its attempts together.
 
-    `cached_tokens` are part of `input_tokens`, `reasoning_tokens` of `output_tokens`. The latter are written only where
-    there are any: readers of before know nothing of them.
+    `cached_tokens` are part of `input_tokens`, `reasoning_tokens` of `output_tokens`. The latter are written only if
+    there are any, because older readers do not know them.
     """
 
     input_tokens: int = 0
@@ -217,7 +217,7 @@ def result_headers(result: DocumentResult, *, group_id: str) -> list[tuple[str, 
 
 
 def stub_parts(headers: Headers) -> list[str]:
-    """The parts of its record that a dead letter does not have, by name. None of one that is whole."""
+    """The parts of its record that a dead letter lacks, by name. Empty for a whole one."""
     said = next((value for name, value in headers if name == STUB_HEADER and value), b"")
     return [part for part in ("headers", "key", "value") if part.encode() in said.split(b",")]
 

@@ -1,4 +1,4 @@
-"""`python -m producer`, as it was called before. `python -m docsluice_producer` is what is installed."""
+"""The older name `python -m producer`. `python -m docsluice_producer` is what is installed."""
 
 import sys
 

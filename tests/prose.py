@@ -4,8 +4,10 @@ Counts words a sentence, the share of long sentences, and semicolons. Code block
 """
 
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ _SECTION = re.compile(r"^(Args|Raises|Returns|Yields|Attributes):$")
 _LINK = re.compile(r"!?\[((?:[^][]|\[[^]]*\])*)\]\([^)\s]*\)")
 _CODE = re.compile(r"(`+).+?\1", re.DOTALL)
 _END = re.compile(r"""(?<![.\s](?=[.]))[.!?…][)"'*_\]”]*\s+""")
+_DIRECTIVE = re.compile(r"#\s*(?:noqa\b[^-]*|type: ignore\S*|fmt: \w+|pragma\b.*)(?:\s*-\s)?")
 _ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "vs.", "no.", "St.")
 
 
@@ -77,10 +80,27 @@ def docstrings_of(source: str) -> Iterator[str]:
             yield "\n".join(line.strip() for line in node.value.value.splitlines())
 
 
+def comments_of(source: str) -> Iterator[str]:
+    """Each comment of a module, the lines of one block together. Directives to tools are none."""
+    block: list[str] = []
+    last_line = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        text = _DIRECTIVE.sub("", token.string).lstrip("# ").strip()
+        if token.start[0] != last_line + 1 and block:
+            yield " ".join(block)
+            block = []
+        block += [text] * bool(text)
+        last_line = token.start[0]
+    if block:
+        yield " ".join(block)
+
+
 def pages() -> list[Path]:
     """The pages that a person has written. The two that a program writes would make the rest look better."""
     of_docs = [page for page in (ROOT / "docs").rglob("*.md") if page.name not in WRITTEN_BY_PROGRAMS]
-    return sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *of_docs, *INTRODUCTIONS])
+    return sorted([*ROOT.glob("*.md"), *of_docs, *INTRODUCTIONS])
 
 
 def modules(folder: str) -> list[Path]:
@@ -89,15 +109,15 @@ def modules(folder: str) -> list[Path]:
 
 
 def measure_file(path: Path) -> Measure:
-    """A page's prose, or a module's docstrings."""
+    """A page's prose, or a module's docstrings and comments."""
     return measure(sentences_in_file(path))
 
 
 def sentences_in_file(path: Path) -> list[str]:
-    """All sentences of a page, or of a module's docstrings."""
+    """All sentences of a page, or of a module's docstrings and comments."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
-        return [each for docstring in docstrings_of(text) for each in sentences_of(docstring)]
+        return [each for part in (*docstrings_of(text), *comments_of(text)) for each in sentences_of(part)]
     return sentences_of(text)
 
 
@@ -150,7 +170,7 @@ def main() -> None:
         _print(str(page.relative_to(ROOT)), measure_file(page))
     _print("all pages", measure_files(pages()))
     for folder in FOLDERS:
-        _print(f"docstrings of {folder}/", measure_files(modules(folder)))
+        _print(f"docstrings and comments of {folder}/", measure_files(modules(folder)))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ from docsluice_local.kafka import apache_kafka
 def shared_kafka(folder: Path) -> Iterator[str]:
     """The address of the broker of all processes that name this folder.
 
-    The first one that needs it starts it, and stops it when the others have left. Whoever comes after that starts
-    another one.
+    The first one that needs it starts it, and stops it when the others have left. A later one starts another one.
     """
     address = folder / "address"
     folder.mkdir(exist_ok=True)

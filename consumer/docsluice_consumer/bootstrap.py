@@ -1,4 +1,4 @@
-"""The parts that settings describe."""
+"""Builds the parts that settings describe."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ROOM_BESIDE_VALUE_BYTES = 8 * 1024 * 1024
 
 _SECRETS_LASTING = ("openai_api_key", "kafka_sasl_password")
 _NEVER_SHOWN = frozenset({"openai_api_key_command", "kafka_sasl_username"})
-"""A command may well have the key among its words."""
+"""Settings whose values are never shown: a command may contain the key."""
 _URLS_WITH_SECRETS = ("store_url", "shared_limits_url")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -48,7 +48,7 @@ def known_secrets_of(settings: Settings) -> KnownSecrets:
     """The secrets that the settings hold, and the proxies that the environment names.
 
     Raises:
-        ConfigurationError: a setting that everybody sees holds a key.
+        ConfigurationError: a public setting holds a key.
     """
     secrets = {
         variable_of(name): found.get_secret_value() for name in _SECRETS_LASTING if (found := getattr(settings, name))
@@ -77,10 +77,10 @@ def known_secrets_of(settings: Settings) -> KnownSecrets:
 def providers_of(
     settings: Settings, file: PipelineFile, steps: Sequence[Step], secrets: KnownSecrets | None = None
 ) -> dict[str, Provider]:
-    """The providers that the steps' models are at, by name. What they are sent is learned by `secrets`.
+    """The providers of the steps' models, by name. `secrets` learns what they are sent.
 
     Raises:
-        ConfigurationError: a sentence for each whose key cannot be had.
+        ConfigurationError: a sentence for each provider without its key.
     """
     found: dict[str, Provider] = {}
     problems: list[str] = []
@@ -124,7 +124,7 @@ def _provider(name: str, settings: Settings, file: PipelineFile) -> Provider:
 
 
 def _asker_of_default(settings: Settings, file: PipelineFile) -> str:
-    """Say which task asks the default provider first, so that a name that means another provider is found."""
+    """Name the task that asks the default provider first, so that a name meant for another provider is found."""
     for task in file.tasks:
         for label in task.models or (settings.model,):
             if file.ref(label).provider == DEFAULT_PROVIDER:
@@ -158,7 +158,7 @@ def _credentials(entry: ProviderEntry, settings: Settings, *, where: str) -> Cre
     """The key of a provider of the pipeline file.
 
     Raises:
-        ValueError: it cannot be had, or may not go to the address that the file names.
+        ValueError: it is missing, or may not go to the address that the file names.
     """
     in_environment = os.environ.get(entry.api_key_env or "", "").strip()
     if _is_unvouched_pipeline(settings) and (in_environment or entry.api_key_file or entry.api_key_command):
@@ -180,7 +180,7 @@ def _credentials(entry: ProviderEntry, settings: Settings, *, where: str) -> Cre
 
 
 def _file_key(path: Path, *, setting: str) -> FileKey:
-    """The key in a file. One that is not there ends the start, and not the first document."""
+    """The key in a file. A missing one ends the start, not the first document."""
     try:
         path = at_home(path)
     except ValueError as problem:
@@ -192,7 +192,7 @@ def _file_key(path: Path, *, setting: str) -> FileKey:
 
 
 def _is_unvouched_pipeline(settings: Settings) -> bool:
-    """Whether a `.env` that nobody has named says which pipeline file is read, and so where its providers are."""
+    """Whether an unnamed `.env` chooses the pipeline file, and so its providers' addresses."""
     return "DOCSLUICE_PIPELINE" in settings.given_by_file and not settings.env_file.is_named
 
 

@@ -2,9 +2,9 @@
 
     decode ─► analyze ─► publish a result │ a dead letter
 
-`process` returns when the record has ended: its outcome is acknowledged by the broker. Whoever called it then closes
-the record's offset. It raises only `ServiceFault` (or is cancelled). The record then stays open and is read again.
-While dead letters are held, no document is begun and no dead letter published.
+`process` returns when the record has ended: its outcome is acknowledged by the broker. The caller then closes the
+record's offset. It raises only `ServiceFault` (or is cancelled). The record then stays open and is read again. While
+dead letters are held, no document is begun and no dead letter published.
 """
 
 from __future__ import annotations

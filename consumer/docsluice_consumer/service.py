@@ -80,7 +80,7 @@ class Service:
     """One consumer of the input topic.
 
     Raises:
-        ConfigurationError: from the constructor, when the settings name a file that cannot be used.
+        ConfigurationError: from the constructor, if the settings name a file that cannot be used.
     """
 
     def __init__(self, settings: Settings, secrets: KnownSecrets | None = None) -> None:
@@ -121,13 +121,13 @@ class Service:
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
         self._fault: asyncio.Future[None]
-        """Of whatever part without which going on would lose records, or wait for ever."""
+        """Set by a part without which going on would lose records, or wait for ever."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain.
 
         Raises:
-            ConfigurationError: something that the settings name turned out not to work.
+            ConfigurationError: something that the settings name does not work.
             ServiceFault: going on would lose records. Nothing past the open ones is committed.
         """
         self._fault = asyncio.get_running_loop().create_future()
@@ -145,7 +145,7 @@ class Service:
         log.info("service.stopped")
 
     async def _start(self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack) -> Source:
-        """Bring up the parts in the order of dependence. `cleanup` ends them in the reverse."""
+        """Start the parts in the order of dependence. `cleanup` ends them in reverse."""
         settings, broker = self._settings, broker_of(self._settings)
         open_files.make_room(calls=settings.concurrency.ceiling)
         self._loop_watch.start()
@@ -205,7 +205,7 @@ class Service:
         return sink, GroupCommitter(metrics=self._metrics)
 
     async def _drain(self, source: Source) -> None:
-        """Finish what has been begun. What has not is read again by whoever comes next."""
+        """Finish what has begun. The next owner reads the rest again."""
         self._store.leave()
         released = self._dead_letter_hold.release_waiting()
         log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
@@ -342,7 +342,7 @@ class Service:
         )
 
     def resume(self) -> None:
-        """A person wants it to go on, though so many documents have become dead letters."""
+        """Go on after the dead-letter limit, because a person asked for it."""
         self._dead_letter_hold.resume()
 
     def _why_no_ledger(self) -> str | None:
@@ -387,7 +387,7 @@ def installed_version() -> str:
 
 
 def _why_not_listening(error: Exception, *, host: str, port: int) -> str:
-    """A sentence that blames the host or the port, whichever must change. A ValueError says that the host is none."""
+    """A sentence that names the host or the port, whichever must change. A ValueError means a bad host."""
     number = getattr(error, "errno", None)
     if number in _PORT_ERRORS:
         return f"DOCSLUICE_HTTP_PORT: cannot listen on port {port} of {host} ({os.strerror(number)}); choose another"

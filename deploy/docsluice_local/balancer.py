@@ -38,7 +38,7 @@ class Balancer:
             yield
 
     async def _ask(self, request: web.Request) -> web.StreamResponse:
-        """A call, which keeps a server busy."""
+        """Pass on a call, which keeps a server busy."""
         server = await self._idle.get()
         try:
             return await self._forward(request, server)
@@ -46,7 +46,7 @@ class Balancer:
             self._idle.put_nowait(server)
 
     async def _look(self, request: web.Request) -> web.StreamResponse:
-        """A question that any server answers at once, busy or not."""
+        """Pass on a request that any server answers at once, busy or not."""
         return await self._forward(request, self._servers[0])
 
     async def _forward(self, request: web.Request, server: str) -> web.StreamResponse:
@@ -58,7 +58,7 @@ class Balancer:
             data=await request.read(),
             headers={"content-type": request.content_type},
         ) as answer:
-            # Piece by piece, so that a streamed answer stays one.
+            # Piece by piece, so that a stream stays a stream.
             reply = web.StreamResponse(
                 status=answer.status, headers={"content-type": answer.headers.get("content-type", "text/plain")}
             )

@@ -1,8 +1,8 @@
 """The embedded broker: `noida-db`, one small binary that speaks the Kafka protocol and needs neither Docker nor Java.
 
-Good for one consumer. It does not rebalance a group whose member was killed until another member joins, and it has been
-seen to give two members the same partition: what needs several members runs on Apache Kafka (`docsluice_local.kafka`).
-It writes to disk about a second after it has acknowledged, so `stop` keeps everything and `kill` loses the last second.
+It serves one consumer. It does not rebalance a group whose member was killed until another member joins, and it has
+given two members the same partition. Use Apache Kafka (`docsluice_local.kafka`) for several members. It writes to disk
+about a second after an acknowledgement, so `stop` keeps everything and `kill` loses the last second.
 
 `docsluice broker --port 9092` runs it in the foreground.
 """
@@ -106,8 +106,8 @@ def embedded_broker(*, data_dir: Path, port: int | None = None) -> Iterator[Brok
 def serves_kafka(*, port: int, host: str = _HOST) -> bool:
     """Whether a broker there answers a Metadata request and lists itself.
 
-    A listening port is not enough: Apache Kafka binds before it serves, and serves before its controller has let it
-    into the cluster, when every topic creation still fails for want of brokers.
+    A listening port is not enough: Apache Kafka binds before it serves. It also serves before its controller has let it
+    into the cluster, and every topic creation then fails for want of brokers.
     """
     header = struct.pack(">hhih", _METADATA_API_KEY, _METADATA_VERSION, _CORRELATION_ID, -1)
     no_topics = struct.pack(">i", 0)

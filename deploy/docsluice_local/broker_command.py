@@ -28,11 +28,11 @@ def _broker(
     $ docsluice broker
     $ docsluice broker --kafka --port 9092 --data-dir kafka-data
 
-    It prints `ready HOST:PORT` once it serves clients. The embedded broker serves one consumer; for several take Apache
+    It prints `ready HOST:PORT` once it serves clients. The embedded broker serves one consumer. For several take Apache
     Kafka.
 
     Args:
-        port: where to listen; 0 takes a free one
+        port: where to listen (0 takes a free one)
         data_dir: where to keep data and the broker's log
         kafka: run Apache Kafka, from Docker or on Java 17+ with Maven, instead of the embedded broker
     """

@@ -135,7 +135,7 @@ def _provider(console: Console, model: str | None) -> Iterator[Provider]:
             "OPENAI_BASE_URL": local.base_url,
             "DOCSLUICE_MODEL": local.name,
             "DOCSLUICE_PIPELINE": str(_LOCAL_PIPELINE),
-            "DOCSLUICE_MAX_CONCURRENCY": str(SLOTS + 1),  # one call waits at the model's door, so that it never idles
+            "DOCSLUICE_MAX_CONCURRENCY": str(SLOTS + 1),  # one call waits, so that the model never idles
             "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "300",
         }
         yield Provider(name=local.name, settings=settings)
@@ -149,7 +149,7 @@ def _consumer(bootstrap_servers: str, provider: Provider, port: int, mode: str |
         "DOCSLUICE_HTTP_HOST": "127.0.0.1",
         "DOCSLUICE_HTTP_PORT": str(port),
         "DOCSLUICE_STATE_DIR": str(_RUN_DIR / "state"),
-        "DOCSLUICE_DRAIN_SECONDS": "5",  # whoever interrupts the demo does not want its answers any more
+        "DOCSLUICE_DRAIN_SECONDS": "5",  # after an interrupt nobody wants the answers
         **provider.settings,
         **({"DOCSLUICE_MODE": mode} if mode else {}),
     }

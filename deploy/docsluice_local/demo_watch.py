@@ -29,12 +29,12 @@ _PATIENCE_SECONDS = 600.0
 
 
 class NoProgressError(RuntimeError):
-    """Nothing has ended for so long that nothing will."""
+    """Nothing has ended for too long."""
 
 
 @dataclass
 class Watch:
-    """Follows the outcomes of `expected` documents, writes them to `results` and shows how it goes."""
+    """Follows the outcomes of `expected` documents, writes them to `results` and shows the progress."""
 
     console: Console
     bootstrap_servers: str

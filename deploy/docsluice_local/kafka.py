@@ -1,6 +1,6 @@
 """Apache Kafka on this machine, one node: from Docker, or else from Maven's artifacts on Java.
 
-Docker is used where an engine answers and has the image, or can pull it.
+Docker is used if an engine answers and has the image, or can pull it.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ for image in sys.argv[1:] + ([] if testcontainers_config.ryuk_disabled else [tes
 
 
 def why_not() -> str | None:
-    """Why Apache Kafka cannot be had here, in a sentence. None when it can."""
+    """Why Apache Kafka cannot run here, in a sentence. None if it can."""
     if _docker_answers():
         return None
     lacking = kafka_java.why_not()
@@ -51,7 +51,7 @@ def apache_kafka(
 ) -> Iterator[Broker]:
     """Run Apache Kafka on `port` (default: a free one), with its data and its log in `data_dir`.
 
-    `server_properties` go into server.properties, over what is there already: `{"message.max.bytes": "5000000"}`.
+    `server_properties` go into server.properties, over the defaults: `{"message.max.bytes": "5000000"}`.
 
     Raises:
         RuntimeError: neither Docker with its image nor Java with Maven is here. See `why_not`.
@@ -87,7 +87,7 @@ def _docker_answers() -> bool:
 
 @functools.cache
 def _docker_serves() -> bool:
-    """Whether Docker is to run the broker. Where it has no image, Java is, and that is said.
+    """Whether Docker runs the broker. Without the image, Java runs it, and a line says so.
 
     Raises:
         RuntimeError: neither can.
@@ -106,9 +106,9 @@ def _docker_serves() -> bool:
 
 
 def _why_refused(program: str, *arguments: str, seconds: float) -> str | None:
-    """The last line of what a program for the Docker client complains of. None when all went well.
+    """The last line of a Docker client's complaint. None if all went well.
 
-    It has a process of its own: the client leaves a socket open when nobody answers.
+    It runs in a process of its own: the client leaves a socket open if nobody answers.
     """
     try:
         asked = subprocess.run(

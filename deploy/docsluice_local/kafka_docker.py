@@ -36,7 +36,7 @@ def docker_broker(*, version: str, data_dir: Path, port: int, server_properties:
 
 
 def opened(server_properties: Mapping[str, str]) -> tuple[str, list[int]]:
-    """The listeners as they must be for clients outside of the container, and their ports: all but the controller's."""
+    """The listeners for clients outside the container, and their ports: all but the controller's."""
     controllers = set(server_properties["controller.listener.names"].split(","))
     listeners, ports = [], []
     for listener in server_properties["listeners"].split(","):

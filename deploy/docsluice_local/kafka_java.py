@@ -56,7 +56,7 @@ _POM = """\
 
 
 def why_not() -> str | None:
-    """What is missing here to run Apache Kafka on Java, as the end of a sentence. None when nothing is."""
+    """What is missing here to run Apache Kafka on Java, as the end of a sentence. None if nothing."""
     version = _java_version()
     if version is None:
         return "java is not on the PATH"
@@ -101,16 +101,16 @@ def _java_version() -> int | None:
 
 
 def _cached(name: str, make: Callable[[Path], Path]) -> Path:
-    """A folder in the user's cache. `make` makes it, in the scratch folder that it is given, once for each user."""
+    """A folder in the user's cache. `make` builds it in a scratch folder, once for each user."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docsluice"
     folder = cache / name
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs side by side make it once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs side by side build it once
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
                 made = make(Path(scratch))
-                made.rename(folder)  # whole or not at all, so that its existence is proof
+                made.rename(folder)  # whole or not at all, so its existence is enough
     return folder
 
 

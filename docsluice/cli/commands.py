@@ -22,7 +22,7 @@ $ docsluice demo
 $ docsluice check && docsluice run
 $ docsluice send texts/ && docsluice follow
 
-Settings come from the environment and .env; flags override them."""
+Settings come from the environment and .env. Flags override them."""
 
 
 class Command(NamedTuple):

@@ -1,12 +1,12 @@
-"""Has aiokafka read batches by `record_batch.py` instead of by its own reading. The one place that knows its inside.
+"""Lets aiokafka read batches with `record_batch.py` instead of its own code. Only this module knows aiokafka's inside.
 
 aiokafka has no hook for that. Its `Fetcher` takes every fetched byte through the name `MemoryRecords` in its module,
-and asks nothing of it but the four methods below. Of a batch it asks what `_Batch` has. So that name is replaced, for
-all consumers of the process. A record's flaw travels in its `checksum`, which records of today's format do not have.
+and calls only the four methods below. Of a batch it uses what `_Batch` has. So that name is replaced, for all consumers
+of the process. A record's flaw travels in its `checksum`, which records of today's format do not have.
 
-A batch that takes long is read a stretch at a time, and the event loop goes on between. An error leaves aiokafka's
-reading, for it knows no other way. `PartitionRecords` is replaced, too, so that it then goes on where it was.
-tests/unit/kafka/test_batch_reading.py notices when a release of aiokafka no longer reads by these names.
+A slow batch is read in stretches, and the event loop goes on between. Only an error can interrupt aiokafka's reading.
+`PartitionRecords` is replaced too, so that it then goes on where it was. tests/unit/kafka/test_batch_reading.py notices
+when a release of aiokafka no longer reads by these names.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from docsluice.kafka.flaw import Flaw
 from docsluice.kafka.record_batch import BatchHead, ReadRecord, records_of, rest_of
 
 KEPT_RECORD_BYTES: Final = 32 * 1024 * 1024
-"""A record with more bytes than that is read past, without its value."""
+"""A record with more bytes than this is read without its value."""
 TAKEN_BYTES: Final = 8 * 1024 * 1024
-"""Of records at a time, and one more record: a fetch may unfold to any size."""
+"""Bytes of records at a time, plus one record. A fetch may unfold to any size."""
 _MOST_TURNS = 100
-"""Some two seconds of gzip."""
+"""About two seconds of gzip."""
 _gives_turns: ContextVar[bool] = ContextVar("gives_turns", default=False)
-"""Whether who reads takes an interruption for no error."""
+"""Whether the reader expects interruptions."""
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 _LENGTH = struct.Struct(">qi")
 _LEAST_BYTES = 26
@@ -47,7 +47,7 @@ _DAMAGED = "the batch of this record is damaged: its checksum is wrong, also whe
 
 
 class DamagedBatch(KafkaError):  # type: ignore[misc]  # aiokafka ships no types
-    """Fetched bytes that may be sound when they come again, or it is not known yet where the batch ends."""
+    """Fetched bytes are damaged. They may be sound when fetched again, or the batch's end is not known yet."""
 
     retriable = True
 
@@ -59,15 +59,15 @@ class StillUnfolding(KafkaError):  # type: ignore[misc]
 
 
 def flaw_of(record: Any) -> Flaw | None:
-    """What is wrong with a record that a consumer has handed out."""
+    """The flaw of a record that a consumer has handed out, if any."""
     checksum = record.checksum
     return checksum if isinstance(checksum, Flaw) else None
 
 
 def read_past_flaws(*, kept_bytes: int = KEPT_RECORD_BYTES) -> None:
-    """From now on consumers of this process hand out every record, the unreadable ones with their flaw.
+    """Let consumers of this process hand out every record from now on, unreadable ones with their flaw.
 
-    To be called before a consumer is started. A record of more than `kept_bytes` is one of them.
+    Call this before a consumer is started. A record of more than `kept_bytes` counts as unreadable.
     """
     _Records.kept_bytes = kept_bytes
     aiokafka.consumer.fetcher.MemoryRecords = _Records
@@ -77,11 +77,11 @@ def read_past_flaws(*, kept_bytes: int = KEPT_RECORD_BYTES) -> None:
 async def taken(
     consumer: Any, *partitions: TopicPartition, timeout_ms: int, most_records: int, most_bytes: int = TAKEN_BYTES
 ) -> dict[TopicPartition, list[ConsumerRecord]]:
-    """As `getmany`, but one record after another: memory is bounded, and an error costs no other partition its records.
+    """As `getmany`, but record by record: memory is bounded, and an error costs no other partition its records.
 
-    It ends with the record that reaches `most_bytes`, or with none where a bomb takes too long: the next call goes on
-    with it, so that the reader can be stopped between. Where `partitions` are named, what was fetched for others stays
-    for later. Else it is thrown away if its partition is paused, and later decompressed from its beginning once more.
+    It ends with the record that reaches `most_bytes`. It ends without one if a bomb takes too long, and the next call
+    goes on there, so the reader can be stopped between. With `partitions`, records of others stay for later. Without,
+    records of a paused partition are dropped, and later decompressed again from the beginning.
     """
     found: dict[TopicPartition, list[ConsumerRecord]] = {}
     count = size = turns = 0
@@ -113,11 +113,11 @@ async def taken(
 
 
 class _Records:
-    """The batches of one answer to a fetch."""
+    """The batches in one answer to a fetch."""
 
     kept_bytes = KEPT_RECORD_BYTES
     _suspects: ClassVar[deque[tuple[int, int]]] = deque(maxlen=1_000)
-    """Batches that were damaged when they came: what was damaged on its way is sound when it comes again."""
+    """Batches that were damaged. One that was damaged on its way is sound when fetched again."""
 
     def __init__(self, data: bytes | None) -> None:
         self._data = data or b""
@@ -132,10 +132,10 @@ class _Records:
         return self._next is not None or self._is_within_a_batch
 
     def next_batch(self) -> Any:
-        """The next batch. None at the end.
+        """Return the next batch. None at the end.
 
         Raises:
-            DamagedBatch: it is damaged, and may be sound when it comes again, or its end is not known yet.
+            DamagedBatch: it may be sound when fetched again, or its end is not known yet.
         """
         if self._is_within_a_batch:
             return self._batch
@@ -164,7 +164,7 @@ class _Records:
         return self._batch is not None and self._batch.is_interrupted
 
     def _last_offset(self, batch: Any, data: memoryview) -> int:
-        """Where a damaged batch ends. Its own word counts only where it says the same twice."""
+        """The last offset of a damaged batch. Its own header counts only if it says the same twice."""
         head = _HEAD.unpack_from(data)
         delta, count = head[6], head[12]
         if delta == count - 1 and delta >= 0:
@@ -176,7 +176,7 @@ class _Records:
         raise DamagedBatch(f"a batch at offset {batch.base_offset} is damaged, and does not tell its end")
 
     def _slice(self) -> memoryview | None:
-        """The bytes of the next batch. None where they are not all there, as at the end of a fetch."""
+        """The bytes of the next batch. None if they are incomplete, as at the end of a fetch."""
         if len(self._data) - self._at < _LENGTH.size:
             return None
         _, length = _LENGTH.unpack_from(self._data, self._at)
@@ -188,7 +188,7 @@ class _Records:
 
 
 class _Batch:
-    """One batch of today's format. What aiokafka asks of it beside its records, aiokafka's own reading knows."""
+    """One batch of today's format. aiokafka's own code answers everything but its records."""
 
     def __init__(self, batch: Any, data: memoryview, *, kept_bytes: int) -> None:
         self._batch = batch
@@ -201,18 +201,18 @@ class _Batch:
         return getattr(self._batch, name)
 
     def __next__(self) -> Any:
-        """The record of a control batch, which says whether a transaction was committed."""
+        """The record of a control batch: whether a transaction was committed."""
         return next(self._batch)
 
     def validate_crc(self) -> bool:
-        """It has been."""
+        """It is validated already."""
         return True
 
     def __iter__(self) -> Iterator[ReadRecord]:
         """Its records, from where the last iterator was interrupted.
 
         Raises:
-            StillUnfolding: it is interrupted, so that others have their turn.
+            StillUnfolding: it is interrupted, so that other tasks have their turn.
         """
         self._walk = self._walk or self._begun()
         self.is_interrupted = False
@@ -249,7 +249,7 @@ class _PartitionRecords(aiokafka.consumer.fetcher.PartitionRecords):  # type: ig
 
 
 class _Damaged:
-    """A batch of which not even the head can be believed: one record stands for all of its."""
+    """A batch whose head is damaged. One record stands for all of it."""
 
     producer_id = None
     is_control_batch = is_transactional = False
@@ -266,7 +266,7 @@ class _Damaged:
 
 
 class _Legacy:
-    """A batch in a format of before Kafka 0.11, which no broker writes any more. It has no headers."""
+    """A batch in a format older than Kafka 0.11, which no broker writes any more. It has no headers."""
 
     producer_id = None
     is_control_batch = is_transactional = False
@@ -276,7 +276,7 @@ class _Legacy:
         self.next_offset = batch.next_offset
 
     def validate_crc(self) -> bool:
-        return True  # looked at below: what is damaged must not hold up the partition
+        return True  # checked below: a damaged batch must not hold up the partition
 
     def __iter__(self) -> Iterator[Any]:
         problem = _DAMAGED

@@ -1,7 +1,7 @@
 """The bytes of a record batch, decompressed piece by piece, so that memory is bounded however much there is. Pure.
 
 The codecs of aiokafka decompress a batch in one piece: 100 kB may become gigabytes. Fetch sizes bound compressed bytes
-only. Here a piece is 256 KiB, and only the pieces that somebody asks for come into being.
+only. Here a piece is 256 KiB, and only requested pieces are decompressed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import zstandard
 
 PIECE_BYTES = 256 * 1024
 MOST_UNFOLDED_BYTES = 4 * 1024 * 1024 * 1024
-"""Of one batch. What is behind them is not read.
+"""The most bytes of one batch. The rest is not read.
 
-Skipping them takes four seconds, with gzip eleven. Were that longer than the session of the group, a member that
+Skipping them takes four seconds, with gzip eleven. It must be shorter than the group's session. Otherwise a member that
 begins in the middle of such a batch would never get through it. Producers do write batches of 3 GB: thousands of
-records that are alike.
+similar records.
 """
 AT_A_TIME_BYTES = 8 * 1024 * 1024
-"""What is skipped before others have their turn: a fiftieth of a second of gzip."""
+"""Bytes skipped before other tasks have their turn: a fiftieth of a second of gzip."""
 _INPUT_BYTES = 16 * 1024
 _ZSTD_WINDOW_BYTES = 128 * 1024 * 1024
-"""The largest that zstd itself takes unasked. Kafka's own is 8 MiB at most."""
+"""zstd's own default limit. Kafka's windows are 8 MiB at most."""
 _SNAPPY_BLOCK_BYTES = 64 * 1024 * 1024
-"""A block of snappy can only be decompressed whole. Those of the Java client are 32 KiB."""
+"""A snappy block can only be decompressed whole. Those of the Java client are 32 KiB."""
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES = 16
 _GZIP = 31
@@ -52,11 +52,11 @@ class Unfolding:
 
     @property
     def position(self) -> int:
-        """How many bytes have been read."""
+        """The number of bytes read."""
         return self._before + self._at
 
     def read(self, count: int) -> bytes:
-        """The next so many bytes.
+        """Read the next `count` bytes.
 
         Raises:
             Unreadable: there are fewer.
@@ -72,7 +72,7 @@ class Unfolding:
         return b"".join(parts)
 
     def skip(self, count: int, heard: Callable[[bytes], None] = lambda _piece: None) -> Iterator[None]:
-        """Pass over so many bytes. `heard` is given them, piece by piece. Yields whenever others may have their turn.
+        """Skip `count` bytes. `heard` gets them, piece by piece. Yields when other tasks may have their turn.
 
         Raises:
             Unreadable: there are fewer.
@@ -88,7 +88,7 @@ class Unfolding:
                 yield
 
     def some(self, most: int) -> bytes:
-        """The next bytes, at least one, and no more than a piece.
+        """Read the next bytes: at least one, at most `most` and one piece.
 
         Raises:
             Unreadable: there are none.
@@ -100,7 +100,7 @@ class Unfolding:
         return found
 
     def length(self) -> int:
-        """The next number, which is a record's length.
+        """Read the next number, a record's length.
 
         Raises:
             Unreadable: there is none, or it is below zero.
@@ -111,7 +111,7 @@ class Unfolding:
         return number
 
     def varint(self) -> int:
-        """The next number, as Kafka writes lengths and differences.
+        """Read the next number, as Kafka writes lengths and differences.
 
         Raises:
             Unreadable: there is none.

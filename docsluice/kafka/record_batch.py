@@ -1,8 +1,7 @@
 """The records of a batch in Kafka's format of today (magic 2), each whole or with its flaw. Pure.
 
-aiokafka's own reading raises at a record that it does not like, and cannot get past it: whoever seeks behind the record
-is given the same batch again. Here the others of its batch are read, and memory is bounded by the largest record that
-is kept.
+aiokafka's own code raises at a bad record and cannot get past it: a seek behind the record fetches the same batch
+again. Here the other records of the batch are read. The largest record that is kept bounds memory.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from docsluice.kafka.decompression import AT_A_TIME_BYTES, LARGEST_VARINT_BYTES,
 from docsluice.kafka.flaw import ALL_PARTS, Flaw
 
 KEPT_KEY_BYTES = 64 * 1024
-"""Of a record that is not kept whole, a longer key is left out, too."""
+"""If a record is not kept whole, a longer key is left out too."""
 _TIME_OF_A_RECORD_BYTES = 512
-"""A small record takes as long to read as so many bytes to decompress."""
+"""Reading a small record takes as long as decompressing this many bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,7 @@ class ReadRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchHead:
-    """What the head of a batch says of its records. `append_time_ms` is that of all records, where there is one."""
+    """The head of a batch. `append_time_ms`, if set, is the time of all its records."""
 
     codec: int
     count: int
@@ -52,10 +51,10 @@ class BatchHead:
 def records_of(head: BatchHead, data: memoryview, *, kept_bytes: int) -> Iterator[ReadRecord | None]:
     """Each record of the batch. `data` are its records part, compressed or not.
 
-    A batch of 1 MB may take seconds. None comes between its records, or before one, where others may have their turn.
+    A batch of 1 MB may take seconds. None is yielded when other tasks may have their turn.
 
-    A record of more than `kept_bytes` has no value and no headers. Where the batch cannot be read on, one record with
-    the batch's last offset stands for all that were to come.
+    A record of more than `kept_bytes` has no value and no headers. If the rest of the batch cannot be read, one record
+    with the batch's last offset stands for it.
     """
     unfolding, expected, turns = Unfolding(head.codec, data), head.base_offset, 0
     try:
@@ -95,10 +94,12 @@ class _Body:
         self._at = 0
 
     def varint(self) -> int:
-        """The next number, see `Unfolding.varint`. One without an end would take time with the square of its length.
+        """Read the next number, see `Unfolding.varint`.
+
+        An endless number would take quadratic time, so its length is bounded.
 
         Raises:
-            ValueError: it is longer than any.
+            ValueError: it is too long.
             IndexError: the record ends within it.
         """
         number = shift = 0
@@ -112,7 +113,7 @@ class _Body:
         raise ValueError("a number in it is longer than any")
 
     def part(self) -> bytes | None:
-        """Bytes with their length before them. None where that is negative.
+        """Read bytes with their length before them. None if the length is negative.
 
         Raises:
             ValueError: the record ends within them.
@@ -136,14 +137,14 @@ class _Body:
 
 
 def _whole(head: BatchHead, data: bytes, expected: int) -> ReadRecord:
-    """A record of which all bytes are here."""
+    """Read a record whose bytes are all in memory."""
     body, offset, timestamp = _Body(data), expected, head.timestamp_ms(0)
     key: bytes | None = None
     value: bytes | None = b""
     left_out = ALL_PARTS
     headers: list[tuple[str, bytes | None]] = []
     try:
-        body.skip(1)  # its attributes, of which there are none yet
+        body.skip(1)  # its attributes, which are unused
         timestamp = head.timestamp_ms(body.varint())
         offset = max(expected, head.base_offset + body.varint())
         key = body.part()
@@ -168,7 +169,7 @@ def _whole(head: BatchHead, data: bytes, expected: int) -> ReadRecord:
 
 
 def _read_headers(body: _Body, headers: list[tuple[str, bytes | None]]) -> str:
-    """Read them into `headers`. A sentence where a name is not UTF-8, and is shown with replacement characters."""
+    """Read the headers into `headers`. Returns a sentence if a name is not UTF-8. It gets replacement characters."""
     problem, count = "", body.varint()
     if count < 0:
         raise ValueError("a number of headers below none")

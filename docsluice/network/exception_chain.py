@@ -1,4 +1,4 @@
-"""What an error comes of, and what that comes of. Pure."""
+"""The chain of causes of an error. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 def causes(error: BaseException, *, with_contexts: bool = False) -> Iterator[BaseException]:
-    """Yield the error, its cause, and so on. A circle ends it.
+    """Yield the error, its cause, and so on. A cycle ends it.
 
     With `with_contexts`, an error without a cause is followed by the one that was being handled when it was raised.
     """

@@ -1,4 +1,4 @@
-"""Why a server cannot be reached, in a few words: the same ones for brokers and for providers."""
+"""Why a server cannot be reached, in a few words that are the same for brokers and providers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import socket
 import ssl
 
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
-"""What OpenSSL says of a server that answers a handshake in the clear, or not at all."""
+"""OpenSSL's reasons for a server that answers a handshake in the clear, or not at all."""
 
 
 def in_words(error: BaseException) -> str:
-    """What a connection's error says, fit to stand behind a colon. Of its own text, only a certificate's verdict."""
+    """A connection error in words that fit behind a colon. Of its own text only a certificate's verdict is kept."""
     match error:
         case ssl.SSLError():
             return _of_tls(error)
@@ -39,7 +39,7 @@ def _of_a_number(number: int) -> str:
 
 
 def _of_a_name(error: socket.gaierror) -> str:
-    """A lookup opens a socket and a few files, and says nothing of it when it cannot."""
+    """Explain a failed lookup. It opens a socket and a few files, and does not say when it cannot."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as other:
@@ -54,7 +54,7 @@ def _of_tls(error: ssl.SSLError) -> str:
 
 
 def _of_several_addresses(error: OSError) -> str:
-    """A name may have several addresses. asyncio then joins what it met at each, and drops the numbers."""
+    """Explain an error of several addresses. asyncio joins their messages and drops the error numbers."""
     numbers = dict.fromkeys(int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error)))
     causes = dict.fromkeys(in_words(OSError(number, "")) for number in numbers)
     return ", ".join(causes) or type(error).__name__

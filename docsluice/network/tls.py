@@ -1,4 +1,4 @@
-"""Whether a server speaks TLS, found out by a handshake: its certificate is not looked at, and nothing is sent."""
+"""Whether a server speaks TLS, found by a handshake. Its certificate is not checked, and nothing is sent."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import ssl
 
 
 def unverified() -> ssl.SSLContext:
-    """A context that takes any certificate. Only for looks at a server, for it may be anybody."""
+    """A context that accepts any certificate. Use it only to probe a server, which may be anybody."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 async def speaks_tls(host: str | None, port: int, *, seconds: float) -> bool:
-    """Whether it takes part in a handshake. It may still want a certificate of ours before it says more."""
+    """Whether the server takes part in a handshake. It may still want a client certificate."""
     with contextlib.suppress(OSError):
         async with asyncio.timeout(seconds):
             _, writer = await asyncio.open_connection(host, port, ssl=unverified())

@@ -1,4 +1,4 @@
-"""Whether what a person wrote is an address at all: of brokers, of a topic, of a model's server, of Redis. Pure."""
+"""Checks addresses that a person wrote: brokers, topics, model servers, Redis. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REDIS_PATH = re.compile(r"/?|/\d{1,4}")
 
 
 def is_host(name: str | None) -> bool:
-    """Whether a name could be looked up at all. To try it with any other raises what no library translates."""
+    """Whether a name can be looked up. Looking up any other raises errors that no library translates."""
     try:
         return bool(name) and bool((name or "").encode("idna"))
     except UnicodeError:
@@ -21,7 +21,7 @@ def is_host(name: str | None) -> bool:
 
 
 def checked_servers(servers: str) -> str:
-    """Brokers, as `host:port` with commas between. A port may be left out.
+    """Check brokers, as `host:port` with commas between. A port may be left out.
 
     Raises:
         ValueError: a sentence that says what it must be.
@@ -35,7 +35,7 @@ def checked_servers(servers: str) -> str:
 
 
 def checked_topic(name: str) -> str:
-    """A topic's name, by Kafka's own rule.
+    """Check a topic's name by Kafka's own rule.
 
     Raises:
         ValueError: as above.
@@ -46,7 +46,7 @@ def checked_topic(name: str) -> str:
 
 
 def checked_base_url(url: str, *, key_setting: str = "OPENAI_API_KEY") -> str:
-    """A model's server. `key_setting` is the place for a key that stands in the URL.
+    """Check the URL of a model's server. `key_setting` is where a key in the URL belongs.
 
     Raises:
         ValueError: as above.
@@ -68,7 +68,7 @@ def checked_base_url(url: str, *, key_setting: str = "OPENAI_API_KEY") -> str:
 
 
 def is_redis(url: str) -> bool:
-    """Whether it is the URL of a Redis. It is spelt as redis-py wants it, which knows no other than small letters."""
+    """Whether a URL is that of a Redis, in the lower-case spelling that redis-py wants."""
     try:
         parts = urllib.parse.urlsplit(url)
         is_url = url.startswith(("redis://", "rediss://")) and parts.port != 0 and is_host(parts.hostname)
@@ -78,7 +78,7 @@ def is_redis(url: str) -> bool:
 
 
 def shown(url: str) -> str:
-    """A URL as it may be seen by everybody: without user names, passwords and what stands behind the path."""
+    """A URL for everybody to see: without user names, passwords and anything after the path."""
     try:
         parts = urllib.parse.urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -89,7 +89,7 @@ def shown(url: str) -> str:
 
 
 def passwords_in(url: str) -> tuple[str, ...]:
-    """The password that a URL holds, as it stands there and as it is meant. None where it holds none."""
+    """The password in a URL, as written and as decoded. Empty without a password."""
     try:
         password = urllib.parse.urlsplit(url).password
     except ValueError:

@@ -1,7 +1,7 @@
-"""The `.env` beside the environment: what it says is taken as it is written, and is trusted as far as it was named.
+"""The `.env` beside the environment. Values are taken as they are written, and trusted if the file was named.
 
-Nobody need have looked at a `.env` that lies in the working folder. So where it names an address, no secret that comes
-from elsewhere goes there. Who means it says so with `--env-file`.
+Nobody may have looked at a `.env` in the working folder. So if it names an address, no secret from elsewhere goes
+there. `--env-file` says that it is meant.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ _BARE_REFERENCE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
 
 
 class EnvFileProblem(Exception):
-    """It cannot be read. The message says which file and why, and quotes nothing of it."""
+    """The file cannot be read. The message says which file and why, and quotes nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvFile:
-    """What it gives. Names are in capital letters. Blank values are left out, for they count as not set."""
+    """The variables of a file. Names are in capital letters. Blank values are left out: they count as unset."""
 
     path: Path = Path(NAME)
     is_named: bool = False
-    """Whether a person has named it, and so vouches for it."""
+    """Whether a person has named the file, and so trusts it."""
     values: Mapping[str, str] = field(default_factory=dict)
 
     def given(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """What the environment, which comes first, does not say itself."""
+        """The variables that the environment, which comes first, does not set."""
         set_there = {name.upper() for name, value in environment.items() if value.strip()}
         return {name: value for name, value in self.values.items() if name not in set_there}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """Variables that say where a secret goes, and how, and those that say what it is.
+    """Variables for where a secret goes, and variables that hold it.
 
-    `keepers` name a place that holds the secret, such as a file: its value is never in the `.env` itself.
+    `keepers` name a place of the secret, such as a file, so its value is never in the `.env` itself.
     """
 
     addresses: tuple[str, ...]
@@ -52,7 +52,7 @@ class Way:
 
 
 def read_env_file(named: Path | None, *, folder: Path = Path()) -> EnvFile:
-    """The file that was named, else the `.env` of the folder, should there be one.
+    """Read the named file, else the `.env` of the folder, if there is one.
 
     Raises:
         EnvFileProblem: it cannot be read.
@@ -73,16 +73,16 @@ def read_env_file(named: Path | None, *, folder: Path = Path()) -> EnvFile:
         raise EnvFileProblem(f"{shown}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise EnvFileProblem(f"{shown}: not valid UTF-8 at byte {error.start}") from None
-    # Without interpolation: a value could pull a secret of the environment into a setting that everybody sees.
+    # Without interpolation: a value could pull a secret of the environment into a public setting.
     written = dotenv_values(stream=io.StringIO(text), interpolate=False)
     values = {name.upper(): value for name, value in written.items() if value and value.strip()}
     return EnvFile(path=Path(shown), is_named=named is not None, values=values)
 
 
 def mixed(file: EnvFile, way: Way, *, given: Collection[str], set_elsewhere: Collection[str]) -> str | None:
-    """A sentence where the file says where a secret goes that is not its own. None where it does not.
+    """A sentence if the file decides where somebody else's secret goes. None if not.
 
-    `given` are the variables that are taken from the file, `set_elsewhere` those that are set and are not.
+    `given` are the variables taken from the file, `set_elsewhere` those set elsewhere.
     """
     addresses = [name for name in way.addresses if name in given]
     foreign = [name for name in (*way.secrets, *way.keepers) if name in set_elsewhere]
@@ -93,7 +93,7 @@ def mixed(file: EnvFile, way: Way, *, given: Collection[str], set_elsewhere: Col
 
 
 def distrusted(file: EnvFile) -> str:
-    """How a file is spoken of that nobody has named."""
+    """How messages call a file that nobody has named."""
     return f"set by {file.path} in the working folder"
 
 
@@ -101,9 +101,9 @@ REMEDY = f"say --env-file {NAME} if that is meant, or set them in one place"
 
 
 def references(given: Mapping[str, str], *, secrets: Collection[str]) -> list[str]:
-    """A sentence for each value that refers to a variable, for nothing is put in its place.
+    """A sentence for each value that refers to a variable, because references are not replaced.
 
-    Of `secrets` only one that is nothing else: a password may well hold such signs.
+    A secret counts only if it is nothing else: a password may contain such signs.
     """
     found = []
     for name, value in given.items():

@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def at_home(path: Path) -> Path:
-    """The path with a home folder for its `~`: no shell has looked at what stands in a file or in a flag.
+    """Replace a path's `~` by the home folder: no shell has expanded a file's or a flag's text.
 
     Raises:
-        ValueError: a sentence that does not hold the path, which may be a key that was set by mistake.
+        ValueError: a sentence without the path, which may be a key that was set by mistake.
     """
     try:
         return path.expanduser()
@@ -20,7 +20,7 @@ def at_home(path: Path) -> Path:
 
 
 def why_unreadable(path: Path) -> str | None:
-    """In the system's words. None where it can be read. A pipe is taken to be readable, and nobody is waited for."""
+    """Why a file cannot be read, in the system's words. None if it can. A pipe counts as readable, without waiting."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -32,7 +32,7 @@ def why_unreadable(path: Path) -> str | None:
 
 
 def why_nowhere() -> str | None:
-    """What is wrong with the folder that the process runs in, as a sentence. None when nothing is."""
+    """What is wrong with the working folder, as a sentence. None if nothing."""
     try:
         Path.cwd()
     except OSError as error:

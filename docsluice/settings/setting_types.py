@@ -32,8 +32,8 @@ SecurityProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL
 SaslMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(in_capitals)]
 Topic = Annotated[str, AfterValidator(checked_topic)]
 Member = Annotated[str, AfterValidator(_member)]
-"""As the broker takes it, and with room for what is added of the topic."""
+"""A group's name that the broker takes, with room for a topic's name after it."""
 HomePath = Annotated[Path, AfterValidator(at_home)]
 HomeFile = Annotated[str, AfterValidator(_file)]
-"""The same for libraries that want a string. What does not begin with `~` stays as it is."""
+"""The same for libraries that want a string. Other paths stay as they are."""
 Dollars = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]

@@ -1,4 +1,4 @@
-"""Which secrets may go to an address that a `.env` names which nobody has vouched for. Pure."""
+"""Which secrets may go to an address in a `.env` that nobody has named. Pure."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ KAFKA = Way(
     ),
     secrets=(_PASSWORD,),
 )
-"""Not the address alone: over another protocol, or with another authority, a password can be read on its way."""
+"""Not only the address counts: with another protocol or authority a password can be read on its way."""
 _PROVIDER = Way(addresses=("OPENAI_BASE_URL",), secrets=(_KEY,), keepers=_KEY_KEEPERS)
 _ANSWERS = Way(addresses=(_STORE,), secrets=(_KEY, _PASSWORD), keepers=_KEY_KEEPERS)
-"""A store sees no key. But it sees the answers that the key has paid for, and they tell what is in the documents."""
+"""A store sees no key. But it sees the paid answers, which tell what is in the documents."""
 
 
 def problems_of(
     file: EnvFile, given: Mapping[str, str], *, set_elsewhere: Collection[str], ways: Collection[Way] | None = None
 ) -> list[str]:
-    """A sentence for each setting that is not taken from the file as it stands there.
+    """A sentence for each setting of the file that is refused.
 
-    `given` are the variables that are taken from the file, `set_elsewhere` those that are set and are not. `ways` are
-    those on which the program sends secrets. Without them, those of the service.
+    `given` are the variables taken from the file, `set_elsewhere` those set elsewhere. `ways` are those of the program,
+    by default the service's.
     """
     problems = references(given, secrets=SECRETS)
     if ways is None:

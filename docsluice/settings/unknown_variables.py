@@ -1,4 +1,4 @@
-"""Environment variables with our prefix that are no settings, most likely misspelt ones. Pure."""
+"""Environment variables with our prefix that are no settings, and most likely misspelt. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def unknown_among(names: Iterable[str], *, known: Collection[str]) -> list[str]:
 
 
 def _suggestion(name: str, known: Collection[str]) -> str:
-    """Without the prefix, which would make all of them alike."""
+    """The closest name. The prefix is ignored, because it would make all names alike."""
     bare = name.removeprefix(PREFIX)
     likely = {variable.removeprefix(PREFIX): variable for variable in sorted(known)}
-    # Two letters that have changed places make a name less alike than a missing one does, and happen more often.
+    # Two swapped letters lower the similarity more than a missing one does, but happen more often.
     close = [one for one in likely if sorted(one) == sorted(bare)] or difflib.get_close_matches(bare, likely, n=1)
     return f"; did you mean {likely[close[0]]}?" if close else ""

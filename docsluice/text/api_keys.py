@@ -1,4 +1,4 @@
-"""An API key that no request could carry, told by the kind of what is wrong with it, and never by the key. Pure."""
+"""Why an API key cannot be sent, without quoting the key. Pure."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _KINDS = {
     "Pf": "a quote mark",
     "Zs": "a space",
 }
-"""By Unicode's categories. Of any other character it is said that it is not ASCII."""
+"""Names by Unicode category. Any other character is called not ASCII."""
 _LEAST_KEY = 8
 KEY_BEGINNINGS = r"(?:sk[-_]|gsk[-_]|xai-|hf_|r8_|fw_|csk-|pplx-|nvapi-|tgp_|AIza|AKIA|ghp_|eyJ)"
-"""As providers' keys begin, for a regular expression."""
+"""Beginnings of providers' keys, for a regular expression."""
 _KEY_BEGINS = re.compile(rf"((?i:bearer)\s+)?{KEY_BEGINNINGS}[A-Za-z0-9]")
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9+/=.~-]{32,}")
 _SECRET_NAME = re.compile(r"key|token|secret|auth|passw|cookie|credential", re.IGNORECASE)
 
 
 def begins_like_key(text: str) -> bool:
-    """Whether it begins as providers' keys do, perhaps behind a scheme such as Bearer."""
+    """Whether a text begins like a provider's key, perhaps after a scheme such as Bearer."""
     return bool(_KEY_BEGINS.match(text))
 
 
 def looks_like_key(text: str) -> bool:
-    """Whether it begins as providers' keys do, or is one long token with a digit in it."""
+    """Whether a text begins like a provider's key, or is one long token with a digit."""
     return begins_like_key(text) or (bool(_LONG_TOKEN.fullmatch(text)) and any(map(str.isdigit, text)))
 
 
 def is_key_for_path(path: str) -> bool:
-    """Whether a key was most likely given in place of a path. No key begins as a path from the root does."""
+    """Whether a path is most likely a key. No key begins like a path from the root."""
     return looks_like_key(path) and not path.startswith(("/", "~/", "./", "../"))
 
 
@@ -46,7 +46,7 @@ def names_a_secret(name: str) -> bool:
 
 
 def problem_of_key(key: str) -> str | None:
-    """Why a key, without white space around it, can be none, as the end of a sentence. None when it may be one."""
+    """What is wrong with a key, as the end of a sentence. None if it may be valid. White space around it is ignored."""
     if key.lower().startswith("bearer "):
         return 'begins with "Bearer", which is added by itself; give the key alone'
     if _REFERENCE.fullmatch(key):
@@ -69,6 +69,6 @@ def _kind(one: str) -> str | None:
 
 
 def _is_several(key: str) -> bool:
-    """Whether there are commas between what begins alike, as keys of one provider do."""
+    """Whether a text is several keys of one provider, with commas between."""
     parts = re.split(r"[,;]", key)
     return len(parts) > 1 and all(len(part) >= _LEAST_KEY and part[:3] == key[:3] for part in parts)

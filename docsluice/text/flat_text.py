@@ -1,4 +1,4 @@
-"""Texts as letters and digits alone, in one case: servers escape, wrap and fold what they quote. Pure."""
+"""Texts as letters and digits only, in one case, because servers escape, wrap and fold quotations. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 Span: TypeAlias = tuple[int, int]
-"""Where a stretch of a text begins, and the place behind its end."""
+"""A stretch of a text: its start, and the place after its end."""
 
 _NO_LETTERS = re.compile(r"[\W_]+")
 
@@ -18,13 +18,13 @@ def flat(text: str) -> str:
 
 
 def flat_with_places(text: str) -> tuple[str, list[int]]:
-    """The same, and where in the text each of them stands."""
+    """The same, with each character's place in the text."""
     letters = [(letter, place) for place, character in enumerate(text) for letter in flat(character)]
     return "".join(letter for letter, _ in letters), [place for _, place in letters]
 
 
 def joined(spans: Iterable[Span]) -> list[Span]:
-    """The spans in order, and those that overlap or touch as one."""
+    """The spans in order, with overlapping or touching ones joined."""
     found: list[Span] = []
     for start, end in sorted(spans):
         if found and start <= found[-1][1]:

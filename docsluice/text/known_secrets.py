@@ -1,4 +1,7 @@
-"""All secrets of this process. Whatever leaves it goes through `cut`: logs, metrics, errors, dead letters, answers."""
+"""All secrets of this process.
+
+Everything that leaves it goes through `cut`: logs, metrics, errors, dead letters, answers.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 from docsluice.text.redaction import Redaction
 
 _SHORTEST = 8
-"""What is shorter may be any word, such as the key `ollama` that a server wants which checks none."""
+"""A shorter secret may be any word, such as the placeholder `ollama`."""
 _MOST_PASSING = 64
 """Keys that were obtained again. Older ones were refused, or have expired."""
 _MOST_CACHED = 4096
@@ -17,7 +20,7 @@ _MOST_CACHED = 4096
 class KnownSecrets:
     """Learns secrets as they are met.
 
-    `public` are words that everybody sees, such as the names of topics. A secret that is a part of one is none.
+    `public` are words that everybody sees, such as the names of topics. A part of a public word is no secret.
     """
 
     def __init__(self, public: Iterable[str] = ()) -> None:
@@ -28,11 +31,11 @@ class KnownSecrets:
         self._cached: dict[str, str] = {}
 
     def show(self, words: Iterable[str]) -> None:
-        """These, too, are seen by everybody. What was learned before stays a secret."""
+        """Add public words. Secrets learned before stay secret."""
         self._public = (*self._public, *(word.casefold() for word in words))
 
     def learn(self, secret: str | None, *, is_passing: bool = False) -> None:
-        """Keep it out of everything from now on. Of those that are passing, the newest."""
+        """Keep a secret out of everything from now on. Of passing ones, only the newest are kept."""
         if not secret or len(secret) < _SHORTEST or secret in self._lasting or secret in self._passing:
             return
         if any(secret.casefold() in word for word in self._public):
@@ -48,11 +51,11 @@ class KnownSecrets:
         return (*self._lasting, *self._passing)
 
     def cut(self, text: str, *, most: int | None = None) -> str:
-        """A text without them, and the rest as it was. No more than so many of its characters."""
+        """Cut the secrets out of a text, and leave the rest. At most `most` of its characters."""
         return self._redaction.cut(text, most=most)
 
     def cut_label(self, text: str) -> str:
-        """The same of a text that comes again and again."""
+        """The same for a text that comes often, with a cache."""
         if text not in self._cached:
             if len(self._cached) >= _MOST_CACHED:
                 self._cached.clear()
@@ -60,7 +63,7 @@ class KnownSecrets:
         return self._cached[text]
 
     def cut_all(self, value: Any) -> Any:
-        """The fields of a log line, or one of them."""
+        """Cut secrets out of the fields of a log line, or one of them."""
         match value:
             case str():
                 return self.cut(value)

@@ -1,4 +1,4 @@
-"""Foreign text on a terminal: no document, answer or server may move the cursor or turn the order of letters. Pure."""
+"""Foreign text on a terminal: it may neither move the cursor nor turn the order of letters. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 _OBEYED = frozenset({"Cc", "Cf", "Cs"})
 """Controls (C0, C1, DEL), format characters such as those that turn the direction of text, and lone surrogates."""
 _JOINERS = frozenset("\u200c\u200d")
-"""Format characters that do no more than Persian, Hindi and emoji need."""
+"""Harmless format characters that Persian, Hindi and emoji need."""
 _LINE_BREAKS = frozenset("\n\t")
 
 
@@ -29,7 +29,7 @@ def printable_lines(text: str) -> list[str]:
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, or so many of its characters with an ellipsis behind them."""
+    """The text, or its first `most` characters with an ellipsis."""
     return text if len(text) <= most else f"{text[:most]}\u2026"
 
 

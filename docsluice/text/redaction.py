@@ -1,7 +1,7 @@
 """Cuts secrets out of a text, however a server has escaped, encoded, folded or shortened them. Pure.
 
-First cut, then shorten: what is left of a secret at the end of a shortened text can no longer be told from other words.
-So whoever shortens a text says here how much of it is wanted.
+First cut, then shorten. The rest of a secret at the end of a shortened text could not be told from other words. So a
+caller that shortens a text says here how much of it is wanted.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ _KEYS = re.compile(
     re.IGNORECASE,
 )
 _RUN = 12
-"""Characters in a row. Nothing but the secret has so many of them by chance."""
+"""Characters in a row that no other text shares by chance."""
 _BLOCK = _RUN // 2
-"""Each run holds a block of this length that begins in the text at a multiple of it: only these are looked at first."""
+"""Each run holds a block of this length that begins in the text at a multiple of it.
+
+Only blocks are looked up first.
+"""
 _SHORTEST, _SHORTEST_FLAT = 4, 8
-"""What is shorter is no secret, but any word. With letters and digits alone, any word is found in more places."""
+"""A shorter secret counts as a word. With letters and digits only, words are found in more places."""
 _MOST_LAYERS = 8
 _MOST_CHARACTERS = 2**17
 _LONGEST_ESCAPE = 16
@@ -40,15 +43,15 @@ _ESCAPED = re.compile(
     r"|\\{1,8}(?=[\"'/])"
 )
 _SIGNS = "&%\\"
-"""No escape is without one of them."""
+"""Every escape has one of these."""
 _UNITS = re.compile(r"u([0-9a-fA-F]{4})")
 
 _Places: TypeAlias = Sequence[Span]
-"""Where in the text as it was each character begins and ends."""
+"""Where each character begins and ends in the original text."""
 
 
 def plain(text: str) -> str:
-    """A text without the escapes of HTML, of URLs and of JSON, also where they lie upon each other."""
+    """A text without escapes of HTML, URLs and JSON, even nested ones."""
     *_, last = _layers(text)
     return last
 
@@ -60,7 +63,7 @@ def is_plain(text: str) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def redaction_of(secrets: tuple[str, ...]) -> Redaction:
-    """The redaction of these secrets, made once."""
+    """The redaction of these secrets, cached."""
     return Redaction(secrets)
 
 
@@ -80,9 +83,9 @@ class Redaction:
         self._slack = _LONGEST_ESCAPE * max(map(len, spelled), default=0)
 
     def cut(self, text: str, *, most: int | None = None) -> str:
-        """A text without the secrets, and the rest as it was. No more than so many of its characters.
+        """Cut the secrets out of a text, and leave the rest. At most `most` of its characters.
 
-        A dozen characters of a secret in a row are cut, whatever else stands between letters and digits.
+        A dozen characters of a secret in a row are cut, ignoring everything but letters and digits.
         """
         if most is not None:
             text = text[: most + self._slack]
@@ -99,12 +102,12 @@ class Redaction:
         return "".join(pieces)
 
     def line(self, text: str, *, most: int | None = None) -> str:
-        """One line without escapes, secrets, and whatever looks like a key. For errors and logs."""
+        """One line without escapes, secrets, and anything that looks like a key. For errors and logs."""
         if most is not None:
             text = text[: most + self._slack]
         text = plain(text)
         if not is_plain(text):
-            return "…"  # nobody escapes words that often who does not mean to hide something in them
+            return "…"  # words that were escaped this often hide something
         text = _KEYS.sub(SECRET, self.cut(text))
         return " ".join(text.encode("utf-8", errors="replace").decode().split())[:most]
 
@@ -116,11 +119,11 @@ class Redaction:
         return self._flat.may_be_in(flat(layer))
 
     def _spans(self, text: str) -> list[Span] | None:
-        """Where secrets stand, in order and apart from one another. None where nobody can tell."""
+        """Where secrets are, in order and without overlaps. None if that cannot be told."""
         if not self.is_in(text):
             return []
         if len(text) > _MOST_CHARACTERS:
-            # No answer is as long, and to find the places takes half a second, and a hundred times the memory.
+            # No answer is this long, and finding the places takes half a second and a hundred times the memory.
             return None
         found: list[Span] = []
         for layer, places in _placed_layers(text):
@@ -132,7 +135,7 @@ class Redaction:
 
 @dataclass(frozen=True, slots=True)
 class _Forms:
-    """Spellings that are looked for in one kind of text: the short ones as a whole, of the others each run."""
+    """Spellings to search in one kind of text: short ones as a whole, long ones by their runs."""
 
     short: tuple[str, ...]
     runs: frozenset[str]
@@ -150,7 +153,7 @@ class _Forms:
         )
 
     def may_be_in(self, text: str) -> bool:
-        """Whether one is there. Cheap where none is."""
+        """Whether one may be in a text. Cheap if none is."""
         if any(form in text for form in self.short):
             return True
         is_likely = any(text[start : start + _BLOCK] in self.blocks for start in range(0, len(text), _BLOCK))
@@ -167,7 +170,7 @@ class _Forms:
 
 
 def _forms_of(secret: str) -> Iterator[str]:
-    """A secret as it is, and as others write it: without escapes, in hexadecimal, in base64 wherever it begins."""
+    """A secret and its other spellings: without escapes, in hexadecimal, in base64 at any alignment."""
     if len(secret) < _SHORTEST:
         return
     yield secret
@@ -175,14 +178,14 @@ def _forms_of(secret: str) -> Iterator[str]:
     data = secret.encode("utf-8", errors="surrogatepass")
     yield data.hex()
     for before in range(3):
-        # Of the letters at both ends some bits belong to what stands beside it.
+        # Some bits of the letters at both ends belong to the neighbours.
         first, last = -(-before * 8 // 6), (before + len(data)) * 8 // 6
         for alphabet in (None, b"-_"):
             yield base64.b64encode(bytes(before) + data, altchars=alphabet).decode()[first:last]
 
 
 def _layers(text: str) -> Iterator[str]:
-    """The text, and what it means once more of its escapes is undone each time."""
+    """The text, and its meaning as one more layer of escapes is undone each time."""
     yield text
     if not any(sign in text for sign in _SIGNS):
         return

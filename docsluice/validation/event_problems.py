@@ -1,4 +1,4 @@
-"""Whether JSON is a document event, and why it is none, in a sentence that never quotes a value. Pure."""
+"""Checks whether JSON is a document event. Its messages never quote a value. Pure."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def readable_event(fields: Any) -> DocumentEvent:
 
 
 def valid_event(fields: Any) -> DocumentEvent:
-    """The event that some fields are.
+    """The event in these fields.
 
     Raises:
-        NoEvent: they are none. The first problems are named, and what the fields are likely to be instead.
+        NoEvent: they are no event. The message names the first problems, and what the fields may be instead.
     """
     hidden = 0
     if isinstance(fields, dict) and isinstance(fields.get("metadata"), dict):
@@ -77,15 +77,15 @@ def written(event: DocumentEvent) -> bytes:
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether metadata may hold it."""
+    """Whether metadata may hold a value."""
     return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _with_few_problems(fields: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """The same event with no more wrong metadata than anybody is told of, and how many were left out.
+    """The same fields with only as much wrong metadata as messages show, and how much was left out.
 
-    Each wrong value costs the validator four errors with all that belongs to them. Three hundred thousand of them took
-    more than a minute, in which nothing else was done.
+    Each wrong value costs the validator four errors. Three hundred thousand of them took more than a minute, in which
+    nothing else happened.
     """
     wrong = [name for name, value in fields["metadata"].items() if not is_scalar(value)]
     if len(wrong) <= _MISFITS_VALIDATED:
@@ -95,7 +95,7 @@ def _with_few_problems(fields: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 
 def _problems_of(fields: Any, error: ValidationError, *, hidden: int) -> str:
-    """All that is wrong with an event's fields, the first few named, and what they are likely to be instead.
+    """What is wrong with an event's fields: the first few problems, and what the fields may be instead.
 
     `hidden` is how many more there are that the error does not know of.
     """
@@ -110,12 +110,12 @@ def _problems_of(fields: Any, error: ValidationError, *, hidden: int) -> str:
 
 
 def shown_name(name: str) -> str:
-    """The name of a field as a person may be shown it: one line, cut short."""
+    """A field's name for a person: one line, cut short."""
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:_NAME_CHARACTERS])
 
 
 def _problem(problem: ValidationProblem) -> str:
-    """One sentence on one field. Never its value, which may be the document."""
+    """A sentence about one field, without its value, which may be the document."""
     where = [shown_name(part) for part in problem.place]
     if where[:1] == ["metadata"] and len(where) > 1:
         return f"metadata.{where[1]}: must be a string, a finite number or a boolean"
@@ -123,7 +123,7 @@ def _problem(problem: ValidationProblem) -> str:
 
 
 def _instead(fields: dict[str, Any], missing: list[str]) -> str:
-    """The fields that are there instead of those that are missing: the misspelt ones first."""
+    """Fields that may be meant for the missing ones, misspelt ones first."""
     unknown = [name for name in fields if name not in DocumentEvent.model_fields]
     if not unknown:
         return ""
@@ -140,7 +140,7 @@ def _instead(fields: dict[str, Any], missing: list[str]) -> str:
 
 
 def _bare(name: str) -> str:
-    """What is the same in `document_id`, `documentId` and `Document-ID`."""
+    """A form that is equal for `document_id`, `documentId` and `Document-ID`."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

@@ -12,10 +12,10 @@ _LARGE = 16 * 1024
 
 
 def json_value(written: str | bytes, **how: Any) -> Any:
-    """As `json.loads`, and what is nested too deep is no JSON either.
+    """As `json.loads`, and JSON that is nested too deep is refused, too.
 
-    Each new list counts towards a collection, which looks at all lists before it: two megabytes of `[]` take a second
-    with them, and a tenth of it without. JSON has no cycles, so nothing is left for them to find.
+    Each new list counts towards a collection, which looks at all earlier lists. Two megabytes of `[]` take a second
+    with collections, and a tenth of it without. JSON has no cycles for them to find.
 
     Raises:
         ValueError: it is not JSON.

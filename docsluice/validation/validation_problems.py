@@ -1,7 +1,7 @@
-"""What does not fit, in our own words: one table of sentences for whatever pydantic finds wrong.
+"""Validation problems in our own words: one table of sentences for everything that pydantic finds.
 
-Settings, pipeline files, prices and events are all held against models. Whoever wrote them need not know pydantic. No
-sentence holds the value itself, which may be a secret or a document.
+Settings, pipeline files, prices and events are all checked against models. Their writers need not know pydantic. No
+sentence quotes the value, which may be a secret or a document.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 from pydantic import BaseModel, Tag, ValidationError
 
 _OF_A_KEY = "[key]"
-"""Pydantic's last step to what is wrong with a key itself."""
+"""Pydantic's last step for a problem of a key itself."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 Context: TypeAlias = Mapping[str, Any]
-"""What pydantic tells of one error beside its type: the bounds, the choices, the exception of a validator."""
+"""Pydantic's context of an error: bounds, choices, a validator's exception."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationProblem:
-    """One thing that does not fit. `place` is the way to it, empty for the whole. `sentence` goes on after a colon."""
+    """One problem. `place` is the way to it, empty for the whole. `sentence` fits after a colon."""
 
     place: tuple[str, ...]
     sentence: str
 
 
 class FieldProblem(ValueError):
-    """Raised by a validator of a whole model: what is wrong with one of its fields."""
+    """A problem of one field, raised by a validator of the whole model."""
 
     def __init__(self, field: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -39,10 +39,10 @@ class FieldProblem(ValueError):
 
 
 def validation_problems(error: ValidationError, *, expected: Any, given: Any = None) -> Iterator[ValidationProblem]:
-    """Yield what pydantic found, in its order. `expected` is the type that the input was held against.
+    """Yield what pydantic found, in its order. `expected` is the type of the input.
 
-    With the `given` input, an entry of a list goes by its `name` where it has one, and else by its index. Only input
-    that a person has configured may be given: names become part of the places.
+    With the `given` input, a list's entry is called by its `name` if it has one, else by its index. Give only
+    configured input: names become part of the places.
     """
     for detail in error.errors(include_url=False, include_input=False):
         context = detail.get("ctx", {})
@@ -139,7 +139,7 @@ def _known_fields(kind: Any) -> list[str]:
 
 
 def _way(expected: Any, steps: Sequence[int | str], given: Any) -> tuple[tuple[str, ...], Any]:
-    """The way to a place as its writer knows it, and the type of what the last step leads out of.
+    """The way to a place as its writer knows it, and the type that the last step leads out of.
 
     Pydantic mixes its own words in: the member of a union that it has tried, and `[key]` for a key of a mapping.
     """
@@ -176,7 +176,7 @@ def _inside(kind: Any, part: str) -> Any:
 
 
 def _members(kind: Any) -> list[Any]:
-    """What a union may be beside None. Of any other type, itself."""
+    """The members of a union, without None. For any other type, itself."""
     origin = get_origin(kind)
     if origin is Annotated:
         return _members(get_args(kind)[0])

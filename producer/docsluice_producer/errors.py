@@ -34,15 +34,15 @@ class BrokerRefused(ProducerFault):
 
 
 class NotWritten(ProducerFault):
-    """What was seen could not be written down."""
+    """An outcome could not be written."""
 
 
 class TakenOver(ProducerFault):
-    """Somebody else has begun to write about the same dead letters."""
+    """Another redrive or drop has begun to write about the same dead letters."""
 
 
 class VersionUnknown(ProducerFault):
-    """Which pipeline version the consumers run cannot be told."""
+    """The consumers' pipeline version is unknown."""
 
 
 class Stopped(ProducerFault):

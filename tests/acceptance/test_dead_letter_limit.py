@@ -1,4 +1,4 @@
-"""A deploy under which no document can pass, as a process: stopped, let go on, mended."""
+"""A deploy under which no document can pass, as a process: stopped, resumed, fixed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def _documents() -> list[Record]:
     ("delivery", "ordering"), [("exactly_once", "unordered"), ("exactly_once", "key"), ("at_least_once", "partition")]
 )
 async def test_a_broken_deploy_is_stopped_and_mended(wire: Wire, log_path: Path, delivery: str, ordering: str) -> None:
-    """It stops at the limit and says why, goes on for as many again when told to, and once mended does all the rest."""
+    """It stops at the limit and says why, and goes on for as many again when told to.
+
+    Once fixed it does all the rest.
+    """
     await wire.create_topics(partitions=PARTITIONS)
     async with rehearsal_provider() as provider:
         provider.outages.set_rates({Fault.WRONG_SCHEMA: 1.0})

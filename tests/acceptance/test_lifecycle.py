@@ -59,7 +59,7 @@ async def test_stopped_in_the_middle_and_started_again(wire: Wire, log_path: Pat
         assert ids == {f"d{n}" for n in range(DOCUMENTS)}
         if number is signal.SIGTERM:
             assert code == 0
-            # Drained: what had been begun was finished, so the second life asks only for the rest.
+            # Drained: what had been begun was finished, so the second process asks only for the rest.
             assert asked_before == 3 * done
             assert len(provider.calls) == 3 * DOCUMENTS
             assert await wire.count("result") == DOCUMENTS

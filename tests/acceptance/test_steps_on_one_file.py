@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 SURVIVORS = 5000
 LIVES = 5
 EACH = 1000
-"""So many steps are put by the one that goes on, and would be by the other in each of its lives."""
+"""So many steps are put by the one that goes on, and would be by the other in each of its runs."""
 _ALL = SURVIVORS + LIVES * EACH
 
 

@@ -175,7 +175,7 @@ async def _play(wire: Wire, settings: Mapping[str, str], own: _OwnServer) -> tup
 
 @pytest.mark.model
 async def test_a_chain_over_two_providers(wire: Wire, log_path: Path, tmp_path: Path) -> None:
-    """The own server is away in the middle: no dead letter, results name who answered, and the sums are right."""
+    """The own server is away for a while: no dead letter, results name their model, and the sums are right."""
     await wire.create_topics(partitions=2)
     async with (
         rehearsal_provider(RehearsalSettings(median_seconds=0.05, api_key=KEY, models=(CLOUD_NAME,))) as cloud,
@@ -209,7 +209,7 @@ async def test_a_chain_over_two_providers(wire: Wire, log_path: Path, tmp_path: 
 
 
 def _check_names(results: list[DocumentResult], metrics: _Metrics, cloud: RehearsalProvider) -> None:
-    """Each result names who answered, as often as the metrics and the cloud itself have it."""
+    """Each result names the model that answered, as often as the metrics and the cloud itself have it."""
     assert {result.models["keywords"] for result in results} == {CLOUD}
     who = Counter(result.models["category"] for result in results)
     assert set(who) == {OWN, CLOUD}

@@ -79,7 +79,7 @@ def right(request: ChatRequest) -> Answer:
 
 
 def in_turn(*replies: Reply | Replies, then: Replies = right) -> Replies:
-    """Each reply once, whoever asks, and then `then` for good."""
+    """Each reply once, for any caller, and then `then` for good."""
     left = list(replies)
 
     def reply(request: ChatRequest) -> Reply:

@@ -94,7 +94,7 @@ class ChatClientContract(ABC):
         assert caught.value.retry_after_seconds == 7
 
     async def test_a_rejection_names_its_step(self) -> None:
-        """Whoever reads the dead letter sees which task it was."""
+        """The dead letter names the task."""
         async with self.client(Behaviour.REJECT) as client:
             with pytest.raises(RecordRejected) as caught:
                 await client.ask(chat_request(step="keywords"))

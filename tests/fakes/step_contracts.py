@@ -227,7 +227,7 @@ class LastingStepStoreContract(StepStoreContract):
             await store.close()
 
     async def test_two_see_what_either_puts(self) -> None:
-        """At once, and the later put counts, whoever has put it."""
+        """At once, and the later put counts, from any process."""
         one, other = self.opened(), self.opened()
         for n, (writer, reader) in enumerate([(one, other), (other, one)] * 5):
             await writer.put(fingerprint("a"), paid(n))

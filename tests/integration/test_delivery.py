@@ -52,7 +52,7 @@ async def test_every_record_ends_once(wire: Wire, provider: RehearsalProvider, d
 async def test_what_passed_a_slow_document_is_not_repeated(
     wire: Wire, provider: RehearsalProvider, delivery: str
 ) -> None:
-    """One document hangs while fifty pass it. After a stop only that one is asked again."""
+    """One document hangs while fifty pass it. After a stop only that one needs a new call."""
     await wire.create_topics()
     hanging = document("slow", "Slow. [[rehearse:hangx1]]")
     await wire.produce([hanging, *(document(f"d{n}", f"Text {n}.") for n in range(50))])
@@ -73,7 +73,7 @@ async def test_what_passed_a_slow_document_is_not_repeated(
 
 
 async def test_a_damaged_map_costs_work_and_loses_nothing(wire: Wire, provider: RehearsalProvider) -> None:
-    """Metadata that is not ours is passed over with a warning: what it would have told is worked on again."""
+    """Metadata that is not ours is ignored with a warning: what it would have told is worked on again."""
     await wire.create_topics()
     await wire.produce(
         [document("slow", "Slow. [[rehearse:hangx1]]"), *(document(f"d{n}", f"Text {n}.") for n in range(5))]
@@ -133,7 +133,7 @@ def _assert_keys_are_in_order(found: Sequence[Outcome]) -> None:
 
 @DELIVERIES
 async def test_a_restart_keeps_the_order_of_a_key(wire: Wire, provider: RehearsalProvider, delivery: str) -> None:
-    """A call of each key is cut, twice: the next life goes on with it, and then with what follows in its key."""
+    """A call of each key is cut, twice: the next process goes on with it, and then with what follows in its key."""
     await wire.create_topics(partitions=2)
     hanging = [*range(8, 12), *range(20, 24)]
     await wire.produce(_keyed(n, "[[rehearse:hangx1]]" if n in hanging else "") for n in range(40))

@@ -148,7 +148,7 @@ async def test_whoever_holds_all_connections_keeps_no_probe_out() -> None:
 
 
 async def test_closing_does_not_wait_for_clients() -> None:
-    """A stop ends in time, whoever is connected."""
+    """A stop ends in time, whatever is connected."""
     async with asyncio.timeout(30):
         async with _serving() as port:
             idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]

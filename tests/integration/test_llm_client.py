@@ -606,7 +606,7 @@ async def test_a_word_in_place_of_a_key_is_no_secret() -> None:
 
 
 def _pipeline(client: ChatClient, sink: FakeSink) -> Pipeline:
-    """A pipeline of one step on the real client. What is refused is asked again in the time of a turn."""
+    """A pipeline of one step on the real client. A refused call is retried in the time of a turn."""
     metrics = Metrics()
     admission = Admission(limits=Limits(max_concurrency=1), timer=QuickTimer())
     model_caller = ModelCaller(

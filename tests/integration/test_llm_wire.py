@@ -85,7 +85,7 @@ async def test_an_expired_key_is_had_anew(tmp_path: Path) -> None:
 
 
 async def test_a_commands_key_is_had_anew_by_many_calls_at_once(tmp_path: Path) -> None:
-    """The command is run once for all of them, and each call is made again."""
+    """The command is run once for all of them, and each call is retried."""
     count = tmp_path / "count"
     code = f"open({str(count)!r}, 'a').write('x'); print('key-' + str(len(open({str(count)!r}).read())))"
     server = _for("key-2")[1]()

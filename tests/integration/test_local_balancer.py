@@ -13,7 +13,7 @@ from tests.integration.wire import WATCHDOG_SECONDS, until
 
 
 class Server:
-    """Holds every call until it is let go, and notes how many it was given at once."""
+    """Holds every call until it is released, and notes how many it was given at once."""
 
     def __init__(self, name: str) -> None:
         self.name = name

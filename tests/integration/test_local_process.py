@@ -81,7 +81,7 @@ def test_a_killed_parent_leaves_nothing_behind(tmp_path: Path, number: signal.Si
 
 
 async def test_a_child_started_on_a_worker_thread_outlives_the_thread(tmp_path: Path) -> None:
-    """A broker that a test restarts off its event loop lives on when that loop is gone."""
+    """A broker that a test restarts off its event loop stays up when that loop is gone."""
     child = Child(name="sleeper", command=_SLEEPER, log_path=tmp_path / "log")
     try:
         await asyncio.to_thread(child.start)

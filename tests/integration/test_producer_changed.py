@@ -103,7 +103,7 @@ async def test_a_dry_run_counts_and_sends_nothing(wire: Wire) -> None:
 
 
 async def test_a_limit_is_of_what_is_sent(wire: Wire) -> None:
-    """What is passed over takes nothing of it, nor does the same document a second time."""
+    """What is skipped takes nothing of it, nor does the same document a second time."""
     await wire.create_topics()
     async with Results(wire) as results:
         await results.add("a")

@@ -52,7 +52,7 @@ async def test_filters_and_json(wire: Wire) -> None:
 
 
 async def test_what_is_not_committed_is_not_read(wire: Wire) -> None:
-    """An aborted transaction is passed over, and one that is open is not waited for."""
+    """An aborted transaction is skipped, and one that is open is not waited for."""
     await wire.create_topics()
     await fill(wire, [1])
     client = AIOKafkaProducer(bootstrap_servers=wire.bootstrap_servers, transactional_id=f"{wire.name}.open")
@@ -119,7 +119,7 @@ async def test_one_is_shown_by_id_or_place(wire: Wire) -> None:
 
 
 async def test_one_that_a_filter_leaves_out_is_named(wire: Wire) -> None:
-    """Who asks for one under another reason or step is told under which it is."""
+    """A search under another reason or step says under which the letter is."""
     await wire.create_topics()
     await fill(wire, [1])
     for flag in (["--reason", "refused"], ["--step", "keywords"]):
@@ -131,7 +131,7 @@ async def test_one_that_a_filter_leaves_out_is_named(wire: Wire) -> None:
 
 
 async def test_an_export_is_sent_again(wire: Wire, tmp_path: Path) -> None:
-    """The file of `export`, mended or not, is a file for `send`. What is no document is named there."""
+    """The file of `export`, corrected or not, is a file for `send`. What is no document is named there."""
     await wire.create_topics()
     await fill(wire, [1, 2])
     await fill(wire, [3], value=b"\xff", reason="undecodable")

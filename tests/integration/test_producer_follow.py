@@ -182,7 +182,7 @@ async def test_time_that_was_not_needed_is_not_told(wire: Wire) -> None:
 
 
 async def test_topics_that_come_later_are_read_from_their_beginning(wire: Wire) -> None:
-    """Topics that are missing are waited for and never made by asking: they have the partitions of who makes them."""
+    """Topics that are missing are waited for and never created by asking: they have their creator's partitions."""
     async with producer(*following(wire), "--until", "2") as process:
         await said(process, "not there yet")
         await wire.create_topics(partitions=3)

@@ -123,7 +123,7 @@ async def test_a_dry_run_wants_the_topics_of_the_real_one(wire: Wire) -> None:
 
 
 async def test_the_guard_against_loops(wire: Wire) -> None:
-    """What was sent again three times is passed over, unless it is forced."""
+    """What was sent again three times is skipped, unless it is forced."""
     await wire.create_topics()
     await fill(wire, [1], replay_count="2")
     await fill(wire, [2], replay_count="3")
@@ -139,7 +139,7 @@ async def test_the_guard_against_loops(wire: Wire) -> None:
 
 
 async def test_filters_and_limit(wire: Wire) -> None:
-    """A limit counts what is sent, not what is passed over."""
+    """A limit counts what is sent, not what is skipped."""
     await wire.create_topics()
     await fill(wire, [1], topic="mails")
     await fill(wire, range(2, 6))
@@ -152,7 +152,7 @@ async def test_filters_and_limit(wire: Wire) -> None:
 
 
 async def test_a_redrive_killed_in_the_middle_sends_nothing_twice(wire: Wire) -> None:
-    """Killed again and again at any moment: in the end each record is there once, for who reads what is committed."""
+    """Killed again and again at any moment: in the end a reader of committed records sees each record once."""
     await wire.create_topics(partitions=2)
     await fill(wire, range(3_000))
     for goal in (300, 900, 1_500):

@@ -142,7 +142,7 @@ async def test_cloudevents_and_plain_text_are_events(wire: Wire, provider: Rehea
 
 
 async def test_committed_up_to_the_end(wire: Wire, provider: RehearsalProvider) -> None:
-    """When everything has ended, everything is committed, and a second life of the service asks nothing again."""
+    """When everything has ended, everything is committed, and a second run of the service asks nothing again."""
     await wire.create_topics(partitions=2)
     await wire.produce(document(f"d{n}", f"Text {n}.") for n in range(10))
     async with serving(wire.settings(provider.base_url)):

@@ -103,7 +103,7 @@ async def _has(members: Members, burst: float) -> bool:
 @pytest.mark.parametrize("value", ["nan", "-nan", "inf", "-inf", "1e300", "-1e300", "many", ""])
 @pytest.mark.parametrize("field", ["level", "filled_at", "needs:other", "lease", "share"])
 async def test_a_number_that_is_none_is_not_believed(members: Members, field: str, value: str) -> None:
-    """Whoever has written it there: it neither hangs the limit, nor lets more through, and is written over."""
+    """A foreign value neither blocks the limit, nor lets more through, and is overwritten."""
     redis, bucket = members["a"]._redis, "docsluice:{a}:tokens/account"
     await members.ask("other", needed=1, wanted=1)
     await members.ask("a", wanted=1)
@@ -132,7 +132,7 @@ async def test_a_debt_is_everybodys(members: Members) -> None:
 
 
 async def test_only_the_first_in_the_queue_is_granted_less_than_it_needs(members: Members) -> None:
-    """It saves up. Who comes later gets what is left beyond the needs of those before, and all that it needs of it."""
+    """It saves up. A later replica gets what earlier ones do not need."""
     await members.ask("a", returned=0.75)
     assert await members.ask("a", wanted=10, needed=1) == 0.75
     assert await members.ask("b", wanted=10, needed=0.5, returned=0.5) == 0, "half of it is a's"
@@ -200,7 +200,7 @@ async def test_dead_keys_vanish_and_no_key_is_told(members: Members) -> None:
 
 
 def test_an_account_is_named_by_its_key_without_telling_it() -> None:
-    """And by the server: the same for whoever names OpenAI or leaves it out."""
+    """And by the server: naming OpenAI and leaving it out is the same."""
     openai = account_of(base_url=None, api_key=KEY)
     assert openai == account_of(base_url="https://api.openai.com/v1/", api_key=KEY)
     others = [account_of(base_url=None, api_key="other"), account_of(base_url="http://x/v1", api_key=KEY)]

@@ -36,7 +36,7 @@ class TestRedisSteps(LastingStepStoreContract):
 
 @pytest.mark.parametrize(("max_age_seconds", "seconds"), [(DAY, DAY), (0.2, 1), (90.5, 91)])
 async def test_redis_is_told_for_how_long(redis: RedisServer, max_age_seconds: float, seconds: float) -> None:
-    """In whole seconds. A later put begins it anew."""
+    """In whole seconds. A later put begins it again."""
     store = RedisStore(url=redis.url, max_age_seconds=max_age_seconds)
     key = f"docsluice:step:{fingerprint('a')}"
     await store._redis.set(key, b"of another time")
@@ -69,7 +69,7 @@ async def test_what_redis_has_let_go_is_unknown(redis: RedisServer) -> None:
 
 
 async def test_redis_goes_away_and_comes_back(redis: RedisServer) -> None:
-    """Killed in the middle: each who asks hears of it, and the same store goes on with the next Redis."""
+    """Killed in the middle: each caller gets an error, and the same store goes on with the next Redis."""
     store = RedisStore(url=redis.url, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     redis.child.kill()
@@ -94,7 +94,7 @@ async def _answers(store: StepStore) -> bool:
 
 
 async def test_a_connection_that_was_closed_meanwhile_is_no_failure(redis: RedisServer) -> None:
-    """A server closes what has been idle. The next one who asks does not hear of it."""
+    """A server closes what has been idle. The next caller does not notice."""
     store, other = (RedisStore(url=redis.url, max_age_seconds=DAY) for _ in range(2))
     await store.put(fingerprint("a"), paid())
     await other._redis.client_kill_filter(_type="normal", skipme=True)
@@ -123,7 +123,7 @@ async def test_a_server_that_does_not_answer_is_given_up(redis: RedisServer) -> 
 
 
 async def test_what_one_key_holds_is_no_matter_of_another(redis: RedisServer) -> None:
-    """Somebody else's list under our key is nothing that is known, and is written over: waiting would not mend it."""
+    """Somebody else's list under our key is nothing that is known, and is written over: it does not pass by waiting."""
     store = RedisStore(url=redis.url, max_age_seconds=DAY)
     await store.put(fingerprint("a"), paid())
     await store._redis.rpush(f"docsluice:step:{fingerprint('list')}", b"x")
@@ -161,7 +161,7 @@ async def test_a_wrong_password_is_told_as_one(redis: RedisServer, tmp_path: Pat
 
 
 async def test_a_redis_that_will_never_do_is_told_apart(redis: RedisServer) -> None:
-    """A database that it does not have, and a user who may not write: waiting mends neither."""
+    """A database that it does not have, and a user who may not write: neither passes by waiting."""
     store = RedisStore(url=redis.url.replace("/0", "/99"), max_age_seconds=DAY)
     with pytest.raises(StoreUnusable, match="DB index is out of range"):
         await store.get(fingerprint("a"))

@@ -112,7 +112,7 @@ async def test_a_start_without_a_right_ends_before_a_document_is_paid_for(
 async def test_a_start_that_is_refused_ends(
     guarded: AclBroker, provider: RehearsalProvider, changed: dict[str, Any], words: str
 ) -> None:
-    """Waiting would not mend it, so the setting is named. The password is not."""
+    """It does not pass by waiting, so the setting is named. The password is not."""
     wire = Wire(bootstrap_servers=guarded.clear)
     with pytest.raises(BrokerFault, match=words) as raised:
         async with serving(_settings(guarded, wire, provider.base_url, **changed)):

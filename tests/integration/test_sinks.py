@@ -132,7 +132,7 @@ def opened(state: PartitionState) -> Record:
 
 @pytest.mark.kafka
 async def test_the_next_owner_shuts_out_the_last(kafka_wire: Wire) -> None:
-    """A zombie that wakes up publishes nothing and moves no offset, and learns that its life is over."""
+    """A zombie that wakes up publishes nothing and moves no offset, and learns that its partition is gone."""
     wire = kafka_wire
     await wire.create_topics()
     partition = TopicPartition(wire.topics["input"], 0)

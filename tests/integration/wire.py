@@ -168,7 +168,7 @@ class Wire:
             await reader.stop()
 
     async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """With what is about to be committed: a transaction that has ended is seen a moment later by who reads so."""
+        """With what is about to be committed: such a reader sees an ended transaction a moment later."""
         anyone = AIOKafkaConsumer(bootstrap_servers=self.bootstrap_servers)
         await anyone.start()
         try:

@@ -152,7 +152,7 @@ async def test_a_terminal_that_hangs_up_twice_cuts_nothing_off() -> None:
 
 @pytest.mark.usefixtures("_handlers")
 async def test_under_nohup_a_hang_up_is_ignored() -> None:
-    """Whoever asked for that wants it to go on."""
+    """A person who asked for that wants it to go on."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with _signals(resume=lambda: None) as stop:
         os.kill(os.getpid(), signal.SIGHUP)

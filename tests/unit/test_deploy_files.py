@@ -47,7 +47,7 @@ def test_promtool_finds_nothing_wrong() -> None:
 
 
 def test_every_alert_is_tested_and_has_a_runbook() -> None:
-    """Whoever is woken by it is told what to do."""
+    """An alert says what to do."""
     rules = [rule for group in ALERTS["groups"] for rule in group["rules"]]
     tests = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
     fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}

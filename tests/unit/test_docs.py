@@ -17,8 +17,10 @@ from docsluice_consumer.tasks.pipeline_file import Task
 from docsluice_consumer.telemetry.catalogue import CONSTRAINTS
 
 ROOT = Path(__file__).parents[2]
+SERVICE = sorted(ROOT.glob("consumer/docsluice_consumer/**/*.py"))
 LOUD = {"warning", "error", "critical", "exception"}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+OF_A_KIND = [page for page in PAGES if page.parent.parent.name == "docs" and page.parent.name != "decisions"]
 
 
 def _rows(page: str, *, column: int = 1) -> dict[str, str]:
@@ -97,15 +99,43 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in _anchors(linked), f"{target}#{anchor}"
 
 
+@pytest.mark.parametrize("page", OF_A_KIND, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_begins_with_what_the_reader_gains(page: Path) -> None:
+    """Below its title, each page says what the reader can do after it."""
+    assert re.match(r"# .+\n\nAfter this (page|tutorial) you ", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", ["docs/contributing/rooms.md", "docs/contributing/tour.md"])
+def test_every_module_that_is_named_exists(page: str) -> None:
+    """Below the service, below the library, or from the top. A name without a folder is in the folder named before."""
+    folder, named = "", 0
+    for path in re.findall(r"`([\w/]+\.py)`", (ROOT / page).read_text(encoding="utf-8")):
+        folder = path.rpartition("/")[0] or folder
+        places = [ROOT / top / path for top in (".", "consumer/docsluice_consumer", "docsluice")]
+        places += [top / folder / path for top in (ROOT / "consumer/docsluice_consumer", ROOT / "docsluice")]
+        assert any(place.is_file() for place in places), path
+        named += 1
+    assert named > 20
+
+
 def test_every_warning_of_the_log_is_explained() -> None:
     """docs/reference/log-events.md has a row for each event that is logged at the level WARNING or above."""
-    page = (ROOT / "docs/reference/log-events.md").read_text(encoding="utf-8")
-    explained = {
-        name for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`([\w.]+)`", row)
-    }
-    logged = {name for path in ROOT.glob("consumer/docsluice_consumer/**/*.py") for name in _loud_events(path)}
+    logged = {name for path in SERVICE for name in _loud_events(path)}
     assert len(logged) > 50
-    assert logged <= explained
+    assert logged <= _explained_events()
+
+
+def test_no_event_is_explained_that_does_not_exist() -> None:
+    """Each event in a row is logged somewhere, at whatever level."""
+    written = {name for path in SERVICE for name in _names(ast.parse(path.read_text(encoding="utf-8")))}
+    assert {name for name in _explained_events() if "." in name} <= written
+
+
+def _explained_events() -> set[str]:
+    """What stands in the first column of the tables, the names of fields among it."""
+    page = (ROOT / "docs/reference/log-events.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([\w.]+)`", row)}
 
 
 def _loud_events(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The shapes on the topics, held still by golden files: whoever changes one changes what others rely on."""
+"""The shapes on the topics, held still by golden files: others rely on them."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_header_names_belong_together() -> None:
 
 @pytest.mark.parametrize("contract", [DocumentResult, Usage, SourcePosition])
 def test_an_unknown_field_is_an_error(contract: type[DocumentResult]) -> None:
-    """Results are ours alone to write: a misspelt field is never passed over in silence."""
+    """Results are ours alone to write: a misspelt field is never skipped in silence."""
     with pytest.raises(ValidationError, match="Extra inputs"):
         contract.model_validate({"documnet_id": "x"})
 

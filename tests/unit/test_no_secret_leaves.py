@@ -211,7 +211,7 @@ def test_no_log_line_tells_a_secret(secret: str, spelling: str, log_format: Any)
 @given(secret=SECRETS, spelling=SPELLED)
 @settings(max_examples=100)
 def test_no_label_tells_a_secret(secret: str, spelling: str) -> None:
-    """Whoever has given a model a key for its name."""
+    """A key was given as a model's name."""
     known = KnownSecrets()
     metrics = Metrics(cut=known.cut_label)
     model = model_ref(f"x{SPELLINGS[spelling](secret)}")

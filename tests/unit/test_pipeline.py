@@ -336,7 +336,7 @@ async def test_a_document_that_always_fails_becomes_a_dead_letter() -> None:
 
 
 async def test_a_bug_on_one_record_becomes_a_dead_letter() -> None:
-    """It stops nobody else. Its class and trace are there for whoever mends it."""
+    """It stops nobody else. Its class and trace are there for the person who fixes it."""
     line = Line(in_turn(KeyError("a bug of ours")))
     with structlog.testing.capture_logs() as logs:
         errors = await line.errors(document())
@@ -451,7 +451,7 @@ async def test_a_dead_letter_is_not_much_larger_than_its_record(value: bytes, he
 
 @pytest.mark.parametrize("fault", [ProviderMisconfigured("401"), BrokerFault("no permission")])
 async def test_a_fault_of_the_world_publishes_nothing(fault: ServiceFault) -> None:
-    """The record stays as it was, and is read again by whoever comes next."""
+    """The record stays as it was, and the next owner reads it again."""
     line = Line(by_step({"category": [fault]}))
     with pytest.raises(type(fault)):
         await line.process(document())

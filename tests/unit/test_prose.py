@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.prose import FOLDERS, ROOT, Measure, measure, measure_file, measure_files, modules, pages, sentences_of
+from tests.prose import (
+    FOLDERS,
+    ROOT,
+    Measure,
+    comments_of,
+    docstrings_of,
+    measure,
+    measure_file,
+    measure_files,
+    modules,
+    pages,
+    sentences_of,
+)
 
 MOST_WORDS = 16.0
 MOST_LONG_SHARE = 0.06
@@ -40,8 +52,8 @@ def test_all_pages_together_are_easy_to_read() -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_docstrings_are_easy_to_read(folder: str) -> None:
-    """A folder's docstrings together."""
+def test_docstrings_and_comments_are_easy_to_read(folder: str) -> None:
+    """Those of a folder together."""
     assert _problems(measure_files(modules(folder))) == []
 
 
@@ -51,6 +63,19 @@ def test_a_hard_page_is_told() -> None:
     assert len(_problems(measure(sentences_of(f"{long} {long}")))) == 2
     assert len(_problems(measure(sentences_of("One; two. Three; four.")))) == 1
     assert _problems(measure(sentences_of("A short sentence. And another one."))) == []
+
+
+def test_comments_and_docstrings_are_measured() -> None:
+    """The lines of a comment are one text, and what a tool reads is none."""
+    source = '''"""A module. It has
+two sentences."""
+# A comment
+# over two lines.
+x = 1  # noqa: E501 - a reason
+y = 2  # type: ignore[misc]
+'''
+    assert list(docstrings_of(source)) == ["A module. It has\ntwo sentences."]
+    assert list(comments_of(source)) == ["A comment over two lines. a reason"]
 
 
 def test_what_is_no_prose_is_not_measured() -> None:

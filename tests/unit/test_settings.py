@@ -265,7 +265,7 @@ def test_values_that_do_not_go_together(overrides: dict[str, Any], words: str) -
     ],
 )
 def test_credentials_that_would_not_be_sent(protocol: str, wanted: str, given: dict[str, Any], named: str) -> None:
-    """Whoever sets them believes that they are used. The line says what to set."""
+    """Otherwise a person believes that they are used. The line says what to set."""
     assert _problems(given | {"kafka_security_protocol": protocol}) == [
         f"{named}: not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
     ]
@@ -288,7 +288,7 @@ def test_sharing_limits_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody wants to mend settings one start at a time."""
+    """Nobody wants to fix settings one start at a time."""
     monkeypatch.delenv("OPENAI_API_KEY")
     assert len(_problems({"tokens_per_minute": 1, "input_tokens_per_minute": 1, "input_topic": "documents.dlq"})) == 3
     assert len(_problems({"mode": "x", "http_port": -1, "max_attempts": 0})) == 3

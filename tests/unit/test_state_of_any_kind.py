@@ -120,7 +120,7 @@ _FINGERPRINTS_CHANGED = changing([(4264, b"\xe7\xab"), (7985, b"\xf4\xb2\xbf\x8b
 @example(damage=_FINGERPRINTS_CHANGED, is_running=False)
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 async def test_a_file_of_steps_that_was_spoilt(kept: Path, damage: Damage, *, is_running: bool) -> None:
-    """Before the start or while it runs: what can be believed is used, the rest is asked again."""
+    """Before the start or while it runs: what can be believed is used, the rest needs new calls."""
     with tempfile.TemporaryDirectory() as folder, capture_logs():
         path = Path(shutil.copy(kept, folder))
         async with contextlib.AsyncExitStack() as stack:

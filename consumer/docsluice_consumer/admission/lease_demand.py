@@ -71,7 +71,7 @@ class LeaseDemand:
             obstacle = self._longest_wait(queue, head.request, now)
             waits = (obstacle.seconds or 0.0) > STOCK_SECONDS
             if limited.intersection(queue.shared) or (waits and obstacle.is_shared):
-                # whoever came first has the first claim to them: they would only lie about
+                # the first call has the first claim to them: grants would only lie about
                 limited.update(queue.shared)
             elif not waits:
                 _line_up(queue, {quota: amounts[quota] for quota in queue.quotas if quota in amounts})

@@ -1,4 +1,4 @@
-"""`docsluice check`: tries all that `run` needs, and says what is missing before documents are at stake."""
+"""The command `check`: tries everything that `run` needs, and says what is missing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def check(
 ) -> bool:
     """Print a line a part. True when all is well.
 
-    With `live`, each model is asked once. With `deep`, the rights on the broker are looked at, too.
+    With `live`, each model is called once. With `deep`, the rights on the broker are checked, too.
 
     Raises:
         ConfigurationError: the pipeline file or the prices file cannot be used.
@@ -137,7 +137,7 @@ def _looked_at(ledger: Ledger) -> None:
 
 
 async def _check_store(settings: Settings, say: Say) -> bool:
-    """Look for an answer that nobody has asked for."""
+    """Look up an entry that does not exist."""
     store = steps_store_of(settings)
     url = settings.store_url.get_secret_value() if settings.store_url else None
     what = f"store {place_of_store(url, state_dir=settings.state_dir)} (DOCSLUICE_STORE_URL)"
@@ -194,7 +194,10 @@ async def _check_topics(settings: Settings, say: Say, *, deep: bool) -> bool:
 
 
 async def _check_sizes(settings: Settings, say: Say) -> None:
-    """Say what the topics' limits mean. Where the broker does not tell them, or they are not there yet, say nothing."""
+    """Print what the topics' limits mean.
+
+    If the broker does not tell them, or the topics are missing, print nothing.
+    """
     topics = (settings.input_topic, settings.dead_letter_topic)
     limits = await topic_limits(broker_of(settings), topics, seconds=PATIENCE_SECONDS)
     found = sizes_found(
@@ -217,7 +220,7 @@ async def _check_rights(settings: Settings) -> Found:
 
 
 async def _check_input(settings: Settings) -> Found:
-    """Look whether the last records can be read. A person may have given another topic's name, or another format."""
+    """Check whether the last records can be read. The topic's name or the format may be wrong."""
     records = await last_records(
         broker_of(settings), settings.input_topic, count=_SHOWN_RECORDS, seconds=PATIENCE_SECONDS
     )

@@ -1,4 +1,4 @@
-"""How `check` tells what it has found."""
+"""How `check` prints what it has found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Found:
 
 
 async def tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Say) -> bool:
-    """Look at one part and print a line on it. Returns whether it will do."""
+    """Try one part and print a line on it. Returns whether it is well."""
     try:
         found = await attempt()
     except DocsluiceError as problem:
@@ -38,7 +38,7 @@ async def tried(what: str, attempt: Callable[[], Awaitable[Found]], say: Say) ->
 
 
 def _in_full(problem: DocsluiceError) -> str:
-    """With the provider's words behind the remedy, which ends with its status and code as the words begin."""
+    """The problem in full: the remedy, then the provider's words."""
     if not isinstance(problem, CallRefused):
         return str(problem)
     said = problem.remedy.rpartition(": ")[2]

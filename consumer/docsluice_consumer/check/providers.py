@@ -104,7 +104,7 @@ async def _speaks_tls(url: str) -> bool:
 
 
 async def _have_key(provider: Provider) -> None:
-    """Get the key first, so that a command that hangs is not taken for a provider that does."""
+    """Get the key first, so that a hanging command does not look like a hanging provider."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             await provider.credentials.key()
@@ -118,7 +118,7 @@ async def _have_key(provider: Provider) -> None:
 async def _live(
     providers: dict[str, Provider], file: PipelineFile, steps: Sequence[Step], prices: Prices, say: Say
 ) -> bool:
-    """One real call for each step and each model of these providers that it may ask, about a short text."""
+    """Make one real call for each step and each of its models at these providers, about a short text."""
     text = next((example.document for example in file.examples), _DOCUMENT)
     client = ProviderClients(providers, max_connections=1)
     well = True
@@ -144,7 +144,7 @@ async def _called(client: ProviderClients, model: ModelRef, step: Step, text: st
     """The line on a call that was answered well.
 
     Raises:
-        InvalidAnswer: `run` could make nothing of the answer to so plain a text.
+        InvalidAnswer: `run` could not use the answer to this plain text.
     """
     started = time.monotonic()
     request = step.request(text).to(model)

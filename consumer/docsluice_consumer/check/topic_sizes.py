@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from docsluice_consumer.check.findings import Found
 
 ROOM_BYTES = 16 * 1024
-"""For the error headers of a dead letter, the stack trace among them."""
+"""Room for the error headers of a dead letter, the stack trace among them."""
 
 
 def sizes_found(

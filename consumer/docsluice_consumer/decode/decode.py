@@ -1,4 +1,7 @@
-"""A record to a `DocumentEvent`: plain JSON, text/plain, and CloudEvents 1.0 in both modes of the Kafka binding."""
+"""Bytes to `DocumentEvent`: plain JSON, text/plain, and CloudEvents 1.0 in both modes of the Kafka binding.
+
+Other bytes are named for what they are: another charset, a compressed value, a registry's frame.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _TEXT = "text/plain"
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([^;"'\s]{1,40})""")
 _BASE64 = "data_base64"
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
-"""The default limit: about a context of a million tokens."""
+"""The default: about what a context of two million tokens holds, at four bytes a token."""
 _ENVELOPE = frozenset({"specversion", "data", _BASE64, "datacontenttype", "subject", "id"})
 
 
@@ -119,7 +122,7 @@ def _text_id(key: bytes | None, named: str) -> str:
 
 
 def _header(headers: Headers, name: str) -> str:
-    """The last header of that name, without regard to case. Empty when absent."""
+    """The last header of a name, ignoring case. Empty if absent."""
     found = ""
     for candidate, value in headers:
         if candidate.lower() == name and value is not None:

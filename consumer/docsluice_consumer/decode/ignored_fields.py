@@ -1,4 +1,4 @@
-"""Fields of events that nobody here knows: counted, and each name said once."""
+"""Unknown fields of events: counted, and each name logged once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from docsluice_consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _NAMES_SAID = 20
-"""A producer may put what it likes into a name, and a new one into every event."""
+"""A producer may put anything into a name, and a new name into every event."""
 _VERSION = "schema_version"
 
 
 class IgnoredFields:
-    """Tells what was left out of events. Never a value, which may be the document."""
+    """Reports what was left out of events: names, never values, which may be the document."""
 
     def __init__(self, *, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -108,10 +108,7 @@ class _Writer:
     """Whether a producer has ended unexpectedly since the last committed transaction."""
 
     def is_mended_by_a_new_producer(self, error: KafkaError) -> bool:
-        """Whether a new producer helps.
-
-        An unnamed error may mean that the broker has forgotten its id, but not twice in a row.
-        """
+        """Whether a new producer helps: an unnamed error may mean a forgotten producer id, but not twice in a row."""
         return isinstance(error, _MENDED) or (type(error) is KafkaError and not self.has_died)
 
     @property

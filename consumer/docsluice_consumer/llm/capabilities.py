@@ -1,9 +1,9 @@
-"""What a server turns out not to know, and how it is asked without it.
+"""What a server turns out not to know, and how calls do without it.
 
-A complaint that a part of the request is not supported makes a call do without it (`guesses.py`), one about its size
-does not. The answer to that call confirms it. It holds for a model, or for a model's step where it is about the
-schema. After a minute one call tries the fuller form again, and each time later where that is still refused. Pure: time
-is passed in.
+After a complaint that a part of the request is not supported, the call leaves it out (`guesses.py`). A complaint about
+a size does not count. The answer to that call confirms it. It then holds for a model, or for a model's step if it is
+about the schema. After a minute one call tries the fuller form again, and later each time if that is still refused.
+Pure: time is passed in.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _UNSUPPORTED = re.compile(
 _SCHEMA_IS_TOO_MUCH = re.compile(
     r"(?:schemas?|grammar|constraint)\b[^;.]{0,120}(?:too (?:large|many|complex|deep|big)|exceeds?\b)"
 )
-"""It is the same for all documents, and there is a way without it."""
+"""Complaints that hold for all documents, with a way around them."""
 _PROMPT_IS_TOO_MUCH = re.compile(
     r"\b(?:prompt|input|messages?|document|text)s?\b[^;.]{0,60}(?:too (?:large|long|many|big)|exceeds?\b)"
     r"|exceeds?\b[^;.]{0,40}\bcontext\b"
 )
-"""It may speak of a schema, too, and is about this document."""
+"""Complaints about this document, though they may mention a schema."""
 _OF_A_SIZE = re.compile(
     r"too (?:large|small|high|low|big|long|short|many|few)|at (?:most|least)|out of range|range of|exceeds?\b"
     r"|(?:greater|less|more|larger|smaller) than|between \S+ and|[<>]="
@@ -107,13 +107,13 @@ class Sent:
 
 @dataclass(slots=True)
 class _Belief:
-    """How long something is taken for granted. A false word costs a minute, a true one a refused call an hour."""
+    """How long something learned holds. A false word costs a minute, a true one a refused call an hour."""
 
     until: float
     seconds: float = _FIRST_HELD_SECONDS
 
     def put_off(self, *, now: float) -> None:
-        """It is tried now. If it is refused again, it holds for twice as long."""
+        """Note that it is tried now. If it is refused again, it holds for twice as long."""
         self.seconds = min(_LONGEST_HELD_SECONDS, self.seconds * 2)
         self.until = now + self.seconds
 
@@ -123,18 +123,18 @@ class Capabilities:
     """What is known of each model of one provider."""
 
     _beliefs: dict[tuple[str, str, str], _Belief] = field(default_factory=dict)
-    """By model, step (or none) and name."""
+    """What was learned, by model, step (or none) and name."""
     _told: dict[tuple[str, str], float] = field(default_factory=dict)
-    """By model and name: when the log was last told."""
+    """When it was last logged, by model and name."""
 
     def without(self, *, model: str, step: str) -> Knowledge:
-        """What is to be left out of a call."""
+        """The names to leave out of a call."""
         return frozenset(name for _, name in self._of(model, step))
 
     def to_try(self, offered: Callable[[], Collection[str]], *, model: str, step: str, now: float) -> str | None:
-        """What this call, and no other for another while, is to send again although it was once refused.
+        """The name that this call alone sends again although it was once refused. None if nothing is due.
 
-        `offered` tells all that the call has to send. It is asked only where something is due.
+        `offered` returns all that the call has to send. It is called only if something is due.
         """
         for key, name in self._of(model, step):
             if self._beliefs[key].until <= now and name in offered():
@@ -151,7 +151,7 @@ class Capabilities:
         return Discovery(name, _meaning(name))
 
     def forget(self, name: str, *, model: str, step: str) -> bool:
-        """A call with this was answered. Tells whether it was known not to be."""
+        """Forget a name, because a call with it was answered. Returns whether it had been learned."""
         keys = [key for key, known in self._of(model, step) if known == name]
         for key in keys:
             del self._beliefs[key]
@@ -180,7 +180,7 @@ def missed(error: ProviderError, sent: Sent) -> str | None:
 
 
 def complaint(error: ProviderError, sent: Sent) -> str | None:
-    """What a refusal says the model does not know. None where it is about something else."""
+    """The name that a refusal says the model does not know. None if it is about something else."""
     words = error.words.lower()
     is_of_the_prompt = meaning_by_code(error) is Meaning.TOO_LARGE or _PROMPT_IS_TOO_MUCH.search(words)
     is_too_much = bool(sent.keywords) and _SCHEMA_IS_TOO_MUCH.search(words)
@@ -207,7 +207,7 @@ def complaint(error: ProviderError, sent: Sent) -> str | None:
 
 
 def _is_of_a_size(error: ProviderError, named: str | None) -> bool:
-    """Whether it is about how large a value is. A code may say otherwise, but not of the bound on the answer."""
+    """Whether a complaint is about the size of a value. A code may say otherwise, except about the answer's bound."""
     words = error.words.lower()
     if not _OF_A_SIZE.search(words):
         return False
@@ -215,7 +215,7 @@ def _is_of_a_size(error: ProviderError, named: str | None) -> bool:
 
 
 def without_keywords(schema: Any, left_out: Collection[str]) -> Any:
-    """A schema without these keywords, at whatever depth. Names of properties are no keywords."""
+    """A schema without these keywords, at any depth. Names of properties are no keywords."""
     if not left_out:
         return schema
     if isinstance(schema, list):
@@ -234,12 +234,12 @@ def without_keywords(schema: Any, left_out: Collection[str]) -> Any:
 
 
 def keywords_in(schema: Any) -> frozenset[str]:
-    """Those keywords of a schema that it can do without."""
+    """The optional keywords in a schema."""
     return frozenset(word for word in KEYWORDS if without_keywords(schema, {word}) != schema)
 
 
 def _weaker(about: str, sent: Sent) -> str | None:
-    """The next grade down of structured outputs. First without `strict`, where it is that which is named."""
+    """The next weaker form of structured outputs: first without `strict`, if that is named."""
     if STRICT not in sent.without and _names(STRICT, about) and NO_JSON_SCHEMA not in sent.without:
         return STRICT
     if NO_JSON_SCHEMA not in sent.without:
@@ -248,7 +248,7 @@ def _weaker(about: str, sent: Sent) -> str | None:
 
 
 def _first_named(said: str, sent: Sent) -> str | None:
-    """The parameter that is named first: behind it may be what to use instead."""
+    """The parameter that is named first. A later one may be what to use instead."""
     found: list[tuple[int, str]] = []
     for name in sent.parameters:
         spellings = [name.lower(), name.replace("_", "").lower(), *_OTHER_NAMES.get(name, ())]
@@ -263,7 +263,7 @@ def _names(name: str, said: str) -> bool:
 
 
 def _names_keyword(word: str, error: ProviderError) -> bool:
-    """Whether a keyword is named, also in snake case. An ordinary English word only in quotation marks."""
+    """Whether a keyword is named, also in snake case. An ordinary English word counts only in quotation marks."""
     said = f"{error.param} {error.words}"
     snake = re.sub(r"([A-Z])", r"_\1", word).lower()
     for spelling in {word, snake}:

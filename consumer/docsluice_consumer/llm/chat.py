@@ -1,4 +1,4 @@
-"""What is asked of a chat model and what comes back, free of any SDK."""
+"""A chat request and its answer, free of any SDK."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelParameters:
-    """Parameters that one model gets with every call, wherever the task sets none of its own."""
+    """Parameters that one model gets with every call, unless the task sets its own."""
 
     reasoning_effort: str | None = None
     seed: int | None = None
@@ -47,9 +47,9 @@ class ModelParameters:
 class ChatRequest:
     """One call: the turns, and the JSON schema (an object) that the answer must meet.
 
-    `model` is the first choice. `fallbacks` are asked, in this order, where it fails or is too small. `extra_body`
-    holds further fields of the body, passed through as they are. `strict`: the schema is fit for strict mode.
-    `by_model` are parameters that single models of the chain get.
+    `model` is the first choice. `fallbacks` are asked in this order if it fails or is too small. `extra_body` holds
+    further fields of the body, passed through as they are. `strict`: the schema is fit for strict mode. `by_model` are
+    parameters that single models of the chain get.
     """
 
     step: str
@@ -89,7 +89,7 @@ class ChatRequest:
         )
 
     def without(self, model: ModelRef | None) -> ChatRequest | None:
-        """The same request to the other models of the chain. None when there is no other."""
+        """The same request to the other models of the chain. None if there is no other."""
         others = tuple(other for other in self.models if other != model)
         if not others or others == self.models:
             return None
@@ -100,7 +100,7 @@ class ChatRequest:
         return replace(self, messages=(*self.messages[:-1], Message("user", text)))
 
     def roomier(self, times: int) -> ChatRequest | None:
-        """The same request, with that many times the room for its answer. None when the room has no bound of ours."""
+        """The same request, with `times` the room for its answer. None if we set no bound."""
         bound = self.sampling.max_output_tokens
         if bound is None:
             return None
@@ -120,9 +120,9 @@ class ChatRequest:
 class Answer:
     """What a model said. `usage` is None from a server that reports none.
 
-    `limits` are what the provider has said that it allows a minute: `requests`, `tokens`, `input_tokens`,
-    `output_tokens`, as far as it did. `stated_cost_usd` is what it says that the call has cost, and `model` who has
-    answered. The caller fills that in.
+    `limits` are the provider's limits a minute, as far as it named them: `requests`, `tokens`, `input_tokens`,
+    `output_tokens`. `stated_cost_usd` is the provider's own cost of the call. `model` is the model that answered,
+    filled in by the caller.
     """
 
     text: str
@@ -135,13 +135,13 @@ class Answer:
 
 
 class ChatClient(Protocol):
-    """Puts one request to a model. Retries nothing."""
+    """Makes one call to a model, without retries."""
 
     async def ask(self, request: ChatRequest) -> Answer:
         """Return the model's answer.
 
         Raises:
-            AttemptFailed: the call may be tried again.
+            AttemptFailed: the call may be retried.
             CallRefused: one of these attempts. It may be about this document alone, or about all calls.
             RecordRejected: the provider will never take this request.
             ServiceFault: the client cannot work as configured.

@@ -46,14 +46,14 @@ log = structlog.get_logger(__name__)
 _F = TypeVar("_F", bound=AttemptFailed | RecordRejected)
 
 _MOST_TRIES = 16
-"""Of one call: a server complains of one thing at a time."""
+"""Tries of one call. A server complains about one thing at a time."""
 _UNAUTHORIZED = 401
 _SHORTEST_SECRET = 8
-"""Headers of the settings may hold secrets, and shorter ones are none: to cut those out would spoil the words."""
+"""Configured headers may hold secrets. A shorter value is none, and cutting it out would spoil the words."""
 _SHORTEST_KEY = 12
-"""Own servers want none and are given a word, such as `ollama`, which an answer may well hold."""
+"""A shorter key is a placeholder for an own server, such as `ollama`, which an answer may well contain."""
 _SHOWN_CHARACTERS = 64 * 1024
-"""Of a body that is no completion and tells a secret. Nothing is shown of what stands behind."""
+"""How much is shown of a body that is no completion and holds a secret."""
 _NO_LIST = frozenset({404, 405, 501})
 _NO_KEY = "none"  # the SDK insists on a key. Servers such as Ollama, vLLM and llama.cpp want none
 _OPENAI = "api.openai.com"
@@ -61,22 +61,22 @@ _TOKEN_OF_AN_IDENTITY = "eyJ"  # noqa: S105 - how a token of Microsoft Entra beg
 
 
 class _Refused(Exception):
-    """An error that the provider told, by its status or inside a 200."""
+    """An error of the provider, by its status or inside a 200."""
 
     def __init__(self, said: ProviderError, headers: Mapping[str, str], *, body: Any = None) -> None:
         super().__init__(str(said))
         self.said = said
         self.headers = headers
         self.body = body
-        """Of a 200, which may have been paid for."""
+        """The body of a 200, which may have been paid for."""
 
 
 class OpenAIChatClient:
-    """Asks one provider.
+    """Calls one provider.
 
-    The SDK's own retries are off, since admission must see every attempt. What a model turns out not to know is
-    remembered and left out from then on. A key that is refused is looked up again, and the call is made once more. Its
-    connections, up to `max_connections`, are its own unless it is given some that it shares.
+    The SDK's own retries are off, because admission must see every attempt. What a model turns out not to know is left
+    out from then on. A refused key is looked up again, and the call is made once more. Its connections, up to
+    `max_connections`, are its own unless it is given shared ones.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class OpenAIChatClient:
         self._bounds = names if newer_first else names[::-1]
 
     async def ask(self, request: ChatRequest) -> Answer:
-        """Put one request. See `ChatClient.ask` for the errors."""
+        """Make one call. See `ChatClient.ask` for the errors."""
         with self._translated(request):
             guesses = self._guesses(request)
             for _ in range(_MOST_TRIES):
@@ -118,7 +118,7 @@ class OpenAIChatClient:
         raise ProviderUnavailable("the provider complains of something else in the request each time")
 
     async def probe(self) -> list[str]:
-        """List the models that the server offers. None where it has no list. See `ChatClient.ask` for the errors."""
+        """List the models that the server offers. Empty if it has no list. See `ChatClient.ask` for the errors."""
         with self._translated(None):
             try:
                 response = await self._sent("GET", self._address.models, None, None)
@@ -159,7 +159,7 @@ class OpenAIChatClient:
             ) from None
 
     def _guesses(self, request: ChatRequest) -> Guesses:
-        """What is left out of a call. Its first try may check whether it still holds."""
+        """The guesses of a call. Its first try may check whether something learned still holds."""
         model, step = request.model.name, request.step
         tries = self._capabilities.to_try(lambda: offered(request), model=model, step=step, now=self._now())
         return Guesses(self._capabilities, model=model, step=step, tries=tries)
@@ -203,10 +203,10 @@ class OpenAIChatClient:
     async def _sent(
         self, method: str, path: str, body: dict[str, Any] | None, request: ChatRequest | None
     ) -> httpx2.Response:
-        """Send it, and once more where the key is refused and another one can be had.
+        """Send a request. Send it once more if the key is refused and another one is found.
 
         Raises:
-            _Refused: the provider told an error.
+            _Refused: the provider answered with an error.
         """
         key = await self._provider.credentials.key()
         try:
@@ -266,7 +266,7 @@ class OpenAIChatClient:
         return _paid(fault, refused.body) if isinstance(fault, AttemptFailed | RecordRejected) else fault
 
     async def _unreadable(self, response: httpx2.Response, body: Any, request: ChatRequest | None) -> AnswerUnreadable:
-        # Before anything is shortened: what is left of a key could no longer be told from other words.
+        # Before anything is shortened: the rest of a key could not be told from other words.
         redaction, content = redaction_of(self._call(request).secrets), response.content
         if redaction.is_in(told := content.decode("utf-8", errors="replace")):
             content, body = redaction.cut(told, most=_SHOWN_CHARACTERS).encode(errors="replace"), NO_JSON
@@ -284,7 +284,7 @@ class OpenAIChatClient:
         return limits
 
     def _call(self, request: ChatRequest | None) -> Call:
-        """What a fault must name, and what it must not quote. Of the list of models no model can be wrong."""
+        """What a fault must name, and what it must not quote. A request for the list of models names no model."""
         provider = self._provider
         return Call(
             step=request.step if request else "check",
@@ -298,7 +298,7 @@ class OpenAIChatClient:
         )
 
     def _secrets(self) -> tuple[str, ...]:
-        """All that must not stand in an error: those of the process, and what this provider is sent, however short."""
+        """What an error must not contain: the process' secrets, and what this provider is sent, however short."""
         headers = (value for value in self._provider.headers.values() if len(value) >= _SHORTEST_SECRET)
         return tuple(dict.fromkeys((*self._provider.secrets.known(), *self._keys, *headers)))
 
@@ -321,7 +321,7 @@ class OpenAIChatClient:
 
 
 def _paid(fault: _F, body: Any) -> _F:
-    """The fault with what the body says that the call has used and cost."""
+    """Add the usage and cost in the body to the fault."""
     fault.usage = _usage(body)
     fault.stated_cost_usd = stated_cost_usd(body.get("usage")) if isinstance(body, Mapping) else None
     return fault

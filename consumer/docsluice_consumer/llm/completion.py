@@ -1,4 +1,4 @@
-"""Reads a chat completion, as far as a server that is merely like OpenAI's has filled it in."""
+"""Reads a chat completion, as far as an OpenAI-like server has filled it in."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Completion:
     """What a 200 turned out to hold: an error, or an answer, or neither."""
 
     body: Any
-    """As JSON. `NO_JSON` where it is none."""
+    """The body as JSON. `NO_JSON` if it is none."""
     error: ProviderError | None = None
     answer: Answer | None = None
-    """Without the limits, which the headers tell."""
+    """The answer, without the limits, which are in the headers."""
 
 
 def read(content: bytes, *, quoted: Quoted, secrets: Collection[str], keys: Iterable[str]) -> Completion:
@@ -51,7 +51,7 @@ def _error_instead(body: Any, *, quoted: Quoted, secrets: Collection[str]) -> Pr
 
 
 def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
-    """The answer that a completion holds. None where it holds none.
+    """The answer in a completion. None if there is none.
 
     A server that echoes the request's headers must not bring `secrets` into a result or a dead letter.
     """
@@ -68,7 +68,7 @@ def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
     if not text and _is_filtered(choice, body):
         ended = CONTENT_FILTER
     return Answer(
-        # Half an emoji, which a model may well say, could not be sent back to it.
+        # A model may answer half an emoji, which could not be sent back to it.
         text=cut_secrets(text, secrets).encode("utf-8", errors="replace").decode(),
         finish_reason=ended,
         refusal=cut_secrets(_refusal(message, content) or "", secrets) or None,
@@ -78,20 +78,20 @@ def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
 
 
 def first_choice(body: Any) -> Mapping[str, Any]:
-    """The one that is read. Empty where there is none."""
+    """The first choice, which is the one that is read. Empty if there is none."""
     choices = body.get("choices") if isinstance(body, Mapping) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     return choice if isinstance(choice, Mapping) else {}
 
 
 def is_blocked(body: Any) -> bool:
-    """Whether the provider has answered with the verdict of its filter and with nothing else (Gemini)."""
+    """Whether the answer holds only the verdict of the provider's filter (Gemini)."""
     feedback = (body.get("promptFeedback") or body.get("prompt_feedback")) if isinstance(body, Mapping) else None
     return isinstance(feedback, Mapping) and bool(feedback.get("blockReason") or feedback.get("block_reason"))
 
 
 def what_it_is(content: bytes, body: Any, *, content_type: str) -> str:
-    """What came instead of a completion, in a few words that may still quote the request.
+    """Describe what came instead of a completion, in a few words that may still quote the request.
 
     `body` is the content as JSON, or `NO_JSON`.
     """
@@ -133,7 +133,7 @@ def _written(value: Mapping[str, Any]) -> str:
     try:
         return json.dumps(value, ensure_ascii=False)
     except RecursionError:
-        return ""  # it was read, and is too deep to be written
+        return ""  # it was read, but is too deep to be written
 
 
 def _arguments(message: Mapping[str, Any]) -> str:

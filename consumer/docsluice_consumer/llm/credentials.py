@@ -21,21 +21,21 @@ class Credentials(Protocol):
     """Gives the key for a call."""
 
     async def key(self) -> str | None:
-        """The key to send. None where the server wants none.
+        """The key to send. None if the server wants none.
 
         Raises:
-            ProviderMisconfigured: no key can be had as configured.
-            ProviderUnavailable: none can be had now.
+            ProviderMisconfigured: there is no key as configured.
+            ProviderUnavailable: there is no key now.
         """
         ...
 
     async def refresh(self) -> bool:
-        """Look for another key, since this one was not accepted. True when it has changed."""
+        """Look for another key, because this one was not accepted. Returns whether it has changed."""
         ...
 
 
 class NoKey:
-    """A server that wants none, such as one's own."""
+    """No key, for a server that wants none."""
 
     async def key(self) -> str | None:
         """None."""
@@ -71,7 +71,7 @@ class FileKey:
         self._read_at: tuple[int, int] | None = None
 
     async def key(self) -> str | None:
-        """The file's content. While the file is being replaced, what it was before."""
+        """The file's content. While the file is being replaced, its earlier content."""
         try:
             await self._read_if_changed()
         except ProviderMisconfigured:
@@ -80,7 +80,7 @@ class FileKey:
         return self._key
 
     async def refresh(self) -> bool:
-        """Read it, whatever its time says."""
+        """Read the file, whatever its modification time."""
         before, self._read_at = self._key, None
         return await self.key() != before
 
@@ -103,11 +103,11 @@ class FileKey:
 class CommandKey:
     """A key that a command prints. It is run again when the key is refused.
 
-    Without a shell: `command` is a program and its arguments. What it says on stderr is never shown, for that may hold
+    There is no shell: `command` is a program and its arguments. Its stderr is never shown, because it may hold
     anything.
 
     Raises:
-        ProviderMisconfigured: from the constructor, where a quote mark in the command is not closed.
+        ProviderMisconfigured: from the constructor, if a quote mark in the command is not closed.
     """
 
     def __init__(
@@ -137,7 +137,10 @@ class CommandKey:
         return self._key
 
     async def refresh(self) -> bool:
-        """Run it again. Of many that are refused at once the first one does, and the others see what it has found."""
+        """Run the command again.
+
+        If many calls are refused at once, the first one runs it, and the others use its result.
+        """
         before = self._key
         async with self._running:
             if self._key == before and self._now() - self._had_at >= _REFRESHED_AT_MOST_EVERY_SECONDS:
@@ -145,7 +148,7 @@ class CommandKey:
         return self._key != before
 
     async def _run(self) -> None:
-        """Take what it prints. Where it fails, a key that was had before is kept."""
+        """Run the command and take its output. If it fails, an earlier key is kept."""
         try:
             printed = await self._printed()
         except ProviderUnavailable:
@@ -194,10 +197,10 @@ async def _all_of(stream: asyncio.StreamReader) -> bytes:
 
 
 def fit_for_a_header(key: str, *, source: str) -> str:
-    """A key without what surrounds it, such as the newline of `echo`.
+    """A key without surrounding blanks, such as the newline of `echo`.
 
     Raises:
-        ProviderMisconfigured: it holds what no header can.
+        ProviderMisconfigured: it holds characters that no header can.
     """
     key = key.strip()
     if not key:

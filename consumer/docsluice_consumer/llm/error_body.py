@@ -1,4 +1,4 @@
-"""Reads what a provider says of an error, whatever the shape of its body."""
+"""Reads a provider's error, whatever the shape of its body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TELLING, _LEAST = {"reason": 0, "code": 1, "status": 2, "error_code": 1}, 3
 _INSIDE = frozenset(
     {"error", "errors", "detail", "details", "message", "metadata", "raw", "innererror", "violations", "base_resp"}
 )
-"""Where more of the same may be. What repeats the request, such as `input`, is not among them."""
+"""Fields that may hold more of an error. Fields that repeat the request, such as `input`, are not among them."""
 _TEXTS = _WORDS | {"raw"}
 _DELAYS = frozenset({"retrydelay", "retry_after", "retry_after_seconds", "retry-after"})
 _PROVIDERS_OWN = frozenset({"error", "errors", "base_resp", "detail"})
@@ -30,9 +30,9 @@ _IS_CODE = re.compile(r"[\w.:/ -]{1,80}")
 _TITLE_BEGINS = re.compile(r"<title\b[^<>]*+>", re.IGNORECASE)
 _TITLE_ENDS = re.compile(r"</title", re.IGNORECASE)
 _TAGS = re.compile(r"<[^<>]*+>")
-"""Each looks at no character more than a few times: thousands of `<` in a row must not hold up the loop."""
+"""Patterns that look at each character only a few times: thousands of `<` in a row must not block the loop."""
 _RUN_FOR_MEANING, _RUN_FOR_LOG = 24, 10
-"""Letters in a row. The first is longer than what a document about such things shares with a provider by chance."""
+"""Letters in a row. The first is longer than what a document shares with a provider's message by chance."""
 _ERRORS = range(400, 600)
 _UNKNOWN_ERROR = 500
 _MOST_CHARACTERS = 16_000
@@ -40,25 +40,25 @@ _MOST_CHARACTERS = 16_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderError:
-    """One error as a provider told it. Nothing in it quotes the request or a secret."""
+    """One error of a provider. Nothing in it quotes the request or a secret."""
 
     status: int
     codes: frozenset[str] = frozenset()
     """In small letters: its code, type and reason, and those of an error that it wraps."""
     label: str = ""
-    """The code that says most, as it was written."""
+    """The most specific code, as it was written."""
     words: str = ""
-    """What it says, for the message and for finding out what it means."""
+    """The error's words, for the message and for finding its meaning."""
     own_words: str = ""
-    """`words` without what is quoted and stands in the request: for meanings that concern all calls."""
+    """`words` without quotations of the request, for meanings that concern all calls."""
     loggable: str = ""
-    """The same, and stricter still about what might quote the document."""
+    """The same for the log, and stricter about what might quote the document."""
     param: str = ""
-    """The request's fields that it names as such."""
+    """The request's fields that it names."""
     delays: tuple[str, ...] = ()
     """When to come back, if a field of the body says so."""
     request: Quoted = field(default_factory=Quoted, repr=False, compare=False)
-    """What it may quote."""
+    """The request that it may quote."""
 
     def __str__(self) -> str:
         return f"{self.status} {self.label}".strip()
@@ -71,7 +71,7 @@ class _Found:
     quoted: Quoted
     words: list[str] = field(default_factory=list)
     codes: list[tuple[int, str]] = field(default_factory=list)
-    """How much the field says by its name, less being more, and what is in it."""
+    """The field's rank by its name (lower says more), and its content."""
     params: list[str] = field(default_factory=list)
     delays: list[str] = field(default_factory=list)
     nodes: int = 0
@@ -80,15 +80,15 @@ class _Found:
 def read_error(
     status: int, body: bytes, *, quoted: Quoted | None = None, secrets: Collection[str] = ()
 ) -> ProviderError:
-    """What the body of an error means to say. Its size is bounded where it is received (`response_limit.py`)."""
+    """Read the body of an error. Its size was bounded when it was received (`response_limit.py`)."""
     said = _as_json(body.decode("utf-8-sig", errors="replace").strip())
     return _read(status, said, quoted or Quoted(), redaction_of(tuple(secrets)))
 
 
 def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection[str] = ()) -> ProviderError | None:
-    """The error that a 200 carries. None where it carries none.
+    """The error inside a 200. None if there is none.
 
-    Its status is the code inside, where that is one, else 500, for it passes as far as anybody knows.
+    Its status is the code inside, if that is a status. Otherwise it is 500, because the error may pass.
     """
     if not isinstance(body, Mapping):
         return None
@@ -127,7 +127,7 @@ def _read(status: int, body: Any, quoted: Quoted, redaction: Redaction) -> Provi
         status=status,
         codes=frozenset(code.lower() for code in codes),
         label=next(iter(named), ""),
-        # What was cut may have stood between two parts of a secret.
+        # The cut text may have stood between two parts of a secret.
         words=redaction.line(quoted.cut_from(said, run=_RUN_FOR_MEANING)),
         own_words=redaction.line(quoted.strictly_cut_from(said, run=_RUN_FOR_MEANING)),
         loggable=redaction.line(quoted.strictly_cut_from(said, run=_RUN_FOR_LOG)),

@@ -1,7 +1,7 @@
-"""The one place where the exceptions of the OpenAI SDK and of its transport become ours.
+"""Translates the exceptions of the OpenAI SDK and its transport into ours. Nothing else does.
 
-The aiohttp transport reports a connection that broke as a connect timeout, so that case is told apart here. No message
-of ours carries the request, its headers or the key, and what a provider quotes of the document is cut out of its words.
+The aiohttp transport reports a broken connection as a connect timeout, so that case is told apart here. No message of
+ours carries the request, its headers or the key. What a provider quotes of the document is cut out of its words.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ from docsluice_consumer.runtime.open_files import why_no_file
 
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError)
 FOREIGN = (openai.OpenAIError, TimeoutError, httpx2.HTTPError, aiohttp.ClientError, *_UNREADABLE)
-"""All that a call may raise. All but the first slip through the SDK: errors its transport overlooks, broken bodies."""
+"""Everything that a call may raise.
+
+All but the first slip through the SDK: errors its transport overlooks, broken bodies.
+"""
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -64,7 +67,7 @@ _CLIENT_ERRORS = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What a fault must name, and what it must not quote. `model` is None where the list of models was asked for."""
+    """What a fault must name, and what it must not quote. `model` is None for the list of models."""
 
     step: str
     model: ModelRef | None
@@ -140,7 +143,7 @@ def translate(error: Exception, call: Call, *, now: datetime) -> DocsluiceError:
 
 
 def out_of_files(error: Exception) -> ProviderUnavailable | None:
-    """The fault where this process could open no file for the call: neither the provider's nor the document's."""
+    """The fault if this process could open no file for the call. It is neither the provider's nor the document's."""
     if (why := why_no_file(error)) is None:
         return None
     fault = ProviderUnavailable(why)
@@ -151,7 +154,7 @@ def out_of_files(error: Exception) -> ProviderUnavailable | None:
 def fault_of(
     said: ProviderError, call: Call, *, headers: Mapping[str, str], now: datetime, parameter: str | None = None
 ) -> DocsluiceError:
-    """What an error of the provider means for a call. `parameter` is the one that it was found to be about."""
+    """What a provider's error means for a call. `parameter` is the one that it is about, if known."""
     meaning = meaning_of(said)
     message, cause = _cut(f"{said}: {said.words}"), _cut(f"{said}: {said.loggable}")
     wait = retry_after_seconds(headers, now=now, error=said)
@@ -165,7 +168,7 @@ def fault_of(
         reason = DeadLetterReason.CONTENT_FILTERED
         return RecordRejected(reason, message, step=call.step, model=call.model, cause=cause)
     if meaning is Meaning.INVALID_ANSWER:
-        return AnswerUnreadable(message, cause=cause)  # Groq reads it before we can, and the model has written it
+        return AnswerUnreadable(message, cause=cause)  # Groq rejects what the model has written before we can read it
     if said.status == _TOO_MANY_REQUESTS:
         return _limit(said, message, cause=cause, wait=wait)
     refusal = _refusal(said, meaning, call)
@@ -192,13 +195,13 @@ def _is_too_large(said: ProviderError, meaning: Meaning | None) -> bool:
     if meaning is not Meaning.TOO_LARGE:
         return False
     if said.status == _TOO_MANY_REQUESTS:
-        # "Too many tokens" is a pace there, and only a request that is too large by itself can never pass.
+        # "Too many tokens" is about the pace there. Only a request that is too large by itself can never pass.
         return "too large" in said.words.lower()
     return said.status < _SERVER_ERRORS or said.status in _TOO_LARGE_AT_5XX
 
 
 def _is_of_a_proxy(said: ProviderError, call: Call) -> bool:
-    """Whether no model can have found a small request too large: a proxy's page says nothing of tokens."""
+    """Whether a proxy found a small request too large. A proxy's page says nothing about tokens."""
     is_small = call.input_bytes is not None and call.input_bytes < _SMALL_BYTES
     if said.status != _PAYLOAD_TOO_LARGE or said.codes or not is_small:
         return False
@@ -206,7 +209,7 @@ def _is_of_a_proxy(said: ProviderError, call: Call) -> bool:
 
 
 def _limit(said: ProviderError, message: str, *, cause: str, wait: float | None) -> AttemptFailed:
-    """A quota of a day that is used up is an account that is empty until then, and no word on the pace."""
+    """The fault for a limit. A used-up daily quota is an empty account until then, and says nothing about the pace."""
     period = long_quota_seconds(said)
     if period is None:
         return RateLimited(message, retry_after_seconds=wait, cause=cause)
@@ -216,13 +219,13 @@ def _limit(said: ProviderError, message: str, *, cause: str, wait: float | None)
 
 
 def _refusal(said: ProviderError, meaning: Meaning | None, call: Call) -> _Refusal | None:
-    """Why this call, and perhaps every call, is refused. None for what passes by waiting."""
+    """The refusal of this call, and perhaps of every call. None for what passes by waiting."""
     if not call.model and said.status in {404, 405}:
         return _NO_LIST
     if meaning is Meaning.NOT_READY or said.status in _PASSING:
         return None
     if said.status >= _SERVER_ERRORS:
-        # A gateway may say so of what is behind it, and that may pass: other calls tell.
+        # A gateway may say so about the server behind it, and that may pass. Other calls tell.
         own = meaning in {Meaning.BAD_KEY, Meaning.UNKNOWN_MODEL} and said.status == _SERVER_ERRORS
         return replace(_BY_MEANING[meaning], is_certain=False) if meaning and own else None
     if said.status < _CLIENT_ERRORS:
@@ -233,7 +236,7 @@ def _refusal(said: ProviderError, meaning: Meaning | None, call: Call) -> _Refus
         return _PROXY
     if said.status in _BY_STATUS:
         return _BY_STATUS[said.status]
-    return None if is_overload(said) else _UNKNOWN  # OpenAI and gateways tell of it in a 400, too
+    return None if is_overload(said) else _UNKNOWN  # OpenAI and gateways say so in a 400, too
 
 
 def _of_connection(error: Exception, call: Call) -> DocsluiceError:
@@ -245,13 +248,13 @@ def _of_connection(error: Exception, call: Call) -> DocsluiceError:
         return ProviderUnavailable(f"the proxy gives no connection to the provider ({proxy.status})")
     fault = ProviderUnavailable(f"no connection to the provider: {_why_broken(error)}")
     if _of_kind(error, aiohttp.ClientConnectorError) is not None:
-        # The provider has not seen the document. But only this call is known to have had no connection.
+        # The provider has not seen the document. But only this call is known to have lost its connection.
         fault.blames_document = fault.pauses_others = False
     return fault
 
 
 def _why_broken(error: BaseException) -> str:
-    """What broke, in a few words. The transport's own are not told, but ours and those of the HTTP client are."""
+    """What broke, in a few words: ours or those of the HTTP client, not the transport's."""
     *_, root = causes(error)
     if isinstance(root, aiohttp.ServerDisconnectedError):
         return "it closed the connection"

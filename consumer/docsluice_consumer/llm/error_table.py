@@ -1,4 +1,4 @@
-"""What the codes and the words of providers mean: one table for all of them, whatever the status.
+"""One table of what the codes and words of all providers mean, whatever the status.
 
 Each pattern stands for at least one server that is known to say so. Words are in small letters when they are compared.
 """
@@ -145,7 +145,7 @@ _TOO_FAST_CODE = re.compile(
     r"^rate_?limit|ratelimitexceeded$|^throttl|too[ _]?many[ _]?requests|^requestlimitexceeded|^daily_?limit_?exceeded"
 )
 _QUOTA_CODES = frozenset({"resource_exhausted"})
-"""A quota that comes back, also where the words speak of plan and billing (Gemini). It need not be one of a pace."""
+"""A quota that comes back, even if the words mention plan and billing (Gemini). It may be longer than a minute's."""
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -159,7 +159,7 @@ _NAME = r"(?:[^;.]|\.(?=\S)){0,120}?"
 """Up to the end of the sentence. A dot inside a name ends none."""
 _MODEL = rf"\bmodels?\b{_NAME}"
 _NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)")
-"""Nothing was used up: the account has never had any of it, and waiting brings none."""
+"""Nothing was used up: the account has no such quota at all, and waiting brings none."""
 _WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.EMPTY_ACCOUNT: _any(
         r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds|quota|user quota)",
@@ -261,7 +261,7 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"tokens in request more than max tokens",
         r"(?:prompt|input)[ _]tokens? limit exceeded",
         r"token count\b[^;]{0,80}\bonly supports up to",
-        r"must be at least 1, got -\d+",  # what the prompt leaves of the context, as vLLM reckons it
+        r"must be at least 1, got -\d+",  # what the prompt leaves of the context, as vLLM computes it
         r"n_ctx|上下文|prompt 超长|输入过长",
     ),
     Meaning.INVALID_ANSWER: _any(r"failed to generate (?:valid )?json", r"failed to validate json"),
@@ -315,7 +315,7 @@ _OVERLOAD_WORDS = _any(
     r"\b(?:high|heavy|too much) (?:traffic|load|demand)\b",
     r"(?:服务器|系统|服务|模型)[^;.]{0,6}(?:繁忙|过载)|负载(?:过高|已饱和)",
 )
-"""As servers say so that are well, and have more to do than they can."""
+"""Words of servers that are well but overloaded."""
 _IN_THIS_ORDER = (
     Meaning.CLOSED_ACCOUNT,
     Meaning.FILTERED,
@@ -328,21 +328,21 @@ _IN_THIS_ORDER = (
     Meaning.NO_PERMISSION,
 )
 _OF_ONE_CALL = frozenset({Meaning.FILTERED, Meaning.TOO_LARGE, Meaning.INVALID_ANSWER})
-"""A document that is quoted may tell them, for nobody else would be touched."""
+"""Meanings that a quoted document may have, because no other document is affected."""
 _LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^daily")
 _AN_HOUR, _A_DAY = 3_600.0, 86_400.0
 _SECONDS = {"hour": _AN_HOUR, "rph": _AN_HOUR, "tph": _AN_HOUR, "week": 7 * _A_DAY, "month": 30 * _A_DAY}
 
 
 def meaning_of(error: ProviderError) -> Meaning | None:
-    """What an error means, by its code first and by its words else. None where both say nothing."""
+    """What an error means, by its code first, else by its words. None if both say nothing."""
     is_too_fast = any(map(_TOO_FAST_CODE.search, error.codes))
     comes_back = (is_too_fast or error.codes & _QUOTA_CODES) and not _is_own(_NONE_AT_ALL, error)
     is_empty = not comes_back and _is_own(_WORDS[Meaning.EMPTY_ACCOUNT], error)
     if is_empty or error.codes & _CODES[Meaning.EMPTY_ACCOUNT]:
         return Meaning.EMPTY_ACCOUNT
     if _is_own(_WORDS[Meaning.NOT_READY], error):
-        return Meaning.NOT_READY  # whatever the code: LM Studio says that a model is not found before one is loaded
+        return Meaning.NOT_READY  # whatever the code: before a model is loaded, LM Studio says that it is not found
     by_code = meaning_by_code(error)
     # A request that is too large for the limit by itself is not too fast: waiting changes nothing.
     if "too large" not in error.words.lower() and (is_too_fast or (by_code is None and _is_too_fast(error))):
@@ -351,7 +351,7 @@ def meaning_of(error: ProviderError) -> Meaning | None:
 
 
 def meaning_by_code(error: ProviderError) -> Meaning | None:
-    """What its code alone says, whatever the words. None where that is none of an error that concerns one call."""
+    """What an error's code alone says. None if that is no meaning that concerns one call."""
     return next((meaning for meaning in _IN_THIS_ORDER if error.codes & _CODES.get(meaning, frozenset())), None)
 
 
@@ -366,7 +366,7 @@ def _told(meaning: Meaning, error: ProviderError) -> bool:
 
 
 def _is_own(pattern: re.Pattern[str], error: ProviderError) -> bool:
-    """Whether the provider says so itself: what begins or ends with words of the request means nothing."""
+    """Whether the provider's own words match. A match that begins or ends with words of the request means nothing."""
     return any(True for _ in _own(pattern, error))
 
 
@@ -376,7 +376,7 @@ def _own(pattern: re.Pattern[str], error: ProviderError) -> Iterator[str]:
 
 
 def long_quota_seconds(error: ProviderError) -> float | None:
-    """For how long a quota is that was used up, where it is longer than a minute's."""
+    """The period of a used-up quota in seconds, if it is longer than a minute's."""
     found = [_LONG_QUOTA_CODE.search(code) for code in error.codes]
     if not any(found):
         found = [_WORDS[Meaning.LONG_QUOTA].search(error.words.lower())]
@@ -388,5 +388,5 @@ def _seconds_of(quota: str) -> float:
 
 
 def is_overload(error: ProviderError) -> bool:
-    """Whether the server says that it has too much to do, whatever the status."""
+    """Whether the server says that it is overloaded, whatever the status."""
     return bool(error.codes & _OVERLOAD_CODES) or _is_own(_OVERLOAD_WORDS, error)

@@ -27,7 +27,7 @@ _BETWEEN = re.compile(r"[\s:;,|/.]+")
 
 
 def finish_reason(told: Any) -> str:
-    """One of ours where it is known, else as it was told: an unknown one counts as a stop.
+    """Return our name for a finish reason, else the provider's. An unknown one counts as a stop.
 
     A name in front of it (`FinishReason.SAFETY`) and words behind it (`content_filter: SPII`) are ignored.
     """

@@ -1,6 +1,6 @@
-"""What one call does without, or sends again, until an answer shows that it was right to.
+"""What one call leaves out, or sends again, until an answer shows whether that was right.
 
-A refusal may quote a document, so its words are a guess. Other calls hear of it once this one is answered.
+A refusal may quote a document, so its words are a guess. Other calls use it once this one is answered.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from docsluice_consumer.llm.error_body import ProviderError
 
 
 class Guesses:
-    """Of one call. It leaves each thing out once and sends each again once, so a server that flaps ends it."""
+    """The guesses of one call.
+
+    It leaves out and sends again each thing once, so the tries end even if a server flaps.
+    """
 
     def __init__(self, known: Capabilities, *, model: str, step: str, tries: str | None = None) -> None:
         self._known = known
@@ -23,11 +26,11 @@ class Guesses:
 
     @property
     def without(self) -> Knowledge:
-        """What the next try leaves out."""
+        """The names that the next try leaves out."""
         return (self._known.without(model=self._model, step=self._step) | self._left_out.keys()) - self._sent_again
 
     def refused(self, error: ProviderError, sent: Sent) -> bool:
-        """Whether another try is worth while: something was guessed now, or another call has learned something."""
+        """Whether another try is worthwhile: a new guess, or something that another call has learned."""
         wanted = missed(error, sent)
         if wanted is not None:
             if wanted in self._ever_sent_again:
@@ -44,7 +47,7 @@ class Guesses:
             self._left_out[name] = None
             self._sent_again.discard(name)
             return True
-        self._sent_again.discard(self._tries or "")  # words that nobody understands may be about this one
+        self._sent_again.discard(self._tries or "")  # unknown words may be about this one
         return self.without != sent.without
 
     def answered(self, *, now: float) -> list[Discovery]:

@@ -1,8 +1,8 @@
-"""What a call costs: one's own prices first, then the bundled list of `genai-prices`. Always `Decimal`.
+"""What a call costs: own prices first, then the bundled list of `genai-prices`. Always `Decimal`.
 
-The price is that of the provider that is asked. Its address tells which one of the list it is. At an address that the
-list does not know, a model is priced by its name only where nobody but its vendor can serve it: such a server is a
-gateway. All other names are free there, for a server of one's own costs nothing by the token.
+The price is that of the called provider, which its address tells. At an address that the list does not know, a model is
+priced by its name only if nobody but its vendor can serve it. Such a server is a gateway. All other names are free
+there, because an own server costs nothing by the token.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FREE = "free"
 _OPENAI = "openai"
 _MILLION = Decimal(1_000_000)
 _CLOSED_MODELS = ("openai", "anthropic", "google", "x-ai")
-"""Vendors whose models nobody else can host, but for the open ones that the list has, too."""
+"""Vendors whose models nobody else can host, except the open ones that the list also has."""
 _OPEN_MODELS = ("gpt-oss", "gemma")
 _LOCAL_SUFFIXES = (".local", ".internal", ".localhost", ".lan", ".home", ".svc")
 
@@ -49,7 +49,7 @@ class PriceList(Protocol):
 
 
 def cost_of_call(prices: PriceList, model: ModelRef, usage: Usage, *, stated: Decimal | None) -> Decimal | None:
-    """US dollars. None when nobody knows.
+    """The cost in US dollars. None if it is unknown.
 
     A price that a person has set counts most, then what the provider has `stated`, then the list.
     """
@@ -57,7 +57,10 @@ def cost_of_call(prices: PriceList, model: ModelRef, usage: Usage, *, stated: De
 
 
 class OwnPrice(BaseModel):
-    """A model's price in US dollars for a million tokens. Cached input costs as much as other input unless said."""
+    """A model's price in US dollars for a million tokens.
+
+    Without a price of its own, cached input costs as other input.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -151,7 +154,7 @@ def load_own_prices(path: Path) -> dict[str, OwnPrice]:
 
 
 def is_price_rule(text: str) -> bool:
-    """Whether it is `free`, or a provider's name in the list."""
+    """Whether a text is `free`, or a provider's name in the list."""
     return text == FREE or text in _names()
 
 
@@ -172,7 +175,7 @@ def checked_price_rule(rule: object) -> str:
 
 
 def is_own_network(base_url: str | None) -> bool:
-    """Whether an address is of this machine or of a private network, as far as its name tells."""
+    """Whether an address is on this machine or a private network, as far as its name tells."""
     host = (urllib.parse.urlsplit(base_url).hostname or "") if base_url else "api.openai.com"
     try:
         address = ipaddress.ip_address(host)
@@ -182,7 +185,7 @@ def is_own_network(base_url: str | None) -> bool:
 
 
 def _close_to(word: str) -> str | None:
-    """The rule that was probably meant."""
+    """The rule that was probably meant, if any."""
     return next(iter(difflib.get_close_matches(word.lower(), [FREE, *_names()], n=1)), None)
 
 
@@ -192,7 +195,7 @@ def _names() -> list[str]:
 
 @cache
 def _listed(base_url: str | None, rule: str | None, name: str) -> tuple[str, str] | None:
-    """The provider of the list and the name there by which a model is priced. None where it has no price."""
+    """The list's provider and name by which a model is priced. None if it has no price."""
     provider = rule or (_OPENAI if base_url is None else _provider_at(base_url))
     if provider is not None:
         names = dict.fromkeys((name, name.removeprefix("models/"), name.rpartition("/")[2]))

@@ -1,4 +1,4 @@
-"""A provider of models: where it is, how it is reached, and with what credentials."""
+"""A provider of models: its address, how it is reached, and its credentials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _V1 = re.compile(r"/openai/v1(?:/|$)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One account at one address. The settings are named where something about them must be changed."""
+    """One account at one address, with the names of its settings for messages."""
 
     name: str = "default"
     base_url: str | None = None
@@ -30,7 +30,7 @@ class Provider:
     address_setting: str = "OPENAI_BASE_URL"
     model_setting: str = "DOCSLUICE_MODEL"
     secrets: KnownSecrets = field(default_factory=KnownSecrets)
-    """Those of the whole process: a gateway may tell one provider's key to another's caller."""
+    """Secrets of the whole process: a gateway may tell one provider's key to another's caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Address:
 
 
 def address_of(base_url: str | None, *, azure_api_version: str | None = None) -> Address:
-    """Understand a base URL: with a query, as far as the call's own path, or Azure's classic one.
+    """Parse a base URL, which may have a query, the call's own path, or Azure's classic form.
 
     Azure's classic address has the deployment in its path and the API's version in its query. Its `/openai/v1/` address
     is like everybody's.

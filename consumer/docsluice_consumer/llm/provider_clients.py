@@ -12,7 +12,7 @@ from docsluice_consumer.llm.transport import Connections
 
 
 class ProviderClients:
-    """See `ChatClient`. All of them together have up to `max_connections`, idle ones included."""
+    """A `ChatClient` for all providers. Together they have up to `max_connections`, idle ones included."""
 
     def __init__(self, providers: Mapping[str, Provider], *, max_connections: int) -> None:
         self._connections = Connections(most=max_connections)
@@ -22,7 +22,7 @@ class ProviderClients:
         }
 
     async def ask(self, request: ChatRequest) -> Answer:
-        """Put one request. See `ChatClient.ask` for the errors."""
+        """Make one call. See `ChatClient.ask` for the errors."""
         return await self._clients[request.model.provider].ask(request)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Cuts out of an error message what it quotes of the request: no document's words are taken for the provider's."""
+"""Cuts quotations of the request out of an error message, so that a document's words never count as the provider's."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from docsluice.text.flat_text import Span, flat, flat_with_places, joined
 from docsluice.text.redaction import plain
 
 _MOST_CHARACTERS = 1200
-"""No provider needs more to say what is wrong. Whatever echoes a whole request stands behind it."""
+"""No provider needs more to say what is wrong. An echo of the whole request comes after that."""
 _MOST_WRAPPED_CHARACTERS = 8000
 _MOST_TRIES = 20_000
 _SHORTEST_WHOLE = 8
 _CUT = "…"
 _IN_QUOTE_MARKS = re.compile(r"'([^']{2,300})'|\"([^\"]{2,300})\"|`([^`]{2,300})`|“([^”]{2,300})”")
 _ECHO = re.compile(
-    # What validation errors of pydantic and FastAPI print of the request. All behind it is given up.
+    # Markers behind which pydantic and FastAPI print the request. Everything after them is dropped.
     r"(?:['\"](?:input|ctx|flagged_input)['\"]\s*:|\binput_value\s*=).*",
     re.DOTALL,
 )
 
 
 class Quoted:
-    """The texts of one request, in the form in which they are looked for in a message.
+    """The texts of one request, in the form for searching a message.
 
     Letters and digits only, in one case: a server may escape, wrap or fold what it quotes.
     """
@@ -55,12 +55,12 @@ class Quoted:
         return words
 
     def strictly_cut_from(self, words: str, *, run: int) -> str:
-        """For the log: as `cut_from`, and of what stands in quote marks also the least that is in the request."""
+        """Cut for the log: as `cut_from`, and also every quoted part that is in the request, however short."""
         words = self.cut_from(words, run=run)
         return _IN_QUOTE_MARKS.sub(lambda found: _CUT if _of(found) and _of(found) in self._all else found[0], words)
 
     def is_in(self, text: str, *, run: int) -> bool:
-        """Whether a text quotes the request at all. A very long one is taken to."""
+        """Whether a text quotes the request. A very long text counts as a quotation."""
         if len(text) > _MOST_WRAPPED_CHARACTERS:
             return True
         letters = _flat(text)
@@ -78,10 +78,11 @@ class Quoted:
                 yield from (found.span() for found in re.finditer(re.escape(whole), letters))
 
     def _runs(self, letters: str, run: int) -> Iterator[Span]:
-        """Where runs of at least this length begin and end that the request holds as well. They may overlap.
+        """Where runs of at least this length begin and end that are also in the request. They may overlap.
 
-        Each of them holds a block of half its length that begins in the request at a multiple of that: only these are
-        looked up, for a document may be long. Words whose blocks are found too often count as quoted as a whole.
+        Each run holds a block of half its length that begins in the request at a multiple of that length. Only these
+        blocks are looked up, because a document may be long. Words whose blocks are found too often count as quoted as
+        a whole.
         """
         if len(letters) < run:
             return
@@ -99,7 +100,7 @@ class Quoted:
                     yield place - before, place + after
 
     def _blocks(self, size: int) -> Mapping[str, list[int]]:
-        """The request cut into blocks, and where each of them stands. It is cut once, and asked about many words."""
+        """The request cut into blocks, with their places. It is cut once, and searched for many words."""
         if size not in self._blocks_of:
             places: defaultdict[str, list[int]] = defaultdict(list)
             for place in range(0, len(self._all) - size + 1, size):
@@ -109,7 +110,7 @@ class Quoted:
 
 
 def _alike(one: str, other: str) -> int:
-    """How many letters two texts have in common at their beginnings."""
+    """The length of the common beginning of two texts."""
     return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 

@@ -1,4 +1,4 @@
-"""What a provider says of its limits in the headers of an answer."""
+"""Reads a provider's limits from the headers of an answer."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _OF_A_MINUTE = {
     "x-ratelimit-limit-req-minute": "requests",
     "x-ratelimit-limit-tokens-minute": "tokens",
 }
-"""Cerebras and Mistral name the time in the header, so these are believed as they are."""
+"""Cerebras and Mistral name the period in the header, so these are believed as they are."""
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _LONGEST_DURATION = 32
 _TOLERANCE = 0.25
-"""Providers round what is left down, and the time until it is back to milliseconds."""
+"""Providers round the remaining amount down, and the reset time to milliseconds."""
 _MOST_MODELS = 1000
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
-"""A number above is no duration but a moment."""
+"""A larger number is a point in time, not a duration."""
 
 
 class ReportedLimits:
-    """Reads limits a minute of each model, and remembers which of the numbers turned out to be one.
+    """Reads each model's limits a minute, and remembers which numbers turned out to be such limits.
 
-    The header does not say of which time the limit is: some providers send that of a day. But limit, remaining and
-    reset together tell how fast it comes back, and only one that comes back in a minute is believed.
+    The header does not say the limit's period, and some providers send that of a day. But limit, remaining and reset
+    together tell how fast it comes back. Only a limit that comes back in a minute is believed.
     """
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class ReportedLimits:
     def read(
         self, headers: Mapping[str, str], *, model: str = "", now: float = 0.0, usage: Usage | None = None
     ) -> dict[str, float]:
-        """By the quota's name, what is allowed a minute, as far as it is said and believed. `now` is the Unix time.
+        """The limits a minute by quota, as far as they are named and believed. `now` is the Unix time.
 
-        `usage` is of the call that was answered with these headers. A limit that it exceeds by itself is none.
+        `usage` is that of the call with these headers. A limit that this call alone exceeds is not believed.
         """
         said = self._said(headers, model=model, now=now)
         for name, used in _counted(usage).items():
@@ -60,7 +60,7 @@ class ReportedLimits:
         return {name: limit for name, limit in said.items() if self._refuted.get((model, name)) != limit}
 
     def newly_refuted(self) -> list[tuple[str, float]]:
-        """The quotas and their limits that the last reading was the first to refute, for the log. Only once."""
+        """Quotas and limits that the last reading refuted for the first time, for the log."""
         told, self._to_tell = self._to_tell, []
         return told
 
@@ -92,7 +92,7 @@ class ReportedLimits:
 
 
 def _counted(usage: Usage | None) -> dict[str, int]:
-    """The least that a call must have taken from each quota: the answer's length was not known when it was let in."""
+    """The least that a call took from each quota. The answer's length was unknown when the call was admitted."""
     if usage is None:
         return {}
     read = usage.input_tokens - usage.cached_tokens
@@ -122,7 +122,7 @@ def _told(headers: Mapping[str, str]) -> Iterator[tuple[str, float, float | None
 
 
 def _until(reset: str | None, now: float) -> float | None:
-    """Seconds until a limit is whole again, told as a duration, as a moment since 1970, or as a date."""
+    """Seconds until a limit is whole again, from a duration, a Unix time or a date."""
     seconds = duration_seconds(reset)
     if seconds is None:
         try:

@@ -1,4 +1,4 @@
-"""What goes over the wire for one request, without what its model is known not to take."""
+"""The body of one request, without what its model is known not to take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOT_PARAMETERS = frozenset({"model", "messages"})
 
 
 def offered(request: ChatRequest) -> frozenset[str]:
-    """All that a request has to send, by the names under which it may be left out."""
+    """Everything that a request sends, by the names under which it may be left out."""
     names = {name for name, value in _parameters(request).items() if value is not None}
     names |= {NO_JSON_SCHEMA, NO_JSON_OBJECT, *keywords_in(request.schema)}
     names |= {STRICT} if request.strict else set()
@@ -49,7 +49,7 @@ def body_of(request: ChatRequest, *, without: Knowledge, bounds: tuple[str, ...]
 
 
 def sent_by(request: ChatRequest, body: dict[str, Any], *, without: Knowledge) -> Sent:
-    """What a complaint about this call may be about."""
+    """What a complaint about this call may name."""
     schema = body.get(RESPONSE_FORMAT, {}).get("json_schema", {}).get("schema")
     keywords = keywords_in(schema)
     return Sent(
@@ -88,7 +88,10 @@ def _response_format(request: ChatRequest, without: Knowledge) -> dict[str, Any]
 
 
 def _turns(request: ChatRequest, without: Knowledge) -> tuple[Message, ...]:
-    """Where the server cannot enforce the schema, the system turn spells it out. Where it knows none, a user turn."""
+    """The turns.
+
+    If the server cannot enforce the schema, the system turn spells it out, or the first user turn does.
+    """
     turns = request.messages
     if NO_JSON_SCHEMA in without and _has_system(request):
         schema = json.dumps(request.schema, ensure_ascii=False)

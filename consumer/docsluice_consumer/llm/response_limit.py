@@ -1,4 +1,4 @@
-"""No answer without a bound: whatever a server sends, or a wrong base URL turns out to serve, is not held in memory."""
+"""Bounds every response, whatever a server, or a wrong base URL, sends."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import httpx2
 MOST_ANSWER_BYTES = 2 * 1024 * 1024
 """Four times what 128,000 tokens take in most languages. The worst JSON of that size parses in a tenth of a second."""
 _MOST_LIST_BYTES = 16 * 1024 * 1024
-"""Lists of models are longer, and `check` alone asks for them."""
+"""Lists of models are longer, and only `check` reads them."""
 MOST_ERROR_BYTES = 256 * 1024
-"""Of an error its status says most. Servers that quote the request are not heard out."""
+"""An error's status says most. The rest of a long body, such as an echo of the request, is not read."""
 _UNPACKED = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _KNOWN = frozenset({"br", "zstd", "compress", "gzip, gzip"})
-"""Ways that may be named: a header may hold anything, and a key."""
+"""Encodings that a message may name. A header may hold anything, even a key."""
 _EITHER_KIND = 32
-"""Lets zlib find out whether it is gzip."""
+"""Lets zlib detect gzip."""
 _PIECE_BYTES = 64 * 1024
 
 
 class BoundedTransport(httpx2.AsyncBaseTransport):
-    """Another transport, whose responses are read so far and no further. Cookies are not kept.
+    """Wraps a transport and bounds its responses. Cookies are not kept.
 
     A server that sets a new cookie with each answer would otherwise make each request larger than the one before.
     """
@@ -42,16 +42,16 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        """Close the other one."""
+        """Close the wrapped transport."""
         await self._transport.aclose()
 
 
 def bound_answer(response: httpx2.Response, *, most_bytes: int = MOST_ANSWER_BYTES) -> None:
-    """Let a response be read so far and no further, whatever its headers say of its size.
+    """Bound how much of a response is read, whatever its headers say about its size.
 
     We ask for nothing compressed. Gateways compress all the same, so gzip and deflate are unpacked here, and the
-    unpacked size is the one that counts. Of an error the beginning is read, as far as it can be: its status holds
-    whatever its body is. Reading more of a success raises `AnswerBroken`, for it may have been paid for.
+    unpacked size counts. Of an error only the beginning is read, as far as possible: its status holds whatever its body
+    is. Reading more of a success raises `AnswerBroken`, because it may have been paid for.
     """
     encoding = response.headers.pop("content-encoding", "").strip().lower()
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - an async client has no other
@@ -64,11 +64,11 @@ def bound_answer(response: httpx2.Response, *, most_bytes: int = MOST_ANSWER_BYT
 
 
 class AnswerBroken(httpx2.RemoteProtocolError):
-    """The body of an answer ended before it was whole, or had no end."""
+    """The body of an answer broke off, or was too long."""
 
 
 class _Around(httpx2.AsyncByteStream):
-    """A stream that is read through another one."""
+    """A stream around another one."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
@@ -101,7 +101,7 @@ class _Unpacked(_Around):
 
 
 class _Unasked(_Around):
-    """A body that nobody can bound: packed twice it may unfold a millionfold, and other ways to pack are not known."""
+    """A body that cannot be bounded: packed twice it may unfold a millionfold, and other encodings are unknown."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, encoding: str) -> None:
         super().__init__(stream)

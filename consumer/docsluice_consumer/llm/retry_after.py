@@ -28,9 +28,9 @@ _SHORT_UNITS = (
 def retry_after_seconds(
     headers: Mapping[str, str], *, now: datetime, error: ProviderError | None = None
 ) -> float | None:
-    """`retry-after-ms`, `retry-after` in seconds or as an HTTP date, and else what the body says.
+    """Read `retry-after-ms`, `retry-after` in seconds or as an HTTP date, else what the body says, in seconds.
 
-    An hour at most: to ask once an hour costs nothing, and to believe a nonsensical header would cost the day.
+    An hour at most: a call an hour costs nothing, and obeying a nonsensical header could cost the day.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:

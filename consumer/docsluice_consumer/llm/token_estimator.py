@@ -1,4 +1,4 @@
-"""How many tokens a call will take, guessed before it and learned from what the provider reports after it. Pure."""
+"""Estimates the tokens of a call, and learns from the usage that the provider reports. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ USUAL_BYTES_PER_TOKEN = 4.0
 _OUTPUT_TOKENS = 256
 _LEARNING_RATE = 0.1
 _LEAST_BYTES_PER_TOKEN, _MOST_BYTES_PER_TOKEN = 0.5, 16.0
-"""No text is beyond these, whatever a provider counts."""
+"""No text is outside these bounds, whatever a provider counts."""
 _MOST_OUTPUT_TOKENS = 100_000
 _REMEMBERED_OUTPUTS = 200
 _PERCENTILE = 0.9
@@ -42,7 +42,7 @@ class TokenEstimator:
         self._bytes_per_token: dict[ModelRef, float] = {}
         self._outputs: dict[tuple[str, ModelRef], _Outputs] = {}
         self._thoughts: dict[tuple[str, ModelRef], _Outputs] = {}
-        """The same for what was thought, which no answer shows and every provider counts."""
+        """The same for thinking, which no answer shows and every provider counts."""
 
     def estimate(self, request: ChatRequest) -> Usage:
         """Expected tokens of one call."""
@@ -52,22 +52,22 @@ class TokenEstimator:
         expected = outputs.expected if outputs and outputs.expected is not None else _OUTPUT_TOKENS
         return Usage(
             input_tokens=max(1, round(request.input_bytes / ratio)),
-            # Some servers bound the answer alone, and think beyond it.
+            # Some servers bound the answer alone, and their thinking exceeds it.
             output_tokens=max(1, min(expected, _bound(request)) + (thoughts.expected or 0 if thoughts else 0)),
         )
 
     def surely(self, request: ChatRequest) -> Usage:
-        """What one call takes at the very least, whatever its text is like: the texts before it say nothing of that."""
+        """The certain minimum of one call, whatever its text is like. Earlier texts say nothing about that."""
         return Usage(input_tokens=max(1, int(request.input_bytes / _MOST_BYTES_PER_TOKEN)), output_tokens=1)
 
     def least(self, request: ChatRequest) -> Usage:
-        """The estimate as far as it is known: before the first answer of a step nothing is known of its output."""
+        """The estimate without unknown parts: before a step's first answer its output counts as 0."""
         estimate = self.estimate(request)
         outputs = self._outputs.get((request.step, request.model))
         return estimate if outputs else Usage(input_tokens=estimate.input_tokens)
 
     def of_answer(self, request: ChatRequest, text: str) -> Usage:
-        """What a call took whose provider does not say: its bytes, at as many a token as the model is known for."""
+        """The usage of a call without reported usage: its bytes, at the model's bytes-per-token ratio."""
         ratio = self._bytes_per_token.get(request.model, USUAL_BYTES_PER_TOKEN)
         return Usage(
             input_tokens=max(1, round(request.input_bytes / ratio)),
@@ -75,7 +75,7 @@ class TokenEstimator:
         )
 
     def learn(self, request: ChatRequest, usage: Usage) -> None:
-        """Take the provider's own count of a call into account."""
+        """Learn from the provider's own count of a call."""
         if usage.input_tokens > 0:
             seen = request.input_bytes / usage.input_tokens
             seen = min(max(seen, _LEAST_BYTES_PER_TOKEN), _MOST_BYTES_PER_TOKEN)
@@ -88,5 +88,5 @@ class TokenEstimator:
 
 
 def _bound(request: ChatRequest) -> int:
-    """No answer is longer, whatever the provider counts."""
+    """The most tokens of an answer, whatever the provider counts."""
     return request.sampling.max_output_tokens or _MOST_OUTPUT_TOKENS

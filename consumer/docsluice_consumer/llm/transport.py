@@ -23,19 +23,19 @@ from docsluice_consumer.llm.response_limit import BoundedTransport
 _LARGEST_HEADER_BYTES = 128 * 1024
 """Gateways echo headers, cookies and policies. aiohttp's own bound is 8 KiB."""
 _KEPT_SECONDS = 5.0
-"""For so long an idle connection stays open."""
+"""How long an idle connection stays open."""
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class Connections:
-    """The connections of all clients that share them, through proxies or not: at most `most`, idle ones included."""
+    """Connections that clients share, through proxies or not: at most `most`, idle ones included."""
 
     def __init__(self, *, most: int) -> None:
         self._most = most
         self._connector: _Connector | None = None
 
     def session(self, *, trusted: ssl.SSLContext) -> aiohttp.ClientSession:
-        """A session over them that reads large headers."""
+        """A session over these connections that reads large headers."""
         if self._connector is None or self._connector.closed:
             self._connector = _Connector(ssl=trusted, limit=self._most, keepalive_timeout=_KEPT_SECONDS)
         return aiohttp.ClientSession(
@@ -53,7 +53,7 @@ class Connections:
 
 
 def http_client(connections: Connections) -> httpx2.AsyncClient:
-    """A client that follows no redirect, for the documents would go wherever a server points to.
+    """A client that follows no redirect. Otherwise documents would go wherever a server points to.
 
     Raises:
         ConfigurationError: the certificates that the environment names cannot be read.
@@ -97,24 +97,24 @@ class _Connector(aiohttp.TCPConnector):
         return await super()._create_connection(*args, **more)
 
     def _make_room(self) -> None:
-        """Close those that are idle longest. The one to be opened is among the acquired ones already."""
+        """Close the connections that are idle longest. The one to be opened is counted already."""
         idle = sorted(((since, key) for key, kept in self._conns.items() for _, since in kept), key=itemgetter(0))
         for _, key in idle[: max(0, len(idle) + len(self._acquired) - self.limit)]:
             connection, _ = self._conns[key].popleft()  # the oldest of its kind
             if not self._conns[key]:
                 del self._conns[key]
-            connection.abort()  # a TLS connection that is closed waits for the other side
+            connection.abort()  # closing a TLS connection waits for the other side
 
 
 class _NoSuchProxy(httpx2.AsyncBaseTransport):
-    """Stands where the environment names a SOCKS proxy, which aiohttp does not speak. NO_PROXY may pass it by."""
+    """Takes the place of a SOCKS proxy, which aiohttp does not speak. NO_PROXY may bypass it."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         raise httpx2.UnsupportedProtocol("only HTTP proxies work (HTTPS_PROXY, ALL_PROXY; NO_PROXY)", request=request)
 
 
 def _trusted() -> ssl.SSLContext:
-    """The first of the certificates that the environment names, else the usual ones."""
+    """The first certificates that the environment names, else the usual ones."""
     for name in _CERTIFICATES:
         place = os.environ.get(name)
         if not place:

@@ -9,7 +9,7 @@ from typing import Any
 from docsluice.messages import Usage
 
 _MOST_TOKENS = 10_000_000
-"""More than any call takes: a server that says otherwise must not spoil the sums, nor the limits."""
+"""More than any call takes. A server that says otherwise must not spoil sums or limits."""
 _MOST_USD, _LEAST_USD = Decimal(1000), Decimal("1e-12")
 """No price is finer. A number with a million places would be written out in every result."""
 _INPUT = ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount", "prompt_eval_count")
@@ -22,9 +22,9 @@ _THOUGHT = ("reasoning_tokens", "thoughts_token_count", "thoughtsTokenCount")
 
 
 def usage_of(told: Any) -> Usage | None:
-    """The tokens of a call. None where the server does not say how many it has read.
+    """The usage of a call. None if the server does not tell the input tokens.
 
-    Thinking is output. Some servers tell of it in the total only, and some leave it out of the completion.
+    Thinking counts as output. Some servers tell it in the total only, and some leave it out of the completion.
     """
     if not isinstance(told, Mapping):
         return None
@@ -52,9 +52,9 @@ def usage_of(told: Any) -> Usage | None:
 
 
 def stated_cost_usd(told: Any) -> Decimal | None:
-    """What the provider itself says that the call has cost, as OpenRouter and Perplexity do.
+    """The cost that the provider itself states, in US dollars, as OpenRouter and Perplexity do.
 
-    With a key of one's own at a gateway its `cost` is the gateway's fee alone, and the provider's is added.
+    With an own key at a gateway, its `cost` is the gateway's fee alone, so the provider's cost is added.
     """
     if not isinstance(told, Mapping):
         return None
@@ -71,7 +71,7 @@ def stated_cost_usd(told: Any) -> Decimal | None:
 def _read(told: Mapping[str, Any]) -> int | None:
     read = _first(told, _INPUT)
     if read is not None and "prompt_tokens" not in told and "input_tokens_details" not in told:
-        # Anthropic's own shape counts only what came from no cache.
+        # Anthropic's own shape counts only uncached input.
         read += (_number(told.get("cache_read_input_tokens")) or 0) + (
             _number(told.get("cache_creation_input_tokens")) or 0
         )

@@ -1,4 +1,4 @@
-"""Files that people write, in YAML, held to what JSON can say: their values go into requests and results."""
+"""YAML files that people write, limited to what JSON can say: their values go into requests and results."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 _MOST_CHARACTERS = 10_000_000
-"""A file of one kilobyte may stand for gigabytes by its aliases."""
+"""By its aliases, a file of one kilobyte may stand for gigabytes."""
 _NODE_CHARACTERS = 4
 
 
 class _Loader(yaml.SafeLoader):
-    """A date stays the text that it is."""
+    """A loader that keeps dates as text."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way to say it
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
-    """Read a file. `name` is what messages call it, `variable` the setting that chose it.
+    """Read a YAML file. `name` is its name in messages, `variable` the setting that chose it.
 
     Raises:
         ConfigurationError: it cannot be read, or is no YAML that JSON could hold.
@@ -55,7 +55,7 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
         raise
     except RecursionError as error:
         raise ConfigurationError([f"{variable}: {name}: nested too deeply to read"]) from error
-    except Exception as error:  # PyYAML raises many kinds for a value that does not fit its tag
+    except Exception as error:  # PyYAML raises many kinds of errors for a bad value
         raise ConfigurationError([f"{variable}: {name}: holds what JSON cannot: {_line(error)}"]) from error
     return json.loads(written)
 
@@ -89,7 +89,7 @@ def _parsed(text: str, name: str) -> Any:
 
 
 def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many characters a node has once all aliases in it are written out. Without end where it is within itself."""
+    """The characters of a node once all its aliases are written out. Infinite if it contains itself."""
     found = known.get(id(node))
     if found is not None:
         return found
@@ -109,7 +109,7 @@ def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
 def _line(error: Exception) -> str:
     """PyYAML's own messages speak for themselves. The others need the exception's name.
 
-    PyYAML quotes the line of the file, which may hold a key. Its place is told without it.
+    PyYAML quotes the line of the file, which may hold a key. Only its place is kept.
     """
     if isinstance(error, yaml.MarkedYAMLError):
         for mark in (error.context_mark, error.problem_mark):

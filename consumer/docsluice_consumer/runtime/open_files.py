@@ -1,9 +1,9 @@
-"""How many files this process may have open: each call is one, and so is each connection to a broker.
+"""The limit on open files. Each call is one, and so is each connection to a broker.
 
-Idle connections to providers are none beside: all providers together have as many connections as there may be calls.
+Idle connections to providers are counted in: all providers together have as many connections as there may be calls.
 
-The soft limit is raised to what is needed, as far as the hard one lets us. Where that is too little, fewer calls go out
-at once: a call that finds no file left would fail, and look like a provider that is away.
+The soft limit is raised to what is needed, as far as the hard limit allows. If that is too little, fewer calls go out
+at once. A call without a file would fail, and look like a provider that is away.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 _BASE = 40
 """Connections to each broker, the store, a few readers of the HTTP port, Python. On one broker 12 were seen."""
 MOST_HTTP_CONNECTIONS, _LEAST_HTTP = 64, 8
-"""To the HTTP port. The least are a part of the above."""
+"""Connections to the HTTP port. The least are a part of `_BASE`."""
 _PER_PARTITION = 3
 """A transactional producer is connected to the partition's broker and to the coordinators': 2 on one broker."""
 _USUAL_PARTITIONS = 8
@@ -58,13 +58,13 @@ def why_too_few(*, calls: int) -> str | None:
 
 
 def fitting(calls: int) -> int:
-    """How many of so many calls at once the limit allows, besides what else is open. At least one."""
+    """How many of `calls` the limit allows at once, beside other open files. At least one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return calls if _is_enough(soft, _RESERVED + calls) else max(1, soft - _RESERVED)
 
 
 def http_connections(*, calls: int) -> int:
-    """How many connections the HTTP port may hold at once, so that none of them takes a call's place."""
+    """How many connections the HTTP port may hold at once without taking a call's place."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _is_enough(soft, _RESERVED + MOST_HTTP_CONNECTIONS + calls):
         return MOST_HTTP_CONNECTIONS
@@ -72,7 +72,7 @@ def http_connections(*, calls: int) -> int:
 
 
 def why_no_file(error: BaseException) -> str | None:
-    """A sentence where an error comes of too many open files, ours or the machine's. None of any other."""
+    """A sentence if an error comes from too many open files, ours or the machine's. Else None."""
     if not any(map(_is_for_a_file, causes(error, with_contexts=True))):
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -120,7 +120,7 @@ def _is_enough(limit: int, needed: int) -> bool:
 
 
 def _raised(soft: int, hard: int, needed: int) -> int:
-    """The soft limit that could be had."""
+    """Raise the soft limit, and return it."""
     wanted = needed if _is_enough(hard, needed) else hard
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,4 +1,4 @@
-"""Side tasks that end only when they are told to: one that dies must stop the service, which else would wait for it."""
+"""Side tasks that end only when told to. If one dies, the service must stop. Otherwise it would wait for ever."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 def supervised(
     work: Coroutine[Any, Any, None], *, name: str, stop_because: Callable[[BaseException], None]
 ) -> asyncio.Task[None]:
-    """Start a task. `stop_because` hears of its end, whatever ended it, unless somebody has cancelled it.
+    """Start a task. `stop_because` hears of its end, whatever its reason, unless it was cancelled.
 
-    What it awaits may end with a cancellation that nobody has asked of the task itself: that is told, too.
+    Something that it awaits may be cancelled without the task itself being cancelled. That is reported, too.
     """
 
     def ended(task: asyncio.Task[None]) -> None:

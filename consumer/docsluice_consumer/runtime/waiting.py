@@ -14,7 +14,7 @@ class Stopped(Exception):
 
 
 async def until(stop: asyncio.Event, fault: asyncio.Future[None]) -> None:
-    """Return when a stop is asked for. Raise the fault when that comes first."""
+    """Return when a stop is asked for. Raise the fault if that comes first."""
     stopping = asyncio.create_task(stop.wait(), name="service.stop")
     fault.add_done_callback(lambda _: stopping.cancel())
     try:

@@ -55,7 +55,7 @@ def _work_on(jobs: queue.SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         try:
             result = job.work()
-        except BaseException as error:  # noqa: BLE001 - whoever waits for it hears of it
+        except BaseException as error:  # noqa: BLE001 - the caller hears of it
             _tell(job, _fail, error)
         else:
             _tell(job, _succeed, result)

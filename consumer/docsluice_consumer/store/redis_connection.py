@@ -40,7 +40,7 @@ def redis_at(url: str, *, allowance: Allowance, decode_responses: bool = False) 
 
     Exchanges share the allowance, so there is one at a time.
     """
-    from redis._parsers import _AsyncRESP2Parser  # noqa: PLC0415 - an extra, which only those need who use Redis
+    from redis._parsers import _AsyncRESP2Parser  # noqa: PLC0415 - an extra, needed only with Redis
     from redis.asyncio import Redis  # noqa: PLC0415
     from redis.asyncio.retry import Retry  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415

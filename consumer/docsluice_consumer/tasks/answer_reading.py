@@ -30,13 +30,13 @@ _CUT_OFF = re.compile(_SPACE + r"""(?:"|\{?[ \t\r\n]*\Z)""")
 """What is left of a token that was cut, or nothing."""
 _BLANK = "\ufeff \t\r\n"
 _MOST_CHARACTERS = 256 * 1024
-"""Of an answer that is longer and not JSON as a whole, the end is read: that is where the answer stands."""
+"""If an answer is longer and not JSON as a whole, only its end is read. The result stands there."""
 _MOST_TRIED = 16
-"""So many objects of one answer are looked at, the best first."""
+"""How many objects of one answer are tried, the best first."""
 _DEEPEST_CUT = 16
-"""Lists that tasks ask for lie no deeper."""
+"""The lists of tasks are never deeper."""
 _RESCANS = 2
-"""So many times the answer's length may be read again, for objects behind a stray quote."""
+"""How many times the answer's length may be read again, for objects behind a stray quote."""
 
 
 class _Span(NamedTuple):
@@ -64,7 +64,7 @@ class Scan:
         self._ends: dict[int, int] = {}
 
     def spans(self) -> list[_Span]:
-        """Return where they begin and end, in no order. Whether each is valid JSON is not known yet."""
+        """Return where the objects begin and end, in no order. They may be invalid JSON."""
         position = 0
         while found := _OBJECT.search(self._text, position):
             self.steps += found.end() - position
@@ -75,8 +75,8 @@ class Scan:
     def _read_value(self, start: int) -> int:
         """Read the object that begins at `start`, and return where to look for the next one.
 
-        A stray quote makes text of what is JSON, and the other way round. So where the object turns out to be none,
-        reading resumes at the first brace inside one of its strings, as long as there is something left for it.
+        A stray quote turns JSON into text, and text into JSON. So if the object turns out to be none, reading resumes
+        at the first brace inside one of its strings, within `_RESCANS`.
         """
         text, position, key, hidden = self._text, start, "", -1
         opened: list[_Open] = []
@@ -98,7 +98,7 @@ class Scan:
                 key = mark[1:-1] if mark[1:-1] in self._fields else ""
                 hidden = text.find("{", token.start(1), position) if hidden < 0 else hidden
         else:
-            # A quote that nothing closes was looked for to the end.
+            # The search for an unclosed quote went to the end.
             self.steps += len(text) - position if '"' in text[position : position + 1] else 0
         if hidden < 0 or position - hidden > self._rescans_left:
             return position
@@ -110,7 +110,7 @@ class Scan:
         return parsed(self._text[start:end]) is not NO_JSON
 
     def _close(self, opened: list[_Open], mark: str, end: int) -> bool:
-        """Take the innermost bracket off. False where it is of the other kind."""
+        """Close the innermost bracket. False if it is of the other kind."""
         innermost = opened.pop()
         if (innermost.bracket == "{") != (mark == "}"):
             return False
@@ -133,10 +133,10 @@ def objects_in(text: str, *, fields: frozenset[str]) -> Iterator[dict[str, Any]]
 
 
 def closed_at_last_item(text: str) -> str | None:
-    """Return a cut answer up to the last item of a list that is whole, with all closed that is open there.
+    """Return a cut answer up to the last whole item of a list, with all open brackets closed.
 
-    None where there is no such item, and where more than the cut is wrong. Then a model may have dropped what it had
-    begun, or a stray quote ends a string too early. None of a draft, too: thoughts may be what was cut.
+    None if there is no such item, or if more than the cut is wrong. A model may have dropped what it had begun, or a
+    stray quote may end a string too early. None also for a draft, because the cut may be in the thoughts.
     """
     thoughts = _thoughts(text)
     said_from = thoughts[-1].end if thoughts else 0
@@ -163,7 +163,7 @@ def closed_at_last_item(text: str) -> str | None:
 
 
 def unwrapped(text: str) -> str:
-    """Return an answer without its thoughts, and without a fence round all of it."""
+    """Return an answer without its thoughts, and without a fence around all of it."""
     thoughts = _thoughts(text)
     said = text[thoughts[-1].end if thoughts else 0 :].strip(_BLANK)
     fence = _FENCE.match(said)
@@ -173,10 +173,10 @@ def unwrapped(text: str) -> str:
 
 
 def parsed(text: str) -> Any:
-    """Return the JSON value that a text is, with raw line breaks in its strings. `NO_JSON` where it is none."""
+    """Return a text's JSON value, with raw line breaks allowed in strings. `NO_JSON` if it is none."""
     try:
         value = json_value(text.strip(_BLANK), strict=False, parse_constant=_refuse_constant)
-        # Half an emoji and 1e999 are JSON, and could never be sent anywhere.
+        # Half an emoji and 1e999 are JSON, but could never be sent anywhere.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return NO_JSON
@@ -184,7 +184,7 @@ def parsed(text: str) -> Any:
 
 
 def _best_first(spans: list[_Span], thoughts: list[_Span]) -> list[_Span]:
-    """Return those outside think blocks, the last first, and what contains others before them."""
+    """Sort objects: outside think blocks only, the last first, and containers before their contents."""
     block, answers = len(thoughts) - 1, list[_Span]()
     for span in sorted(spans, key=lambda span: span.end, reverse=True):
         while block >= 0 and thoughts[block].start >= span.end:

@@ -1,7 +1,7 @@
-"""Holds values against a user's JSON schema (draft 2020-12), in time in proportion to their size. Pure.
+"""Checks values against a user's JSON schema (draft 2020-12), in time proportional to their size. Pure.
 
-Patterns run on a linear-time engine, items that must differ are told apart by their hashes, and numbers are exact,
-however large. No `$ref` is followed. So an answer costs at most its size times that of the schema.
+Patterns run on a linear-time engine. Items that must differ are told apart by their hashes, and numbers are exact,
+however large. No `$ref` is followed. So an answer costs at most its size times the schema's.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from docsluice_consumer.tasks.schema_patterns import LINEAR, compiled_kib, patte
 Schema: TypeAlias = dict[str, Any]
 
 MOST_LEVELS = 64
-"""Of lists and objects in one another, in a schema and in an answer. Writing a result takes 200 at most."""
+"""Levels of lists and objects, in a schema and in an answer. Writing a result allows 200."""
 _MOST_BYTE_KIB = 2**23
-"""The size of an answer times that of all patterns: two seconds of the worst of them."""
+"""The most bytes of an answer times KiB of its patterns. The worst case takes two seconds."""
 _MASK = "\ue000"
-"""Stands for the value in a message. Nobody writes this character of a private area."""
+"""Stands for the value in a message: a private character that nobody writes."""
 _VALUE_CHARACTERS, _PLACE_CHARACTERS, _MESSAGE_CHARACTERS = 60, 200, 600
 
 
@@ -34,11 +34,11 @@ class AnswerSchema:
         self._most_bytes = _MOST_BYTE_KIB // kib if kib else None
 
     def is_valid(self, value: Any) -> bool:
-        """Whether a value meets the schema. It must not be nested deeper than `MOST_LEVELS`."""
+        """Whether a value meets the schema. It may be nested up to `MOST_LEVELS`."""
         return bool(self._validator.is_valid(value))
 
     def problem(self, value: Any) -> str | None:
-        """The first thing that is wrong with a value, fit to be shown to the model. None where nothing is."""
+        """The first problem of a value, fit to be shown to the model. None if it is valid."""
         try:
             self._validator.validate(value)
         except ValidationError as error:
@@ -46,7 +46,7 @@ class AnswerSchema:
         return None
 
     def excess(self, value: Any) -> str | None:
-        """Why a value is not even held against the schema: it is too deep, or too long for its patterns."""
+        """Why a value is not checked at all: it is too deep, or too long for the schema's patterns."""
         if is_deeper(value, MOST_LEVELS):
             return f"must not be nested deeper than {MOST_LEVELS} levels"
         if self._most_bytes is not None and len(compact_json(value).encode()) > self._most_bytes:
@@ -55,7 +55,7 @@ class AnswerSchema:
 
 
 def schema_problem(schema: Any) -> str | None:
-    """Why a schema cannot be used. None for one that can."""
+    """Why a schema cannot be used. None if it can."""
     if is_deeper(schema, MOST_LEVELS):
         return f"must not be nested deeper than {MOST_LEVELS} levels"
     if _refers(schema):
@@ -74,7 +74,7 @@ def schema_problem(schema: Any) -> str | None:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects lie in one another at more levels than these."""
+    """Whether lists and objects are nested deeper than `levels`."""
     level = [value]
     for _ in range(levels + 1):
         level = [
@@ -89,7 +89,7 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 def _validator(schema: Any) -> Draft202012Validator:
-    """Formats are remarks in this draft, and nothing is fetched."""
+    """A validator. Formats are remarks in this draft, and nothing is fetched."""
     return Draft202012Validator(schema, pattern_options=LINEAR, validate_formats=False, offline=True, mask=_MASK)
 
 
@@ -104,7 +104,7 @@ def _place(path: list[str | int]) -> str:
 
 
 def _message(error: ValidationError) -> str:
-    """With the beginning of the value, which may be the whole answer."""
+    """The message, with only the beginning of the value, which may be the whole answer."""
     if _MASK not in error.message:
         return error.message
     return error.message.replace(_MASK, shortened(compact_json(error.instance), _VALUE_CHARACTERS))

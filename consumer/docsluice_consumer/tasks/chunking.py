@@ -1,4 +1,4 @@
-"""Documents too large for one call: where to cut them, and how to put together what was said of their parts. Pure."""
+"""Documents too large for one call: where to cut them, and how to join the answers about their parts. Pure."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _SEAMS = (
 )
 """Where a text may be cut, best first: between paragraphs, lines, sentences, words."""
 _SLACK = 0.25
-"""So much of a part's size may be given up for a better seam."""
+"""How much of a part's size may be given up for a better seam."""
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])(?=\s|$)|(?<=[\u3002\uff01\uff1f])")
 _MOST_RUNS = 3
 _LONGEST_WORD = 30
-"""A longer one is a sentence in a language that sets no blanks."""
+"""A longer one is a sentence in a language without blanks."""
 _SENTENCE_CHARACTERS = 80
-"""A text that may have fewer is taken for something else than sentences: a title, a name, a date."""
+"""A text that may have fewer is no sentence: it is a title, a name or a date."""
 
 
 def parts_of(text: str, *, most_bytes: int) -> list[str]:
-    """Cut a text into parts of about the same size and of at most so many bytes of UTF-8, which together are the text.
+    """Cut a text into parts of similar size, at most `most_bytes` of UTF-8 each. Together they are the text.
 
-    A seam between paragraphs is preferred to one between lines, sentences or words. `most_bytes` is at least 4, for one
-    character may take as many.
+    A seam between paragraphs is preferred to one between lines, sentences or words. `most_bytes` is at least 4, because
+    one character may take that many.
     """
     parts, rest = [], text
     size = len(text.encode())
@@ -48,15 +48,15 @@ def parts_of(text: str, *, most_bytes: int) -> list[str]:
 
 
 def head_of(text: str, *, most_bytes: int) -> str:
-    """The beginning of a text, of at most so many bytes, cut at the best seam near there."""
+    """The beginning of a text, at most `most_bytes`, cut at the best seam near there."""
     return text if len(text.encode()) <= most_bytes else _beginning(text, most_bytes, most_bytes)
 
 
 def together(task: Task, answers: Sequence[OutputValue]) -> OutputValue:
     """One answer from those about the parts, in their order.
 
-    Of choices the one most often made. Of lists the items named for most parts. Prose one below the other, to be
-    condensed. What is equally frequent stays in the order of the document.
+    The most frequent choice, the items named for most parts, or prose one below the other, to be condensed. Equally
+    frequent items stay in the order of the document.
     """
     match task.output:
         case ChoiceOutput():
@@ -70,9 +70,9 @@ def together(task: Task, answers: Sequence[OutputValue]) -> OutputValue:
 
 
 def most_runs(task: Task) -> int:
-    """Into how many runs of parts a task that asks for prose can be shared out, each with a sentence or more.
+    """The number of runs of parts for a prose task, each with a sentence or more.
 
-    One of which nothing says how long it is to be cannot: it would come out as many times as long.
+    A task without a length gets one run. Otherwise its answer would grow with the number of runs.
     """
     output = _prose(task)
     if output.sentences is not None:
@@ -83,10 +83,10 @@ def most_runs(task: Task) -> int:
 
 
 def shared_out(task: Task, count: int) -> tuple[Task, ...]:
-    """A task that asks for prose, for each of so many runs of parts, of which there are no more than `most_runs`.
+    """A prose task for each of `count` runs of parts, at most `most_runs`.
 
-    The answers, with a space between them, have as many sentences and at most as many characters as the task asks for.
-    A share says how long it is, for the prompt may well speak of the length of the whole.
+    Joined with spaces, the answers have the sentences, and at most the characters, that the task asks for. Each share
+    states its own length, because the prompt may state that of the whole.
     """
     if count == 1:
         return (task,)
@@ -117,12 +117,12 @@ def _length(output: TextOutput) -> str:
 
 
 def in_line(tasks: Sequence[Task], answers: Sequence[str]) -> str:
-    """The answers to the shares of a task as one text. One that was cut at its bound says so by an ellipsis."""
+    """Join the answers to a task's shares. An answer that was cut at its bound ends with an ellipsis."""
     return " ".join(_whole(answer, _prose(task)) for task, answer in zip(tasks, answers, strict=True))
 
 
 def _whole(answer: str, output: TextOutput) -> str:
-    """Without the word in which it was cut. What ends like a sentence was not. A blank at the cut is not there."""
+    """Remove the word in which an answer was cut. One that ends like a sentence was not cut."""
     most = output.max_characters
     if output.sentences is not None or most is None or len(answer) < most - 1 or _SENTENCE_END.search(answer[-1:]):
         return answer
@@ -133,7 +133,7 @@ def _whole(answer: str, output: TextOutput) -> str:
 
 
 def shown(task: Task, answer: OutputValue) -> OutputValue:
-    """An example's answer as this task would have it: of a share of the task, as many sentences as it has room for."""
+    """An example's answer for this task. A share of a task takes as many sentences as it has room for."""
     if not isinstance(task.output, TextOutput):
         return answer
     if isinstance(answer, list):
@@ -146,10 +146,10 @@ def shown(task: Task, answer: OutputValue) -> OutputValue:
 
 
 def runs(parts: Sequence[T], count: int) -> list[Sequence[T]]:
-    """The parts in so many runs of neighbours, none empty: of three, the first part, the last and all between.
+    """Split the parts into `count` runs of neighbours, none empty. Of three: the first part, all between, the last.
 
-    `count` is 1 to 3 and at most the number of parts. A document says at its beginning what it is about and at its end
-    what came of it, and a model that is given many summaries speaks mostly of the first few.
+    `count` is 1 to 3 and at most the number of parts. A document says at its beginning what it is about, and at its end
+    what came of it. A model with many summaries speaks mostly of the first few.
     """
     bounds = {1: [0], 2: [0, -(-len(parts) // 2)], 3: [0, 1, len(parts) - 1]}[count]
     return [parts[begin:end] for begin, end in itertools.pairwise([*bounds, len(parts)])]
@@ -162,7 +162,7 @@ def _prose(task: Task) -> TextOutput:
 
 
 def _shares(whole: int, count: int) -> list[int]:
-    """The same for both ends, and what is over for what lies between. Of two, the first has it."""
+    """Equal shares for both ends, and the rest for the middle. Of two, the first has the rest."""
     least = whole // count
     shares = [least] * count
     shares[count // 3] = whole - least * (count - 1)
@@ -183,12 +183,12 @@ def _beginning(text: str, wanted_bytes: float, most_bytes: int) -> str:
 
 
 def _characters(text: str, most_bytes: int) -> int:
-    """How many of its first characters take at most so many bytes."""
+    """How many of a text's first characters fit into `most_bytes`."""
     return len(text[:most_bytes].encode()[:most_bytes].decode(errors="ignore"))
 
 
 def _most_named(lists: Sequence[OutputValue], items: int) -> list[str]:
-    """By how many of the lists name an item. Then by its place in them, for the first named matters most."""
+    """The items that most lists name. Ties go by their place in the lists: the first named matters most."""
     named: Counter[str] = Counter()
     spelt: dict[str, tuple[int, int, str]] = {}
     for number, answer in enumerate(lists):

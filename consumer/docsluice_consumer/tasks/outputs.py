@@ -1,4 +1,4 @@
-"""The kinds of answer a task can ask for: each knows its JSON schema, and how to read and check a value of it."""
+"""Kinds of outputs. Each knows its JSON schema, and how to read and check a value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from docsluice_consumer.tasks.strict_schema import OptionalNulls
 
 _MOST_NAMED = 5
 _SHOWN_CHARACTERS = 60
-"""A repair names so many repeated items, and so much of each."""
+"""A repair names this many repeated items, and this much of each."""
 
 
 class _Output(BaseModel):
@@ -28,9 +28,9 @@ class _Output(BaseModel):
 
 
 class TextOutput(_Output):
-    """Prose. With `sentences`, the model fills an array of exactly so many strings, which are then joined.
+    """Prose. With `sentences`, the model fills an array of exactly that many strings, which are then joined.
 
-    An array is the one way to a sentence count that a JSON schema can enforce.
+    Only an array lets a JSON schema enforce a sentence count.
     """
 
     type: Literal["text"]
@@ -57,18 +57,21 @@ class TextOutput(_Output):
         return " ".join(_text(sentence, self.sentence_characters) for sentence in sentences)
 
     def may_be(self, output: OutputValue) -> bool:
-        """Tell whether this can have come of an answer. One of a long document is put together, and may be longer."""
+        """Tell whether an output can come from an answer.
+
+        That of a long document is put together, and may be longer.
+        """
         return isinstance(output, str) and bool(output.strip())
 
     def bare_values(self, said: str) -> list[Any]:
-        """Return what may be the answer, where the object round it was left out of all that was `said`."""
+        """Return possible answers if the model left out the object around them. `said` is all it said."""
         value = parsed(said)
         looks_like_json = isinstance(value, str) and value.lstrip()[:1] in {"{", "["}
         return [] if looks_like_json else [value]
 
     @property
     def sentence_characters(self) -> int | None:
-        """How long one sentence may be, so that all of them, with a blank between them, are no longer than the text."""
+        """The most characters of one sentence, so that all of them, joined with blanks, fit the text."""
         if self.max_characters is None:
             return None
         sentences = self.sentences or 1
@@ -114,15 +117,15 @@ class ChoiceOutput(_Output):
 class ListOutput(_Output):
     """`items` different strings, such as keywords.
 
-    No JSON schema that a model's server enforces can say "different". With `candidates`, so many strings are asked for
-    and the first `items` of them that differ are kept: small models like to repeat themselves. With `at_least`, a list
-    that still has too few after a repair is taken when so many of them differ.
+    No JSON schema that a model's server enforces can say "different". With `candidates`, that many strings are asked
+    for, and the first `items` different ones are kept: small models repeat themselves. With `at_least`, a list that is
+    still too short after a repair is taken if it has that many different strings.
     """
 
     type: Literal["list"]
     items: int = Field(ge=1, le=100)
     candidates: int | None = Field(default=None, ge=1, le=200)
-    # Left out where it is not set, so that such a pipeline keeps its version, and its paid answers.
+    # Left out if unset, so that such a pipeline keeps its version and its paid answers.
     at_least: int | None = Field(default=None, ge=1, exclude_if=lambda value: value is None)
     max_characters: int | None = Field(default=None, ge=1)
 
@@ -142,7 +145,7 @@ class ListOutput(_Output):
         """Check the strings and return the first `items` that differ. Those beyond them, and blanks, are ignored.
 
         Raises:
-            InvalidAnswer: too few differ. `usable` are those that do, where they are `at_least` so many.
+            InvalidAnswer: too few differ. `usable` are the different ones, if there are `at_least` that many.
         """
         asked_for = self.candidates or self.items
         if not isinstance(value, list):
@@ -179,7 +182,10 @@ class ListOutput(_Output):
 
 
 class JsonOutput(_Output):
-    """Whatever the given JSON schema (draft 2020-12) allows. As a part of the request's own schema it holds no $ref."""
+    """Anything that a JSON schema (draft 2020-12) allows.
+
+    It has no $ref, because it becomes part of the request's schema.
+    """
 
     type: Literal["json"]
     schema_: Schema = Field(alias="schema")
@@ -198,7 +204,7 @@ class JsonOutput(_Output):
 
     @cached_property
     def compiled(self) -> tuple[AnswerSchema, OptionalNulls]:
-        """What answers are held against, and what then leaves out the nulls that strict mode has brought."""
+        """The compiled schema, and what removes the nulls of strict mode."""
         return AnswerSchema(self.schema_), OptionalNulls(self.schema_)
 
     def json_schema(self) -> Schema:
@@ -208,8 +214,8 @@ class JsonOutput(_Output):
     def read(self, value: Any) -> OutputValue:
         """Check the value against the schema and return it.
 
-        Where it does not fit, it is read without the nulls that stand for optional properties: strict mode knows no
-        other way to leave one out.
+        If it does not fit, it is read without the nulls of optional properties. Strict mode knows no other way to leave
+        one out.
         """
         schema, nulls = self.compiled
         if excess := schema.excess(value):
@@ -229,7 +235,7 @@ class JsonOutput(_Output):
         return not schema.excess(output) and schema.problem(output) is None
 
     def bare_values(self, said: str) -> list[Any]:
-        """As `TextOutput.bare_values`. An object is the answer where it has all that the schema requires."""
+        """As `TextOutput.bare_values`. An object is the answer if it has all that the schema requires."""
         kind, required = self.schema_.get("type"), frozenset(self.schema_.get("required", ()))
         if kind == "object" and required:
             return list(objects_in(said, fields=required))
@@ -241,7 +247,7 @@ Output = Annotated[TextOutput | ChoiceOutput | ListOutput | JsonOutput, Field(di
 
 
 def item_key(item: str) -> str:
-    """What two items of a list have in common that only differ in case, spaces, a full stop or the way of an accent."""
+    """A key that is equal for items that differ only in case, spaces, a full stop or the encoding of an accent."""
     return " ".join(unicodedata.normalize("NFKC", item).casefold().split()).rstrip(".,;:") or item
 
 
@@ -267,7 +273,7 @@ def _is_blank(item: Any) -> bool:
 
 
 def _distinct(items: list[str]) -> list[str]:
-    """One of each, as it was said first."""
+    """The different items, each as it was first said."""
     first: dict[str, str] = {}
     for item in items:
         first.setdefault(item_key(item), item)

@@ -42,12 +42,12 @@ _OWN_FIELDS = frozenset(
         "max_completion_tokens",
     }
 )
-"""Fields of the body that docsluice fills in. Passed through, they would break what it makes of the answer."""
+"""Fields of the body that docsluice fills in. Passed through, they would break the reading of the answer."""
 _PARAMETERS = ("reasoning_effort", "seed", "stop", "extra_body")
 
 
 def _task_name(name: str) -> str:
-    """A field of the answer and of the result, and a label of the metrics: what every provider and tool takes."""
+    """Check a task's name. It is a field of the answer and of the result, and a label of the metrics."""
     if not _TASK_NAME.fullmatch(name):
         raise ValueError("must be 1 to 64 lower-case letters (a to z), digits and underscores, beginning with a letter")
     return name
@@ -75,9 +75,9 @@ class Task(Part):
     prompt: NotBlank
     output: Output
     model: Annotated[list[NotBlank], BeforeValidator(_as_list), Field(min_length=1)] | None = None
-    """The first choice, and what is asked where that one fails or is too small."""
+    """The chain: the first choice, and the models to ask if it fails or is too small."""
     long: Literal["reject", "head", "split"] = "reject"
-    """What becomes of a document too large for one call: a dead letter, or asked about its beginning, or in parts."""
+    """What happens to a document too large for one call: a dead letter, only its beginning, or in parts."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -96,17 +96,17 @@ class Task(Part):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The first choice and its fall-backs. Empty where the task names none."""
+        """The first choice and its fall-backs. Empty if the task names none."""
         return tuple(self.model or ())
 
     @field_serializer("model")
     def _as_written(self, model: list[str] | None) -> list[str] | str | None:
-        """One model is written as a name, and so is part of the version as a name."""
+        """A single model is written as a name, as in older versions."""
         return model[0] if model and len(model) == 1 else model
 
 
 class ModelEntry(MinuteLimitsEntry):
-    """What one model allows, where that is not what its account allows, and the parameters that it always gets."""
+    """The limits of one model, if they differ from its account's, and the parameters that it always gets."""
 
     context_tokens: int | None = Field(default=None, gt=0, strict=True)
     reasoning_effort: NotBlank | None = None
@@ -164,12 +164,12 @@ class PipelineFile(Part):
         return self
 
     def model_post_init(self, context: Any, /) -> None:
-        """Take the path for messages, where there is one."""
+        """Take the path for messages, if there is one."""
         self._path = (context or {}).get("path", self.name)
 
     @property
     def path(self) -> str:
-        """The file as messages call it. The pipeline's name where it came from no file."""
+        """The file's name in messages, or the pipeline's name without a file."""
         return self._path
 
     def ref(self, label: str) -> ModelRef:
@@ -177,7 +177,7 @@ class PipelineFile(Part):
         return model_ref(label, providers=self.providers)
 
     def version(self, *, mode: str, default_model: str) -> str:
-        """A hash of all that shapes an answer: the same version means the same questions to the same models."""
+        """A hash of everything that shapes an answer. The same version means the same questions to the same models."""
         model = default_model if any(task.model is None for task in self.tasks) else None
         file = self.model_dump(mode="json", exclude={"name", "mode", "models", "providers"})
         for task, written in zip(self.tasks, file["tasks"], strict=True):
@@ -188,7 +188,7 @@ class PipelineFile(Part):
         shape: dict[str, Any] = {"file": file, "mode": mode, "model": model}
         if parameters := {name: given for name, own in self.models.items() if (given := passed_through(own))}:
             shape["models"] = parameters
-        # The keys are not sorted: a model writes its answer in the order of the schema's properties.
+        # The keys are not sorted, because a model writes its answer in the order of the schema's properties.
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
 
 

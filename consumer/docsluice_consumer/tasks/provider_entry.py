@@ -25,7 +25,7 @@ _SECRET_HEADERS = frozenset({"authorization", "api-key", "x-api-key", "proxy-aut
 _OF_THE_ASKER = frozenset(
     {"http-referer", "referer", "x-title", "x-openrouter-title", "user-agent", "openai-organization", "openai-project"}
 )
-"""Headers that tell who asks, and shape no answer."""
+"""Headers that name the caller and shape no answer."""
 
 PriceRule: TypeAlias = Annotated[
     Annotated[str, BeforeValidator(checked_price_rule), Tag("rule")] | Annotated[dict[str, OwnPrice], Tag("table")],
@@ -66,7 +66,7 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
 
 
 def _variable(name: str) -> str:
-    """Check the name of a variable. A key that stands in its place is never quoted."""
+    """Check the name of a variable. A key in its place is never quoted."""
     if _VARIABLE.fullmatch(name.strip("${}")) and name.startswith("$"):
         raise ValueError("must be the name of the variable, without the $")
     if not _VARIABLE.fullmatch(name) or looks_like_key(name):
@@ -130,7 +130,7 @@ class ProviderEntry(MinuteLimitsEntry):
 
     @property
     def shaping(self) -> dict[str, Any]:
-        """What shapes its answers beside its address. Nothing that may be secret, and only what is set."""
+        """What shapes its answers beside its address: only what is set, and nothing that may be secret."""
         headers = {
             name.lower(): value
             for name, value in sorted(self.headers.items(), key=lambda header: header[0].lower())

@@ -1,4 +1,4 @@
-"""What a model is told about an answer that is none, and how an answer is recognised that only repeats it. Pure."""
+"""The repair of an invalid answer, and how an answer that only repeats it is recognised. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORD = re.compile(r"\w+")
 _LEAST_WORDS = 4
 """Fewer of our words in a row may well be the model's own."""
 _MOST_ANSWER_CHARACTERS = 64 * 1024
-"""A model that has run on for megabytes is not shown all of it: that would be paid for once more."""
+"""A longer answer is not shown as a whole, because that would be paid for once more."""
 
 
 def repair_text(problem: InvalidAnswer) -> str:
@@ -31,8 +31,7 @@ def shown_answer(text: str) -> str:
 def is_echo(output: OutputValue, *, prompt: str, problem: InvalidAnswer, document: str) -> bool:
     """Whether an output holds the words of the repair, or is the task's prompt. Small models repeat what they read.
 
-    Words that the document itself has are its own. A text that is all of the document is no echo: a task may ask for
-    one.
+    Words of the document itself do not count. A text that is the whole document is no echo: a task may ask for one.
     """
     _, _, without_the_field = str(problem).partition(" ")
     told = [_words(text) for text in (_OPENING, CLOSING, str(problem), without_the_field)]
@@ -49,7 +48,7 @@ def is_echo(output: OutputValue, *, prompt: str, problem: InvalidAnswer, documen
 
 
 def _words(text: str) -> list[str]:
-    """Without case and punctuation, which a model changes when it repeats something."""
+    """The words without case and punctuation, which a model changes when it repeats something."""
     return _WORD.findall(text.casefold())
 
 

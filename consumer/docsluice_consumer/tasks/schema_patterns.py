@@ -1,7 +1,6 @@
-"""The regular expressions in a JSON schema, held to an engine that never tries the same characters twice. Pure.
+"""The regular expressions in a JSON schema, for an engine that never tries the same characters twice. Pure.
 
-What a pattern costs is then its size times the length of the text, whatever the text is. Look-around and
-back-references are what such an engine has not.
+A pattern then costs its size times the length of the text. Such an engine has no look-around and no back-references.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from jsonschema_rs import Draft202012Validator, FancyRegexOptions, RegexOptions
 from docsluice.text.printable import shortened
 
 _MOST_KIB = 1024
-"""Of a compiled pattern. Counts make them large: `.{1,500}` is five hundred times the size of `.`."""
+"""The largest compiled pattern. Counts make patterns large: `.{1,500}` is five hundred times the size of `.`."""
 _KIB = (4, 8, 16, 32, 64, 128, 256, 512, _MOST_KIB)
 LINEAR = RegexOptions(size_limit=_MOST_KIB * 1024)
 _ROOMY = RegexOptions(size_limit=16 * _MOST_KIB * 1024)
@@ -54,7 +53,7 @@ def patterns_in(schema: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """Why a pattern cannot be used, and what to write instead. None for one that can."""
+    """Why a pattern cannot be used, and what to write instead. None if it can."""
     shown = shortened(pattern, _SHOWN_CHARACTERS)
     if _WORD_EDGE.search(pattern):
         return rf"{shown} has \< or \>, which engines read in different ways; write < or >"
@@ -89,7 +88,7 @@ def _compiles(pattern: str, options: RegexOptions | FancyRegexOptions) -> bool:
 
 
 def _why_none(pattern: str) -> str | None:
-    """What Python finds wrong with it. None where it finds nothing."""
+    """What Python finds wrong with a pattern. None if nothing."""
     try:
         re.compile(pattern)
     except (re.error, OverflowError) as error:

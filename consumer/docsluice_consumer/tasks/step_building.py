@@ -1,4 +1,4 @@
-"""Steps made of a pipeline file: in `fanout` mode one of each task, in `fused` mode one of all tasks together."""
+"""Builds steps from a pipeline file: in `fanout` mode one for each task, in `fused` mode one for all tasks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAMPLING_FIELDS = ("temperature", "top_p", "frequency_penalty", "presence_penal
 
 
 def models_without_a_task(pipeline: PipelineFile, steps: Iterable[Step]) -> list[str]:
-    """A sentence for each model that the file has limits for and that no task asks, most likely a misspelt one."""
+    """A sentence for each model with limits that no task asks, most likely a misspelt one."""
     asked = {model for step in steps for model in step.models}
     return [
         f"{pipeline.path}: models.{label} is no model of any task; they are {', '.join(map(str, sorted(asked)))}"
@@ -33,7 +33,7 @@ def models_without_a_task(pipeline: PipelineFile, steps: Iterable[Step]) -> list
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What steps are made of: the file, and the settings that stand in for what it leaves open."""
+    """What steps are made of: the file, and settings for what it leaves open."""
 
     file: PipelineFile
     default_models: tuple[ModelRef, ...]
@@ -48,7 +48,7 @@ class _Plan:
         return tuple(dict.fromkeys(self._addresses(models).values()))
 
     def providers(self, models: Sequence[ModelRef]) -> dict[str, Any]:
-        """What of their providers shapes answers and is not told by the list of their addresses."""
+        """What shapes the answers of their providers, beside the list of addresses."""
         addresses, entries = self._addresses(models), self.file.providers
         told: dict[str, Any] = {
             f"providers.{name}": entries[name].shaping
@@ -118,9 +118,9 @@ def _step_that_splits(name: str, tasks: tuple[Task, ...], plan: _Plan) -> Step:
 
 
 def _condensing(step: Step, plan: _Plan) -> tuple[Condensing, ...]:
-    """The tasks that answer in prose, for all of a document, for each half and each third apart, as far as they go.
+    """The prose tasks for a whole document, for each half, and for each third, as far as their lengths allow.
 
-    A model that is asked about all of it at once may well speak of its beginning or its end alone.
+    A model that is asked about everything at once may speak of the beginning or the end alone.
     """
     if step.long != "split":
         return ()
@@ -196,7 +196,7 @@ def _object_of(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sent_schema(task: Task) -> tuple[dict[str, Any], bool]:
-    """The schema that a task's answer is asked for with, and whether it is fit for strict mode."""
+    """The schema that is sent for a task, and whether it is fit for strict mode."""
     schema = task.output.json_schema()
     try:
         return strict(schema), True

@@ -1,4 +1,4 @@
-"""A step: what is put to the model in one call, and how its answer is read. `step_building.py` makes them of a file."""
+"""A step: what one call asks the model, and how its answer is read. `step_building.py` makes steps of a file."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from docsluice_consumer.tasks.pipeline_file import Task
 from docsluice_consumer.tasks.repairs import is_echo, repair_text, shown_answer
 
 _NEWER_SAMPLING_FIELDS = frozenset({"reasoning_effort", "seed", "stop"})
-"""Left out of fingerprints while they are not set: what was answered before there were any is still good."""
+"""Left out of fingerprints while unset, so that older answers stay valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condensing:
-    """Tasks that can be shared out alike, and what is asked about what was said: in one run, in two, in three."""
+    """Tasks that are condensed alike, with the questions about the parts' answers: in one run, two or three."""
 
     tasks: tuple[str, ...]
     plans: tuple[tuple[Step, ...], ...]
@@ -38,28 +38,28 @@ class Step:
 
     name: str
     models: tuple[ModelRef, ...]
-    """The first choice, and what is asked where that one fails or is too small."""
+    """The chain: the first choice, and the models to ask if it fails or is too small."""
     tasks: tuple[Task, ...]
     preamble: tuple[Message, ...]
     schema: dict[str, Any]
-    """What the answer must meet, as the tasks put it."""
+    """The schema of the tasks, which the answer must meet."""
     sent_schema: dict[str, Any]
-    """What is sent: the same, made fit for strict mode where that can be done."""
+    """The schema that is sent: the same, changed for strict mode if possible."""
     strict: bool
     """Whether all of `sent_schema` is fit for strict mode."""
     sampling: Sampling
     long: Literal["reject", "head", "split"]
-    """What becomes of a document too large for one call."""
+    """What happens to a document too large for one call."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of every call's body."""
     by_model: Mapping[ModelRef, ModelParameters] = field(default_factory=dict)
     """Parameters that single models of the chain get."""
     servers: tuple[str, ...] = ("",)
-    """The addresses that the chain's models are asked at, in its order. Empty for OpenAI's own."""
+    """The addresses of the chain's models, in its order. Empty for OpenAI's own."""
     providers: Mapping[str, Any] = field(default_factory=dict)
-    """What else tells the chain's providers from others that are called the same."""
+    """What else distinguishes the chain's providers from others with the same names."""
     condensing: tuple[Condensing, ...] = ()
-    """How what was said of the parts of a document that was split is made one. For tasks that answer in prose."""
+    """How the answers about a split document's parts become one, for prose tasks."""
 
     @property
     def model(self) -> ModelRef:
@@ -67,7 +67,7 @@ class Step:
         return self.models[0]
 
     def fingerprint(self, text: str) -> str:
-        """The same for the same question about the same text at the same servers: its answer can be used again.
+        """The key of an answer: equal for the same question about the same text at the same servers.
 
         The servers are part of it: a rehearsal must never answer for the real model. docs/explanation/store.md lists
         all parts. Fields newer than the first release are left out while they are unset, so older answers stay valid.
@@ -75,7 +75,7 @@ class Step:
         asked: dict[str, Any] = {
             "models": [str(model) for model in self.models],
             "preamble": [(message.role, message.content) for message in self.preamble],
-            # The keys are not sorted: a model writes its answer in the order of the schema's properties.
+            # The keys are not sorted, because a model writes its answer in the order of the schema's properties.
             "schema": self.schema,
             "outputs": [task.output.model_dump(mode="json") for task in self.tasks],
             "sampling": {
@@ -97,13 +97,13 @@ class Step:
         return hashlib.sha256(f"{servers}\n{question}".encode()).hexdigest()
 
     def is_answered_by(self, outputs: Mapping[str, OutputValue]) -> bool:
-        """Whether these can be the outputs of this step: one a task, each of its kind. For what a store holds."""
+        """Whether stored outputs can be those of this step: one a task, each of its kind."""
         return outputs.keys() == {task.name for task in self.tasks} and all(
             task.output.may_be(outputs[task.name]) for task in self.tasks
         )
 
     def request(self, text: str, *, service_tier: str | None = None) -> ChatRequest:
-        """Ask about one document."""
+        """The request about one document."""
         return ChatRequest(
             step=self.name,
             model=self.model,
@@ -122,15 +122,15 @@ class Step:
         return request.messages[len(self.preamble)].content
 
     def repair(self, request: ChatRequest, answer: Answer, problem: InvalidAnswer) -> ChatRequest:
-        """Ask again, showing the model its answer and what is wrong with it."""
+        """The repair: the request with the model's answer and what is wrong with it."""
         return request.and_then(Message("assistant", shown_answer(answer.text)), Message("user", repair_text(problem)))
 
     def read(self, answer: Answer) -> dict[str, OutputValue]:
         """Find the answer in what the model said, check it and return one value a task.
 
         Raises:
-            InvalidAnswer: it holds no JSON object, or none that is what the tasks asked for. `usable` are the outputs
-                that may be taken where a repair brings nothing better.
+            InvalidAnswer: it holds no JSON object, or none that fits the tasks. `usable` are the outputs that may be
+                taken if a repair brings nothing better.
         """
         problem: InvalidAnswer | None = None
         for fields in objects_in(answer.text, fields=frozenset(task.name for task in self.tasks)):
@@ -143,20 +143,20 @@ class Step:
         raise problem
 
     def before_the_cut(self, said: str) -> str | None:
-        """Return what is whole of an answer that was cut: lists may run on and on, and have all that was asked before.
+        """Return the whole part of a cut answer: a list may run on after everything that was asked for.
 
-        A whole object has only blanks behind it, with which a model may go on for ever. None where nothing is whole.
-        Of JSON with a schema of one's own nobody knows what is missing.
+        A whole object may be followed by blanks only, which some models write for ever. None if nothing is whole. With
+        a user's own schema nobody knows what is missing.
         """
         if isinstance(parsed(said), dict):
             return said
         return None if any(task.output.type == "json" for task in self.tasks) else closed_at_last_item(said)
 
     def read_repaired(self, answer: Answer, *, document: str, problem: InvalidAnswer) -> dict[str, OutputValue]:
-        """Read the answer to a repair. Lists that are still too short are made up from both answers.
+        """Read the answer to a repair. Lists that are still too short are completed from both answers.
 
         Raises:
-            InvalidAnswer: it is no answer either, or it repeats what the repair said.
+            InvalidAnswer: it is invalid too, or it repeats what the repair said.
         """
         try:
             outputs = self.read(answer)
@@ -186,7 +186,7 @@ class Step:
         return outputs
 
     def _bare(self, text: str) -> dict[str, OutputValue]:
-        """Read an answer without the object round it, where one task was asked and it can be nothing else.
+        """Read an answer without the object around it, for a single task, if it can be nothing else.
 
         Raises:
             InvalidAnswer: there is no such answer.
@@ -204,7 +204,7 @@ class Step:
         raise InvalidAnswer("it is not JSON" if parsed(said) is NO_JSON else "it is not a JSON object")
 
     def _joined(self, earlier: dict[str, OutputValue] | None, later: dict[str, OutputValue]) -> dict[str, OutputValue]:
-        """The later outputs, with the items of the earlier lists before their own."""
+        """The later outputs, with the items of the earlier lists first."""
         return {
             task.name: task.output.joined(earlier[task.name], later[task.name])
             if earlier is not None and isinstance(task.output, ListOutput)

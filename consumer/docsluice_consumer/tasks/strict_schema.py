@@ -17,22 +17,22 @@ _NOT_IN_STRICT_MODE = frozenset(
         *("prefixItems", "contains", "unevaluatedItems", "$ref", "$dynamicRef", "$defs", "definitions"),
     )
 )
-"""Keywords that shape an object or an array in a way that strict mode has no words for."""
+"""Keywords about objects and arrays that strict mode cannot express."""
 _REMARKS = frozenset({"default", "examples", "$schema", "$id", "$comment"})
-"""They bind nobody, and some servers refuse them."""
+"""Remarks, which some servers refuse."""
 _OF_AN_OBJECT = frozenset({"properties", "required", "additionalProperties"})
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
 
 
 class CannotBeStrict(ValueError):
-    """The schema allows answers that strict mode could not give."""
+    """The schema allows answers that strict mode cannot give."""
 
 
 def strict(schema: Any) -> Schema:
-    """Return the schema fit for strict mode: the same answers, with null for what they leave out.
+    """Change a schema for strict mode: it allows the same answers, with null for what they leave out.
 
     Raises:
-        CannotBeStrict: it would lose answers, or strict mode has no words for it.
+        CannotBeStrict: it would lose answers, or strict mode cannot express it.
     """
     if not isinstance(schema, dict):
         raise CannotBeStrict("a schema that is true or false has no type")
@@ -57,7 +57,7 @@ def strict(schema: Any) -> Schema:
 
 
 class OptionalNulls:
-    """Leaves the nulls out of a value that stand for optional properties of a schema, at any depth."""
+    """Removes the nulls of optional properties from a value, at any depth."""
 
     def __init__(self, schema: Any) -> None:
         fields: Schema = schema if isinstance(schema, dict) else {}
@@ -70,7 +70,7 @@ class OptionalNulls:
         )
 
     def left_out(self, value: Any) -> Any:
-        """Return the value without them. It must not be nested deeper than `MOST_LEVELS`."""
+        """Return the value without them. It may be nested up to `MOST_LEVELS`."""
         for branch, schema in self._branches:
             cleaned = branch.left_out(value)
             if schema.is_valid(cleaned):

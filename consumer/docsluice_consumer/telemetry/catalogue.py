@@ -24,7 +24,7 @@ DOCUMENT_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120
 """A document may wait for quota, so these reach an hour."""
 
 ANY: tuple[str, ...] = ()
-"""A label whose values are not known beforehand."""
+"""A label with open values."""
 
 CONSTRAINTS = (
     "concurrency",
@@ -89,7 +89,7 @@ CATALOGUE = (
     Metric(
         "oldest_open_record_age_seconds",
         Gauge,
-        meaning="How long the record read first of those still open has been open; 0 when none is.",
+        meaning="How long the oldest open record has been open. 0 if none is.",
         remedy="Growing while documents end: one of them holds back the commit, and a restart repeats the rest.",
     ),
     Metric(
@@ -97,13 +97,13 @@ CATALOGUE = (
         Histogram,
         buckets=DOCUMENT_BUCKETS_SECONDS,
         meaning="From a record's reading to its published result or dead letter.",
-        remedy="Far above the calls' own duration: documents wait for admission; see admission_wait_seconds_total.",
+        remedy="Far above the calls' own duration: documents wait for admission. See admission_wait_seconds_total.",
     ),
     Metric(
         "llm_requests_total",
         Counter,
         {"task": ANY, "provider": ANY, "model": ANY, "outcome": ANY},
-        meaning="Calls of the model, each attempt counted; outcome is ok or the class of the error.",
+        meaning="Calls of the model, each attempt counted. outcome is ok or the class of the error.",
         remedy="rate_limited: set the limits to your account's. timeout, unavailable: see the provider's status page. "
         "call_refused, answer_unreadable: the log's provider.failing has the provider's words.",
     ),
@@ -129,7 +129,7 @@ CATALOGUE = (
         Counter,
         {"task": ANY, "provider": ANY, "model": ANY, "outcome": ANY},
         meaning="Dollars spent, failed attempts included.",
-        remedy="0 with tokens: the model has no price; give it one in the price overrides. High for outcomes other "
+        remedy="0 with tokens: the model has no price. Give it one in the price overrides. High for outcomes other "
         "than ok: you pay for answers that are thrown away.",
     ),
     Metric(
@@ -145,79 +145,79 @@ CATALOGUE = (
         "admission_limit",
         Gauge,
         {"constraint": ANY},
-        meaning="What is allowed: calls at once for concurrency, else so many a minute; absent where nothing is set.",
+        meaning="What is allowed: calls at once for concurrency, else units a minute. Absent without a limit.",
         remedy="It differs from your account's limit: correct the settings.",
     ),
     Metric(
         "admission_available",
         Gauge,
         {"constraint": ANY},
-        meaning="What of the limit could be used at once.",
+        meaning="The part of the limit that could be used at once.",
         remedy="Near 0: this constraint is in force. Always near the limit with a backlog: something else is.",
     ),
     Metric(
         "store_lookups_total",
         Counter,
         {"result": ("hit", "miss")},
-        meaning="Answers looked for in the store before they are asked for; hit: it was paid for before, or is just "
-        "being paid for by another document of the same text.",
+        meaning="Look-ups in the store before a call. hit: the answer was paid for before, or another document of the "
+        "same text is paying for it now.",
         remedy="No hits after a restart or a redrive: DOCSLUICE_STORE_URL names another store than before.",
     ),
     Metric(
         "store_entries_refused_total",
         Counter,
-        meaning="Entries of the store that are no answer to what was asked, and are asked again; each is a miss, too.",
+        meaning="Entries of the store that do not answer the question and cause a new call. Each is a miss, too.",
         remedy="Any: somebody has changed the store, or its disk is failing. The log's store.entry_refused says why.",
     ),
     Metric(
         "saved_usd_total",
         Counter,
-        meaning="Dollars that answers had cost which were not asked for again.",
+        meaning="Dollars that stored answers had cost, and that were saved.",
         remedy="0 with hits: the model has no price.",
     ),
     Metric(
         "retries_total",
         Counter,
         {"task": ANY, "reason": ANY},
-        meaning="Attempts made again, by what went wrong before.",
+        meaning="Retries of attempts, by what went wrong before.",
         remedy="invalid_answer: the prompt or the model does not fit the schema. Others: see llm_requests_total.",
     ),
     Metric(
         "dead_letters_total",
         Counter,
         {"reason": ANY, "step": ANY},
-        meaning="Dead letters; step is the task that failed, empty where none did.",
+        meaning="Dead letters. step is the task that failed, or empty.",
         remedy="Read one: its headers say what went wrong. docs/reference/dead-letters.md has a remedy for each.",
     ),
     Metric(
         "event_fields_ignored_total",
         Counter,
-        meaning="Fields of events that this release does not know, and has left out.",
-        remedy="The log names them once. What is to come back in the result belongs into the event's metadata.",
+        meaning="Unknown fields of events, which were left out.",
+        remedy="The log names them once. Fields that should come back in the result belong into the event's metadata.",
     ),
     Metric(
         "consumption_paused",
         Gauge,
         {"reason": PAUSE_REASONS},
-        meaning="1 while some partition is not being read, by reason; backpressure: enough of its records are open.",
+        meaning="1 while some partition is not being read, by reason. backpressure: enough of its records are open.",
         remedy="backpressure is normal with a backlog. circuit: the provider fails, or the account is empty. budget: "
         "it is spent until the hour or the day is over. Reading then resumes by itself. dead_letter_limit: too many "
-        "documents fail, and a person must decide; see docs/reference/dead-letters.md.",
+        "documents fail, and a person must decide. See docs/how-to/troubleshoot.md.",
     ),
     Metric(
         "circuit_open",
         Gauge,
         {"provider": ANY, "model": ANY},
-        meaning="1 while a model's calls fail one after the other, its account is empty, or it refuses all calls; then "
+        meaning="1 while a model's calls fail one after the other, its account is empty, or it refuses all calls. Then "
         "only probes go out.",
-        remedy="See the log's circuit.opened for the reason; nothing is lost, documents wait.",
+        remedy="See the log's circuit.opened for the reason. Nothing is lost, documents wait.",
     ),
     Metric(
         "budget_spent_ratio",
         Gauge,
         {"window": ANY},
         meaning="The part of this replica's share of the budget that is spent, in the present hour and day (UTC).",
-        remedy="Near 1 nothing more goes out until it is over; raise DOCSLUICE_BUDGET_USD_PER_HOUR or _PER_DAY.",
+        remedy="Near 1 nothing more goes out until it is over. Raise DOCSLUICE_BUDGET_USD_PER_HOUR or _PER_DAY.",
     ),
     Metric(
         "useful_replicas",
@@ -238,72 +238,71 @@ CATALOGUE = (
         Gauge,
         {"topic": ANY, "partition": ANY},
         meaning="Records that have not ended, by the partition's end as the broker tells it every five seconds, also "
-        "while reading is paused. Open transactions are no part of it, nor transaction markers behind the last record; "
-        "markers before records that are not read yet count until they are reached. While the broker is silent, its "
+        "while reading is paused. Open transactions are no part of it, nor transaction markers behind the last record. "
+        "Markers before records that are not read yet count until they are reached. While the broker is silent, its "
         "last answer counts.",
-        remedy="Growing: more comes in than the quota lets through; see admission_wait_seconds_total.",
+        remedy="Growing: more comes in than the quota lets through. See admission_wait_seconds_total.",
     ),
     Metric(
         "commit_metadata_ratio",
         Gauge,
         {"topic": ANY, "partition": ANY},
         meaning="How full the commit's metadata is with the map of records that have ended above the committed offset.",
-        remedy="From 0.75 the partition is paused until its oldest records have ended; see "
+        remedy="From 0.75 the partition is paused until its oldest records have ended. See "
         "oldest_open_record_age_seconds.",
     ),
     Metric(
         "records_lost_total",
         Counter,
         {"topic": ANY, "partition": ANY},
-        meaning="Offsets that retention, or somebody, deleted before they were read; markers among them count, too.",
+        meaning="Offsets that retention, or somebody, deleted before they were read. Markers among them count, too.",
         remedy="Raise the topic's retention above the time that a backlog takes. The log's records.lost tells the "
         "offsets.",
     ),
     Metric(
         "broker_silent_seconds",
         Gauge,
-        meaning="For how long the broker has not answered, of the partition for which that is longest; below ten "
-        "when all is well.",
+        meaning="The longest silence of the broker about one partition. Below ten when all is well.",
         remedy="From 30 on /readyz fails, and the log's broker.silent names the cause. Documents wait meanwhile.",
     ),
     Metric(
         "rebalances_total",
         Counter,
         meaning="Assignments of partitions received from the group.",
-        remedy="More than one for each start or stop of a replica: members are thought dead; see logs and load.",
+        remedy="More than one for each start or stop of a replica: members are thought dead. See logs and load.",
     ),
     Metric(
         "commits_total",
         Counter,
         {"outcome": ("ok", "rebalanced", "failed")},
         every_value=False,
-        meaning="Commits of offsets, or of transactions; rebalanced: refused while the group was changing, made again.",
-        remedy="failed: the broker does not take them; nothing is lost, but a restart would repeat work. See the logs.",
+        meaning="Commits of offsets, or of transactions. rebalanced: refused during a rebalance, and repeated.",
+        remedy="failed: the broker does not take them. Nothing is lost, but a restart would repeat work. See the logs.",
     ),
     Metric(
         "backlog_documents",
         Gauge,
-        meaning="Records of this replica's partitions that have not ended, read or not; not a number until the end of "
+        meaning="Records of this replica's partitions that have not ended, read or not. Not a number until the end of "
         "each is known.",
         remedy="Growing: see partition_lag_records.",
     ),
     Metric(
         "backlog_eta_seconds",
         Gauge,
-        meaning="Seconds until the backlog is done at the pace of the last minutes; not a number while that is not "
+        meaning="Seconds until the backlog is done at the pace of the last minutes. Not a number while that is not "
         "known, reading is paused for anything but backpressure, or the broker is silent.",
-        remedy="Too long: raise what limits you; see admission_wait_seconds_total.",
+        remedy="Too long: raise what limits you. See admission_wait_seconds_total.",
     ),
     Metric(
         "backlog_cost_usd",
         Gauge,
-        meaning="What the backlog will cost at the present cost of a document; not a number until one has ended.",
+        meaning="What the backlog will cost at the present cost of a document. Not a number until one has ended.",
         remedy="Too much: choose a cheaper model or mode fused before it is spent.",
     ),
     Metric(
         "event_loop_lag_seconds",
         Gauge,
-        meaning="How late the service's own timer came at worst in the last one or two minutes. For so long nothing "
+        meaning="The longest lag of the service's own timer in the last one or two minutes. For that long nothing "
         "was read, published or committed, and no probe was answered.",
         remedy="Above 1: the log's loop.blocked says where it hung, unless the process was stopped. Often above 0.1: "
         "it has too little CPU.",
@@ -318,7 +317,7 @@ CATALOGUE = (
         "build_info",
         Gauge,
         {"version": ANY, "pipeline_version": ANY},
-        meaning="Always 1; its labels say what is running.",
+        meaning="Always 1. Its labels say what is running.",
         remedy="Two values over replicas outside a rollout: one of them is stale.",
     ),
 )
@@ -331,7 +330,9 @@ def reference() -> str:
     lines = [
         "# Metrics",
         "",
-        f"Served at `/metrics` on `DOCSLUICE_HTTP_PORT`. This page is written from `{_SOURCE}`.",
+        "After this page you know what each metric says, and what to do when it looks wrong.",
+        "",
+        f"`/metrics` on `DOCSLUICE_HTTP_PORT` serves them. This page is written from `{_SOURCE}`.",
         "",
         "| metric | type | labels | meaning | when it looks wrong |",
         "|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Connections that a client may open and not use: at most so many at once, each for so long and with so many bytes."""
+"""Bounds the connections of the HTTP port in number, time and bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 class BoundedConnections:
     """Makes the protocols of a server, each inside its bounds.
 
-    When there are too many, the oldest makes room for the newest: whoever holds all of them keeps no probe out.
+    If there are too many, the oldest is closed for the newest. So a client that holds all of them keeps no probe out.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class BoundedConnections:
         return _Connection(self._protocol(), self)
 
     def opened(self, connection: _Connection) -> None:
-        """Count it, and make room for it."""
+        """Count a connection, and make room for it."""
         self._open[connection] = None
         if len(self._open) <= self._most:
             return
@@ -49,12 +49,12 @@ class BoundedConnections:
             )
 
     def closed(self, connection: _Connection) -> None:
-        """Count it no more."""
+        """Stop counting a connection."""
         self._open.pop(connection, None)
 
 
 class _Connection(asyncio.Protocol):
-    """Passes everything on to the server's own protocol, until it has lasted too long or has brought too much."""
+    """Passes everything on to the server's own protocol, until it lasts too long or sends too much."""
 
     def __init__(self, inner: asyncio.Protocol, bounds: BoundedConnections) -> None:
         self._inner = inner
@@ -64,7 +64,7 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, and count the time from now on."""
+        """Begin, and start the deadline."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is one of TCP
         self._transport = transport
         self._timer = asyncio.get_running_loop().call_later(self._bounds.most_seconds, self.end)
@@ -72,7 +72,7 @@ class _Connection(asyncio.Protocol):
         self._bounds.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """Pass it on, if it is not too much."""
+        """Pass data on, up to the bound."""
         self._bytes += len(data)
         if self._bytes > self._bounds.most_bytes:
             self.end()
@@ -99,6 +99,6 @@ class _Connection(asyncio.Protocol):
         self._inner.connection_lost(exc)
 
     def end(self) -> None:
-        """Close it at once, whatever is still to be written."""
+        """Close the connection at once, whatever is still to be written."""
         if self._transport is not None:
             self._transport.abort()

@@ -13,9 +13,9 @@ from docsluice_consumer.telemetry.connections import BoundedConnections
 from docsluice_consumer.telemetry.metric_families import CONTENT_TYPE, MetricFamilies
 
 _MOST_SECONDS = 15.0
-"""From its opening to its end, answer and all. A scrape that takes longer has been given up by whoever asked."""
+"""The longest life of a connection. The client of a longer scrape has given up."""
 _MOST_REQUEST_BYTES = 32 * 1024
-"""With all that a proxy adds to the headers."""
+"""The largest request, with what a proxy adds to the headers."""
 
 
 class Health(Protocol):
@@ -31,7 +31,7 @@ class Health(Protocol):
 
 
 class HealthServer:
-    """Serves until closed. `refresh` is called before each look at the metrics. `cut` takes secrets out of verdicts."""
+    """Serves until closed. `refresh` is called before each scrape. `cut` removes secrets from verdicts."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class HealthServer:
 async def _one_request(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Close the connection behind it: nobody asks twice in as short a time as a connection may last."""
+    """Answer, and close the connection: no client asks twice in the time that a connection may last."""
     try:
         response = await handler(request)
     except web.HTTPException as error:

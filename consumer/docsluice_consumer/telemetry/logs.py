@@ -27,7 +27,7 @@ def configure_logs(
 ) -> None:
     """Send our logs, and those of the libraries from WARNING on, to standard error in one format.
 
-    `cut` takes out of the fields of a line what must not be seen, stack traces included.
+    `cut` removes secrets from the fields of a line, stack traces included.
     """
 
     def without_secrets(_logger: Any, _name: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -41,7 +41,7 @@ def configure_logs(
         structlog.processors.format_exc_info,
     ]
     renderers: list[structlog.typing.Processor] = (
-        [structlog.processors.JSONRenderer()]  # in which all but ASCII is an escape
+        [structlog.processors.JSONRenderer()]  # it escapes everything but ASCII
         if log_format == "json"
         else [_harmless_fields, structlog.dev.ConsoleRenderer(colors=_takes_colours(sys.stderr))]
     )
@@ -67,12 +67,12 @@ def configure_logs(
 
 
 def _takes_colours(stream: TextIO) -> bool:
-    """Whether it is a terminal, and neither it nor the person is against colours (no-color.org)."""
+    """Whether a stream is a terminal that wants colours (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _harmless_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Let no foreign text move the cursor or forge a line. Only stack traces have several."""
+    """Keep foreign text from moving the cursor or forging a line. Only stack traces have several lines."""
     for name, value in fields.items():
         if isinstance(value, str):
             fields[name] = harmless(value) if name in _OF_MANY_LINES else printable(value)
@@ -80,7 +80,7 @@ def _harmless_fields(_logger: Any, _method: str, fields: MutableMapping[str, Any
 
 
 class Throttle:
-    """Lets each kind of complaint through once in so many seconds, and counts those in between."""
+    """Lets each kind of complaint through once in `seconds`, and counts those in between."""
 
     def __init__(self, *, seconds: float) -> None:
         self._seconds = seconds
@@ -88,7 +88,7 @@ class Throttle:
         self._silenced: dict[str, int] = {}
 
     def silenced(self, kind: str) -> int | None:
-        """None while the kind is to be kept quiet, else how many were kept quiet since the last one."""
+        """None if this complaint must be silent, else how many were silenced since the last one."""
         now = time.monotonic()
         if now - self._last.get(kind, float("-inf")) < self._seconds:
             self._silenced[kind] = self._silenced.get(kind, 0) + 1

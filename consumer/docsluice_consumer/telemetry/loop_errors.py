@@ -1,4 +1,4 @@
-"""What the event loop itself complains of, and how often it may."""
+"""The event loop's own complaints, throttled."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _OUT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class LoopErrors:
-    """An exception handler for a loop. A connection that cannot be taken is told once a minute.
+    """An exception handler for a loop. A connection that cannot be accepted is logged once a minute.
 
-    asyncio tells it for each attempt, dozens of times a second and with a stack trace.
+    asyncio would log each attempt, dozens of times a second and with a stack trace.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Watches the event loop: how late its own timer comes, and where it hangs when it does not come at all."""
+"""Watches the event loop: how late its own timer comes, and where the loop hangs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ log = structlog.get_logger(__name__)
 _BEAT_SECONDS = 0.1
 _LOOK_SECONDS = 0.25
 _BLOCKED_SECONDS = 1.0
-"""So late is no busy second any more: something does not give the loop back."""
+"""A timer this late means that something does not give the loop back."""
 _WINDOW_SECONDS = 60.0
 _SAID_SECONDS = 60.0
 _FRAMES = 12
-"""Of the innermost. What is further out is the loop itself."""
+"""How many of the innermost frames are logged. Outer ones are the loop itself."""
 
 
 class LongestLag:
@@ -59,10 +59,10 @@ class Hangs:
         self._told_of: float | None = None
 
     def overdue_seconds(self, *, beat_at: float, now: float, cpu: float) -> float | None:
-        """For how long there was no beat, where that is to be told now.
+        """For how long there was no beat, if that should be logged now.
 
-        Where the watch itself came late and the processor was not used, all of the process was stopped or starved. A
-        loop that a single call of C holds up keeps the watch waiting, too, but is busy meanwhile.
+        If the watch itself came late and the processor was idle, the whole process was stopped or starved. A single
+        call of C that blocks the loop keeps the watch waiting too, but uses the processor.
         """
         since, used = now - self._looked_at, cpu - self._cpu
         self._looked_at, self._cpu = now, cpu
@@ -76,7 +76,7 @@ class Hangs:
 
 
 class LoopWatch:
-    """A timer in the loop, and a thread that looks whether it still comes."""
+    """A timer in the loop, and a thread that checks whether it still comes."""
 
     def __init__(self) -> None:
         self._lag = LongestLag()
@@ -102,7 +102,7 @@ class LoopWatch:
             self._thread.join()
 
     def longest_lag_seconds(self) -> float:
-        """The longest that the timer has come late in the last one or two minutes, the present beat included."""
+        """The longest lag of the timer in the last one or two minutes, the present beat included."""
         now = time.monotonic()
         return max(self._lag.seconds(now=now), now - self._due_at if self._timer else 0.0)
 

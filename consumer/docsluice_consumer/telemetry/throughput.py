@@ -1,4 +1,4 @@
-"""How fast documents end, and so when a backlog will be done and what it will cost. Pure: time is passed in."""
+"""How fast documents end, and so when a backlog is done and what it costs. Pure: time is passed in."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ class Throughput:
 
 
 def useful_replicas(*, partitions: int, calls_in_flight: float) -> int:
-    """How many replicas have something to do: one needs a partition, and on average a call in flight."""
+    """How many replicas have work: each needs a partition and, on average, a call in flight."""
     return max(1, min(partitions, math.ceil(calls_in_flight)))

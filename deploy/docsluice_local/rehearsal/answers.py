@@ -16,7 +16,7 @@ _ITEM_WORDS = 3
 _LIST_ITEMS = 3
 _TRIES = 10
 _TRIES_IN_WORDS = 2
-_DEPTH = 6  # below it only what is required is filled in, so that a schema that holds itself comes to an end
+_DEPTH = 6  # below it only required parts are filled in, so that a recursive schema ends
 
 
 def answer(schema: Schema, *, text: str, seed: int) -> Any:
@@ -89,7 +89,7 @@ class _Author:
         return item
 
     def _string(self, schema: Schema, word_count: int) -> str:
-        """Some words of the document. With a count of 0, a number instead, for when the words have run out."""
+        """Some words of the document. With a count of 0, a number instead, for when the words run out."""
         least = schema.get("minLength", 0)
         most = schema.get("maxLength", max(least, 10_000))
         if word_count:
@@ -113,7 +113,7 @@ class _Author:
         return min(most, max(least, self._random.uniform(least, most)))
 
     def _resolved(self, schema: _SchemaOrBool) -> Schema:
-        """The schema with `$ref`, `allOf` and the choice among alternatives worked in."""
+        """The schema with `$ref`, `allOf` and alternatives resolved."""
         if isinstance(schema, bool):
             return {"type": "string"}
         if "$ref" in schema:
@@ -149,5 +149,5 @@ def _kind(schema: Schema) -> str:
 
 
 def _folded(item: Any) -> str:
-    """What makes two items the same to a reader: letter case does not."""
+    """A key that is equal for items that a reader takes for the same: letter case does not count."""
     return (item if isinstance(item, str) else json.dumps(item, sort_keys=True)).casefold()

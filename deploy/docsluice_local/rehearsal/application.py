@@ -45,7 +45,7 @@ _LARGEST_BODY_BYTES = 64 * 2**20
 _HANG_SECONDS = 24 * 3600.0
 _DROP_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends a reset
 _DEFAULT_MODEL = "gpt-4o-mini"
-"""Where none is named any will do, and this is the one that a consumer asks unless told otherwise."""
+"""The default model of a consumer. Without named models the provider takes any."""
 
 
 def rehearsal_app(settings: RehearsalSettings) -> web.Application:

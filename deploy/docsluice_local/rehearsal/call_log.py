@@ -1,4 +1,4 @@
-"""What the provider was asked and what it did: the other side of a client's own figures."""
+"""The provider's log of calls: the other side of a client's own figures."""
 
 import time
 from collections import Counter, deque

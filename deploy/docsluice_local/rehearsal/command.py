@@ -35,10 +35,10 @@ def _rehearse(
     A document can ask for a fault itself: [[rehearse:500x2]].
 
     Args:
-        character: answer as this provider does; `list` shows which there are
-        fault_rate: share of the calls that fail so, as 429=0.01; a fault, or a kind of error of the character
+        character: answer as this provider does (`list` shows which there are)
+        fault_rate: share of the calls that fail so, as 429=0.01 (a fault, or a kind of error of the character)
         host: where to listen
-        port: where to listen; 0 takes a free one
+        port: where to listen (0 takes a free one)
     """
     if character == _LIST:
         print("\n".join(f"{each.name:<12}{each.summary}" for each in all_characters()))

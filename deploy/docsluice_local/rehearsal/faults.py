@@ -1,4 +1,4 @@
-"""The ways in which a provider fails, and who asks for them: a marker in a document, a rate, or an outage.
+"""The ways in which a provider fails, and their causes: a marker in a document, a rate, or an outage.
 
 A document that holds `[[rehearse:refusal]]` is refused each time. With `[[rehearse:500x2]]` its first two calls fail
 and the third passes. Several markers follow one another: `[[rehearse:500x2]] [[rehearse:hang]]`. Calls are counted for

@@ -1,4 +1,4 @@
-"""What becomes of one call: which fault it meets, or which answer it gets and when. No I/O. Time is passed in."""
+"""Decides one call: which fault it meets, or which answer it gets and when. No I/O. Time is passed in."""
 
 import math
 from collections import Counter
@@ -106,12 +106,12 @@ class Judge:
         self._cached_preambles: set[bytes] = set()
 
     def knows_key(self, authorization: str | None) -> bool:
-        """Whether an Authorization header opens the door."""
+        """Whether an Authorization header has the right key."""
         key = self.settings.api_key
         return key is None or authorization == f"Bearer {key}"
 
     def decide(self, call: ChatCall, *, now: float, in_flight: int = 1) -> Verdict:
-        """Decide one call, in the order in which a provider looks at it: validity, limits, and then its own troubles.
+        """Decide one call in a provider's order: validity, limits, then its own faults.
 
         `in_flight` is how many calls are being answered, this one included.
 

@@ -32,14 +32,14 @@ class MinuteLimit:
         self._left = min(self._window, self._left - amount)
 
     def change(self, per_minute: float, *, now: float) -> None:
-        """From now on so many a minute. What was overdrawn before stays overdrawn."""
+        """Set another limit. What was overdrawn before stays overdrawn."""
         self._fill(now)
         self.per_minute = per_minute
         self._rate = per_minute / _SECONDS_PER_MINUTE
         self._window = max(1.0, self._rate * self._window_seconds)  # what is left above it, the next look cuts
 
     def remaining(self, *, now: float) -> int:
-        """What the provider says is left of the minute: the limit less what was used and is not yet forgotten."""
+        """What the provider says is left of the minute: the limit minus recent use."""
         self._fill(now)
         return max(0, math.floor(self.per_minute - (self._window - self._left)))
 

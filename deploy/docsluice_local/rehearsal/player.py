@@ -1,4 +1,4 @@
-"""Tells a reply as a character would: its errors, its shape of a completion, its headers. Pure but for its counting."""
+"""Writes a reply as a character would: its errors, its shape of a completion, its headers. Pure except for counting."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -16,7 +16,7 @@ from docsluice_local.rehearsal.outages import Outages
 from docsluice_local.rehearsal.settings import RehearsalSettings
 
 _HOST = "127.0.0.1"
-_SHUTDOWN_SECONDS = 0.1  # whoever hangs at the end would hang for ever
+_SHUTDOWN_SECONDS = 0.1  # a client that hangs at the end would hang for ever
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ async def rehearsal_provider(
 ) -> AsyncIterator[RehearsalProvider]:
     """Serve the provider on this event loop, on `port` (default: a free one) of the interface with the address `host`.
 
-    Its back door is as open as its front door, so any other host than this machine's own is for a closed network.
+    Its back door is as open as its front door, so use another host than this machine's only in a closed network.
     """
     port = port or free_port()
     app = rehearsal_app(settings or RehearsalSettings())

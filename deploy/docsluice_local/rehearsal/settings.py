@@ -1,4 +1,4 @@
-"""What a rehearsal is like: how fast the provider answers, what it allows, and how often it fails."""
+"""Settings of a rehearsal: how fast the provider answers, what it allows, and how often it fails."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,8 +27,8 @@ class RehearsalSettings:
 
     Attributes:
         seed: same seed, same latencies and faults for the same requests, in whatever order they arrive
-        median_seconds: median of the lognormal latency; 0 answers at once
-        sigma: standard deviation of the latency's logarithm; 0 makes every call take the median
+        median_seconds: median of the lognormal latency (0 answers at once)
+        sigma: standard deviation of the latency's logarithm (0: every call takes the median)
         slow_past: calls in flight, past which every further one makes them slower
         slow_power: how much slower: the latency is multiplied by (in flight / slow_past) to this power
         requests_per_minute: limit on requests
@@ -36,17 +36,17 @@ class RehearsalSettings:
         input_tokens_per_minute: limit on input tokens
         output_tokens_per_minute: limit on output tokens
         limits_by_model: each model has these limits to itself, instead of all sharing them
-        limit_headers: whether there are x-ratelimit headers and Retry-After; some servers, as vLLM, send none
+        limit_headers: whether there are x-ratelimit headers and Retry-After (some servers, as vLLM, send none)
         window_seconds: how much of a minute's limit may be used in one burst
-        reserved_output_tokens: the most of a request's own output bound that is counted before the call runs; what it
+        reserved_output_tokens: the most of a request's own output bound that is counted before the call runs. What it
             really used is settled after it
         context_tokens: prompt and output bound together may not be more
-        models: a model that exists; may be said several times
+        models: a model that exists (may be said several times)
         api_key: the bearer token that is asked for
-        json_schema: whether a json_schema response format is answered; some servers answer 400
+        json_schema: whether a json_schema response format is answered (some servers answer 400)
         json_object: the same for json_object
         fault_rates: the share of calls that fail in each way, between 0 and 1.
-        character: the provider whose headers, answers and errors are played; None for one of no particular kind.
+        character: the provider whose headers, answers and errors are played. None for one of no particular kind.
     """
 
     seed: Annotated[int, Parameter(metavar="N", group=_LATENCY)] = 7
@@ -73,7 +73,7 @@ class RehearsalSettings:
     character: Annotated[Character | None, Parameter(parse=False)] = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Refuse impossible values.
 
         Raises:
             ValueError: a number is out of its range, or the character is not known for an error.

@@ -8,10 +8,10 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def timestamp_ms(age: timedelta, *, now: datetime) -> int:
-    """The moment that is so long ago, in milliseconds since 1970. Kafka knows none before, and then it is 0."""
+    """The time of that age ago, in milliseconds since 1970. 0 if it is earlier, because Kafka knows no earlier time."""
     return max(0, int(now.timestamp() * 1000) - age // _MILLISECOND)
 
 
 def ago(age: timedelta) -> str:
-    """As people say it: "20 minutes ago"."""
+    """An age in words: "20 minutes ago"."""
     return f"{in_words(age.total_seconds())} ago"

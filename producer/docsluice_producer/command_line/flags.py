@@ -1,4 +1,4 @@
-"""The kinds of values that flags of several commands have."""
+"""Shared parts of the commands' flags: kinds of values, and the form of the help."""
 
 import re
 from collections.abc import Callable, Iterator

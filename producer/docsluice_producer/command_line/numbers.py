@@ -8,7 +8,7 @@ __all__ = ["counted", "harmless", "harmless_json", "printable", "printable_lines
 
 
 def counted(number: int, noun: str) -> str:
-    """The number with its noun, in the plural where it wants it: "1 document", "1,200 documents"."""
+    """The number with its noun, in the plural if needed: "1 document", "1,200 documents"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

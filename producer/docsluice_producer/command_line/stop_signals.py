@@ -18,7 +18,7 @@ class Stop:
 
     @property
     def exit_code(self) -> int | None:
-        """128 and the signal's number, as shells have it. None while nobody asked us to stop."""
+        """128 plus the signal's number, as shells have it. None before a signal."""
         return None if self.signal is None else _EXIT_CODE_BASE + self.signal
 
 

@@ -1,4 +1,4 @@
-"""Variables with our prefix that neither program reads, most likely misspelt ones. Pure."""
+"""Variables with our prefix that neither program reads, and that are most likely misspelt. Pure."""
 
 from collections.abc import Iterable
 
@@ -63,7 +63,10 @@ SETTINGS = frozenset(
         "DOCSLUICE_LOG_LEVEL",
     }
 )
-"""All that the service has, for one `.env` serves both programs. A test holds this list against the service's own."""
+"""All variables of the service, because one `.env` serves both programs.
+
+A test compares this list with the service's own.
+"""
 
 
 def unknown_variables(environment: Iterable[str]) -> list[str]:

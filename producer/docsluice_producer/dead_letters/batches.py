@@ -1,4 +1,4 @@
-"""Entries gathered into transactions: short ones, at a pace that is not exceeded."""
+"""Gathers entries into short transactions, at a pace that is not exceeded."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,14 +10,14 @@ _BYTES = 4 * 1024 * 1024
 
 
 class Pace:
-    """So many a second, and never more, even after a time of fewer. Pure."""
+    """A pace of entries a second that is never exceeded, even after a slow time. Pure."""
 
     def __init__(self, *, per_second: int | None) -> None:
         self._per_second = per_second
         self._due = float("-inf")
 
     def left(self, *, now: float) -> float:
-        """Seconds until the next may go. 0 or less when it may go now."""
+        """Seconds until the next may go. 0 or less if it may go now."""
         return self._due - now
 
     def went(self, count: int, *, now: float) -> None:
@@ -49,7 +49,7 @@ class Batches:
         self._bytes = 0
 
     async def add(self, entry: Entry) -> None:
-        """Take an entry, and write what has been gathered when it is enough."""
+        """Add an entry, and write what has been gathered if it is enough."""
         size = len(entry.outgoing.value) if entry.outgoing else 0
         if self._entries and self._bytes + size > _BYTES:
             await self.flush()
@@ -59,7 +59,7 @@ class Batches:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what has been gathered, when the pace allows it."""
+        """Write what has been gathered, as soon as the pace allows it."""
         if not self._entries:
             return
         await self._pause()

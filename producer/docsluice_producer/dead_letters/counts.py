@@ -22,10 +22,10 @@ class _Count:
 
 
 class Counts:
-    """How many, when the newest failed, and what was spent on them.
+    """Counts of dead letters, when the newest failed, and what was spent on them.
 
-    The dollars are of those that are not redriven: what was spent on these goes along with the record, and is counted
-    where it ends the next time.
+    The dollars leave out redriven ones. What was spent on those goes along with the record, and is counted where it
+    ends the next time.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Counts:
 
     @property
     def lines(self) -> list[str]:
-        """The table, the most frequent first. A line of the sum at its end."""
+        """The table, the most frequent first, with the sum at its end."""
         rows = [
             (printable(reason), printable(step) or NONE, f"{one.count:,}", _moment(one.newest), usd(one.cost_usd))
             for (reason, step), one in sorted(self._of.items(), key=lambda item: (-item[1].count, item[0]))

@@ -15,11 +15,11 @@ _TEXT_TYPE = "text/plain"
 
 
 def exported(letter: Letter) -> dict[str, Any]:
-    """What `export` writes of a dead letter: its document, its fields, its headers but for the trace, or its value.
+    """What `export` writes of a dead letter: its document, its fields, its headers without the trace, or its value.
 
     A document is at the top level and comes first (`document_id`, `text`, `metadata`), so that it can be corrected and
-    sent. What is none has its `value` instead, or `value_base64` where that is no text. What is nearly one has both.
-    Where the value was left out there is neither.
+    sent. A record that is no document has its `value` instead, or `value_base64` if that is no text. One that is nearly
+    a document has both. A stub without its value has neither.
     """
     record, event = letter.record, event_of(letter)
     document = {name: letter.fields[name] for name in ("document_id", "metadata")}
@@ -33,7 +33,7 @@ def exported(letter: Letter) -> dict[str, Any]:
 
 
 def event_of(letter: Letter) -> Mapping[str, Any]:
-    """The event that the value is, wraps, or (as text/plain) is the text of. Empty when it is none."""
+    """The event that the value is, wraps, or (as text/plain) is the text of. Empty if it is none."""
     record = letter.record
     if header_texts(record.headers).get("content-type", "").strip().lower().startswith(_TEXT_TYPE):
         text = text_of(record.value)
@@ -42,7 +42,7 @@ def event_of(letter: Letter) -> Mapping[str, Any]:
 
 
 def text_of(value: bytes | None) -> str | None:
-    """The value as text. None when it is none, or no UTF-8."""
+    """The value as text. None if it is null, or no UTF-8."""
     try:
         return value.decode() if value is not None else None
     except UnicodeDecodeError:
@@ -55,7 +55,7 @@ def header_texts(headers: Headers) -> dict[str, str]:
 
 
 def texts_without_trace(headers: Headers) -> dict[str, str]:
-    """Each header's last value as text, but for the service's stack trace."""
+    """Each header's last value as text, without the service's stack trace."""
     return {name: text for name, text in header_texts(headers).items() if name != ERROR_HEADER_PREFIX + TRACE}
 
 
@@ -65,7 +65,7 @@ def _value(value: bytes) -> dict[str, str]:
 
 
 def _is_valid(event: Mapping[str, Any]) -> bool:
-    """Whether it is all that the service knows of, and nothing else: what else there is would be lost."""
+    """Whether an event has known fields only. Any other field would be lost."""
     if not event.keys() <= DocumentEvent.model_fields.keys():
         return False
     try:

@@ -1,4 +1,4 @@
-"""`docsluice dead-letters drop`: dead letters marked as done with. Their bytes go with retention."""
+"""`docsluice-producer dead-letters drop`: dead letters are marked as done. Their bytes go with retention."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ _IN_A_TRANSACTION = 1_000
 
 
 def drop(query: DeadLetterQuery, *, confirmed: bool) -> int:
-    """Count what is meant, ask unless it is `confirmed`, mark it, and return the exit code.
+    """Count the meant dead letters, ask unless `confirmed`, mark them, and return the exit code.
 
     Raises:
         BrokerAway, BrokerRefused: the broker, or the topic, is not there.
@@ -55,7 +55,7 @@ async def _counted(query: DeadLetterQuery) -> tuple[Counts, OffsetRange]:
 
 
 async def _mark(query: DeadLetterQuery, offset_range: OffsetRange) -> int:
-    """Mark what is meant in the very range that was counted: what has come since was not asked about."""
+    """Mark the meant dead letters in the very range that was counted. Newer ones were not asked about."""
     selection = Selection(wanted=query.wanted, say=lambda _: None)
     async with handling(query, selection, status=console(stderr=True), offset_range=offset_range) as handled:
         await handled.each(_entry, write=handled.journal.write, most=_IN_A_TRANSACTION, done="dropped")

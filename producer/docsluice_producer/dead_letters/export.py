@@ -41,7 +41,7 @@ async def export(query: DeadLetterQuery, *, to: Path | None) -> int:
 
 @contextmanager
 def _lines(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """What writes a line. A file is replaced."""
+    """Yield the function that writes a line. A file is replaced."""
     if path is None:
         yield lambda line: print(line, flush=True)
         return

@@ -1,4 +1,4 @@
-"""What a redrive and a drop have in common: dead letters gone through, and marked by nobody else meanwhile."""
+"""The common part of redrive and drop: they go through dead letters, and nobody else marks them meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 
 @dataclass(slots=True, kw_only=True)
 class Handling:
-    """Dead letters on their way through. `fault` is what ended it early. Whatever did, what was written is marked."""
+    """Dead letters being handled. `fault` is what ended it early. In any case, written entries are marked."""
 
     session: BrokerSession
     topics: Mapping[str, list[int]]
@@ -36,7 +36,7 @@ class Handling:
 
     @property
     def exit_code(self) -> int:
-        """What the program ends with, as far as it depends on how this ended."""
+        """The exit code, as far as it depends on how this ended."""
         return self.stop.exit_code or (Exit.DONE if self.fault is None else Exit.FAULT)
 
     async def each(
@@ -48,7 +48,7 @@ class Handling:
         per_second: int | None = None,
         done: str,
     ) -> None:
-        """Write the entry of every dead letter that has one, up to the limit or a signal, and show how many are `done`.
+        """Write the entry of every dead letter that has one, up to the limit or a signal. Show how many are `done`.
 
         A transaction takes `most` entries at most.
         """
@@ -75,7 +75,7 @@ async def handling(
     offset_range: OffsetRange | None = None,
     **needed: str,
 ) -> AsyncIterator[Handling]:
-    """The dead letters of a range (None: those that the question is about). Ends in order with a signal or a fault.
+    """The dead letters of a range (None: of the query). A signal or a fault ends it in order.
 
     `needed` are topics that must be there, by the flag that says them.
 
@@ -106,6 +106,6 @@ async def handling(
         except asyncio.CancelledError:
             if handled.stop.signal is None:
                 raise
-            # Asked to stop twice: the transaction under way is left to the broker, which ends it.
+            # Asked to stop twice: the open transaction is left to the broker, which ends it.
     if handled.fault is not None:
         status.print(f"stopped: {handled.fault}")

@@ -1,8 +1,7 @@
-"""The topic of marks, and the one who writes it: records and the marks of their dead letters in one transaction.
+"""The topic of marks and its writer: records and the marks of their dead letters go in one transaction.
 
-The transactional id is that of the dead-letter topic. So who begins makes the broker end what another had begun and
-refuse it from then on. Only then are the marks read. Whatever is
-killed when, a record is redriven and marked, or neither.
+The transactional id is that of the dead-letter topic. So a new writer makes the broker end what another had begun, and
+refuse it from then on. Only then are the marks read. Whatever is killed, a record is redriven and marked, or neither.
 """
 
 import asyncio
@@ -40,12 +39,12 @@ from docsluice_producer.kafka.topics import create
 _SUFFIX = ".handled"
 _CONFIGS = {"cleanup.policy": "compact"}
 _MAX_REQUEST_BYTES = 2**31 - 1
-"""A bound on bytes not compressed yet: the topic's `max.message.bytes` is to decide, not the client."""
+"""A bound on uncompressed bytes. The topic's `max.message.bytes` should decide, not the client."""
 _TRANSACTION_SECONDS_BEYOND_PATIENCE = 30.0
-"""The broker must not give a transaction up while we still wait: it would look as if another had taken our place."""
+"""The broker must not give up a transaction while we still wait. It would look as if another writer had taken over."""
 _LONGEST_TRANSACTION_SECONDS = 900.0
 _USUAL, _SMALLEST = "gzip", "zstd"
-"""As the service writes dead letters: what fitted so fits so again."""
+"""The service's codecs for dead letters: what fitted with one fits with it again."""
 _TRIES = 5
 _PAUSE_SECONDS = 0.5
 _NOTICE_SECONDS = 3.0
@@ -59,7 +58,7 @@ _MENDED = (
     ProducerClosed,
     UnknownProducerId,
 )
-"""Said of a producer that is spent: a new one helps."""
+"""Errors of a spent producer. A new one helps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,7 @@ class OutgoingRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A mark, and the record that goes with it."""
+    """A mark, and the record that is written with it."""
 
     mark: Mark
     outgoing: OutgoingRecord | None = None
@@ -87,7 +86,7 @@ def topic_of_marks(dead_letter_topic: str) -> str:
 
 
 async def marks_as_they_are(session: BrokerSession, dead_letter_topic: str) -> Marks:
-    """The marks, for who only looks. None when there is no topic of them."""
+    """The marks, for a command that only reads. None without a topic of marks."""
     reading = _Reading(session, topic_of_marks(dead_letter_topic))
     if reading.topic in await session.topics():
         await reading.catch_up()
@@ -95,9 +94,9 @@ async def marks_as_they_are(session: BrokerSession, dead_letter_topic: str) -> M
 
 
 class Journal:
-    """The marks of a dead-letter topic, which nobody else writes while we do. Makes the topic of marks if need be.
+    """Writes the marks of a dead-letter topic, alone. Creates the topic of marks if it is missing.
 
-    `written` counts the entries that are known to be committed.
+    `written` counts entries that are certainly committed.
     """
 
     def __init__(self, *, session: BrokerSession, dead_letter_topic: str) -> None:
@@ -124,19 +123,19 @@ class Journal:
         await self._stop()
 
     def handled(self, place: Place, timestamp_ms: int) -> Handled | None:
-        """See `Marks.handled`. What this journal has written itself is in it only after something went wrong."""
+        """See `Marks.handled`. This journal's own entries are included only after a failure."""
         return self._reading.marks.handled(place, timestamp_ms)
 
     async def write(self, entries: Sequence[Entry]) -> list[Entry]:
         """Write the entries, all of them in one transaction. Return those that the topic does not take.
 
         Raises:
-            TakenOver: another has begun. Of these entries all are written, or none, and the marks tell.
-            BrokerAway: no answer for as long as we were told to wait. The same holds.
-            BrokerRefused: it will not take them, for a reason that is not theirs.
+            TakenOver: another writer has begun. All of these entries are written, or none, and the marks tell.
+            BrokerAway: no answer within the wait. The same holds.
+            BrokerRefused: it refuses them for another reason than their content.
         """
         for _ in range(_TRIES):
-            # After a renewal the marks tell whether it had gone through, and only the answer was lost.
+            # After a renewal the marks tell whether it went through and only the answer was lost.
             left = [entry for entry in entries if not self._is_marked(entry)]
             try:
                 if left:
@@ -156,14 +155,14 @@ class Journal:
         raise BrokerRefused(f"the broker has refused a transaction {_TRIES} times")
 
     async def _write_apart(self, entries: Sequence[Entry]) -> list[Entry]:
-        """A batch is refused as a whole: halve it until the one that is too large stands alone."""
+        """Halve a batch until the record that is too large stands alone: a batch is refused as a whole."""
         if len(entries) == 1:
             return await self._write_smaller(entries)
         half = len(entries) // 2
         return [*await self.write(entries[:half]), *await self.write(entries[half:])]
 
     async def _write_smaller(self, entries: Sequence[Entry]) -> list[Entry]:
-        """What was written with zstd may fit so only. A broker that does not take zstd takes no such record."""
+        """Write with zstd: a dead letter that was written with it may fit only that way."""
         if self._codec == _SMALLEST:
             return list(entries)
         self._codec = _SMALLEST
@@ -203,7 +202,7 @@ class Journal:
         except IllegalOperation:
             if not sent:
                 raise
-            # The transaction has failed already, and what is on its way tells of what.
+            # The transaction has failed already, and the sends in flight tell why.
         await asyncio.wait(sent)
         errors = [error for one in sent if (error := one.exception()) is not None]
         if errors:
@@ -225,7 +224,7 @@ class Journal:
         return self.handled(entry.mark.place, entry.mark.timestamp_ms) is not None
 
     async def _renew(self) -> None:
-        """Begin with a new producer, which ends whatever was begun under its name, and read the marks after that."""
+        """Start a new producer, which ends whatever was begun under its id. Then read the marks."""
         await self._stop()
         try:
             self._producer = await self._session.with_retries(self._started)
@@ -289,22 +288,25 @@ class _Reading:
 
 
 def _unseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Let asyncio complain of errors that nobody has looked at, but not of aiokafka's.
+    """Let asyncio report errors that nobody has retrieved, except aiokafka's.
 
-    Of a transaction that fails it leaves several futures, out of our reach, that all tell the error that we were told.
+    A failed transaction leaves several futures out of our reach. They all hold the error that we already have.
     """
     if not isinstance(context.get("exception"), KafkaError):
         loop.default_exception_handler(context)
 
 
 def _seen(sent: "asyncio.Future[Any]") -> None:
-    """Look at how it ended, lest asyncio complains that nobody has."""
+    """Retrieve the end, so that asyncio does not report it."""
     if not sent.cancelled():
         sent.exception()
 
 
 def _raise_unless_passing(error: KafkaError) -> None:
-    """Whether it may pass is the error's own word, or that of its kind. aiokafka has a plain one for its own bugs."""
+    """Raise an error that does not pass, as the error or its type says.
+
+    aiokafka raises a plain one for its own bugs.
+    """
     if isinstance(error, _MENDED) or getattr(error, "retriable", False) or type(error) is KafkaError:
         return
     raise BrokerRefused(f"the broker refuses: {cause_in_words(error)}") from error

@@ -1,4 +1,4 @@
-"""A dead letter as the commands see it: the record, what its headers say, and what was done about it. Pure."""
+"""A dead letter for the commands: the record, its headers, and its state. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from docsluice_producer.following.money import dollars
 from docsluice_producer.following.outcome import FetchedRecord, Outcome
 
 _LIFE = ("topic", "partition", "offset", "timestamp", "group", "pipeline_version", "replay_count")
-"""What is the same in a dead letter that came twice. So it is, too, when a record is read once more and fails again."""
+"""Headers that are equal in a dead letter that came twice, and if its record was read again and failed again."""
 _SOURCE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})@([0-9]{1,18})")
 
 
@@ -29,7 +29,7 @@ class Source:
 
 
 def source_in(text: str) -> Source | None:
-    """The place of a source topic that a text names. None when it is none."""
+    """The place in a source topic that a text names. None if it names none."""
     found = _SOURCE.fullmatch(text)
     return Source(found[1], int(found[2]), int(found[3])) if found else None
 
@@ -49,7 +49,7 @@ class Letter:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """What `list --json` writes: what `follow --json` does, then `place` and `state`."""
+        """The fields of `list --json`: those of `follow --json`, then `place` and `state`."""
         return {**self.outcome.fields, "place": str(self.place), "state": self.state.value}
 
     @property
@@ -71,12 +71,12 @@ class Letter:
 
     @property
     def replays(self) -> int:
-        """How often it was sent again. 0 when its headers do not tell."""
+        """How often it was sent again. 0 if its headers do not tell."""
         return self.outcome.fields["replay_count"] or 0
 
     @property
     def cost_of_a_run(self) -> Decimal | None:
-        """US dollars that one of its runs has cost on average. None when its headers do not tell."""
+        """The mean cost of its runs in US dollars. None if its headers do not tell."""
         if dollars(errors_of(self.record).get("cost_usd", "")) is None:
             return None
         return self.outcome.cost_usd / (self.replays + 1)

@@ -61,7 +61,7 @@ async def list_letters(query: DeadLetterQuery, *, as_json: bool) -> int:
 
 
 class Rows:
-    """The lines for a person, under a line of their names. Cells are cut to their columns, a message at the edge."""
+    """Lines for a person, under a line of column names. Cells are cut to their columns, a message at the edge."""
 
     def __init__(self, *, out: Console, with_state: bool) -> None:
         self._out = out
@@ -78,7 +78,7 @@ class Rows:
             self._told = True
             self._print({name: name for name in self._widths}, "message")
         outcome, place = letter.outcome, str(letter.place)
-        # Half a place would be none. No column can be measured before its last line is there, so it widens on the way.
+        # Half a place would be useless. A column's width is unknown until its last line, so it widens on the way.
         self._widths[_PLACE] = max(self._widths[_PLACE], len(place))
         cells = {
             "when (UTC)": f"{outcome.finished_at:%Y-%m-%d %H:%M:%S}",
@@ -104,7 +104,7 @@ class Rows:
 
 
 def _beginning(text: str, cells: int) -> str:
-    """The text, cut to so many cells of a screen. A character may take two of them."""
+    """The text, cut to `cells` of a screen. A character may take two cells."""
     return text if cell_len(text) <= cells else set_cell_size(text, cells - 1) + "…"
 
 

@@ -41,7 +41,7 @@ class Place:
 
 
 def place_in(text: str) -> Place | None:
-    """The place that a text names. None when it is none."""
+    """The place that a text names. None if it names none."""
     found = _PLACE.fullmatch(text)
     return Place(int(found[1]), int(found[2])) if found else None
 
@@ -80,7 +80,7 @@ class _Keyed(Protocol):
 
 
 def mark_of(record: _Keyed) -> Mark | None:
-    """The mark that a record of the topic of marks is. None for anything else that somebody may have put there."""
+    """The mark in a record of the topic of marks. None for any other record."""
     found = _KEY.fullmatch(record.key or b"")
     if found is None:
         return None
@@ -111,7 +111,7 @@ class Marks:
         return sum(len(column.offsets) for column in self._columns.values())
 
     def add(self, mark: Mark, *, at_ms: int) -> None:
-        """Take in a mark that was written at that time. The later one of the same place counts."""
+        """Add a mark that was written at `at_ms`. The later one of the same place counts."""
         column = self._columns.setdefault(mark.place.partition, _Column())
         index = bisect_left(column.offsets, mark.place.offset)
         if column.offsets[index : index + 1] != array("q", [mark.place.offset]):
@@ -124,7 +124,7 @@ class Marks:
         column.handled_ms[index] = at_ms
 
     def handled(self, place: Place, timestamp_ms: int) -> Handled | None:
-        """What was done about the dead letter at a place that was written at that time. None while it is open."""
+        """What was done about the dead letter at a place and time. None while it is open."""
         column = self._columns.get(place.partition)
         if column is None:
             return None

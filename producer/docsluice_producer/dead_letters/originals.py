@@ -1,4 +1,4 @@
-"""Originals of dead letters that do not have all of their record, read back from the topic that they came from."""
+"""Originals of stubs, read back from the topic that they came from."""
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -16,7 +16,7 @@ from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
 
 
 class Originals:
-    """Reads one topic, and connects to it once it is asked for the first."""
+    """Reads originals of one topic. It connects for the first one."""
 
     def __init__(self, *, session: BrokerSession, topic: str, partitions: Sequence[int]) -> None:
         self._session = session
@@ -35,7 +35,7 @@ class Originals:
         await self._stack.aclose()
 
     async def read(self, letter: Letter, stub: Stub) -> tuple[FetchedRecord | None, str]:
-        """The record, or why it is not to be had.
+        """The original record, or why it cannot be read.
 
         Raises:
             BrokerAway, BrokerRefused: the topic cannot be read.

@@ -1,4 +1,4 @@
-"""How far a redrive or a drop has come: a bar on a terminal, else a line now and then."""
+"""The progress of a redrive or a drop: a bar on a terminal, else a line now and then."""
 
 import asyncio
 from types import TracebackType
@@ -12,7 +12,7 @@ _REFRESH_SECONDS = 0.1
 
 
 class Progression:
-    """Shows what `advance` is told, on standard error. The bar is over the offsets of the topic."""
+    """Shows progress on standard error. The bar is over the offsets of the topic."""
 
     def __init__(self, *, status: Console, offsets: int) -> None:
         self._status = status
@@ -40,7 +40,7 @@ class Progression:
         self._bar.stop()
 
     def advance(self, text: str, *, passed: int) -> None:
-        """Show how far the reading is, and a few words on the work."""
+        """Show how far the reading has come, with a few words on the work."""
         now = self._loop.time()
         if now - self._shown_at >= _REFRESH_SECONDS:
             self._shown_at = now

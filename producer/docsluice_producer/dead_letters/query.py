@@ -1,4 +1,4 @@
-"""What every command about dead letters begins with: the broker, the topic, the marks, and the dead letters meant."""
+"""The start of every dead-letter command: the broker, the topic, the marks, and the meant dead letters."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager

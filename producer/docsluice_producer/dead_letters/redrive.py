@@ -1,4 +1,4 @@
-"""`docsluice dead-letters redrive`: records sent once more, each with its mark in one transaction."""
+"""`docsluice-producer dead-letters redrive`: records are sent once more, each with its mark in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _IN_A_TRANSACTION = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redrive:
-    """What to send again, and where. `most_replays` None: however often it was sent again before."""
+    """What to send again, and where. `most_replays` None sets no limit."""
 
     query: DeadLetterQuery
     topic: str
@@ -33,7 +33,7 @@ class Redrive:
     most_replays: int | None
 
     def sorting(self) -> Sorting:
-        """Which of the dead letters go back."""
+        """Decides which dead letters go back."""
         return Sorting(topic=self.topic, most_replays=self.most_replays)
 
 
@@ -46,7 +46,7 @@ async def dry_run(asked: Redrive) -> int:
     status, out = console(stderr=True), console()
     counts, forecast, sorting = Counts(), Forecast(), asked.sorting()
     with asked.query.session(status.print) as session:
-        # What the real one would end with is to be known from this.
+        # The dry run must show how the real one would end.
         await session.topics(dead_letter_topic=asked.query.topic, topic=asked.topic)
         async with letters_for_looking(asked.query, session) as letters:
             with stop_on_signals(lambda: None) as stop:
@@ -63,7 +63,7 @@ async def dry_run(asked: Redrive) -> int:
 
 
 async def redrive(asked: Redrive) -> int:
-    """Send every dead letter that is meant, sum up, and return the exit code.
+    """Send every meant dead letter, print the totals, and return the exit code.
 
     Raises:
         BrokerAway, BrokerRefused: the broker, or one of the topics, was not there to begin with.
@@ -88,9 +88,9 @@ async def redrive(asked: Redrive) -> int:
 
 
 class _Sending:
-    """Dead letters as records of the topic that they go back to.
+    """Turns dead letters into records of the topic that they go back to.
 
-    `refused` counts what the topic does not take, `gone` those whose record is not to be had any more.
+    `refused` counts records that the topic does not take, `gone` those whose original is lost.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class _Sending:
             )
 
     async def entry(self, letter: Letter) -> Entry | None:
-        """The record that is sent for a dead letter, with its mark. None where the record is not to be had."""
+        """The record to send for a dead letter, with its mark. None if the original is lost."""
         record, own, stub = letter.record, None, stub_of(letter)
         if stub is not None:
             original, why = await self._originals.read(letter, stub)
@@ -136,7 +136,8 @@ class _Sending:
         partition = letter.origin_partition
         outgoing = OutgoingRecord(
             topic=self._topic,
-            # Where it was read: the others of its key are there, whatever partitioner its producer has.
+            # To the partition where it was read: other records of its key are there, whatever the producer's
+            # partitioner.
             partition=partition if partition in self._partitions else None,
             key=record.key,
             value=record.value or b"",

@@ -1,4 +1,4 @@
-"""A dead letter on its way back: whether it goes, as what, and what that may cost. Pure."""
+"""A dead letter to redrive: whether it goes, in which form, and what that may cost. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ _OTHERS_NAMED = 10
 _KEPT = frozenset(
     ERROR_HEADER_PREFIX + name for name in ("topic", "partition", "offset", "timestamp", "first_failed_at", "cost_usd")
 )
-"""The origin, which the service keeps when the record fails again, and what it has cost, to which the service adds."""
+"""The origin, which the service keeps when the record fails again, and the cost, to which it adds."""
 
 _OF_THE_RECORD = (DeadLetterReason.UNDECODABLE, DeadLetterReason.INVALID_EVENT)
-"""What is wrong is in the record itself, whoever is asked."""
+"""Reasons that lie in the record itself, whatever the model."""
 
 
 class Verdict(Enum):
@@ -38,7 +38,7 @@ class Verdict(Enum):
 
 
 def verdict(letter: Letter, *, topic: str, most_replays: int | None) -> Verdict:
-    """Whether the letter goes back to `topic`. `most_replays` None lets any pass that was sent back often before."""
+    """Whether the letter goes back to `topic`. `most_replays` None sets no limit."""
     if letter.origin_topic != topic:
         return Verdict.OF_ANOTHER_TOPIC
     if letter.record.value is None:
@@ -51,7 +51,7 @@ def verdict(letter: Letter, *, topic: str, most_replays: int | None) -> Verdict:
 def redriven_headers(headers: Headers, *, replays: int, own: Headers | None = None) -> list[tuple[str, bytes | None]]:
     """The record's own headers as they were, its origin, and the count of how often it was sent again.
 
-    `own` are those of the original, where the dead letter does not have them.
+    `own` are the original's headers, if the dead letter lacks them.
     """
     of_the_record = [one for one in (headers if own is None else own) if not _is_of_the_service(one[0])]
     kept = [*of_the_record, *(one for one in headers if one[0] in _KEPT)]
@@ -77,7 +77,7 @@ class Sorting:
 
     @property
     def remarks(self) -> list[str]:
-        """What does not go back, a line for each kind, with what to say to get it."""
+        """What does not go back: a line for each kind, with the flag that includes it."""
         lines = []
         if count := self._verdicts[Verdict.TOO_OFTEN]:
             lines.append(
@@ -100,7 +100,7 @@ class Sorting:
 
 @dataclass(slots=True)
 class Forecast:
-    """What a redrive may cost, judging by what the same documents have cost so far."""
+    """What a redrive may cost, from what the same documents have cost so far."""
 
     cost_usd: Decimal = Decimal(0)
     known: int = 0

@@ -1,4 +1,4 @@
-"""Which dead letters are meant. Pure."""
+"""Selects the meant dead letters. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from docsluice_producer.following.outcome import FetchedRecord, Unreadable, outc
 
 _NAMED = 10
 REMEMBERED = 1_000_000
-"""Identities kept to know a repeat by, some 110 MB at most."""
+"""Identities kept to recognise repeats, about 110 MB at most."""
 _FOR_EVER_MS = 2**63
 
 
@@ -26,9 +26,9 @@ class States(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a dead letter must be like. An empty set, or None, asks for nothing.
+    """Conditions on a dead letter. An empty set, or None, is no condition.
 
-    With a `source` beside a `document_id`, one that was first read there is as good as one of that document.
+    With both `source` and `document_id`, either one is enough.
     """
 
     reasons: frozenset[str] = frozenset()
@@ -38,7 +38,7 @@ class Wanted:
     handled_too: bool = False
 
     def fits(self, letter: Letter) -> bool:
-        """Whether the letter is like that."""
+        """Whether a letter meets the conditions."""
         outcome = letter.outcome
         return (
             (not self.reasons or outcome.reason in self.reasons)
@@ -51,12 +51,12 @@ class Wanted:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether anything is asked for."""
+        """Whether there is any condition."""
         return bool(self.reasons or self.steps or self.document_id is not None)
 
 
 class Selection:
-    """Picks the wanted ones out of a topic's records, and counts what it skips.
+    """Picks the wanted dead letters out of a topic's records, and counts what it skips.
 
     A dead letter that comes again, as it may with at-least-once delivery, is taken the first time only. One that was
     written after the first had been redriven or dropped is another: the record was read again, and has failed again.
@@ -69,10 +69,10 @@ class Selection:
         self._wanted = wanted
         self._say = say
         self._repeated_until_ms: dict[int, int] = {}
-        """By identity, until when what was written is the same failure."""
+        """By identity, until when later writes are the same failure."""
 
     def take(self, record: FetchedRecord, states: States) -> Letter | None:
-        """The dead letter that a record is. None when it is none, or not a wanted one."""
+        """The dead letter in a record. None if it is none, or not wanted."""
         outcome = outcome_of(record)
         if isinstance(outcome, Unreadable) or not outcome.is_dead_letter:
             flaw = flaw_of(record)
@@ -81,7 +81,7 @@ class Selection:
             return None
         handled = states.handled(Place(record.partition, record.offset), record.timestamp)
         letter = Letter(record=record, outcome=outcome, state=handled.state if handled else State.OPEN)
-        # Of all, wanted or not: a document that is read again may fail for another reason, and is no other for that.
+        # Of all, wanted or not: a repeat may have another reason and is still the same dead letter.
         is_new = self._is_new(letter, until_ms=handled.at_ms if handled else _FOR_EVER_MS)
         if not self._wanted.fits(letter):
             return None
@@ -104,7 +104,7 @@ class Selection:
         return lines
 
     def _is_new(self, letter: Letter, *, until_ms: int) -> bool:
-        """Whether it repeats none. What repeats it is written by `until_ms`."""
+        """Whether a letter is no repeat. Its own repeats are written by `until_ms`."""
         identity, seen = hash(letter.identity), self._repeated_until_ms
         if identity in seen and letter.record.timestamp <= seen[identity]:
             return False

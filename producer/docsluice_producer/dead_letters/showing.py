@@ -1,4 +1,4 @@
-"""`docsluice dead-letters show`: all there is to know about one."""
+"""`docsluice-producer dead-letters show`: everything about one dead letter."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _OTHERS_NAMED = 10
 
 
 async def show(query: DeadLetterQuery, name: str, *, with_trace: bool) -> int:
-    """Show the dead letter at a place, or the newest one of a document or of a place where it was first read.
+    """Show the dead letter at a place, or the newest one of a document or a source place.
 
     Returns the exit code.
 
@@ -31,7 +31,7 @@ async def show(query: DeadLetterQuery, name: str, *, with_trace: bool) -> int:
     """
     status, out = console(stderr=True), console()
     place, source, found = place_in(name), source_in(name), _Found(wanted=query.wanted)
-    # Reason and step are left to what was found: of one that they leave out it is said which they are.
+    # Reason and step are checked afterwards, so that a message can name those of a letter that they exclude.
     wanted = Wanted(document_id=None if place else name, source=source, handled_too=True)
     with query.session(status.print) as session:
         async with letters_for_looking(replace(query, wanted=wanted, place=place), session) as letters:
@@ -52,7 +52,7 @@ async def show(query: DeadLetterQuery, name: str, *, with_trace: bool) -> int:
 
 
 class _Found:
-    """The newest that is wanted, the places of those before it, and one that is not of the reason or step asked for."""
+    """The newest wanted letter, the places of earlier ones, and one of another reason or step."""
 
     def __init__(self, *, wanted: Wanted) -> None:
         self.newest: Letter | None = None
@@ -61,7 +61,7 @@ class _Found:
         self._left_out: Letter | None = None
 
     def add(self, letter: Letter) -> None:
-        """Take one in. They come oldest first."""
+        """Add a letter. They come oldest first."""
         if not self._wanted.fits(letter):
             self._left_out = letter
             return
@@ -70,7 +70,7 @@ class _Found:
         self.newest = letter
 
     def nothing(self, what: str, *, topic: str) -> str:
-        """That there is none, in words."""
+        """The message that there is none."""
         if self._left_out is None:
             return f"there is no dead letter {what} in {topic}"
         outcome = self._left_out.outcome
@@ -109,7 +109,7 @@ def _lines(letter: Letter, topic: str, *, bounded: bool, with_trace: bool) -> It
 
 def _trace(trace: str, *, is_shown: bool) -> Iterator[str]:
     if not is_shown:
-        # Of a reason that is the document's own, where it came up in our code is of no use.
+        # If the reason is the document's own, the place in our code does not help.
         yield "stack trace: --trace shows it"
         return
     yield "stack trace"

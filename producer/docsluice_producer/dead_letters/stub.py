@@ -1,4 +1,4 @@
-"""A dead letter without parts of its record, and whether a record is the one that it was made of. Pure."""
+"""A stub, a dead letter without parts of its record, and whether a record is its original. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from docsluice_producer.following.outcome import FetchedRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stub:
-    """What is known of the record that a dead letter does not have in full."""
+    """What a stub tells about its original record."""
 
     left_out: Sequence[str]
     value_bytes: str
@@ -22,7 +22,7 @@ class Stub:
 
     @property
     def sentence(self) -> str:
-        """What is missing, and where it is to be had."""
+        """What is missing, and where the original is."""
         size = f", {int(self.value_bytes):,} bytes" if self.value_bytes.isdecimal() else ""
         digest = f", sha256 {printable(self.value_sha256)}" if self.value_sha256 else ""
         parts = "".join(f", and its {part}" for part in self.left_out if part != "value")
@@ -34,7 +34,7 @@ class Stub:
         return " and ".join(self.left_out)
 
     def why_not(self, original: FetchedRecord | None) -> str | None:
-        """Why a record that was read at its place is not the original. None where it is."""
+        """Why a record from the original's place is not the original. None if it is."""
         if original is None:
             return f"its original at {self.place} is gone"
         value = original.value or b""
@@ -48,7 +48,7 @@ class Stub:
 
 
 def stub_of(letter: Letter) -> Stub | None:
-    """What a dead letter leaves out. None of a whole one."""
+    """The stub in a dead letter. None if it is whole."""
     left_out = stub_parts(letter.record.headers)
     if not left_out:
         return None

@@ -1,4 +1,4 @@
-"""A CSV file to its rows by column name, each with the line it starts on."""
+"""Reads a CSV file's rows by column name, each with the line it starts on."""
 
 import csv
 from collections import Counter
@@ -16,7 +16,7 @@ def csv_rows(
 
     A bad header is the file's only row: without column names nothing below it can be trusted.
     """
-    # Both of these are against a stray quote, which would swallow the rows below it without a word.
+    # Both guard against a stray quote, which would silently swallow the rows below it.
     csv.field_size_limit(LINE_BYTES)
     text = _Text(file)
     reader = csv.reader(text, strict=True)
@@ -42,7 +42,7 @@ def csv_rows(
 
 
 class _Text:
-    """The file's lines as the reader wants them: text. Remembers what the lines of the present row were like.
+    """The file's lines as text, for the reader. Remembers what was wrong with the lines of the present row.
 
     Bytes that are no UTF-8 pass through as lone surrogates, so that one bad row does not end the file.
     """
@@ -60,7 +60,7 @@ class _Text:
         return self._number + 1
 
     def check_row(self) -> None:
-        """Raise `Unfit` when a line of this row could not be read."""
+        """Raise `Unfit` if a line of this row could not be read."""
         if self._problem:
             raise Unfit(self._problem)
 
@@ -72,7 +72,7 @@ class _Text:
         self.row_bytes += len(line)
         if len(line) > LINE_BYTES:
             self._problem = TOO_LONG
-            return "\n"  # an over-long line is no row, and what was cut from it would read as one
+            return "\n"  # an over-long line is no row, but its cut rest would read as one
         try:
             return line.decode()
         except UnicodeDecodeError as error:
@@ -81,7 +81,7 @@ class _Text:
 
 
 def _header(cells: Sequence[str], required: Sequence[str]) -> list[str]:
-    """Column names, trimmed. Columns without a name are allowed and not read: spreadsheets like to add some."""
+    """Column names, trimmed. Unnamed columns are allowed and ignored: spreadsheets add some."""
     header = [cell.strip() for cell in cells]
     repeated = [name for name, count in Counter(header).items() if count > 1 and name]
     if repeated:

@@ -1,17 +1,17 @@
-"""A file's lines with their numbers, each of bounded length, whatever the file holds."""
+"""A file's lines with their numbers, each of bounded length."""
 
 import codecs
 from collections.abc import Iterator
 from typing import IO
 
 LINE_BYTES = 64 * 1024 * 1024
-"""Longer lines are no rows. Four times what may be sent, since JSON may spell a character in more bytes than UTF-8."""
+"""The longest line: four times what may be sent, because JSON may need more bytes for a character than UTF-8."""
 TOO_LONG = f"longer than {LINE_BYTES // 1024**2} MiB"
 _SKIP_BYTES = 1024 * 1024
 
 
 def lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield (number from 1, line). A line over the limit is cut one byte behind it, and the rest skipped.
+    """Yield (number from 1, line). A line over the limit is cut one byte after it, and the rest is skipped.
 
     Only a newline ends a line. The byte order mark of the first one is dropped.
     """
@@ -29,7 +29,7 @@ def _skip_rest(file: IO[bytes], line: bytes) -> None:
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
-    """What is wrong with bytes that are no UTF-8, and where, and what they most likely are."""
+    """Why bytes are no UTF-8, where, and what they most likely are."""
     problem = f"not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start + 1}"
     try:
         error.object.decode("cp1252")

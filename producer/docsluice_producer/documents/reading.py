@@ -1,4 +1,4 @@
-"""A source to rows: a pure generator, one row at a time, so that memory does not grow with the file."""
+"""Reads a source's rows one at a time, so that memory does not grow with the file."""
 
 import codecs
 import errno
@@ -54,7 +54,7 @@ def read(source: Source, *, id_field: str, text_field: str) -> Iterator[Row]:
 
 
 def _regular(path: str, flags: int) -> int:
-    """Open a regular file, and wait for nobody at anything else."""
+    """Open a regular file without waiting at anything else."""
     descriptor = os.open(path, flags | os.O_NONBLOCK)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
@@ -63,7 +63,7 @@ def _regular(path: str, flags: int) -> int:
 
 
 def _not_of(form: Format, file: BufferedReader) -> str | None:
-    """What the file is, where it begins in a way that no file of that form does."""
+    """What the file is, if its beginning does not fit the format."""
     start = file.peek(START_BYTES)[:START_BYTES]
     return no_text(start) or (no_lines(start) if form is Format.JSONL else None)
 
@@ -106,7 +106,7 @@ def _jsonl(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Ite
 
 
 def _json(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
-    """A list of documents, or one alone: read as a whole, so it may be no larger than a line."""
+    """Read a list of documents, or one alone. It is read as a whole, so it may be no larger than a line."""
     data = file.read(LINE_BYTES + 1)
     place = Place(name)
     try:
@@ -128,7 +128,7 @@ def _json(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iter
 
 
 def _rows_of_json(data: bytes) -> list[Any]:
-    """The documents of a whole file. Raise `Unfit` when it holds none."""
+    """The documents of a whole file. Raises `Unfit` if it holds none."""
     try:
         found = parse_json_value(_decoded(data.removeprefix(codecs.BOM_UTF8)))
     except UnicodeDecodeError as error:
@@ -148,7 +148,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _left_out(place: Place, row: Mapping[str, Any], names: list[str], noted: set[str]) -> Iterator[Note]:
-    """Say of each column once that it is not sent."""
+    """Note, once for each column, that it is not sent."""
     for name in names:
         if name not in noted:
             noted.add(name)

@@ -1,4 +1,4 @@
-"""Files that hold no documents in the form that was expected: what they are instead, told from how they begin. Pure."""
+"""Names files without documents in the expected form, by their beginning. Pure."""
 
 import codecs
 import json
@@ -8,27 +8,27 @@ from typing import Any
 from docsluice.validation.record_bytes import format_of, wide_encoding
 
 START_BYTES = 64 * 1024
-"""No more of a file is looked at, and mostly less: what was read at first."""
+"""The most bytes of a file that are looked at."""
 _BATCH_REQUEST = frozenset({"custom_id", "body"})
 _BATCH_ANSWER = frozenset({"custom_id", "response"})
 _WANTED = "wanted is a line for each document, with its id and its text"
 
 
 def no_text(start: bytes) -> str | None:
-    """What a file is that begins with these bytes and is no text in UTF-8. None when it may be one."""
+    """What a file is that is no UTF-8 text, by its first bytes. None if it may be text."""
     data = start.removeprefix(codecs.BOM_UTF8)
     if (named := format_of(data)) and not _is_utf8(data):
         unpack = "unpack it first" if named.startswith("compressed") else "only its text can be sent"
         return f"it is {named}: {unpack}"
     if encoding := wide_encoding(data):
-        name = encoding[:6]  # without the byte order, which iconv finds by itself where there is a mark
+        name = encoding[:6]  # without the byte order, which iconv finds by the mark
         told = name if data[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} or name == "UTF-32" else encoding
         return f"it is in {encoding}, not in UTF-8: convert it, for instance with iconv -f {told} -t UTF-8"
     return None
 
 
 def no_lines(start: bytes) -> str | None:
-    """What a file is whose JSON goes over several lines. None when it may be JSON Lines."""
+    """What a file is whose JSON spans several lines. None if it may be JSON Lines."""
     found = [line for line in start.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()]
     first = found[0].strip() if found else b""
     if len(found) < 2 or first[:1] not in {b"[", b"{"} or not _is_cut(first) or _is_json(found[1]):  # noqa: PLR2004
@@ -38,7 +38,7 @@ def no_lines(start: bytes) -> str | None:
 
 
 def no_documents(row: Mapping[str, Any]) -> str | None:
-    """What a file is whose first object is this one, where everybody knows the form. None when it may be a document."""
+    """What a file is, by its first object, if the form is well known. None if it may be a document."""
     if row.keys() >= _BATCH_REQUEST:
         return f"it is an OpenAI batch file (requests with custom_id and body), no documents; {_WANTED}"
     if row.keys() >= _BATCH_ANSWER:
@@ -49,7 +49,7 @@ def no_documents(row: Mapping[str, Any]) -> str | None:
 
 
 def _is_utf8(start: bytes) -> bool:
-    """Whether it begins so. The last character may be cut."""
+    """Whether the beginning is UTF-8. The last character may be cut."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(start)
     except UnicodeDecodeError:
@@ -58,7 +58,7 @@ def _is_utf8(start: bytes) -> bool:
 
 
 def _is_cut(line: bytes) -> bool:
-    """Whether a line is the beginning of JSON, and nothing is wrong with it but that it ends."""
+    """Whether a line is the beginning of valid JSON."""
     try:
         text = line.decode()
         json.loads(text)

@@ -11,7 +11,7 @@ from docsluice.validation.json_values import json_value
 
 _EVENT_FIELDS = frozenset(DocumentEvent.model_fields)
 _EXPORTED_FIELDS = frozenset({"kind", "place", "state", "headers"})
-"""Together they are in the lines of `dead-letters export`, and hardly in anything else."""
+"""Fields that together mark a line of `dead-letters export`."""
 _JSON_NAMES: dict[type, str] = {
     type(None): "null",
     bool: "a boolean",
@@ -45,7 +45,7 @@ class Document:
 
     @property
     def key(self) -> bytes:
-        """The record's key: what concerns one document stays in order."""
+        """The record's key: records of one document stay in order."""
         return self.document_id.encode()
 
 
@@ -60,7 +60,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something that the sender should know and that is no reason not to send."""
+    """Something that the sender should know, though it does not prevent sending."""
 
     place: Place
     text: str
@@ -76,9 +76,9 @@ class Unfit(ValueError):
 def event_fields(row: Mapping[str, Any], *, id_field: str, text_field: str) -> tuple[dict[str, Any], list[str]]:
     """Pick the event out of a row. The second value names the columns that fit nowhere.
 
-    A row that already is an event is taken as it is. Of any other, the columns beside id and text become metadata
-    where they hold one plain value (a null counts as absent). A `metadata` object is kept and added to. Of an exported
-    dead letter, what went wrong with the document is left behind.
+    A row that already is an event is taken as it is. Otherwise, columns beside id and text become metadata if they hold
+    one plain value (a null counts as absent). A `metadata` object is kept and added to. The error fields of an exported
+    dead letter are left out.
 
     Raises:
         Unfit: id or text is missing or of the wrong kind.
@@ -89,7 +89,7 @@ def event_fields(row: Mapping[str, Any], *, id_field: str, text_field: str) -> t
         return dict(row), []
     document_id = row.get(id_field)
     if isinstance(document_id, int) and not isinstance(document_id, bool):
-        document_id = str(document_id)  # ids that a database counted up
+        document_id = str(document_id)  # numeric ids of a database
     fields: dict[str, Any] = {
         "document_id": _required(id_field, document_id),
         "text": _required(text_field, row.get(text_field)),

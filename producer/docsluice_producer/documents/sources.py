@@ -1,4 +1,4 @@
-"""From the PATHs of the command line to the files to read, each with its format and, for texts, its document id."""
+"""Finds the files to read from the command line's PATHs, each with its format and, for texts, its document id."""
 
 import os
 import stat
@@ -39,14 +39,14 @@ _KINDS = {
 }
 _NAMED = 3
 _JSON_SUFFIX = ".json"
-"""It may be lines all the same, where that is said."""
+"""It may hold lines, with `--format`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One file to read. `path` None is standard input. `document_id` is given for texts only.
 
-    One `in_folder` was not named itself, and so is read only while it is a regular file.
+    A file `in_folder` was not named itself, so it is read only if it is a regular file.
     """
 
     path: Path | None
@@ -58,9 +58,9 @@ class Source:
 
 @dataclass(slots=True, kw_only=True)
 class Selection:
-    """The files to read in order, and how many in the folders are of a kind that is not read from folders.
+    """The files to read in order, and how many files of the folders are of other kinds.
 
-    `skipped` names what is called like a text and is no file of its folder, each with what it is.
+    `skipped` names entries that are called like a text but are no files of their folder, with what they are.
     """
 
     sources: list[Source] = field(default_factory=list)
@@ -69,14 +69,14 @@ class Selection:
 
     @property
     def total_bytes(self) -> int | None:
-        """How much there is to read. None when that cannot be known beforehand."""
+        """The bytes to read. None if unknown."""
         if any(source.path is None or not source.path.is_file() for source in self.sources):
             return None
         return sum(source.path.stat().st_size for source in self.sources if source.path is not None)
 
 
 def select(paths: Sequence[str], *, other_format: Format | None) -> Selection:
-    """Find what the PATHs mean. `other_format` is that of standard input and of files whose suffix does not tell.
+    """Find the files of the PATHs. `other_format` is the format of standard input and of other suffixes.
 
     A file that is named twice is read once.
 
@@ -130,7 +130,7 @@ def _file(path: Path, other_format: Format | None) -> _Found:
 
 
 def _start_of(path: Path) -> bytes:
-    """How a file begins. Nothing where it cannot be read, which is told when it is to be."""
+    """A file's beginning. Empty if it cannot be read, which is reported when it is read."""
     try:
         with path.open("rb") as file:
             return file.read(START_BYTES)
@@ -164,9 +164,9 @@ def _folder(folder: Path, selection: Selection) -> list[_Found]:
 
 
 def _no_file_of(root: str, path: Path) -> str | None:
-    """What it is, unless it is a regular file below the folder, or a link to one.
+    """What an entry is, if it is neither a regular file below the folder nor a link to one.
 
-    Where a link leads nowhere is told when it is to be read: it may be a document that is missing.
+    A broken link is reported when it is read, because it may be a missing document.
     """
     if path.is_symlink() and os.path.commonpath([root, os.path.realpath(path)]) != root:
         return "a link out of the folder"
@@ -178,12 +178,12 @@ def _no_file_of(root: str, path: Path) -> str | None:
 
 
 def _cannot_list(error: OSError) -> None:
-    # A folder that is skipped in silence would be documents lost.
+    # A silently skipped folder would lose documents.
     raise WrongUsage(f"{error.filename}: cannot be listed: {error.strerror}")
 
 
 def _document_ids(texts: Sequence[_Found]) -> dict[_Found, str]:
-    """The shortest name that tells a text from all the others: without its suffix, with it, or the path as given."""
+    """The shortest unique name of each text: without its suffix, with it, or the path as given."""
     names = {text: (_without_suffix(text.relative), text.relative, str(text.path)) for text in texts}
     ids: dict[_Found, str] = {}
     for choice in range(2):
@@ -210,5 +210,5 @@ def _source(found: _Found, ids: dict[_Found, str]) -> Source:
 
 
 def _shown(path: Path) -> str:
-    """A file name may hold bytes that no terminal can print."""
+    """A path for a terminal: a file name may hold unprintable bytes."""
     return os.fsencode(path).decode("utf-8", errors="replace")

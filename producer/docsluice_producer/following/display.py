@@ -55,7 +55,7 @@ def totals_text(tally: Tally) -> str:
 
 
 def time_up_text(tally: Tally, *, until: int | None, seconds: float) -> str:
-    """One line: that it was the time that ended it, and what had come by then."""
+    """One line: the time was up, and what had come by then."""
     came = counted(tally.documents, "document") if until is None else f"{tally.documents:,} of {until:,} documents"
     return f"the time of {seconds:g} s is up: {came} had ended"
 
@@ -81,12 +81,12 @@ def _result(outcome: Outcome) -> Text:
 
 
 def _thought(usage: Usage) -> str:
-    """The part of the output that went into thinking. Empty where nothing did."""
+    """The thinking part of the output. Empty if there is none."""
     return f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
 
 
 def _of_long(outcome: Outcome) -> Iterator[str]:
-    """What was done about a document too large for one call, with the tasks unless it was all of them."""
+    """What was done about a document too large for one call, with the tasks, unless it was all of them."""
     for how, words in _OF_LONG.items():
         tasks = [task for task in outcome.long if outcome.long[task] == how]
         if tasks:

@@ -32,7 +32,7 @@ _SHOWN_ON_TERMINAL = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """What to follow and until when. None means without end, or not at all."""
+    """What to follow and until when. None means without end, or none."""
 
     broker: Broker
     topics: tuple[str, ...]
@@ -49,11 +49,11 @@ class Following:
 
 
 async def follow(following: Following) -> int:
-    """Show every outcome until enough documents have ended, the time is up or a signal comes. Return the exit code.
+    """Show every outcome until enough documents have ended, the time is up or a signal comes. Returns the exit code.
 
     Raises:
         WrongUsage: the file to write to cannot be opened.
-        NotWritten: it could be, and takes no more.
+        NotWritten: the file takes no more.
         BrokerAway: no broker was there to begin with.
         BrokerRefused: it does not let us read.
     """
@@ -107,7 +107,7 @@ async def _follow(
 
 
 class Show:
-    """Counts each record and puts it where the person wants it: terminal, JSON lines, file."""
+    """Counts each record and shows it on the terminal, as JSON lines, or in a file."""
 
     def __init__(self, *, tally: Tally, table: Table | None, as_json: bool, status: Console) -> None:
         self.tally = tally
@@ -134,7 +134,7 @@ class Show:
             self.out.print(outcome_text(outcome))
 
     def _unreadable(self, unreadable: Unreadable) -> None:
-        """Name the record. A topic of something else is not to fill a person's terminal."""
+        """Name the record. A foreign topic must not fill the terminal."""
         told = self.tally.unreadable + self.tally.of_other_versions
         if not self._status.is_terminal or told <= _SHOWN_ON_TERMINAL:
             self._status.print(unreadable_text(unreadable))

@@ -1,4 +1,4 @@
-"""Sums of money that others have written: anybody may write a header, and none may spoil a total. Pure."""
+"""Amounts in headers: anybody may write them, and none may spoil a total. Pure."""
 
 from decimal import Decimal
 
@@ -11,16 +11,16 @@ _LEAST_DIGIT = -28
 
 
 def dollars(text: str) -> Decimal | None:
-    """US dollars as the service writes them. None for anything else, such as a number of a million digits."""
+    """Read US dollars as the service writes them. None for anything else, such as a number of a million digits."""
     amount = read_decimal(text)
     return amount if amount is not None and is_sum(amount) else None
 
 
 def is_sum(amount: Decimal) -> bool:
-    """Whether a document can have cost it: finite, not negative, at most a million dollars, and no endless fraction."""
+    """Whether an amount can be a document's cost: finite, 0 to a million dollars, and no endless fraction."""
     return not amount or (amount.is_finite() and 0 < amount <= _MOST_USD and amount.adjusted() >= _LEAST_DIGIT)
 
 
 def left_out(costs: int) -> str:
-    """How many costs a total is without, to stand behind it. Empty where it is without none."""
+    """How many costs a total leaves out, to append to it. Empty if none."""
     return f" ({counted(costs, 'cost')} left out: no sum{'' if costs == 1 else 's'} of money)" if costs else ""

@@ -1,4 +1,4 @@
-"""What a dead letter says of its document: the record's own value is still in it, byte for byte. Pure."""
+"""The document in a dead letter: the record's own value is still in it, byte for byte. Pure."""
 
 import base64
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from docsluice.validation.json_values import json_value
 from docsluice.validation.record_bytes import registry_frames
 
 LARGEST_VALUE_BYTES = 16 * 1024 * 1024
-"""What the service's own dead-letter topic takes. A larger value is not looked into."""
+"""What the service's own dead-letter topic takes. A larger value is not parsed."""
 
 
 def event_in(value: bytes | None) -> Mapping[str, Any]:
-    """The document event that a record's value is or wraps (a structured CloudEvent). Empty when there is none."""
+    """The document event that a record's value is or wraps (a structured CloudEvent). Empty if there is none."""
     event = _object(value)
     if "document_id" in event or "specversion" not in event:
         return event
@@ -23,7 +23,7 @@ def event_in(value: bytes | None) -> Mapping[str, Any]:
 
 
 def document_id_of(event: Mapping[str, Any]) -> str:
-    """The event's id. Empty when it has none."""
+    """The event's id. Empty if it has none."""
     document_id = event.get("document_id")
     return document_id if isinstance(document_id, str) else ""
 

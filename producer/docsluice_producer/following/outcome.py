@@ -43,12 +43,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_TIMESTAMP_MS = 253_402_300_799_999
 """The end of the year 9999. A producer may write any number."""
 _EDGES = (MINYEAR, MAXYEAR)
-"""In these years a time may have no equal in UTC."""
+"""Years in which a time may not exist in UTC."""
 _LARGEST_COUNT = 2**63 - 1
 
 
 class FetchedRecord(Protocol):
-    """What is read of an aiokafka record."""
+    """The parts of an aiokafka record that are read."""
 
     topic: str
     partition: int
@@ -58,15 +58,15 @@ class FetchedRecord(Protocol):
     value: bytes | None
     headers: Headers
     checksum: Any
-    """The flaw of a record that cannot be read, where it has one."""
+    """The flaw of a record that cannot be read, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one document ended. A result has `outputs`, a dead letter has a `reason`.
 
-    `identities` are the names under which a repeat of it is recognised. `fields` is what is written to a file, as plain
-    JSON: `kind`, what is `IN_BOTH`, and then what only its kind has (docs/reference/producer.md has them all).
+    `identities` are the names by which a repeat is recognised. `fields` are those written to a file, as plain JSON:
+    `kind`, the fields `IN_BOTH`, then those of its kind (docs/reference/producer.md has them all).
     """
 
     document_id: str
@@ -78,7 +78,7 @@ class Outcome:
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
     cost_is_odd: bool = False
-    """Its header tells a cost that can be none, and it counts as 0."""
+    """Whether its header has an impossible cost, which counts as 0."""
     saved_usd: Decimal = Decimal(0)
     long: Mapping[str, Long] = field(default_factory=dict)
     finished_at: datetime
@@ -93,7 +93,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A record that is neither result nor dead letter, and why. `of_another_version`: it says so itself."""
+    """A record that is neither result nor dead letter, and why. `of_another_version`: it names another version."""
 
     where: str
     problem: str
@@ -101,7 +101,7 @@ class Unreadable:
 
 
 def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
-    """Read one record, whatever it holds. The headers decide which of the two it is, whatever topic it is on."""
+    """Read one record, whatever it holds. The headers decide whether it is a result or a dead letter, on any topic."""
     errors = {
         name.removeprefix(ERROR_HEADER_PREFIX): _text(value)
         for name, value in record.headers
@@ -129,13 +129,13 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
 
 
 def _other_version(error: ValidationError) -> int | None:
-    """The schema version that the record names, when it names another than ours."""
+    """The schema version that the record names, if it is not ours."""
     named = [one["input"] for one in error.errors() if one["loc"] == ("schema_version",)]
     return named[0] if named and isinstance(named[0], int) else None
 
 
 def _first_problem(error: ValidationError) -> str:
-    """What keeps a record from being a result, in a person's words and not in the validator's."""
+    """Why a record is no result, in our words and not the validator's."""
     first = error.errors(include_input=False)[0]
     field_name = ".".join(str(part) for part in first["loc"])
     match first["type"]:
@@ -150,7 +150,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _flaw(result: DocumentResult) -> str:
-    """What is wrong with a result of the right form that the service would not have written. Empty when nothing is.
+    """What is wrong with a well-formed result that the service would not have written. Empty if nothing.
 
     Such values would come up later, in sums and in files.
     """
@@ -221,7 +221,7 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
 
 
 def _source(errors: Mapping[str, str]) -> dict[str, Any]:
-    """Where the record was first read. A part that the headers do not tell is None."""
+    """Where the record was first read. Unknown parts are None."""
     return {
         "topic": errors.get("topic"),
         "partition": _number(errors.get("partition")),
@@ -230,10 +230,10 @@ def _source(errors: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _life(*parts: object) -> str:
-    """One record's one way through one pipeline.
+    """The identity of one record's run through one pipeline.
 
-    Its place alone would not do: a redriven record keeps its first (the replay count tells its runs apart), a topic
-    that was recreated has other records in the same places, and a record that is read again may get other questions.
+    Its place alone is not enough. A redriven record keeps its first place, and the replay count tells its runs apart. A
+    recreated topic has other records in the same places. A record that is read again may get other questions.
     """
     return json.dumps([str(part) for part in parts])
 
@@ -247,7 +247,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _moment(text: str, timestamp_ms: int) -> datetime:
-    """The text as a time, else the record's own, as far as the calendar goes."""
+    """The text as a time, else the record's own time, within the calendar."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -13,7 +13,7 @@ _SECONDS_AN_HOUR = 3600
 
 @dataclass(slots=True)
 class _Second:
-    """What ended within one second: how many, the first and the last of them as seconds since 1970."""
+    """Documents that ended within one second: how many, and the first and last in seconds since 1970."""
 
     documents: int
     first: float
@@ -21,10 +21,10 @@ class _Second:
 
 
 class Pace:
-    """The rate over the last quarter of an hour, reckoned back from the latest end.
+    """The rate over the last quarter of an hour before the latest end.
 
-    The documents' own clocks count, not ours: the outcomes of a day that are read in a second took a day. They may come
-    in any order. Memory is bounded by the window, however many documents end in it.
+    The documents' own times count, not ours: a day's outcomes that are read in a second took a day. They may come in
+    any order. The window bounds memory, however many documents end in it.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Pace:
 
     @property
     def documents_per_hour(self) -> float | None:
-        """None for fewer than ten documents, or within less than ten seconds: that would be chance, not a rate."""
+        """Documents an hour. None for fewer than ten documents or ten seconds, which would be chance."""
         recent = [second for _, second in self._recent()]
         documents = sum(second.documents for second in recent)
         if documents < LEAST_DOCUMENTS:

@@ -1,4 +1,4 @@
-"""Topics read by an onlooker: without a consumer group, so that nobody's offsets move and nobody is rebalanced."""
+"""Reads topics without a consumer group, so that no offsets move and no group is rebalanced."""
 
 import asyncio
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _STOP_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where to begin: at the beginning, so long ago, or (neither) now."""
+    """Where to begin: at the beginning, at an age, or (neither) now."""
 
     from_beginning: bool = False
     since: timedelta | None = None
@@ -43,8 +43,8 @@ class Start:
 class Reader:
     """Every committed record of some topics, from `start` on.
 
-    A topic that is not there yet is looked for again and again, and read from its beginning once it is. So is a
-    partition that a topic is given later. A broker that goes away is waited for, and both its ends are told.
+    A missing topic is looked for repeatedly, and read from its beginning once it exists. So is a partition that is
+    added later. A broker that goes away is waited for, and its absence and return are reported.
     """
 
     def __init__(self, *, broker: Broker, topics: Sequence[str], start: Start, client_log: ClientLog, say: Say) -> None:
@@ -62,7 +62,7 @@ class Reader:
         self._failed_at = 0.0
 
     async def open(self, *, wait_seconds: float) -> None:
-        """Connect, and settle on where to begin.
+        """Connect, and find where to begin.
 
         Raises:
             BrokerAway: no broker was there in `wait_seconds`.
@@ -81,7 +81,7 @@ class Reader:
             self._say(f"not there yet, and looked for again: {', '.join(self._missing())}")
 
     async def fetch(self, *, timeout_ms: int) -> list[Any]:
-        """The next records, oldest first. None when none came in time. A broker that is away is waited for.
+        """The next records, oldest first. Empty if none came in time. Waits for a broker that is away.
 
         Raises:
             BrokerRefused: it does not let us read.
@@ -94,7 +94,7 @@ class Reader:
         try:
             fetched = await taken(self._consumer, timeout_ms=timeout_ms, most_records=_RECORDS)
         except DamagedBatch:
-            return []  # it is fetched once more, and then read past
+            return []  # it is fetched once more, and then skipped
         except KafkaError as error:
             raise BrokerRefused(f"{self._broker.bootstrap_servers}: {cause_in_words(error)}") from error
         for partition, records in fetched.items():
@@ -104,7 +104,7 @@ class Reader:
         return sorted((record for records in fetched.values() for record in records), key=lambda one: one.timestamp)
 
     async def _rest(self) -> None:
-        """Ask for nothing for a moment: a broker that answers an empty fetch at once would be asked in a spin."""
+        """Pause polling: a broker that answers an empty fetch at once would be polled in a spin."""
         if self._consumer is not None:
             self._consumer.pause(*self._positions)
             await asyncio.sleep(_REST_SECONDS)
@@ -136,7 +136,7 @@ class Reader:
         return [topic for topic in self._topics if topic not in there]
 
     def _look_again(self) -> None:
-        """Begin another look at the topics when it is time, beside the reading: a broker may take long to answer."""
+        """Look for new topics when it is time, beside the reading: a broker may take long to answer."""
         if self._look is not None:
             if not self._look.done():
                 return
@@ -150,29 +150,29 @@ class Reader:
     async def _look_around(self, consumer: AIOKafkaConsumer) -> None:
         # While the broker is away there is nothing to find. The next look is soon enough.
         with suppress(KafkaError, OSError):
-            # Whatever is in a partition that was not there when we began is news.
+            # Everything in a partition that is newer than our start is new.
             await self._take_up(consumer, Start(from_beginning=True))
-            # One broker of several may answer us while the client still knocks at another.
+            # One broker may answer us while the client still tries another.
             if self._is_away and self._loop.time() - self._failed_at >= _LOOK_SOON_SECONDS:
                 self._is_away = False
                 self._say(f"the broker at {self._broker.bootstrap_servers} is back")
 
     async def _take_up(self, consumer: AIOKafkaConsumer, start: Start) -> None:
-        """Go on with the partitions that we do not read yet beside those that we do."""
+        """Read new partitions beside the present ones."""
         topics = await partitions_of_topics(self._broker)
         there = [TopicPartition(topic, partition) for topic in self._topics for partition in topics.get(topic, ())]
         fresh = [partition for partition in there if partition not in self._positions]
         if not fresh:
             return
         first = await _first_offsets(consumer, fresh, start)
-        # No other task may come between these: an assignment replaces the one before it, positions and all.
+        # No other task may run between these: an assignment replaces the one before it, with its positions.
         self._positions.update(first)
         consumer.assign(list(self._positions))
         for partition, offset in self._positions.items():
             consumer.seek(partition, offset)
 
     def _note_failures(self) -> None:
-        """Say once that the broker has gone. The client goes on trying by itself."""
+        """Report once that the broker has gone. The client keeps trying by itself."""
         failure = self._client_log.last
         if failure is None:
             return
@@ -194,6 +194,6 @@ async def _first_offsets(
     if start.since is not None:
         since_ms = timestamp_ms(start.since, now=datetime.now(UTC))
         found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-        # A partition with nothing so young has no such offset.
+        # A partition without records this young has no such offset.
         offsets |= {partition: one.offset for partition, one in found.items() if one is not None}
     return offsets

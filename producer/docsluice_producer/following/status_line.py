@@ -11,10 +11,10 @@ from docsluice_producer.metrics.finding import Finding
 
 
 class StatusLine:
-    """The last line of a terminal. In a file it is a line of its own, whenever it is something else that limits.
+    """The last line of a terminal. In a file it is written whenever the limiting cause changes.
 
-    Whatever else is printed meanwhile is printed `aside`, or said. `status` and `screen` are of the same stream, the
-    latter with lines broken at its edge: only so is it known how many there are to be taken away.
+    Print everything else with `aside` or `say`. `status` and `screen` write to the same stream. `screen` breaks lines
+    at its edge, so the number of lines to erase is known.
     """
 
     def __init__(self, *, status: Console, screen: Console) -> None:
@@ -25,7 +25,7 @@ class StatusLine:
 
     @contextmanager
     def standing(self) -> Iterator[None]:
-        """Take the line away at the end of the block."""
+        """Erase the line at the end of the block."""
         try:
             yield
         finally:
@@ -33,7 +33,7 @@ class StatusLine:
             self._finding = None
 
     def show(self, finding: Finding) -> None:
-        """Show this from now on."""
+        """Show a finding from now on."""
         before, self._finding = self._finding, finding
         if not self._screen.is_interactive:
             if before is None or before.cause != finding.cause:
@@ -50,7 +50,7 @@ class StatusLine:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Take the line away while something is printed, and put it below that."""
+        """Erase the line while something is printed, and put it below that."""
         was_there = self._live is not None
         self._take_away()
         try:
@@ -60,7 +60,7 @@ class StatusLine:
                 self._put(self._finding)
 
     def _put(self, finding: Finding) -> None:
-        # Always a new one: a Live that is started again wipes what was printed where it had been.
+        # Always a new one: a restarted Live erases what was printed in its place.
         self._live = Live(
             _line(finding),
             console=self._screen,

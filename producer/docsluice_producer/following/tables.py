@@ -1,4 +1,4 @@
-"""Outcomes to a file, each on the disk before the next is awaited."""
+"""Writes outcomes to a file, each flushed before the next is awaited."""
 
 import csv
 import errno
@@ -41,9 +41,9 @@ _OF_THE_FIRST_RELEASE = (
     "excerpt",
     "metadata",
 )
-"""These keep their places. Columns that come later are behind them."""
+"""Columns that keep their order. Newer columns come after them."""
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""As OWASP lists them. Quote marks before it count, so that a text with one of its own can be told from ours."""
+"""OWASP's list. Leading quote marks count, so that a text's own quote mark can be told from ours."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _NAME_CHARACTERS = 50
 _LARGEST_CELL = 2**31 - 1
@@ -82,7 +82,7 @@ class Table(Protocol):
 
 
 def open_table(path: Path) -> Table:
-    """A table of the kind that the suffix names. What the file held is replaced.
+    """Open the table of the suffix's kind. An existing file is replaced.
 
     Raises:
         WrongUsage: the suffix is neither .jsonl nor .csv, or the file cannot be written.
@@ -102,7 +102,7 @@ def json_line(outcome: Outcome) -> str:
 
 
 def json_text(fields: Mapping[str, Any]) -> str:
-    """One line of JSON that a terminal may show: controls and what turns the direction of text are escapes in it."""
+    """One line of JSON that is safe for a terminal: controls and direction marks are escaped."""
     return harmless_json(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
 
 
@@ -127,14 +127,14 @@ class JsonLines:
 class CsvTable:
     """One row for each outcome, a column for each output.
 
-    Which outputs there are is known only when a result has them, so the file is rewritten, wider, when one brings an
-    output that was not there before: usually once, at the first result.
+    Outputs are known only when a result has them. So the file is rewritten, wider, when a result brings a new output:
+    usually once, at the first result.
     """
 
     def __init__(self, *, path: Path) -> None:
         if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "it is no regular file")
-        self._path = Path(os.path.realpath(path))  # a link that was named stays one
+        self._path = Path(os.path.realpath(path))  # a named link stays a link
         self._outputs: list[str] = []
         self._file = opened(path, "w")
         self._write_header(self._file)
@@ -180,7 +180,7 @@ def cell(value: Any) -> str:
 
 
 def csv_cell(value: Any) -> str:
-    """The same for a spreadsheet: a text that it would run as a formula has a quote mark before it.
+    """The same for a spreadsheet: a text that would run as a formula gets a quote mark before it.
 
     Numbers stay as they are. docs/reference/producer.md tells how the text is read back.
     """
@@ -190,13 +190,16 @@ def csv_cell(value: Any) -> str:
 
 
 def opened(path: Path | int, mode: Literal["r", "w", "a"]) -> IO[str]:
-    """A file of text. Half of a surrogate pair, which no UTF-8 can hold, is written as the escape that JSON has."""
+    """Open a text file. Half of a surrogate pair, which UTF-8 cannot hold, is written as JSON's escape."""
     return open(path, mode, encoding="utf-8", errors="backslashreplace", newline="")  # noqa: PTH123 - it may be a descriptor
 
 
 @contextmanager
 def _instead_of(path: Path) -> Iterator[IO[str]]:
-    """A new file beside another, which it replaces at the end. Its name cannot be guessed, so it is nobody's link."""
+    """Write a new file beside another, and replace that at the end.
+
+    Its name cannot be guessed, so nobody can plant a link.
+    """
     descriptor, name = mkstemp(dir=path.parent, prefix=f".{path.name[:_NAME_CHARACTERS]}.", suffix=".part")
     try:
         with opened(descriptor, "w") as new:
@@ -225,7 +228,7 @@ def _column(output: str) -> str:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raise `NotWritten` where the block meets an error of the system."""
+    """Raise `NotWritten` if the block meets an error of the system."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What has been seen so far, each outcome counted once. Pure."""
+"""Totals of the outcomes so far, each counted once. Pure."""
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from docsluice_producer.following.outcome import Outcome, Unreadable
 from docsluice_producer.following.pace import Pace
 
 REMEMBERED = 500_000
-"""Identities kept to recognise a repeat by. It comes soon after the first if at all, and memory must not grow."""
+"""Identities kept to recognise repeats. A repeat comes soon after the first, and memory must not grow."""
 
 
 @dataclass(slots=True)
 class _Runs:
-    """What dead letters had cost when they were last seen. The cost of one that was sent again has that in it."""
+    """What dead letters had cost when they were last seen. The cost of a redriven one includes that."""
 
     _costs: OrderedDict[tuple[object, ...], tuple[int, Decimal]] = field(default_factory=OrderedDict)
 
     def not_counted_yet(self, outcome: Outcome) -> Decimal:
-        """The part of a dead letter's cost that is of runs whose end we have not seen."""
+        """The part of a dead letter's cost from runs that are not counted yet."""
         source, replays, cost_usd = outcome.fields["source"], outcome.fields["replay_count"] or 0, outcome.cost_usd
         if not source["topic"] or source["offset"] is None:
             return cost_usd
@@ -28,7 +28,7 @@ class _Runs:
         self._costs[origin] = (replays, cost_usd)
         if len(self._costs) > REMEMBERED:
             self._costs.popitem(last=False)
-        # Read once more without having been sent again, it has begun at nothing.
+        # A record that was read again without a redrive starts at 0.
         return max(cost_usd - cost_before, Decimal(0)) if replays > replays_before else cost_usd
 
 
@@ -43,7 +43,7 @@ class Tally:
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = Decimal(0)
     costs_left_out: int = 0
-    """Costs that can be none: they are not in the sum."""
+    """Impossible costs, which are not in the sum."""
     saved_usd: Decimal = Decimal(0)
     reasons: Counter[str] = field(default_factory=Counter)
     _pace: Pace = field(default_factory=Pace)
@@ -62,11 +62,11 @@ class Tally:
 
     @property
     def documents_per_hour(self) -> float | None:
-        """The rate of late, see `Pace`. None while there is too little to tell one from."""
+        """The recent rate, see `Pace`. None if there is too little to tell."""
         return self._pace.documents_per_hour
 
     def add(self, outcome: Outcome) -> bool:
-        """Count an outcome. False when it is a repeat."""
+        """Count an outcome. Returns False for a repeat."""
         if any(identity in self._seen for identity in outcome.identities):
             self.repeats += 1
             return False

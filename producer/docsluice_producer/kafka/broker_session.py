@@ -1,4 +1,4 @@
-"""The broker as those who read topics need it: reached with patience, its topics known."""
+"""A session with the broker for reading topics, with retries."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,12 +14,12 @@ from docsluice_producer.kafka.topics import partitions_of_topics
 T = TypeVar("T")
 STOP_SECONDS = 5.0
 _LEAST_PATIENCE_SECONDS = 5.0
-"""However short the wait for a connection, an answer gets as long as this."""
+"""An answer gets this long, however short the wait for a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSession:
-    """A broker, how long to wait for it, and who is told that we wait."""
+    """A broker, how long to wait for it, and where the wait is reported."""
 
     broker: Broker
     wait_seconds: float
@@ -46,7 +46,7 @@ class BrokerSession:
         """The topics with their partitions. `needed` are names by the flag that says them.
 
         Raises:
-            BrokerAway, BrokerRefused: as `with_retries`, or a needed topic is not there.
+            BrokerAway, BrokerRefused: as `with_retries`, or a needed topic is missing.
         """
         there = await self.with_retries(lambda: partitions_of_topics(self.broker))
         for flag, topic in needed.items():

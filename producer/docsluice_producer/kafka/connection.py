@@ -1,4 +1,4 @@
-"""Patience with a broker that is away, and one clear line when it cannot be reached."""
+"""How to reach the broker: settings as client arguments, and one clear line if it cannot be reached."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,11 +25,11 @@ T = TypeVar("T")
 async def with_retries(
     attempt: Callable[[], Awaitable[T]], *, broker: Broker, client_log: ClientLog, wait_seconds: float, say: Say
 ) -> T:
-    """Make the attempt until the broker answers, saying once that we wait.
+    """Retry `attempt` until the broker answers, and report the wait once.
 
     Raises:
         BrokerAway: it did not answer in `wait_seconds`.
-        BrokerRefused: it answered with a refusal. To try that again would only lock the account.
+        BrokerRefused: it refused. A retry would only lock the account.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_seconds

@@ -1,4 +1,4 @@
-"""A topic read by an onlooker to the end that it has when asked: committed records only, in pieces of bounded size."""
+"""Reads a topic to its present end: committed records only, in pieces of bounded size."""
 
 import asyncio
 import heapq
@@ -41,11 +41,11 @@ class OffsetRange:
 
     @property
     def offsets(self) -> int:
-        """How many offsets it has. There are as many records at most."""
+        """The number of offsets. There are as many records at most."""
         return sum(max(0, end - self.first[partition]) for partition, end in self.end.items())
 
     def at(self, partition: TopicPartition, offset: int) -> "OffsetRange":
-        """The part of it that is one offset. Empty when that is not in it."""
+        """The part with one offset. Empty if that is not in the range."""
         if not self.first.get(partition, 0) <= offset < self.end.get(partition, 0):
             return OffsetRange(first={}, end={})
         return OffsetRange(first={partition: offset}, end={partition: offset + 1})
@@ -54,7 +54,7 @@ class OffsetRange:
 class Scan:
     """Reads committed records of one topic, without a consumer group.
 
-    `passed` counts the offsets that the last reading has left behind.
+    `passed` counts the offsets behind the last reading.
     """
 
     def __init__(self, *, session: BrokerSession, topic: str, partitions: Sequence[int]) -> None:
@@ -74,9 +74,9 @@ class Scan:
         await left(self._consumer, seconds=STOP_SECONDS)
 
     async def offset_range(self, *, since: timedelta | None = None) -> OffsetRange:
-        """The topic from its beginning, or from so long ago, to the end of what is committed now.
+        """The topic from its beginning, or from an age, to the present end of what is committed.
 
-        What is there and cannot be read yet is told of: else it would look as if there were no more.
+        Records that cannot be read yet are reported. Otherwise they would seem not to exist.
         """
         there = await self._session.with_retries(self._all_ends)
         offset_range = await self._session.with_retries(lambda: self._bounds(since))
@@ -93,12 +93,12 @@ class Scan:
     ) -> AsyncIterator[list[Any]]:
         """The records of a range, in order within their partitions, until its end or until `stopped`.
 
-        What is before an end need not be a record that we get to see: it may be the mark that ends a transaction,
-        belong to one that was aborted, or have been removed by compaction. So a partition is at its end once our
-        position is, or once the broker has said several times in a row that it has nothing more before that end.
+        The last offset before an end may be invisible: a transaction marker, an aborted record, or removed by
+        compaction. So a partition is at its end once our position is. It is also at its end once the broker has said
+        several times in a row that it has nothing more before that end.
 
         Raises:
-            BrokerAway: no answer came for as long as we were told to wait.
+            BrokerAway: no answer came within the wait.
             BrokerRefused: it does not let us read.
         """
         self.passed = 0
@@ -134,7 +134,7 @@ class Scan:
         return consumer
 
     async def _all_ends(self) -> Offsets:
-        """Where the topic ends for who reads what is not committed, too."""
+        """Where the topic ends for readers of uncommitted records."""
         consumer = AIOKafkaConsumer(
             group_id=None, isolation_level="read_uncommitted", **self._session.broker.client_arguments()
         )
@@ -152,7 +152,7 @@ class Scan:
         if since is not None:
             since_ms = timestamp_ms(since, now=datetime.now(UTC))
             found = await self._consumer.offsets_for_times(dict.fromkeys(self._partitions, since_ms))
-            # A partition with nothing so young has no such offset.
+            # A partition without records this young has no such offset.
             first = {one: found[one].offset if found.get(one) else end[one] for one in self._partitions}
         return OffsetRange(first=first, end=end)
 
@@ -162,14 +162,14 @@ class Scan:
             self._consumer.seek(partition, offset)
 
     async def _fetched(self) -> list[Any]:
-        """The next records: those of a partition in their order, and the oldest first as far as that allows.
+        """The next records: in order within a partition, and oldest first as far as possible.
 
-        What cannot be read is among them, with its flaw.
+        Unreadable records are among them, with their flaw.
         """
         try:
             fetched = await taken(self._consumer, timeout_ms=_FETCH_MS, most_records=_RECORDS)
         except DamagedBatch:
-            return []  # it is fetched once more, and then read past
+            return []  # it is fetched once more, and then skipped
         except KafkaError as error:
             where = f"{self._topic} on {self._session.broker.bootstrap_servers}"
             raise BrokerRefused(f"{where} cannot be read: {cause_in_words(error)}") from error
@@ -179,7 +179,7 @@ class Scan:
         positions = dict(left)
         deadline = asyncio.get_running_loop().time() + _POSITION_SECONDS
         for partition in left:
-            # Where retention has deleted what we were to read, the broker is still being asked what is first now. Not
+            # If retention has deleted the next records, the client is still looking up the first one left. Not
             # `wait_for`, which before Python 3.12 may swallow that we are cancelled.
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
@@ -196,9 +196,9 @@ class Scan:
 
 
 class _Emptiness:
-    """Counts the answers in a row in which the broker has nothing, of partitions whose records it has to their end.
+    """Counts empty answers in a row, by partition.
 
-    `sure` are the partitions of which that has been said often enough.
+    `sure` are the partitions with enough of them.
     """
 
     def __init__(self, consumer: Any, ends: Offsets) -> None:
@@ -212,12 +212,12 @@ class _Emptiness:
         return [partition for partition, count in self._answers.items() if count >= _EMPTY_ANSWERS]
 
     def forget(self, left: Offsets) -> None:
-        """Begin again: an answer has room for so many bytes, and while one partition fills it, nothing says nothing."""
+        """Begin again: while one partition fills the answers, empty ones of others mean nothing."""
         self._answers.clear()
         self._answered_at = {partition: self._consumer.last_poll_timestamp(partition) for partition in left}
 
     def is_told_again(self, left: Offsets) -> bool:
-        """Count the answers that have come since, and tell whether there are any."""
+        """Count the answers since the last call. Returns whether there are any."""
         told = False
         for partition in left:
             answered_at = self._consumer.last_poll_timestamp(partition)
@@ -225,7 +225,7 @@ class _Emptiness:
                 continue
             self._answered_at[partition] = answered_at
             stable_to = self._consumer.last_stable_offset(partition)
-            # A replica that has just begun to lead may not know for a moment how much is committed.
+            # A new leader may not know for a moment how much is committed.
             if stable_to is None or stable_to >= self._ends[partition]:
                 self._answers[partition] += 1
                 told = True
@@ -233,7 +233,7 @@ class _Emptiness:
 
 
 class _Silence:
-    """Says once that the broker is silent, and ends the waiting when it stays so."""
+    """Reports once that the broker is silent, and ends the wait if it stays silent."""
 
     def __init__(self, session: BrokerSession, topic: str) -> None:
         self._session = session

@@ -1,4 +1,4 @@
-"""Which topics there are, and making one. Never by asking for a topic by name: many brokers make what is asked for."""
+"""Lists and creates topics. It never requests a topic by name: many brokers create what is requested."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,12 +20,12 @@ async def partitions_of_topics(broker: Broker) -> dict[str, list[int]]:
 
 
 async def create(broker: Broker, topic: str, *, partitions: int, configs: Mapping[str, str] | None = None) -> None:
-    """Make a topic with as many replicas as the cluster allows, three at most. One that is there already is left alone.
+    """Create a topic with as many replicas as the cluster allows, three at most. An existing one is left alone.
 
-    `configs` are settings of the topic that are to differ from the broker's.
+    `configs` are the topic's settings that differ from the broker's.
 
     Raises:
-        BrokerRefused: the broker will not make it.
+        BrokerRefused: the broker does not create it.
     """
     async with _admin(broker) as admin:
         brokers = len((await admin.describe_cluster())["brokers"])

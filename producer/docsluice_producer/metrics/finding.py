@@ -21,7 +21,7 @@ WORDS = {
 """Each constraint and each pause explained."""
 
 PAUSES = ("dead_letter_limit", "budget", "circuit")
-"""Reasons for which nothing is read that are a limit. With `backpressure` enough has been read: that is none."""
+"""Reasons for a pause that are a limit. `backpressure` is none: enough has been read."""
 
 Look = Mapping[str, Sample | str]
 """What each endpoint answered, by its URL: a sample, or what is wrong with it in words."""
@@ -29,19 +29,19 @@ Look = Mapping[str, Sample | str]
 _SEPARATOR = " · "
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _MANY = 10
-"""Of so many of a unit on, nobody asks for the smaller one."""
+"""From this many of a unit on, the smaller unit is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """`sentence` says all that is known, `cause` only what limits: it stays the same while only numbers change."""
+    """`sentence` has everything, `cause` only what limits, so it stays the same while only numbers change."""
 
     cause: tuple[str, ...]
     sentence: str
 
 
 def finding(before: Look, now: Look) -> Finding:
-    """Compare two looks. With nothing before, what limits is not known yet, and the rest is."""
+    """Compare two looks. Without an earlier one, the limit is not known yet."""
     samples = {url: answer for url, answer in now.items() if isinstance(answer, Sample)}
     problems = [answer for answer in now.values() if isinstance(answer, str)]
     causes, said = [*problems], []
@@ -63,7 +63,7 @@ def _pauses(samples: Mapping[str, Sample]) -> Iterator[tuple[str, str]]:
 
 
 def _waits(before: Look, samples: Mapping[str, Sample]) -> Iterator[tuple[str, str]]:
-    """What limits those that are not paused. Calls of the others wait for what they are paused by."""
+    """What limits the replicas that are not paused. Calls of the others wait for the cause of their pause."""
     reading = {url: sample for url, sample in samples.items() if sample.paused_for.isdisjoint(PAUSES)}
     pairs = [(then, sample) for url, sample in reading.items() if isinstance(then := before.get(url), Sample)]
     if not pairs:
@@ -86,7 +86,7 @@ def _waits(before: Look, samples: Mapping[str, Sample]) -> Iterator[tuple[str, s
 
 
 def _growth(before: float, now: float) -> float:
-    """Of a counter. One that has shrunk began again at 0: the replica was restarted."""
+    """The growth of a counter. One that has shrunk began again at 0: the replica was restarted."""
     return now - before if now >= before else now
 
 
@@ -98,8 +98,8 @@ def _backlog(samples: list[Sample]) -> str:
         return "nothing left to do"
     said = [f"{counted(round(sum(sample.backlog_documents or 0 for sample in busy)), 'document')} left to do"]
     etas = [sample.eta_seconds for sample in busy if sample.eta_seconds is not None]
-    if len(etas) == len(busy):  # else some have no pace yet, and the sums would leave them out
-        # Each replica works on its own partitions: all is done when the last of them is.
+    if len(etas) == len(busy):  # otherwise some have no pace yet, and the sums would leave them out
+        # Each replica works on its own partitions, so the slowest one decides.
         said += [f"done in about {_duration(max(etas))}", f"will cost about {_usd(sum(one.cost_usd for one in busy))}"]
     return ", ".join(said)
 
@@ -119,7 +119,7 @@ def _duration(seconds: float) -> str:
 
 
 def _usd(amount: float) -> str:
-    """Cents, and of less than a dollar two digits that say something."""
+    """Dollars and cents. Below a dollar, two significant digits."""
     if amount <= 0:
         return "$0"
     digits = 2 if amount >= 1 else 1 - math.floor(math.log10(amount))

@@ -1,4 +1,4 @@
-"""Looks at the metrics of every replica, again and again, beside whatever else is done."""
+"""Polls the metrics of every replica in the background."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,12 +15,12 @@ from docsluice_producer.metrics.sample import Sample, sample_of
 PAUSE_SECONDS = 5.0
 _PATIENCE_SECONDS = 3.0
 _LARGEST_PAGE_BYTES = 4 * 1024 * 1024
-"""A replica with thousands of partitions has less. Whatever is larger is something else."""
+"""A replica with thousands of partitions has a smaller page."""
 _CHUNK_BYTES = 64 * 1024
 
 
 class MetricsPoller:
-    """Tells what limits the consumers after each look, for the length of a block.
+    """Reports what limits the consumers after each look, for the length of a block.
 
     An endpoint that does not answer, or answers with something else, is reported like anything else, and polled again.
     """
@@ -62,12 +62,12 @@ class MetricsPoller:
 
 
 def asking() -> aiohttp.ClientSession:
-    """A session that asks no one for long."""
+    """A session with short timeouts."""
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_SECONDS))
 
 
 async def ask(session: aiohttp.ClientSession, url: str) -> Sample | str:
-    """One look at one replica, or in words why there is none."""
+    """A sample of one replica, or in words why there is none."""
     try:
         async with session.get(url) as response:
             if response.status != HTTPStatus.OK:

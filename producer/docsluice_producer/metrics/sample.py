@@ -16,16 +16,16 @@ _ETA = _PREFIX + "backlog_eta_seconds"
 _COST = _PREFIX + "backlog_cost_usd"
 _BUILD = _PREFIX + "build_info"
 _BEYOND_SENSE = 1e15
-"""No number of documents, seconds or dollars, nor is what is no number at all less than this."""
+"""The bound of sensible numbers. NaN is not below it either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One look at one replica.
 
-    `waited_seconds` is by constraint, since the replica began. `paused_for` are the reasons for which it reads nothing.
-    The backlog is that of its own partitions, None while the replica does not know it. `eta_seconds` is None while it
-    has no pace, and then `cost_usd` says nothing either. `pipeline_version` is empty where it names none.
+    `waited_seconds` is by constraint, since the replica began. `paused_for` are the reasons for its pause. The backlog
+    is that of its own partitions, None while it is unknown. `eta_seconds` is None without a pace, and `cost_usd` is
+    then meaningless. `pipeline_version` is empty if the page names none.
     """
 
     waited_seconds: Mapping[str, float]
@@ -37,7 +37,7 @@ class Sample:
 
 
 def sample_of(exposition: str) -> Sample | None:
-    """Read a page in Prometheus' text format. None when it is not that of a consumer."""
+    """Read a page in Prometheus' text format. None if it is not that of a consumer."""
     waited: dict[str, float] = {}
     paused: set[str] = set()
     backlog: dict[str, float | None] = {}
@@ -67,7 +67,7 @@ def sample_of(exposition: str) -> Sample | None:
 
 
 def _series(exposition: str) -> Iterator[Series]:
-    """Ours only: whatever else is on the page need not even be in the format."""
+    """Our series only. Other lines need not even be in the format."""
     names = (_WAITED, _PAUSED, _DOCUMENTS, _ETA, _COST, _BUILD)
     lines = (line for line in exposition.splitlines() if line.startswith(names))
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):

@@ -1,4 +1,4 @@
-"""Documents to one topic: many on their way at once, every one of them acknowledged or accounted for."""
+"""Delivers documents to one topic: many in flight, each acknowledged or accounted for."""
 
 import asyncio
 from collections import deque
@@ -47,14 +47,13 @@ class _Underway:
 class Delivery:
     """An idempotent producer of one topic with a bounded number of unacknowledged documents.
 
-    `refused` is told of every document that is larger than the broker takes, with its size in bytes.
-    `sent` counts acknowledgements. `progressed_at` is the loop's time of the last one, or since when one is awaited.
+    `refused` is called with every document that is too large for the broker, and its size in bytes. `sent` counts
+    acknowledgements. `progressed_at` is the loop's time of the last one, or of the start of the wait.
 
-    When a broker refuses a batch, the sequence numbers that aiokafka gave it are never used again, and the partition
-    refuses everything after them as out of order. So after a refusal we wait for what is on its way, go on with a new
-    producer, and send again, one by one, what was not taken. That keeps the order, but for one case: a broker that has
-    never yet taken anything from our producer for a partition checks no sequence there, so when the very first batch is
-    refused, what was behind it may stay before it.
+    When a broker refuses a batch, aiokafka never uses its sequence numbers again, and the partition refuses everything
+    after them as out of order. So after a refusal we wait for documents in flight, start a new producer, and send the
+    rest again, one by one. That keeps the order except in one case. A broker without any batch of our producer in a
+    partition checks no sequence there. If the very first batch is refused, later ones may stay before it.
     """
 
     def __init__(self, *, broker: Broker, topic: str, refused: Callable[[Document, int], None]) -> None:
@@ -74,7 +73,7 @@ class Delivery:
 
     @property
     def acknowledged(self) -> int:
-        """`sent`, and those that have arrived since we last looked."""
+        """`sent`, plus acknowledgements since the last look."""
         ends = (underway.acknowledgement for underway in self._underway if underway.acknowledgement.done())
         return self.sent + sum(not end.cancelled() and end.exception() is None for end in ends)
 
@@ -110,10 +109,10 @@ class Delivery:
         self._producer = producer
 
     async def send(self, document: Document) -> None:
-        """Put a document on its way, waiting while too much is.
+        """Send a document. Waits while too much is in flight.
 
         Raises:
-            BrokerRefused: the broker will not take it, for a reason that is not the document's.
+            BrokerRefused: the broker refuses it for another reason than the document.
         """
         size = _size(document)
         if size >= self._too_large_from_bytes:
@@ -128,12 +127,12 @@ class Delivery:
         self._underway_bytes += size
 
     async def drain(self) -> None:
-        """Wait until everything on its way has arrived or was refused."""
+        """Wait until everything in flight has arrived or was refused."""
         while self._underway:
             await self._settle_oldest()
 
     async def stop(self) -> None:
-        """Disconnect, without waiting for what a broker that is away has not acknowledged."""
+        """Disconnect, without waiting for a broker that is away."""
         for underway in self._underway:
             underway.acknowledgement.cancel()
         producer, self._producer = self._producer, None
@@ -150,7 +149,7 @@ class Delivery:
                         self._topic, value=document.value, key=document.key, headers=_HEADERS
                     )
                 except KafkaError as error:
-                    # A full batch, or the topic's metadata, is waiting for the broker. How long is our caller's affair.
+                    # A full batch, or the topic's metadata, waits for the broker. The caller decides for how long.
                     _raise_unless_passing(error)
                     await asyncio.sleep(_RETRY_SECONDS)
                 else:
@@ -171,7 +170,7 @@ class Delivery:
             self._acknowledged()
 
     async def _recover(self) -> None:
-        """Take stock after a failure, and send again what has not arrived."""
+        """Find what has not arrived after a failure, and send it again."""
         await asyncio.wait([underway.acknowledgement for underway in self._underway])
         failures = []
         while self._underway:
@@ -187,7 +186,7 @@ class Delivery:
             if not isinstance(error, _TOO_LARGE):
                 _raise_unless_passing(error)
         if any(isinstance(error, _TOO_LARGE) and _size(document) < self._batch_bytes for document, error in failures):
-            # Refused for its company, perhaps: a topic's limit is for the batch.
+            # Perhaps refused because of others: a topic's limit is for the batch.
             self._batch_bytes = max(_LEAST_BATCH_BYTES, self._batch_bytes // 2)
         await self._renew()
         while self._again:
@@ -195,7 +194,7 @@ class Delivery:
             self._again.popleft()
 
     async def _send_alone(self, document: Document) -> None:
-        """Send one document with nothing else on its way, so that a refusal can mean only this one."""
+        """Send one document with nothing else in flight, so that a refusal can mean only this one."""
         size = _size(document)
         for _ in range(_SENDS_ALONE):
             if size >= self._too_large_from_bytes:
@@ -215,7 +214,7 @@ class Delivery:
         raise BrokerRefused(f"the broker refuses {document.place} {_SENDS_ALONE} times as out of sequence")
 
     async def _renew(self) -> None:
-        """Go on with a new producer, whose sequence numbers start afresh."""
+        """Start a new producer, with new sequence numbers."""
         while True:
             try:
                 await self.start()
@@ -231,12 +230,12 @@ class Delivery:
 
 
 def _size(document: Document) -> int:
-    """At least the bytes that the document takes in a request."""
+    """An upper bound on the document's bytes in a request."""
     return len(document.value) + len(document.key) + _OVERHEAD_BYTES
 
 
 def _raise_unless_passing(error: BaseException) -> None:
-    """Whether it may pass when tried again is the error's own word. A lost sequence passes with a new producer."""
+    """Raise an error that does not pass, as the error itself says. A lost sequence passes with a new producer."""
     if isinstance(error, (*_SEQUENCE_LOST, KafkaTimeoutError, OSError)) or getattr(error, "retriable", False):
         return
     raise BrokerRefused(f"the broker refuses: {cause_in_words(error)}") from error

@@ -1,4 +1,4 @@
-"""Rows from a thread of their own to the event loop, so that a slow pipe holds back no acknowledgement."""
+"""Reads rows in a thread, so that a slow pipe holds back no acknowledgement."""
 
 import asyncio
 import threading
@@ -14,8 +14,8 @@ _BYTES = 16 * 1024 * 1024
 class Feed:
     """An asynchronous iterator over rows that a thread reads, at most 1,000 rows or 16 MiB ahead.
 
-    It ends with the rows, or when `close` is called, which also ends the thread, unless that is waiting for input.
-    What reading raises is raised here. To be made and used in one event loop.
+    It ends with the rows, or with `close`. That also ends the thread, unless it waits for input. Errors of the reading
+    are raised here. Create and use it in one event loop.
     """
 
     def __init__(self, *, rows: Iterator[Row]) -> None:
@@ -28,7 +28,7 @@ class Feed:
         self._ended = False
         self._closed = False
         self._failure: Exception | None = None
-        # A daemon: nothing can end a thread that waits for someone to type.
+        # A daemon: nothing can end a thread that waits for input.
         self._thread = threading.Thread(target=self._pump, name="read-rows", daemon=True)
         self._thread.start()
 
@@ -49,7 +49,7 @@ class Feed:
         raise StopAsyncIteration
 
     def close(self) -> None:
-        """End the iteration. What was read ahead is dropped."""
+        """End the iteration, and drop what was read ahead."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -86,7 +86,7 @@ class Feed:
         try:
             self._loop.call_soon_threadsafe(self._arrived.set)
         except RuntimeError:
-            # The loop has closed: nobody waits for us any more.
+            # The loop has closed, and nobody waits any more.
             return
 
 

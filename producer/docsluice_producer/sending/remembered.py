@@ -3,15 +3,15 @@
 from array import array
 
 REMEMBERED = 10_000_000
-"""Different ids. They take about 90 MB. Memory must not grow with a topic."""
+"""The most ids, about 90 MB. Memory must not grow with a topic."""
 _BITS_OF_KEY = 64
 _BITS_OF_BUCKET = 16
 
 
 class RememberedIds:
-    """A set of result ids, which are hashes in hexadecimal digits: eight bytes are kept of each.
+    """A set of result ids (hashes in hexadecimal digits) that keeps eight bytes of each.
 
-    That one document is taken for any of ten million others is a chance of one in two million million.
+    The chance of mistaking a document for one of ten million others is one in two million million.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class RememberedIds:
 
     @property
     def is_full(self) -> bool:
-        """Whether no other id is taken."""
+        """Whether no more ids are remembered."""
         return self._count >= REMEMBERED
 
     def add(self, result_id: str) -> None:
@@ -35,7 +35,7 @@ class RememberedIds:
         if self.is_full or result_id in self:
             return
         key = _key(result_id)
-        # A set would take nine times as much. Of ten million ids, a bucket has 150, which are soon looked through.
+        # A set would take nine times the memory. With ten million ids a bucket has 150, which are searched quickly.
         self._buckets.setdefault(key >> _BITS_OF_KEY - _BITS_OF_BUCKET, array("Q")).append(key)
         self._count += 1
 

@@ -1,17 +1,16 @@
-"""Documents that have the id of another one: no mistake that we could judge, but one that is paid for twice. Pure."""
+"""Counts documents with the id of an earlier one. It may be intended, but is paid for twice. Pure."""
 
 from docsluice_producer.command_line.numbers import counted, printable
 
 REMEMBERED = 1_000_000
-"""Different ids that are remembered to compare with. They take about 70 MB. Memory must not grow with the input."""
+"""The most ids, about 70 MB. Memory must not grow with the input."""
 _SHOWN = 3
 
 
 class RepeatedIds:
-    """Counts the documents whose id an earlier one of the same sending has.
+    """Counts documents whose id came earlier in the same sending.
 
-    Eight bytes are kept of each id, its hash. That two of a million different ids have the same one is a chance of one
-    in thirty million.
+    It keeps eight bytes of each id, its hash. The chance that two of a million ids share one is one in thirty million.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,7 @@ class RepeatedIds:
 
     @property
     def summary(self) -> str:
-        """One line for the person who sends. Empty when there is nothing to say."""
+        """One line for the report of `send`. Empty if there is nothing to say."""
         if not self.count:
             return ""
         have = f"{counted(self.count, 'document')} {'has' if self.count == 1 else 'have'}"

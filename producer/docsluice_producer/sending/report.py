@@ -1,4 +1,4 @@
-"""What the person who sends gets to see: a progress bar, each problem as it is found, and a summary."""
+"""What `send` shows: a progress bar, each problem as it is found, and a summary."""
 
 import time
 from collections.abc import Callable
@@ -73,11 +73,11 @@ class Report:
         return self.bad + self.refused
 
     def say(self, line: str) -> None:
-        """One line to the person."""
+        """Print one line."""
         self._console.print(printable(line))
 
     def sift(self, row: Row) -> Document | None:
-        """Pass on a document that is to be sent, counted. Show anything else."""
+        """Count and return a document to send. Show any other row."""
         match row:
             case Document():
                 self._read_bytes += row.input_bytes
@@ -107,7 +107,7 @@ class Report:
             self._progress.update(self._bar, completed=self._read_bytes, description=text)
 
     def keep_posted(self, text: Callable[[], str]) -> None:
-        """Show how far it has come with what is done before: in the bar or, where none is, in a line now and then."""
+        """Show the progress of the preparation: in the bar or, without one, in a line now and then."""
         now = time.monotonic()
         if self._console.is_terminal:
             if now - self._shown_at >= _REFRESH_SECONDS:

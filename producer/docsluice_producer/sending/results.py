@@ -1,4 +1,4 @@
-"""The results that there are, read from their topic before anything is sent."""
+"""Reads the existing results from their topic before anything is sent."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ _RESULT_ID = re.compile(rb"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IfChanged:
-    """Where the results are, and which count: those of a version, or of that which the consumers at these URLs run."""
+    """Where the results are, and which count: those of a version, or of the version of the consumers at these URLs."""
 
     broker: Broker
     result_topic: str
@@ -31,7 +31,7 @@ class IfChanged:
 
 
 async def unchanged(if_changed: IfChanged, *, client_log: ClientLog, report: Report) -> Unchanged:
-    """Find out what is done under the version that the consumers run.
+    """Find the documents that have a result under the consumers' version.
 
     Raises:
         VersionUnknown: no consumer told it, or several told several.
@@ -85,7 +85,7 @@ async def _remember(scan: Scan, found: Unchanged, report: Report, *, topic: str)
             identity = _result_id(record)
             if identity is None:
                 continue
-            # The id alone says nothing of the version. What is remembered of another one only takes room.
+            # The id alone says nothing about the version. Ids of other versions only take room.
             if version not in record.value:
                 others += 1
                 continue

@@ -28,7 +28,7 @@ _NOTICE_SECONDS = 3.0
 _WATCH_SECONDS = 0.5
 _LEAST_SECONDS_FOR_A_RATE = 1.0
 _LEAST_PATIENCE_SECONDS = 5.0
-"""However short the wait for a connection, an acknowledgement gets as long as this."""
+"""An acknowledgement gets this long, however short the wait for a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where the topic is, how long to wait for it, and with how many partitions to make it (None: not at all)."""
+    """Where the topic is, how long to wait for it, and with how many partitions to create it (None: do not)."""
 
     broker: Broker
     wait_seconds: float
@@ -64,7 +64,7 @@ def dry_run(sending: Sending) -> int:
     """Check every row, say what would be sent, and return the exit code. Only `if_changed` needs a broker.
 
     Raises:
-        ProducerFault: what is done cannot be told, see `unchanged`.
+        ProducerFault: the existing results are unknown, see `unchanged`.
     """
     first_ids: list[str] = []
     value_bytes = largest_bytes = 0
@@ -91,12 +91,12 @@ def dry_run(sending: Sending) -> int:
 
 
 async def send(sending: Sending, destination: Destination) -> int:
-    """Send every document that can be sent, sum up, and return the exit code.
+    """Send every document that can be sent, print the totals, and return the exit code.
 
     Raises:
         BrokerAway: no broker was there to begin with.
-        BrokerRefused: it would not serve us from the beginning, or the topic is missing.
-        VersionUnknown: it is not known which pipeline's results count.
+        BrokerRefused: it refused from the beginning, or the topic is missing.
+        VersionUnknown: the pipeline version is unknown.
         Stopped: a signal came while the results were read.
     """
     with ClientLog().listening_to_warnings() as client_log, _report(sending) as report:
@@ -122,7 +122,7 @@ async def send(sending: Sending, destination: Destination) -> int:
             except asyncio.CancelledError:
                 if stop.signal is None:
                     raise
-                # Asked to stop twice: not even what is on its way is waited for, but it is counted.
+                # Asked to stop twice: documents in flight are counted, but not waited for.
             finally:
                 feed.close()
                 seconds = time.monotonic() - started_at
@@ -136,11 +136,11 @@ async def send(sending: Sending, destination: Destination) -> int:
 
 
 async def _find_topic(topic: str, destination: Destination, client_log: ClientLog, report: Report) -> None:
-    """Wait for the broker, and see to it that the topic is there.
+    """Wait for the broker, and create the topic if that is asked for.
 
     Raises:
         BrokerAway: the broker is not there.
-        BrokerRefused: the topic is not there and may not be made.
+        BrokerRefused: the topic is missing and may not be created.
     """
     broker = destination.broker
 
@@ -169,10 +169,10 @@ async def _find_out_what_is_done(if_changed: IfChanged, report: Report) -> None:
 async def _deliver(
     feed: Feed, delivery: Delivery, report: Report, *, sending: Sending, destination: Destination
 ) -> None:
-    """Send all that comes, while someone looks at the clock.
+    """Send all rows, with a watch on the broker's silence.
 
     Raises:
-        BrokerAway: nothing was acknowledged for as long as we were told to wait.
+        BrokerAway: nothing was acknowledged within the wait.
         BrokerRefused: the broker takes no more.
     """
     patience_seconds = max(destination.wait_seconds, _LEAST_PATIENCE_SECONDS)
@@ -201,7 +201,7 @@ async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: in
 
 
 async def _watch(delivery: Delivery, patience: asyncio.Timeout, report: Report, patience_seconds: float) -> None:
-    """Move the bar. Say so when the broker has gone quiet, and end the sending when it stays so.
+    """Move the bar. Report a silent broker, and end the sending if it stays silent.
 
     Waiting for input is no silence.
     """

@@ -1,4 +1,4 @@
-"""Documents that need not be sent: their result is there, under the pipeline that the consumers run. Pure."""
+"""Documents that need not be sent: they have a result under the consumers' pipeline. Pure."""
 
 import json
 
@@ -9,9 +9,9 @@ from docsluice_producer.sending.remembered import RememberedIds
 
 
 class Unchanged:
-    """Passes over documents that have a result under this version, and those that are the same as an earlier one.
+    """Skips documents that have a result under this version, and repeats of an earlier one.
 
-    The same means id and text, for so does `result_id`: other metadata are no other question to a model.
+    A repeat has the same id and text, as for `result_id`. Metadata do not change the question.
     """
 
     def __init__(self, *, pipeline_version: str) -> None:
@@ -22,8 +22,8 @@ class Unchanged:
         self._repeated = 0
 
     def passes_over(self, document: Document) -> bool:
-        """Whether the document is not to be sent. If it is, it is remembered as sent."""
-        # Read back from what is sent, for that is what the consumer will see.
+        """Whether to skip a document. If not, it is remembered as sent."""
+        # Read back from the sent bytes, because the consumer sees those.
         text = json.loads(document.value)["text"]
         identity = result_id(document_id=document.document_id, text=text, pipeline_version=self.pipeline_version)
         if identity in self.results:
@@ -37,7 +37,7 @@ class Unchanged:
 
     @property
     def summary(self) -> list[str]:
-        """Lines for the person who sends: what was skipped, and why."""
+        """Lines for the report of `send`: what was skipped, and why."""
         have = "has" if self._done == 1 else "have"
         which = f"that {have} a result under pipeline version {self.pipeline_version}"
         lines = [f"passed over {counted(self._done, 'document')} {which}"]

@@ -1,4 +1,4 @@
-"""Which pipeline version the consumers run now, asked of themselves."""
+"""The pipeline version that the consumers run now, from their metrics."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def metrics_urls(port: int, *, given: Sequence[str] | None) -> tuple[str, ...]:
     """The consumers to ask: those that were named, or else the one at this port of this machine.
 
     Raises:
-        WrongUsage: that one has no port that we could know.
+        WrongUsage: its port is unknown.
     """
     if given:
         return tuple(dict.fromkeys(given))
@@ -28,7 +28,7 @@ def metrics_urls(port: int, *, given: Sequence[str] | None) -> tuple[str, ...]:
 
 
 async def running_version(urls: Sequence[str], *, say: Say) -> str:
-    """The version that all consumers name that answer. Of those that do not answer, a word.
+    """The version that all answering consumers name. Those that do not answer are reported.
 
     Raises:
         VersionUnknown: none names one, or they name several.

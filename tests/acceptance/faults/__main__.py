@@ -57,7 +57,7 @@ def main() -> int:
                 table.add_row(*_row(trial, outcome))
                 for line in (*outcome.failures, *outcome.notes):
                     console.print(f"  {line}", markup=False, highlight=False)
-    finally:  # who interrupts a long run wants to see what it has found so far
+    finally:  # after an interrupt, a long run shows what it has found so far
         console.print(table)
         console.print(f"repeat this run with --seed {arguments.seed}")
     return int(failed)

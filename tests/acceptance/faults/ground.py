@@ -24,7 +24,7 @@ class Ground:
 
     @property
     def direct(self) -> str:
-        """The address for those who look on: no fault of the proxy's reaches them."""
+        """The address for observers, which no fault of the proxy reaches."""
         return self.broker.bootstrap_servers
 
     @property

@@ -99,7 +99,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             upstream = await asyncio.open_connection(_HOST, self._upstream_port)
-        except OSError:  # the broker is away, and who asks here is to see just that
+        except OSError:  # the broker is away, and a client here must see just that
             writer.transport.abort()
             return
         link = _Link(self, client=(reader, writer), broker=upstream)

@@ -31,7 +31,7 @@ _FREE_SLOTS = 'docsluice_admission_available{constraint="concurrency"}'
 
 
 class Replica:
-    """One consumer with a name that stays the same through all its lives."""
+    """One consumer with a name that stays the same through all its restarts."""
 
     def __init__(self, *, name: str, settings: Mapping[str, str], log_path: Path) -> None:
         self.name = name
@@ -169,7 +169,7 @@ class Replicas:
                     await self._revive(replica)
 
     def dismiss(self) -> None:
-        """From now on, whoever ends has ended."""
+        """From now on, an ended replica stays ended."""
         self._dismissed = True
         for replica in self._replicas:
             replica.wanted = False

@@ -13,8 +13,8 @@ class Scenario:
     """One fault and its course.
 
     Attributes:
-        play: brings the documents and the fault. It returns when the fault is over. What is left to do then is waited
-            for by whoever runs the scenario.
+        play: brings the documents and the fault. It returns when the fault is over. The runner waits for what is left
+            to do then.
         documents: how many there are at least, unless the command line says so.
         provider: further arguments of the rehearsal provider.
         settings: further settings of the consumers.

@@ -18,7 +18,7 @@ from tests.acceptance.faults.replicas import Replicas
 from tests.acceptance.faults.watch import Watch
 
 _LOOK_SECONDS = 0.05
-_ASK_SECONDS = 0.3  # who asks the broker or the provider takes its time, for they have other work to do
+_ASK_SECONDS = 0.3  # requests to the broker or the provider take time, for both have other work to do
 
 
 class GaveUp(Exception):

@@ -161,7 +161,7 @@ async def _stage(trial: Trial, ground: Ground, provider: Provider) -> AsyncItera
 
 
 async def _account(trial: Trial, stage: Stage) -> Account:
-    """Read everything anew, from the broker and the provider, when all replicas have gone."""
+    """Read everything again, from the broker and the provider, when all replicas have gone."""
     direct, names = stage.ground.direct, stage.names
     outcomes = await topics.read_all(direct, names.results, names.dead_letters)
     commits = await topics.committed(direct, names.group)

@@ -34,7 +34,7 @@ class Screen:
         if not self.console.is_terminal:
             try:
                 yield
-            finally:  # who interrupts a long run wants to see what it has found so far
+            finally:  # after an interrupt, a long run shows what it has found so far
                 self.console.print(self._table)
             return
         with Live(get_renderable=self._render, console=self.console, refresh_per_second=4) as live:

@@ -227,7 +227,7 @@ def test_calls_that_fail_together_count_once() -> None:
 
 
 def test_it_returns_slowly_at_first() -> None:
-    """After every refusal anew, one more for the first calm round, two for the second, three for the third."""
+    """After every refusal, one more for the first calm round, two for the second, three for the third."""
     desk = Desk(floor=16)
     desk.answer(32 + 32 + 64 + 128)
     for _ in range(2):

@@ -659,7 +659,7 @@ async def test_whatever_happens(
 
 
 def _check_order(course: Course, admitted: list[Call]) -> None:
-    """Of those who waited at a model, whoever's place came first. Of one place, as they came."""
+    """Of the calls that waited at a model, the earliest place goes first. Calls of one place go as they came."""
     turns = {id(call): (call.request.place or 0, number) for number, call in enumerate(course.desk.calls)}
     for model in "mb":
         order = [turns[id(call)] for call in admitted if str(call.request.model) == model]
@@ -679,7 +679,7 @@ def _check_slots(course: Course, max_concurrency: int) -> None:
 
 
 def _check_nobody_waits_for_nothing(course: Course) -> None:
-    """Whoever is next at a model lacks something, or is behind another that lacks something that both of them want."""
+    """The next call at a model lacks something, or waits behind another that lacks what both want."""
     desk = course.desk
     if len(course.inside) >= desk.admission.max_in_flight:
         return
@@ -900,7 +900,10 @@ async def _probe(desk: Desk) -> Call:
 
 
 async def test_documents_take_turns_at_being_the_probe() -> None:
-    """Who failed as one goes behind the others until all have had their turn, with all its calls. Then as they came."""
+    """A failed document goes behind the others with all its calls, until all have had their turn.
+
+    Then they go as they came.
+    """
     desk = Desk(max_concurrency=10)
     places = [desk.admission.take_place() for _ in range(4)]
     await _fail(desk, ProviderUnavailable("no"), 5, place=places[0])
@@ -1102,7 +1105,7 @@ async def test_others_wait_for_a_call_that_is_refused_alone_again_and_again(time
 
 
 async def test_who_has_an_alternative_does_not_wait_for_a_long_pause_to_end() -> None:
-    """Also who stands there already when it is asked for. Others wait, and of a short pause everybody the end."""
+    """Also a call that waits there already. Others wait, and after a short pause all of them do."""
     for seconds, leaves in ((50, True), (5, False)):
         desk = Desk(max_concurrency=1)
         refused = await desk.call()
@@ -1133,7 +1136,7 @@ async def test_who_waits_for_a_long_pause_leaves_when_an_alternative_is_well_aga
 
 
 async def test_one_document_at_a_time_is_kept_for_a_probe() -> None:
-    """Who comes next is not to stand behind it, and who stands there may choose again when it has gone out."""
+    """The next call does not stand behind it, and a waiting one may choose again when it has gone out."""
     desk = Desk(max_concurrency=1)
     await _fail(desk, ProviderUnavailable("no"), 5)
     busy = await desk.call(model="b")
@@ -1150,7 +1153,7 @@ async def test_one_document_at_a_time_is_kept_for_a_probe() -> None:
 
 
 async def test_an_alternative_that_is_well_again_is_chosen_again() -> None:
-    """Those who waited at the first choice while both failed go to the second as soon as it answers."""
+    """Calls that waited at the first choice while both failed go to the second as soon as it answers."""
     desk = Desk(max_concurrency=2)
     for model in ("a", "b"):
         await _fail(desk, ProviderUnavailable("no"), 5, model=model)
@@ -1189,7 +1192,7 @@ def test_what_failed_once_is_not_remembered_for_ever() -> None:
 
 
 async def test_reading_goes_on_when_all_who_wait_were_tried_in_vain() -> None:
-    """All of them may be to blame: whoever finds out that the model is well may still have to be read."""
+    """All of them may be at fault: the document that finds the model well may still be unread."""
     desk = Desk(max_concurrency=2)
     await _fail(desk, ProviderUnavailable("no"), 5)
     for _ in range(8):

@@ -180,7 +180,7 @@ def test_who_joins_within_a_window_has_a_share_of_what_is_left_of_it() -> None:
 
 
 def test_who_comes_back_to_a_window_has_its_share_of_all_of_it() -> None:
-    """What it had spent is known. Who was here in another window only is new."""
+    """What it had spent is known. A replica of another window only is new."""
     for began_at, ours in ((NOON, 0.5), (NOON - 3600, 0.25)):
         budget = Budget(usd_per_hour=Decimal(1))
         budget.restore(Spent("hour", began_at, Decimal(0)))

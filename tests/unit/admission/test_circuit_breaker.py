@@ -16,7 +16,7 @@ def _opened(now: float = 0.0) -> CircuitBreaker:
 
 
 def test_it_opens_on_faults_in_a_row() -> None:
-    """An answer in between begins the count anew."""
+    """An answer in between begins the count again."""
     circuit = CircuitBreaker()
     for _ in range(10):
         for _ in range(4):

@@ -13,7 +13,7 @@ def test_it_is_open_to_begin_with() -> None:
 
 
 def test_it_opens_slowly() -> None:
-    """The first crowd goes out evenly over the opening, and whoever comes after it at once."""
+    """The first crowd goes out evenly over the opening, and later calls go at once."""
     gate = Cooldown(opening_seconds=2.0)
     gate.close(7.0, now=100.0)
     waits = []
@@ -32,7 +32,7 @@ def test_who_comes_long_after_waits_for_nothing() -> None:
 
 
 def test_the_longest_pause_holds() -> None:
-    """A shorter one changes nothing, not even who has passed."""
+    """A shorter one changes nothing, not even how many have passed."""
     gate = Cooldown()
     gate.close(10.0, now=0.0)
     gate.close(1.0, now=0.0)

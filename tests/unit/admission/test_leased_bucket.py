@@ -111,7 +111,7 @@ def test_what_lies_idle_for_a_second_goes_back() -> None:
 
 
 def test_what_is_wanted_again_is_kept() -> None:
-    """The second begins anew whenever the queue wants it."""
+    """The second begins again whenever the queue wants it."""
     leased_bucket = LeasedBucket(per_minute=6000)
     _granted(leased_bucket, 8)
     for now in (10.0, 10.9, 11.8, 12.7):

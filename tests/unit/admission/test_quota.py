@@ -228,7 +228,10 @@ def test_a_limit_that_nobody_names_is_found(
 
 @pytest.mark.parametrize("true_per_minute", [3, 20, 60, 600])
 def test_a_limit_that_is_counted_by_the_minute_is_found(true_per_minute: int) -> None:
-    """Whoever lets through a minute's calls at once refuses for the rest of it. After ten of them hardly any more."""
+    """A provider that lets a minute's calls through at once refuses for the rest of it.
+
+    After ten minutes hardly any more.
+    """
     limit = MinuteLimit(per_minute=true_per_minute, window_seconds=60.0, now=0.0)
     answered = _answered_and_refused(limit, _queue(None), names_a_pause=False, until=3600)[9 * true_per_minute :]
     assert sum(answered) >= 0.9 * true_per_minute * 49

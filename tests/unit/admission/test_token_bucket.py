@@ -74,7 +74,7 @@ def test_a_slow_bucket_holds_at_least_one_request() -> None:
 
 
 def test_a_request_larger_than_the_burst_is_paid_for_afterwards() -> None:
-    """It goes out when the bucket is full. Whoever comes next waits until its debt is paid."""
+    """It goes out when the bucket is full. The next call waits until its debt is paid."""
     bucket = TokenBucket(per_minute=60, now=0.0)
     assert bucket.wait_seconds(30, now=0.0) == 1
     assert bucket.wait_seconds(30, now=1.0) == 0

@@ -484,7 +484,7 @@ async def test_a_bug_comes_out_as_it_is() -> None:
 
 
 async def test_cancelling_leaves_nothing_behind() -> None:
-    """A drain releases documents that wait."""
+    """A drain cancels documents that wait."""
     lab = Lab(limits=Limits(max_concurrency=1, tokens_per_minute=60_000))
     lab.client.hold()
     task = asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage()))
@@ -620,7 +620,7 @@ async def test_estimates_learn_from_what_is_reported() -> None:
 
 
 async def test_what_is_invested_are_calls_under_way_or_answered() -> None:
-    """Without any, nothing would be wasted by releasing the document."""
+    """Without any, nothing would be wasted by cancelling the document."""
     lab, document_usage = Lab(limits=Limits(max_concurrency=1)), DocumentUsage()
     lab.client.hold()
     first = asyncio.create_task(lab.analyzer.analyze("one", DocumentUsage()))
@@ -680,7 +680,7 @@ def _asked(lab: Lab) -> list[str]:
 
 
 async def test_the_first_choice_is_asked_while_it_is_well() -> None:
-    """The others cost nothing until they are needed. The result names who answered."""
+    """The others cost nothing until they are needed. The result names the model that answered."""
     lab, document_usage = Lab(steps=_chain("first", "second")), DocumentUsage()
     await lab.analyze(document_usage=document_usage)
     assert _asked(lab) == ["first"]

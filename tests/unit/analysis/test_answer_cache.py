@@ -1,4 +1,4 @@
-"""What is asked once only, and who pays."""
+"""Questions that are asked only once, and which document pays."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_when_whoever_asks_lets_go_the_next_one_asks() -> None:
 
 
 async def test_an_answer_is_everybodys_before_it_is_kept() -> None:
-    """Whoever has paid for it may be cancelled while the store takes its time, and nobody pays again."""
+    """The document that paid may be cancelled while the store takes its time, and nobody pays again."""
     lab = Lab(store=_Slow(max_bytes=10**6, max_age_seconds=10**6), steps=steps()[:1])
     first, second = (asyncio.create_task(lab.analyzer.analyze("text", DocumentUsage())) for _ in range(2))
     await settled()
@@ -172,7 +172,7 @@ async def test_a_rejection_is_shared() -> None:
 
 
 async def test_used_up_attempts_are_shared_the_second_time() -> None:
-    """Once says nothing about the text, and those who wait are not to try it one after the other without end."""
+    """Once says nothing about the text, and waiting documents must not try it one after the other without end."""
     answer_cache, asked, gate = Lab().answer_cache, 0, asyncio.Event()
 
     async def ask() -> None:

@@ -239,7 +239,7 @@ async def test_a_part_that_fails_rejects_the_document_and_the_others_are_kept() 
 
 
 async def test_the_same_document_is_cut_in_the_same_places() -> None:
-    """However much was learned about tokens meanwhile: another way to cut it would be paid for anew."""
+    """However much was learned about tokens meanwhile: another way to cut it would be paid for again."""
     lab = Lab(_with_context(400), steps=_long("split"), context_tokens={MODEL: 400})
     await lab.analyze(TEXT)
     first = set(_read(lab))

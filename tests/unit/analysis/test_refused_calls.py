@@ -64,7 +64,7 @@ async def test_a_refusal_of_all_stops_the_service_before_anything_was_answered(k
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_refusal_of_all_in_a_running_service_is_waited_out(kind: RefusalKind) -> None:
-    """A key that is revoked at noon: the circuit opens, documents wait, and all are answered once it is mended."""
+    """A key that is revoked at noon: the circuit opens, documents wait, and all are answered once it is fixed."""
     refuses: list[bool] = []
 
     def reply(request: ChatRequest) -> Reply:
@@ -172,7 +172,7 @@ async def test_of_documents_that_are_refused_alike_at_most_one_is_a_dead_letter(
 
 
 async def test_a_step_that_is_refused_for_all_holds_no_other_step() -> None:
-    """A server may refuse one step's schema: the others are answered, and the documents go on once it is mended."""
+    """A server may refuse one step's schema: the others are answered, and the documents go on once it is fixed."""
     refuses = [True]
 
     def reply(request: ChatRequest) -> Reply:

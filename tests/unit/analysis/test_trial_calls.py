@@ -10,7 +10,7 @@ WAY: Way = (model_ref("m"), "summary")
 
 
 def test_one_at_a_time_on_each_way() -> None:
-    """All who ask meanwhile learn from the same one."""
+    """All meanwhile learn from the same one."""
     trials = Trials()
     assert trials.may_begin(WAY, now=0)
     assert not trials.may_begin(WAY, now=0)

@@ -133,7 +133,7 @@ async def test_what_is_in_the_middle_is_finished() -> None:
 
 
 async def test_a_document_with_one_step_done_goes_on() -> None:
-    """Its other step still waits for admission. Begun anew the first would be paid for twice."""
+    """Its other step still waits for admission. Begun again, the first would be paid for twice."""
     line = Line(max_dead_letters=1, max_concurrency=1)
     line.client.hold()
     begun = await _started(line, [document()])
@@ -163,7 +163,7 @@ async def test_let_go_on_everything_ends_once() -> None:
 
 
 async def test_sent_back_at_the_first_call_each_ends_once() -> None:
-    """Whoever waited for admission when the limit was reached waits at the door instead, and loses nothing by it."""
+    """A document that waited for admission when the limit was reached waits outside instead, and loses nothing."""
     line = Line(_by_text, max_dead_letters=2, max_concurrency=1)
     line.client.hold()
     tasks = await _started(line, [document("bad", document_id="bad"), *_docs(5)])
@@ -217,7 +217,7 @@ async def test_what_was_saved_is_counted_once() -> None:
 
 
 async def test_a_whole_queue_that_is_held_is_not_let_go_at_once() -> None:
-    """What was in the middle counts when it is let go: whoever goes on has as many dead letters more, and no more."""
+    """What was in the middle counts when it is released: after a resume come as many dead letters more, and no more."""
     line = Line(_by_text, max_dead_letters=3, max_concurrency=20, mode="fused")
     tasks = await _started(line, _docs(12, "bad"))
     seen = []
@@ -316,7 +316,7 @@ async def test_what_waits_for_the_broker_is_not_begun_again() -> None:
 
 
 async def test_a_drain_lets_go_of_what_is_held() -> None:
-    """At once: nothing that it could wait for would let it out. All are read again by whoever comes next."""
+    """At once: nothing that it could wait for would let it out. The next owner reads all of them again."""
     line = Line(_by_text, max_dead_letters=1, mode="fused")
     held = await _started(line, _docs(3, "bad"))
     waiting = await _started(line, _docs(4))
@@ -372,7 +372,7 @@ async def test_a_partition_that_is_lost_in_that_very_moment_is_lost() -> None:
 
 
 async def test_it_is_said_once_with_what_to_do() -> None:
-    """Which limit, the commonest causes, and the remedy: in the log and to whoever asks whether it is ready."""
+    """Which limit, the commonest causes, and the remedy: in the log and in the answer to a readiness probe."""
     line = Line(_by_text, max_dead_letters=3, mode="fused")
     with structlog.testing.capture_logs() as logs:
         tasks = await _started(line, [record(b"not JSON"), *_docs(5, "bad")])
@@ -388,7 +388,7 @@ async def test_it_is_said_once_with_what_to_do() -> None:
 
 @pytest.mark.parametrize(("documents", "held"), [(2, 0), (4, 2)])
 async def test_a_signal_is_logged(documents: int, held: int) -> None:
-    """With how many it has let go. One that comes when nothing is held changes nothing."""
+    """With how many it has released. One that comes when nothing is held changes nothing."""
     line = Line(_by_text, max_dead_letters=3, mode="fused")
     tasks = await _started(line, _docs(documents, "bad"))
     with structlog.testing.capture_logs() as logs:

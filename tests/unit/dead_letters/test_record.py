@@ -111,7 +111,7 @@ def test_what_is_not_known_has_no_header() -> None:
 
 
 def test_a_bug_of_ours_is_unexpected() -> None:
-    """Any other exception is a dead letter too, with its class and trace for whoever mends it."""
+    """Any other exception is a dead letter too, with its class and trace for the person who fixes it."""
     try:
         json.loads(1)  # type: ignore[arg-type]
     except TypeError as bug:
@@ -144,7 +144,7 @@ def test_the_original_is_untouched(key: bytes | None, value: bytes | None, heade
 
 
 def test_the_trace_context_is_kept() -> None:
-    """Whoever follows a trace finds the dead letter at its end."""
+    """A trace leads to the dead letter at its end."""
     trace = [("traceparent", b"00-1-2-01"), ("tracestate", b"a=b")]
     outgoing = _dead_letter(record(b"v", headers=trace))
     assert [header for header in outgoing.headers if header[0].startswith("trace")] == trace
@@ -180,7 +180,7 @@ def test_a_redriven_record_keeps_its_first_origin() -> None:
     [(b"0", "1"), (b"6", "7"), (None, "1"), (b"", "1"), (b"-1", "1"), (b"many", "1"), (b"9" * 400, "1")],
 )
 def test_a_dead_letter_that_another_tool_sent_back_is_counted_here(earlier: bytes | None, written: str) -> None:
-    """Such a tool copies the record as it is, reason and all: without a count, its lives could not be told apart."""
+    """Such a tool copies the record as it is, reason and all: without a count, its runs could not be told apart."""
     headers = [(ERROR_HEADER_PREFIX + "reason", b"refused"), (ERROR_HEADER_PREFIX + "topic", b"elsewhere")]
     headers += [] if earlier is None else [(ERROR_HEADER_PREFIX + "replay_count", earlier)]
     errors = _errors(_dead_letter(record(b"v", headers=headers)))
@@ -204,7 +204,7 @@ def test_the_previous_failures_headers_are_gone() -> None:
 
 
 def test_costs_add_up_over_redrives() -> None:
-    """A document's cost is what all its lives have cost together."""
+    """A document's cost is what all its runs have cost together."""
     outgoing = _dead_letter(record(b"v"))
     for replay in (1, 2):
         outgoing = _dead_letter(_redriven(outgoing, replay_count=replay))
@@ -300,7 +300,7 @@ def test_half_an_emoji_in_an_answer_is_replaced() -> None:
 
 
 def test_the_rejected_answer_goes_no_further() -> None:
-    """Neither a redrive nor another tool that copies all headers takes it into the next life."""
+    """Neither a redrive nor another tool that copies all headers takes it into the next dead letter."""
     error = RecordRejected(DeadLetterReason.INVALID_ANSWER, "no", answer="first words")
     first = _dead_letter(record(b"v"), error=error)
     assert "words" not in str(_redriven(first).headers)

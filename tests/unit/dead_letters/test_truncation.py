@@ -154,7 +154,7 @@ def test_the_last_rung_has_the_place_and_the_reason_only() -> None:
 
 
 def test_a_topic_that_takes_nothing_gets_nothing() -> None:
-    """That is for a person to mend."""
+    """A person must fix that."""
     assert fitting(letter_of(), 200) is None
 
 

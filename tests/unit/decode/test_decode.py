@@ -355,7 +355,7 @@ def test_a_schema_registrys_frame_is_named(value: bytes, schema: str) -> None:
 
 @pytest.mark.parametrize("version", [2, 3, 10**20])
 def test_an_event_of_a_later_version_is_read(version: int) -> None:
-    """As far as it is known here. Whoever is upgraded first must not make dead letters of the other's records."""
+    """As far as it is known here. The side that is upgraded first must not make dead letters of the other's records."""
     event = _decode({**EVENT, "schema_version": version, "language": "en"})
     assert event.model_copy(update={"schema_version": 1}) == EXPECTED
 

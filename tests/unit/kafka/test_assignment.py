@@ -98,7 +98,7 @@ async def test_a_topic_that_is_gone_is_said(partitions: set[int] | None, said: l
 async def test_a_partition_that_came_back_is_not_read_before_it_is_known_from_where(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It would be read from its committed offset, below what is in work, as if its topic had been made anew."""
+    """It would be read from its committed offset, below what is in work, as if its topic had been recreated."""
     partition, may_answer = TopicPartition("documents", 0), asyncio.Event()
 
     async def committed_points(*_: object) -> Mapping[TopicPartition, CommitPoint]:

@@ -61,7 +61,7 @@ async def test_a_refusal_ends_the_first_contact_at_once(cause: Exception, words:
 
 
 async def test_a_running_service_bears_a_refusal_for_a_while() -> None:
-    """And begins to count anew when the broker was only away in between."""
+    """And begins to count again when the broker was only away in between."""
     refusals, now = _refusals(120.0)
     for seconds, cause in ((0, PASSWORD), (100, PASSWORD), (119, REFUSED), (121, PASSWORD), (240, PASSWORD)):
         now[0] = seconds
@@ -110,7 +110,7 @@ async def test_a_server_that_only_closes_speaks_nothing_that_is_known(closing: s
 
 @pytest.fixture
 async def closing() -> AsyncIterator[str]:
-    """Somebody who takes connections and closes them."""
+    """A server that accepts connections and closes them."""
 
     async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()

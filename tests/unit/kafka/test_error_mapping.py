@@ -89,7 +89,7 @@ def test_every_exception_of_aiokafka_has_a_meaning(kind: type[errors.KafkaError]
     ],
 )
 def test_a_fault_says_what_could_not_be_done_and_what_to_do(error: errors.KafkaError, words: str) -> None:
-    """What we were doing, in words. The remedy, and the exception's own name for those who search for it."""
+    """What we were doing, in words. The remedy, and the exception's own name, to search for."""
     fault = str(error_mapping.translate(error, doing="read topic documents"))
     assert fault.startswith("cannot read topic documents: ")
     assert words in fault

@@ -135,7 +135,7 @@ class _Member:
 
 
 class _Owner:
-    """Whoever has the partition: reads records and publishes what they end as."""
+    """An owner of the partition: reads records and publishes their outcomes."""
 
     def __init__(self, sink: ExactlyOnceSink, cluster: _Cluster) -> None:
         self.sink = sink
@@ -207,7 +207,7 @@ async def test_a_round_takes_what_had_finished_when_it_began(owner: _Owner) -> N
 
 
 async def test_a_round_of_records_without_outcomes_is_one_transaction(owner: _Owner) -> None:
-    """Tombstones and what is passed over end without one, and the offset moves on during each transaction too."""
+    """Tombstones and what is skipped end without one, and the offset moves on during each transaction too."""
 
     def tombstone() -> None:
         owner.state.ended(owner.reads().offset)

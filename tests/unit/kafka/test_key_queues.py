@@ -1,4 +1,4 @@
-"""Queues: who waits for whom."""
+"""Queues: which record waits for which."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_records_queue(ordering: Ordering, key: bytes | None, queue_key: bytes
 
 
 class Yard:
-    """Records that go through queues, and a note of who is at work and who has ended."""
+    """Records that go through queues, and a note of which are at work and which have ended."""
 
     def __init__(self) -> None:
         self.key_queues = KeyQueues()

@@ -1,4 +1,4 @@
-"""How far a partition may be committed while its records end out of order, and what a later life knows of it."""
+"""How far a partition may be committed while its records end out of order, and what a later assignment knows of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decoded(point: CommitPoint) -> list[Run]:
 
 
 class Life:
-    """One life of a partition, checked against the plainest of models: the set of all records that have ended."""
+    """One assignment of a partition, checked against the plainest of models: the set of all records that have ended."""
 
     def __init__(self, records: list[int], ended: set[int], committed: CommitPoint) -> None:
         self.offsets = Offsets(decoded(committed))
@@ -65,7 +65,7 @@ class Life:
 @settings(max_examples=300)
 @given(gaps=GAPS, start=START, data=st.data())
 def test_nothing_is_lost_and_nothing_repeated_over_crashes(gaps: list[int], start: int, data: st.DataObject) -> None:
-    """Whatever the order, the gaps and the crashes: a commit passes no open record, and a later life repeats none."""
+    """Whatever the order, gaps and crashes: a commit passes no open record, and a later assignment repeats none."""
     records = [start + sum(gaps[:count]) for count in range(len(gaps))]
     state = Life(records, set(), CommitPoint(start))
     while state.unread or state.open:
@@ -184,7 +184,7 @@ def test_the_map_can_be_read_by_a_person() -> None:
     ],
 )
 def test_foreign_or_damaged_metadata_is_told_apart(metadata: str) -> None:
-    """It is never half understood: what it calls ended would be passed over, and lost."""
+    """It is never half understood: what it calls ended would be skipped, and lost."""
     assert decoded(CommitPoint(5, GOOD))
     with pytest.raises(ForeignMetadataError):
         decoded(CommitPoint(5, metadata))
@@ -320,7 +320,7 @@ def test_what_ended_in_an_earlier_life_is_not_left_to_do() -> None:
 
 @pytest.mark.parametrize(("log_end", "is_believed"), [(9, True), (10, True), (8, False), (5, False), (0, False)])
 def test_a_map_beyond_the_logs_end_is_not_believed(log_end: int, *, is_believed: bool) -> None:
-    """It is another log's: records that are yet to come would be passed over in silence."""
+    """It is another log's: records that are yet to come would be skipped in silence."""
     point = CommitPoint(4, encode(4, [Run(5, 9)]))
     if is_believed:
         assert decode(point, log_end=log_end) == [Run(5, 9)]

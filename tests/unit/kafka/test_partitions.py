@@ -1,4 +1,4 @@
-"""The lives of partitions: whose work counts, and whose does not any more."""
+"""The states of partitions: whose work counts, and whose does not any more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ P0, P1 = TopicPartition("documents", 0), TopicPartition("documents", 1)
 
 
 async def _work(state: PartitionState, offset: int, may_end: asyncio.Event, *, stubborn: bool = False) -> bool:
-    """What a record's task does: wait for its outcome, then close its offset in the life it was started in."""
+    """What a record's task does: wait for its outcome, then close its offset in the state it was started in."""
     try:
         await may_end.wait()
     except asyncio.CancelledError:
@@ -36,7 +36,7 @@ def _start(
 
 
 async def test_a_late_finisher_of_a_forgotten_life_touches_nothing() -> None:
-    """A record that ends after its partition went away and came back closes nothing in the new life."""
+    """A record that ends after its partition went away and came back closes nothing in the new state."""
     partitions, may_end = Partitions(), asyncio.Event()
     late = _start(partitions.begin(P0), 10, may_end, stubborn=True)
     await settled()
@@ -64,7 +64,7 @@ async def test_forgetting_a_partition_stops_its_work_and_no_other() -> None:
 
 
 async def test_a_cancelled_record_stays_open() -> None:
-    """Released records are not committed, so that whoever comes next reads it again."""
+    """What was released is not committed, so the next owner reads it again."""
     partitions, may_end = Partitions(), asyncio.Event()
     state = partitions.begin(P0)
     task = _start(state, 5, may_end)
@@ -76,14 +76,14 @@ async def test_a_cancelled_record_stays_open() -> None:
 
 
 def test_forgetting_what_is_not_ours_does_nothing() -> None:
-    """A partition that was assigned and never read from has no life to end."""
+    """A partition that was assigned and never read from has no state to end."""
     partitions = Partitions()
     partitions.forget(P0)
     assert partitions.find(P0) is None
 
 
 def test_a_life_lasts_until_the_next_begins() -> None:
-    """Beginning anew forgets what was there before."""
+    """Beginning again forgets what was there before."""
     partitions = Partitions()
     state = partitions.begin(P0, epoch=1)
     assert partitions.find(P0) is state
@@ -95,7 +95,7 @@ def test_a_life_lasts_until_the_next_begins() -> None:
 
 
 def test_each_life_has_an_epoch_of_its_own() -> None:
-    """No two lives of a process are taken for one another, whatever their partitions."""
+    """No two states in a process are taken for one another, whatever their partitions."""
     partitions = Partitions()
     epochs = [partitions.next_epoch() for _ in range(5)]
     assert len(set(epochs)) == 5

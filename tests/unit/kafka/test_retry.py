@@ -69,7 +69,7 @@ async def test_an_outage_is_two_lines_however_many_wait() -> None:
 
 
 async def test_a_wait_that_is_given_up_and_begun_again_is_one_outage() -> None:
-    """A commit is cut off and tried anew, again and again, for as long as a broker is away."""
+    """A commit is cut off and retried, for as long as a broker is away."""
     broker = Away()
     with capture_logs() as logs:
         for _ in range(3):

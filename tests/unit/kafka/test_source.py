@@ -135,7 +135,7 @@ async def test_a_record_of_a_partition_without_a_life_is_left_alone() -> None:
 
 
 async def test_offsets_that_come_again_are_other_records() -> None:
-    """The log was cut or recreated: nothing is passed over, but the partition begins again, and it is said."""
+    """The log was truncated or recreated: nothing is skipped, the partition begins again, and the log says so."""
     for read in ((), (20, 21)):
         desk = Desk()
         desk.source._assignment.partitions.begin(P0, committed=CommitPoint(20))
@@ -247,7 +247,7 @@ async def test_a_drain_tells_apart_what_was_finished_given_back_and_cut_off(monk
     monkeypatch.setattr(desk.source._assignment, "commit_at_last", commit)
     for task in desk.source._assignment.partitions.tasks():
         if task.get_name().endswith(("@2", "@5")):
-            task.cancel()  # as the pipeline releases records that were not begun
+            task.cancel()  # as the pipeline cancels what was not begun
     drained = await desk.source.drain(seconds=0)
     assert drained == Drained(finished=1, released=2, unfinished=("documents/0@3", "documents/0@4"))
 
@@ -338,7 +338,7 @@ async def test_records_that_retention_took_are_counted_and_named() -> None:
 
 
 async def test_a_log_that_ends_before_what_was_to_be_read_was_cut() -> None:
-    """Nothing was lost to retention: the records that come are others, and none of them is passed over."""
+    """Nothing was lost to retention: the records that come are others, and none of them is skipped."""
     desk = Desk()
     desk.source._assignment.partitions.begin(P0, committed=CommitPoint(50))
     desk.problem, desk.reads_next, desk.log_starts = OffsetOutOfRangeError({P0: 50}), 50, 0

@@ -64,7 +64,7 @@ async def test_it_is_held_against_the_limit_as_it_will_be_sent() -> None:
 
 
 async def test_a_limit_that_was_raised_is_noticed() -> None:
-    """Before a record is refused for an old answer, the broker is asked again, once in a while."""
+    """Before a record is refused for an old answer, the limit is read again, once in a while."""
     desk = Desk(MIB)
     assert not await desk.takes(noise(2 * MIB))
     desk.limit = 4 * MIB

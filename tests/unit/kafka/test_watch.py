@@ -223,7 +223,7 @@ async def test_a_broker_that_is_away_is_waited_for_without_an_end() -> None:
 
 
 async def test_a_right_that_was_taken_away_is_no_silence_of_the_broker() -> None:
-    """It answers everybody else. What it says to us is the cause, and waiting does not mend it."""
+    """It answers everybody else. What it says to us is the cause, and it does not pass by waiting."""
     bench = Bench()
     bench.trouble = None
     bench.consumer.errors = dict.fromkeys((P0, P1), TopicAuthorizationFailedError("documents"))

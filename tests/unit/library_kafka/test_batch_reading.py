@@ -193,7 +193,7 @@ def test_a_damaged_batch_is_read_twice_before_it_is_given_up() -> None:
 
 
 def test_where_a_damaged_batch_ends_is_told_by_the_next_one() -> None:
-    """Its own word is damaged, too. Until something follows it is not passed over."""
+    """Its own word is damaged, too. Until something follows it is not skipped."""
     data = batch([SOUND] * 5, base_offset=200, last_offset_delta=70_000, is_damaged=True)
     for _ in range(3):
         with pytest.raises(DamagedBatch):
@@ -212,7 +212,7 @@ def test_a_position_within_a_batch_is_kept() -> None:
 
 
 def test_messages_of_old_formats_are_read_too() -> None:
-    """And a damaged one is passed over."""
+    """And a damaged one is skipped."""
     builder = LegacyRecordBatchBuilder(1, 0, batch_size=10**6)
     builder.append(0, 1, b"k", b"v")
     sound = bytes(builder.build())

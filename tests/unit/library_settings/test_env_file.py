@@ -174,7 +174,7 @@ MIXES = [
 def test_an_address_of_the_file_and_a_secret_of_elsewhere_need_a_word(
     content: str, environment: dict[str, str], flags: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file may have come with the folder. Who has named it is believed."""
+    """The file may have come with the folder. A named file is trusted."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     path = _env_file(content)
@@ -215,7 +215,7 @@ def test_a_flag_is_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_file_that_nobody_has_named_has_a_command_run(tmp_path: Path) -> None:
-    """It would be run with all rights of whoever starts the program in that folder."""
+    """It would run with all rights of the user who starts the program in that folder."""
     made = tmp_path / "made"
     path = _env_file(f"DOCSLUICE_OPENAI_API_KEY_COMMAND=touch {made}")
     (problem,) = _problems()

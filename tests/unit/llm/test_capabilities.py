@@ -148,7 +148,7 @@ def test_a_complaint_names_what_is_not_known(error: Any, name: str) -> None:
 
 
 def test_the_grade_that_was_sent_is_the_one_that_is_refused() -> None:
-    """LM Studio knows json_schema and no json_object. Whoever was asked for the latter goes one grade down."""
+    """LM Studio knows json_schema and no json_object. A call with the latter goes one grade down."""
     sent = _sent(without=frozenset({NO_JSON_SCHEMA}))
     assert complaint(_error("'response_format.type' must be 'json_schema' or 'text'"), sent) == NO_JSON_OBJECT
 

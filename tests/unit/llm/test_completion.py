@@ -126,7 +126,7 @@ def _what_it_is(content: bytes, content_type: str) -> str:
     ],
 )  # fmt: skip
 def test_what_came_instead(body: bytes, content_type: str, words: str) -> None:
-    """In a line, for whoever has to find out what the address really serves."""
+    """In a line, to show what the address really serves."""
     assert _what_it_is(body, content_type) == words
 
 

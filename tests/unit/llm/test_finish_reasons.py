@@ -1,4 +1,4 @@
-"""Why an answer ended, whoever says it."""
+"""Why an answer ended, in any provider's words."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_known_reason_in_any_spelling(meaning: str, told: Any) -> None:
 
 
 def test_an_unknown_reason_is_kept() -> None:
-    """It is neither a cut nor a filter, so it counts as a stop, and who looks sees what it was."""
+    """It is neither a cut nor a filter, so it counts as a stop, and its name is still visible."""
     assert finish_reason("because_of_the_weather") == "because_of_the_weather"
 
 

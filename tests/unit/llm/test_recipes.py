@@ -93,7 +93,7 @@ def test_a_recipe_goes_to_the_right_path(character: Character, tmp_path: Path, m
 def test_a_recipe_without_its_key_names_the_variable(
     character: Character, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has not set it is told which one it is. Own servers need none."""
+    """A missing one is named. Own servers need none."""
     file, steps = _loaded(character, tmp_path)
     if not (key := character.recipe.key):
         assert providers_of(_settings(), file, steps)

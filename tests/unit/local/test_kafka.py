@@ -99,7 +99,7 @@ def test_an_engine_without_the_image_leaves_it_to_java(
 
 @pytest.mark.usefixtures("engine")
 def test_without_java_either_both_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """So that whichever is nearer can be mended."""
+    """So that whichever is nearer can be fixed."""
     monkeypatch.setattr(kafka_java, "why_not", lambda: "java is not on the PATH")
     with (
         pytest.raises(RuntimeError, match=r"cannot get the image apache/kafka.*and java is not on the PATH"),

@@ -207,7 +207,7 @@ def test_repeated_ids_are_told_and_no_mistake(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_files_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder's other files are not passed over in silence."""
+    """A folder's other files are not skipped in silence."""
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")
     (tmp_path / "b.pdf").write_text("b", encoding="utf-8")
     assert main(["send", "--dry-run", str(tmp_path)]) == 0

@@ -30,7 +30,7 @@ TICK_SECONDS = 0.02
 
 
 class Replica(Desk):
-    """A desk, and who brings it what is granted."""
+    """A desk, and the lease that brings it grants."""
 
     def __init__(self, account: FakeAccount, name: str, share: float, **limits: Any) -> None:
         super().__init__(timer=account.timer, **limits)
@@ -217,7 +217,7 @@ async def test_nothing_is_asked_while_nothing_is_wanted() -> None:
 
 
 async def test_nothing_is_asked_for_who_could_not_go_anyhow() -> None:
-    """While the provider has asked for a pause, a grant would serve others only."""
+    """While the provider has asked for a pause, what is granted would help others only."""
     site = await _started(replicas=2, requests_per_minute=600)
     first = await site.replicas[0].call()
     await site.run(0.3)
@@ -293,7 +293,7 @@ async def test_each_limit_is_one_of_its_own() -> None:
 
 
 async def test_what_the_provider_says_is_shared_too() -> None:
-    """All of it is for whoever has work. The pace that refusals teach is each replica's own."""
+    """All of it goes to replicas with work. The pace that refusals teach is each replica's own."""
     site = await _started(shares=[0.01, 0.99], max_concurrency=100_000)
     first = await site.replicas[0].call()
     assert first.permit is not None
@@ -416,7 +416,7 @@ COURSE = st.lists(
 async def test_all_together_never_exceed_the_limit(course: list[tuple[str, int, int]], per_minute: int) -> None:
     """In any span, in any course of events, replicas cut off or not: the rate times the span, and one burst.
 
-    Who is cut off leaves the debt of a large call to the others, and so adds it once more.
+    A replica that is cut off leaves the debt of a large call to the others, and so adds it once more.
     """
     site = await _started(replicas=3, tokens_per_minute=per_minute)
     for event, number, more in course:

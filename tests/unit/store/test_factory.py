@@ -124,5 +124,5 @@ def test_what_redis_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_store_is_named_without_its_secrets(url: str | None, place: str) -> None:
-    """For whoever wonders which one is used."""
+    """So that a person sees which one is used."""
     assert place_of_store(url, state_dir=Path("state")) == place

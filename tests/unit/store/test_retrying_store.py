@@ -73,7 +73,7 @@ def _patient(
 
 
 async def test_a_store_that_comes_back_has_lost_nothing() -> None:
-    """Whoever puts or gets meanwhile waits. It is said once that it is away, and once that it is back."""
+    """Puts and gets wait meanwhile. It is said once that it is away, and once that it is back."""
     store = Moody(away_for=5)
     patient, _ = _patient(store)
     with structlog.testing.capture_logs() as logs:
@@ -167,7 +167,7 @@ async def test_a_store_that_can_be_read_is_not_back_by_that(*, is_optional: bool
 
 
 async def test_while_an_answer_cannot_be_kept_no_other_is_asked_for() -> None:
-    """Whoever has a place in the queue holds on to it, and what is known is answered."""
+    """A call keeps its place in the queue, and known answers are used."""
     store, pause = Full(), Pause()
     await MemoryStore.put(store, "known", PAID)
     patient, _ = _patient(store, sleep=pause)

@@ -121,7 +121,7 @@ async def test_only_its_owner_may_read_it(path: Path) -> None:
 
 
 async def test_a_mode_that_a_person_has_set_is_left(path: Path) -> None:
-    """Whoever lets a group read it may have a backup in mind."""
+    """A group's right to read may be for a backup."""
     async with opened(path) as store:
         await store.put(fingerprint("a"), paid())
     path.chmod(0o640)
@@ -177,7 +177,7 @@ async def test_what_is_put_again_is_put_last(path: Path) -> None:
 
 
 async def test_a_bound_that_was_lowered_is_met_in_time(path: Path) -> None:
-    """A little at a time, so that who asks need not wait for it. Nobody has to put anything for it."""
+    """A little at a time, so that callers need not wait for it. Nobody has to put anything for it."""
     async with opened(path) as store:
         await asyncio.gather(*(store.put(fingerprint(n), paid("x" * 500)) for n in range(5000)))
     assert live_bytes(path) > 4 * MIB

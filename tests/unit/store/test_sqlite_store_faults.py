@@ -45,7 +45,7 @@ async def fill(path: Path) -> None:
 
 
 def touch(path: Path) -> None:
-    """Change every entry a little, so that nobody who has the file open knows its pages by heart any more."""
+    """Change every entry a little, so that no open connection has its pages cached any more."""
     with looked_into(path) as connection:
         connection.execute("update steps set written_at = written_at + 0.001")
         assert connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0
@@ -99,7 +99,7 @@ async def test_damage_found_at_opening(path: Path, damage: Callable[[Path], None
 @pytest.mark.parametrize("is_put", [True, False])
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_damage_found_while_running(path: Path, damage: Callable[[Path], None], *, is_put: bool) -> None:
-    """Nobody who asks hears of it, whether to put or to get."""
+    """No caller notices, whether of a put or a get."""
     await fill(path)
     async with opened(path) as store:
         assert await store.get(fingerprint(1)) == paid("answer 1")
@@ -203,7 +203,7 @@ async def test_a_file_that_somebody_deletes_is_begun_anew(path: Path) -> None:
 
 
 async def test_a_log_without_its_file_spoils_nothing(path: Path) -> None:
-    """Whoever deletes the file may well leave what lies beside it."""
+    """A person who deletes the file may leave what lies beside it."""
     async with opened(path) as store:
         await store.put(fingerprint("a"), paid())
         beside = {found: found.read_bytes() for found in path.parent.glob("*-*")}
@@ -350,7 +350,7 @@ async def test_a_table_that_is_not_ours_is_left_alone(path: Path) -> None:
 
 
 async def test_a_table_that_somebody_drops_is_made_again(path: Path) -> None:
-    """One who asks hears of it, the next one does not."""
+    """One caller gets an error, the next one does not."""
     async with opened(path) as store:
         await store.put(fingerprint("a"), paid())
         with looked_into(path) as connection:

@@ -152,7 +152,7 @@ def test_a_pause_is_seen_wherever_it_is() -> None:
 
 
 def test_documents_wait_from_when_there_was_room_for_them() -> None:
-    """In order, each waits as long as the others. One that is passed over has waited for as long as it was."""
+    """In order, each waits as long as the others. One that is overtaken has waited for as long as it was."""
     order = [f"d{n}" for n in range(20)]
     calls = [_call(1_000.0 + n, document=name) for n, name in enumerate(order)]
     waits = audit.document_waits(order, calls, readable=4, large=["d10"])

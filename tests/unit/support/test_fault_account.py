@@ -127,7 +127,7 @@ def test_frames_say_what_is_asked_and_what_is_answered() -> None:
 
 
 def test_idleness_is_the_longest_pause_between_calls() -> None:
-    """A replica that starts, is not there, or has been started anew is not idle. One that does nothing for long is."""
+    """A replica that starts, is not there, or has been restarted is not idle. One that does nothing for long is."""
     idleness = Idleness()
     for now, calls in ((0.0, None), (1.0, 0), (9.0, 0), (9.5, 1), (10.0, 4), (10.0, None), (30.0, 2), (31.0, 3)):
         idleness.note("a", calls, now)
@@ -139,7 +139,7 @@ def test_idleness_is_the_longest_pause_between_calls() -> None:
 
 
 def test_a_rebalance_lasts_from_revoked_to_assigned(tmp_path: Path) -> None:
-    """Each one is counted, but for the first assignment of a life. Lines of others are passed over."""
+    """Each one is counted, but for the first assignment of a process. Lines of others are skipped."""
     events = ["service.started", "partitions.assigned", "partitions.revoked", "broker.waiting", "partitions.assigned"]
     lines = [json.dumps({"event": event, "timestamp": f"2026-01-01T00:00:0{n}Z"}) for n, event in enumerate(events)]
     log = tmp_path / "replica.log"

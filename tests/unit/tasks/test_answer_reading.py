@@ -49,7 +49,7 @@ def _found(text: str) -> list[dict[str, Any]]:
     ],
 )
 def test_the_answer_is_found_first(text: str) -> None:
-    """Whatever is before it, behind it or round it. Drafts are passed over."""
+    """Whatever is before it, behind it or round it. Drafts are ignored."""
     first = _found(text)[0]
     assert first["mood"] == "good"
 

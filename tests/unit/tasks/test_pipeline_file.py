@@ -179,7 +179,7 @@ def test_a_bad_field_is_named(tmp_path: Path, path: tuple[str | int, ...], to: A
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
-    """Nobody wants to mend a file one start at a time."""
+    """Nobody wants to fix a file one start at a time."""
     fields = copy.deepcopy(GOOD)
     fields["mode"] = "x"
     fields["tasks"][0]["temperature"] = 9

@@ -231,7 +231,7 @@ def test_a_value_beyond_all_measure_is_an_invalid_answer(value: str, words: str)
 
 
 def test_one_bad_field_spoils_a_fused_answer() -> None:
-    """All tasks of a call are right or the call is asked again."""
+    """All tasks of a call are right or the call gets a repair."""
     (step,) = steps(mode="fused")
     with pytest.raises(InvalidAnswer, match="category must be one of"):
         step.read(say(json.dumps({"summary": ["a", "b"], "category": "sports"})))

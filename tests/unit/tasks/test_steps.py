@@ -127,7 +127,7 @@ def test_tasks_that_differ_cannot_be_fused(field: str) -> None:
 
 
 def test_the_same_model_by_name_and_by_default_can_be_fused() -> None:
-    """What counts is which model is asked, not who named it."""
+    """What counts is which model is asked, not where it was named."""
     (step,) = steps({**TASKS[0], "model": MODEL}, TASKS[1], mode="fused")
     assert str(step.model) == MODEL
 

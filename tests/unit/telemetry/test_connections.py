@@ -85,7 +85,7 @@ class Town:
 
 
 async def test_idle_connections_count_as_well() -> None:
-    """However many providers there are, and whoever was asked last: no more than there may be calls."""
+    """However many providers there are, and whichever was called last: no more than there may be calls."""
     town = Town()
     async with town.client("a", "b", "c", max_connections=4) as client:
         for calls in ({"a": 4}, {"b": 4}, {"c": 3, "a": 1}, {"b": 2, "c": 2}):

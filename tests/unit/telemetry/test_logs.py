@@ -115,7 +115,7 @@ def test_a_complaint_is_heard_once_in_a_while() -> None:
 
 
 def test_what_was_kept_quiet_is_told_with_the_next() -> None:
-    """Once, and then the count begins anew."""
+    """Once, and then the count begins again."""
     throttle = Throttle(seconds=float("inf"))
     throttle.silenced("timeout")
     for _ in range(3):

@@ -56,7 +56,7 @@ def _strings(error: ProviderError) -> list[str]:
 
 @pytest.mark.parametrize("spelling", SPELLED)
 def test_no_error_tells_a_key_however_it_is_spelled(spelling: str) -> None:
-    """Not in its words, its code nor its parameter, be it JSON or a web page."""
+    """Not in its words, its code nor its parameter, in JSON or in a web page."""
     said = f"denied for credential {SPELLED[spelling]} of this caller"
     assert _holds(said)
     fields = {"message": said, "code": SPELLED[spelling], "param": said}

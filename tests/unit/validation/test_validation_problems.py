@@ -185,7 +185,7 @@ def _raised_by(schema: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("expected", [Settings, PipelineFile, dict[str, OwnPrice], DocumentEvent], ids=str)
 def test_no_error_of_our_models_is_told_in_pydantics_words(expected: Any) -> None:
-    """Whoever gives a model a new kind of field or bound must give the table its sentence."""
+    """A new kind of field or bound in a model needs its sentence in the table."""
     raised = set(_raised_by(TypeAdapter(expected).core_schema)) - {"extra_forbidden"}
     assert len(raised) > 5
     assert raised <= set(SENTENCES)

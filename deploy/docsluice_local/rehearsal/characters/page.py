@@ -98,7 +98,7 @@ def _limits(limits: LimitHeaders | None) -> Iterator[str]:
 def _usage(character: Character) -> str:
     told = str(character.usage.shape.values())
     cached = next((name for name in _paths(character.usage.shape, "cached")), None)
-    parts = [f"cached tokens in `{cached}`" if cached else "no word on cached tokens"]
+    parts = [f"cached tokens in `{cached}`" if cached else "no field for cached tokens"]
     if reasoning := next((name for name in _paths(character.usage.shape, "reasoning")), None):
         parts.append(f"reasoning in `{reasoning}`")
     beside = " Reasoning is not a part of `completion_tokens`." if "answer" in told else ""
@@ -135,7 +135,7 @@ def _refusal(refusal: Refusal) -> str:
     if refusal.allows is not None:
         what += f" other than {refusal.allows}"
     models = f" with {', '.join(f'`{model}`' for model in refusal.models)}" if refusal.models else ""
-    return f"Refuses {what}{models} with {refusal.status}. docsluice asks again with less. ({_link(refusal.source)})"
+    return f"Refuses {what}{models} with {refusal.status}. docsluice retries with less. ({_link(refusal.source)})"
 
 
 def _errors(character: Character) -> Iterator[str]:

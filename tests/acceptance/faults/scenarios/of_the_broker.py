@@ -39,7 +39,7 @@ async def _restart(stage: Stage) -> None:
 
 
 async def _away(stage: Stage) -> None:
-    """For a minute, no replica can reach the broker, which lives on and gives the whole group up."""
+    """For a minute, no replica can reach the broker, which stays up and gives the whole group up."""
     await stage.begin(stage.documents)
     async with stage.feed.coming(stage.watch):
         await stage.until_ended(stage.documents // 4)

@@ -1,4 +1,4 @@
-"""The document in a dead letter: exported to be mended, sent again, and shown."""
+"""The document in a dead letter: exported to be corrected, sent again, and shown."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_what_is_no_document_keeps_its_value(value: bytes, added: dict[str, str]
 
 @pytest.mark.parametrize("start", [b"\x00\x00\x00\x00\x07", b"\xef\xbb\xbf"])
 def test_a_document_behind_a_frame_or_a_mark_is_one(start: bytes) -> None:
-    """The service reads it, so it can be shown, mended and sent when it fails later."""
+    """The service reads it, so it can be shown, corrected and sent when it fails later."""
     fields = of_value(start + b'{"document_id": "d9", "text": "t", "metadata": {"a": 1}}')
     assert (fields["document_id"], fields["text"]) == ("d9", "t")
     assert "value" not in fields
@@ -73,7 +73,7 @@ def test_plain_text_is_a_document() -> None:
 
 
 def test_a_structured_cloudevent_is_a_document() -> None:
-    """The event in it is what can be mended."""
+    """The event in it is what can be corrected."""
     wrapped = json.dumps({"specversion": "1.0", "data": json.loads(event("d1"))}).encode()
     assert {name: of_value(wrapped)[name] for name in SENDABLE} == SENDABLE
 
@@ -98,7 +98,7 @@ def test_an_export_can_be_sent(tmp_path: Path) -> None:
 
 
 def test_an_export_can_be_sent_with_fields_of_other_names(tmp_path: Path) -> None:
-    """Whoever mends it may add a column."""
+    """The person who corrects it may add a column."""
     line = json_text(exported(letter(fetched(1))) | {"body": "mended"})
     (document,) = sent(tmp_path, line, text_field="body")
     assert isinstance(document, Document)
@@ -134,7 +134,7 @@ def test_a_dead_letter_is_shown_whole() -> None:
     [("refused", False, False), ("refused", True, True), ("unexpected", False, True)],
 )
 def test_a_stack_trace_is_shown_where_it_helps(reason: str, *, with_trace: bool, is_shown: bool) -> None:
-    """Of a bug it is what to report, of anything else only who asks for it wants it. With its indentation."""
+    """For a bug it is shown, to be reported. For anything else it is shown on request. With its indentation."""
     text = shown(fetched(1, reason=reason), with_trace=with_trace)
     assert text.endswith("\nstack trace\n  Traceback (most recent call last):\n    File x\n  RecordRejected: no") == (
         is_shown

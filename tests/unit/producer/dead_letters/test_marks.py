@@ -42,7 +42,7 @@ def test_a_mark_is_read_as_it_was_written(mark: Mark) -> None:
     ],
 )
 def test_anything_else_is_no_mark(key: bytes | None, value: bytes | None) -> None:
-    """What somebody else has put into the topic of marks is passed over."""
+    """What somebody else has put into the topic of marks is skipped."""
     assert mark_of(Fetched(key=key, value=value)) is None
 
 

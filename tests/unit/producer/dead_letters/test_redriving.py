@@ -58,7 +58,7 @@ def test_who_goes_back(changed: dict[str, Any], most: int | None, found: Verdict
 
 
 def test_without_a_value_there_is_nothing_to_send() -> None:
-    """The service would pass over such a record, and nothing would become of it."""
+    """The service would skip such a record, and nothing would become of it."""
     record = fetched(1)
     record.value = None
     assert verdict(letter(record), topic="documents", most_replays=3) is Verdict.EMPTY
@@ -105,7 +105,7 @@ def test_a_forecast_sums_what_a_run_has_cost() -> None:
     ],
 )
 def test_a_forecast_tells_what_no_redrive_mends(reasons: list[str], said: list[str]) -> None:
-    """A record that could not be read cannot be read the next time either, and is to be mended and sent instead."""
+    """A record that could not be read cannot be read the next time either, and is to be corrected and sent instead."""
     forecast = Forecast()
     for number, reason in enumerate(reasons):
         forecast.add(letter(fetched(number, reason=reason)))

@@ -127,7 +127,7 @@ def test_a_repeat_that_failed_otherwise_is_a_repeat_under_every_filter() -> None
 
 @pytest.mark.parametrize("state", [State.REDRIVEN, State.DROPPED])
 def test_what_fails_again_after_it_was_handled_is_no_repeat(state: State) -> None:
-    """The dead letters of an outage are dropped and their records read anew: what fails then is another dead letter."""
+    """An outage's dead letters are dropped and their records read again: what fails then is another dead letter."""
     first, repeat = fetched(1), again(2, timestamp_ms=HANDLED_MS)
     failed, its_repeat = (again(offset, timestamp_ms=HANDLED_MS + offset) for offset in (3, 4))
     marks = marked(first, state)

@@ -200,7 +200,7 @@ def test_a_csv_that_cannot_grow_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_csv_is_no_pipe(tmp_path: Path) -> None:
-    """It is written anew when a column comes. A pipe would be waited for without an end."""
+    """It is rewritten when a column comes. A pipe would be waited for without an end."""
     os.mkfifo(tmp_path / "out.csv")
     with pytest.raises(WrongUsage, match="no regular file"):
         open_table(tmp_path / "out.csv")

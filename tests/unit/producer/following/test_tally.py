@@ -27,7 +27,7 @@ def test_each_document_counts_once() -> None:
 
 
 def test_a_redriven_document_that_fails_again_counts_again() -> None:
-    """It keeps its first origin. The replay count tells one life from the next."""
+    """It keeps its first origin. The replay count tells one run from the next."""
     tally = Tally()
     assert tally.add(dead_letter(2))
     assert not tally.add(dead_letter(2))

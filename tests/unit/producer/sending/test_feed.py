@@ -75,7 +75,7 @@ async def test_little_is_read_ahead(size: int, most: int) -> None:
 
 
 async def test_closing_ends_the_iteration_and_the_reading() -> None:
-    """After `close` no row comes, however many were read ahead, and the file is let go."""
+    """After `close` no row comes, however many were read ahead, and the file is released."""
     rows = Counting(documents(100_000))
     feed = Feed(rows=iter(rows))
     await full(feed)

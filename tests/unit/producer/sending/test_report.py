@@ -1,4 +1,4 @@
-"""What the person who sends is told at the end."""
+"""What `send` prints at the end."""
 
 from __future__ import annotations
 

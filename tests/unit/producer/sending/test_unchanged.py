@@ -1,4 +1,4 @@
-"""Which documents `send --if-changed` passes over."""
+"""Which documents `send --if-changed` skips."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_nothing_passed_over_is_said_too() -> None:
 
 
 def test_the_report_counts_what_is_sent() -> None:
-    """Documents that are passed over are not read, nor repeats of each other."""
+    """Documents that are skipped are not read, nor repeats of each other."""
     report = Report(total_bytes=None)
     report.unchanged = with_results(("a", "text", VERSION))
     sifted = [report.sift(sendable(*one)) for one in (("a",), ("b",), ("b",), ("b", "other"))]
