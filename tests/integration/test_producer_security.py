@@ -121,11 +121,11 @@ UNNAMED = {"SASL_USERNAME": "", "SASL_PASSWORD": ""}
 @pytest.mark.parametrize(
     ("changed", "line"),
     [
-        ({"SASL_PASSWORD": "wrong"}, "refuses us: wrong user name or password"),
-        ({"SASL_MECHANISM": "SCRAM-SHA-256"}, "refuses us: it does not know this DOCSLUICE_KAFKA_SASL_MECHANISM"),
+        ({"SASL_PASSWORD": "wrong"}, "refuses us: the broker does not accept the SASL user name or password"),
+        ({"SASL_MECHANISM": "SCRAM-SHA-256"}, "refuses us: the broker does not know DOCSLUICE_KAFKA_SASL_MECHANISM"),
         ({"SSL_CAFILE": ""}, "refuses us: its certificate is not trusted"),
-        ({"SECURITY_PROTOCOL": "PLAINTEXT"} | UNNAMED, "is DOCSLUICE_KAFKA_SECURITY_PROTOCOL right?"),
-        ({"SECURITY_PROTOCOL": "SSL"} | UNNAMED, "is DOCSLUICE_KAFKA_SECURITY_PROTOCOL right?"),
+        ({"SECURITY_PROTOCOL": "PLAINTEXT"} | UNNAMED, "is DOCSLUICE_KAFKA_SECURITY_PROTOCOL="),
+        ({"SECURITY_PROTOCOL": "SSL"} | UNNAMED, "is DOCSLUICE_KAFKA_SECURITY_PROTOCOL="),
     ],
 )
 async def test_what_keeps_us_out_is_named(guarded: Guarded, changed: dict[str, str], line: str) -> None:
