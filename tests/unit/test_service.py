@@ -15,7 +15,7 @@ import pytest
 
 from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from docsluice_consumer import service
-from docsluice_consumer.admission.admission import CIRCUIT, CONCURRENCY, GATE
+from docsluice_consumer.admission.obstacles import CIRCUIT, CONCURRENCY, GATE
 from docsluice_consumer.admission.quota import QUOTAS
 from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.llm.provider_clients import ProviderClients

@@ -19,17 +19,14 @@ from docsluice_consumer.admission.budget import Budget
 from docsluice_consumer.admission.lease_demand import LeaseDemand
 from docsluice_consumer.admission.limits import CallRequest, Limits
 from docsluice_consumer.admission.listener import AdmissionListener
-from docsluice_consumer.admission.model_queue import ModelQueue, Obstacle, Waiter
+from docsluice_consumer.admission.model_queue import ModelQueue, Waiter
 from docsluice_consumer.admission.model_queues import ModelQueues
+from docsluice_consumer.admission.obstacles import BUDGET, CIRCUIT, CONCURRENCY, GATE, Obstacles
 from docsluice_consumer.admission.permit import LONG_PAUSE_SECONDS, Account, Permit
 from docsluice_consumer.admission.quota import INPUT_TOKENS, OUTPUT_TOKENS, QUOTAS, REQUESTS, TOKENS, Quota
 from docsluice_consumer.errors import DocsluiceError
 from docsluice_consumer.model_ref import ModelRef
 
-CONCURRENCY = "concurrency"
-GATE = "gate"
-CIRCUIT = "circuit"
-BUDGET = "budget"
 _OWN = frozenset({GATE, CIRCUIT, BUDGET})
 _LONGEST_ALARM_SECONDS = 60.0
 """The budget's windows go by the time of day, which may jump, so they are checked once a minute."""
@@ -78,7 +75,8 @@ class Admission:
         )
         self._budget = budget or Budget()
         self._queues = ModelQueues(limits=limits, now=timer.time())
-        self.lease_demand = LeaseDemand(queues=self._queues, longest_wait=self._longest_wait)
+        self._obstacles = Obstacles(budget=self._budget, concurrency=self._concurrency, clock=clock)
+        self.lease_demand = LeaseDemand(queues=self._queues, obstacles=self._obstacles)
         """Demand for limits that all replicas share. Call `wake` after `granted`."""
         self._account = Account(
             budget=self._budget, concurrency=self._concurrency, listener=self, now=timer.time, clock=clock
@@ -321,7 +319,7 @@ class Admission:
         claimed: set[Quota] = set()
         soonest: float | None = None
         for waiter, queue in sorted(heads, key=lambda head: head[0].number):
-            obstacle = self._obstacle(queue, waiter.request, claimed, now)
+            obstacle = self._obstacles.of(queue, waiter.request, claimed=claimed, in_flight=self._in_flight, now=now)
             if obstacle is None:
                 return queue, None
             queue.limited_by = (obstacle.constraint, now)
@@ -330,36 +328,6 @@ class Admission:
             if obstacle.seconds is not None:
                 soonest = obstacle.seconds if soonest is None else min(soonest, obstacle.seconds)
         return None, soonest
-
-    def _obstacle(self, queue: ModelQueue, request: CallRequest, claimed: set[Quota], now: float) -> Obstacle | None:
-        """The obstacle that will hold this call back longest, if any.
-
-        Shared quotas belong first to earlier calls: those are `claimed`.
-        """
-        for quota in queue.shared:
-            if quota in claimed and quota.per_minute is not None:
-                # The call that has claimed it has an alarm, or an event, of its own.
-                return Obstacle(quota.name, None, is_shared=True)
-        longest = self._longest_wait(queue, request, now)
-        if longest.seconds:
-            return longest
-        for quota in (*queue.learned, *queue.shared):  # shared ones last: their grants are kept in hand for this call
-            if quota.wait_seconds(quota.reservation(request), now=now) > 0:
-                return Obstacle(quota.name, None, is_shared=quota in queue.shared)  # until it is granted
-        return Obstacle(CONCURRENCY, None, is_shared=True) if self._in_flight >= self.max_in_flight else None
-
-    def _longest_wait(self, queue: ModelQueue, request: CallRequest, now: float) -> Obstacle:
-        """The obstacle with the longest wait that is known. Its wait is 0 if nothing holds the call back."""
-        waits = [
-            Obstacle(GATE, queue.cooldown.wait_seconds(now=now, crowd=self.max_in_flight), is_shared=False),
-            Obstacle(CIRCUIT, queue.circuit_breaker.wait_seconds(now=now), is_shared=False),
-            Obstacle(BUDGET, self._budget.wait_seconds(request.cost_usd, now=self._clock()), is_shared=False),
-        ]
-        for quota in queue.quotas:
-            if quota.leased_bucket is None:
-                seconds = quota.wait_seconds(quota.reservation(request), now=now)
-                waits.append(Obstacle(quota.name, seconds, is_shared=quota in queue.shared))
-        return max(waits, key=lambda obstacle: obstacle.seconds or 0.0)
 
     def _pause_seconds(self, queue: ModelQueue, *, crowd: int) -> float:
         return queue.cooldown.wait_seconds(now=self._timer.time(), crowd=crowd)

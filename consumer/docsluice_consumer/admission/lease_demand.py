@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from docsluice_consumer.admission.leased_bucket import STOCK_SECONDS, Claim, Grant, LeasedBucket
-from docsluice_consumer.admission.limits import CallRequest
-from docsluice_consumer.admission.model_queue import ModelQueue, Obstacle, Waiter
+from docsluice_consumer.admission.model_queue import ModelQueue, Waiter
 from docsluice_consumer.admission.model_queues import ModelQueues
+from docsluice_consumer.admission.obstacles import Obstacles
 from docsluice_consumer.admission.quota import Quota
 
 
 class LeaseDemand:
     """The demand of all queues, by the keys of their quotas.
 
-    `longest_wait` says what a call waits for on this replica alone. Nothing is claimed for a call that waits longer
+    A call also waits for `obstacles` of this replica alone. Nothing is claimed for a call that waits longer
     than about one exchange.
     """
 
-    def __init__(
-        self, *, queues: ModelQueues, longest_wait: Callable[[ModelQueue, CallRequest, float], Obstacle]
-    ) -> None:
+    def __init__(self, *, queues: ModelQueues, obstacles: Obstacles) -> None:
         self._queues = queues
-        self._longest_wait = longest_wait
+        self._obstacles = obstacles
         self._is_over = False
 
     def collected(self, *, now: float) -> Mapping[str, Claim]:
@@ -68,7 +66,7 @@ class LeaseDemand:
         heads = [(head, queue) for queue in self._queues if (head := queue.head())]
         limited: set[Quota] = set()
         for head, queue in sorted(heads, key=lambda found: (_lacks_its_own(found[0], found[1], now), found[0].number)):
-            obstacle = self._longest_wait(queue, head.request, now)
+            obstacle = self._obstacles.longest(queue, head.request, now=now)
             waits = (obstacle.seconds or 0.0) > STOCK_SECONDS
             if limited.intersection(queue.shared) or (waits and obstacle.is_shared):
                 # the first call has the first claim to them: grants would only lie about

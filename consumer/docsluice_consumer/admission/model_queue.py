@@ -7,7 +7,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from docsluice_consumer.admission.circuit_breaker import CircuitBreaker
 from docsluice_consumer.admission.cooldown import Cooldown
@@ -38,18 +38,6 @@ class Waiter:
     def has_left(self) -> bool:
         """Whether it has stopped waiting without being admitted."""
         return self.admitted.cancelled()
-
-
-class Obstacle(NamedTuple):
-    """What holds a call back: for how many seconds, or None for until an event.
-
-    `is_shared`: calls to other models need it too. Only then does an earlier call make later calls to other models
-    wait. A call that waits for its own model alone blocks no other model.
-    """
-
-    constraint: str
-    seconds: float | None
-    is_shared: bool
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
