@@ -142,6 +142,8 @@ def wide_encoding(data: bytes) -> str | None:
         if data.startswith(mark):
             return name
     sample = data[:_SAMPLE_BYTES]
+    if 0 not in sample:
+        return None
     for name, width, place in (("UTF-32LE", 4, 0), ("UTF-32BE", 4, 3), ("UTF-16LE", 2, 0), ("UTF-16BE", 2, 1)):
         units = [sample[at : at + width] for at in range(0, len(sample) - width + 1, width)]
         narrow = sum(unit[place] != 0 and unit.count(0) == width - 1 for unit in units)

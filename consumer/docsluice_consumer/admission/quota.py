@@ -130,15 +130,7 @@ class Quota:
 
     def amount(self, usage: Usage) -> int:
         """How much of this limit a call takes."""
-        match self.name:
-            case "input_tokens":
-                return usage.input_tokens
-            case "output_tokens":
-                return usage.output_tokens
-            case "tokens":
-                return usage.input_tokens + usage.output_tokens
-            case _:
-                return 1
+        return self._amount(usage.input_tokens, usage.output_tokens)
 
     def reservation(self, request: CallRequest) -> float:
         """How much to reserve for a call before it goes out.
@@ -150,7 +142,7 @@ class Quota:
         output = request.usage.output_tokens
         if request.output_bound is not None and self._bucket is not None:
             output = max(output, int(min(request.output_bound, self._bucket.burst * _BOUND_SHARE)))
-        return self.amount(Usage(input_tokens=request.usage.input_tokens, output_tokens=output))
+        return self._amount(request.usage.input_tokens, output)
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
         """See `TokenBucket` and `LeasedBucket`. A provider's word holds for a minute."""
@@ -175,6 +167,17 @@ class Quota:
     def available(self, *, now: float) -> float | None:
         """What could be taken at once. None without a limit."""
         return self._bucket.available(now=now) if self._bucket else None
+
+    def _amount(self, input_tokens: int, output_tokens: int) -> int:
+        match self.name:
+            case "input_tokens":
+                return input_tokens
+            case "output_tokens":
+                return output_tokens
+            case "tokens":
+                return input_tokens + output_tokens
+            case _:
+                return 1
 
     def _believed_seconds(self, now: float) -> float:
         """For how long the provider's word is still believed. Infinite if it is not what holds calls back.

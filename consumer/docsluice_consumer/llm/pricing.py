@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import time
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -30,6 +31,13 @@ from docsluice_consumer.model_ref import DEFAULT_PROVIDER, ModelRef
 FREE = "free"
 _OPENAI = "openai"
 _MILLION = Decimal(1_000_000)
+_RATES_SECONDS = 60
+_MILLIONS = (
+    Usage(input_tokens=1_000_000),
+    Usage(input_tokens=1_000_000, cached_tokens=1_000_000),
+    Usage(output_tokens=1_000_000),
+)
+_SAMPLES = (Usage(input_tokens=301, cached_tokens=47, output_tokens=53), Usage(input_tokens=250_007, output_tokens=1))
 _CLOSED_MODELS = ("openai", "anthropic", "google", "x-ai")
 """Vendors whose models nobody else can host, except the open ones that the list also has."""
 _OPEN_MODELS = ("gpt-oss", "gemma")
@@ -215,7 +223,44 @@ def _provider_at(base_url: str) -> str | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """US dollars for a token. Most models have no other prices, and then there is no need to ask the list each time."""
+
+    input: Decimal
+    cached: Decimal
+    output: Decimal
+
+    def cost_usd(self, usage: Usage) -> Decimal:
+        return (
+            (usage.input_tokens - usage.cached_tokens) * self.input
+            + usage.cached_tokens * self.cached
+            + usage.output_tokens * self.output
+        )
+
+
 def _price(provider: str, name: str, usage: Usage) -> Decimal | None:
+    # Some prices go by the time of day.
+    rates = _rates(provider, name, int(time.time() // _RATES_SECONDS))
+    return _listed_price(provider, name, usage) if rates is None else rates.cost_usd(usage)
+
+
+@lru_cache(maxsize=1024)
+def _rates(provider: str, name: str, _period: int) -> _Rates | None:
+    """The model's rates now. None if the list has no price, or one that is no rate, such as one by the prompt's length.
+
+    Two prices of the list are compared with what the rates make of them.
+    """
+    whole = [_listed_price(provider, name, usage) for usage in _MILLIONS]
+    if None in whole:
+        return None
+    input_usd, all_cached_usd, output_usd = (price / _MILLION for price in whole if price is not None)
+    rates = _Rates(input_usd, all_cached_usd, output_usd)
+    is_all = all(_listed_price(provider, name, usage) == rates.cost_usd(usage) for usage in _SAMPLES)
+    return rates if is_all else None
+
+
+def _listed_price(provider: str, name: str, usage: Usage) -> Decimal | None:
     priced = genai_prices.Usage(
         input_tokens=usage.input_tokens, cache_read_tokens=usage.cached_tokens, output_tokens=usage.output_tokens
     )

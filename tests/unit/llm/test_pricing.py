@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
 from docsluice.messages import Usage
 from docsluice_consumer.errors import ConfigurationError
+from docsluice_consumer.llm import pricing
 from docsluice_consumer.llm.pricing import OwnPrice, PriceList, Prices, load_own_prices
 from docsluice_consumer.model_ref import model_ref
 from tests.fakes.prices import MODEL, FakePrices
@@ -164,3 +167,19 @@ def test_a_price_file_that_is_not_there(tmp_path: Path) -> None:
     assert caught.value.problems == [
         f"DOCSLUICE_PRICES: cannot read {tmp_path / 'none.yaml'}: No such file or directory"
     ]
+
+
+def test_rates_are_what_the_list_says() -> None:
+    """Of every tenth model of the list, and of all whose price is no rate: the same to the last digit."""
+    chance = random.Random(1)
+    models = [(provider.id, model.id) for provider in get_snapshot().providers for model in provider.models]
+    is_rate = {one: pricing._rates(*one, 0) is not None for one in models[::10]}
+    assert 0.5 * len(is_rate) < sum(is_rate.values()) < len(is_rate)
+    for provider, model in is_rate:
+        for input_tokens in (0, 1, 30_011, 128_001, 272_001):
+            usage = Usage(
+                input_tokens=input_tokens,
+                cached_tokens=chance.randint(0, input_tokens),
+                output_tokens=chance.choice([0, 1, 777]),
+            )
+            assert pricing._price(provider, model, usage) == pricing._listed_price(provider, model, usage)
