@@ -135,6 +135,7 @@ class Service:
             try:
                 source = await self._start(stop, cleanup)
             except Stopped:
+                log.info("service.not_started", was=self._not_ready)
                 return
             self._not_ready = None
             try:

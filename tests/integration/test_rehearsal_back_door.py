@@ -70,6 +70,9 @@ async def test_an_order_that_makes_no_sense_is_refused() -> None:
         orders: list[Any] = [{"request": 5}, {"requests": 0}, {"requests": "many"}, ["requests"], {"requests": []}]
         for order in orders:
             assert (await _ask(provider, "POST", "/rehearsal/limits", order))[0] == 400
+        assert "request is no limit; there are requests, tokens" in str(
+            await _ask(provider, "POST", "/rehearsal/limits", orders[0])
+        )
         assert (await _chat(provider))[2]["x-ratelimit-limit-requests"] == "6000"
         assert len(provider.calls.limits) == 1
 

@@ -223,14 +223,17 @@ async def _clear_faults(request: web.Request) -> web.Response:
 async def _set_limits(request: web.Request) -> web.Response:
     judge, log = request.app[JUDGE], request.app[CALL_LOG]
     try:
-        ordered = {
-            Limited(name): None if limit is None else float(limit) for name, limit in (await request.json()).items()
-        }
-        judge.limits.change(ordered, now=asyncio.get_running_loop().time())
+        judge.limits.change(_ordered(await request.json()), now=asyncio.get_running_loop().time())
     except (ValueError, TypeError, AttributeError) as problem:
         return _json(replies.error(400, str(problem)).body, status=400)
     log.note_limits(judge.limits.per_minute)
     return _json(judge.limits.per_minute)
+
+
+def _ordered(order: dict[str, Any]) -> dict[Limited, float | None]:
+    if unknown := order.keys() - set(Limited):
+        raise ValueError(f"{min(unknown)} is no limit; there are {', '.join(Limited)}")
+    return {Limited(name): None if limit is None else float(limit) for name, limit in order.items()}
 
 
 async def _release(request: web.Request) -> web.Response:
