@@ -31,6 +31,7 @@ from docsluice_consumer.errors import (
     RecordRejected,
 )
 from docsluice_consumer.model_ref import ModelRef, model_ref
+from tests.examples import examples
 from tests.fakes.timer import ManualTimer, settled
 
 
@@ -632,7 +633,7 @@ class Course:
         self.named_at = self.desk.timer.time()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(limits=LIMITS, named=NAMED, operations=OPERATIONS)
 async def test_whatever_happens(
     limits: dict[str, int | None], named: dict[str, int], operations: list[tuple[Any, ...]]

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from docsluice_consumer.store.memory_store import MemoryStore
 from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import PaidStep, StepStore
+from tests.examples import examples
 from tests.fakes.step_contracts import (
     DAY,
     PLENTY,
@@ -256,7 +257,7 @@ TURNS = st.lists(
 
 
 @given(turns=TURNS)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_it_is_like_a_dict(turns: list[str | list[tuple[int, str | None]]]) -> None:
     """Whatever is asked in whatever order, and at once: a file, and memory as long as it is not closed."""
     with tempfile.TemporaryDirectory() as folder:
