@@ -34,7 +34,7 @@ from docsluice_consumer.model_ref import ModelRef
 from tests.examples import examples
 from tests.fakes.contracts import TEXT
 from tests.fakes.samples import SECRET_TEXT, chat_request
-from tests.integration import test_producer_security as secured
+from tests.integration.certificates import self_signed
 from tests.integration.model_server import Answering, Server, completion_of, error, ok
 
 KEY = "sk-verysecret"
@@ -220,7 +220,7 @@ async def test_the_companys_certificates(name: str, tmp_path: Path, monkeypatch:
     """Those that the environment names are trusted. Without them it is told what is not trusted."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
-    authority, store = secured.self_signed(tmp_path)
+    authority, store = self_signed(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(store)
     server = Server(ok(), tls=context)

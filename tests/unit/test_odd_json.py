@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from docsluice_consumer.decode.decode import read_record
 from docsluice_consumer.errors import RecordRejected
 from tests.examples import examples
+from tests.fakes.line import Line
 from tests.fakes.pipelines import RESULTS
 from tests.fakes.samples import record
-from tests.unit.test_pipeline import Line
 
 HEAD = '{"document_id": "d", "text": "A text.", '
 STRUCTURED = [("content-type", b"application/cloudevents+json")]

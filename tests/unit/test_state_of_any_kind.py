@@ -38,11 +38,11 @@ from tests.fakes.damage import (
     entries_changed,
     entry_changed,
 )
+from tests.fakes.line import Line
 from tests.fakes.pipelines import RESULTS
 from tests.fakes.redis_wire import OK, array, bulk, redis_that_says
 from tests.fakes.samples import document, steps
 from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
-from tests.unit.test_pipeline import Line
 
 DOCUMENTS = 4
 _MOST_WAITS = 20
