@@ -33,8 +33,8 @@ test: setup ## Run all tests
 	@# puts the long ones of tests/acceptance first; by default, those with the fewest tests would come last.
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-fast: setup ## Run the unit tests alone: no broker, two minutes
-	$(BIN)/python -m pytest -n auto tests/unit
+test-fast: setup ## Run the unit tests alone, with a tenth of the examples: no broker, under a minute
+	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/python -m pytest -n auto tests/unit
 
 lint: setup ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ import pytest
 from docsluice_local.broker import embedded_broker
 from docsluice_local.kafka import why_not
 from tests import required  # read before the environment is cleared
+from tests.examples import examples
 from tests.integration.wire import Wire
 from tests.shared_kafka import shared_kafka
 
@@ -20,8 +21,14 @@ from tests.shared_kafka import shared_kafka
 gc.set_threshold(10_000, 10, 10)
 
 # Nothing is asserted about time, not even that an example takes less than 200 ms.
-hypothesis.settings.register_profile("docsluice", deadline=None)
+hypothesis.settings.register_profile("docsluice", deadline=None, max_examples=examples(100))
 hypothesis.settings.load_profile("docsluice")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from the tests themselves: they stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -88,6 +88,8 @@ class Rush:
         self._slots = slots
         self._chance = random.Random(seed)
         self._queue = ModelQueue(model=_MODEL, shared=(), learned=learned_quotas(model=_MODEL, now=0.0))
+        # The others stay without a limit here, and would be asked millions of times.
+        self._quotas = [quota for quota in self._queue.quotas if quota.learns_pace]
         self._history = CallHistory()
         self._numbers, self._order = itertools.count(), itertools.count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -120,7 +122,7 @@ class Rush:
     def _let_out(self) -> None:
         while self._in_flight < self._slots:
             cooldown = self._queue.cooldown.wait_seconds(now=self.now, crowd=self._slots)
-            seconds = max(cooldown, *(quota.wait_seconds(1, now=self.now) for quota in self._queue.quotas))
+            seconds = max(cooldown, *[quota.wait_seconds(1, now=self.now) for quota in self._quotas])
             if seconds > 0:
                 self._set_alarm(seconds)
                 return
@@ -136,7 +138,7 @@ class Rush:
         return _Document(number, Blame(history=self._history, max_attempts=5, document=number))
 
     def _send(self, document: _Document) -> None:
-        for quota in self._queue.quotas:
+        for quota in self._quotas:
             quota.take(1, now=self.now)
         self._queue.cooldown.passed()
         self._in_flight += 1

@@ -14,7 +14,7 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from docsluice_local.broker import Broker
 from docsluice_local.kafka import apache_kafka
 from docsluice_local.process import free_port
-from tests.integration.test_producer_security import self_signed
+from tests.integration.certificates import self_signed
 
 PASSWORD = "correct-horse"
 TOPIC, GROUP, CLUSTER, TRANSACTIONAL_ID = 2, 3, 4, 5

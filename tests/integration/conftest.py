@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from docsluice_local.broker import Broker, embedded_broker
 from docsluice_local.kafka import apache_kafka, why_not
 from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
 from tests import required
+from tests.integration.guarded_broker import Guarded, guarded_broker
 from tests.integration.redis_server import RedisServer, redis_server, why_no_redis
 from tests.integration.wire import Wire
 
@@ -27,6 +29,16 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broke
     if request.param == "kafka" and (reason := why_not()):
         (pytest.fail if required.KAFKA else pytest.skip)(reason)
     with (apache_kafka if request.param == "kafka" else embedded_broker)(data_dir=tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A broker that wants TLS and a password."""
+    reason = why_not() or (None if shutil.which("openssl") else "no openssl to make a certificate with")
+    if reason:
+        (pytest.fail if required.KAFKA else pytest.skip)(reason)
+    with guarded_broker(tmp_path_factory.mktemp("guarded")) as broker:
         yield broker
 
 

@@ -29,6 +29,7 @@ from docsluice_consumer.store.memory_store import NoStore
 from docsluice_consumer.telemetry.metrics import Metrics
 from docsluice_local.rehearsal.characters.character import Character
 from docsluice_local.rehearsal.characters.loading import all_characters
+from tests.examples import examples
 from tests.fakes.odd_answers import ANSWERS, KEY, ODD_TEXT, answer_of_json, documented
 from tests.fakes.pipelines import DEAD_LETTERS, RESULTS, pipeline_of
 from tests.fakes.prices import FakePrices
@@ -229,7 +230,7 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(odd=ANSWERS)
 def test_any_answer(runner: asyncio.Runner, odd: RawAnswer) -> None:
     """Any status, headers and bytes, for two tasks that ask at once."""

@@ -16,11 +16,9 @@ import structlog
 from docsluice_consumer.check.check import check
 from docsluice_consumer.settings import load_settings
 from docsluice_local.rehearsal.provider import RehearsalProvider
-from tests.integration import test_producer_security as secured
+from tests.integration.certificates import self_signed
+from tests.integration.guarded_broker import PASSWORD, Guarded
 from tests.integration.wire import Wire
-
-guarded = secured.guarded
-"""The fixture: a broker that wants TLS and a password."""
 
 Behaviour: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -66,7 +64,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for localhost that nobody vouches for, with its key."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
-    _, store = secured.self_signed(tmp_path_factory.mktemp("certificate"))
+    _, store = self_signed(tmp_path_factory.mktemp("certificate"))
     return store
 
 
@@ -152,7 +150,7 @@ async def test_somebody_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         ended.set()
 
 
-def _settings_of(guarded: secured.Guarded, **changed: str) -> dict[str, str]:
+def _settings_of(guarded: Guarded, **changed: str) -> dict[str, str]:
     """The settings of a consumer that would be let in, with some of them changed."""
     prefix = "DOCSLUICE_"
     named = {name.removeprefix(prefix).lower(): value for name, value in guarded.settings().items()}
@@ -170,15 +168,15 @@ def _settings_of(guarded: secured.Guarded, **changed: str) -> dict[str, str]:
         ({"kafka_security_protocol": "SASL_PLAINTEXT"}, "set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to SASL_SSL"),
     ],
 )
-async def test_what_keeps_us_out_is_named(guarded: secured.Guarded, changed: dict[str, str], words: str) -> None:
+async def test_what_keeps_us_out_is_named(guarded: Guarded, changed: dict[str, str], words: str) -> None:
     """Each wrong setting has a line that tells it from the others, without the password."""
     broker, _ = await _said(**_settings_of(guarded, **changed))
     assert words in broker
-    assert secured.PASSWORD not in broker
+    assert PASSWORD not in broker
 
 
 @pytest.mark.kafka
-async def test_an_advertised_address_that_leads_nowhere(guarded: secured.Guarded) -> None:
+async def test_an_advertised_address_that_leads_nowhere(guarded: Guarded) -> None:
     """A broker that answers and sends its clients to another name is not said to be away. The name is told."""
     broker, _ = await _said(kafka_bootstrap_servers=guarded.elsewhere)
     port = guarded.elsewhere.rpartition(":")[2]

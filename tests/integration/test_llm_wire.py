@@ -31,9 +31,10 @@ from docsluice_consumer.llm.client import OpenAIChatClient
 from docsluice_consumer.llm.credentials import CommandKey, FileKey, StaticKey
 from docsluice_consumer.llm.provider import Provider
 from docsluice_consumer.model_ref import ModelRef
+from tests.examples import examples
 from tests.fakes.contracts import TEXT
 from tests.fakes.samples import SECRET_TEXT, chat_request
-from tests.integration import test_producer_security as secured
+from tests.integration.certificates import self_signed
 from tests.integration.model_server import Answering, Server, completion_of, error, ok
 
 KEY = "sk-verysecret"
@@ -219,7 +220,7 @@ async def test_the_companys_certificates(name: str, tmp_path: Path, monkeypatch:
     """Those that the environment names are trusted. Without them it is told what is not trusted."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
-    authority, store = secured.self_signed(tmp_path)
+    authority, store = self_signed(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(store)
     server = Server(ok(), tls=context)
@@ -334,7 +335,7 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.sampled_from([KE
 JSON = st.recursive(SCALARS, lambda j: st.lists(j, max_size=3) | st.dictionaries(NAMES, j, max_size=5), max_leaves=15)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(200, 599), JSON), min_size=1, max_size=10))
 def test_whatever_a_server_answers_is_an_answer_or_a_fault_of_ours(told: list[tuple[int, Any]]) -> None:
     """With any status and any JSON. The key is nowhere, and neither is the document in what is logged."""

@@ -14,7 +14,7 @@ from docsluice_local.rehearsal.provider import RehearsalProvider
 from docsluice_producer.command_line.exits import Exit
 from tests.fakes.outcomes import result
 from tests.integration.producer_process import producer, run, said
-from tests.integration.test_producer_limits import Replica
+from tests.integration.small_broker import Replica
 from tests.integration.wire import Wire, serving
 
 VERSION, OTHER_VERSION = "0123456789ab", "ba9876543210"

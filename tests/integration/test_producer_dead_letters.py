@@ -194,11 +194,11 @@ async def test_a_dead_letter_topic_made_anew_has_nothing_handled(wire: Wire) -> 
     ]
 
 
-@pytest.mark.parametrize("count", [1_250, 5_000])
+@pytest.mark.parametrize("count", [125, 500])
 async def test_memory_does_not_grow_with_the_topic(wire: Wire, count: int) -> None:
     """Whether 12 MB of dead letters are looked through or 50: what is held of them at a time is the same."""
     await wire.create_topics()
-    await fill(wire, range(count), value=b'{"document_id": "d", "text": "' + b"x" * 10_000 + b'"}')
+    await fill(wire, range(count), value=b'{"document_id": "d", "text": "' + b"x" * 100_000 + b'"}')
     query = DeadLetterQuery(
         broker=Address(bootstrap_servers=wire.bootstrap_servers),
         topic=wire.topics["dead_letter"],

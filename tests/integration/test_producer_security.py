@@ -2,103 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 
-from docsluice_local.kafka import apache_kafka, why_not
-from docsluice_local.process import free_port
-from tests import required
+from tests.integration.guarded_broker import PASSWORD, Guarded
 from tests.integration.producer_process import run
 from tests.integration.wire import Wire
 
 pytestmark = pytest.mark.kafka
 
-PASSWORD = "correct-horse"
 DOCUMENT = b'{"document_id": "a", "text": "t"}\n'
-
-
-@dataclass(frozen=True)
-class Guarded:
-    """One broker with three listeners: in the clear, TLS with SASL, and one that advertises an address of nobody."""
-
-    clear: str
-    secure: str
-    elsewhere: str
-    certificate: Path
-
-    def settings(self, **changed: str) -> dict[str, str]:
-        right = {
-            "SECURITY_PROTOCOL": "SASL_SSL",
-            "SASL_MECHANISM": "PLAIN",
-            "SASL_USERNAME": "me",
-            "SASL_PASSWORD": PASSWORD,
-            "SSL_CAFILE": str(self.certificate),
-        }
-        return {"DOCSLUICE_KAFKA_" + name: value for name, value in (right | changed).items()}
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    reason = why_not() or (None if shutil.which("openssl") else "no openssl to make a certificate with")
-    if reason:
-        (pytest.fail if required.KAFKA else pytest.skip)(reason)
-    folder = tmp_path_factory.mktemp("guarded")
-    certificate, store = self_signed(folder)
-    clear, controller, secure, elsewhere = (free_port() for _ in range(4))
-    listener = "listener.name.secure."
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule"
-    properties = {
-        "listeners": (
-            f"PLAINTEXT://127.0.0.1:{clear},CONTROLLER://127.0.0.1:{controller},"
-            f"SECURE://127.0.0.1:{secure},ELSEWHERE://127.0.0.1:{elsewhere}"
-        ),
-        "advertised.listeners": (
-            f"PLAINTEXT://127.0.0.1:{clear},SECURE://localhost:{secure},ELSEWHERE://nobody.invalid:{elsewhere}"
-        ),
-        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-        "listener.security.protocol.map": (
-            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL,ELSEWHERE:PLAINTEXT"
-        ),
-        listener + "ssl.keystore.type": "PEM",
-        listener + "ssl.keystore.location": str(store),
-        listener + "sasl.enabled.mechanisms": "PLAIN",
-        listener + "plain.sasl.jaas.config": f'{login} required user_me="{PASSWORD}";',
-    }
-    with apache_kafka(data_dir=folder / "broker", port=clear, server_properties=properties):
-        yield Guarded(
-            clear=f"127.0.0.1:{clear}",
-            secure=f"localhost:{secure}",
-            elsewhere=f"127.0.0.1:{elsewhere}",
-            certificate=certificate,
-        )
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate for localhost, and the same with its key in one file."""
-    key, certificate, store = (folder / name for name in ("key.pem", "certificate.pem", "store.pem"))
-    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    subprocess.run(
-        [
-            *request,
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-keyout",
-            key,
-            "-out",
-            certificate,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    store.write_bytes(key.read_bytes() + certificate.read_bytes())
-    return certificate, store
 
 
 async def test_documents_go_through_tls_and_sasl(guarded: Guarded) -> None:

@@ -18,6 +18,7 @@ from docsluice_consumer.errors import (
     RateLimited,
 )
 from docsluice_consumer.llm.chat import ChatRequest
+from tests.examples import examples
 from tests.fakes.chat import Reply, right
 from tests.fakes.town import Town
 
@@ -44,7 +45,7 @@ def _fault(kind: type[AttemptFailed], seconds: float | None, limits: dict[str, f
         max_size=8,
     )
 )
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 async def test_what_is_said_once_is_not_believed_for_long(said: list[Any]) -> None:
     """Limits in answers and refusals, pauses that are asked for, quotas of a day. A few of them in a row."""
     left = list(said)

@@ -32,6 +32,7 @@ from docsluice_consumer.model_ref import model_ref
 from docsluice_consumer.settings import load_settings
 from docsluice_consumer.telemetry.logs import configure_logs
 from docsluice_consumer.telemetry.metrics import Metrics
+from tests.examples import examples
 from tests.fakes.leaks import SECRETS, SPELLINGS, tells
 from tests.fakes.process_logs import logs_as_before
 from tests.fakes.raw_server import RawAnswer, RawServer
@@ -39,6 +40,8 @@ from tests.fakes.samples import chat_request, document
 
 _BOUNDS = (0, 40, 80, 200, 400, 1024, 1200, 2048, 8000, 16_000, 262_144)
 """At which something of ours shortens a text."""
+_LETTER_BOUNDS = _BOUNDS[1:9]
+"""Those of a dead letter. The longer ones are an error's body and a page."""
 SPELLED = st.sampled_from(list(SPELLINGS))
 
 
@@ -65,7 +68,7 @@ def _bodies(draw: Any, secret: str, bounds: Sequence[int] = _BOUNDS) -> tuple[by
 
 
 @given(data=st.data(), secret=SECRETS, status=st.sampled_from([400, 401, 403, 404, 413, 429, 500, 503]))
-@settings(max_examples=120, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(120), suppress_health_check=list(HealthCheck))
 def test_no_error_tells_a_secret(data: st.DataObject, secret: str, status: int) -> None:
     """Neither what is read of it nor what becomes of it, up to the dead letter."""
     body, _ = data.draw(_bodies(secret))
@@ -96,7 +99,7 @@ def _failure(error: RecordRejected) -> Failure:
 
 
 @given(data=st.data(), secret=SECRETS)
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 def test_no_dead_letter_tells_a_secret(data: st.DataObject, secret: str) -> None:
     """Whatever has raised it, and wherever its message, its answer or its trace is shortened."""
     body, _ = data.draw(_bodies(secret, bounds=_BOUNDS[:8]))
@@ -111,20 +114,37 @@ def test_no_dead_letter_tells_a_secret(data: st.DataObject, secret: str) -> None
     assert [header for header in headers if tells(header, secret)] == []
 
 
-@pytest.mark.parametrize("secret", ["sk-" + "a1B2c3D4e5" * 4, "!$%^*()_+~|{}[]:;<>?,./" * 2, "k" * 9 + "9" * 9])
+_BROKEN = ["sk-" + "a1B2c3D4e5" * 4, "!$%^*()_+~|{}[]:;<>?,./" * 2, "k" * 9 + "9" * 9]
+
+
+def _ending_in(secret: str, *, bound: int) -> Iterator[str]:
+    """Texts in which a bound leaves more and more of the secret's beginning."""
+    return (("- " * bound)[: bound - left] + secret for left in range(6, len(secret), 5))
+
+
+@pytest.mark.parametrize("secret", _BROKEN)
 @pytest.mark.parametrize("bound", _BOUNDS[1:])
 def test_no_text_breaks_off_in_the_middle_of_a_secret(bound: int, secret: str) -> None:
     """What is left of it there could not be told from other words any more. It is cut first, and then shortened."""
     known = KnownSecrets()
     known.learn(secret)
-    for left in range(6, len(secret), 5):
-        said = ("- " * bound)[: bound - left] + secret
+    for said in _ending_in(secret, bound=bound):
         error = read_error(400, said.encode(), secrets=(secret,))
         in_json = read_error(400, json.dumps({"error": {"message": said, "code": said}}).encode(), secrets=(secret,))
+        texts = [error.words, error.loggable, in_json.words, *in_json.codes, known.cut(said, most=bound)]
+        assert [text[-100:] for text in texts if tells(text, secret)] == []
+
+
+@pytest.mark.parametrize("secret", _BROKEN)
+@pytest.mark.parametrize("bound", _LETTER_BOUNDS)
+def test_no_dead_letter_breaks_off_in_the_middle_of_a_secret(bound: int, secret: str) -> None:
+    """Neither in what it says of the fault nor in the answer."""
+    known = KnownSecrets()
+    known.learn(secret)
+    for said in _ending_in(secret, bound=bound):
         rejected = RecordRejected(DeadLetterReason.INVALID_ANSWER, said, answer=said)
         letter = dead_letter(document(), _failure(rejected), topic="dlq", cut=known.cut)
-        texts = [error.words, error.loggable, in_json.words, *in_json.codes, known.cut(said, most=bound)]
-        texts += [(value or b"").decode() for _, value in letter.headers]
+        texts = [(value or b"").decode() for _, value in letter.headers]
         assert [text[-100:] for text in texts if tells(text, secret)] == []
 
 
@@ -188,7 +208,7 @@ def _logging_of_its_own() -> Iterator[io.StringIO]:
 
 
 @given(secret=SECRETS, spelling=SPELLED, log_format=st.sampled_from(["json", "console"]))
-@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
 def test_no_log_line_tells_a_secret(secret: str, spelling: str, log_format: Any) -> None:
     """Neither ours nor a library's: not in a field, in what is in it, in an object's own words, or in a trace."""
     known, spelled = KnownSecrets(), SPELLINGS[spelling](secret)
@@ -209,7 +229,7 @@ def test_no_log_line_tells_a_secret(secret: str, spelling: str, log_format: Any)
 
 
 @given(secret=SECRETS, spelling=SPELLED)
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_no_label_tells_a_secret(secret: str, spelling: str) -> None:
     """A key was given as a model's name."""
     known = KnownSecrets()
@@ -223,7 +243,7 @@ def test_no_label_tells_a_secret(secret: str, spelling: str) -> None:
 
 
 @given(data=st.data(), secret=SECRETS.filter(lambda secret: secret.isascii() and len(secret) < 500))
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 async def test_no_call_tells_a_secret_of_any_provider(data: st.DataObject, secret: str) -> None:
     """Over the wire, with any status: a gateway may know the key of another provider, or the broker's password."""
     body, kind = data.draw(_bodies(secret))

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from docsluice_consumer.decode.decode import read_record
 from docsluice_consumer.errors import RecordRejected
+from tests.examples import examples
+from tests.fakes.line import Line
 from tests.fakes.pipelines import RESULTS
 from tests.fakes.samples import record
-from tests.unit.test_pipeline import Line
 
 HEAD = '{"document_id": "d", "text": "A text.", '
 STRUCTURED = [("content-type", b"application/cloudevents+json")]
@@ -79,7 +80,7 @@ NAMES = st.sampled_from(["document_id", "text", "metadata", "schema_version", "x
 
 
 @given(pairs=st.lists(st.tuples(NAMES, VALUES), max_size=7), ascii_only=st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 async def test_nothing_is_unexpected(pairs: list[tuple[str, Any]], *, ascii_only: bool) -> None:
     """Whatever JSON holds, twice or not: a result, or a dead letter with a reason of the record's."""
     pairs = [("document_id", "d"), ("text", "A text."), *pairs] if len(pairs) % 2 else pairs

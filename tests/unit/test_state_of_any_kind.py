@@ -30,6 +30,7 @@ from docsluice_consumer.store.redis_store import RedisStore
 from docsluice_consumer.store.retrying_store import RetryingStore
 from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import NotBelieved, StepStore, StoreAway
+from tests.examples import examples
 from tests.fakes.damage import (
     Damage,
     bytes_changed,
@@ -40,11 +41,11 @@ from tests.fakes.damage import (
     entries_changed,
     entry_changed,
 )
+from tests.fakes.line import Line
 from tests.fakes.pipelines import RESULTS
 from tests.fakes.redis_wire import OK, array, bulk, redis_that_says
 from tests.fakes.samples import document, steps
 from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
-from tests.unit.test_pipeline import Line
 
 DOCUMENTS = 4
 _MOST_WAITS = 20
@@ -118,7 +119,7 @@ _FINGERPRINTS_CHANGED = changing([(4264, b"\xe7\xab"), (7985, b"\xf4\xb2\xbf\x8b
 @example(damage=_INDEX_CUT, is_running=False)
 @example(damage=_FREE_PAGES_CHANGED, is_running=False)
 @example(damage=_FINGERPRINTS_CHANGED, is_running=False)
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 async def test_a_file_of_steps_that_was_spoilt(kept: Path, damage: Damage, *, is_running: bool) -> None:
     """Before the start or while it runs: what can be believed is used, the rest needs new calls."""
     with tempfile.TemporaryDirectory() as folder, capture_logs():
@@ -141,7 +142,7 @@ async def test_a_file_of_steps_that_was_spoilt(kept: Path, damage: Damage, *, is
 
 
 @given(damage=st.one_of(bytes_changed(), cut_short()), suffix=st.sampled_from(["-wal", "-shm"]))
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), suppress_health_check=list(HealthCheck))
 async def test_what_lies_beside_a_file_of_steps_was_spoilt(kept: Path, damage: Damage, suffix: str) -> None:
     """While it runs, and after it was killed. What SQLite has mapped into memory nobody can cut, and nothing helps."""
     with tempfile.TemporaryDirectory() as folder, capture_logs():
@@ -163,7 +164,7 @@ async def test_what_lies_beside_a_file_of_steps_was_spoilt(kept: Path, damage: D
 
 
 @given(damage=st.one_of(bytes_changed(), cut_short(), column_changed("spent", ["member", "window", "began_at", "usd"])))
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 async def test_a_ledger_that_was_spoilt(damage: Damage) -> None:
     """The service starts, the budget can be spent, and what is spent from then on is kept."""
     with tempfile.TemporaryDirectory() as folder, capture_logs():
@@ -241,7 +242,7 @@ def _lay(path: Path, what: str, mode: int, *, held: bytes, elsewhere: Path) -> N
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=4, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(4), suppress_health_check=list(HealthCheck))
 async def test_a_redis_that_says_anything(seed: int) -> None:
     """To each command: what is right, what is right with something changed, or anything at all.
 

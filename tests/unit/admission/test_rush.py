@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from docsluice_consumer.admission.limits import Limits
 from docsluice_consumer.errors import RateLimited
 from docsluice_consumer.llm.chat import ChatRequest
+from tests.examples import examples
 from tests.fakes.chat import Reply, right
 from tests.fakes.rush import Provider, Rush, bucket, during, unlimited, window
 from tests.fakes.town import Town
@@ -44,7 +45,7 @@ def test_refusals_at_random_cost_slow_calls_nothing_either(share: float) -> None
     assert rush.per_second(600, 30 * 60) > 0.95 * 16 / 5
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(share=st.floats(0.0, 0.1), seed=st.integers(0, 1000), per_minute=st.sampled_from([None, 600, 2400]))
 def test_no_mixture_makes_the_pace_collapse(share: float, seed: int, per_minute: int | None) -> None:
     """Whatever the shares: of what is possible, a third is used after five minutes at the latest."""
@@ -122,9 +123,9 @@ async def test_documents_end_though_calls_are_refused_at_random() -> None:
         return RateLimited("429") if chance.random() < 0.05 else right(request)
 
     town = Town(reply, limits=Limits(max_concurrency=16))
-    await town.come(*(f"text {number}" for number in range(2500)))
-    await town.lab.timer.run(90)
-    assert len(town.ended()) > 0.6 * 90 * 32
+    await town.come(*(f"text {number}" for number in range(1000)))
+    await town.lab.timer.run(45)
+    assert len(town.ended()) > 0.6 * 45 * 32
     assert not any(town.tasks[text].exception() for text in town.ended())
     await town.close()
 

@@ -20,6 +20,7 @@ from docsluice_consumer.errors import (
     RefusalKind,
 )
 from docsluice_consumer.llm.chat import ChatRequest
+from tests.examples import examples
 from tests.fakes.chat import USAGE, Reply, right
 from tests.fakes.lab import Lab
 from tests.fakes.prices import MODEL, MODEL_REF
@@ -128,7 +129,7 @@ async def test_a_call_about_a_text_of_our_own_is_counted() -> None:
     assert document_usage.usage.input_tokens == trials * USAGE.input_tokens
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     odd=st.lists(st.sampled_from(KINDS), max_size=4),
     sound=st.integers(1, 12),
@@ -156,7 +157,7 @@ async def test_nothing_that_is_about_single_documents_stops_the_others(
     await town.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(kind=st.sampled_from(KINDS), documents=st.integers(1, 12), slots=st.integers(1, 5))
 async def test_of_documents_that_are_refused_alike_at_most_one_is_a_dead_letter(
     kind: RefusalKind, documents: int, slots: int

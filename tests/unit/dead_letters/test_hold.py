@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import pytest
 import structlog
@@ -13,78 +13,51 @@ from docsluice_consumer.analysis.analyzer import Analyzer
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import ProviderUnavailable
 from docsluice_consumer.kafka.records import OutgoingRecord, Record
-from docsluice_consumer.llm.chat import ChatRequest
 from docsluice_consumer.store.memory_store import MemoryStore
-from tests.fakes.chat import Reply, by_step, in_turn, right, say
+from tests.fakes.chat import by_step, in_turn
+from tests.fakes.held import REFUSED, docs, keys_of, let_go, refusing_bad, started
+from tests.fakes.line import Line
 from tests.fakes.pipelines import DEAD_LETTERS, RESULTS
 from tests.fakes.samples import document, record
 from tests.fakes.sink import FakeSink
 from tests.fakes.timer import settled
-from tests.unit.test_pipeline import Line
-
-REFUSED = say("", refusal="no")
-
-
-def _docs(count: int, text: str = "A text.") -> list[Record]:
-    return [document(f"{text} {n}", document_id=f"d{n}", offset=n) for n in range(count)]
-
-
-def _by_text(request: ChatRequest) -> Reply:
-    """Refuses documents that are `bad`, and answers the others."""
-    return REFUSED if "bad" in request.messages[-1].content else right(request)
-
-
-async def _started(line: Line, records: Iterable[Record]) -> list[asyncio.Task[None]]:
-    tasks = [asyncio.create_task(line.pipeline.process(one)) for one in records]
-    await settled(30)
-    return tasks
-
-
-async def _let_go(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _keys(outgoing: list[OutgoingRecord]) -> list[bytes | None]:
-    return sorted((one.key for one in outgoing), key=str)
 
 
 async def test_the_one_that_reaches_the_limit_is_held_with_all_after_it() -> None:
     """Their records stay open. What was decided before is published."""
-    line = Line(_by_text, max_dead_letters=3, mode="fused")
-    for one in _docs(2, "bad"):
+    line = Line(refusing_bad, max_dead_letters=3, mode="fused")
+    for one in docs(2, "bad"):
         await line.process(one)
-    tasks = await _started(line, _docs(5, "bad"))
+    tasks = await started(line, docs(5, "bad"))
     assert len(line.sink.to(DEAD_LETTERS)) == 2
     assert not any(task.done() for task in tasks)
     assert line.counted("documents_total") == {("dead_letter",): 2}
     assert line.dead_letter_hold.pause_reason() == "dead_letter_limit"
-    await _let_go(tasks)
+    await let_go(tasks)
 
 
 async def test_documents_not_yet_begun_cost_nothing() -> None:
     """Neither those that come later, nor those that wait for their first call. Only calls under way are finished."""
-    line = Line(_by_text, max_dead_letters=1, max_concurrency=2, mode="fused")
+    line = Line(refusing_bad, max_dead_letters=1, max_concurrency=2, mode="fused")
     line.client.hold()
-    tasks = await _started(line, _docs(8, "bad"))
+    tasks = await started(line, docs(8, "bad"))
     line.client.release()
     line.client.hold()  # two end, and in that very turn two more go out
     await settled(30)
     line.client.release()
-    tasks += await _started(line, _docs(8))
+    tasks += await started(line, docs(8))
     assert len(line.client.requests) == 4
     assert line.sink.published == []
-    await _let_go(tasks)
+    await let_go(tasks)
 
 
 async def test_bytes_that_are_no_event_are_held_too() -> None:
     """A producer that has changed its format, all at once: the first few are published, and no more."""
     line = Line(max_dead_letters=4)
-    tasks = await _started(line, [record(b"not JSON", offset=n) for n in range(50)])
+    tasks = await started(line, [record(b"not JSON", offset=n) for n in range(50)])
     assert len(line.sink.to(DEAD_LETTERS)) == 3
     assert sum(task.done() for task in tasks) == 3
-    await _let_go(tasks)
+    await let_go(tasks)
 
 
 class _SlowToRefuse(FakeSink):
@@ -112,51 +85,51 @@ async def test_results_that_the_topic_does_not_take_are_a_row(sink: Callable[[],
         async with room:
             await asyncio.create_task(line.pipeline.process(one))
 
-    tasks = [asyncio.create_task(when_there_is_room(one)) for one in _docs(40)]
+    tasks = [asyncio.create_task(when_there_is_room(one)) for one in docs(40)]
     await settled(1_000)
     assert len(line.sink.to(DEAD_LETTERS)) == 4
     assert "5 dead letters in a row" in (line.dead_letter_hold.why_not_ready() or "")
-    await _let_go(tasks)
+    await let_go(tasks)
 
 
 async def test_what_is_in_the_middle_is_finished() -> None:
     """A result is published, for it is paid for. A failure is held like all others."""
-    line = Line(_by_text, max_dead_letters=1, mode="fused")
+    line = Line(refusing_bad, max_dead_letters=1, mode="fused")
     line.client.hold()
-    good, bad = await _started(line, [document("good", document_id="good"), document("bad", document_id="bad")])
-    (stopped,) = await _started(line, [record(b"not JSON")])
+    good, bad = await started(line, [document("good", document_id="good"), document("bad", document_id="bad")])
+    (stopped,) = await started(line, [record(b"not JSON")])
     line.client.release()
     await settled(30)
     assert (good.done(), bad.done(), stopped.done()) == (True, False, False)
-    assert _keys(line.sink.published) == [b"good"]
-    await _let_go([bad, stopped])
+    assert keys_of(line.sink.published) == [b"good"]
+    await let_go([bad, stopped])
 
 
 async def test_a_document_with_one_step_done_goes_on() -> None:
     """Its other step still waits for admission. Begun again, the first would be paid for twice."""
     line = Line(max_dead_letters=1, max_concurrency=1)
     line.client.hold()
-    begun = await _started(line, [document()])
-    stopped = await _started(line, [record(b"not JSON")])
+    begun = await started(line, [document()])
+    stopped = await started(line, [record(b"not JSON")])
     line.client.release()
     await settled(30)
     assert begun[0].done()
     assert len(line.client.requests) == 2
     assert len(line.sink.to(RESULTS)) == 1
-    await _let_go(stopped)
+    await let_go(stopped)
 
 
 async def test_let_go_on_everything_ends_once() -> None:
     """What is held is published, what waited is begun, and each has one outcome."""
-    line = Line(_by_text, max_dead_letters=2, max_concurrency=2, mode="fused")
+    line = Line(refusing_bad, max_dead_letters=2, max_concurrency=2, mode="fused")
     bad = [document(f"bad {n}", document_id=f"bad{n}") for n in range(3)]
-    tasks = await _started(line, bad)
-    tasks += await _started(line, _docs(6))
+    tasks = await started(line, bad)
+    tasks += await started(line, docs(6))
     assert len(line.sink.published) == 1
     line.dead_letter_hold.resume()
     await asyncio.gather(*tasks)
-    assert _keys(line.sink.to(RESULTS)) == [b"d%d" % n for n in range(6)]
-    assert _keys(line.sink.to(DEAD_LETTERS)) == [b"bad0", b"bad1", b"bad2"]
+    assert keys_of(line.sink.to(RESULTS)) == [b"d%d" % n for n in range(6)]
+    assert keys_of(line.sink.to(DEAD_LETTERS)) == [b"bad0", b"bad1", b"bad2"]
     assert len(line.client.requests) == 9
     assert line.dead_letter_hold.pause_reason() is None
     assert line.dead_letter_hold.why_not_ready() is None
@@ -164,17 +137,17 @@ async def test_let_go_on_everything_ends_once() -> None:
 
 async def test_sent_back_at_the_first_call_each_ends_once() -> None:
     """A document that waited for admission when the limit was reached waits outside instead, and loses nothing."""
-    line = Line(_by_text, max_dead_letters=2, max_concurrency=1)
+    line = Line(refusing_bad, max_dead_letters=2, max_concurrency=1)
     line.client.hold()
-    tasks = await _started(line, [document("bad", document_id="bad"), *_docs(5)])
-    stopped = await _started(line, [record(b"not JSON", key=key) for key in (b"x", b"y")])
+    tasks = await started(line, [document("bad", document_id="bad"), *docs(5)])
+    stopped = await started(line, [record(b"not JSON", key=key) for key in (b"x", b"y")])
     line.client.release()
     await settled(60)
-    assert _keys(line.sink.published) == [b"x"]
+    assert keys_of(line.sink.published) == [b"x"]
     line.dead_letter_hold.resume()
     await asyncio.gather(*tasks, *stopped)
-    assert _keys(line.sink.to(RESULTS)) == [b"d%d" % n for n in range(5)]
-    assert _keys(line.sink.to(DEAD_LETTERS)) == [b"bad", b"x", b"y"]
+    assert keys_of(line.sink.to(RESULTS)) == [b"d%d" % n for n in range(5)]
+    assert keys_of(line.sink.to(DEAD_LETTERS)) == [b"bad", b"x", b"y"]
     assert len(line.client.requests) == 12
     assert line.counted("documents_in_flight") == {}
 
@@ -183,16 +156,16 @@ async def test_what_failed_before_is_remembered() -> None:
     """A document whose only call has failed waits at the door. Its attempts count when it goes on."""
     line = Line(in_turn(ProviderUnavailable("500")), max_dead_letters=1, max_concurrency=1, mode="fused")
     line.client.hold()
-    tasks = await _started(line, _docs(2))
+    tasks = await started(line, docs(2))
     line.client.release()
     line.client.hold()  # the first call fails, and the other document's takes its place
     await settled(30)
     assert len(line.client.requests) == 2
-    tasks += await _started(line, [record(b"not JSON")])
+    tasks += await started(line, [record(b"not JSON")])
     line.client.release()
     await settled(30)
     assert len(line.client.requests) == 2
-    assert _keys(line.sink.published) == [b"d1"]
+    assert keys_of(line.sink.published) == [b"d1"]
     line.dead_letter_hold.resume()
     await asyncio.gather(*tasks)
     (outgoing,) = [one for one in line.sink.to(RESULTS) if one.key == b"d0"]
@@ -205,8 +178,8 @@ async def test_what_was_saved_is_counted_once() -> None:
     line = Line(by_step({"category": [REFUSED]}), max_dead_letters=3, max_concurrency=1, store=store)
     await line.process(document())
     line.client.hold()
-    tasks = await _started(line, [*_docs(1), document()])  # the first one has the only place
-    tasks += await _started(line, [record(b"not JSON", key=key) for key in (b"x", b"y")])
+    tasks = await started(line, [*docs(1), document()])  # the first one has the only place
+    tasks += await started(line, [record(b"not JSON", key=key) for key in (b"x", b"y")])
     line.client.release()
     await settled(30)
     line.dead_letter_hold.resume()
@@ -218,8 +191,8 @@ async def test_what_was_saved_is_counted_once() -> None:
 
 async def test_a_whole_queue_that_is_held_is_not_let_go_at_once() -> None:
     """What was in the middle counts when it is released: after a resume come as many dead letters more, and no more."""
-    line = Line(_by_text, max_dead_letters=3, max_concurrency=20, mode="fused")
-    tasks = await _started(line, _docs(12, "bad"))
+    line = Line(refusing_bad, max_dead_letters=3, max_concurrency=20, mode="fused")
+    tasks = await started(line, docs(12, "bad"))
     seen = []
     while line.dead_letter_hold.pause_reason():
         seen.append(len(line.sink.to(DEAD_LETTERS)))
@@ -232,8 +205,8 @@ async def test_a_whole_queue_that_is_held_is_not_let_go_at_once() -> None:
 
 async def test_even_a_limit_of_one_lets_one_go() -> None:
     """Each time that somebody says so."""
-    line = Line(_by_text, max_dead_letters=1, mode="fused")
-    tasks = await _started(line, _docs(3, "bad"))
+    line = Line(refusing_bad, max_dead_letters=1, mode="fused")
+    tasks = await started(line, docs(3, "bad"))
     for count in range(1, 4):
         line.dead_letter_hold.resume()
         await settled(30)
@@ -244,24 +217,24 @@ async def test_even_a_limit_of_one_lets_one_go() -> None:
 async def test_after_that_as_many_pass_again() -> None:
     """The counts start afresh, and under a pipeline that is still broken it is stopped at the same number."""
     line = Line(max_dead_letters=10)
-    tasks = await _started(line, [record(b"not JSON", offset=n) for n in range(100)])
+    tasks = await started(line, [record(b"not JSON", offset=n) for n in range(100)])
     seen = []
     for _ in range(3):
         seen.append(len(line.sink.to(DEAD_LETTERS)))
         line.dead_letter_hold.resume()
         await settled(30)
     assert seen == [9, 9 + 1 + 9, 9 + 2 * (1 + 9)], "each time the one that had reached it, and then nine"
-    await _let_go(tasks)
+    await let_go(tasks)
 
 
 async def test_results_that_the_topic_never_takes_are_seen() -> None:
     """Each is counted as a result first, and as a dead letter then. It is the dead letter that stays."""
     line = Line(sink=FakeSink(max_bytes={RESULTS: 100}), max_ratio=0.6, mode="fused")
     tasks = []
-    for one in _docs(150):
-        tasks += await _started(line, [one])
+    for one in docs(150):
+        tasks += await started(line, [one])
     assert len(line.sink.to(DEAD_LETTERS)) == 99
-    await _let_go(tasks)
+    await let_go(tasks)
 
 
 class _SlowResults(FakeSink):
@@ -280,10 +253,10 @@ class _SlowResults(FakeSink):
 async def test_a_result_counts_before_the_broker_has_it() -> None:
     """Or in a healthy stream the dead letters, which are counted at once, would look like a row."""
     sink = _SlowResults()
-    line = Line(_by_text, sink=sink, max_dead_letters=2, mode="fused")
+    line = Line(refusing_bad, sink=sink, max_dead_letters=2, mode="fused")
     tasks = []
     for n in range(10):
-        tasks += await _started(line, [document("good" if n % 2 else "bad", document_id=f"d{n}")])
+        tasks += await started(line, [document("good" if n % 2 else "bad", document_id=f"d{n}")])
     assert line.dead_letter_hold.pause_reason() is None
     sink.may_end.set()
     await asyncio.gather(*tasks)
@@ -302,80 +275,21 @@ async def test_what_waits_for_the_broker_is_not_begun_again() -> None:
     sink = _SlowResults()
     line = Line(sink=sink, max_dead_letters=1)
     line.pipeline._analyzer.__class__ = Knowing
-    (result,) = await _started(line, [document()])
-    stopped = await _started(line, [record(b"not JSON")])
+    (result,) = await started(line, [document()])
+    stopped = await started(line, [record(b"not JSON")])
     assert not result.done()
     sink.may_end.set()
     await settled(30)
     assert result.done()
     assert len(sink.published) == 1
-    await _let_go(stopped)
-
-
-# Ends
-
-
-async def test_a_drain_lets_go_of_what_is_held() -> None:
-    """At once: nothing that it could wait for would let it out. The next owner reads all of them again."""
-    line = Line(_by_text, max_dead_letters=1, mode="fused")
-    held = await _started(line, _docs(3, "bad"))
-    waiting = await _started(line, _docs(4))
-    assert line.dead_letter_hold.release_waiting() == 7
-    await asyncio.gather(*held, *waiting, return_exceptions=True)
-    assert all(task.cancelled() for task in (*held, *waiting))
-    assert line.sink.published == []
-    assert line.counted("documents_in_flight") == {}
-
-
-async def test_what_would_be_held_in_a_drain_is_let_go() -> None:
-    """Of those in the middle a result is still published, and a failure waits for nobody."""
-    line = Line(_by_text, max_dead_letters=1, mode="fused")
-    line.client.hold()
-    good, bad = await _started(line, [document("good", document_id="good"), document("bad", document_id="bad")])
-    assert line.dead_letter_hold.release_waiting() == 0
-    line.client.release()
-    await asyncio.gather(good, bad, return_exceptions=True)
-    assert (good.cancelled(), bad.cancelled()) == (False, True)
-    assert _keys(line.sink.published) == [b"good"]
-    late = await _started(line, [document("late")])
-    assert late[0].cancelled()
-
-
-async def test_a_partition_that_is_lost_takes_its_held_documents_along() -> None:
-    """A task that is cancelled ends, wherever it waits. The others stay as they are."""
-    line = Line(_by_text, max_dead_letters=2, mode="fused")
-    _, *held = await _started(line, _docs(3, "bad"))
-    waiting = await _started(line, _docs(2))
-    await _let_go([held[0], waiting[0]])
-    assert [task.cancelled() for task in (*held, *waiting)] == [True, False, True, False]
-    line.dead_letter_hold.resume()
-    await asyncio.gather(held[1], waiting[1])
-    assert len(line.sink.published) == 3
-
-
-async def test_a_partition_that_is_lost_in_that_very_moment_is_lost() -> None:
-    """Sent back and cancelled in one turn, a document is cancelled: it is someone else's now."""
-    line = Line(max_dead_letters=1, max_concurrency=1, mode="fused")
-    line.client.hold()
-    tasks = await _started(line, _docs(3))
-    stopping = asyncio.create_task(line.pipeline.process(record(b"not JSON")))
-    await asyncio.sleep(0)
-    assert line.dead_letter_hold.pause_reason()
-    tasks[1].cancel()
-    await settled(30)
-    assert [task.done() for task in tasks] == [False, True, False]
-    assert tasks[1].cancelled()
-    await _let_go([*tasks, stopping])
-
-
-# What is said
+    await let_go(stopped)
 
 
 async def test_it_is_said_once_with_what_to_do() -> None:
     """Which limit, the commonest causes, and the remedy: in the log and in the answer to a readiness probe."""
-    line = Line(_by_text, max_dead_letters=3, mode="fused")
+    line = Line(refusing_bad, max_dead_letters=3, mode="fused")
     with structlog.testing.capture_logs() as logs:
-        tasks = await _started(line, [record(b"not JSON"), *_docs(5, "bad")])
+        tasks = await started(line, [record(b"not JSON"), *docs(5, "bad")])
     (said,) = [entry for entry in logs if entry["event"] == "dead_letter_limit.reached"]
     assert said["log_level"] == "critical"
     assert said["problem"] == "3 dead letters in a row (DOCSLUICE_DEAD_LETTER_MAX_CONSECUTIVE)"
@@ -383,14 +297,14 @@ async def test_it_is_said_once_with_what_to_do() -> None:
     ready = line.dead_letter_hold.why_not_ready() or ""
     for words in (said["problem"], "2 refused/fused, 1 undecodable", said["remedy"], "SIGUSR1", "restart"):
         assert words in ready
-    await _let_go(tasks)
+    await let_go(tasks)
 
 
 @pytest.mark.parametrize(("documents", "held"), [(2, 0), (4, 2)])
 async def test_a_signal_is_logged(documents: int, held: int) -> None:
     """With how many it has released. One that comes when nothing is held changes nothing."""
-    line = Line(_by_text, max_dead_letters=3, mode="fused")
-    tasks = await _started(line, _docs(documents, "bad"))
+    line = Line(refusing_bad, max_dead_letters=3, mode="fused")
+    tasks = await started(line, docs(documents, "bad"))
     with structlog.testing.capture_logs() as logs:
         line.dead_letter_hold.resume()
         line.dead_letter_hold.resume()

@@ -5,180 +5,40 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.broker_errors import CodecRefused
 from docsluice_consumer.errors import BrokerFault, RecordRejected
 from docsluice_consumer.kafka import exactly_once
 from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink
 from docsluice_consumer.kafka.offsets import CommitPoint, Run, encode
-from docsluice_consumer.kafka.partitions import PartitionState
-from docsluice_consumer.kafka.records import OutgoingRecord, Record
 from docsluice_consumer.telemetry.metrics import Metrics
-from tests.fakes.samples import record
 from tests.fakes.timer import settled
+from tests.fakes.transactions import PARTITION, Cluster, Member, Owner
 
-PARTITION = TopicPartition("documents", 0)
-_MOST_TRANSACTIONS = 20
 LARGE = random.Random(1).randbytes(500)
 
 
-@dataclass(kw_only=True)
-class _Cluster:
-    """A broker with one partition: what was published for good, and what the group has stored.
-
-    `loses` is what is cut at the next commit: the request before it has its effect, or the answer after it. Its client
-    is told so by `error`.
-    `meanwhile` happens during each commit. A batch of which a record is in `too_large` is refused.
-    """
-
-    stored: CommitPoint | None = None
-    published: list[bytes] = field(default_factory=list)
-    transactions: list[list[bytes]] = field(default_factory=list)
-    codecs: list[str] = field(default_factory=list)
-    too_large: frozenset[bytes] = frozenset()
-    refused_codecs: frozenset[str] = frozenset()
-    loses: str = ""
-    error: KafkaError = field(default_factory=lambda: KafkaConnectionError("the connection was cut"))
-    sender_error: KafkaError | None = None
-    meanwhile: Callable[[], object] = lambda: None
-
-    def producer(self, *, compression_type: str, **_: Any) -> _Producer:
-        return _Producer(self, compression_type)
-
-    async def most_bytes_of(self, *_: Any) -> None:
-        return None
-
-    async def committed_points(self, *_: Any) -> Mapping[TopicPartition, CommitPoint]:
-        return {} if self.stored is None else {PARTITION: self.stored}
-
-
-class _Producer:
-    """A transactional producer on it."""
-
-    def __init__(self, cluster: _Cluster, codec: str) -> None:
-        self._cluster = cluster
-        self._codec = codec
-        self._values: list[bytes] = []
-        self._point: CommitPoint | None = None
-        self.client = self._txn_manager = self._sender = self
-        self.sender_task: asyncio.Future[None] | None = None
-        self._end: asyncio.Future[None] | None = None
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def begin_transaction(self) -> None:
-        self._values, self._point = [], None
-        self._end = asyncio.get_running_loop().create_future()
-
-    def wait_for_transaction_end(self) -> asyncio.Future[None]:
-        assert self._end is not None
-        return self._end
-
-    def _fail(self, error: KafkaError) -> None:
-        self.wait_for_transaction_end().set_exception(error)
-        raise error
-
-    async def send(self, _topic: str, *, value: bytes, **_: Any) -> asyncio.Future[None]:
-        self._values.append(value)
-        sent = asyncio.get_running_loop().create_future()
-        sent.set_result(None)
-        return sent
-
-    async def send_offsets_to_transaction(self, offsets: Mapping[TopicPartition, tuple[int, str]], _: str) -> None:
-        if self._cluster.too_large.intersection(self._values):
-            self._fail(MessageSizeTooLargeError())
-        if self._codec in self._cluster.refused_codecs:
-            self._fail(CodecRefused())
-        self._point = CommitPoint(*offsets[PARTITION])
-
-    async def commit_transaction(self) -> None:
-        cluster = self._cluster
-        loses, cluster.loses = cluster.loses, ""
-        if loses != "request":
-            cluster.transactions.append(self._values)
-            cluster.published += self._values
-            cluster.codecs.append(self._codec)
-            cluster.stored = self._point
-        cluster.meanwhile()
-        await settled()
-        assert len(cluster.transactions) < _MOST_TRANSACTIONS, "one round goes on without end"
-        if loses and cluster.sender_error is not None:
-            self.sender_task = asyncio.get_running_loop().create_future()
-            self.sender_task.set_exception(cluster.sender_error)
-        if loses:
-            raise cluster.error
-
-
-class _Member:
-    """A member of the group. `rebalancing` while it is not known whose the partition is."""
-
-    def __init__(self, *, rebalancing: bool = False) -> None:
-        self.rebalancing = rebalancing
-
-    def owns(self, _: TopicPartition) -> bool:
-        return not self.rebalancing
-
-    async def commit_offsets(self, _: Mapping[TopicPartition, CommitPoint]) -> None:
-        raise AssertionError("a transaction commits its offsets itself")
-
-
-class _Owner:
-    """An owner of the partition: reads records and publishes their outcomes."""
-
-    def __init__(self, sink: ExactlyOnceSink, cluster: _Cluster) -> None:
-        self.sink = sink
-        self.cluster = cluster
-        self.state = PartitionState(PARTITION, epoch=1)
-        self.tasks: list[asyncio.Task[None]] = []
-
-    def reads(self) -> Record:
-        offset = self.state.offsets.next_offset or 0
-        self.state.offsets.opened(offset)
-        return replace(record(b"{}", offset=offset), topic=PARTITION.topic, partition=PARTITION.partition, epoch=1)
-
-    def ends(self, value: bytes, *, ending: Record | None = None, alone: bool = False) -> asyncio.Task[None]:
-        outgoing = OutgoingRecord(
-            topic="results", key=b"k", value=value, headers=[], alone=alone, compression="zstd" if alone else "gzip"
-        )
-        task = asyncio.create_task(self.sink.publish(outgoing, ending=ending or self.reads()))
-        self.tasks.append(task)
-        return task
-
-    async def commits(self, member: _Member | None = None) -> Sequence[PartitionState]:
-        await settled()
-        over = await self.sink.commit([self.state], member or _Member())
-        await settled()
-        return over
-
-
 @pytest.fixture
-async def owner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Owner]:
-    cluster = _Cluster()
+async def owner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Owner]:
+    cluster = Cluster()
     monkeypatch.setattr(exactly_once, "AIOKafkaProducer", cluster.producer)
     monkeypatch.setattr(exactly_once, "committed_points", cluster.committed_points)
     monkeypatch.setattr(exactly_once, "most_bytes_of", cluster.most_bytes_of)
     monkeypatch.setattr(exactly_once, "_PAUSE_SECONDS", 0)
     sink = ExactlyOnceSink(broker=Broker(bootstrap_servers="nowhere:1"), group_id="g", metrics=Metrics())
     await sink.acquire(PARTITION, epoch=1)
-    owner = _Owner(sink, cluster)
+    owner = Owner(sink, cluster)
     yield owner
     await sink.close()
     await asyncio.gather(*owner.tasks, return_exceptions=True)
 
 
-async def test_a_transaction_that_fails_leaves_nothing_for_asyncio_to_complain_of(owner: _Owner) -> None:
+async def test_a_transaction_that_fails_leaves_nothing_for_asyncio_to_complain_of(owner: Owner) -> None:
     """Its failure has come by another way: a stack trace in the log would tell nothing new."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
@@ -193,7 +53,7 @@ async def test_a_transaction_that_fails_leaves_nothing_for_asyncio_to_complain_o
     assert complaints == []
 
 
-async def test_a_round_takes_what_had_finished_when_it_began(owner: _Owner) -> None:
+async def test_a_round_takes_what_had_finished_when_it_began(owner: Owner) -> None:
     """What finishes meanwhile is the next round's: else one round goes on for as long as there is work."""
     owner.cluster.meanwhile = lambda: owner.ends(b"later")
     first, second = owner.ends(b"first"), owner.ends(b"second")
@@ -206,7 +66,7 @@ async def test_a_round_takes_what_had_finished_when_it_began(owner: _Owner) -> N
     assert owner.cluster.transactions[1:] == [[b"later", b"third"]]
 
 
-async def test_a_round_of_records_without_outcomes_is_one_transaction(owner: _Owner) -> None:
+async def test_a_round_of_records_without_outcomes_is_one_transaction(owner: Owner) -> None:
     """Tombstones and what is skipped end without one, and the offset moves on during each transaction too."""
 
     def tombstone() -> None:
@@ -219,7 +79,7 @@ async def test_a_round_of_records_without_outcomes_is_one_transaction(owner: _Ow
     assert owner.cluster.stored == CommitPoint(1)
 
 
-async def test_a_round_tries_again_with_what_it_has(owner: _Owner) -> None:
+async def test_a_round_tries_again_with_what_it_has(owner: Owner) -> None:
     """A transaction that failed is made up for at once, and what has finished meanwhile waits for its own round."""
     owner.cluster.loses = "request"
     owner.cluster.meanwhile = lambda: owner.ends(b"later")
@@ -228,7 +88,7 @@ async def test_a_round_tries_again_with_what_it_has(owner: _Owner) -> None:
     assert owner.cluster.transactions == [[b"first"]]
 
 
-async def test_the_records_of_a_refused_batch_are_tried_one_by_one(owner: _Owner) -> None:
+async def test_the_records_of_a_refused_batch_are_tried_one_by_one(owner: Owner) -> None:
     """Those that came with the one that is too large, and no others: they go together again."""
     owner.cluster.too_large = frozenset({LARGE})
     owner.cluster.meanwhile = lambda: owner.ends(b"later")
@@ -245,7 +105,7 @@ async def test_the_records_of_a_refused_batch_are_tried_one_by_one(owner: _Owner
     assert owner.cluster.transactions[2:] == [[b"later", b"later", b"dead letter"]]
 
 
-async def test_what_is_alone_shares_its_transaction_with_nobody(owner: _Owner) -> None:
+async def test_what_is_alone_shares_its_transaction_with_nobody(owner: Owner) -> None:
     """It has its own compression, and it may be refused. The others go together before it and behind it."""
     for value in (b"a", b"b"):
         owner.ends(value)
@@ -259,7 +119,7 @@ async def test_what_is_alone_shares_its_transaction_with_nobody(owner: _Owner) -
     assert owner.cluster.codecs == ["gzip", "zstd", "gzip"]
 
 
-async def test_a_refused_codec_is_not_asked_for_again(owner: _Owner) -> None:
+async def test_a_refused_codec_is_not_asked_for_again(owner: Owner) -> None:
     """Some brokers know gzip only."""
     owner.cluster.refused_codecs = frozenset({"zstd"})
     owner.ends(b"alone", alone=True)
@@ -270,16 +130,16 @@ async def test_a_refused_codec_is_not_asked_for_again(owner: _Owner) -> None:
     assert owner.cluster.codecs == ["gzip", "gzip"]
 
 
-async def test_no_producer_is_replaced_while_it_is_not_known_whose_the_partition_is(owner: _Owner) -> None:
+async def test_no_producer_is_replaced_while_it_is_not_known_whose_the_partition_is(owner: Owner) -> None:
     """A new one would shut out the rightful owner."""
     owner.ends(b"alone", alone=True)
-    assert await owner.commits(_Member(rebalancing=True)) == []
+    assert await owner.commits(Member(rebalancing=True)) == []
     assert owner.cluster.transactions == []
     await owner.commits()
     assert owner.cluster.transactions == [[b"alone"]]
 
 
-async def test_what_is_known_not_to_fit_fails_no_transaction(owner: _Owner) -> None:
+async def test_what_is_known_not_to_fit_fails_no_transaction(owner: Owner) -> None:
     """Once refused, the like of it is refused before it is sent."""
     owner.cluster.too_large = frozenset({LARGE})
     large = owner.reads()
@@ -294,7 +154,7 @@ async def test_what_is_known_not_to_fit_fails_no_transaction(owner: _Owner) -> N
     assert owner.cluster.transactions[-1] == [b"other"]
 
 
-async def test_a_rejected_record_alone_is_no_endless_round(owner: _Owner) -> None:
+async def test_a_rejected_record_alone_is_no_endless_round(owner: Owner) -> None:
     """Its dead letter finishes while the round goes on, and is the next one's."""
     owner.cluster.too_large = frozenset({LARGE})
     large = owner.reads()
@@ -309,14 +169,14 @@ async def test_a_rejected_record_alone_is_no_endless_round(owner: _Owner) -> Non
 
 
 @pytest.mark.parametrize("loses", ["request", "answer"])
-async def test_a_partition_that_came_back_after_a_lost_answer_is_kept(owner: _Owner, loses: str) -> None:
+async def test_a_partition_that_came_back_after_a_lost_answer_is_kept(owner: Owner, loses: str) -> None:
     """A rebalance begins amid a transaction of unknown end: the work goes on, and each outcome is there once."""
     owner.ends(b"before")
     await owner.commits()
     owner.cluster.loses = loses
     owner.ends(b"cut")
     in_flight = owner.reads()
-    assert await owner.commits(_Member(rebalancing=True)) == []
+    assert await owner.commits(Member(rebalancing=True)) == []
     assert owner.cluster.published == [b"before", b"cut"][: 1 if loses == "request" else 2]
     assert owner.state.is_at(owner.cluster.stored), "nobody else has touched it"
     owner.ends(b"in flight", ending=in_flight)
@@ -328,14 +188,14 @@ async def test_a_partition_that_came_back_after_a_lost_answer_is_kept(owner: _Ow
     assert owner.cluster.published == [b"before", b"cut", b"in flight"]
 
 
-async def test_an_answer_that_is_lost_twice_repeats_nothing(owner: _Owner) -> None:
+async def test_an_answer_that_is_lost_twice_repeats_nothing(owner: Owner) -> None:
     """Nor does a second rebalance before the end of the transaction was asked for."""
     owner.ends(b"a")
     owner.cluster.loses = "answer"
-    await owner.commits(_Member(rebalancing=True))
+    await owner.commits(Member(rebalancing=True))
     for _ in range(2):
         assert owner.state.is_at(owner.cluster.stored)
-        assert await owner.commits(_Member(rebalancing=True)) == []
+        assert await owner.commits(Member(rebalancing=True)) == []
     owner.ends(b"b")
     owner.cluster.loses = "answer"
     assert await owner.commits() == []
@@ -344,29 +204,29 @@ async def test_an_answer_that_is_lost_twice_repeats_nothing(owner: _Owner) -> No
 
 
 @pytest.mark.parametrize("loses", ["request", "answer"])
-async def test_a_partition_that_another_has_committed_meanwhile_is_not_kept(owner: _Owner, loses: str) -> None:
+async def test_a_partition_that_another_has_committed_meanwhile_is_not_kept(owner: Owner, loses: str) -> None:
     """Neither what was committed nor what was tried: whatever waits here is somebody else's."""
     owner.cluster.loses = loses
     late = owner.ends(b"cut")
-    await owner.commits(_Member(rebalancing=True))
+    await owner.commits(Member(rebalancing=True))
     owner.cluster.stored = CommitPoint(5)
     assert not owner.state.is_at(owner.cluster.stored)
     assert await owner.commits() == [owner.state]
     assert not late.done()
 
 
-async def test_a_rejected_record_is_not_taken_for_ended(owner: _Owner) -> None:
+async def test_a_rejected_record_is_not_taken_for_ended(owner: Owner) -> None:
     """The point of its transaction counted it as ended. If that is stored, another owner has ended it."""
     owner.cluster.too_large = frozenset({LARGE})
     owner.ends(LARGE)
-    await owner.commits(_Member(rebalancing=True))
+    await owner.commits(Member(rebalancing=True))
     owner.cluster.stored = CommitPoint(1)
     assert not owner.state.is_at(owner.cluster.stored)
     assert await owner.commits() == [owner.state]
 
 
 async def test_a_map_that_is_full_tells_nothing_and_loses_nothing(
-    owner: _Owner, monkeypatch: pytest.MonkeyPatch
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the point is the same before and after, outcomes of unknown end are sent again."""
     owner.reads()
@@ -376,13 +236,13 @@ async def test_a_map_that_is_full_tells_nothing_and_loses_nothing(
     monkeypatch.setattr(owner.state.offsets, "committable", lambda **_: owner.state.committed)
     owner.cluster.loses = "request"
     owner.ends(b"b")
-    await owner.commits(_Member(rebalancing=True))
+    await owner.commits(Member(rebalancing=True))
     assert owner.state.is_at(owner.cluster.stored)
     await owner.commits()
     assert owner.cluster.published == [b"a", b"b"]
 
 
-async def test_a_producer_that_the_broker_has_forgotten_is_replaced(owner: _Owner) -> None:
+async def test_a_producer_that_the_broker_has_forgotten_is_replaced(owner: Owner) -> None:
     """Its client only says that something unexpected happened: it may have been idle for a week."""
     owner.cluster.error = KafkaError("Unexpected error during batch delivery")
     for value in (b"a", b"b"):
@@ -392,7 +252,7 @@ async def test_a_producer_that_the_broker_has_forgotten_is_replaced(owner: _Owne
     assert owner.cluster.published == [b"a", b"b"]
 
 
-async def test_a_connection_that_breaks_twice_stops_nothing(owner: _Owner) -> None:
+async def test_a_connection_that_breaks_twice_stops_nothing(owner: Owner) -> None:
     """Its client copies what its sender died of for each record, and a copy has no cause."""
     cuts = iter([True, False])
 
@@ -408,7 +268,7 @@ async def test_a_connection_that_breaks_twice_stops_nothing(owner: _Owner) -> No
     assert owner.cluster.published == [b"a"]
 
 
-async def test_a_producer_that_fails_anew_stops_the_service(owner: _Owner) -> None:
+async def test_a_producer_that_fails_anew_stops_the_service(owner: Owner) -> None:
     """What is unexpected twice, with a new producer, is for a person to see."""
 
     def again() -> None:

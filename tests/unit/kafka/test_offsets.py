@@ -20,6 +20,7 @@ from docsluice_consumer.kafka.offsets import (
     decode,
     encode,
 )
+from tests.examples import examples
 
 GAPS = st.lists(st.integers(1, 50), min_size=1, max_size=60)
 START = st.integers(0, 2**62)
@@ -62,7 +63,7 @@ class Life:
         self.committed = self.offsets.committable() or self.committed
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(gaps=GAPS, start=START, data=st.data())
 def test_nothing_is_lost_and_nothing_repeated_over_crashes(gaps: list[int], start: int, data: st.DataObject) -> None:
     """Whatever the order, gaps and crashes: a commit passes no open record, and a later assignment repeats none."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sqlite3
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +17,7 @@ from hypothesis import strategies as st
 from docsluice_consumer.store.memory_store import MemoryStore
 from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import PaidStep, StepStore
+from tests.examples import examples
 from tests.fakes.step_contracts import (
     DAY,
     PLENTY,
@@ -28,9 +27,9 @@ from tests.fakes.step_contracts import (
     fingerprint,
     paid,
 )
+from tests.fakes.step_files import in_its_thread, looked_into
 
 MIB = 1024 * 1024
-_Found = TypeVar("_Found")
 
 
 class TestSqliteSteps(AgingStepStoreContract, LastingStepStoreContract):
@@ -55,13 +54,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "steps.sqlite3"
 
 
-@contextlib.contextmanager
-def looked_into(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file, as a person with SQLite's own shell has it."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        yield connection
-
-
 @contextlib.asynccontextmanager
 async def opened(path: Path, *, max_bytes: int = PLENTY, clock: SetClock | None = None) -> AsyncIterator[SqliteStore]:
     """A store for the length of the block."""
@@ -70,13 +62,6 @@ async def opened(path: Path, *, max_bytes: int = PLENTY, clock: SetClock | None 
         yield store
     finally:
         await store.close()
-
-
-async def in_its_thread(store: SqliteStore, work: Callable[[sqlite3.Connection], _Found]) -> _Found:
-    """Do something with the store's own connection."""
-    connection = store._file._file._connection
-    assert connection is not None
-    return await store._thread.run(lambda: work(connection))
 
 
 def count(path: Path) -> int:
@@ -93,9 +78,6 @@ def live_bytes(path: Path) -> int:
             connection.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
         )
     return int((pages - free) * size)
-
-
-# What lies on the disk
 
 
 async def test_nothing_is_on_the_disk_before_it_is_used(tmp_path: Path) -> None:
@@ -141,9 +123,6 @@ async def test_puts_of_one_moment_are_one_transaction(path: Path) -> None:
         await in_its_thread(store, lambda connection: connection.set_trace_callback(None))
     assert said.count("commit") == 1
     assert len([line for line in said if "json_each" in line]) == 1
-
-
-# Bounds
 
 
 async def test_it_is_never_larger_than_it_may_be(path: Path) -> None:
@@ -241,8 +220,6 @@ async def test_the_log_beside_it_is_bounded(path: Path, times: int) -> None:
         assert await store.get(fingerprint("b")) == paid(2)
 
 
-# Against a model
-
 NAMES = st.integers(0, 5)
 ANSWERS = st.text(max_size=20)
 TURNS = st.lists(
@@ -256,7 +233,7 @@ TURNS = st.lists(
 
 
 @given(turns=TURNS)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_it_is_like_a_dict(turns: list[str | list[tuple[int, str | None]]]) -> None:
     """Whatever is asked in whatever order, and at once: a file, and memory as long as it is not closed."""
     with tempfile.TemporaryDirectory() as folder:

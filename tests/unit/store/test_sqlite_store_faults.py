@@ -8,17 +8,16 @@ import fcntl
 import os
 import re
 import resource
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from docsluice_consumer.store import sqlite_file
-from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import StoreAway, StoreUnusable
-from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
-from tests.unit.store.test_sqlite_store import in_its_thread, looked_into
+from tests.fakes.step_contracts import fingerprint, paid
+from tests.fakes.step_files import fill, in_its_thread, looked_into, opened
 
 RUBBISH = b"no database at all, and longer than a header of one would be. " * 500
 
@@ -26,22 +25,6 @@ RUBBISH = b"no database at all, and longer than a header of one would be. " * 50
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "steps.sqlite3"
-
-
-@contextlib.asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqliteStore]:
-    """A store for the length of the block."""
-    store = SqliteStore(path=path, max_bytes=PLENTY, max_age_seconds=DAY)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-async def fill(path: Path) -> None:
-    """With some hundred entries, all of them in the file itself."""
-    async with opened(path) as store:
-        await asyncio.gather(*(store.put(fingerprint(n), paid(f"answer {n}")) for n in range(500)))
 
 
 def touch(path: Path) -> None:

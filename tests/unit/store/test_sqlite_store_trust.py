@@ -17,8 +17,7 @@ from structlog.testing import capture_logs
 from docsluice_consumer.store.sqlite_store import SqliteStore
 from docsluice_consumer.store.step_store import NotBelieved, StoreAway, StoreUnusable
 from tests.fakes.step_contracts import DAY, PLENTY, fingerprint, paid
-from tests.unit.store.test_sqlite_store import looked_into
-from tests.unit.store.test_sqlite_store_faults import fill, opened
+from tests.fakes.step_files import fill, looked_into, opened
 
 
 @pytest.fixture

@@ -10,36 +10,22 @@ from typing import Any
 
 import pytest
 
-from docsluice.messages import Usage
 from docsluice_consumer.bootstrap import limits_of, prices_of, providers_of
 from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.llm.chat import ModelParameters
 from docsluice_consumer.llm.credentials import CommandKey, FileKey, NoKey, StaticKey
 from docsluice_consumer.model_ref import DEFAULT_PROVIDER, ModelRef, model_ref
-from docsluice_consumer.settings import Settings, load_settings
+from docsluice_consumer.settings import load_settings
 from docsluice_consumer.tasks.pipeline_file import PipelineFile, load_pipeline_file
 from docsluice_consumer.tasks.step_building import steps_of
+from tests.fakes.provider_entries import MILLION, OWN_URL, PER_MILLION, TASK, file_of, provider_entry, settings_with
 from tests.fakes.samples import pipeline_file
 
-OWN_URL = "http://localhost:8000/v1"
 PRICE = {"input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 2}
-TASK = {"name": "k", "prompt": "P", "output": {"type": "text"}}
-
-
-def _entry(**fields: Any) -> dict[str, Any]:
-    return {"own": {"base_url": OWN_URL, **fields}}
-
-
-def _file(*, model: Any = "own/m", providers: dict[str, Any] | None = None, **more: Any) -> PipelineFile:
-    return pipeline_file({**TASK, "model": model}, providers=providers or {"own": {"base_url": OWN_URL}}, **more)
-
-
-def _settings(**more: Any) -> Settings:
-    return load_settings({"openai_base_url": "http://unused", **more})
 
 
 def _providers(file: PipelineFile, **more: Any) -> dict[str, Any]:
-    return dict(providers_of(_settings(**more), file, steps_of(file, mode="fanout", default_model="m")))
+    return dict(providers_of(settings_with(**more), file, steps_of(file, mode="fanout", default_model="m")))
 
 
 @pytest.mark.parametrize(
@@ -72,17 +58,26 @@ def test_a_label_is_read_as_it_was_written(label: str) -> None:
         ({"own": {}}, "providers.own.base_url: missing"),
         ({"own": {"base_url": "localhost"}}, "must be a URL"),
         ({"own": {"base_url": OWN_URL, "api_key_env": "A", "api_key_file": "b"}}, "only one of"),
-        (_entry(headers={"Authorization": "x"}), "providers.own.headers.Authorization: must not carry a secret"),
+        (
+            provider_entry(headers={"Authorization": "x"}),
+            "providers.own.headers.Authorization: must not carry a secret",
+        ),
         ({"own": {"base_url": OWN_URL, "headers": {"X-A": "a\nb"}}}, "printable ASCII"),
         (
-            _entry(prices="opnai"),
+            provider_entry(prices="opnai"),
             "own.prices: opnai is no provider of the price list; did you mean openai? (free, a provider, or a table)",
         ),
-        (_entry(prices="fre"), "did you mean free?"),
-        (_entry(prices="-"), "providers.own.prices: - is no provider of the price list (free"),
-        (_entry(prices=7), "providers.own.prices: must say how calls are priced (free, a provider, or a table)"),
-        (_entry(prices={"m": {}}), "providers.own.prices.m.input_usd_per_million_tokens: missing"),
-        (_entry(prices={"m": {**PRICE, "x": 1}}), "providers.own.prices.m.x: unknown field; known are: input_usd"),
+        (provider_entry(prices="fre"), "did you mean free?"),
+        (provider_entry(prices="-"), "providers.own.prices: - is no provider of the price list (free"),
+        (
+            provider_entry(prices=7),
+            "providers.own.prices: must say how calls are priced (free, a provider, or a table)",
+        ),
+        (provider_entry(prices={"m": {}}), "providers.own.prices.m.input_usd_per_million_tokens: missing"),
+        (
+            provider_entry(prices={"m": {**PRICE, "x": 1}}),
+            "providers.own.prices.m.x: unknown field; known are: input_usd",
+        ),
         ({"own": {"base_url": OWN_URL, "tokens_per_minute": 1, "input_tokens_per_minute": 1}}, "the two separate"),
     ],
 )
@@ -156,13 +151,13 @@ def test_a_misspelt_provider_is_told(label: str, words: str, tmp_path: Path) -> 
         assert words in str(caught.value)
     unnamed = pipeline_file(TASK, providers=TWO)
     with pytest.raises(ConfigurationError, match="^DOCSLUICE_MODEL: .*" + re.escape(words)):
-        providers_of(_settings(model=label), unnamed, steps_of(unnamed, mode="fanout", default_model=label))
+        providers_of(settings_with(model=label), unnamed, steps_of(unnamed, mode="fanout", default_model=label))
 
 
 @pytest.mark.parametrize("label", ["meta-llama/m", "m", "openai/gpt-oss-120b", "default/grok/m", "gemini-2.5-flash"])
 def test_a_vendors_name_is_no_misspelt_provider(label: str) -> None:
     """It is a part of the model's name at the default provider."""
-    assert _file(model=label, providers=TWO).ref(label).provider == DEFAULT_PROVIDER
+    assert file_of(model=label, providers=TWO).ref(label).provider == DEFAULT_PROVIDER
 
 
 def test_without_providers_no_name_is_doubted() -> None:
@@ -202,7 +197,7 @@ def test_a_missing_default_key_names_the_task_that_needs_it(
 )
 def test_an_entry_without_a_secret_is_taken(entry: dict[str, Any]) -> None:
     """A query, a header, a lower-case variable and a long path are no secrets by themselves."""
-    assert _file(providers={"own": {"base_url": OWN_URL, **entry}})
+    assert file_of(providers={"own": {"base_url": OWN_URL, **entry}})
 
 
 @pytest.mark.parametrize(
@@ -221,7 +216,7 @@ def test_where_the_key_comes_from(
     monkeypatch.setenv("OWN_KEY", "sk-own")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "key.txt").write_text("sk-own")
-    provider = _providers(_file(providers={"own": {"base_url": OWN_URL, **entry}}))["own"]
+    provider = _providers(file_of(providers={"own": {"base_url": OWN_URL, **entry}}))["own"]
     assert isinstance(provider.credentials, kind)
     assert provider.base_url == OWN_URL
 
@@ -230,7 +225,7 @@ def test_a_key_may_stand_in_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_pa
     """As the default provider's may."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("OWN_KEY=sk-own\n")
-    assert _providers(_file(providers={"own": {"base_url": OWN_URL, "api_key_env": "OWN_KEY"}}))
+    assert _providers(file_of(providers={"own": {"base_url": OWN_URL, "api_key_env": "OWN_KEY"}}))
 
 
 @pytest.mark.parametrize(
@@ -242,7 +237,7 @@ def test_a_key_that_is_none_is_told_at_the_start(key: str | None, words: str, mo
     if key is not None:
         monkeypatch.setenv("OWN_KEY", key)
     with pytest.raises(ConfigurationError) as caught:
-        _providers(_file(providers={"own": {"base_url": OWN_URL, "api_key_env": "OWN_KEY"}}))
+        _providers(file_of(providers={"own": {"base_url": OWN_URL, "api_key_env": "OWN_KEY"}}))
     assert words in str(caught.value)
     assert "providers.own.api_key_env" in str(caught.value)
 
@@ -251,23 +246,23 @@ def test_only_providers_that_are_asked_need_a_key(monkeypatch: pytest.MonkeyPatc
     """Neither OpenAI's key nor that of an entry that no task names."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     idle = {"base_url": OWN_URL, "api_key_env": "NOT_SET"}
-    file = _file(providers={"own": {"base_url": OWN_URL}, "idle": idle})
+    file = file_of(providers={"own": {"base_url": OWN_URL}, "idle": idle})
     path = tmp_path / "p.yaml"
     path.write_text("name: n")
     settings = load_settings({"pipeline": path})
     assert set(providers_of(settings, file, steps_of(file, mode="fanout", default_model="m"))) == {"own"}
-    chain = _file(model=["own/m", "gpt-4o-mini"])
+    chain = file_of(model=["own/m", "gpt-4o-mini"])
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY: not set"):
         providers_of(settings, chain, steps_of(chain, mode="fanout", default_model="m"))
 
 
 def test_each_account_and_each_model_has_its_own_limits() -> None:
     """Of two models of one name, each at its own provider."""
-    file = _file(
+    file = file_of(
         providers={"own": {"base_url": OWN_URL, "requests_per_minute": 5}},
         models={"own/m": {"tokens_per_minute": 7}, "m": {"tokens_per_minute": 9, "context_tokens": 10}},
     )
-    limits = limits_of(_settings(requests_per_minute=3), file)
+    limits = limits_of(settings_with(requests_per_minute=3), file)
     assert limits.requests_per_minute == 3
     assert limits.by_provider["own"].requests_per_minute == 5
     assert limits.by_model[ModelRef("own", "m")].tokens_per_minute == 7
@@ -316,10 +311,6 @@ def test_what_docsluice_sends_itself_is_not_passed_through() -> None:
         pipeline_file({**TASK, "extra_body": {"stream": True, "messages": []}})
 
 
-MILLION = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
-PRICE = {"input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 2}
-
-
 @pytest.mark.parametrize(
     ("url", "model", "rule", "dollars"),
     [
@@ -339,7 +330,7 @@ PRICE = {"input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 2}
         ("https://api.groq.com/openai/v1", "no-such-model", None, None),
         ("http://localhost:8000/v1", "gpt-4o-mini", "free", "0"),
         ("https://gateway.example.com/v1", "llama-3.3-70b-versatile", "groq", "1.38"),
-        ("https://gateway.example.com/v1", "mine", {"mine": PRICE}, "3"),
+        ("https://gateway.example.com/v1", "mine", {"mine": PER_MILLION}, "3"),
     ],
 )
 def test_a_price_is_that_of_the_provider_that_is_asked(
@@ -347,85 +338,8 @@ def test_a_price_is_that_of_the_provider_that_is_asked(
 ) -> None:
     """Never that of a name which happens to be in some other list."""
     own = {"own": {"base_url": url or "https://api.openai.com/v1", "prices": rule}}
-    named = prices_of(_settings(), _file(providers=own)).cost_usd(ModelRef("own", model), MILLION)
+    named = prices_of(settings_with(), file_of(providers=own)).cost_usd(ModelRef("own", model), MILLION)
     assert named == (None if dollars is None else Decimal(dollars))
     if not isinstance(rule, dict):
         settings = load_settings({"openai_base_url": url, "openai_api_key": "sk-a", "prices": rule})
-        assert prices_of(settings, _file()).cost_usd(model_ref(model), MILLION) == named
-
-
-def test_ones_own_prices_hold_at_all_providers(tmp_path: Path) -> None:
-    """By the name under which the model is written."""
-    path = tmp_path / "prices.yaml"
-    path.write_text(f"own/m: {PRICE}\nm: {{input_usd_per_million_tokens: 5, output_usd_per_million_tokens: 5}}\n")
-    prices = prices_of(_settings(prices=str(path)), _file())
-    assert prices.cost_usd(ModelRef("own", "m"), MILLION) == 3
-    assert prices.cost_usd(ModelRef(DEFAULT_PROVIDER, "m"), MILLION) == 10
-    assert prices.has_own(ModelRef("own", "m"))
-    assert not prices.has_own(ModelRef("own", "other"))
-
-
-# What tells answers of one provider from those of another
-
-
-def _print(providers: dict[str, Any], *, model: Any = "own/m", default_url: str = "") -> str:
-    file = _file(model=model, providers=providers)
-    (step,) = steps_of(file, mode="fanout", default_model="m", default_url=default_url)
-    return step.fingerprint("text")
-
-
-def test_answers_of_providers_as_they_were_are_still_good() -> None:
-    """What was paid for before headers and versions counted is found again, where a file has none that count."""
-    own, other = {"base_url": OWN_URL}, {"base_url": "http://other/v1"}
-    assert _print({"own": own}) == "4d2467dd3e29c265f189aa7c6bd827f373dc77e5bd17aaaf6b7e442679aa4e80"
-    chain = _print({"own": own, "other": other}, model=["own/m", "other/m", "m"], default_url="http://third/v1")
-    assert chain == "273ce04f8f1a69f8b0ab83dd66ce42cee8906b4108bcfe9e5ac28351483bc2cd"
-    one_address = _print({"own": own, "other": own}, model=["own/m", "other/m"])
-    assert one_address == "d274b57a74071457652a955cc0ff8503f04752e958eeda8a805f312c241409b1"
-    model_caller = {"headers": {"X-Title": "a", "HTTP-Referer": "https://a", "User-Agent": "a"}, "api_key_env": "K"}
-    assert _print({"own": {**own, **model_caller, "requests_per_minute": 5, "timeout_seconds": 3}}) == _print(
-        {"own": own}
-    )
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"base_url": "http://localhost:8001/v1"},
-        {"azure": {"api_version": "2024-10-21"}},
-        {"headers": {"anthropic-beta": "context-1m"}},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_providers_of_one_name_share_no_answers_that_may_differ(change: dict[str, Any]) -> None:
-    """The address, the version of the interface and the headers all shape what is answered."""
-    entry = {"base_url": OWN_URL, "azure": {"api_version": "2024-06-01"}, "headers": {"anthropic-beta": "none"}}
-    assert _print({"own": {**entry, **change}}) != _print({"own": entry})
-    assert _print({"own": entry}) != _print({"own": {"base_url": OWN_URL}})
-
-
-def test_the_case_of_a_header_and_the_order_are_the_same_question() -> None:
-    """HTTP knows no difference."""
-    entry = {"base_url": OWN_URL, "headers": {"A-Beta": "1", "B-Beta": "2"}}
-    other = {"base_url": OWN_URL, "headers": {"b-beta": "2", "a-beta": "1"}}
-    assert _print({"own": entry}) == _print({"own": other})
-
-
-def test_a_header_that_may_be_secret_is_no_part_of_the_fingerprint() -> None:
-    """Not even hashed."""
-    entry = {"base_url": OWN_URL, "headers": {"X-Session-Token": "a"}}
-    assert _print({"own": entry}) == _print({"own": {"base_url": OWN_URL}})
-
-
-def test_a_provider_that_moves_to_the_address_of_another_shares_no_answers() -> None:
-    """The third of a chain may be at the first's address or at the second's."""
-    first, second = {"base_url": "http://one/v1"}, {"base_url": "http://two/v1"}
-    chain = ["own/m", "b/m", "c/m"]
-    at_first = _print({"own": first, "b": second, "c": first}, model=chain)
-    assert at_first != _print({"own": first, "b": second, "c": second}, model=chain)
-
-
-def test_the_headers_of_a_provider_outside_the_chain_are_no_part_of_it() -> None:
-    """Nobody there is asked."""
-    own, other = {"base_url": OWN_URL}, {"base_url": "http://other/v1", "headers": {"a-beta": "1"}}
-    assert _print({"own": own, "other": other}) == _print({"own": own})
+        assert prices_of(settings, file_of()).cost_usd(model_ref(model), MILLION) == named

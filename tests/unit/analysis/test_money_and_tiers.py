@@ -1,0 +1,51 @@
+"""What a document may cost, and in which tier it is asked about."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from docsluice.messages import DeadLetterReason
+from docsluice_consumer.analysis.usage import DocumentUsage
+from tests.fakes.analysis import OUTPUTS
+from tests.fakes.lab import Lab
+from tests.fakes.samples import steps
+
+
+async def test_a_document_that_would_cost_too_much_is_never_asked_about() -> None:
+    """All its calls together are held against the bound. One cheap enough passes."""
+    lab = Lab(max_cost_usd=Decimal("0.00000001"))
+    rejection = await lab.rejection()
+    assert rejection.reason is DeadLetterReason.TOO_LARGE
+    assert "DOCSLUICE_MAX_COST_USD_PER_DOCUMENT" in str(rejection)
+    assert lab.client.requests == []
+    assert await Lab(max_cost_usd=Decimal(1)).analyze() == OUTPUTS
+
+
+async def test_what_an_answer_costs_is_known_from_answers() -> None:
+    """Before the first one only the document is counted, or a first guess would turn a whole topic away."""
+    lab = Lab(steps=steps()[:1], max_cost_usd=Decimal("0.00005"))
+    assert await lab.analyze("short") == {"summary": OUTPUTS["summary"]}
+    assert (await lab.rejection()).reason is DeadLetterReason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("tier", "priority", "asked"),
+    [
+        (None, "low", None),
+        ("flex", None, "flex"),
+        ("flex", "high", "default"),
+        ("priority", "high", "priority"),
+        ("auto", "high", "auto"),
+        ("default", "high", "default"),
+        ("default", "low", "flex"),
+        ("auto", "normal", "auto"),
+        ("auto", 3, "auto"),
+    ],
+)
+async def test_the_tier_that_is_asked_for(tier: str | None, priority: object, asked: str | None) -> None:
+    """The setting's. A document may say that it is in no hurry, or that it is. Without the setting none is."""
+    lab = Lab(service_tier=tier)
+    await lab.analyzer.analyze("text", DocumentUsage(), priority=priority)
+    assert {request.service_tier for request in lab.client.requests} == {asked}
