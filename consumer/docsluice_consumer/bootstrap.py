@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -213,7 +214,8 @@ def prices_of(settings: Settings, file: PipelineFile) -> Prices:
         rule = entry.prices if isinstance(entry.prices, str) else None
         rules[name] = PriceRules(base_url=entry.base_url, rule=rule, own=own)
     is_file = said is not None and not is_price_rule(said)
-    return Prices(own=load_own_prices(Path(said)) if said is not None and is_file else None, rules=rules)
+    own_prices = load_own_prices(Path(said)) if said is not None and is_file else None
+    return Prices(own=own_prices, rules=rules, clock=time.time)
 
 
 def shared_limits_of(settings: Settings) -> RedisQuota | None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
-import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -31,7 +30,6 @@ from docsluice_consumer.model_ref import DEFAULT_PROVIDER, ModelRef
 FREE = "free"
 _OPENAI = "openai"
 _MILLION = Decimal(1_000_000)
-_RATES_SECONDS = 60
 _MILLIONS = (
     Usage(input_tokens=1_000_000),
     Usage(input_tokens=1_000_000, cached_tokens=1_000_000),
@@ -106,15 +104,15 @@ class PriceRules:
     rule: str | None = None
     own: Mapping[str, OwnPrice] = field(default_factory=dict)
 
-    def cost_usd(self, name: str, usage: Usage) -> Decimal | None:
-        """US dollars, or None when the model has no known price here."""
+    def cost_usd(self, name: str, usage: Usage, *, now: float = 0.0) -> Decimal | None:
+        """US dollars, or None when the model has no known price here. Each minute its rates are looked up again."""
         if name in self.own:
             return self.own[name].cost_usd(usage)
         listed = None if self.rule == FREE else _listed(self.base_url, self.rule, name)
         if listed is None:
             return Decimal(0) if self.rule == FREE or is_own_network(self.base_url) else None
         provider, listed_name = listed
-        return _price(provider, listed_name, usage)
+        return _price(provider, listed_name, usage, minute=int(now // 60))
 
     def has_own(self, name: str) -> bool:
         """Whether a person has set this model's price, or said that all is free."""
@@ -122,11 +120,19 @@ class PriceRules:
 
 
 class Prices:
-    """The price list of all providers, by their names. `own` prices are by label and come before all others."""
+    """The price list of all providers, by their names. `own` prices are by label and come before all others.
+
+    `clock` is the time of day in seconds, since some prices go by it.
+    """
 
     def __init__(
-        self, *, own: Mapping[str, OwnPrice] | None = None, rules: Mapping[str, PriceRules] | None = None
+        self,
+        *,
+        own: Mapping[str, OwnPrice] | None = None,
+        rules: Mapping[str, PriceRules] | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        self._clock = clock
         self._own = dict(own or {})
         self._rules = {DEFAULT_PROVIDER: PriceRules(), **(rules or {})}
 
@@ -134,7 +140,7 @@ class Prices:
         """US dollars, or None when the model has no known price."""
         if (own := self._own.get(str(model))) is not None:
             return own.cost_usd(usage)
-        return self._rules[model.provider].cost_usd(model.name, usage)
+        return self._rules[model.provider].cost_usd(model.name, usage, now=self._clock())
 
     def has_own(self, model: ModelRef) -> bool:
         """Whether a person has set this model's price: that counts more than what a provider states."""
@@ -239,14 +245,13 @@ class _Rates:
         )
 
 
-def _price(provider: str, name: str, usage: Usage) -> Decimal | None:
-    # Some prices go by the time of day.
-    rates = _rates(provider, name, int(time.time() // _RATES_SECONDS))
+def _price(provider: str, name: str, usage: Usage, *, minute: int = 0) -> Decimal | None:
+    rates = _rates(provider, name, minute)
     return _listed_price(provider, name, usage) if rates is None else rates.cost_usd(usage)
 
 
 @lru_cache(maxsize=1024)
-def _rates(provider: str, name: str, _period: int) -> _Rates | None:
+def _rates(provider: str, name: str, _minute: int) -> _Rates | None:
     """The model's rates now. None if the list has no price, or one that is no rate, such as one by the prompt's length.
 
     Two prices of the list are compared with what the rates make of them.
