@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 # Programs start again and again here, and in half the time from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast lint format docs bench bench-limits faults hostile lock clean
+.PHONY: help setup demo test test-fast coverage mutants lint format docs bench bench-limits faults hostile lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,13 @@ test: setup ## Run all tests
 
 test-fast: setup ## Run the unit tests alone, with a tenth of the examples: no broker, under a minute
 	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/python -m pytest -n auto tests/unit
+
+coverage: setup ## Run the unit tests and tell what they do not reach. Fails below the floor in pyproject.toml
+	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/coverage run -m pytest -p no:xdist tests/unit
+	$(BIN)/coverage report
+
+mutants: setup ## Change the pure rooms a little and tell what no test notices (ARGS="offsets limit")
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 lint: setup ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -67,4 +74,4 @@ lock: $(UV) ## Resolve requirements.lock anew
 
 clean: ## Remove .venv and all that runs have left
 	find docsluice consumer producer deploy tests -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf $(VENV) site .docsluice .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .coverage site .docsluice .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
