@@ -139,7 +139,7 @@ async def test_concurrency_is_found_out_between_its_bounds(share: float) -> None
     desk.admission.set_share(share)
     assert desk.available("concurrency") == max(1, round(4 * share))
     calls: list[Call] = []
-    for _ in range(160):
+    for _ in range(100):
         assert desk.admission.max_in_flight <= 64 * share
         while desk.admission.limited_by() is None:
             calls.append(await desk.call())
