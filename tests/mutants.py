@@ -33,7 +33,7 @@ _ROOMS = {
 """Each room, and the file of tests that is to notice a change of it."""
 _LEFT_OUT = (
     # One other operator is enough to ask whether a test looks at the result.
-    r"core/ReplaceBinaryOperator_(?!(Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Div|Mod_Mul|BitOr_BitAnd)$).*",
+    r"core/ReplaceBinaryOperator_(?!(Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Div|Mod_Mul)$).*",
     # `is` in place of `==` and the like change nothing that a person would write by mistake.
     r"core/ReplaceComparisonOperator_(?!Eq_NotEq|NotEq_Eq|Is_IsNot|IsNot_Is).*_(Is|IsNot|Eq|NotEq)",
     r"core/ReplaceComparisonOperator_(Eq|NotEq|Is|IsNot)_(Lt|LtE|Gt|GtE)",
@@ -77,7 +77,7 @@ def _tried(copy: Path, room: str) -> list[tuple[Any, Any]]:
 
 
 def _report(room: str, tried: list[tuple[Any, Any]]) -> None:
-    ran = [(change, end) for change, end in tried if end and end["test_outcome"] and not _is_signature(end)]
+    ran = [(change, end) for change, end in tried if end and end["test_outcome"] and not _is_declaration(end)]
     survivors = [(change, end) for change, end in ran if end["test_outcome"] == "survived"]
     for change, end in survivors:
         (mutation,) = change["mutations"]
@@ -92,10 +92,14 @@ def _changed(end: Any) -> str:
     return " ".join(one[1:].strip() for one in end["diff"].splitlines() if one[:1] == "+" and one[:3] != "+++")
 
 
-def _is_signature(end: Any) -> bool:
-    """Whether the `*` before keyword-only parameters was taken for a product. No call tells the difference."""
+def _is_declaration(end: Any) -> bool:
+    """Whether only a declaration changed. Type checks are for those, and no call tells the difference.
+
+    The `*` before keyword-only parameters is taken for a product.
+    """
     changed = _changed(end)
-    return changed == "/," or (changed.startswith(("def ", "async def ")) and "/," in changed)
+    is_marker = changed == "/," or (changed.startswith(("def ", "async def ")) and "/," in changed)
+    return is_marker or changed.startswith("@dataclass")
 
 
 def _ray(copy: Path, program: str, *arguments: Path | str) -> str:
