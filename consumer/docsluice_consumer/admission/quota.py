@@ -130,15 +130,7 @@ class Quota:
 
     def amount(self, usage: Usage) -> int:
         """How much of this limit a call takes."""
-        match self.name:
-            case "input_tokens":
-                return usage.input_tokens
-            case "output_tokens":
-                return usage.output_tokens
-            case "tokens":
-                return usage.input_tokens + usage.output_tokens
-            case _:
-                return 1
+        return self._units(usage.input_tokens, usage.output_tokens)
 
     def reservation(self, request: CallRequest) -> float:
         """How much of this limit to take for a call before it goes out.
@@ -150,7 +142,7 @@ class Quota:
         output = request.usage.output_tokens
         if request.output_bound is not None and self._bucket is not None:
             output = max(output, int(min(request.output_bound, self._bucket.burst * _BOUND_SHARE)))
-        return self.amount(Usage(input_tokens=request.usage.input_tokens, output_tokens=output))
+        return self._units(request.usage.input_tokens, output)
 
     def wait_seconds(self, amount: float, *, now: float) -> float:
         """See `TokenBucket` and `LeasedBucket`. What a provider has said holds for a minute."""
@@ -176,6 +168,17 @@ class Quota:
         """What could be taken at once. None without a limit."""
         return self._bucket.available(now=now) if self._bucket else None
 
+    def _units(self, input_tokens: int, output_tokens: int) -> int:
+        match self.name:
+            case "input_tokens":
+                return input_tokens
+            case "output_tokens":
+                return output_tokens
+            case "tokens":
+                return input_tokens + output_tokens
+            case _:
+                return 1
+
     def _believed_seconds(self, now: float) -> float:
         """For how long what the provider has said is still believed. Without end where it is not what holds calls back.
 
@@ -187,9 +190,9 @@ class Quota:
 
     def _refresh(self, now: float) -> None:
         # The pace was learned from refusals of our own calls, so it is all ours, whatever our share of the rest.
-        pace = self._pace.per_minute(now=now) if self._pace else None
+        pace, whole = self._pace.per_minute(now=now) if self._pace else None, self.whole
         is_leased = self._is_shared and self.key is not None
-        shared = None if self.whole is None else self.whole * (1.0 if is_leased else self._share)
+        shared = None if whole is None else whole * (1.0 if is_leased else self._share)
         ours = min((limit for limit in (pace, shared) if limit is not None), default=None)
         if ours is None:
             self._bucket = None
