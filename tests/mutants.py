@@ -98,8 +98,7 @@ def _is_declaration(end: Any) -> bool:
     The `*` before keyword-only parameters is taken for a product.
     """
     changed = _changed(end)
-    is_marker = changed == "/," or (changed.startswith(("def ", "async def ")) and "/," in changed)
-    return is_marker or changed.startswith("@dataclass")
+    return "/," in changed or changed.startswith("@dataclass")
 
 
 def _ray(copy: Path, program: str, *arguments: Path | str) -> str:
