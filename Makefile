@@ -33,8 +33,8 @@ test: setup ## Run all tests
 	@# puts the long ones of tests/acceptance first; by default, those with the fewest tests would come last.
 	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
 
-test-fast: setup ## Run the unit tests alone, with a tenth of the examples: no broker, under a minute
-	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/python -m pytest -n auto tests/unit
+test-fast: setup ## Run the unit tests but for the long ones, with a tenth of the examples: no broker, under a minute
+	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/python -m pytest -n auto -m "not long" tests/unit
 
 coverage: setup ## Run the unit tests and tell what they do not reach. Fails below the floor in pyproject.toml
 	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/coverage run -m pytest -p no:xdist tests/unit

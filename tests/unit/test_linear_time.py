@@ -30,6 +30,8 @@ from tests.examples import examples
 from tests.fakes.opcodes import opcodes_of
 from tests.fakes.samples import steps
 
+pytestmark = pytest.mark.long
+
 KEY = "sk-abcdefghijklmnopqrstuv"
 DOCUMENT = "The harbour office wrote that the new lamp had arrived undamaged. "
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", ["consumer", "producer", "deploy.local.broker", "deploy.local.rehearsal"])
 def test_an_older_name_still_runs(module: str) -> None:
     """Without a word of warning, which a script may take for a fault."""

@@ -16,6 +16,8 @@ from tests.fakes.chat import Reply, right
 from tests.fakes.rush import Provider, Rush, bucket, during, unlimited, window
 from tests.fakes.town import Town
 
+pytestmark = pytest.mark.long
+
 _MINUTES = 10 * 60
 
 
