@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 # Programs start again and again here, and in half the time from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast lint format docs bench bench-limits faults hostile lock clean
+.PHONY: help setup demo test test-fast coverage mutants lint format docs bench bench-limits faults hostile lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -29,12 +29,19 @@ demo: setup ## Broker, model, consumer and real documents on this machine (MODEL
 	@$(BIN)/docsluice demo $(if $(MODEL),--model $(MODEL))
 
 test: setup ## Run all tests
-	@# Tests of the wire wait half of the time, so four processes keep two cores busy. Files are taken in order, which
+	@# Tests of the wire wait three fifths of the time, so five processes keep two cores busy. Files are taken in order, which
 	@# puts the long ones of tests/acceptance first; by default, those with the fewest tests would come last.
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
 
-test-fast: setup ## Run the unit tests alone, with a tenth of the examples: no broker, under a minute
-	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/python -m pytest -n auto tests/unit
+test-fast: setup ## Run the unit tests but for the long ones, with a tenth of the examples: no broker, under a minute
+	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/python -m pytest -n auto -m "not long" tests/unit
+
+coverage: setup ## Run the unit tests and tell what they do not reach. Fails below the floor in pyproject.toml
+	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/coverage run -m pytest -p no:xdist tests/unit
+	$(BIN)/coverage report
+
+mutants: setup ## Change the pure rooms a little and tell what no test notices (ARGS="offsets limit")
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 lint: setup ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -67,4 +74,4 @@ lock: $(UV) ## Resolve requirements.lock again
 
 clean: ## Remove .venv and all that runs have left
 	find docsluice consumer producer deploy tests -name __pycache__ -prune -exec rm -rf {} +
-	rm -rf $(VENV) site .docsluice .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .coverage site .docsluice .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

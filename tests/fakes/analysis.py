@@ -1,4 +1,4 @@
-"""What tests of the analysis share."""
+"""Answers of the faked model: what they say, what they cost, and which of them are none."""
 
 from __future__ import annotations
 

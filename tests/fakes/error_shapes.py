@@ -1,4 +1,4 @@
-"""Errors in the shapes of providers."""
+"""The errors of known providers, in their own shapes and words, and what each means."""
 # ruff: noqa: E501 - one error a line, as the provider sends it
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -190,27 +189,6 @@ class Wire:
         finally:
             await admin.close()
         return {p: point for p, point in offsets.items() if p.topic == self.topics["input"] and point.offset >= 0}
-
-    async def reset_offsets(self, *, partitions: int) -> None:
-        """Set the group back to the beginning of the input topic, as soon as the broker lets us: no member may live."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap_servers, group_id=f"{self.name}.group", enable_auto_commit=False
-        )
-        await consumer.start()
-        try:
-            beginning = {TopicPartition(self.topics["input"], number): 0 for number in range(partitions)}
-            consumer.assign(list(beginning))
-
-            async def is_reset() -> bool:
-                with contextlib.suppress(KafkaError):
-                    await consumer.commit(beginning)
-                    return True
-                await asyncio.sleep(1.0)
-                return False
-
-            await until(is_reset, what="the broker takes the offsets")
-        finally:
-            await consumer.stop()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,7 @@ def test_bad_settings_are_a_line_each_and_exit_code_2(capsys: pytest.CaptureFixt
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("arguments", "code"), [(["check"], 1), (["check", "--help"], 0), (["--help"], 0)])
 def test_a_reader_that_leaves_is_no_bug(arguments: list[str], code: int) -> None:
     """As in `docsluice-consumer check | head -1`: no traceback."""

@@ -122,6 +122,7 @@ def _ending_in(secret: str, *, bound: int) -> Iterator[str]:
     return (("- " * bound)[: bound - left] + secret for left in range(6, len(secret), 5))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("secret", _BROKEN)
 @pytest.mark.parametrize("bound", _BOUNDS[1:])
 def test_no_text_breaks_off_in_the_middle_of_a_secret(bound: int, secret: str) -> None:
@@ -135,6 +136,7 @@ def test_no_text_breaks_off_in_the_middle_of_a_secret(bound: int, secret: str) -
         assert [text[-100:] for text in texts if tells(text, secret)] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("secret", _BROKEN)
 @pytest.mark.parametrize("bound", _LETTER_BOUNDS)
 def test_no_dead_letter_breaks_off_in_the_middle_of_a_secret(bound: int, secret: str) -> None:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 OLDER = ["consumer", "producer", *(f"deploy.local.{name}" for name in ("broker", "model", "rehearsal", "demo"))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", OLDER)
 def test_an_older_name_still_runs(module: str) -> None:
     """Without a word of warning, which a script may take for a fault."""

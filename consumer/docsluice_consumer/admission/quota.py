@@ -190,9 +190,9 @@ class Quota:
 
     def _refresh(self, now: float) -> None:
         # The pace was learned from refusals of our own calls, so all of it is ours, whatever our share.
-        pace = self._pace.per_minute(now=now) if self._pace else None
+        pace, whole = self._pace.per_minute(now=now) if self._pace else None, self.whole
         is_leased = self._is_shared and self.key is not None
-        shared = None if self.whole is None else self.whole * (1.0 if is_leased else self._share)
+        shared = None if whole is None else whole * (1.0 if is_leased else self._share)
         ours = min((limit for limit in (pace, shared) if limit is not None), default=None)
         if ours is None:
             self._bucket = None

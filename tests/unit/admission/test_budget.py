@@ -74,6 +74,33 @@ def test_a_restart_goes_on_in_the_same_window() -> None:
         ]
 
 
+def test_what_was_spent_in_an_hour_is_not_the_days() -> None:
+    """Each window goes on from its own."""
+    budget = Budget(usd_per_hour=Decimal(1), usd_per_day=Decimal(100))
+    budget.restore(Spent("hour", NOON, Decimal("0.5")))
+    assert [spent.usd for spent in budget.spent(now=NOON + 10)] == [Decimal("0.5"), 0]
+
+
+def test_of_a_cap_of_nothing_nothing_is_spent() -> None:
+    """There is no ratio to it."""
+    assert Budget(usd_per_hour=Decimal(0)).spent_ratios(now=NOON) == {"hour": 0}
+
+
+@pytest.mark.parametrize(
+    ("spent", "cost", "passes"),
+    [("1", "9", True), ("1", "9.01", False), ("1", "2", False), ("1", "2.01", True), ("2", "3", False)],
+)
+def test_a_call_larger_than_our_share_may_pass_the_share_and_not_the_cap(
+    spent: str, cost: str, *, passes: bool
+) -> None:
+    """As long as there is some of our share left."""
+    budget = Budget(usd_per_hour=Decimal(10))
+    budget.set_share(1.0, now=NOON)
+    budget.set_share(0.2, now=NOON)
+    _spend(budget, spent, now=NOON)
+    assert (budget.wait_seconds(Decimal(cost), now=NOON) == 0) == passes
+
+
 def test_a_share_is_of_every_cap() -> None:
     """And the ratio is of our share."""
     budget = Budget(usd_per_hour=Decimal(4))

@@ -42,6 +42,36 @@ def test_where_answers_come_between_many_faults_more_are_needed() -> None:
     assert [circuit.failed(is_probe=False, now=0.0) for _ in range(5)] == [False] * 4 + [True]
 
 
+def _used_to(faults: int) -> CircuitBreaker:
+    """One whose answers came after so many faults in a row."""
+    circuit = CircuitBreaker()
+    for _ in range(faults):
+        circuit.failed(is_probe=True, now=0.0)
+    circuit.answered(is_probe=True)
+    return circuit
+
+
+def test_what_it_is_used_to_is_forgotten_bit_by_bit() -> None:
+    """One more answer takes a tenth of it."""
+    circuit = _used_to(9)
+    circuit.answered(is_probe=False)
+    assert [circuit.failed(is_probe=False, now=0.0) for _ in range(17)] == [False] * 16 + [True]
+
+
+def test_a_hundred_faults_open_it_whatever_it_is_used_to() -> None:
+    """So many in a row are an outage."""
+    circuit = _used_to(60)
+    assert [circuit.failed(is_probe=False, now=0.0) for _ in range(100)] == [False] * 99 + [True]
+
+
+@pytest.mark.parametrize(("seconds", "opens"), [(9.5, False), (10.0, True)])
+def test_ten_seconds_of_faults_open_it_whatever_it_is_used_to(seconds: float, *, opens: bool) -> None:
+    """From the first of the row on, whenever that is."""
+    circuit = _used_to(9)
+    times = [100.0, 101.0, 102.0, 103.0, 100.0 + seconds]
+    assert [circuit.failed(is_probe=False, now=now) for now in times] == [False] * 4 + [opens]
+
+
 def test_while_it_is_open_probes_go_out_one_by_one() -> None:
     """Each later than the one before, up to every two seconds."""
     circuit, now, pauses = _opened(), 0.0, []
@@ -52,6 +82,29 @@ def test_while_it_is_open_probes_go_out_one_by_one() -> None:
         assert circuit.wait_seconds(now=now) > 5, "until this one has ended"
         assert not circuit.failed(is_probe=True, now=now)
     assert pauses == [0.5, 1.0, 2.0, 2.0, 2.0, 2.0]
+
+
+def test_probes_that_may_be_paid_for_go_out_ever_more_rarely() -> None:
+    """Up to one a minute."""
+    circuit, now, pauses = _opened(), 0.0, []
+    for _ in range(9):
+        pauses.append(circuit.wait_seconds(now=now))
+        now += pauses[-1]
+        circuit.sent(now=now)
+        circuit.failed(is_probe=True, is_paid=True, now=now)
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_probe_that_is_overdue_may_go_out_now() -> None:
+    """Nobody waits for less than no time."""
+    assert _opened().wait_seconds(now=100.0) == 0
+
+
+def test_a_word_about_a_day_is_believed_for_a_minute() -> None:
+    """Then a probe asks whether it still holds."""
+    circuit = CircuitBreaker()
+    circuit.shut("quota", now=0.0, pause_seconds=3600.0)
+    assert circuit.wait_seconds(now=0.0) == 60
 
 
 def test_a_probe_that_is_answered_closes_it() -> None:

@@ -41,6 +41,35 @@ def test_the_longest_pause_holds() -> None:
     assert gate.wait_seconds(now=1.0, crowd=1) == 20
 
 
+def test_one_that_is_just_as_long_keeps_who_has_passed() -> None:
+    """Refusals come together, and the opening goes on where it was: by default over two seconds."""
+    gate = Cooldown()
+    gate.close(10.0, now=0.0)
+    gate.passed()
+    gate.close(10.0, now=0.0)
+    assert gate.wait_seconds(now=0.0, crowd=2) == 11
+
+
+def test_a_second_longer_is_no_news() -> None:
+    """It holds, and is not told again."""
+    gate = Cooldown()
+    assert gate.close(10.0, now=100.0) == 10
+    assert gate.close(11.0, now=100.0) == 0
+    assert gate.wait_seconds(now=100.0, crowd=1) == 11
+    assert gate.close(12.5, now=100.0) == 12.5
+
+
+def test_it_can_be_opened_before_its_time() -> None:
+    """As slowly as ever, whoever had passed before."""
+    gate = Cooldown(opening_seconds=2.0)
+    gate.close(10.0, now=0.0)
+    gate.passed()
+    gate.open(now=3.0)
+    assert gate.wait_seconds(now=3.0, crowd=2) == 0
+    gate.passed()
+    assert gate.wait_seconds(now=3.0, crowd=2) == 1
+
+
 def test_a_provider_that_only_refuses_is_asked_ever_less() -> None:
     """Whatever it says: a word of no time at all would be a busy loop. Refusals that come together are one."""
     gate, now, pauses = Cooldown(), 0.0, []

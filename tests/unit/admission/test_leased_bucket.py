@@ -50,6 +50,37 @@ def test_a_request_larger_than_a_burst_goes_out_for_one() -> None:
     assert told.returned == -293
 
 
+def test_of_a_slow_limit_one_request_may_pass_at_once() -> None:
+    """Or nothing ever would."""
+    assert LeasedBucket(per_minute=6).burst == 1
+
+
+@pytest.mark.parametrize(("amount", "left"), [(6.5, 0.5), (7.5, -0.5), (10, -3)])
+def test_what_is_taken_beyond_is_owed_and_the_rest_stays_in_hand(amount: float, left: float) -> None:
+    """A debt is told with the next claim, and takes nothing from what is granted after it."""
+    leased_bucket = LeasedBucket(per_minute=6000)
+    _granted(leased_bucket, 7)
+    leased_bucket.take(amount, now=0.0)
+    assert leased_bucket.available(now=0.0) == left
+    claim = leased_bucket.claim([8], now=0.0)
+    assert claim is not None
+    assert claim.returned == min(left, 0)
+    _granted(leased_bucket, 4)
+    assert leased_bucket.available(now=0.0) == 4 + max(left, 0)
+
+
+def test_what_the_queue_wants_is_kept_when_the_rest_goes_back() -> None:
+    """What goes back pays no debt that is made meanwhile."""
+    leased_bucket = LeasedBucket(per_minute=6000)
+    _granted(leased_bucket, 10)
+    assert leased_bucket.claim([4], now=0.0) is None
+    claim = leased_bucket.claim([4], now=1.0)
+    assert claim is not None
+    assert (claim.returned, leased_bucket.available(now=1.0)) == (6, 4)
+    leased_bucket.take(5, now=1.0)
+    assert leased_bucket.owed(now=1.0) == 1
+
+
 def test_it_asks_for_what_the_queue_will_take_soon() -> None:
     """Of a long queue a tenth of a second's worth, of which the first call's part is needed before anything goes on."""
     leased_bucket = LeasedBucket(per_minute=6000)

@@ -79,8 +79,9 @@ def test_one_trial_has_one_verdict() -> None:
     for refused, verdict in (
         (0, Verdict.LIMIT),
         (2, Verdict.LIMIT),
-        (5, Verdict.ACCIDENTS),
-        (60, Verdict.STILL_TOO_FAST),
+        (3, Verdict.ACCIDENTS),
+        (25, Verdict.ACCIDENTS),
+        (26, Verdict.STILL_TOO_FAST),
     ):
         overloads = Overloads()
         assert _trial(overloads, refused=refused) is verdict
@@ -94,6 +95,20 @@ def test_accidents_that_have_ceased_are_forgotten() -> None:
     for _ in range(6):
         assert _trial(overloads, refused=0) is Verdict.LIMIT
     assert _held(0.1, 5_000, overloads=overloads) > 0.3
+
+
+def test_what_is_expected_follows_the_trials() -> None:
+    """Half as many again as were met, at once. Less only as fast as trials outweigh two hundred calls of before."""
+    overloads = Overloads()
+    _trial(overloads, refused=15)
+    assert overloads._accidents == pytest.approx(0.15)
+    _trial(overloads, refused=0)
+    assert overloads._accidents == pytest.approx(0.15 * 200 / 350)
+    _trial(overloads, refused=24)
+    assert overloads._accidents == pytest.approx(0.2), "no more are accidents"
+    for _ in range(20):
+        _trial(overloads, refused=0)
+    assert overloads._accidents == pytest.approx(0.005), "some are always possible"
 
 
 def test_calls_from_before_a_trial_tell_nothing_in_it() -> None:
@@ -122,7 +137,7 @@ def test_a_document_that_is_refused_too_often_for_accidents_has_its_turn(acciden
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 20)), max_size=400))
 def test_whatever_happens_it_stays_within_its_bounds(steps: list[tuple[bool, bool, int]]) -> None:
-    """The expected share of accidents is one in a hundred at least and one in five at most. A trial ends."""
+    """The expected share of accidents is one in two hundred at least and one in five at most. A trial ends."""
     overloads, begun = Overloads(), 0
     for is_overload, begins, sent_at in steps:
         if begins:
@@ -134,5 +149,5 @@ def test_whatever_happens_it_stays_within_its_bounds(steps: list[tuple[bool, boo
             overloads.answered(sent_at=float(sent_at))
         begun -= overloads.verdict() is not None
         assert begun >= 0
-        assert 0.01 <= overloads._accidents <= 0.2
+        assert 0.005 <= overloads._accidents <= 0.2
         assert 0.0 <= overloads._evidence <= 12.0

@@ -209,6 +209,7 @@ def _answered_and_refused(limit: MinuteLimit, queue: ModelQueue, *, names_a_paus
     return answered
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("true_per_minute", [3, 5, 10, 15, 20, 30, 60, 200, 600, 3000])
 @pytest.mark.parametrize("configured", [None, 3.0])
 @pytest.mark.parametrize("names_a_pause", [True, False])

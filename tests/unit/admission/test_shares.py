@@ -132,6 +132,7 @@ async def test_a_learned_pace_bounds_what_is_useful() -> None:
     await desk.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", [1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 6, 2 / 3, 5 / 12, 7 / 12, 3 / 10, 1 / 12])
 async def test_concurrency_is_found_out_between_its_bounds(share: float) -> None:
     """It begins at the lower one, grows while that pays, and gives way to a server that has too much to do."""
@@ -139,7 +140,7 @@ async def test_concurrency_is_found_out_between_its_bounds(share: float) -> None
     desk.admission.set_share(share)
     assert desk.available("concurrency") == max(1, round(4 * share))
     calls: list[Call] = []
-    for _ in range(160):
+    for _ in range(100):
         assert desk.admission.max_in_flight <= 64 * share
         while desk.admission.limited_by() is None:
             calls.append(await desk.call())

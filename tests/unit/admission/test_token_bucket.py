@@ -82,6 +82,20 @@ def test_a_request_larger_than_the_burst_is_paid_for_afterwards() -> None:
     assert (bucket.available(now=1.0), bucket.owed(now=1.0)) == (-29, 29)
     assert bucket.wait_seconds(1, now=1.0) == 30
     assert bucket.available(now=300.0) == 1
+    assert bucket.owed(now=300.0) == 0
+
+
+def test_it_goes_on_at_another_rate() -> None:
+    """What was saved up for at the old one is cut to the new burst, and what is owed is paid at the new rate."""
+    bucket = TokenBucket(per_minute=600, now=0.0)
+    assert bucket.burst == 5
+    bucket.set_rate(240, now=100.0)
+    assert (bucket.per_minute, bucket.burst, bucket.available(now=100.0)) == (240, 2, 2)
+    bucket.take(6, now=100.0)
+    assert bucket.wait_seconds(1, now=100.0) == 1.25
+    bucket.set_rate(6, now=100.0)
+    assert bucket.burst == 1
+    assert bucket.wait_seconds(1, now=100.0) == pytest.approx(50)
 
 
 def test_using_more_than_was_reserved_is_paid_back_first() -> None:

@@ -250,6 +250,7 @@ async def test_documents_that_are_judged_by_themselves_are_rejected(reason: Dead
     await town.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("slots", [8, 16])
 @pytest.mark.parametrize("fault", ["500", "429", "slow"])
 async def test_documents_that_always_fail_do_not_starve_those_behind_them(fault: str, slots: int) -> None:

@@ -198,3 +198,12 @@ def test_it_says_which_limit_and_why() -> None:
     _passed(other, JUDGED_FROM)
     assert other.reached is not None
     assert other.reached.sentence == "100 dead letters among 100 documents (DOCSLUICE_DEAD_LETTER_MAX_RATIO)"
+
+
+def test_the_three_commonest_causes_are_told() -> None:
+    """More would bury what is to be mended first."""
+    limit = _limit(max_consecutive=10)
+    for cause in "aaaabbbccd":
+        limit.dead_letter(cause)
+    assert limit.reached is not None
+    assert limit.reached.causes == {"a": 4, "b": 3, "c": 2}

@@ -133,6 +133,25 @@ def test_the_map_stays_under_the_cap() -> None:
     assert kept == runs[: len(kept)]
 
 
+def test_the_map_fills_the_cap_to_the_last_byte() -> None:
+    """A run less would be repeated for nothing, and a byte more is refused by the broker."""
+    runs = [Run(start, start + 1) for start in range(1, 2 * 1020, 2)]
+    full = encode(0, runs[:1019])
+    assert len(full) == METADATA_CAP_BYTES == 4096
+    assert decoded(CommitPoint(0, full)) == runs[:1019]
+    assert encode(0, runs) == full
+    start, end = runs[1018]
+    a_byte_more = [*runs[:1018], Run(start, end + 9), Run(end + 10, end + 11)]
+    assert decoded(CommitPoint(0, encode(0, a_byte_more))) == runs[:1018]
+    offsets = Offsets()
+    for offset in range(2039):
+        offsets.opened(offset)
+    for offset in range(1, 2039, 2):
+        offsets.closed(offset)
+    assert offsets.committable() == CommitPoint(0, full)
+    assert offsets.metadata_ratio() == 1
+
+
 def test_the_ratio_tells_when_the_map_is_too_large() -> None:
     """It grows with the runs, not with the records, and passes 1 when something is left out."""
     offsets = Offsets()
@@ -315,6 +334,8 @@ def test_what_ended_in_an_earlier_life_is_not_left_to_do() -> None:
     offsets = Offsets([Run(7, 10), Run(12, 20)])
     assert offsets.unread_between(5, 15) == 4
     assert offsets.unread_between(7, 10) == 0
+    assert offsets.unread_between(0, 5) == 5
+    assert offsets.unread_between(6, 3) == 0
     offsets.passed(15)
     assert offsets.unread_between(15, 25) == 5
 
@@ -322,9 +343,10 @@ def test_what_ended_in_an_earlier_life_is_not_left_to_do() -> None:
 @pytest.mark.parametrize(("log_end", "is_believed"), [(9, True), (10, True), (8, False), (5, False), (0, False)])
 def test_a_map_beyond_the_logs_end_is_not_believed(log_end: int, *, is_believed: bool) -> None:
     """It is another log's: records that are yet to come would be skipped in silence."""
-    point = CommitPoint(4, encode(4, [Run(5, 9)]))
+    runs = [Run(5, 6), Run(7, 9)]
+    point = CommitPoint(4, encode(4, runs))
     if is_believed:
-        assert decode(point, log_end=log_end) == [Run(5, 9)]
+        assert decode(point, log_end=log_end) == runs
     else:
         with pytest.raises(ForeignMetadataError, match=f"up to 8, and the log ends at {log_end}"):
             decode(point, log_end=log_end)

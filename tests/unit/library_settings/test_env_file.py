@@ -285,6 +285,7 @@ def test_check_names_the_file_and_what_it_gives(capsys: pytest.CaptureFixture[st
     assert "hidden" not in out
 
 
+@pytest.mark.long
 def test_the_log_begins_with_the_file_and_what_it_gives() -> None:
     """And with the address that calls go to, without what stands behind its path."""
     _env_file(f"OPENAI_API_KEY={KEY}\nOPENAI_BASE_URL=http://127.0.0.1:1/v1?workspace=hidden\nUNRELATED=1")

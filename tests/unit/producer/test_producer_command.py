@@ -214,6 +214,7 @@ def test_files_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.Capture
     assert "1 file in the folders neither .txt nor .md: not read" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_standard_input_is_read_as_it_says() -> None:
     """`-` reads JSON lines, or what --format says."""
     for flags, data in (

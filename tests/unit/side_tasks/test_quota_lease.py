@@ -162,6 +162,7 @@ async def test_nothing_is_asked_for_who_could_not_go_anyhow() -> None:
     await site.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("slow_tokens", [1, 300])
 @pytest.mark.parametrize("tokens", [100, 500, 2000])
 async def test_a_slow_model_keeps_no_shared_limit_from_others(slow_tokens: int, tokens: int) -> None:
