@@ -73,9 +73,9 @@ Usd = Annotated[Decimal, PlainSerializer(plain_decimal, return_type=str, when_us
 
 
 class _Contract(BaseModel):
-    """Frozen, and strict about unknown fields: a misspelt field is an error, never silence."""
+    """Frozen. Fields of a later release are left out, so a subscriber need not be upgraded first."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class DocumentEvent(BaseModel):

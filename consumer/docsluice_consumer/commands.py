@@ -55,6 +55,7 @@ def _run(*, env_file: EnvFile = None, **flags: str | None) -> int:
     Settings come from the environment and .env; flags override them. Secrets have no flag, for a command line can be
     read by others.
     """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to resume
     with _settings(env_file, flags) as (settings, secrets):
         return asyncio.run(_serve(settings, secrets))
 

@@ -28,8 +28,8 @@ def _broker(
     $ docsluice broker
     $ docsluice broker --kafka --port 9092 --data-dir kafka-data
 
-    It prints `ready HOST:PORT` once it serves clients. The embedded broker serves one consumer. For several take Apache
-    Kafka.
+    It prints `ready HOST:PORT` once it serves clients. The embedded broker serves one consumer, and after that was
+    killed lets nobody in until it is started again. For several take Apache Kafka.
 
     Args:
         port: where to listen (0 takes a free one)

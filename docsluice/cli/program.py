@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
 import sys
@@ -15,6 +16,7 @@ from docsluice.cli.output import PROGRAM, CommandFailed, WrongArguments, say
 from docsluice.cli.usage import names_of_commands, problem_of
 
 _DONE, _FAULT, _WRONG_USAGE, _INTERRUPTED = 0, 1, 2, 130
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _ALL = tuple(command.name for command in COMMANDS)
 
 
@@ -54,10 +56,20 @@ def _run(app: App, arguments: list[str]) -> int:
     except WrongArguments as wrong:
         raise CommandFailed(_pointed(str(wrong), app.parse_commands(arguments)[0]), exit_code=_WRONG_USAGE) from None
     except (BrokenPipeError, SystemExit):  # the latter is rich's word for it
-        # The reader of our output has gone. Nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has gone.
+        _drop_output()
         return _DONE if is_help else _FAULT
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _drop_output()
+        raise CommandFailed(f"the output could not be written: {error.strerror}") from None
     return code if isinstance(code, int) else _DONE
+
+
+def _drop_output() -> None:
+    """Write what is left nowhere. At the end the interpreter would try once more, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _pointed(problem: str, commands: Sequence[str] | None) -> str:

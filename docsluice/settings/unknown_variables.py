@@ -6,14 +6,18 @@ import difflib
 from collections.abc import Collection, Iterable
 
 PREFIX = "DOCSLUICE_"
+_OTHER_PREFIXES, _ALIKE = ("KAFKA_", "OPENAI_"), 0.9
+"""Other programs have variables with these, too. So only a name that is nearly one of ours is told."""
 
 
 def unknown_among(names: Iterable[str], *, known: Collection[str]) -> list[str]:
-    """A sentence for each name with our prefix that is not `known`, with the one that was probably meant."""
-    return [
-        f"{name} is no setting{_suggestion(name, known)}"
-        for name in sorted(names)
-        if name.startswith(PREFIX) and name not in known
+    """A sentence for each name that looks like a setting and is not `known`, with the one that was probably meant."""
+    names = sorted(set(names) - set(known))
+    ours = [f"{name} is no setting{_suggestion(name, known)}" for name in names if name.startswith(PREFIX)]
+    return ours + [
+        f"{name} is no setting; did you mean {close[0]}?"
+        for name in names
+        if name.startswith(_OTHER_PREFIXES) and (close := difflib.get_close_matches(name, known, n=1, cutoff=_ALIKE))
     ]
 
 

@@ -359,5 +359,6 @@ def _say_joining(subscription: Subscription) -> None:
         "group.joining",
         group=subscription.group_id,
         session_seconds=SESSION_TIMEOUT_MS // 1000,
-        remedy="a member that was killed is waited for until its session ends; DOCSLUICE_GROUP_INSTANCE_ID avoids it",
+        remedy="a member that was killed is waited for until its session ends; DOCSLUICE_GROUP_INSTANCE_ID avoids it;"
+        " the embedded broker waits until it is started again",
     )

@@ -13,13 +13,15 @@ from docsluice_consumer.telemetry.logs import Throttle
 
 log = structlog.get_logger(__name__)
 
+_AIOKAFKA = "aiokafka.errors"
 _OUT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class LoopErrors:
-    """An exception handler for a loop. A connection that cannot be accepted is logged once a minute.
+    """An exception handler for a loop. Errors of aiokafka that were told elsewhere are not told again.
 
-    asyncio would log each attempt, dozens of times a second and with a stack trace.
+    A connection that cannot be accepted is logged once a minute. asyncio would log each attempt, dozens of times a
+    second and with a stack trace.
     """
 
     def __init__(self) -> None:
@@ -28,6 +30,9 @@ class LoopErrors:
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """See `asyncio.loop.set_exception_handler`."""
         error = context.get("exception")
+        if type(error).__module__ == _AIOKAFKA and "never retrieved" in context["message"]:
+            # A transaction that fails leaves futures that are out of our reach. They tell the error that we were told.
+            return
         if not isinstance(error, OSError) or error.errno not in _OUT_OF or "socket" not in context:
             loop.default_exception_handler(context)
         elif (silenced := self._complaints.silenced("accept")) is not None:

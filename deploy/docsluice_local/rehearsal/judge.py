@@ -17,6 +17,8 @@ from docsluice_local.rehearsal.settings import RehearsalSettings
 
 _CACHE_BLOCK_TOKENS = 128  # OpenAI's prompt cache reuses whole blocks of 128 tokens, from 1,024 on
 _CACHE_LEAST_TOKENS = 1_024
+_USUAL_REQUESTS, _USUAL_TOKENS = 500, 30_000
+"""The limits that a refusal names where none is set. A limit of 0 would be an empty account's."""
 _RETRY_SECONDS = 1.0
 _AT_ONCE: frozenset[Trouble] = frozenset(
     {
@@ -211,7 +213,7 @@ class Judge:
                 return replies.of_kind(fault, {**sizes, "total_tokens": sum(sizes.values())})
             case Fault.RATE_LIMITED | Fault.RATE_LIMITED_BARE:
                 tells = fault is Fault.RATE_LIMITED and self.settings.limit_headers
-                per_minute = self.limits.per_minute.get(Limited.REQUESTS, 0)
+                per_minute = self.limits.per_minute.get(Limited.REQUESTS, _USUAL_REQUESTS)
                 return replies.rate_limited(
                     what=Limited.REQUESTS,
                     per_minute=per_minute,
@@ -221,7 +223,7 @@ class Judge:
                 )
             case Fault.REQUEST_TOO_LARGE:
                 return replies.request_too_large(
-                    per_minute=self.limits.per_minute.get(Limited.TOKENS, 0), requested=call.prompt_tokens
+                    per_minute=self.limits.per_minute.get(Limited.TOKENS, _USUAL_TOKENS), requested=call.prompt_tokens
                 )
             case Fault.CONTEXT_LENGTH_EXCEEDED:
                 return replies.context_length_exceeded(

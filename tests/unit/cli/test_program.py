@@ -143,3 +143,14 @@ def test_completion_knows_flags_and_choices(
     capsys.readouterr()
     assert main(["__complete", "run", "--mode", ""]) == 0
     assert {"fanout", "fused"} <= {*capsys.readouterr().out.split()}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("arguments", [["--help"], ["rehearse", "--character", "list"]])
+def test_a_full_disk_as_output_is_told_in_a_line(arguments: list[str]) -> None:
+    """And ends the command with a fault."""
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - a device
+        command = [sys.executable, "-m", "docsluice.cli", *arguments]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == "docsluice: the output could not be written: No space left on device\n"

@@ -197,6 +197,10 @@ def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "DOCSLUICE_MODLE is no setting; did you mean DOCSLUICE_MODEL?",
         "DOCSLUICE_XYZZY is no setting",
     ]
+    assert unknown_variables(["KAFKA_BOOSTRAP_SERVERS", "OPENAI_BASEURL", "OPENAI_ORG_ID", "KAFKA_HOME"]) == [
+        "KAFKA_BOOSTRAP_SERVERS is no setting; did you mean KAFKA_BOOTSTRAP_SERVERS?",
+        "OPENAI_BASEURL is no setting; did you mean OPENAI_BASE_URL?",
+    ]
     monkeypatch.setenv("DOCSLUICE_MAX_CONCURENCY", "3")
     Path(".env").write_text("DOCSLUICE_GROUP=x\nUNRELATED=y\n")
     assert unknown_variables(file=read_env_file(None)) == [
