@@ -102,7 +102,6 @@ def _failure(error: RecordRejected) -> Failure:
 @settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 def test_no_dead_letter_tells_a_secret(data: st.DataObject, secret: str) -> None:
     """Whatever has raised it, and wherever its message, its answer or its trace is shortened."""
-    assume(not tells(document().topic, secret))  # what everybody sees is no secret
     body, _ = data.draw(_bodies(secret, bounds=_BOUNDS[:8]))
     said = body.decode()
     known = KnownSecrets()

@@ -143,8 +143,6 @@ def _first_problem(error: ValidationError) -> str:
             return "it is no JSON"
         case "missing":
             return f"it has no {field_name}"
-        case "extra_forbidden":
-            return f"it has a field {field_name}, which no result has"
         case _:
             return f"{field_name} is not as a result has it" if field_name else "it is no JSON object"
 
