@@ -6,6 +6,7 @@ import asyncio
 import errno
 import io
 import os
+import resource
 import sys
 from collections.abc import Collection, Sequence
 
@@ -17,6 +18,7 @@ from docsluice.cli.usage import names_of_commands, problem_of
 
 _DONE, _FAULT, _WRONG_USAGE, _INTERRUPTED = 0, 1, 2, 130
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_NO_FILE = frozenset({errno.EMFILE, errno.ENFILE})
 _ALL = tuple(command.name for command in COMMANDS)
 
 
@@ -60,6 +62,9 @@ def _run(app: App, arguments: list[str]) -> int:
         _drop_output()
         return _DONE if is_help else _FAULT
     except OSError as error:
+        if error.errno in _NO_FILE:  # a command that is loaded when it is called may not even find its own files
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            raise CommandFailed(f"too many open files (ulimit -n is {limit}): raise the limit") from None
         if error.errno not in _NO_ROOM:
             raise
         _drop_output()

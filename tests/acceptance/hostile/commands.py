@@ -191,8 +191,8 @@ def _commands(forged: Wire, quoting_url: str) -> Sequence[Command]:
             name="check without a file left",
             arguments=("consumer", "check"),
             before=_NO_FILES,
-            code=2,
-            says="pipeline.json: Too many open files",
+            code=1,
+            says="too many open files (ulimit -n is 6): raise the limit",
         ),
         Command(
             name="run with next to none",

@@ -154,3 +154,19 @@ def test_a_full_disk_as_output_is_told_in_a_line(arguments: list[str]) -> None:
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr == "docsluice: the output could not be written: No space left on device\n"
+
+
+def test_a_command_that_may_open_no_file_ends_with_a_line(tmp_path: Path) -> None:
+    """It is imported when it is called, and then even its own code cannot be read."""
+    few = ("sh", "-c", 'ulimit -n 6 && exec "$@"', "sh")  # the event loop has the last of them
+    settings = {"OPENAI_API_KEY": "none-is-needed", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
+    ended = subprocess.run(
+        [*few, sys.executable, "-m", "docsluice.cli", "check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, **settings},
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == "docsluice: too many open files (ulimit -n is 6): raise the limit\n"
