@@ -23,6 +23,7 @@ from docsluice_local.kafka import apache_kafka, why_not
 from tests.acceptance.faults.replicas import ROOT
 from tests.acceptance.hostile.case import Case, Seen
 from tests.acceptance.hostile.cases import CASES, UNDISTURBED
+from tests.acceptance.hostile.drawn import drawn
 from tests.acceptance.hostile.stage import play
 from tests.fakes.hung_disk import IS_POSSIBLE
 from tests.integration.wire import Wire
@@ -61,16 +62,17 @@ def main() -> int:
     os.environ["PYTHONPATH"] = str(ROOT)
     os.chdir(_LOGS)  # away from any .env
     table, failed = Table(*_COLUMNS), False
+    cases = {**CASES, **{case.name: case for case in drawn(arguments.seed)}}
     try:
         with tempfile.TemporaryDirectory() as folder, apache_kafka(data_dir=Path(folder)) as broker:
             alone = _run(UNDISTURBED, broker, arguments)
             table.add_row(*_row(UNDISTURBED, alone, alone))
-            for name in arguments.cases or CASES:
+            for name in arguments.cases or cases:
                 console.print(f"{name} …", markup=False, highlight=False)
-                seen = _run(CASES[name], broker, arguments)
-                table.add_row(*_row(CASES[name], seen, alone))
-                problems = seen.problems(CASES[name], documents=arguments.documents)
-                if seen.seconds > _MOST_TIMES * alone.seconds + CASES[name].outage_seconds:
+                seen = _run(cases[name], broker, arguments)
+                table.add_row(*_row(cases[name], seen, alone))
+                problems = seen.problems(cases[name], documents=arguments.documents)
+                if seen.seconds > _MOST_TIMES * alone.seconds + cases[name].outage_seconds:
                     problems.append(f"the others took {seen.seconds / alone.seconds:.2f} times as long")
                 for problem in problems:
                     failed = True
@@ -113,9 +115,9 @@ def _row(case: Case, seen: Seen, alone: Seen) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make hostile", description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"one of: {', '.join(CASES)}")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"one of: {', '.join(CASES)}, drawn …")
     parser.add_argument("--documents", type=int, default=500, help="ordinary documents beside each case")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the drawn cases, and of what is random in others")
     return parser
 
 

@@ -118,7 +118,6 @@ def _text(number: int) -> str:
 async def _read_ends(case: Case, wire: Wire, seen: Seen, documents: int, server: ModelServer) -> None:
     """Until each ordinary document has ended, and as many hostile ones as the case tells."""
     ended: Counter[str] = Counter()
-    hostile = sum(case.ends.values()) if case.ends is not None else 0
     begun = time.monotonic()
     async for record in wire.read(wire.topics["result"], wire.topics["dead_letter"], count=sys.maxsize):
         errors = {name: value for name, value in record.headers if name.startswith("__docsluice.errors.")}
@@ -136,7 +135,7 @@ async def _read_ends(case: Case, wire: Wire, seen: Seen, documents: int, server:
             seen.results, seen.repeated = len(ended), ended.total() - len(ended)
             if _text(int(key[1:])) not in server.hit:
                 seen.seconds = time.monotonic() - begun
-        if len(ended) + seen.ordinary_dead_letters.total() >= documents and seen.ends.total() >= hostile:
+        if len(ended) + seen.ordinary_dead_letters.total() >= documents and seen.ends.total() >= case.ends_in_all:
             return
 
 

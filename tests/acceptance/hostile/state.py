@@ -41,7 +41,7 @@ def budget(group: str) -> dict[str, str]:
     }
 
 
-def _bad_ledger(name: str, began_at: object, usd: object) -> Case:
+def bad_ledger(name: str, began_at: object, usd: object) -> Case:
     """A ledger that has such a time and such an amount for each window."""
     group = f"group of a {name}"
 
@@ -146,7 +146,7 @@ def _anything(command: Sequence[bytes]) -> bytes:
     return random.choice(kinds)
 
 
-def _redis(*, entry: bytes | None = None, grants: Sequence[bytes] = (b"100", b"0")) -> Says:
+def redis_with(*, entry: bytes | None = None, grants: Sequence[bytes] = (b"100", b"0")) -> Says:
     """One that is sound, but for what it has kept and grants."""
 
     def says(command: Sequence[bytes]) -> bytes:
@@ -176,10 +176,10 @@ async def _map_beyond_the_end(wire: Wire) -> None:
 
 
 STATE = (
-    _bad_ledger("ledger of NaN", time.time(), "NaN"),
-    _bad_ledger("ledger of infinity", time.time(), "Infinity"),
-    _bad_ledger("ledger with text for a time", "later", "1"),
-    _bad_ledger("ledger with an endless time", 1e999, "1"),
+    bad_ledger("ledger of NaN", time.time(), "NaN"),
+    bad_ledger("ledger of infinity", time.time(), "Infinity"),
+    bad_ledger("ledger with text for a time", "later", "1"),
+    bad_ledger("ledger with an endless time", 1e999, "1"),
     Case(name="ledger is no database", prepare=_no_database, settings=budget("group of no database")),
     Case(
         name="ledger that all may read",
@@ -197,8 +197,8 @@ STATE = (
     Case(name="Redis says nothing", redis=lambda _: b"", says=("store.away", "limits.away")),
     Case(name="Redis says 3 GB", redis=lambda _: b"$3000000000\r\n" + bytes(64 * _MEBIBYTE)),
     Case(name="Redis says anything", redis=_anything),
-    Case(name="steps without answers", redis=_redis(entry=b'{"outputs": {}, "models": {}}')),
-    Case(name="grants of NaN", redis=_redis(grants=(b"nan", b"nan")), says=("limits.away",)),
+    Case(name="steps without answers", redis=redis_with(entry=b'{"outputs": {}, "models": {}}')),
+    Case(name="grants of NaN", redis=redis_with(grants=(b"nan", b"nan")), says=("limits.away",)),
     Case(
         name="commit map past the log's end",
         prepare_wire=_map_beyond_the_end,

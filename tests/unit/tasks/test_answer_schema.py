@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import jsonschema
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docsluice_consumer.tasks.answer_schema import MOST_LEVELS, AnswerSchema, is_deeper, schema_problem
+from tests.fakes.exploding_patterns import exploding_pattern, near_miss
 
 MEBIBYTE = 2**20
 EMAIL = r"^([a-zA-Z0-9]+([._-]?[a-zA-Z0-9]+)*)@example\.org$"
@@ -100,6 +102,14 @@ def test_a_hostile_value_ends_in_a_verdict(schema: dict[str, Any], value: Any, *
     checked = AnswerSchema(schema)
     assert checked.is_valid(value) is fits
     assert (checked.problem(value) is None) is fits
+
+
+@given(chance=st.randoms(use_true_random=False))
+def test_any_pattern_that_explodes_elsewhere_ends_here(chance: random.Random) -> None:
+    """It is refused at the start, or read in a time that grows with the text alone."""
+    schema = {"pattern": exploding_pattern(chance)}
+    if schema_problem(schema) is None:
+        assert not AnswerSchema(schema).is_valid(near_miss(2**16))
 
 
 @pytest.mark.parametrize(
