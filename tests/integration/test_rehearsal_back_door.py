@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import aiohttp
+import pytest
 
+from docsluice_consumer.errors import CallRefused
 from docsluice_local.rehearsal.faults import Fault
 from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
 from docsluice_local.rehearsal.settings import RehearsalSettings
+from tests.fakes.samples import chat_request
+from tests.integration.llm_client import client_at
 
 
 async def _ask(
@@ -107,3 +111,10 @@ async def test_calls_in_flight_slow_one_another_down() -> None:
             await _chat(provider)
         alone, _, beside = provider.calls
     assert beside.latency_seconds == 2 * alone.latency_seconds
+
+
+async def test_a_misspelt_marker_is_told_and_stops_nothing_else() -> None:
+    """It is refused like any bad request. Naming the faults that there are would tell of an empty account."""
+    async with rehearsal_provider(RehearsalSettings()) as provider, client_at(provider.base_url) as client:
+        with pytest.raises(CallRefused, match="no fault is called"):
+            await client.ask(chat_request("A story. [[rehearse:refusel]]"))

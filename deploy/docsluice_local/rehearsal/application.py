@@ -95,7 +95,9 @@ async def _chat_completions(request: web.Request) -> web.Response:
             call = read_call(await request.read())
             logged.model, logged.task, logged.document = call.model, call.task, call.document_hash
             verdict = judge.decide(call, now=loop.time(), in_flight=logged.in_flight)
-        except (UnreadableRequestError, UnknownFaultError) as problem:
+        except UnknownFaultError as unknown:
+            return _respond(request.app, replies.error(400, unknown.problem), logged)
+        except UnreadableRequestError as problem:
             return _respond(request.app, replies.error(400, str(problem)), logged)
         _write_down(verdict, logged)
         if verdict.reply is None:

@@ -52,17 +52,21 @@ Trouble: TypeAlias = Fault | ErrorKind
 
 
 class UnknownFaultError(ValueError):
-    """A marker or a rate names a fault that does not exist, or an error that the character is not known to give."""
+    """A marker or a rate names a fault that does not exist, or an error that the character is not known to give.
+
+    `problem` is the message without the faults that there are. Their names are codes of real errors, which a client
+    would take an answer for.
+    """
 
     def __init__(self, name: str, character: Character | None = None) -> None:
         known = ", ".join([*Fault, *(character.kinds if character else ())])
         if name not in list(ErrorKind):
-            problem = f"no fault is called {name!r}"
+            self.problem = f"no fault is called {name!r}"
         elif character is None:
-            problem = f"{name!r} is told differently by every provider, so it needs --character"
+            self.problem = f"{name!r} is told differently by every provider, so it needs --character"
         else:
-            problem = f"{character.name} is not known to answer {name!r}"
-        super().__init__(f"{problem}; there are {known}")
+            self.problem = f"{character.name} is not known to answer {name!r}"
+        super().__init__(f"{self.problem}; there are {known}")
 
 
 def fault_named(name: str, character: Character | None = None) -> Trouble:
