@@ -1,9 +1,14 @@
 """Which calls the rehearsal provider lets fail."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from docsluice_local.rehearsal.faults import Fault, Trouble, UnknownFaultError, drawn_fault, fault_named, marked_fault
 from docsluice_local.rehearsal.settings import RehearsalSettings
+
+PAGE = Path(__file__).parents[4] / "docs/how-to/rehearse.md"
 
 
 def _fates(text: str, calls: int) -> list[Trouble | None]:
@@ -41,6 +46,13 @@ def test_every_fault_has_a_marker(fault: Fault) -> None:
     assert _fates(f"[[rehearse:{fault}]]", 1) == [fault]
     assert _fates(f"[[rehearse:{fault}x1]]", 2) == [fault, None]
     assert fault_named(str(fault)) is fault
+
+
+def test_every_fault_is_on_the_page() -> None:
+    """docs/how-to/rehearse.md has a row for each, and none that does not exist."""
+    table = PAGE.read_text(encoding="utf-8").partition("| fault |")[2].partition("\n\n")[0]
+    named = [name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(Fault)
 
 
 def test_a_misspelt_fault_is_an_error() -> None:
