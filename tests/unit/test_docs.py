@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 SERVICE = sorted(ROOT.glob("consumer/docsluice_consumer/**/*.py"))
 LOUD = {"warning", "error", "critical", "exception"}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+NAMING_MODULES = [f"docs/contributing/{name}.md" for name in ("rooms", "tour", "from-dead-letter-to-code")]
 OF_A_KIND = [page for page in PAGES if page.parent.parent.name == "docs" and page.parent.name != "decisions"]
 
 
@@ -82,6 +83,19 @@ def test_every_reason_has_its_remedy() -> None:
     }
 
 
+def test_every_reason_leads_to_the_code() -> None:
+    """docs/contributing/from-dead-letter-to-code.md has each reason, and files that name it."""
+    text = (ROOT / "docs/contributing/from-dead-letter-to-code.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^ +\| (`.*?) \| (.*?) \|", text, re.MULTILINE)
+    made = {
+        (name, path) for cell, paths in rows for name in _reasons_in(cell) for path in re.findall(r"`(.+?)`", paths)
+    }
+    assert {name for name, _ in made} == set(DeadLetterReason)
+    for name, path in made:
+        code = (ROOT / "consumer/docsluice_consumer" / path).read_text(encoding="utf-8")
+        assert f"DeadLetterReason.{name.upper()}" in code, (name, path)
+
+
 def test_every_constraint_has_its_remedy() -> None:
     """docs/how-to/watch.md has a row for each thing that can limit."""
     text = (ROOT / "docs/how-to/watch.md").read_text(encoding="utf-8")
@@ -105,7 +119,7 @@ def test_a_page_begins_with_what_the_reader_gains(page: Path) -> None:
     assert re.match(r"# .+\n\nAfter this (page|tutorial) you ", page.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", ["docs/contributing/rooms.md", "docs/contributing/tour.md"])
+@pytest.mark.parametrize("page", NAMING_MODULES)
 def test_every_module_that_is_named_exists(page: str) -> None:
     """Below the service, below the library, or from the top. A name without a folder is in the folder named before."""
     folder, named = "", 0
@@ -129,6 +143,11 @@ def test_no_event_is_explained_that_does_not_exist() -> None:
     """Each event in a row is logged somewhere, at whatever level."""
     written = {name for path in SERVICE for name in _names(ast.parse(path.read_text(encoding="utf-8")))}
     assert {name for name in _explained_events() if "." in name} <= written
+
+
+def _reasons_in(cell: str) -> set[str]:
+    """The reasons in a cell of a table, without the stage that may follow."""
+    return set(re.findall(r"`(\w+)`", cell.partition("stage")[0]))
 
 
 def _explained_events() -> set[str]:
