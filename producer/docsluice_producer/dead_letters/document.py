@@ -11,7 +11,6 @@ from docsluice_producer.following.originals import document_id_of, event_in
 
 TRACE = "exception.stacktrace"
 ANSWER = "answer"
-_TEXT_TYPE = "text/plain"
 
 
 def exported(letter: Letter) -> dict[str, Any]:
@@ -33,12 +32,8 @@ def exported(letter: Letter) -> dict[str, Any]:
 
 
 def event_of(letter: Letter) -> Mapping[str, Any]:
-    """The event that the value is, wraps, or (as text/plain) is the text of. Empty if it is none."""
-    record = letter.record
-    if header_texts(record.headers).get("content-type", "").strip().lower().startswith(_TEXT_TYPE):
-        text = text_of(record.value)
-        return {} if text is None else {"document_id": letter.outcome.document_id, "text": text}
-    return event_in(record.value)
+    """The event that the record holds. Empty if it holds none."""
+    return event_in(letter.record.key, letter.record.value, letter.record.headers)
 
 
 def text_of(value: bytes | None) -> str | None:

@@ -1,19 +1,35 @@
 """The document in a dead letter: the record's own value is still in it, byte for byte. Pure."""
 
 import base64
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from docsluice.validation.event_problems import is_scalar
+from docsluice.messages import Headers
+from docsluice.validation.event_fields import fields_of
+from docsluice.validation.event_problems import NoEvent, is_scalar
 from docsluice.validation.json_values import json_value
-from docsluice.validation.record_bytes import registry_frames
+from docsluice.validation.record_bytes import Unreadable, registry_frames
 
 LARGEST_VALUE_BYTES = 16 * 1024 * 1024
 """What the service's own dead-letter topic takes. A larger value is not parsed."""
 
 
-def event_in(value: bytes | None) -> Mapping[str, Any]:
-    """The document event that a record's value is or wraps (a structured CloudEvent). Empty if there is none."""
+def event_in(key: bytes | None, value: bytes | None, headers: Headers) -> Mapping[str, Any]:
+    """The document event that a record holds, as the service reads it. Empty if there is none.
+
+    An event whose content type says something else is found too, for the person who corrects the record.
+    """
+    if value is None or len(value) > LARGEST_VALUE_BYTES:
+        return {}
+    with contextlib.suppress(NoEvent, Unreadable):
+        fields = fields_of(key, value, headers)
+        if isinstance(fields, dict) and "document_id" in fields:
+            return fields
+    return _in_any_form(value)
+
+
+def _in_any_form(value: bytes) -> Mapping[str, Any]:
     event = _object(value)
     if "document_id" in event or "specversion" not in event:
         return event

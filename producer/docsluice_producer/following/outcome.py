@@ -183,7 +183,7 @@ def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
 
 
 def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
-    event = event_in(record.value)
+    event = event_in(record.key, record.value, record.headers)
     document_id = _text(record.key) or document_id_of(event) or f"{record.topic}[{record.partition}]@{record.offset}"
     origin = (errors.get("topic"), errors.get("partition"), errors.get("offset"))
     place = origin if all(origin) else (record.topic, record.partition, record.offset)

@@ -72,6 +72,13 @@ def test_plain_text_is_a_document() -> None:
     assert (fields["document_id"], fields["text"]) == ("d1", "Xin chào")
 
 
+def test_plain_text_in_a_cloudevent_is_a_document() -> None:
+    """Its subject is its id, as it is for the service."""
+    wrapped = json.dumps({"specversion": "1.0", "datacontenttype": "text/plain", "subject": "d9", "data": "T"}).encode()
+    fields = of_value(wrapped, own=[("content-type", b"application/cloudevents+json")])
+    assert (fields["document_id"], fields["text"]) == ("d9", "T")
+
+
 def test_a_structured_cloudevent_is_a_document() -> None:
     """The event in it is what can be corrected."""
     wrapped = json.dumps({"specversion": "1.0", "data": json.loads(event("d1"))}).encode()

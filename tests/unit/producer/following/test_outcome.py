@@ -18,7 +18,8 @@ from docsluice_producer.following.originals import LARGEST_VALUE_BYTES
 from docsluice_producer.following.outcome import Outcome, Unreadable, outcome_of
 from docsluice_producer.following.tables import json_line
 from docsluice_producer.following.tally import Tally
-from tests.fakes.outcomes import SECRET_TEXT, Fetched, dead_letter, result, result_outcome
+from tests.fakes.dead_letters import fetched
+from tests.fakes.outcomes import SECRET_TEXT, Fetched, dead_letter, outcome, result, result_outcome
 
 JSON_LEAVES = (
     st.none()
@@ -62,6 +63,12 @@ def test_a_dead_letter_is_known_by_its_headers() -> None:
 def test_a_dead_letter_has_an_id_whatever_it_holds(key: bytes | None, value: bytes, document_id: str) -> None:
     """The key names the document, else its JSON, else the place of the record."""
     assert dead_letter(key=key, value=value).document_id == document_id
+
+
+def test_a_dead_letter_of_plain_text_is_named_as_the_service_names_it() -> None:
+    """Without a key, by the CloudEvent that it is."""
+    own = [("content-type", b"text/plain"), ("ce_subject", b"d9")]
+    assert outcome(fetched(key=b"", value=b"T", own=own)).document_id == "d9"
 
 
 @given(st.text(), st.text(), st.text())

@@ -1,0 +1,75 @@
+"""The forms of a document event: plain JSON, text/plain, and CloudEvents 1.0 in both modes of the Kafka binding. Pure.
+
+Other bytes are named for what they are: another charset, a compressed value, a registry's frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from docsluice.messages import Headers
+from docsluice.validation.event_problems import NAMED_TWICE, NoEvent
+from docsluice.validation.record_bytes import Unreadable, json_of, text_of, twice_in, without_mark
+
+_STRUCTURED = "application/cloudevents"
+_TEXT = "text/plain"
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([^;"'\s]{1,40})""")
+_BASE64 = "data_base64"
+_ENVELOPE = frozenset({"specversion", "data", _BASE64, "datacontenttype", "subject", "id"})
+
+
+def fields_of(key: bytes | None, value: bytes, headers: Headers) -> Any:
+    """The fields of the event that a record holds. They may still be no valid event.
+
+    Raises:
+        NoEvent: there are none.
+        Unreadable: the bytes are neither text nor JSON.
+    """
+    content_type = _header(headers, "content-type").lower()
+    named = _header(headers, "ce_subject") or _header(headers, "ce_id")
+    found = _CHARSET.search(content_type)
+    charset = found[1] if found else ""
+    if content_type.startswith(_TEXT):
+        return {"document_id": _text_id(key, named), "text": text_of(value, charset=charset)}
+    fields = json_of(value, charset=charset)
+    return _data_in(fields) if content_type.startswith(_STRUCTURED) else fields
+
+
+def _data_in(envelope: Any) -> Any:
+    """The event in a CloudEvents envelope: its `data`. `subject`, if given, names the document."""
+    if (name := twice_in(envelope, _ENVELOPE)) is not None:
+        raise NoEvent(f"{name}: {NAMED_TWICE}")
+    if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
+        raise NoEvent("a structured CloudEvent must be a JSON object with specversion 1.0")
+    if _BASE64 in envelope:
+        try:
+            data = base64.b64decode(envelope[_BASE64], validate=True)
+        except (binascii.Error, TypeError, ValueError) as error:
+            raise Unreadable(f"{_BASE64} is not base64: {error}") from error
+    elif "data" not in envelope:
+        raise NoEvent("the CloudEvent has no data")
+    else:
+        data = envelope["data"]
+    data_type = str(envelope.get("datacontenttype", "application/json")).lower()
+    if data_type.startswith(_TEXT):
+        text = text_of(data, what=_BASE64) if isinstance(data, bytes) else without_mark(data)
+        return {"document_id": envelope.get("subject") or envelope.get("id"), "text": text}
+    return json_of(data, what=_BASE64) if isinstance(data, bytes) else data
+
+
+def _text_id(key: bytes | None, named: str) -> str:
+    if not key and not named:
+        raise NoEvent("a text/plain record needs a key, which becomes its document_id")
+    return text_of(key, what="the key") if key else named
+
+
+def _header(headers: Headers, name: str) -> str:
+    """The last header of a name, ignoring case. Empty if absent."""
+    found = ""
+    for candidate, value in headers:
+        if candidate.lower() == name and value is not None:
+            found = value.decode("utf-8", errors="replace")
+    return found.strip()
