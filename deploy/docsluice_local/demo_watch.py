@@ -25,7 +25,7 @@ from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
 _TOPICS = ("documents.results", "documents.dlq")
 _LOOK_SECONDS = 1.0
-_PATIENCE_SECONDS = 600.0
+_MOST_SECONDS_WITHOUT_PROGRESS = 600.0
 
 
 class NoProgressError(RuntimeError):
@@ -79,8 +79,8 @@ class Watch:
                     self.outcomes.append(outcome)
                     table.write(outcome)
                     live.console.print(_line(outcome))
-            if time.monotonic() - progressed > _PATIENCE_SECONDS:
-                raise NoProgressError(f"no document has ended for {_PATIENCE_SECONDS:.0f} seconds")
+            if time.monotonic() - progressed > _MOST_SECONDS_WITHOUT_PROGRESS:
+                raise NoProgressError(f"no document has ended for {_MOST_SECONDS_WITHOUT_PROGRESS:.0f} seconds")
             live.update(self._view())
 
     def _note_limits(self, finding: Finding) -> None:

@@ -4,7 +4,7 @@ aiokafka has no hook for that. Its `Fetcher` takes every fetched byte through th
 and calls only the four methods below. Of a batch it uses what `_Batch` has. So that name is replaced, for all consumers
 of the process. A record's flaw travels in its `checksum`, which records of today's format do not have.
 
-A slow batch is read in stretches, and the event loop goes on between. Only an error can interrupt aiokafka's reading.
+A slow batch is read in pieces, and the event loop goes on between. Only an error can interrupt aiokafka's reading.
 `PartitionRecords` is replaced too, so that it then goes on where it was. tests/unit/kafka/test_batch_reading.py notices
 when a release of aiokafka no longer reads by these names.
 """

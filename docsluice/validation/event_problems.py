@@ -14,7 +14,7 @@ from docsluice.validation.record_bytes import twice_in
 from docsluice.validation.validation_problems import ValidationProblem, validation_problems
 
 _PROBLEMS_SHOWN = 5
-_MISFITS_VALIDATED = 20
+_MOST_VALIDATED = 20
 _NAMES_SHOWN = 5
 _NAMES_COMPARED = 100
 _NAME_CHARACTERS = 64
@@ -88,9 +88,9 @@ def _with_few_problems(fields: dict[str, Any]) -> tuple[dict[str, Any], int]:
     nothing else happened.
     """
     wrong = [name for name, value in fields["metadata"].items() if not is_scalar(value)]
-    if len(wrong) <= _MISFITS_VALIDATED:
+    if len(wrong) <= _MOST_VALIDATED:
         return fields, 0
-    few = {name: fields["metadata"][name] for name in wrong[:_MISFITS_VALIDATED]}
+    few = {name: fields["metadata"][name] for name in wrong[:_MOST_VALIDATED]}
     return {**fields, "metadata": few}, len(wrong) - len(few)
 
 

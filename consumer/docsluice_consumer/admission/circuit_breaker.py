@@ -22,7 +22,7 @@ _LONGEST_SHUT_PAUSE_SECONDS = 60.0
 """A message about a day's quota may be wrong, so one call a minute tries it."""
 _LONGEST_PAID_PAUSE_SECONDS = 60.0
 """A probe whose answer cannot be read may be paid for."""
-_PROBE_PATIENCE_SECONDS = 10.0
+_PROBE_TIMEOUT_SECONDS = 10.0
 """A probe that hangs must not hide for a whole request timeout that the provider is back. Then another one goes out."""
 
 
@@ -95,7 +95,7 @@ class CircuitBreaker:
     def sent(self, *, now: float) -> bool:
         """Note that a call goes out. Returns whether it is a probe: the next one then waits for its end."""
         if self.is_open:
-            self._probe_at = now + _PROBE_PATIENCE_SECONDS
+            self._probe_at = now + _PROBE_TIMEOUT_SECONDS
         return self.is_open
 
     def given_up(self, *, now: float) -> None:

@@ -118,9 +118,9 @@ class Source:
         async with slow_start(self._broker, after_seconds=_JOINING_NOTICE_SECONDS, say=say):
             doing = f"read topic {self._subscription.topic}"
             await started(self._subscribed_consumer, broker=self._broker, doing=doing)
-        self._poll_task = self._never_ending(self._poll(), name="source.poll")
-        self._commit_task = self._never_ending(self._commit_regularly(), name="source.commit")
-        self._watch_task = self._never_ending(self._watch.run(self._assignment.consumer), name="source.watch")
+        self._poll_task = self._supervised(self._poll(), name="source.poll")
+        self._commit_task = self._supervised(self._commit_regularly(), name="source.commit")
+        self._watch_task = self._supervised(self._watch.run(self._assignment.consumer), name="source.watch")
 
     async def _poll(self) -> None:
         while not self._stopped:
@@ -231,7 +231,7 @@ class Source:
         consumer.subscribe([self._subscription.topic], listener=self._assignment)
         return consumer
 
-    def _never_ending(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+    def _supervised(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Start a task whose death stops the service, until it is told to end."""
 
         def stop_because(error: BaseException) -> None:

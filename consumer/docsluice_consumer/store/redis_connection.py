@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-_PATIENCE_SECONDS = 1.0
+_TIMEOUT_SECONDS = 1.0
 _LEAST_BYTES = 64
 """The least memory of an element of an answer, however short it is on the wire."""
 
@@ -26,7 +26,7 @@ class Allowance:
             TimeoutError: it was not over in time.
         """
         self._left = self._most_bytes
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             yield
 
     def take(self, count: int) -> bool:
@@ -68,7 +68,7 @@ def redis_at(url: str, *, allowance: Allowance, decode_responses: bool = False) 
         decode_responses=decode_responses,
         protocol=2,
         parser_class=Parser,
-        socket_connect_timeout=_PATIENCE_SECONDS,
-        socket_timeout=_PATIENCE_SECONDS,
+        socket_connect_timeout=_TIMEOUT_SECONDS,
+        socket_timeout=_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),  # the caller decides whether to retry
     )

@@ -79,11 +79,11 @@ class RetryingStore:
 
     async def get(self, fingerprint: str) -> PaidStep | None:
         """See `StepStore.get`."""
-        return await self._patiently(_Doing.READ, lambda: self._store.get(fingerprint))
+        return await self._retried(_Doing.READ, lambda: self._store.get(fingerprint))
 
     async def put(self, fingerprint: str, step: PaidStep) -> None:
         """See `StepStore.put`."""
-        await self._patiently(_Doing.WRITE, lambda: self._store.put(fingerprint, step))
+        await self._retried(_Doing.WRITE, lambda: self._store.put(fingerprint, step))
 
     async def until_writable(self) -> None:
         """Return when the store can be written. Answers paid for before that could not be kept."""
@@ -98,7 +98,7 @@ class RetryingStore:
         """See `StepStore.close`."""
         await self._store.close()
 
-    async def _patiently(self, doing: _Doing, attempt: Callable[[], Awaitable[T]]) -> T | None:
+    async def _retried(self, doing: _Doing, attempt: Callable[[], Awaitable[T]]) -> T | None:
         if self._is_optional:
             return await self._if_there(doing, attempt)
         try:

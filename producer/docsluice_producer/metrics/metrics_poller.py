@@ -13,7 +13,7 @@ from docsluice_producer.metrics.finding import Finding, Look, finding
 from docsluice_producer.metrics.sample import Sample, sample_of
 
 PAUSE_SECONDS = 5.0
-_PATIENCE_SECONDS = 3.0
+_TIMEOUT_SECONDS = 3.0
 _LARGEST_PAGE_BYTES = 4 * 1024 * 1024
 """A replica with thousands of partitions has a smaller page."""
 _CHUNK_BYTES = 64 * 1024
@@ -63,7 +63,7 @@ class MetricsPoller:
 
 def asking() -> aiohttp.ClientSession:
     """A session with short timeouts."""
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE_SECONDS))
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS))
 
 
 async def ask(session: aiohttp.ClientSession, url: str) -> Sample | str:
