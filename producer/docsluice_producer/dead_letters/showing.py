@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters show`: everything about one dead letter."""
+"""`docsluice dead-letters show`: everything about one dead letter."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from docsluice_producer.command_line.numbers import counted, printable, printabl
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.dead_letters.counts import NONE
 from docsluice_producer.dead_letters.document import ANSWER, TRACE, event_of, text_of, texts_without_trace
-from docsluice_producer.dead_letters.letter import Letter, errors_of, source_in
+from docsluice_producer.dead_letters.letter import Letter, source_in
 from docsluice_producer.dead_letters.marks import place_in
 from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.selection import Wanted
 from docsluice_producer.dead_letters.stub import stub_of
 from docsluice_producer.following.display import console
+from docsluice_producer.following.outcome import errors_of
 
 _SHOWN_CHARACTERS = 2_000
 _OTHERS_NAMED = 10
