@@ -180,7 +180,7 @@ async def _check_broker(settings: Settings) -> Found:
         raise
     release = f"like Apache Kafka {cluster.release} or newer" if cluster.release else "an old or unknown protocol"
     where = f"cluster {cluster.id or 'without an id'}, speaks {release}"
-    missing = sorted(set(topics_of(settings)) - cluster.topics)
+    missing = sorted(set(topics_of(settings)) - cluster.topics.keys())
     if missing:
         return Found(f"reached; {', '.join(missing)} missing, run will create them; {where}")
     return Found(f"reached; all topics are there; {where}")

@@ -1,8 +1,9 @@
-"""`docsluice-producer dead-letters drop`: dead letters are marked as done. Their bytes go with retention."""
+"""`docsluice dead-letters drop`: dead letters are marked as done. Their bytes go with retention."""
 
 import asyncio
 import sys
 
+from docsluice.kafka.topic_reading import OffsetRange
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.dead_letters.counts import Counts
@@ -13,7 +14,6 @@ from docsluice_producer.dead_letters.marks import Mark, State
 from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.selection import Selection
 from docsluice_producer.following.display import console
-from docsluice_producer.kafka.topic_scan import OffsetRange
 
 _IN_A_TRANSACTION = 1_000
 

@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters export`: dead letters as JSON lines, to be corrected and sent again."""
+"""`docsluice dead-letters export`: dead letters as JSON lines, to be corrected and sent again."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

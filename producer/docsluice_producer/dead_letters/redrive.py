@@ -1,16 +1,17 @@
-"""`docsluice-producer dead-letters redrive`: records are sent once more, each with its mark in one transaction."""
+"""`docsluice dead-letters redrive`: records are sent once more, each with its mark in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 
+from docsluice.kafka.transactions import Outgoing
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.dead_letters.counts import Counts
 from docsluice_producer.dead_letters.handling import handling
-from docsluice_producer.dead_letters.journal import Entry, Journal, OutgoingRecord
+from docsluice_producer.dead_letters.journal import Entry, Journal
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.marks import Mark, State
 from docsluice_producer.dead_letters.originals import Originals
@@ -117,7 +118,7 @@ class _Sending:
         """Send the entries, and name those that are not taken."""
         for entry in await self._journal.write(entries):
             self.refused += 1
-            size = len(entry.outgoing.value) if entry.outgoing else 0
+            size = len(entry.outgoing.value or b"") if entry.outgoing else 0
             self._status.print(
                 f"{entry.mark.place}: {size:,} bytes, more than the broker takes for {self._topic}"
                 " (its setting max.message.bytes)"
@@ -134,7 +135,7 @@ class _Sending:
                 return None
             record, own = original, original.headers
         partition = letter.origin_partition
-        outgoing = OutgoingRecord(
+        outgoing = Outgoing(
             topic=self._topic,
             # To the partition where it was read: other records of its key are there, whatever the producer's
             # partitioner.

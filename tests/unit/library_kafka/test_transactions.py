@@ -16,8 +16,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from docsluice_consumer.kafka.exactly_once import send_all
-from docsluice_consumer.kafka.records import OutgoingRecord
+from docsluice.kafka.transactions import Outgoing, send_all
 
 
 class _Producer:
@@ -35,8 +34,10 @@ class _Producer:
         self.by = by
         self.sent: list[bytes] = []
 
-    async def send(self, _topic: str, *, value: bytes, key: bytes, headers: Any) -> asyncio.Future[None]:
-        assert (value, headers) == (b"value", [("name", b"value")])
+    async def send(
+        self, _topic: str, *, value: bytes, key: bytes, partition: int | None, headers: Any
+    ) -> asyncio.Future[None]:
+        assert (value, partition, headers) == (b"value", None, [("name", b"value")])
         if key == self.gives_up_at:
             raise self.by("Can't send messages while not in transaction")
         self.sent.append(key)
@@ -49,8 +50,8 @@ class _Producer:
         return future
 
 
-def _out(*keys: bytes) -> list[OutgoingRecord]:
-    return [OutgoingRecord(topic="results", key=key, value=b"value", headers=(("name", b"value"),)) for key in keys]
+def _out(*keys: bytes) -> list[Outgoing]:
+    return [Outgoing(topic="results", key=key, value=b"value", headers=(("name", b"value"),)) for key in keys]
 
 
 async def test_all_are_sent() -> None:
