@@ -203,13 +203,12 @@ async def test_memory_does_not_grow_with_the_topic(wire: Wire, count: int) -> No
         wait_seconds=30,
         wanted=Wanted(),
     )
-    with query.session(lambda _: None) as session:
-        tracemalloc.start()
-        try:
-            async with letters_for_looking(query, session) as letters:
-                seen = [0 async for _ in letters.until(lambda: False)]
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
+    tracemalloc.start()
+    try:
+        async with letters_for_looking(query, lambda _: None) as letters:
+            seen = [0 async for _ in letters.until(lambda: False)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert len(seen) == count
     assert peak < 40_000_000  # less than the larger topic holds

@@ -45,13 +45,12 @@ def _is_confirmed(asked: str) -> bool:
 
 async def _counted(query: DeadLetterQuery) -> tuple[Counts, OffsetRange]:
     counts = Counts()
-    with query.session(console(stderr=True).print) as session:
-        async with letters_for_looking(query, session) as letters:
-            async for letter in letters.until(lambda: False):
-                counts.add(letter)
-                if counts.total == query.limit:
-                    break
-            return counts, letters.offset_range
+    async with letters_for_looking(query, console(stderr=True).print) as letters:
+        async for letter in letters.until(lambda: False):
+            counts.add(letter)
+            if counts.total == query.limit:
+                break
+        return counts, letters.offset_range
 
 
 async def _mark(query: DeadLetterQuery, offset_range: OffsetRange) -> int:

@@ -56,17 +56,20 @@ class Letters:
 
 
 @asynccontextmanager
-async def letters_for_looking(query: DeadLetterQuery, session: BrokerSession) -> AsyncIterator[Letters]:
+async def letters_for_looking(query: DeadLetterQuery, say: Say, **needed: str) -> AsyncIterator[Letters]:
     """The dead letters as they are now, for a command that writes nothing.
+
+    `needed` are topics that must be there, by the flag that says them.
 
     Raises:
         BrokerAway, BrokerRefused: the broker, or the topic, is not there.
     """
-    topics = await session.topics(dead_letter_topic=query.topic)
-    marks = await marks_as_they_are(session, query.topic)
-    async with Scan(session=session, topic=query.topic, partitions=topics[query.topic]) as scan:
-        offset_range = await scan.offset_range(since=query.since)
-        if query.place is not None:
-            offset_range = offset_range.at(TopicPartition(query.topic, query.place.partition), query.place.offset)
-        selection = Selection(wanted=query.wanted, say=session.say)
-        yield Letters(scan=scan, offset_range=offset_range, states=marks, selection=selection)
+    with query.session(say) as session:
+        topics = await session.topics(dead_letter_topic=query.topic, **needed)
+        marks = await marks_as_they_are(session, query.topic)
+        async with Scan(session=session, topic=query.topic, partitions=topics[query.topic]) as scan:
+            offset_range = await scan.offset_range(since=query.since)
+            if query.place is not None:
+                offset_range = offset_range.at(TopicPartition(query.topic, query.place.partition), query.place.offset)
+            selection = Selection(wanted=query.wanted, say=say)
+            yield Letters(scan=scan, offset_range=offset_range, states=marks, selection=selection)

@@ -46,17 +46,15 @@ async def dry_run(asked: Redrive) -> int:
     """
     status, out = console(stderr=True), console()
     counts, forecast, sorting = Counts(), Forecast(), asked.sorting()
-    with asked.query.session(status.print) as session:
-        # The dry run must show how the real one would end.
-        await session.topics(dead_letter_topic=asked.query.topic, topic=asked.topic)
-        async with letters_for_looking(asked.query, session) as letters:
-            with stop_on_signals(lambda: None) as stop:
-                async for letter in letters.until(lambda: stop.signal is not None):
-                    if sorting.sends(letter):
-                        counts.add(letter)
-                        forecast.add(letter)
-                    if counts.total == asked.query.limit:
-                        break
+    # The dry run must show how the real one would end, so the topic must be there for it, too.
+    async with letters_for_looking(asked.query, status.print, topic=asked.topic) as letters:
+        with stop_on_signals(lambda: None) as stop:
+            async for letter in letters.until(lambda: stop.signal is not None):
+                if sorting.sends(letter):
+                    counts.add(letter)
+                    forecast.add(letter)
+                if counts.total == asked.query.limit:
+                    break
     out.print(f"dry run: {counted(counts.total, 'dead letter')} would be sent to {asked.topic}")
     for line in [*counts.lines, *forecast.sentences, *sorting.remarks, *letters.selection.remarks]:
         out.print(line)

@@ -34,11 +34,10 @@ async def show(query: DeadLetterQuery, name: str, *, with_trace: bool) -> int:
     place, source, found = place_in(name), source_in(name), _Found(wanted=query.wanted)
     # Reason and step are checked afterwards, so that a message can name those of a letter that they exclude.
     wanted = Wanted(document_id=None if place else name, source=source, handled_too=True)
-    with query.session(status.print) as session:
-        async with letters_for_looking(replace(query, wanted=wanted, place=place), session) as letters:
-            with stop_on_signals(lambda: None) as stop:
-                async for letter in letters.until(lambda: stop.signal is not None):
-                    found.add(letter)
+    async with letters_for_looking(replace(query, wanted=wanted, place=place), status.print) as letters:
+        with stop_on_signals(lambda: None) as stop:
+            async for letter in letters.until(lambda: stop.signal is not None):
+                found.add(letter)
     if stop.exit_code is not None:
         return stop.exit_code
     if found.newest is None:

@@ -73,6 +73,7 @@ class Scan:
             BrokerAway: no answer came within the wait.
             BrokerRefused: it does not let us read.
         """
+        self.passed = 0
         reading, silence = RangeReading(self._consumer, offset_range), _Silence(self._session, self._topic)
         while not (reading.is_over or stopped()):
             try:
