@@ -75,7 +75,7 @@ async def _end_tasks_of(producer: Any) -> None:
         await asyncio.wait(tasks, timeout=_STOP_SECONDS)
 
 
-async def left(consumer: Any, *, seconds: float) -> bool:
+async def left(consumer: Any, *, seconds: float = _STOP_SECONDS) -> bool:
     """Stop a consumer, and return whether it could leave the group. Its connections are closed in any case."""
     if await _has_ended(consumer.stop(), seconds=seconds):
         return True

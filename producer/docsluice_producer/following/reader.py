@@ -15,7 +15,7 @@ from docsluice.kafka.clients import connected, left
 from docsluice.kafka.topic_reading import Offsets, next_records, present_range, read_only_consumer
 from docsluice_producer.command_line.ages import ago, timestamp_ms
 from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.broker_session import STOP_SECONDS, BrokerSession
+from docsluice_producer.kafka.broker_session import BrokerSession
 from docsluice_producer.kafka.topics import partitions_of_topics
 
 _LOOK_SOON_SECONDS = 2.0
@@ -106,14 +106,14 @@ class Reader:
             await asyncio.wait([look])
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await left(consumer, seconds=STOP_SECONDS)
+            await left(consumer)
 
     async def _connect(self) -> None:
         consumer = await connected(read_only_consumer(self._session.broker))
         try:
             await self._take_up(consumer, self._start)
         except BaseException:
-            await left(consumer, seconds=STOP_SECONDS)
+            await left(consumer)
             raise
         self._consumer = consumer
 

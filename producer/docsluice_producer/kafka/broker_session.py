@@ -16,7 +16,6 @@ from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say
 from docsluice_producer.kafka.topics import partitions_of_topics
 
 T = TypeVar("T")
-STOP_SECONDS = 5.0
 _RETRY_SECONDS = 0.5
 _LOGGED = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError)
 _ELSEWHERE = "; KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names another"

@@ -22,7 +22,7 @@ from docsluice.kafka.topic_reading import (
 from docsluice_producer.command_line.ages import timestamp_ms
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.errors import BrokerAway, BrokerRefused
-from docsluice_producer.kafka.broker_session import STOP_SECONDS, BrokerSession
+from docsluice_producer.kafka.broker_session import BrokerSession
 
 _NOTICE_SECONDS = 3.0
 
@@ -47,7 +47,7 @@ class Scan:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await left(self._consumer, seconds=STOP_SECONDS)
+        await left(self._consumer)
 
     async def offset_range(self, *, since: timedelta | None = None) -> OffsetRange:
         """The topic from its beginning, or from an age, to the present end of what is committed.
@@ -99,7 +99,7 @@ class Scan:
         try:
             return dict(await consumer.end_offsets(self._partitions)) if self._partitions else {}
         finally:
-            await left(consumer, seconds=STOP_SECONDS)
+            await left(consumer)
 
     async def _present(self, since: timedelta | None) -> OffsetRange:
         since_ms = None if since is None else timestamp_ms(since, now=datetime.now(UTC))
