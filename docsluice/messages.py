@@ -52,6 +52,11 @@ def _not_blank(value: str) -> str:
     return value
 
 
+def is_error_header(name: str) -> bool:
+    """Whether the service adds a header of this name to a dead letter."""
+    return name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER
+
+
 def rfc3339(moment: datetime) -> str:
     """Format a time in UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,19 +13,20 @@ from rich.table import Table
 from rich.text import Text
 
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.command_line.numbers import printable
 from docsluice_producer.following.outcome import Outcome, Unreadable, outcome_of
 from docsluice_producer.following.reader import Reader, Start
 from docsluice_producer.following.tables import Table as OutcomeTable
 from docsluice_producer.following.tables import cell, open_table
 from docsluice_producer.following.tally import Tally
+from docsluice_producer.kafka.broker_session import broker_session
 from docsluice_producer.metrics.finding import Finding
 from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
 _TOPICS = ("documents.results", "documents.dlq")
 _LOOK_SECONDS = 1.0
 _MOST_SECONDS_WITHOUT_PROGRESS = 600.0
+_OPEN_SECONDS = 30.0
 
 
 class NoProgressError(RuntimeError):
@@ -52,15 +53,13 @@ class Watch:
             NoProgressError: nothing has ended for ten minutes.
         """
         poller = MetricsPoller(urls=[self.metrics_url], tell=self._note_limits, pause_seconds=_LOOK_SECONDS)
-        with ClientLog().listening_to_warnings() as client_log, closing(open_table(self.results)) as table:
-            reader = Reader(
-                broker=Broker(bootstrap_servers=self.bootstrap_servers),
-                topics=_TOPICS,
-                start=Start(from_beginning=True),
-                client_log=client_log,
-                say=self.console.print,
-            )
-            await reader.open(wait_seconds=30)
+        broker = Broker(bootstrap_servers=self.bootstrap_servers)
+        with (
+            broker_session(broker, wait_seconds=_OPEN_SECONDS, say=self.console.print) as session,
+            closing(open_table(self.results)) as table,
+        ):
+            reader = Reader(session=session, topics=_TOPICS, start=Start(from_beginning=True))
+            await reader.open()
             try:
                 async with poller.looking():
                     with Live(console=self.console, refresh_per_second=4, transient=True) as live:

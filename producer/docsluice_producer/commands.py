@@ -1,13 +1,11 @@
 """The commands `send` and `follow`: documents in, outcomes out."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from docsluice.cli.output import WrongArguments
 from docsluice.cli.page import command
 from docsluice.cli.usage import no_flag
 from docsluice_producer.command_line.exits import OF_FOLLOW, OF_SEND
@@ -15,54 +13,32 @@ from docsluice_producer.command_line.flags import (
     Age,
     AsJson,
     Count,
-    Name,
     Seconds,
     Topic,
     Urls,
     choose_one,
     in_groups,
-    one,
 )
-from docsluice_producer.documents.sources import Format, select
+from docsluice_producer.documents.sources import select
 from docsluice_producer.following.follow import Following
 from docsluice_producer.following.follow import follow as follow_topics
 from docsluice_producer.following.reader import Start
 from docsluice_producer.kafka.connection_flags import Connection
-from docsluice_producer.metrics.sample import PIPELINE_VERSION
-from docsluice_producer.sending.results import IfChanged
-from docsluice_producer.sending.send import Destination, Sending
+from docsluice_producer.sending.send import Sending
 from docsluice_producer.sending.send import dry_run as check_rows
 from docsluice_producer.sending.send import send as send_documents
-from docsluice_producer.sending.version import metrics_urls
+from docsluice_producer.sending.send_flags import DOCUMENTS, Changed, Rows, Target
 
-_PARTITIONS = 6
-_DOCUMENTS, _CHANGED, _TOPIC = in_groups("The documents", "Only what has no result yet", "The topic")
 _BOUNDS, _OUTPUT, _TOPICS = in_groups("From when, until when", "The output", "The topics")
-_ONE_VERSION, _ONE_START = choose_one(_CHANGED), choose_one(_BOUNDS)
+_ONE_START = choose_one(_BOUNDS)
 _PATH = Parameter(name="PATH", required=True, allow_leading_hyphen=True, validator=no_flag)
 
 
-def _version(text: str) -> str:
-    # Under a misspelt version nothing is done, and all would be sent and paid for again.
-    if not PIPELINE_VERSION.fullmatch(text):
-        raise ValueError(f"{text!r} is no pipeline version: 12 digits and letters from a to f")
-    return text
-
-
 def _send(
-    *paths: Annotated[str, _DOCUMENTS, _PATH],
-    other_format: Annotated[Format | None, _DOCUMENTS, Parameter(name="--format", metavar="FORMAT")] = None,
-    id_field: Annotated[Name, _DOCUMENTS] = "document_id",
-    text_field: Annotated[Name, _DOCUMENTS] = "text",
-    limit: Annotated[Count | None, _DOCUMENTS] = None,
-    dry_run: Annotated[bool, _DOCUMENTS] = False,
-    if_changed: Annotated[bool, _CHANGED] = False,
-    pipeline_version: Annotated[str | None, _ONE_VERSION, Parameter(metavar="V", converter=one(_version))] = None,
-    metrics_url: Annotated[Urls, _ONE_VERSION] = (),
-    result_topic: Annotated[Topic | None, _CHANGED] = None,
-    topic: Annotated[Topic | None, _TOPIC] = None,
-    create_topic: Annotated[bool, _TOPIC] = False,
-    partitions: Annotated[Count | None, _TOPIC] = None,
+    *paths: Annotated[str, DOCUMENTS, _PATH],
+    rows: Rows = Rows(),
+    changed: Changed = Changed(),
+    target: Target = Target(),
     connection: Connection = Connection(),
 ) -> int:
     """Send documents to the input topic.
@@ -76,56 +52,20 @@ def _send(
     Args:
         paths: a folder (its .txt and .md are read), a .txt, .md, .jsonl, .ndjson, .json or .csv file, or - for standard
             input
-        other_format: read files with other suffixes, and standard input, as this [default: jsonl for standard input]
-        id_field: take the id from this column
-        text_field: take the text from this column
-        limit: send no more than N documents [default: all]
-        dry_run: check every row and say what would be sent; only --if-changed needs a broker for it
-        if_changed: pass over documents that have a result: of the same id and text, under the pipeline version that the
-            consumers run; reads the whole result topic first
-        pipeline_version: with --if-changed: count results of this version, which `docsluice check` shows
-            [default: ask a consumer]
-        metrics_url: with --if-changed: ask this consumer for its version; once for each replica [default: the one on
-            this machine, at DOCSLUICE_HTTP_PORT or 9464]
-        result_topic: with --if-changed: the results are here [default: DOCSLUICE_RESULT_TOPIC, or documents.results]
-        topic: send to this topic [default: DOCSLUICE_INPUT_TOPIC, or documents]
-        create_topic: make the topic if it is not there, which is an error otherwise
-        partitions: with --create-topic: make it with N partitions [default: 6]
     """
-    if partitions and not create_topic:
-        raise WrongArguments("--partitions is for a topic that is made: say --create-topic too")
-    for flag, value in (
-        ("--pipeline-version", pipeline_version),
-        ("--metrics-url", metrics_url),
-        ("--result-topic", result_topic),
-    ):
-        if value and not if_changed:
-            raise WrongArguments(f"{flag} is for --if-changed: say that too")
-    with connection.settings(input_topic=topic, result_topic=result_topic) as (settings, broker):
+    target.check()
+    changed.check()
+    with connection.settings(input_topic=target.topic, result_topic=changed.result_topic) as (settings, broker):
         sending = Sending(
-            selection=select(paths, other_format=other_format),
-            id_field=id_field,
-            text_field=text_field,
+            selection=select(paths, other_format=rows.other_format),
+            id_field=rows.id_field,
+            text_field=rows.text_field,
             topic=settings.input_topic,
-            limit=limit,
-            if_changed=None,
+            limit=rows.limit,
+            if_changed=changed.results(settings),
         )
-        if if_changed:
-            changed = IfChanged(
-                broker=broker,
-                result_topic=settings.result_topic,
-                wait_seconds=connection.wait_seconds,
-                version=pipeline_version or metrics_urls(settings.http_port, given=metrics_url),
-            )
-            sending = replace(sending, if_changed=changed)
-        if dry_run:
-            return check_rows(sending)
-        destination = Destination(
-            broker=broker,
-            wait_seconds=connection.wait_seconds,
-            create_partitions=(partitions or _PARTITIONS) if create_topic else None,
-        )
-        return asyncio.run(send_documents(sending, destination))
+        destination = target.destination(broker, wait_seconds=connection.wait_seconds)
+        return check_rows(sending, destination) if rows.dry_run else asyncio.run(send_documents(sending, destination))
 
 
 def _follow(

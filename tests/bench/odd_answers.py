@@ -28,7 +28,7 @@ from docsluice_consumer.tasks.steps import Step
 from tests.fakes.raw_server import RawAnswer, RawServer
 
 _MEBIBYTE = 2**20
-_PATIENCE_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 _BEAT_SECONDS = 0.005
 _TEXT: dict[str, Any] = {"type": "text"}
 
@@ -137,12 +137,12 @@ def measure() -> Iterator[tuple[str, Cost]]:
                     [*command, "ask", name, address],
                     capture_output=True,
                     text=True,
-                    timeout=_PATIENCE_SECONDS,
+                    timeout=_TIMEOUT_SECONDS,
                     check=True,
                 )
                 yield name, Cost(**json.loads(asked.stdout.splitlines()[-1]))
             except subprocess.TimeoutExpired:
-                yield name, Cost(pause_seconds=None, outcome=f"not within {_PATIENCE_SECONDS:.0f} seconds")
+                yield name, Cost(pause_seconds=None, outcome=f"not within {_TIMEOUT_SECONDS:.0f} seconds")
             finally:
                 server.kill()
 

@@ -15,9 +15,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import ClientLog
 from docsluice_local.process import Child, child_process, free_port
 from docsluice_producer.following.reader import Reader, Start
+from docsluice_producer.kafka.broker_session import broker_session
 
 TOPICS = ("documents", "documents.results", "documents.dlq")
 
@@ -52,16 +52,11 @@ async def send(
 async def outcomes(bootstrap_servers: str, count: int, consumer: Child) -> Sequence[tuple[str, bytes]]:
     """Wait for `count` outcomes and return (topic, value) of each."""
     found: list[tuple[str, bytes]] = []
-    with ClientLog().listening_to_warnings() as client_log:
+    address = Broker(bootstrap_servers=bootstrap_servers)
+    with broker_session(address, wait_seconds=30, say=print) as session:
         # Not a plain aiokafka consumer: on the embedded broker it would spin, and take a core from what is measured.
-        reader = Reader(
-            broker=Broker(bootstrap_servers=bootstrap_servers),
-            topics=TOPICS[1:],
-            start=Start(from_beginning=True),
-            client_log=client_log,
-            say=print,
-        )
-        await reader.open(wait_seconds=30)
+        reader = Reader(session=session, topics=TOPICS[1:], start=Start(from_beginning=True))
+        await reader.open()
         try:
             while len(found) < count:
                 if not consumer.running:

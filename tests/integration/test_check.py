@@ -130,7 +130,7 @@ async def test_somebody_else_is_there() -> None:
 
 async def test_somebody_who_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is waited for, and not for ever."""
-    for place in ("check.PATIENCE_SECONDS", "providers.PATIENCE_SECONDS"):
+    for place in ("check.TIMEOUT_SECONDS", "providers.TIMEOUT_SECONDS"):
         monkeypatch.setattr(f"docsluice_consumer.check.{place}", 2.0)
     for place in ("check.HANDSHAKE_SECONDS", "providers.HANDSHAKE_SECONDS"):
         monkeypatch.setattr(f"docsluice_consumer.check.{place}", 0.2)

@@ -7,7 +7,7 @@ import contextlib
 import gzip
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from aiohttp import web
 
 from docsluice_consumer.errors import AnswerUnreadable, CallRefused, CallTimedOut, ProviderUnavailable
 from tests.fakes.contracts import TEXT
+from tests.fakes.one_answer import answering
 from tests.fakes.samples import chat_request
 from tests.integration.llm_client import client_at, fault_at
 from tests.integration.model_server import Server, completion_of, ok
@@ -42,22 +43,9 @@ async def test_a_server_that_trickles() -> None:
                 await asyncio.sleep(0.05)
         return response
 
-    async with _raw_route(drip) as base_url, client_at(base_url, timeout_seconds=0.3) as client:
+    async with answering(drip) as base_url, client_at(base_url, timeout_seconds=0.3) as client:
         with pytest.raises(CallTimedOut):
             await client.ask(chat_request())
-
-
-@contextlib.asynccontextmanager
-async def _raw_route(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    app = web.Application()
-    app.add_routes([web.post("/v1/chat/completions", handler)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
 
 
 async def test_connection_refused() -> None:

@@ -14,12 +14,12 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from docsluice.kafka.broker import Broker as Address
-from docsluice.kafka.client_log import ClientLog
 from docsluice.messages import ERROR_HEADER_PREFIX, DocumentResult, SourcePosition, Usage, result_headers
 from docsluice_local.broker import Broker
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.following import reader as reader_room
 from docsluice_producer.following.reader import Reader, Start
+from docsluice_producer.kafka.broker_session import broker_session
 from docsluice_producer.kafka.topics import create, partitions_of_topics
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import WATCHDOG_SECONDS, Wire
@@ -221,15 +221,10 @@ async def test_a_partition_that_comes_later_is_read(wire: Wire, monkeypatch: pyt
     found: list[tuple[int, bytes]] = []
     said: list[str] = []
     async with Writing(wire) as outcomes:
-        with ClientLog().listening_to_warnings() as client_log:
-            reader = Reader(
-                broker=Address(bootstrap_servers=wire.bootstrap_servers),
-                topics=[wire.topics["result"]],
-                start=Start(),
-                client_log=client_log,
-                say=said.append,
-            )
-            await reader.open(wait_seconds=30)
+        address = Address(bootstrap_servers=wire.bootstrap_servers)
+        with broker_session(address, wait_seconds=30, say=said.append) as session:
+            reader = Reader(session=session, topics=[wire.topics["result"]], start=Start())
+            await reader.open()
             async with asyncio.timeout(WATCHDOG_SECONDS):
                 await outcomes.client.send_and_wait(wire.topics["result"], b"old", partition=0)
                 await wire.add_partitions("result", total=2)

@@ -117,7 +117,7 @@ async def test_what_is_no_consumer_is_told(
 ) -> None:
     """Whatever an endpoint does, the line says that it is no consumer, and the looking goes on."""
     if path == "/silent":
-        monkeypatch.setattr(poller_module, "_PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(poller_module, "_TIMEOUT_SECONDS", 0.2)
     for finding in await looks(2, stranger + path):
         assert finding.sentence.startswith(f"{stranger.removeprefix('http://')}{path} {problem}")
 

@@ -13,16 +13,17 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from docsluice.kafka import transactions
 from docsluice.kafka.broker import Broker as Address
-from docsluice.kafka.client_log import ClientLog
+from docsluice.kafka.transactions import ProducerRecord
 from docsluice.messages import ERROR_HEADER_PREFIX
 from docsluice_local.broker import Broker
 from docsluice_local.rehearsal.provider import RehearsalProvider
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.dead_letters import journal as journal_room
-from docsluice_producer.dead_letters.journal import Entry, Journal, OutgoingRecord
+from docsluice_producer.dead_letters.journal import Entry, Journal
 from docsluice_producer.dead_letters.marks import Mark, Place, State
-from docsluice_producer.kafka.broker_session import BrokerSession
+from docsluice_producer.kafka.broker_session import broker_session
 from tests.fakes.dead_letters import event
 from tests.integration.dead_letter_topic import fill, listed, on, ran, redriven, replays
 from tests.integration.producer_process import producer, run, said
@@ -283,7 +284,7 @@ async def test_a_commit_of_unknown_end_is_decided_by_the_marks(
     """Whether it went through or not: the records are in the topic once."""
     monkeypatch.setattr(_AnswerLost, "lost", False)
     monkeypatch.setattr(_AnswerLost, "commits", commits)
-    monkeypatch.setattr(journal_room, "AIOKafkaProducer", _AnswerLost)
+    monkeypatch.setattr(transactions, "AIOKafkaProducer", _AnswerLost)
     monkeypatch.setattr(journal_room, "_PAUSE_SECONDS", 0.0)
     await wire.create_topics()
     await writing(wire, [entry(wire, number) for number in range(5)])
@@ -292,15 +293,12 @@ async def test_a_commit_of_unknown_end_is_decided_by_the_marks(
 
 
 def entry(wire: Wire, number: int) -> Entry:
-    outgoing = OutgoingRecord(topic=wire.topics["input"], partition=0, key=b"d%d" % number, value=b"v", headers=())
+    outgoing = ProducerRecord(topic=wire.topics["input"], partition=0, key=b"d%d" % number, value=b"v", headers=())
     return Entry(mark=Mark(Place(0, number), 0, State.REDRIVEN), outgoing=outgoing)
 
 
 async def writing(wire: Wire, entries: list[Entry], *, said: Any = print) -> None:
-    with ClientLog().listening_to_warnings() as client_log:
-        session = BrokerSession(
-            broker=Address(bootstrap_servers=wire.bootstrap_servers), wait_seconds=30, client_log=client_log, say=said
-        )
+    with broker_session(Address(bootstrap_servers=wire.bootstrap_servers), wait_seconds=30, say=said) as session:
         async with Journal(session=session, dead_letter_topic=wire.topics["dead_letter"]) as journal:
             assert await journal.write(entries) == []
             assert journal.written == len(entries)

@@ -11,10 +11,9 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from docsluice.kafka.broker import Broker as Address
-from docsluice.kafka.client_log import ClientLog
 from docsluice_local.broker import Broker
 from docsluice_producer.errors import BrokerAway
-from docsluice_producer.kafka.broker_session import BrokerSession
+from docsluice_producer.kafka.broker_session import broker_session
 from docsluice_producer.kafka.topic_scan import Scan
 from tests.integration.wire import WATCHDOG_SECONDS, Record, Wire
 
@@ -29,8 +28,7 @@ async def scan_of(wire: Wire, *, wait_seconds: float, say: Callable[[str], None]
     await wire.produce([Record(value=b"v" * 10_000, key=b"%d" % number) for number in range(COUNT)])
     address = Address(bootstrap_servers=wire.bootstrap_servers)
     async with asyncio.timeout(WATCHDOG_SECONDS):
-        with ClientLog().listening_to_warnings() as client_log:
-            session = BrokerSession(broker=address, wait_seconds=wait_seconds, client_log=client_log, say=say)
+        with broker_session(address, wait_seconds=wait_seconds, say=say) as session:
             async with Scan(session=session, topic=wire.topics["input"], partitions=[0]) as scan:
                 yield scan
 

@@ -129,32 +129,13 @@ class Wire:
 
     async def read(self, *topics: str, count: int) -> AsyncIterator[Any]:
         """The first `count` records of these topics."""
-        reader = AIOKafkaConsumer(
-            *topics,
-            bootstrap_servers=self.bootstrap_servers,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=2**24,
-            isolation_level="read_committed",
-        )
-        await reader.start()
-        try:
-            async with asyncio.timeout(WATCHDOG_SECONDS):
-                for _ in range(count):
-                    yield await reader.getone()
-        finally:
-            await reader.stop()
+        async with self._reader(*topics) as reader, asyncio.timeout(WATCHDOG_SECONDS):
+            for _ in range(count):
+                yield await reader.getone()
 
     async def count(self, role: str) -> int:
         """How many records a topic holds for a reader with read_committed. Offsets also count transactions' ends."""
-        reader = AIOKafkaConsumer(
-            self.topics[role],
-            bootstrap_servers=self.bootstrap_servers,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=2**24,
-            isolation_level="read_committed",
-        )
-        await reader.start()
-        try:
+        async with self._reader(self.topics[role]) as reader:
             assert reader.assignment(), f"{self.topics[role]} has no partitions"
             ends = await self._ends(reader.assignment())
             found = 0
@@ -163,8 +144,15 @@ class Wire:
                     batches = await reader.getmany(timeout_ms=20)
                     found += sum(map(len, batches.values()))
             return found
-        finally:
-            await reader.stop()
+
+    def _reader(self, *topics: str) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            *topics,
+            bootstrap_servers=self.bootstrap_servers,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=2**24,
+            isolation_level="read_committed",
+        )
 
     async def _ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """With what is about to be committed: such a reader sees an ended transaction a moment later."""

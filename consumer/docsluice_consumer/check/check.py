@@ -16,7 +16,7 @@ from docsluice_consumer.bootstrap import (
     subscription_of,
     topics_of,
 )
-from docsluice_consumer.check.findings import HANDSHAKE_SECONDS, PATIENCE_SECONDS, Found, Say, tried
+from docsluice_consumer.check.findings import HANDSHAKE_SECONDS, TIMEOUT_SECONDS, Found, Say, tried
 from docsluice_consumer.check.providers import check_providers
 from docsluice_consumer.check.topic_sizes import sizes_found
 from docsluice_consumer.decode.decode import decode
@@ -173,14 +173,14 @@ async def _check_shared_limits(settings: Settings, say: Say) -> bool:
 
 async def _check_broker(settings: Settings) -> Found:
     try:
-        cluster = await look_at(broker_of(settings), seconds=PATIENCE_SECONDS)
+        cluster = await look_at(broker_of(settings), seconds=TIMEOUT_SECONDS)
     except Unreachable as unreachable:
         if (wrong := await why_closed(broker_of(settings), unreachable, seconds=HANDSHAKE_SECONDS)) is not None:
             raise BrokerFault(wrong) from None
         raise
     release = f"like Apache Kafka {cluster.release} or newer" if cluster.release else "an old or unknown protocol"
     where = f"cluster {cluster.id or 'without an id'}, speaks {release}"
-    missing = sorted(set(topics_of(settings)) - cluster.topics)
+    missing = sorted(set(topics_of(settings)) - cluster.topics.keys())
     if missing:
         return Found(f"reached; {', '.join(missing)} missing, run will create them; {where}")
     return Found(f"reached; all topics are there; {where}")
@@ -199,7 +199,7 @@ async def _check_sizes(settings: Settings, say: Say) -> None:
     If the broker does not tell them, or the topics are missing, print nothing.
     """
     topics = (settings.input_topic, settings.dead_letter_topic)
-    limits = await topic_limits(broker_of(settings), topics, seconds=PATIENCE_SECONDS)
+    limits = await topic_limits(broker_of(settings), topics, seconds=TIMEOUT_SECONDS)
     found = sizes_found(
         limits,
         input_topic=settings.input_topic,
@@ -211,7 +211,7 @@ async def _check_sizes(settings: Settings, say: Say) -> None:
 
 
 async def _check_rights(settings: Settings) -> Found:
-    missing = await missing_rights(broker_of(settings), needs_of(settings), seconds=PATIENCE_SECONDS, to_create=True)
+    missing = await missing_rights(broker_of(settings), needs_of(settings), seconds=TIMEOUT_SECONDS, to_create=True)
     if missing is None:
         return Found("the broker is too old to tell them", doubtful=True)
     if missing:
@@ -222,7 +222,7 @@ async def _check_rights(settings: Settings) -> Found:
 async def _check_input(settings: Settings) -> Found:
     """Check whether the last records can be read. The topic's name or the format may be wrong."""
     records = await last_records(
-        broker_of(settings), settings.input_topic, count=_SHOWN_RECORDS, seconds=PATIENCE_SECONDS
+        broker_of(settings), settings.input_topic, count=_SHOWN_RECORDS, seconds=TIMEOUT_SECONDS
     )
     events = [record for record in records if record.value is not None]
     if not events:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from docsluice_consumer.errors import CallRefused, DocsluiceError
 
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 HANDSHAKE_SECONDS = 3.0
 
 Say: TypeAlias = Callable[[str], None]

@@ -16,7 +16,7 @@ from docsluice.network.urls import shown
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.analysis.rejections import rejection_of
 from docsluice_consumer.bootstrap import prices_of, providers_of
-from docsluice_consumer.check.findings import HANDSHAKE_SECONDS, PATIENCE_SECONDS, Found, Say, tried
+from docsluice_consumer.check.findings import HANDSHAKE_SECONDS, TIMEOUT_SECONDS, Found, Say, tried
 from docsluice_consumer.errors import DocsluiceError, InvalidAnswer, ProviderMisconfigured, ProviderUnavailable
 from docsluice_consumer.llm.chat import Answer
 from docsluice_consumer.llm.client import OpenAIChatClient
@@ -70,13 +70,13 @@ async def _listed(provider: Provider, models: Sequence[str]) -> Found:
     url = provider.base_url or ""
     try:
         await _have_key(provider)
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             offered = await client.probe()
     except (TimeoutError, DocsluiceError) as problem:
         if url.startswith("http:") and await _speaks_tls(url):
             raise ProviderMisconfigured(f"it speaks TLS; begin {provider.address_setting} with https://") from None
         if isinstance(problem, TimeoutError):
-            raise ProviderUnavailable(f"no answer within {PATIENCE_SECONDS:.0f} seconds") from None
+            raise ProviderUnavailable(f"no answer within {TIMEOUT_SECONDS:.0f} seconds") from None
         raise
     finally:
         await client.close()
@@ -106,11 +106,11 @@ async def _speaks_tls(url: str) -> bool:
 async def _have_key(provider: Provider) -> None:
     """Get the key first, so that a hanging command does not look like a hanging provider."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await provider.credentials.key()
     except TimeoutError:
         message = (
-            f"no API key within {PATIENCE_SECONDS:.0f} seconds ({provider.key_setting}); the provider was not asked"
+            f"no API key within {TIMEOUT_SECONDS:.0f} seconds ({provider.key_setting}); the provider was not asked"
         )
         raise ProviderMisconfigured(message) from None
 

@@ -15,6 +15,7 @@ from docsluice.messages import (
     ORIGINAL_TOPIC_HEADER,
     DeadLetterReason,
     Stage,
+    is_error_header,
     plain_decimal,
     read_decimal,
     rfc3339,
@@ -94,7 +95,7 @@ def dead_letter(record: Record, failure: Failure, *, topic: str, cut: Callable[[
     fields = {**_described(failure, cut), **_origin(record, failure), **_kept(earlier), **_counted(earlier)}
     fields["cost_usd"] = plain_decimal(failure.cost_usd + _earlier_cost(earlier))
     fields |= _left_out(record.flaw)
-    own = [(name, value) for name, value in record.headers if not _is_ours(name)]
+    own = [(name, value) for name, value in record.headers if not is_error_header(name)]
     added = [(ERROR_HEADER_PREFIX + name, value.encode("utf-8", errors="replace")) for name, value in fields.items()]
     original_topic = (ORIGINAL_TOPIC_HEADER, fields["topic"].encode())
     return OutgoingRecord(topic=topic, key=record.key, value=record.value, headers=[*own, *added, original_topic])
@@ -181,7 +182,3 @@ def _stacktrace(error: BaseException, cut: Callable[[str], str]) -> str:
 def _earlier_cost(earlier: dict[str, bytes]) -> Decimal:
     """What the record cost before it was redriven. 0 if that is not written as we write it."""
     return read_decimal(earlier.get("cost_usd", b"").decode("utf-8", errors="replace")) or Decimal(0)
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER

@@ -17,10 +17,10 @@ from dataclasses import replace
 
 from docsluice.messages import (
     ERROR_HEADER_PREFIX,
-    ORIGINAL_TOPIC_HEADER,
     STUB_HEADER,
     TRACE_HEADERS,
     Headers,
+    is_error_header,
     stub_parts,
 )
 from docsluice_consumer.kafka.records import OutgoingRecord
@@ -105,4 +105,4 @@ def _stays(name: str, value: bytes | None) -> bool:
     """Whether a header stays: a needed one of ours, or a short one for tracing."""
     if name.lower() in TRACE_HEADERS:
         return len(value or b"") <= _LONGEST_BARE_BYTES
-    return (name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER) and name not in _BULKY
+    return is_error_header(name) and name not in _BULKY

@@ -11,10 +11,11 @@ from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed, ProducerFe
 
 from docsluice.kafka import broker_errors
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.stopping import stopped
+from docsluice.kafka.clients import stopped
+from docsluice.kafka.transactions import MAX_REQUEST_BYTES
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.kafka.codecs import Codecs
-from docsluice_consumer.kafka.connection import MAX_REQUEST_BYTES, most_bytes_of, started
+from docsluice_consumer.kafka.connection import most_bytes_of, started
 from docsluice_consumer.kafka.records import Compression, OutgoingRecord, Record
 from docsluice_consumer.kafka.retry import with_retries
 from docsluice_consumer.kafka.topic_limits import TopicLimits

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
@@ -16,7 +16,7 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.client_log import ClientLog
-from docsluice.kafka.stopping import left, stopped
+from docsluice.kafka.clients import connected
 from docsluice_consumer.errors import BrokerFault, DocsluiceError
 from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS, BrokerRefusals
 from docsluice_consumer.kafka.offsets import CommitPoint
@@ -24,12 +24,9 @@ from docsluice_consumer.kafka.retry import with_retries
 
 log = structlog.get_logger(__name__)
 
-MAX_REQUEST_BYTES = 2**31 - 1
-"""A producer's own bound, on uncompressed bytes. The topic's `max.message.bytes` should decide, not the client."""
 _LIMIT = "max.message.bytes"
 _ROOMY = {_LIMIT: str(16 * 1024 * 1024)}
 _CONFIG_SECONDS = 5.0
-_STOP_SECONDS = 5.0
 
 
 async def started(
@@ -46,21 +43,11 @@ async def started(
         client, heard = make(), ClientLog()
         try:
             with heard.listening():
-                await client.start()
-        except BaseException as error:
-            # Its end may wait for the very answer that its start has waited for.
-            if isinstance(client, AIOKafkaAdminClient):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_STOP_SECONDS):
-                        await client.close()
-            elif isinstance(client, AIOKafkaProducer):
-                await stopped(client)
-            else:
-                await left(client, seconds=_STOP_SECONDS)
-            if isinstance(error, KafkaConnectionError) and heard.servers:
+                return await connected(client)
+        except KafkaConnectionError:
+            if heard.servers:
                 raise KafkaConnectionError(await refusals.causes(heard)) from None
             raise
-        return client
 
     return await with_retries(start_one, doing=doing)
 

@@ -14,32 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import (
-    IllegalOperation,
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    InvalidTxnState,
-    KafkaError,
-    OutOfOrderSequenceNumber,
-    ProducerClosed,
-    ProducerFenced,
-    TransactionCoordinatorFenced,
-    UnknownProducerId,
-)
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
 
 from docsluice.kafka import broker_errors
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.stopping import stopped
+from docsluice.kafka.clients import stopped
+from docsluice.kafka.transactions import MENDED, transact, transactional_producer
 from docsluice_consumer.kafka import error_mapping
 from docsluice_consumer.kafka.codecs import Codecs
 from docsluice_consumer.kafka.commits import Membership
-from docsluice_consumer.kafka.connection import MAX_REQUEST_BYTES, committed_points, most_bytes_of, started
+from docsluice_consumer.kafka.connection import committed_points, most_bytes_of, started
 from docsluice_consumer.kafka.offsets import CommitPoint
 from docsluice_consumer.kafka.partitions import PartitionState
 from docsluice_consumer.kafka.records import Compression, OutgoingRecord, Record
@@ -50,21 +40,11 @@ from docsluice_consumer.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-_TRANSACTION_TIMEOUT_MS = 60_000
+_TRANSACTION_SECONDS = 60.0
 _FENCED_PAUSES = 12
 """Half seconds, two heartbeats in all. By then a member that was thought dead has heard of it."""
 _PAUSE_SECONDS = 0.5
 _NOTICE_SECONDS = 10.0
-_MENDED = (
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    InvalidTxnState,
-    OutOfOrderSequenceNumber,
-    ProducerClosed,
-    TransactionCoordinatorFenced,
-    UnknownProducerId,
-)
-"""Errors of a producer whose transaction the broker has given up or forgotten. A new producer helps."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -109,7 +89,7 @@ class _Writer:
 
     def is_mended_by_a_new_producer(self, error: KafkaError) -> bool:
         """Whether a new producer helps: an unnamed error may mean a forgotten producer id, but not twice in a row."""
-        return isinstance(error, _MENDED) or (type(error) is KafkaError and not self.has_died)
+        return isinstance(error, MENDED) or (type(error) is KafkaError and not self.has_died)
 
     @property
     def wished_codec(self) -> Compression:
@@ -209,7 +189,12 @@ class ExactlyOnceSink:
 
     async def _try(self, state: PartitionState, writer: _Writer, attempt: _Attempt, membership: Membership) -> None:
         try:
-            await self._transact(state, writer, attempt)
+            await transact(
+                writer.producer,
+                [finished.outgoing for finished in attempt.finished],
+                offsets={state.partition: attempt.point} if attempt.point is not None else None,
+                group_id=self._group_id,
+            )
         except ProducerFenced:
             log.warning("transaction.fenced", partition=state.partition.partition)
             await _until_the_group_has_spoken(state.partition, membership)
@@ -217,19 +202,6 @@ class ExactlyOnceSink:
             await self._failed(state, writer, attempt, error)
         else:
             self._settle(state, writer, attempt)
-
-    async def _transact(self, state: PartitionState, writer: _Writer, attempt: _Attempt) -> None:
-        producer = writer.producer
-        await producer.begin_transaction()
-        # Only a commit awaits it. If a transaction fails before, asyncio would log a stack trace.
-        producer._txn_manager.wait_for_transaction_end().add_done_callback(_seen)  # noqa: SLF001 - it is given nowhere
-        try:
-            await send_all(producer, [finished.outgoing for finished in attempt.finished])
-            if attempt.point is not None:
-                await producer.send_offsets_to_transaction({state.partition: tuple(attempt.point)}, self._group_id)
-        except IllegalOperation as error:
-            raise InvalidTxnState(str(error)) from error
-        await producer.commit_transaction()
 
     async def _failed(self, state: PartitionState, writer: _Writer, attempt: _Attempt, error: KafkaError) -> None:
         """Decide what a transaction's error means. It is retried with the same outcomes."""
@@ -298,13 +270,11 @@ class ExactlyOnceSink:
         say = functools.partial(_say_waiting, transactional_id)
         async with slow_start(self._broker, after_seconds=_NOTICE_SECONDS, say=say):
             return await started(
-                lambda: AIOKafkaProducer(
-                    **self._broker.client_arguments(),
+                lambda: transactional_producer(
+                    self._broker,
                     transactional_id=transactional_id,
-                    transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
-                    acks="all",
-                    max_request_size=MAX_REQUEST_BYTES,
-                    compression_type=codec,
+                    timeout_seconds=_TRANSACTION_SECONDS,
+                    codec=codec,
                 ),
                 broker=self._broker,
                 doing=f"start the transactional producer of {partition.topic}/{partition.partition}",
@@ -326,28 +296,6 @@ def _say_waiting(transactional_id: str) -> None:
     )
 
 
-async def send_all(producer: Any, outgoings: Iterable[OutgoingRecord]) -> None:
-    """Send records within the transaction that has begun, and wait until the broker has them.
-
-    Raises:
-        KafkaError: of several, the one that says most.
-        IllegalOperation: aiokafka has given up the transaction, and no record tells why.
-        AssertionError: a bug, here or in aiokafka.
-    """
-    sent: list[asyncio.Future[Any]] = []
-    errors: list[BaseException] = []
-    try:
-        for out in outgoings:
-            sent.append(await producer.send(out.topic, value=out.value, key=out.key, headers=list(out.headers)))
-            sent[-1].add_done_callback(_seen)  # though the error of a later one may be raised instead
-    except (KafkaError, IllegalOperation, AssertionError) as error:
-        # aiokafka raises the last one if it gives the transaction up while a record waits for room in a batch.
-        errors.append(error)
-    errors[:0] = [end for end in await asyncio.gather(*sent, return_exceptions=True) if isinstance(end, BaseException)]
-    if errors:
-        raise min(errors, key=_says_little)
-
-
 async def _until_the_group_has_spoken(partition: TopicPartition, membership: Membership) -> None:
     """Wait for the heartbeat to tell whether the partition has gone to another member."""
     for _ in range(_FENCED_PAUSES):
@@ -356,24 +304,11 @@ async def _until_the_group_has_spoken(partition: TopicPartition, membership: Mem
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def _says_little(error: BaseException) -> int:
-    """Sort key for the errors of one transaction: errors that only follow from others come last."""
-    if isinstance(error, ProducerFenced):
-        return 0
-    return 2 if isinstance(error, (IllegalOperation, InvalidTxnState, AssertionError)) else 1
-
-
 def _with_its_cause(error: KafkaError, producer: Any) -> KafkaError:
     """The error that ended a producer's sender. Each record gets a copy, and a copy has no cause."""
     sender = producer._sender.sender_task  # noqa: SLF001 - nobody else has it
     is_a_copy = type(error) is KafkaError and error.__cause__ is None
     return (is_a_copy and sender and sender.done() and not sender.cancelled() and sender.exception()) or error
-
-
-def _seen(sent: asyncio.Future[Any]) -> None:
-    """Retrieve the end, so that asyncio does not complain that nobody has."""
-    if not sent.cancelled():
-        sent.exception()
 
 
 def _next_attempt(state: PartitionState, writer: _Writer) -> _Attempt | None:

@@ -56,7 +56,8 @@ class Cluster:
     id: str | None
     release: str | None
     """The oldest release of Apache Kafka that knows the same requests."""
-    topics: frozenset[str]
+    topics: Mapping[str, Sequence[int]]
+    """The topics that we may see, with their partitions."""
 
 
 SendRequest = Callable[[Any], Awaitable[Any]]
@@ -169,7 +170,7 @@ async def _addresses(ask: SendRequest) -> list[tuple[str, int]]:
 async def _cluster(ask: SendRequest) -> Cluster:
     metadata = await ask(MetadataRequest(None))
     versions = await ask(ApiVersionRequest())
-    topics = frozenset(topic for _, topic, *_ in metadata.topics)
+    topics = {topic: [number for _, number, *_ in partitions] for _, topic, *_, partitions in metadata.topics}
     newest = {api: highest for api, _, highest in versions.api_versions}
     return Cluster(getattr(metadata, "cluster_id", None), _release(newest), topics)
 

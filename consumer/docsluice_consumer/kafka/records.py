@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from docsluice.kafka.batch_reading import flaw_of
 from docsluice.kafka.flaw import Flaw
+from docsluice.kafka.transactions import ProducerRecord
 from docsluice.messages import Headers
 
 
@@ -38,7 +39,7 @@ Compression: TypeAlias = Literal["gzip", "zstd"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutgoingRecord:
+class OutgoingRecord(ProducerRecord):
     """An outcome to publish. Records of one key go to one partition.
 
     An outcome that is `alone` shares its request and its transaction with no other, because it may be refused.
@@ -46,10 +47,6 @@ class OutgoingRecord:
     alone may wish for another.
     """
 
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
     alone: bool = False
     compression: Compression = "gzip"
 

@@ -21,7 +21,7 @@ from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, Offset
 
 from docsluice.kafka.batch_reading import TAKEN_BYTES, taken
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.stopping import left
+from docsluice.kafka.clients import left
 from docsluice_consumer.kafka.assignment import Assignment
 from docsluice_consumer.kafka.backlog import report
 from docsluice_consumer.kafka.commits import Committer

@@ -50,7 +50,7 @@ class Batches:
 
     async def add(self, entry: Entry) -> None:
         """Add an entry, and write what has been gathered if it is enough."""
-        size = len(entry.outgoing.value) if entry.outgoing else 0
+        size = len(entry.outgoing.value or b"") if entry.outgoing else 0
         if self._entries and self._bytes + size > _BYTES:
             await self.flush()
         self._entries.append(entry)

@@ -1,8 +1,9 @@
-"""`docsluice-producer dead-letters drop`: dead letters are marked as done. Their bytes go with retention."""
+"""`docsluice dead-letters drop`: dead letters are marked as done. Their bytes go with retention."""
 
 import asyncio
 import sys
 
+from docsluice.kafka.topic_reading import OffsetRange
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.dead_letters.counts import Counts
@@ -13,7 +14,6 @@ from docsluice_producer.dead_letters.marks import Mark, State
 from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.selection import Selection
 from docsluice_producer.following.display import console
-from docsluice_producer.kafka.topic_scan import OffsetRange
 
 _IN_A_TRANSACTION = 1_000
 
@@ -45,13 +45,12 @@ def _is_confirmed(asked: str) -> bool:
 
 async def _counted(query: DeadLetterQuery) -> tuple[Counts, OffsetRange]:
     counts = Counts()
-    with query.session(console(stderr=True).print) as session:
-        async with letters_for_looking(query, session) as letters:
-            async for letter in letters.until(lambda: False):
-                counts.add(letter)
-                if counts.total == query.limit:
-                    break
-            return counts, letters.offset_range
+    async with letters_for_looking(query, console(stderr=True).print) as letters:
+        async for letter in letters.until(lambda: False):
+            counts.add(letter)
+            if counts.total == query.limit:
+                break
+        return counts, letters.offset_range
 
 
 async def _mark(query: DeadLetterQuery, offset_range: OffsetRange) -> int:

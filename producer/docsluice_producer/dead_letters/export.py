@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters export`: dead letters as JSON lines, to be corrected and sent again."""
+"""`docsluice dead-letters export`: dead letters as JSON lines, to be corrected and sent again."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,16 +22,15 @@ async def export(query: DeadLetterQuery, *, to: Path | None) -> int:
     """
     status = console(stderr=True)
     count = documents = 0
-    with query.session(status.print) as session:
-        async with letters_for_looking(query, session) as letters:
-            with stop_on_signals(lambda: None) as stop, _lines(to) as write:
-                async for letter in letters.until(lambda: stop.signal is not None):
-                    fields = exported(letter)
-                    write(json_text(fields))
-                    count += 1
-                    documents += "text" in fields
-                    if count == query.limit:
-                        break
+    async with letters_for_looking(query, status.print) as letters:
+        with stop_on_signals(lambda: None) as stop, _lines(to) as write:
+            async for letter in letters.until(lambda: stop.signal is not None):
+                fields = exported(letter)
+                write(json_text(fields))
+                count += 1
+                documents += "text" in fields
+                if count == query.limit:
+                    break
     totals = status if to is None else console()
     totals.print(f"exported {counted(count, 'dead letter')}, {counted(documents, 'document')} among them")
     for line in letters.selection.remarks:

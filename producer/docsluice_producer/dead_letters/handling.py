@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from docsluice.kafka.topic_reading import OffsetRange
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.stop_signals import Stop, stop_on_signals
 from docsluice_producer.dead_letters.batches import Batches
@@ -17,7 +18,7 @@ from docsluice_producer.dead_letters.query import DeadLetterQuery, Letters
 from docsluice_producer.dead_letters.selection import Selection
 from docsluice_producer.errors import ProducerFault
 from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
+from docsluice_producer.kafka.topic_scan import Scan
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,42 +5,28 @@ refuse it from then on. Only then are the marks read. Whatever is killed, a reco
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    IllegalOperation,
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    InvalidTxnState,
-    KafkaError,
-    KafkaTimeoutError,
-    MessageSizeTooLargeError,
-    OutOfOrderSequenceNumber,
-    ProducerClosed,
-    ProducerFenced,
-    RecordListTooLargeError,
-    UnknownProducerId,
-)
+from aiokafka.errors import KafkaError, ProducerFenced
 
-from docsluice.kafka.client_log import cause_in_words
-from docsluice.kafka.stopping import stopped
-from docsluice.messages import Headers
+from docsluice.kafka.broker_errors import TOO_LARGE
+from docsluice.kafka.clients import connected, stopped
+from docsluice.kafka.topic_reading import OffsetRange
+from docsluice.kafka.transactions import MENDED, ProducerRecord, transact, transactional_producer
 from docsluice_producer.dead_letters.marks import Handled, Mark, Marks, Place, mark_of
 from docsluice_producer.errors import BrokerAway, BrokerRefused, TakenOver
 from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
+from docsluice_producer.kafka.connection import raise_unless_passing
+from docsluice_producer.kafka.topic_scan import Scan
 from docsluice_producer.kafka.topics import create
 
 _SUFFIX = ".handled"
 _CONFIGS = {"cleanup.policy": "compact"}
-_MAX_REQUEST_BYTES = 2**31 - 1
-"""A bound on uncompressed bytes. The topic's `max.message.bytes` should decide, not the client."""
-_TRANSACTION_SECONDS_BEYOND_PATIENCE = 30.0
+_TRANSACTION_SECONDS_BEYOND_TIMEOUT = 30.0
 """The broker must not give up a transaction while we still wait. It would look as if another writer had taken over."""
 _LONGEST_TRANSACTION_SECONDS = 900.0
 _USUAL, _SMALLEST = "gzip", "zstd"
@@ -48,28 +34,6 @@ _USUAL, _SMALLEST = "gzip", "zstd"
 _TRIES = 5
 _PAUSE_SECONDS = 0.5
 _NOTICE_SECONDS = 3.0
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-_MENDED = (
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    InvalidTxnState,
-    KafkaTimeoutError,
-    OutOfOrderSequenceNumber,
-    ProducerClosed,
-    UnknownProducerId,
-)
-"""Errors of a spent producer. A new one helps."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutgoingRecord:
-    """A record to be sent. `partition` None leaves it to the key."""
-
-    topic: str
-    partition: int | None
-    key: bytes | None
-    value: bytes
-    headers: Headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +41,7 @@ class Entry:
     """A mark, and the record that is written with it."""
 
     mark: Mark
-    outgoing: OutgoingRecord | None = None
+    outgoing: ProducerRecord | None = None
 
 
 def topic_of_marks(dead_letter_topic: str) -> str:
@@ -140,13 +104,14 @@ class Journal:
             try:
                 if left:
                     await self._transact(left)
-            except _TOO_LARGE:
+            except TOO_LARGE:
                 await self._renew()
                 return await self._write_apart(left)
             except ProducerFenced as error:
                 raise self._taken_over() from error
             except KafkaError as error:
-                _raise_unless_passing(error)
+                if type(error) is not KafkaError:  # aiokafka raises a plain one for its own bugs
+                    raise_unless_passing(error, mended=MENDED)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 await self._renew()
             else:
@@ -176,49 +141,28 @@ class Journal:
             await self._renew()
 
     async def _transact(self, entries: Sequence[Entry]) -> None:
-        loop, seconds = asyncio.get_running_loop(), self._session.patience_seconds
+        loop, seconds = asyncio.get_running_loop(), self._session.timeout_seconds
         servers = self._session.broker.bootstrap_servers
         notice = loop.call_later(
             _NOTICE_SECONDS, self._session.say, f"no answer from {servers}: waiting for up to {seconds:g} s"
         )
         try:
             async with asyncio.timeout(seconds):
-                await self._producer.begin_transaction()
-                await self._send(entries)
-                await self._producer.commit_transaction()
+                await transact(self._producer, self._records_of(entries))
         except TimeoutError as error:
             raise BrokerAway(f"no answer from {servers} for {seconds:g} s") from error
         finally:
             notice.cancel()
 
-    async def _send(self, entries: Sequence[Entry]) -> None:
+    def _records_of(self, entries: Sequence[Entry]) -> Iterator[ProducerRecord]:
         now = datetime.now(UTC)
-        sent: list[asyncio.Future[Any]] = []
-        try:
-            for entry in entries:
-                if entry.outgoing is not None:
-                    sent.append(await self._on_its_way(entry.outgoing))
-                sent.append(await self._on_its_way(self._of_mark(entry.mark, now)))
-        except IllegalOperation:
-            if not sent:
-                raise
-            # The transaction has failed already, and the sends in flight tell why.
-        await asyncio.wait(sent)
-        errors = [error for one in sent if (error := one.exception()) is not None]
-        if errors:
-            raise next((error for error in errors if isinstance(error, ProducerFenced)), errors[0])
-
-    def _of_mark(self, mark: Mark, now: datetime) -> OutgoingRecord:
-        return OutgoingRecord(
-            topic=self._reading.topic, partition=0, key=mark.key, value=mark.value(at=now), headers=()
-        )
-
-    async def _on_its_way(self, out: OutgoingRecord) -> "asyncio.Future[Any]":
-        sent: asyncio.Future[Any] = await self._producer.send(
-            out.topic, value=out.value, key=out.key, partition=out.partition, headers=list(out.headers)
-        )
-        sent.add_done_callback(_seen)  # though an error of a later one may be all that is told of it
-        return sent
+        for entry in entries:
+            if entry.outgoing is not None:
+                yield entry.outgoing
+            mark = entry.mark
+            yield ProducerRecord(
+                topic=self._reading.topic, partition=0, key=mark.key, value=mark.value(at=now), headers=()
+            )
 
     def _is_marked(self, entry: Entry) -> bool:
         return self.handled(entry.mark.place, entry.mark.timestamp_ms) is not None
@@ -236,23 +180,15 @@ class Journal:
         await self._reading.catch_up()
 
     async def _started(self) -> Any:
-        seconds = min(
-            self._session.patience_seconds + _TRANSACTION_SECONDS_BEYOND_PATIENCE, _LONGEST_TRANSACTION_SECONDS
+        seconds = min(self._session.timeout_seconds + _TRANSACTION_SECONDS_BEYOND_TIMEOUT, _LONGEST_TRANSACTION_SECONDS)
+        return await connected(
+            transactional_producer(
+                self._session.broker,
+                transactional_id=f"docsluice.redrive.{self._dead_letter_topic}",
+                timeout_seconds=seconds,
+                codec=self._codec,
+            )
         )
-        producer = AIOKafkaProducer(
-            transactional_id=f"docsluice.redrive.{self._dead_letter_topic}",
-            transaction_timeout_ms=int(seconds * 1000),
-            acks="all",
-            max_request_size=_MAX_REQUEST_BYTES,
-            compression_type=self._codec,
-            **self._session.broker.client_arguments(),
-        )
-        try:
-            await producer.start()
-        except BaseException:
-            await stopped(producer)
-            raise
-        return producer
 
     async def _stop(self) -> None:
         producer, self._producer = self._producer, None
@@ -294,19 +230,3 @@ def _unseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """
     if not isinstance(context.get("exception"), KafkaError):
         loop.default_exception_handler(context)
-
-
-def _seen(sent: "asyncio.Future[Any]") -> None:
-    """Retrieve the end, so that asyncio does not report it."""
-    if not sent.cancelled():
-        sent.exception()
-
-
-def _raise_unless_passing(error: KafkaError) -> None:
-    """Raise an error that does not pass, as the error or its type says.
-
-    aiokafka raises a plain one for its own bugs.
-    """
-    if isinstance(error, _MENDED) or getattr(error, "retriable", False) or type(error) is KafkaError:
-        return
-    raise BrokerRefused(f"the broker refuses: {cause_in_words(error)}") from error

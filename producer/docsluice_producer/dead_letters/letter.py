@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from docsluice.messages import ERROR_HEADER_PREFIX
 from docsluice_producer.dead_letters.marks import Place, State
 from docsluice_producer.following.money import dollars
-from docsluice_producer.following.outcome import FetchedRecord, Outcome
+from docsluice_producer.following.outcome import FetchedRecord, Outcome, errors_of
 
 _LIFE = ("topic", "partition", "offset", "timestamp", "group", "pipeline_version", "replay_count")
 """Headers that are equal in a dead letter that came twice, and if its record was read again and failed again."""
@@ -88,12 +87,3 @@ class Letter:
         if not (errors.get("topic") and errors.get("offset")):
             return (str(self.place),)
         return tuple(errors.get(name, "") for name in _LIFE)
-
-
-def errors_of(record: FetchedRecord) -> dict[str, str]:
-    """The error headers by their names without the prefix. The last of a name counts."""
-    return {
-        name.removeprefix(ERROR_HEADER_PREFIX): (value or b"").decode("utf-8", errors="replace")
-        for name, value in record.headers
-        if name.startswith(ERROR_HEADER_PREFIX)
-    }

@@ -41,17 +41,16 @@ async def list_letters(query: DeadLetterQuery, *, as_json: bool) -> int:
     status, out = console(stderr=True), console()
     rows = Rows(out=out, with_state=query.wanted.handled_too)
     counts = Counts()
-    with query.session(status.print) as session:
-        async with letters_for_looking(query, session) as letters:
-            with stop_on_signals(lambda: None) as stop:
-                async for letter in letters.until(lambda: stop.signal is not None):
-                    counts.add(letter)
-                    if as_json:
-                        print(json_text(letter.fields), flush=True)
-                    else:
-                        rows.show(letter)
-                    if counts.total == query.limit:
-                        break
+    async with letters_for_looking(query, status.print) as letters:
+        with stop_on_signals(lambda: None) as stop:
+            async for letter in letters.until(lambda: stop.signal is not None):
+                counts.add(letter)
+                if as_json:
+                    print(json_text(letter.fields), flush=True)
+                else:
+                    rows.show(letter)
+                if counts.total == query.limit:
+                    break
     totals = status if as_json else out
     if counts.total and not as_json:
         totals.print()

@@ -1,21 +1,21 @@
 """The start of every dead-letter command: the broker, the topic, the marks, and the meant dead letters."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from aiokafka import TopicPartition
 
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import ClientLog
+from docsluice.kafka.topic_reading import OffsetRange
 from docsluice_producer.dead_letters.journal import marks_as_they_are
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.marks import Place
 from docsluice_producer.dead_letters.selection import Selection, States, Wanted
-from docsluice_producer.kafka.broker_session import BrokerSession
+from docsluice_producer.kafka.broker_session import BrokerSession, broker_session
 from docsluice_producer.kafka.connection import Say
-from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
+from docsluice_producer.kafka.topic_scan import Scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,9 @@ class DeadLetterQuery:
     limit: int | None = None
     place: Place | None = None
 
-    @contextmanager
-    def session(self, say: Say) -> Iterator[BrokerSession]:
+    def session(self, say: Say) -> AbstractContextManager[BrokerSession]:
         """The way to the broker, for the length of a block."""
-        with ClientLog().listening_to_warnings() as client_log:
-            yield BrokerSession(broker=self.broker, wait_seconds=self.wait_seconds, client_log=client_log, say=say)
+        return broker_session(self.broker, wait_seconds=self.wait_seconds, say=say)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +56,20 @@ class Letters:
 
 
 @asynccontextmanager
-async def letters_for_looking(query: DeadLetterQuery, session: BrokerSession) -> AsyncIterator[Letters]:
+async def letters_for_looking(query: DeadLetterQuery, say: Say, **needed: str) -> AsyncIterator[Letters]:
     """The dead letters as they are now, for a command that writes nothing.
+
+    `needed` are topics that must be there, by the flag that says them.
 
     Raises:
         BrokerAway, BrokerRefused: the broker, or the topic, is not there.
     """
-    topics = await session.topics(dead_letter_topic=query.topic)
-    marks = await marks_as_they_are(session, query.topic)
-    async with Scan(session=session, topic=query.topic, partitions=topics[query.topic]) as scan:
-        offset_range = await scan.offset_range(since=query.since)
-        if query.place is not None:
-            offset_range = offset_range.at(TopicPartition(query.topic, query.place.partition), query.place.offset)
-        selection = Selection(wanted=query.wanted, say=session.say)
-        yield Letters(scan=scan, offset_range=offset_range, states=marks, selection=selection)
+    with query.session(say) as session:
+        topics = await session.topics(dead_letter_topic=query.topic, **needed)
+        marks = await marks_as_they_are(session, query.topic)
+        async with Scan(session=session, topic=query.topic, partitions=topics[query.topic]) as scan:
+            offset_range = await scan.offset_range(since=query.since)
+            if query.place is not None:
+                offset_range = offset_range.at(TopicPartition(query.topic, query.place.partition), query.place.offset)
+            selection = Selection(wanted=query.wanted, say=say)
+            yield Letters(scan=scan, offset_range=offset_range, states=marks, selection=selection)

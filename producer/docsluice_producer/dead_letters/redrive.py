@@ -1,16 +1,17 @@
-"""`docsluice-producer dead-letters redrive`: records are sent once more, each with its mark in one transaction."""
+"""`docsluice dead-letters redrive`: records are sent once more, each with its mark in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 
+from docsluice.kafka.transactions import ProducerRecord
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.dead_letters.counts import Counts
 from docsluice_producer.dead_letters.handling import handling
-from docsluice_producer.dead_letters.journal import Entry, Journal, OutgoingRecord
+from docsluice_producer.dead_letters.journal import Entry, Journal
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.marks import Mark, State
 from docsluice_producer.dead_letters.originals import Originals
@@ -45,17 +46,15 @@ async def dry_run(asked: Redrive) -> int:
     """
     status, out = console(stderr=True), console()
     counts, forecast, sorting = Counts(), Forecast(), asked.sorting()
-    with asked.query.session(status.print) as session:
-        # The dry run must show how the real one would end.
-        await session.topics(dead_letter_topic=asked.query.topic, topic=asked.topic)
-        async with letters_for_looking(asked.query, session) as letters:
-            with stop_on_signals(lambda: None) as stop:
-                async for letter in letters.until(lambda: stop.signal is not None):
-                    if sorting.sends(letter):
-                        counts.add(letter)
-                        forecast.add(letter)
-                    if counts.total == asked.query.limit:
-                        break
+    # The dry run must show how the real one would end, so the topic must be there for it, too.
+    async with letters_for_looking(asked.query, status.print, topic=asked.topic) as letters:
+        with stop_on_signals(lambda: None) as stop:
+            async for letter in letters.until(lambda: stop.signal is not None):
+                if sorting.sends(letter):
+                    counts.add(letter)
+                    forecast.add(letter)
+                if counts.total == asked.query.limit:
+                    break
     out.print(f"dry run: {counted(counts.total, 'dead letter')} would be sent to {asked.topic}")
     for line in [*counts.lines, *forecast.sentences, *sorting.remarks, *letters.selection.remarks]:
         out.print(line)
@@ -117,7 +116,7 @@ class _Sending:
         """Send the entries, and name those that are not taken."""
         for entry in await self._journal.write(entries):
             self.refused += 1
-            size = len(entry.outgoing.value) if entry.outgoing else 0
+            size = len(entry.outgoing.value or b"") if entry.outgoing else 0
             self._status.print(
                 f"{entry.mark.place}: {size:,} bytes, more than the broker takes for {self._topic}"
                 " (its setting max.message.bytes)"
@@ -134,7 +133,7 @@ class _Sending:
                 return None
             record, own = original, original.headers
         partition = letter.origin_partition
-        outgoing = OutgoingRecord(
+        outgoing = ProducerRecord(
             topic=self._topic,
             # To the partition where it was read: other records of its key are there, whatever the producer's
             # partitioner.

@@ -8,10 +8,10 @@ from enum import Enum, auto
 
 from docsluice.messages import (
     ERROR_HEADER_PREFIX,
-    ORIGINAL_TOPIC_HEADER,
     REPLAY_COUNT_HEADER,
     DeadLetterReason,
     Headers,
+    is_error_header,
     stub_parts,
 )
 from docsluice_producer.command_line.numbers import counted, printable, usd
@@ -53,7 +53,7 @@ def redriven_headers(headers: Headers, *, replays: int, own: Headers | None = No
 
     `own` are the original's headers, if the dead letter lacks them.
     """
-    of_the_record = [one for one in (headers if own is None else own) if not _is_of_the_service(one[0])]
+    of_the_record = [one for one in (headers if own is None else own) if not is_error_header(one[0])]
     kept = [*of_the_record, *(one for one in headers if one[0] in _KEPT)]
     return [*kept, (REPLAY_COUNT_HEADER, str(replays).encode())]
 
@@ -147,7 +147,3 @@ class Forecast:
             " answers that were paid for come from the store of steps, where there is one"
         )
         return [cost, *([f"no cost is known of {counted(self.unknown, 'dead letter')}"] if self.unknown else [])]
-
-
-def _is_of_the_service(name: str) -> bool:
-    return name.startswith(ERROR_HEADER_PREFIX) or name == ORIGINAL_TOPIC_HEADER

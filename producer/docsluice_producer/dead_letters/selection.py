@@ -49,11 +49,6 @@ class Wanted:
     def _is_source_of(self, letter: Letter) -> bool:
         return self.source is not None and letter.is_from(self.source)
 
-    @property
-    def is_narrow(self) -> bool:
-        """Whether there is any condition."""
-        return bool(self.reasons or self.steps or self.document_id is not None)
-
 
 class Selection:
     """Picks the wanted dead letters out of a topic's records, and counts what it skips.

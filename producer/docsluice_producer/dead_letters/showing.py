@@ -1,4 +1,4 @@
-"""`docsluice-producer dead-letters show`: everything about one dead letter."""
+"""`docsluice dead-letters show`: everything about one dead letter."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from docsluice_producer.command_line.numbers import counted, printable, printabl
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.dead_letters.counts import NONE
 from docsluice_producer.dead_letters.document import ANSWER, TRACE, event_of, text_of, texts_without_trace
-from docsluice_producer.dead_letters.letter import Letter, errors_of, source_in
+from docsluice_producer.dead_letters.letter import Letter, source_in
 from docsluice_producer.dead_letters.marks import place_in
 from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.selection import Wanted
 from docsluice_producer.dead_letters.stub import stub_of
 from docsluice_producer.following.display import console
+from docsluice_producer.following.outcome import errors_of
 
 _SHOWN_CHARACTERS = 2_000
 _OTHERS_NAMED = 10
@@ -33,11 +34,10 @@ async def show(query: DeadLetterQuery, name: str, *, with_trace: bool) -> int:
     place, source, found = place_in(name), source_in(name), _Found(wanted=query.wanted)
     # Reason and step are checked afterwards, so that a message can name those of a letter that they exclude.
     wanted = Wanted(document_id=None if place else name, source=source, handled_too=True)
-    with query.session(status.print) as session:
-        async with letters_for_looking(replace(query, wanted=wanted, place=place), session) as letters:
-            with stop_on_signals(lambda: None) as stop:
-                async for letter in letters.until(lambda: stop.signal is not None):
-                    found.add(letter)
+    async with letters_for_looking(replace(query, wanted=wanted, place=place), status.print) as letters:
+        with stop_on_signals(lambda: None) as stop:
+            async for letter in letters.until(lambda: stop.signal is not None):
+                found.add(letter)
     if stop.exit_code is not None:
         return stop.exit_code
     if found.newest is None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.stop_signals import Stop, stop_on_signals
 from docsluice_producer.following.display import (
@@ -24,6 +23,7 @@ from docsluice_producer.following.reader import Reader, Start
 from docsluice_producer.following.status_line import StatusLine
 from docsluice_producer.following.tables import Table, json_line, open_table
 from docsluice_producer.following.tally import Tally
+from docsluice_producer.kafka.broker_session import broker_session
 from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
 _FETCH_MS = 20
@@ -62,16 +62,10 @@ async def follow(following: Following) -> int:
     tally, status_line = Tally(), StatusLine(status=status, screen=console(stderr=True, soft_wrap=False))
     with ExitStack() as stack:
         table = stack.enter_context(closing(open_table(following.to))) if following.to else None
-        client_log = stack.enter_context(ClientLog().listening_to_warnings())
+        session = stack.enter_context(broker_session(following.broker, wait_seconds=wait_seconds, say=status_line.say))
         deadline = _deadline(following)
-        reader = Reader(
-            broker=following.broker,
-            topics=following.topics,
-            start=following.start,
-            client_log=client_log,
-            say=status_line.say,
-        )
-        await reader.open(wait_seconds=wait_seconds)
+        reader = Reader(session=session, topics=following.topics, start=following.start)
+        await reader.open()
         status.print(f"following {following}; Ctrl-C ends it")
         show = Show(tally=tally, table=table, as_json=following.as_json, status=status)
         poller = MetricsPoller(urls=following.metrics_urls, tell=status_line.show)

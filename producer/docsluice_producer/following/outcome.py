@@ -100,13 +100,18 @@ class Unreadable:
     of_another_version: bool = False
 
 
-def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
-    """Read one record, whatever it holds. The headers decide whether it is a result or a dead letter, on any topic."""
-    errors = {
+def errors_of(record: FetchedRecord) -> dict[str, str]:
+    """The error headers by their names without the prefix. The last of a name counts."""
+    return {
         name.removeprefix(ERROR_HEADER_PREFIX): _text(value)
         for name, value in record.headers
         if name.startswith(ERROR_HEADER_PREFIX)
     }
+
+
+def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
+    """Read one record, whatever it holds. The headers decide whether it is a result or a dead letter, on any topic."""
+    errors = errors_of(record)
     if errors.get("reason"):
         return _dead_letter(record, errors)
     where = f"{record.topic}[{record.partition}] offset {record.offset}"

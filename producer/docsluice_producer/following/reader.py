@@ -10,21 +10,18 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from docsluice.kafka.batch_reading import DamagedBatch, taken
-from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import ClientLog, cause_in_words
-from docsluice.kafka.stopping import left
+from docsluice.kafka.client_log import cause_in_words
+from docsluice.kafka.clients import connected, left
+from docsluice.kafka.topic_reading import Offsets, next_records, present_range, read_only_consumer
 from docsluice_producer.command_line.ages import ago, timestamp_ms
 from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say, with_retries
-from docsluice_producer.kafka.read_only_client import read_only_consumer
+from docsluice_producer.kafka.broker_session import BrokerSession
 from docsluice_producer.kafka.topics import partitions_of_topics
 
 _LOOK_SOON_SECONDS = 2.0
 _LOOK_SECONDS = 30.0
 _REST_SECONDS = 0.2
 _RECORDS = 500
-_STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +44,10 @@ class Reader:
     added later. A broker that goes away is waited for, and its absence and return are reported.
     """
 
-    def __init__(self, *, broker: Broker, topics: Sequence[str], start: Start, client_log: ClientLog, say: Say) -> None:
-        self._broker = broker
+    def __init__(self, *, session: BrokerSession, topics: Sequence[str], start: Start) -> None:
+        self._session = session
         self._topics = tuple(dict.fromkeys(topics))
         self._start = start
-        self._client_log = client_log
-        self._say = say
         self._loop = asyncio.get_running_loop()
         self._consumer: AIOKafkaConsumer | None = None
         self._positions: dict[TopicPartition, int] = {}
@@ -61,24 +56,18 @@ class Reader:
         self._is_away = False
         self._failed_at = 0.0
 
-    async def open(self, *, wait_seconds: float) -> None:
+    async def open(self) -> None:
         """Connect, and find where to begin.
 
         Raises:
-            BrokerAway: no broker was there in `wait_seconds`.
+            BrokerAway: no broker was there within the session's wait.
             BrokerRefused: it will not serve us.
         """
-        await with_retries(
-            lambda: asyncio.wait_for(self._connect(), 2 * REQUEST_SECONDS),
-            broker=self._broker,
-            client_log=self._client_log,
-            wait_seconds=wait_seconds,
-            say=self._say,
-        )
-        self._client_log.forget()
+        await self._session.with_retries(self._connect)
+        self._session.client_log.forget()
         self._looked_at = self._loop.time()
         if self._missing():
-            self._say(f"not there yet, and looked for again: {', '.join(self._missing())}")
+            self._session.say(f"not there yet, and looked for again: {', '.join(self._missing())}")
 
     async def fetch(self, *, timeout_ms: int) -> list[Any]:
         """The next records, oldest first. Empty if none came in time. Waits for a broker that is away.
@@ -92,16 +81,14 @@ class Reader:
             await asyncio.sleep(timeout_ms / 1000)
             return []
         try:
-            fetched = await taken(self._consumer, timeout_ms=timeout_ms, most_records=_RECORDS)
-        except DamagedBatch:
-            return []  # it is fetched once more, and then skipped
+            records = await next_records(self._consumer, timeout_ms=timeout_ms, most_records=_RECORDS)
         except KafkaError as error:
-            raise BrokerRefused(f"{self._broker.bootstrap_servers}: {cause_in_words(error)}") from error
-        for partition, records in fetched.items():
-            self._positions[partition] = records[-1].offset + 1
-        if not fetched:
+            raise BrokerRefused(f"{self._session.broker.bootstrap_servers}: {cause_in_words(error)}") from error
+        for record in records:
+            self._positions[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        if not records:
             await self._rest()
-        return sorted((record for records in fetched.values() for record in records), key=lambda one: one.timestamp)
+        return records
 
     async def _rest(self) -> None:
         """Pause polling: a broker that answers an empty fetch at once would be polled in a spin."""
@@ -119,15 +106,14 @@ class Reader:
             await asyncio.wait([look])
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await left(consumer, seconds=_STOP_SECONDS)
+            await left(consumer)
 
     async def _connect(self) -> None:
-        consumer = read_only_consumer(self._broker)
+        consumer = await connected(read_only_consumer(self._session.broker))
         try:
-            await consumer.start()
             await self._take_up(consumer, self._start)
         except BaseException:
-            await consumer.stop()
+            await left(consumer)
             raise
         self._consumer = consumer
 
@@ -155,11 +141,11 @@ class Reader:
             # One broker may answer us while the client still tries another.
             if self._is_away and self._loop.time() - self._failed_at >= _LOOK_SOON_SECONDS:
                 self._is_away = False
-                self._say(f"the broker at {self._broker.bootstrap_servers} is back")
+                self._session.say(f"the broker at {self._session.broker.bootstrap_servers} is back")
 
     async def _take_up(self, consumer: AIOKafkaConsumer, start: Start) -> None:
         """Read new partitions beside the present ones."""
-        topics = await partitions_of_topics(self._broker)
+        topics = await partitions_of_topics(self._session.broker)
         there = [TopicPartition(topic, partition) for topic in self._topics for partition in topics.get(topic, ())]
         fresh = [partition for partition in there if partition not in self._positions]
         if not fresh:
@@ -173,27 +159,18 @@ class Reader:
 
     def _note_failures(self) -> None:
         """Report once that the broker has gone. The client keeps trying by itself."""
-        failure = self._client_log.last
+        failure = self._session.client_log.last
         if failure is None:
             return
-        self._client_log.forget()
+        self._session.client_log.forget()
         self._failed_at = self._loop.time()
         if not self._is_away:
             self._is_away = True
-            self._say(
-                f"lost the broker at {self._broker.bootstrap_servers} ({cause_in_words(failure)}): waiting for it"
-            )
+            servers = self._session.broker.bootstrap_servers
+            self._session.say(f"lost the broker at {servers} ({cause_in_words(failure)}): waiting for it")
 
 
-async def _first_offsets(
-    consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], start: Start
-) -> dict[TopicPartition, int]:
-    if start.from_beginning:
-        return dict(await consumer.beginning_offsets(partitions))
-    offsets = dict(await consumer.end_offsets(partitions))
-    if start.since is not None:
-        since_ms = timestamp_ms(start.since, now=datetime.now(UTC))
-        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-        # A partition without records this young has no such offset.
-        offsets |= {partition: one.offset for partition, one in found.items() if one is not None}
-    return offsets
+async def _first_offsets(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], start: Start) -> Offsets:
+    since_ms = None if start.since is None else timestamp_ms(start.since, now=datetime.now(UTC))
+    there = await present_range(consumer, partitions, since_ms=since_ms)
+    return there.end if since_ms is None and not start.from_beginning else there.first

@@ -1,19 +1,25 @@
 """A session with the broker for reading topics, with retries."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
+
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import ClientLog
-from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say, with_retries
+from docsluice.kafka.broker_errors import is_passing
+from docsluice.kafka.client_log import ClientLog, cause_in_words, is_final
+from docsluice_producer.errors import BrokerAway, BrokerRefused
+from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say
 from docsluice_producer.kafka.topics import partitions_of_topics
 
 T = TypeVar("T")
-STOP_SECONDS = 5.0
-_LEAST_PATIENCE_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
+_LOGGED = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError)
+_ELSEWHERE = "; KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names another"
+_LEAST_TIMEOUT_SECONDS = 5.0
 """An answer gets this long, however short the wait for a connection."""
 
 
@@ -27,20 +33,52 @@ class BrokerSession:
     say: Say
 
     @property
-    def patience_seconds(self) -> float:
+    def timeout_seconds(self) -> float:
         """How long the broker may be silent in the middle of the work."""
-        return max(self.wait_seconds, _LEAST_PATIENCE_SECONDS)
+        return max(self.wait_seconds, _LEAST_TIMEOUT_SECONDS)
 
     async def with_retries(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """See `connection.with_retries`. An attempt without an answer is given up and retried."""
+        """Retry `attempt` until the broker answers, and report the wait once. It is given up without an answer, too.
 
-        async def bounded() -> T:
-            async with asyncio.timeout(2 * REQUEST_SECONDS):
-                return await attempt()
+        Raises:
+            BrokerAway: it did not answer in `wait_seconds`.
+            BrokerRefused: it refused. A retry would only lock the account.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.wait_seconds
+        told: str | None = None
+        while True:
+            self.client_log.forget()
+            try:
+                async with asyncio.timeout(2 * REQUEST_SECONDS):
+                    return await attempt()
+            except (KafkaError, OSError) as error:
+                problem, why, hint = self._absence(error)
+            if loop.time() >= deadline:
+                if told is None:
+                    raise BrokerAway(f"{problem}: {why}{hint}")
+                raise BrokerAway(f"{problem} for {self.wait_seconds:g} s" + ("" if why == told else f": {why}"))
+            if told is None:
+                self.say(f"{problem}: {why}{hint} (trying for {self.wait_seconds:g} s)")
+                told = why
+            await asyncio.sleep(min(_RETRY_SECONDS, max(0.0, deadline - loop.time())))
 
-        return await with_retries(
-            bounded, broker=self.broker, client_log=self.client_log, wait_seconds=self.wait_seconds, say=self.say
-        )
+    def _absence(self, error: KafkaError | OSError) -> tuple[str, str, str]:
+        """What is missing, why, and where to look.
+
+        Raises:
+            BrokerRefused: it is not away. It refused.
+        """
+        servers, last = self.broker.bootstrap_servers, self.client_log.last
+        cause = last if isinstance(error, _LOGGED) and last else error
+        why = cause_in_words(cause, security_protocol=self.broker.security_protocol)
+        if is_final(cause):
+            raise BrokerRefused(f"{servers} refuses us: {why}") from error
+        if isinstance(error, KafkaError) and not is_passing(error):
+            raise BrokerRefused(f"{servers}: {why}") from error
+        if self.client_log.brokers:
+            return f"{servers} answers, but the address that it advertises to clients does not", why, ""
+        return f"no broker at {servers}", why, _ELSEWHERE
 
     async def topics(self, **needed: str) -> Mapping[str, list[int]]:
         """The topics with their partitions. `needed` are names by the flag that says them.
@@ -56,3 +94,10 @@ class BrokerSession:
                 another = f"--{flag.replace('_', '-')} names another"
                 raise BrokerRefused(f"there is no topic {topic} on {servers}: {made}{another}")
         return there
+
+
+@contextmanager
+def broker_session(broker: Broker, *, wait_seconds: float, say: Say) -> Iterator[BrokerSession]:
+    """A session for the length of a block. Meanwhile the client's log is kept off the terminal."""
+    with ClientLog().listening_to_warnings() as client_log:
+        yield BrokerSession(broker=broker, wait_seconds=wait_seconds, client_log=client_log, say=say)

@@ -7,6 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.clients import connected
 from docsluice_producer.errors import BrokerRefused
 
 _WANTED_REPLICAS = 3
@@ -44,9 +45,8 @@ async def create(broker: Broker, topic: str, *, partitions: int, configs: Mappin
 
 @asynccontextmanager
 async def _admin(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**broker.client_arguments())
+    admin = await connected(AIOKafkaAdminClient(**broker.client_arguments()))
     try:
-        await admin.start()
         yield admin
     finally:
         await admin.close()

@@ -7,21 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    KafkaError,
-    KafkaTimeoutError,
-    MessageSizeTooLargeError,
-    OutOfOrderSequenceNumber,
-    ProducerFenced,
-    RecordListTooLargeError,
-    UnknownProducerId,
-)
+from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber, ProducerFenced, UnknownProducerId
 
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import cause_in_words
-from docsluice.kafka.stopping import stopped
+from docsluice.kafka.broker_errors import TOO_LARGE
+from docsluice.kafka.clients import connected, stopped
 from docsluice_producer.documents.rows import Document
 from docsluice_producer.errors import BrokerRefused
+from docsluice_producer.kafka.connection import raise_unless_passing
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _HEADERS = [("content-type", b"application/json")]
@@ -34,7 +27,6 @@ _LEAST_BATCH_BYTES = 512
 _LINGER_MS = 5
 _RETRY_SECONDS = 0.5
 _SENDS_ALONE = 5
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _SEQUENCE_LOST = (OutOfOrderSequenceNumber, ProducerFenced, UnknownProducerId)
 
 
@@ -93,20 +85,16 @@ class Delivery:
             KafkaError: the broker cannot be reached.
         """
         await self.stop()
-        producer = AIOKafkaProducer(
-            enable_idempotence=True,
-            acks="all",
-            linger_ms=_LINGER_MS,
-            max_batch_size=self._batch_bytes,
-            max_request_size=MAX_REQUEST_BYTES,
-            **self._broker.client_arguments(),
+        self._producer = await connected(
+            AIOKafkaProducer(
+                enable_idempotence=True,
+                acks="all",
+                linger_ms=_LINGER_MS,
+                max_batch_size=self._batch_bytes,
+                max_request_size=MAX_REQUEST_BYTES,
+                **self._broker.client_arguments(),
+            )
         )
-        try:
-            await producer.start()
-        except BaseException:
-            await stopped(producer)
-            raise
-        self._producer = producer
 
     async def send(self, document: Document) -> None:
         """Send a document. Waits while too much is in flight.
@@ -150,7 +138,7 @@ class Delivery:
                     )
                 except KafkaError as error:
                     # A full batch, or the topic's metadata, waits for the broker. The caller decides for how long.
-                    _raise_unless_passing(error)
+                    raise_unless_passing(error, mended=_SEQUENCE_LOST)
                     await asyncio.sleep(_RETRY_SECONDS)
                 else:
                     return acknowledgement
@@ -183,9 +171,9 @@ class Delivery:
                 failures.append((underway.document, error))
         self._underway_bytes = 0
         for _, error in failures:
-            if not isinstance(error, _TOO_LARGE):
-                _raise_unless_passing(error)
-        if any(isinstance(error, _TOO_LARGE) and _size(document) < self._batch_bytes for document, error in failures):
+            if not isinstance(error, TOO_LARGE):
+                raise_unless_passing(error, mended=_SEQUENCE_LOST)
+        if any(isinstance(error, TOO_LARGE) and _size(document) < self._batch_bytes for document, error in failures):
             # Perhaps refused because of others: a topic's limit is for the batch.
             self._batch_bytes = max(_LEAST_BATCH_BYTES, self._batch_bytes // 2)
         await self._renew()
@@ -202,11 +190,11 @@ class Delivery:
                 return
             try:
                 await (await self._hand_over(document))
-            except _TOO_LARGE:
+            except TOO_LARGE:
                 self._too_large_from_bytes = size
                 await self._renew()
             except KafkaError as error:
-                _raise_unless_passing(error)
+                raise_unless_passing(error, mended=_SEQUENCE_LOST)
                 await self._renew()
             else:
                 self._acknowledged()
@@ -219,7 +207,7 @@ class Delivery:
             try:
                 await self.start()
             except (KafkaError, OSError) as error:
-                _raise_unless_passing(error)
+                raise_unless_passing(error, mended=_SEQUENCE_LOST)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return
@@ -232,10 +220,3 @@ class Delivery:
 def _size(document: Document) -> int:
     """An upper bound on the document's bytes in a request."""
     return len(document.value) + len(document.key) + _OVERHEAD_BYTES
-
-
-def _raise_unless_passing(error: BaseException) -> None:
-    """Raise an error that does not pass, as the error itself says. A lost sequence passes with a new producer."""
-    if isinstance(error, (*_SEQUENCE_LOST, KafkaTimeoutError, OSError)) or getattr(error, "retriable", False):
-        return
-    raise BrokerRefused(f"the broker refuses: {cause_in_words(error)}") from error

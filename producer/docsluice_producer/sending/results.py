@@ -5,8 +5,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import ClientLog
 from docsluice.messages import RESULT_TYPE
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.command_line.stop_signals import stop_on_signals
@@ -24,13 +22,11 @@ _RESULT_ID = re.compile(rb"[0-9a-f]{32}")
 class IfChanged:
     """Where the results are, and which count: those of a version, or of the version of the consumers at these URLs."""
 
-    broker: Broker
     result_topic: str
-    wait_seconds: float
     version: str | tuple[str, ...]
 
 
-async def unchanged(if_changed: IfChanged, *, client_log: ClientLog, report: Report) -> Unchanged:
+async def unchanged(if_changed: IfChanged, session: BrokerSession, report: Report) -> Unchanged:
     """Find the documents that have a result under the consumers' version.
 
     Raises:
@@ -47,22 +43,19 @@ async def unchanged(if_changed: IfChanged, *, client_log: ClientLog, report: Rep
 
     with stop_on_signals(cancel) as stop:
         try:
-            return await _look(if_changed, client_log, report)
+            return await _look(if_changed, session, report)
         except asyncio.CancelledError:
             if stop.exit_code is None:
                 raise
             raise Stopped("stopped before anything was sent", exit_code=stop.exit_code) from None
 
 
-async def _look(if_changed: IfChanged, client_log: ClientLog, report: Report) -> Unchanged:
+async def _look(if_changed: IfChanged, session: BrokerSession, report: Report) -> Unchanged:
     version = if_changed.version
     if not isinstance(version, str):
         version = await running_version(version, say=report.say)
     found = Unchanged(pipeline_version=version)
     topic = if_changed.result_topic
-    session = BrokerSession(
-        broker=if_changed.broker, wait_seconds=if_changed.wait_seconds, client_log=client_log, say=report.say
-    )
     partitions = (await session.topics()).get(topic)
     if partitions is None:
         report.say(f"there is no topic {topic}: nothing is done yet")

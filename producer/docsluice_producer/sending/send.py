@@ -3,11 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted, printable
 from docsluice_producer.command_line.stop_signals import stop_on_signals
@@ -15,7 +14,8 @@ from docsluice_producer.documents.reading import read
 from docsluice_producer.documents.rows import Document, Row
 from docsluice_producer.documents.sources import Selection
 from docsluice_producer.errors import BrokerAway, BrokerRefused, ProducerFault
-from docsluice_producer.kafka.connection import REQUEST_SECONDS, with_retries
+from docsluice_producer.kafka.broker_session import BrokerSession, broker_session
+from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say
 from docsluice_producer.kafka.topics import create, partitions_of_topics
 from docsluice_producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
 from docsluice_producer.sending.feed import Feed
@@ -27,8 +27,6 @@ _SHOWN_IDS = 5
 _NOTICE_SECONDS = 3.0
 _WATCH_SECONDS = 0.5
 _LEAST_SECONDS_FOR_A_RATE = 1.0
-_LEAST_PATIENCE_SECONDS = 5.0
-"""An acknowledgement gets this long, however short the wait for a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +57,12 @@ class Destination:
     wait_seconds: float
     create_partitions: int | None = None
 
+    def session(self, say: Say) -> AbstractContextManager[BrokerSession]:
+        """The way to the broker, for the length of a block."""
+        return broker_session(self.broker, wait_seconds=self.wait_seconds, say=say)
 
-def dry_run(sending: Sending) -> int:
+
+def dry_run(sending: Sending, destination: Destination) -> int:
     """Check every row, say what would be sent, and return the exit code. Only `if_changed` needs a broker.
 
     Raises:
@@ -70,7 +72,8 @@ def dry_run(sending: Sending) -> int:
     value_bytes = largest_bytes = 0
     with _report(sending) as report:
         if sending.if_changed is not None:
-            asyncio.run(_find_out_what_is_done(sending.if_changed, report))
+            with destination.session(report.say) as session:
+                report.unchanged = asyncio.run(unchanged(sending.if_changed, session, report))
         for row in sending.rows():
             document = report.sift(row)
             report.advance(f"{report.read:,} valid")
@@ -99,24 +102,18 @@ async def send(sending: Sending, destination: Destination) -> int:
         VersionUnknown: the pipeline version is unknown.
         Stopped: a signal came while the results were read.
     """
-    with ClientLog().listening_to_warnings() as client_log, _report(sending) as report:
-        await _find_topic(sending.topic, destination, client_log, report)
+    with _report(sending) as report, destination.session(report.say) as session:
+        await session.with_retries(lambda: _find_topic(sending.topic, destination, report))
         if sending.if_changed is not None:
-            report.unchanged = await unchanged(sending.if_changed, client_log=client_log, report=report)
+            report.unchanged = await unchanged(sending.if_changed, session, report)
         delivery = Delivery(broker=destination.broker, topic=sending.topic, refused=_refusal(report))
-        await with_retries(
-            lambda: asyncio.wait_for(delivery.start(), REQUEST_SECONDS),
-            broker=destination.broker,
-            client_log=client_log,
-            wait_seconds=destination.wait_seconds,
-            say=report.say,
-        )
+        await session.with_retries(lambda: asyncio.wait_for(delivery.start(), REQUEST_SECONDS))
         started_at = time.monotonic()
         fault: ProducerFault | None = None
         feed = Feed(rows=sending.rows())
         with stop_on_signals(feed.close) as stop:
             try:
-                await _deliver(feed, delivery, report, sending=sending, destination=destination)
+                await _deliver(feed, delivery, report, session, limit=sending.limit)
             except ProducerFault as error:
                 fault = error
             except asyncio.CancelledError:
@@ -135,39 +132,26 @@ async def send(sending: Sending, destination: Destination) -> int:
     return Exit.FAULT if fault is not None or report.problems else Exit.DONE
 
 
-async def _find_topic(topic: str, destination: Destination, client_log: ClientLog, report: Report) -> None:
-    """Wait for the broker, and create the topic if that is asked for.
+async def _find_topic(topic: str, destination: Destination, report: Report) -> None:
+    """Look for the topic, and create it if that is asked for.
 
     Raises:
-        BrokerAway: the broker is not there.
         BrokerRefused: the topic is missing and may not be created.
     """
     broker = destination.broker
-
-    async def look() -> None:
-        topics = await partitions_of_topics(broker)
-        if topic in topics:
-            return
-        if destination.create_partitions is None:
-            raise BrokerRefused(
-                f"there is no topic {topic} on {broker.bootstrap_servers}:"
-                " --create-topic makes it (--partitions N), --topic names another"
-            )
-        await create(broker, topic, partitions=destination.create_partitions)
-        report.say(f"made the topic {topic} with {destination.create_partitions} partitions")
-
-    await with_retries(
-        look, broker=broker, client_log=client_log, wait_seconds=destination.wait_seconds, say=report.say
-    )
-
-
-async def _find_out_what_is_done(if_changed: IfChanged, report: Report) -> None:
-    with ClientLog().listening_to_warnings() as client_log:
-        report.unchanged = await unchanged(if_changed, client_log=client_log, report=report)
+    if topic in await partitions_of_topics(broker):
+        return
+    if destination.create_partitions is None:
+        raise BrokerRefused(
+            f"there is no topic {topic} on {broker.bootstrap_servers}:"
+            " --create-topic makes it (--partitions N), --topic names another"
+        )
+    await create(broker, topic, partitions=destination.create_partitions)
+    report.say(f"made the topic {topic} with {destination.create_partitions} partitions")
 
 
 async def _deliver(
-    feed: Feed, delivery: Delivery, report: Report, *, sending: Sending, destination: Destination
+    feed: Feed, delivery: Delivery, report: Report, session: BrokerSession, *, limit: int | None
 ) -> None:
     """Send all rows, with a watch on the broker's silence.
 
@@ -175,19 +159,19 @@ async def _deliver(
         BrokerAway: nothing was acknowledged within the wait.
         BrokerRefused: the broker takes no more.
     """
-    patience_seconds = max(destination.wait_seconds, _LEAST_PATIENCE_SECONDS)
+    timeout_seconds = session.timeout_seconds
     try:
-        async with asyncio.timeout(None) as patience:
-            watch = asyncio.create_task(_watch(delivery, patience, report, patience_seconds), name="watch-broker")
+        async with asyncio.timeout(None) as waiting:
+            watch = asyncio.create_task(_watch(delivery, waiting, report, timeout_seconds), name="watch-broker")
             try:
-                await _send_all(feed, delivery, report, limit=sending.limit)
+                await _send_all(feed, delivery, report, limit=limit)
             finally:
                 watch.cancel()
                 with suppress(asyncio.CancelledError):
                     await watch
     except TimeoutError as error:
-        servers = destination.broker.bootstrap_servers
-        raise BrokerAway(f"no acknowledgement from {servers} for {patience_seconds:g} s") from error
+        servers = session.broker.bootstrap_servers
+        raise BrokerAway(f"no acknowledgement from {servers} for {timeout_seconds:g} s") from error
 
 
 async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: int | None) -> None:
@@ -200,7 +184,7 @@ async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: in
     await delivery.drain()
 
 
-async def _watch(delivery: Delivery, patience: asyncio.Timeout, report: Report, patience_seconds: float) -> None:
+async def _watch(delivery: Delivery, waiting: asyncio.Timeout, report: Report, timeout_seconds: float) -> None:
     """Move the bar. Report a silent broker, and end the sending if it stays silent.
 
     Waiting for input is no silence.
@@ -215,9 +199,9 @@ async def _watch(delivery: Delivery, patience: asyncio.Timeout, report: Report, 
         quiet_seconds = loop.time() - delivery.progressed_at
         if quiet_seconds > _NOTICE_SECONDS and told_of != delivery.progressed_at:
             told_of = delivery.progressed_at
-            report.say(f"no acknowledgement for {quiet_seconds:.0f} s: waiting for up to {patience_seconds:g} s")
-        if quiet_seconds > patience_seconds:
-            patience.reschedule(loop.time())
+            report.say(f"no acknowledgement for {quiet_seconds:.0f} s: waiting for up to {timeout_seconds:g} s")
+        if quiet_seconds > timeout_seconds:
+            waiting.reschedule(loop.time())
             return
 
 

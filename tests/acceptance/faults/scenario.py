@@ -19,7 +19,7 @@ class Scenario:
         provider: further arguments of the rehearsal provider.
         settings: further settings of the consumers.
         topic: settings of the input topic.
-        patience_seconds: without any progress for so long, the scenario gives up.
+        timeout_seconds: without any progress for so long, the scenario gives up.
         only_kills: nothing else happens, so that no more is paid again than what may be in flight at once.
         repeats_allowed: why even exactly-once delivery may repeat here. Empty when it may not.
     """
@@ -32,6 +32,6 @@ class Scenario:
     provider: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     topic: Mapping[str, str] = field(default_factory=dict)
-    patience_seconds: float = 150.0
+    timeout_seconds: float = 150.0
     only_kills: bool = False
     repeats_allowed: str = ""

@@ -1,4 +1,4 @@
-"""What a scenario plays on: documents, replicas, broker, proxy, provider, and the patience to wait for conditions."""
+"""What a scenario plays on: documents, replicas, broker, proxy, provider, and how long to wait for conditions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Stage:
     documents: int
     draws: random.Random
     exactly_once: bool
-    patience_seconds: float
+    timeout_seconds: float
     faults_ended: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -112,7 +112,7 @@ class Stage:
         Raises:
             GaveUp: it did not come about, though there was time enough.
         """
-        deadline = time.monotonic() + self.patience_seconds
+        deadline = time.monotonic() + self.timeout_seconds
         while True:
             holds = condition()
             asks = inspect.isawaitable(holds)
@@ -130,8 +130,8 @@ class Stage:
         """
         began = time.monotonic()
         while self.watch.count < count:
-            if time.monotonic() - max(began, self.watch.last_new_at) > self.patience_seconds:
-                raise GaveUp(f"no document has ended for {self.patience_seconds:.0f} s: {self.watch.count} of {count}")
+            if time.monotonic() - max(began, self.watch.last_new_at) > self.timeout_seconds:
+                raise GaveUp(f"no document has ended for {self.timeout_seconds:.0f} s: {self.watch.count} of {count}")
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def until_more_ended(self, count: int) -> None:

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 
-_PATIENCE_SECONDS = 90.0
+_TIMEOUT_SECONDS = 90.0
 _POLL_MS = 200
 
 
@@ -90,7 +90,7 @@ async def read_all(bootstrap_servers: str, *topics: str) -> list[Any]:
             before, behind = behind, {p: end for p, end in targets.items() if await reader.position(p) < end}
             if fetched or before != behind:
                 moved_at = time.monotonic()
-            elif time.monotonic() - moved_at > _PATIENCE_SECONDS:
+            elif time.monotonic() - moved_at > _TIMEOUT_SECONDS:
                 raise TimeoutError(f"read to the end of all but {sorted(behind)}: is a transaction open?")
     return found
 
@@ -129,4 +129,4 @@ async def _ends(bootstrap_servers: str, partitions: Any) -> dict[TopicPartition,
     try:
         return dict(await read_only_consumer.end_offsets(list(partitions)))
     finally:
-        await asyncio.wait_for(read_only_consumer.stop(), _PATIENCE_SECONDS)
+        await asyncio.wait_for(read_only_consumer.stop(), _TIMEOUT_SECONDS)

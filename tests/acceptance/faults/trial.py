@@ -156,7 +156,7 @@ async def _stage(trial: Trial, ground: Ground, provider: Provider) -> AsyncItera
             documents=trial.documents,
             draws=random.Random(f"{trial.seed}/{scenario.name}"),
             exactly_once=trial.mode == "exactly_once",
-            patience_seconds=scenario.patience_seconds,
+            timeout_seconds=scenario.timeout_seconds,
         )
 
 

@@ -41,7 +41,7 @@ _COLUMNS = (
     "loop lag s",
     "log MiB",
 )
-_PATIENCE_SECONDS = 180.0
+_TIMEOUT_SECONDS = 180.0
 _MOST_TIMES = 2.0
 
 
@@ -92,7 +92,7 @@ def _run(case: Case, broker: Broker, arguments: argparse.Namespace) -> Seen:
         documents=arguments.documents,
         folder=folder,
         seed=arguments.seed,
-        patience_seconds=_PATIENCE_SECONDS,
+        timeout_seconds=_TIMEOUT_SECONDS,
         broker=broker,
     )
     return asyncio.run(playing)

@@ -27,7 +27,7 @@ from tests.integration.raw_producer import produce_batches
 from tests.integration.wire import Wire, document
 
 _LOOK_EVERY_SECONDS = 0.2
-_LIVEZ_PATIENCE_SECONDS = 30.0
+_LIVEZ_TIMEOUT_SECONDS = 30.0
 _ANY_TIME = {"message.timestamp.after.max.ms": str(2**62)}
 """A broker takes nothing from tomorrow else, and documents wait until the clock is set right."""
 _BESIDE_SECONDS = 180.0
@@ -41,10 +41,10 @@ async def play(
     documents: int,
     folder: Path,
     seed: int,
-    patience_seconds: float,
+    timeout_seconds: float,
     broker: Broker | None = None,
 ) -> Seen:
-    """Run it to its end, or until the patience is over. Logs and state are left in the folder."""
+    """Run it to its end, or until the time is over. Logs and state are left in the folder."""
     seen, state = Seen(), folder / "state"
     state.mkdir(parents=True)
     pipeline = folder / "pipeline.json"
@@ -77,7 +77,7 @@ async def play(
             async with _watched(stage, seen):
                 async with _beside(case, stage, seen):
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(patience_seconds):
+                        async with asyncio.timeout(timeout_seconds):
                             await _read_ends(case, wire, seen, documents, server)
                 seen.is_live = await asyncio.to_thread(programs.answers, f"http://127.0.0.1:{stage.port}/livez")
             child.send_signal(signal.SIGTERM)
@@ -169,7 +169,7 @@ async def _watched(stage: Stage, seen: Seen) -> AsyncIterator[None]:
 
 
 async def _watch(child: Child, port: int, seen: Seen) -> None:
-    timeout = aiohttp.ClientTimeout(total=_LIVEZ_PATIENCE_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=_LIVEZ_TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as session:
         while True:
             begun = time.monotonic()

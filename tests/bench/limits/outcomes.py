@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator
 
 from docsluice.kafka.broker import Broker
-from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.following.reader import Reader, Start
+from docsluice_producer.kafka.broker_session import broker_session
 from tests.bench.parts import TOPICS
 
 _POLL_MS = 100
@@ -44,16 +44,11 @@ class Outcomes:
 async def watching(bootstrap_servers: str) -> AsyncIterator[Outcomes]:
     """Count for the length of the block."""
     outcomes = Outcomes()
-    with ClientLog().listening_to_warnings() as client_log:
+    address = Broker(bootstrap_servers=bootstrap_servers)
+    with broker_session(address, wait_seconds=_OPEN_SECONDS, say=lambda _: None) as session:
         # Not a plain aiokafka consumer: on the embedded broker it would spin, and take a core from what is measured.
-        reader = Reader(
-            broker=Broker(bootstrap_servers=bootstrap_servers),
-            topics=TOPICS[1:],
-            start=Start(from_beginning=True),
-            client_log=client_log,
-            say=lambda _: None,
-        )
-        await reader.open(wait_seconds=_OPEN_SECONDS)
+        reader = Reader(session=session, topics=TOPICS[1:], start=Start(from_beginning=True))
+        await reader.open()
         looking = asyncio.create_task(outcomes.look(reader), name="outcomes")
         try:
             yield outcomes

@@ -1,4 +1,4 @@
-"""One run: a broker full of documents, the provider, consumers, and the patience to wait for what they do."""
+"""One run: a broker full of documents, the provider, consumers, and how long to wait for what they do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.bench.limits.row import Bench
 from tests.bench.parts import send
 
 _LOOK_SECONDS = 0.25
-_PATIENCE_SECONDS = 120.0
+_TIMEOUT_SECONDS = 120.0
 _OPENED_RECORDS = 256
 
 
@@ -88,7 +88,9 @@ class Run:
         end = time.monotonic() + seconds
         await self.until(lambda: time.monotonic() >= end, what=what)
 
-    async def until(self, condition: Callable[[], bool], *, what: str, patience: float = _PATIENCE_SECONDS) -> None:
+    async def until(
+        self, condition: Callable[[], bool], *, what: str, timeout_seconds: float = _TIMEOUT_SECONDS
+    ) -> None:
         """Wait for a condition.
 
         Raises:
@@ -98,7 +100,7 @@ class Run:
         while not condition():
             await asyncio.sleep(_LOOK_SECONDS)
             await self._look(what)
-            if time.monotonic() - max(began, self.outcomes.last_new_at) > patience:
+            if time.monotonic() - max(began, self.outcomes.last_new_at) > timeout_seconds:
                 raise GaveUpError(f"nothing moves any more; waited for: {what}")
 
     async def _look(self, what: str) -> None:

@@ -271,7 +271,7 @@ async def test_a_command_that_hangs_is_not_taken_for_the_provider(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line names the command's field, and the provider is not asked."""
-    monkeypatch.setattr("docsluice_consumer.check.providers.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("docsluice_consumer.check.providers.TIMEOUT_SECONDS", 0.2)
     path = _pipeline(tmp_path, base_url=f"http://{NOBODY_ELSE}/v1", api_key_command="sleep 600")
     line = await _said_of_provider(path)
     assert line.endswith(f"({path}: providers.own.api_key_command); the provider was not asked")

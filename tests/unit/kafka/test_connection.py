@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.commit import OffsetFetchResponse_v3
 
-from docsluice.kafka import stopping
+from docsluice.kafka import clients
 from docsluice.kafka.broker import Broker
 from docsluice_consumer.errors import BrokerFault, ConfigurationError
 from docsluice_consumer.kafka import connection
@@ -143,15 +143,15 @@ class Stuck:
 
 async def test_a_consumer_that_cannot_leave_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its stop closes them last, and never comes so far."""
-    monkeypatch.setattr(stopping, "_STOP_SECONDS", 0.01)
+    monkeypatch.setattr(clients, "_STOP_SECONDS", 0.01)
     consumer = Stuck()
-    assert not await stopping.left(consumer, seconds=0.01)
+    assert not await clients.left(consumer, seconds=0.01)
     assert consumer.is_closed
 
 
 async def test_a_client_that_fails_to_start_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each try makes a new one, and the old one's end may wait for the very answer that its start has waited for."""
-    monkeypatch.setattr(stopping, "_STOP_SECONDS", 0.01)
+    monkeypatch.setattr(clients, "_STOP_SECONDS", 0.01)
     consumer = Stuck(TopicAuthorizationFailedError("no"))
     with pytest.raises(BrokerFault):
         await connection.started(lambda: consumer, broker=Broker(bootstrap_servers="a:1"), doing="try")
@@ -167,7 +167,7 @@ async def test_where_a_consumer_has_its_connections() -> None:
 
 async def test_a_producer_that_cannot_stop_leaves_no_task_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """In an outage there is one after the other, and each would ask for its broker for ever."""
-    monkeypatch.setattr(stopping, "_STOP_SECONDS", 0.01)
+    monkeypatch.setattr(clients, "_STOP_SECONDS", 0.01)
     producer = AIOKafkaProducer(bootstrap_servers="a:1", transactional_id="x")
 
     async def unanswered(*_: object) -> None:
@@ -180,7 +180,7 @@ async def test_a_producer_that_cannot_stop_leaves_no_task_behind(monkeypatch: py
     await producer._message_accumulator.add_message(TopicPartition("results", 0), None, b"value", 1.0)
     await producer._sender.start()
     await asyncio.sleep(0)
-    await stopping.stopped(producer)
+    await clients.stopped(producer)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -198,7 +198,7 @@ async def test_a_task_of_a_producer_that_is_cancelled_cancels_nobody_else(monkey
     producer._txn_manager.maybe_add_partition_to_txn(TopicPartition("results", 0))
     await producer._sender.start()
     await asyncio.sleep(0)
-    await stopping.stopped(producer)
+    await clients.stopped(producer)
 
 
 class FakeAdmin:

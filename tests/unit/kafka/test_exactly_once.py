@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from docsluice.kafka import transactions
 from docsluice.kafka.broker import Broker
 from docsluice_consumer.errors import BrokerFault, RecordRejected
 from docsluice_consumer.kafka import exactly_once
@@ -26,7 +27,7 @@ LARGE = random.Random(1).randbytes(500)
 @pytest.fixture
 async def owner(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Owner]:
     cluster = Cluster()
-    monkeypatch.setattr(exactly_once, "AIOKafkaProducer", cluster.producer)
+    monkeypatch.setattr(transactions, "AIOKafkaProducer", cluster.producer)
     monkeypatch.setattr(exactly_once, "committed_points", cluster.committed_points)
     monkeypatch.setattr(exactly_once, "most_bytes_of", cluster.most_bytes_of)
     monkeypatch.setattr(exactly_once, "_PAUSE_SECONDS", 0)

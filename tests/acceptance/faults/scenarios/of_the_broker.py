@@ -98,7 +98,7 @@ async def _far(stage: Stage) -> None:
         stage.ground.proxy.delay(0.0)
 
 
-BROKER_FAR = Scenario(name="broker-far", play=_far, documents=500, patience_seconds=60.0)
+BROKER_FAR = Scenario(name="broker-far", play=_far, documents=500, timeout_seconds=60.0)
 BROKER_RESTART = Scenario(name="broker-restart", play=_restart, documents=1_000)
 BROKER_AWAY = Scenario(name="broker-away", play=_away, documents=1_000)
 CUT_ACK = Scenario(name="cut-ack", play=_cut_ack, documents=2_000)

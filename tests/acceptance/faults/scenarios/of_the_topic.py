@@ -174,7 +174,7 @@ PARTITIONS_ADDED = Scenario(
     play=_partitions_added,
     documents=1_000,
     partitions=3,
-    patience_seconds=420.0,
+    timeout_seconds=420.0,
 )
 GAPS = Scenario(
     name="gaps",

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from docsluice.kafka.transactions import ProducerRecord
 from docsluice.messages import ERROR_HEADER_PREFIX
 from docsluice_producer.dead_letters.batches import Batches, Pace
-from docsluice_producer.dead_letters.journal import Entry, OutgoingRecord
+from docsluice_producer.dead_letters.journal import Entry
 from docsluice_producer.dead_letters.marks import Mark, Place, State
 from docsluice_producer.dead_letters.redriving import Forecast, Sorting, Verdict, redriven_headers, verdict
 from tests.fakes.dead_letters import fetched, letter
@@ -139,7 +140,7 @@ def test_no_pace_is_no_wait() -> None:
 
 
 def entry(number: int, size: int = 1) -> Entry:
-    outgoing = OutgoingRecord(topic="documents", partition=None, key=None, value=b"x" * size, headers=())
+    outgoing = ProducerRecord(topic="documents", partition=None, key=None, value=b"x" * size, headers=())
     return Entry(mark=Mark(Place(0, number), 0, State.REDRIVEN), outgoing=outgoing)
 
 

@@ -12,6 +12,7 @@ from docsluice.kafka.broker import Broker
 from docsluice.kafka.client_log import ClientLog
 from docsluice_producer.following import reader as reader_room
 from docsluice_producer.following.reader import Reader, Start
+from docsluice_producer.kafka.broker_session import BrokerSession
 
 
 class Client:
@@ -46,8 +47,10 @@ class Onlooker:
         self.looks = 0
         self.now = 100.0
         self.client = Client()
-        broker = Broker(bootstrap_servers="b:1")
-        self.reader = Reader(broker=broker, topics=["t"], start=Start(), client_log=self.log, say=self.said.append)
+        session = BrokerSession(
+            broker=Broker(bootstrap_servers="b:1"), wait_seconds=30, client_log=self.log, say=self.said.append
+        )
+        self.reader = Reader(session=session, topics=["t"], start=Start())
         self.reader._consumer = self.client
         monkeypatch.setattr(self.reader, "_loop", self)
         self.reader._positions[TopicPartition("t", 0)] = 0

@@ -24,8 +24,8 @@ from docsluice.cli.output import CommandFailed
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.client_log import ClientLog, cause_in_words
 from docsluice_producer.errors import BrokerAway, BrokerRefused
-from docsluice_producer.kafka import connection
-from docsluice_producer.kafka.connection import with_retries
+from docsluice_producer.kafka import broker_session as broker_session_room
+from docsluice_producer.kafka.broker_session import broker_session
 from docsluice_producer.kafka.connection_flags import Connection
 
 PASSWORD = "correct horse battery staple"
@@ -151,8 +151,8 @@ class Attempts:
 
 async def attempted(attempt: Attempts, *, said: list[str] | None = None) -> str:
     lines: list[str] = [] if said is None else said
-    with ClientLog().listening_to_warnings() as log:
-        return await with_retries(attempt, broker=BROKER, client_log=log, wait_seconds=0, say=lines.append)
+    with broker_session(BROKER, wait_seconds=0, say=lines.append) as session:
+        return await session.with_retries(attempt)
 
 
 async def test_a_broker_that_is_away_is_one_line_with_the_cause() -> None:
@@ -185,13 +185,13 @@ def test_an_error_is_told_in_words(error: Exception, words: str) -> None:
 
 async def waited_in_vain(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> tuple[list[str], str]:
     """What is said meanwhile and in the end, when each attempt takes half of the time that there is."""
-    monkeypatch.setattr(connection, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(broker_session_room, "_RETRY_SECONDS", 0)
     attempt, said = Attempts(*errors), list[str]()
     loop = asyncio.get_running_loop()
     began = loop.time()
     monkeypatch.setattr(loop, "time", lambda: began + 30 * attempt.made)
-    with ClientLog().listening_to_warnings() as log, pytest.raises(BrokerAway) as caught:
-        await with_retries(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
+    with broker_session(BROKER, wait_seconds=60, say=said.append) as session, pytest.raises(BrokerAway) as caught:
+        await session.with_retries(attempt)
     return said, str(caught.value)
 
 
@@ -215,11 +215,11 @@ async def test_another_cause_in_the_end_is_told(monkeypatch: pytest.MonkeyPatch)
 
 async def test_waiting_is_said_once_and_ends_with_success(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that comes up in time is worth one line, however often we tried."""
-    monkeypatch.setattr(connection, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(broker_session_room, "_RETRY_SECONDS", 0)
     attempt = Attempts(KafkaConnectionError("away"), NotLeaderForPartitionError(), TimeoutError())
     said: list[str] = []
-    with ClientLog().listening_to_warnings() as log:
-        done = await with_retries(attempt, broker=BROKER, client_log=log, wait_seconds=60, say=said.append)
+    with broker_session(BROKER, wait_seconds=60, say=said.append) as session:
+        done = await session.with_retries(attempt)
     assert (done, attempt.made, len(said)) == ("done", 4, 1)
 
 

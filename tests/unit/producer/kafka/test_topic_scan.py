@@ -12,12 +12,14 @@ from aiokafka import TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndTimestamp
 
+from docsluice.kafka import topic_reading
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.client_log import ClientLog
+from docsluice.kafka.topic_reading import OffsetRange
 from docsluice_producer.errors import BrokerAway, BrokerRefused
 from docsluice_producer.kafka import topic_scan
 from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.topic_scan import OffsetRange, Scan
+from docsluice_producer.kafka.topic_scan import Scan
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
 Round = dict[TopicPartition, tuple[list[int], int]]
@@ -132,8 +134,8 @@ class Reading:
     def __init__(
         self, client: Client, ends: dict[TopicPartition, int], monkeypatch: pytest.MonkeyPatch, wait: float = 30.0
     ) -> None:
+        monkeypatch.setattr(topic_scan, "range_consumer", lambda _: client)
         monkeypatch.setattr(topic_scan, "read_only_consumer", lambda *_, **__: client)
-        monkeypatch.setattr(topic_scan, "AIOKafkaConsumer", lambda **_: client)
         monkeypatch.setattr(topic_scan, "monotonic", client.time)
         self.said: list[str] = []
         self.log = ClientLog()
@@ -260,7 +262,7 @@ async def test_time_that_the_records_take_is_no_silence(monkeypatch: pytest.Monk
 
 async def test_a_place_that_retention_took_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the broker is asked what is first there now, the records of another partition are counted as read."""
-    monkeypatch.setattr(topic_scan, "_POSITION_SECONDS", 0.0)
+    monkeypatch.setattr(topic_reading, "_POSITION_SECONDS", 0.0)
     client = Client({P1: ([0], 1)}, {P1: ([1], 2)}, falls_silent=True)
     client.lost = P0
     reading = Reading(client, {P0: 3, P1: 2}, monkeypatch)

@@ -1,12 +1,14 @@
-"""What is told of a transaction's records of which several fail."""
+"""What a transaction sends, and what is told of its records of which several fail."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     IllegalOperation,
     InvalidTxnState,
@@ -16,8 +18,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
-from docsluice_consumer.kafka.exactly_once import send_all
-from docsluice_consumer.kafka.records import OutgoingRecord
+from docsluice.kafka.transactions import MENDED, ProducerRecord, send_all, transact
 
 
 class _Producer:
@@ -34,9 +35,27 @@ class _Producer:
         self.gives_up_at = gives_up_at
         self.by = by
         self.sent: list[bytes] = []
+        self.partitions: list[int | None] = []
+        self.calls: list[str] = []
+        self._txn_manager = self
 
-    async def send(self, _topic: str, *, value: bytes, key: bytes, headers: Any) -> asyncio.Future[None]:
+    def wait_for_transaction_end(self) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().create_future()
+
+    async def begin_transaction(self) -> None:
+        self.calls.append("begin")
+
+    async def send_offsets_to_transaction(self, offsets: Any, group_id: str) -> None:
+        self.calls.append(f"{offsets} of {group_id}")
+
+    async def commit_transaction(self) -> None:
+        self.calls.append("commit")
+
+    async def send(
+        self, _topic: str, *, value: bytes, key: bytes, partition: int | None, headers: Any
+    ) -> asyncio.Future[None]:
         assert (value, headers) == (b"value", [("name", b"value")])
+        self.partitions.append(partition)
         if key == self.gives_up_at:
             raise self.by("Can't send messages while not in transaction")
         self.sent.append(key)
@@ -49,15 +68,33 @@ class _Producer:
         return future
 
 
-def _out(*keys: bytes) -> list[OutgoingRecord]:
-    return [OutgoingRecord(topic="results", key=key, value=b"value", headers=(("name", b"value"),)) for key in keys]
+def _out(*keys: bytes) -> list[ProducerRecord]:
+    return [ProducerRecord(topic="results", key=key, value=b"value", headers=(("name", b"value"),)) for key in keys]
 
 
 async def test_all_are_sent() -> None:
-    """In their order."""
+    """In their order, each to its partition if it has one."""
+    producer, (a, b) = _Producer({}), _out(b"a", b"b")
+    await send_all(producer, [a, replace(b, partition=3)])
+    assert (producer.sent, producer.partitions) == ([b"a", b"b"], [None, 3])
+
+
+async def test_records_and_offsets_are_one_transaction() -> None:
+    """Without offsets there are only records."""
     producer = _Producer({})
-    await send_all(producer, _out(b"a", b"b"))
+    await transact(producer, _out(b"a"))
+    await transact(producer, _out(b"b"), offsets={TopicPartition("t", 0): (7, "")}, group_id="g")
     assert producer.sent == [b"a", b"b"]
+    offsets = "{TopicPartition(topic='t', partition=0): (7, '')} of g"
+    assert producer.calls == ["begin", "commit", "begin", offsets, "commit"]
+
+
+async def test_a_transaction_that_is_given_up_asks_for_a_new_producer() -> None:
+    """Aiokafka raises an error of a kind of its own for it, which is none of the broker's."""
+    producer = _Producer({}, gives_up_at=b"b")
+    with pytest.raises(MENDED):
+        await transact(producer, _out(b"a", b"b"))
+    assert producer.calls == ["begin"]
 
 
 @pytest.mark.parametrize(

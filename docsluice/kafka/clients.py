@@ -1,12 +1,41 @@
-"""Ends aiokafka clients, whatever their broker does. Their own stop may wait for ever, or look like a cancellation."""
+"""Starts and ends aiokafka clients, whatever their broker does.
+
+Their own stop may wait for ever, or look like a cancellation.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
 _STOP_SECONDS = 5.0
+
+
+async def connected(client: Any) -> Any:
+    """Start a client, and return it. One that fails to start keeps no connection."""
+    try:
+        await client.start()
+    except BaseException:
+        await _ended(client)
+        raise
+    return client
+
+
+async def _ended(client: Any) -> None:
+    """End a client of any kind. Its end may wait for the very answer that its start has waited for."""
+    if isinstance(client, AIOKafkaAdminClient):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await client.close()
+    elif isinstance(client, AIOKafkaProducer):
+        await stopped(client)
+    else:
+        await left(client, seconds=_STOP_SECONDS)
 
 
 async def stopped(producer: Any) -> None:
@@ -46,7 +75,7 @@ async def _end_tasks_of(producer: Any) -> None:
         await asyncio.wait(tasks, timeout=_STOP_SECONDS)
 
 
-async def left(consumer: Any, *, seconds: float) -> bool:
+async def left(consumer: Any, *, seconds: float = _STOP_SECONDS) -> bool:
     """Stop a consumer, and return whether it could leave the group. Its connections are closed in any case."""
     if await _has_ended(consumer.stop(), seconds=seconds):
         return True
