@@ -185,7 +185,7 @@ async def test_a_loop_that_dies_stops_the_service() -> None:
 
     for error, found in ((bug, "a bug"), (None, "source.poll ended by itself")):
         desk = Desk()
-        desk.source._never_ending(work(error), name="source.poll")
+        desk.source._supervised(work(error), name="source.poll")
         await settled()
         with pytest.raises((TypeError, RuntimeError), match=found):
             desk.source.fault.result()
@@ -194,10 +194,10 @@ async def test_a_loop_that_dies_stops_the_service() -> None:
 async def test_a_loop_that_is_told_to_end_stops_nothing() -> None:
     """Neither one that is cancelled, nor one that has seen that all of it is to stop."""
     desk = Desk()
-    desk.source._never_ending(asyncio.sleep(3600), name="source.commit").cancel()
+    desk.source._supervised(asyncio.sleep(3600), name="source.commit").cancel()
     await settled()
     desk.source._stopped = True
-    desk.source._never_ending(asyncio.sleep(0), name="source.poll")
+    desk.source._supervised(asyncio.sleep(0), name="source.poll")
     await settled()
     assert not desk.source.fault.done()
 
