@@ -28,9 +28,6 @@ from docsluice_consumer.store.factory import checked_store_url
 
 OWN_KEY_FIELDS = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
 """Where the default provider's key may come from. One of them at most."""
-NO_KEY = (
-    "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
-)
 
 
 class Settings(SharedSettings):
@@ -227,8 +224,6 @@ class Settings(SharedSettings):
         problems = super()._problems()
         if len(set_keys := [variable_of(name) for name in OWN_KEY_FIELDS if getattr(self, name)]) > 1:
             problems.append(f"{', '.join(set_keys)}: only one of them may be set")
-        if not set_keys and not self.openai_base_url and self.pipeline is None:
-            problems.append(NO_KEY)  # a file may ask other providers only
         separate = (self.input_tokens_per_minute, self.output_tokens_per_minute)
         if self.tokens_per_minute is not None and separate != (None, None):
             problems.append(

@@ -20,7 +20,7 @@ from docsluice_consumer.check.findings import HANDSHAKE_SECONDS, PATIENCE_SECOND
 from docsluice_consumer.check.providers import check_providers
 from docsluice_consumer.check.topic_sizes import sizes_found
 from docsluice_consumer.decode.decode import decode
-from docsluice_consumer.errors import BrokerFault, RecordRejected
+from docsluice_consumer.errors import BrokerFault, ConfigurationError, RecordRejected
 from docsluice_consumer.kafka.connection import topic_limits
 from docsluice_consumer.kafka.last_records import last_records
 from docsluice_consumer.kafka.probe import Unreachable, look_at, why_closed
@@ -48,7 +48,8 @@ async def check(
     With `live`, each model is called once. With `deep`, the rights on the broker are checked, too.
 
     Raises:
-        ConfigurationError: the pipeline file or the prices file cannot be used.
+        ConfigurationError: the pipeline file or the prices file cannot be used. Without `problems`: a provider's key
+            cannot be had. A line has told it, and all else was tried.
     """
     file = load_pipeline_file(settings.pipeline)
     mode = settings.mode or file.mode
@@ -73,8 +74,16 @@ async def check(
     )
     if broker:
         broker = await _check_topics(settings, say, deep=deep)
-    provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
+    keyless: list[str] = []
+    try:
+        provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
+    except ConfigurationError as error:
+        keyless = error.problems
+    for problem in keyless:
+        say(f"FAILED   provider: {problem}")
     shared_limits = await _check_shared_limits(settings, say)
+    if keyless:
+        raise ConfigurationError([])
     return broker and provider and state and store and shared_limits
 
 

@@ -83,6 +83,32 @@ def test_a_check_that_can_open_no_file_says_so(
     assert said.err == ""
 
 
+@pytest.mark.parametrize("shape", [[], ["--json"]])
+def test_without_a_key_all_else_is_tried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shape: list[str]
+) -> None:
+    """The key is one line among those on all parts. The exit code is that of bad settings."""
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", NOBODY)
+    monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
+    with logs_as_before():
+        assert main(["check", *shape]) == 2
+    said = capsys.readouterr()
+    assert said.err == ""
+    if shape:
+        assert [json.loads(line)["state"] for line in said.out.splitlines()] == ["ok", "ok", "ok", "failed", "failed"]
+    else:
+        *others, key = said.out.splitlines()
+        assert others == [
+            PIPELINE,
+            LIMITS,
+            STORE,
+            f"FAILED   broker {NOBODY} (KAFKA_BOOTSTRAP_SERVERS): connection refused",
+        ]
+        assert key.startswith("FAILED   provider: OPENAI_API_KEY: not set; set it, or ")
+
+
 async def test_the_version_is_that_of_what_would_run() -> None:
     """With the mode and the model of the settings, as the service works it out."""
     line, *_ = await _said(mode="fused", model="other")
