@@ -67,6 +67,9 @@ def _into_a_closed_pipe(*arguments: str) -> tuple[int, bytes]:
     return ended.returncode, ended.stderr
 
 
+WRONG_SHARES = ("503", "429=2", "nan", "503=nan", "503=x", "503=", "503=-1", "=1e3")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -82,6 +85,8 @@ def _into_a_closed_pipe(*arguments: str) -> tuple[int, bytes]:
         (["demo", "--model", "gpt-4o-mini"], "--model gpt-4o-mini needs OPENAI_API_KEY"),
         (["rehearse", "--slow-past", "0"], "--slow-past: must be > 0"),
         (["rehearse", "--fault-rate", "xyz=1"], "no fault is called 'xyz'"),
+        *((["rehearse", "--fault-rate", wrong], "must be FAULT=SHARE such as 503=0.01") for wrong in WRONG_SHARES),
+        (["rehearse", "--fault-rate", "503=0.7", "--fault-rate", "500=0.7"], "fault rates must not be negative, nor"),
         (["rehearse", "--character", "xyz"], "no character is called 'xyz'"),
     ],
 )
