@@ -53,6 +53,11 @@ BAD_VALUES = [
     ("KAFKA_BOOTSTRAP_SERVERS", "a:99999", "a port must be 1 to 65535"),
     ("KAFKA_BOOTSTRAP_SERVERS", "[::1]:0", "a port must be 1 to 65535"),
     ("DOCSLUICE_GROUP_ID", "  ", "must not be empty"),
+    ("DOCSLUICE_GROUP_ID", "a\x01b", "must hold no control characters, nor invisible ones; copy it again"),
+    ("DOCSLUICE_GROUP_ID", "a\nb", "must hold no control characters"),
+    ("DOCSLUICE_GROUP_ID", "a\u202eb", "must hold no control characters"),
+    ("DOCSLUICE_INPUT_TOPIC", "a\x01b", "must be 1 to 249 letters (a to z), digits"),
+    ("DOCSLUICE_GROUP_INSTANCE_ID", "a\x01b", "must be 1 to 200 letters, digits"),
     ("DOCSLUICE_GROUP_ID", "g" * 256, "must have at most 255 characters"),
     ("DOCSLUICE_INPUT_TOPIC", "my topic", "must be 1 to 249 letters (a to z), digits"),
     ("DOCSLUICE_RESULT_TOPIC", "a/b", "must be 1 to 249 letters (a to z), digits"),
@@ -160,6 +165,25 @@ def test_credentials_that_would_not_be_sent(protocol: str, wanted: str, given: d
     assert problems_of(given | {"kafka_security_protocol": protocol}) == [
         f"{named}: not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"kafka_security_protocol": "PLAINTEXT"}, "SSL or SASL_SSL"),
+        (
+            {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_sasl_username": "u", "kafka_sasl_password": PASSWORD},
+            "SASL_SSL",
+        ),
+    ],
+)
+def test_certificates_that_would_not_be_used(given: dict[str, str], wanted: str) -> None:
+    """Otherwise a person believes that the connection is encrypted."""
+    files = {"kafka_ssl_cafile": "/ca.pem", "kafka_ssl_keyfile": "/key.pem"}
+    (problem,) = problems_of({**given, **files})
+    protocol = f"DOCSLUICE_KAFKA_SECURITY_PROTOCOL={given['kafka_security_protocol']}"
+    named = "DOCSLUICE_KAFKA_SSL_CAFILE, DOCSLUICE_KAFKA_SSL_KEYFILE"
+    assert problem == f"{named}: not used with {protocol}; set that to {wanted}"
 
 
 def test_sharing_limits_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
