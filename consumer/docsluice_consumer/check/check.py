@@ -36,6 +36,7 @@ from docsluice_consumer.store.step_store import NotBelieved, StoreAway
 from docsluice_consumer.tasks.pipeline_file import PipelineFile, load_pipeline_file
 from docsluice_consumer.tasks.provider_entry import ProviderEntry
 from docsluice_consumer.tasks.step_building import models_without_a_task, steps_of
+from docsluice_consumer.tasks.steps import Step
 
 _SHOWN_RECORDS = 5
 
@@ -51,20 +52,7 @@ async def check(
         ConfigurationError: the pipeline file or the prices file cannot be used. Without `problems`: a provider's key
             cannot be had. A line has told it, and all else was tried.
     """
-    file = load_pipeline_file(settings.pipeline)
-    mode = settings.mode or file.mode
-    steps = steps_of(file, mode=mode, default_model=settings.model)
-    tasks = ", ".join(task.name for task in file.tasks)
-    version = file.version(mode=mode, default_model=settings.model)
-    say(f"ok       pipeline {file.name} ({mode}), version {version}: {tasks}")
-    if settings.given_by_file:
-        say(f"ok       file {settings.env_file.path} gives {', '.join(sorted(settings.given_by_file))}")
-    prices_of(settings, file)
-    if settings.prices:
-        say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
-    for doubt in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
-        say(f"DOUBTFUL settings: {doubt}")
-    say(f"ok       limits {_limits(settings, file)}")
+    file, steps = check_pipeline(settings, say)
     if (problem := why_too_few(calls=settings.concurrency.ceiling)) is not None:
         say(f"DOUBTFUL open files: {problem}")
     state = await _check_state(settings, say)
@@ -85,6 +73,29 @@ async def check(
     if keyless:
         raise ConfigurationError([])
     return broker and provider and state and store and shared_limits
+
+
+def check_pipeline(settings: Settings, say: Say) -> tuple[PipelineFile, list[Step]]:
+    """Print what is asked, at which prices and limits, and what of it is doubtful. Return the file and its steps.
+
+    Raises:
+        ConfigurationError: the pipeline file or the prices file cannot be used.
+    """
+    file = load_pipeline_file(settings.pipeline)
+    mode = settings.mode or file.mode
+    steps = steps_of(file, mode=mode, default_model=settings.model)
+    tasks = ", ".join(task.name for task in file.tasks)
+    version = file.version(mode=mode, default_model=settings.model)
+    say(f"ok       pipeline {file.name} ({mode}), version {version}: {tasks}")
+    if settings.given_by_file:
+        say(f"ok       file {settings.env_file.path} gives {', '.join(sorted(settings.given_by_file))}")
+    prices_of(settings, file)
+    if settings.prices:
+        say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
+    for doubt in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
+        say(f"DOUBTFUL settings: {doubt}")
+    say(f"ok       limits {_limits(settings, file)}")
+    return file, steps
 
 
 def _limits(settings: Settings, file: PipelineFile) -> str:
