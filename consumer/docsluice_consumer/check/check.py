@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from docsluice.kafka.broker import broker_of
@@ -75,7 +75,7 @@ async def check(
     return broker and provider and state and store and shared_limits
 
 
-def check_pipeline(settings: Settings, say: Say) -> tuple[PipelineFile, list[Step]]:
+def check_pipeline(settings: Settings, say: Say) -> tuple[PipelineFile, Sequence[Step]]:
     """Print what is asked, at which prices and limits, and what of it is doubtful. Return the file and its steps.
 
     Raises:

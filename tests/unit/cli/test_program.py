@@ -107,6 +107,30 @@ def test_ctrl_c_shows_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert capsys.readouterr().err == "docsluice: interrupted\n"
 
 
+INTERRUPTED_WHILE_LOADING = """
+import sys
+
+class CtrlC:
+    def find_spec(self, name, path, target=None):
+        if name in {"asyncio", "cyclopts", "typing"}:
+            raise KeyboardInterrupt
+
+for loaded in ("asyncio", "typing"):
+    sys.modules.pop(loaded, None)
+sys.meta_path.insert(0, CtrlC())
+from docsluice.cli.program import main
+sys.exit(main(["check"]))
+"""
+
+
+@pytest.mark.long
+def test_ctrl_c_while_the_program_is_loaded_shows_no_traceback() -> None:
+    """The imports take most of a command's first half second. None of them comes before somebody listens."""
+    command = [sys.executable, "-c", INTERRUPTED_WHILE_LOADING]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "docsluice: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "module", "extra"),
     [
@@ -151,9 +175,10 @@ def test_completion_knows_flags_and_choices(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-@pytest.mark.parametrize("arguments", [["--help"], ["rehearse", "--character", "list"]])
-def test_a_full_disk_as_output_is_told_in_a_line(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["rehearse", "--character", "list"], ["check"]])
+def test_a_full_disk_as_output_is_told_in_a_line(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """And ends the command with a fault."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - a device
         command = [sys.executable, "-m", "docsluice.cli", *arguments]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
