@@ -252,7 +252,7 @@ async def _check_input(settings: Settings) -> Found:
         try:
             decode(key=record.key, value=record.value or b"", headers=record.headers)
         except RecordRejected as problem:
-            problems.append(f"{problem} (partition {record.partition}, offset {record.offset})")
+            problems.append(f"{problem} ({settings.input_topic}/{record.partition}@{record.offset})")
     if problems:
         count = f"{len(problems)} of {len(events)}"
         return Found(f"of its last records, {count} are no document events: {problems[-1]}", doubtful=True)

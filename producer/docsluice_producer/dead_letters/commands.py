@@ -144,8 +144,8 @@ def _show(
     $ docsluice dead-letters show 0@42
 
     Args:
-        name: a document's id; or a place of the dead-letter topic, PARTITION@OFFSET; or the place where it was first
-            read, TOPIC/PARTITION@OFFSET, as the service's log has it
+        name: a document's id; or the place, TOPIC/PARTITION@OFFSET, of the dead letter or of the record as it was first
+            read, as the log has it; without the topic, that of dead letters
         trace: also show the stack trace, and not of the reason unexpected only
     """
     with failures.query(connection) as (query, _):

@@ -109,7 +109,7 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     }
     if errors.get("reason"):
         return _dead_letter(record, errors)
-    where = f"{record.topic}[{record.partition}] offset {record.offset}"
+    where = f"{record.topic}/{record.partition}@{record.offset}"
     if (flaw := flaw_of(record)) is not None:
         return Unreadable(where=where, problem=flaw.problem)
     if record.value is None:
@@ -184,7 +184,7 @@ def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
 
 def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
     event = event_in(record.value)
-    document_id = _text(record.key) or document_id_of(event) or f"{record.topic}[{record.partition}]@{record.offset}"
+    document_id = _text(record.key) or document_id_of(event) or f"{record.topic}/{record.partition}@{record.offset}"
     origin = (errors.get("topic"), errors.get("partition"), errors.get("offset"))
     place = origin if all(origin) else (record.topic, record.partition, record.offset)
     replay_count = errors.get("replay_count") or "0"

@@ -53,9 +53,9 @@ def test_a_dead_letter_is_known_by_its_headers() -> None:
         (b"k", b"{}", "k"),
         (None, b'{"document_id": "from json"}', "from json"),
         (b"", b'{"document_id": "from json"}', "from json"),
-        (None, b'{"document_id": 5}', "documents.dlq[0]@7"),
-        (None, b"\xff", "documents.dlq[0]@7"),
-        (None, b"[" * 100_000, "documents.dlq[0]@7"),
+        (None, b'{"document_id": 5}', "documents.dlq/0@7"),
+        (None, b"\xff", "documents.dlq/0@7"),
+        (None, b"[" * 100_000, "documents.dlq/0@7"),
         (b"\xff", b"", "\N{REPLACEMENT CHARACTER}"),
     ],
 )
@@ -85,7 +85,7 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
     """A record that is neither is named by its place, and its contents are not shown."""
     found = outcome_of(Fetched(value=value))
     assert isinstance(found, Unreadable)
-    assert found.where == "documents.results[0] offset 7"
+    assert found.where == "documents.results/0@7"
     assert "secret" not in unreadable_text(found).plain
 
 
