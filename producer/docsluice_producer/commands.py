@@ -19,6 +19,7 @@ from docsluice_producer.command_line.flags import (
     Seconds,
     Topic,
     Urls,
+    WrittenPath,
     choose_one,
     in_groups,
     one,
@@ -50,7 +51,7 @@ def _version(text: str) -> str:
 
 
 def _send(
-    *paths: Annotated[str, _DOCUMENTS, _PATH],
+    *paths: Annotated[WrittenPath, _DOCUMENTS, _PATH],
     other_format: Annotated[Format | None, _DOCUMENTS, Parameter(name="--format", metavar="FORMAT")] = None,
     id_field: Annotated[Name, _DOCUMENTS] = "document_id",
     text_field: Annotated[Name, _DOCUMENTS] = "text",
@@ -103,7 +104,7 @@ def _send(
             raise WrongArguments(f"{flag} is for --if-changed: say that too")
     with connection.settings(input_topic=topic, result_topic=result_topic) as (settings, broker):
         sending = Sending(
-            selection=select(paths, other_format=other_format),
+            selection=select([str(path) for path in paths], other_format=other_format),
             id_field=id_field,
             text_field=text_field,
             topic=settings.input_topic,

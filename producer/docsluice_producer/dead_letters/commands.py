@@ -15,7 +15,7 @@ from docsluice.cli.page import command
 from docsluice.messages import DeadLetterReason
 from docsluice.settings.shared_settings import SharedSettings
 from docsluice_producer.command_line.exits import OF_DEAD_LETTERS
-from docsluice_producer.command_line.flags import Age, AsJson, Count, Topic, choose_one, in_groups
+from docsluice_producer.command_line.flags import Age, AsJson, Count, Topic, WrittenPath, choose_one, in_groups
 from docsluice_producer.dead_letters.drop import drop
 from docsluice_producer.dead_letters.export import export
 from docsluice_producer.dead_letters.listing import list_letters
@@ -186,7 +186,7 @@ def _redrive(
 
 def _export(
     *,
-    to: Annotated[str, Parameter(metavar="FILE", allow_leading_hyphen=True)],
+    to: Annotated[WrittenPath, Parameter(metavar="FILE", allow_leading_hyphen=True)],
     handled_too: All = False,
     which: Which = Which(),
     connection: Connection = HERE,

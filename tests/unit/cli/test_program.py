@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -172,6 +173,38 @@ def test_completion_knows_flags_and_choices(
     capsys.readouterr()
     assert main(["__complete", "run", "--mode", ""]) == 0
     assert {"fanout", "fused"} <= {*capsys.readouterr().out.split()}
+
+
+COMPLETED = """
+source "$1"
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_docsluice
+echo "${COMPREPLY[*]}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_completion_finds_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind each flag that takes a path, and where `send` takes one."""
+    monkeypatch.chdir(tmp_path)
+    Path("pipeline.yaml").touch()
+    script = tmp_path / "completion"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["--install-completion", "--shell", "bash", "--output", str(script)]) == 0
+    settings = ("pipeline", "env-file", "prices", "state-dir", "openai-api-key-file")
+    certificates = ("cafile", "certfile", "keyfile")
+    for words in (
+        *(("run", f"--{name}") for name in settings),
+        *(("check", f"--kafka-ssl-{name}") for name in certificates),
+        ("send",),
+        ("follow", "--to"),
+        ("dead-letters", "export", "--to"),
+    ):
+        command = ["bash", "-c", COMPLETED, "bash", str(script), "docsluice", *words, "pipe"]
+        completed = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert completed.stdout == "pipeline.yaml\n", words
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
