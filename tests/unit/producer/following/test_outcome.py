@@ -94,6 +94,8 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
     [
         (b"junk", "it is no JSON"),
         (b"\xff", "it is no JSON"),
+        (rb'{"document_id": "\ud800b"}', "it holds half of a surrogate pair"),
+        (rb'{"document_id": "\udfff"}', "it holds half of a surrogate pair"),
         (b"[1]", "it is no JSON object"),
         (b"5", "it is no JSON object"),
         (b'{"document_id": "d", "text": "secret"}', "it has no result_id"),
@@ -127,7 +129,7 @@ def test_what_is_no_result_is_said_in_plain_words(value: bytes, problem: str) ->
         ({"usage": {"input_tokens": 10**4_200}}, "usage"),
         ({"usage": {"output_tokens": -1}}, "usage"),
         ({"metadata": {"score": math.inf}}, "metadata"),
-        ({"outputs": {"summary": "\ud800"}}, "it is no JSON"),
+        ({"outputs": {"summary": "\ud800"}}, "it holds half of a surrogate pair"),
         ({"schema_version": "two"}, "schema_version is not as a result has it"),
     ],
 )
