@@ -1,14 +1,13 @@
 """docsluice for programs of your own: what crosses its topics."""
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # which type checkers take for true, without the import
 if TYPE_CHECKING:
     from docsluice.messages import DeadLetterReason, DocumentEvent, DocumentResult, SourcePosition, Usage
 
 __all__ = ["DeadLetterReason", "DocumentEvent", "DocumentResult", "SourcePosition", "Usage"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load what is asked for. Pydantic is more than half of what `docsluice --help` would import."""
     if name not in __all__:
         raise AttributeError(f"module 'docsluice' has no attribute {name!r}")

@@ -26,7 +26,7 @@ from docsluice_consumer.llm.pricing import PriceRules, Prices, is_price_rule, lo
 from docsluice_consumer.llm.provider import Provider
 from docsluice_consumer.model_ref import DEFAULT_PROVIDER, problem_of_label
 from docsluice_consumer.runtime import open_files
-from docsluice_consumer.settings import NO_KEY, OWN_KEY_FIELDS, Settings, variable_of
+from docsluice_consumer.settings import OWN_KEY_FIELDS, Settings, variable_of
 from docsluice_consumer.store.factory import open_store
 from docsluice_consumer.store.redis_quota import RedisQuota, account_of
 from docsluice_consumer.store.step_store import StepStore
@@ -38,6 +38,9 @@ _SECONDS_A_DAY = 86_400
 _ROOM_BESIDE_VALUE_BYTES = 8 * 1024 * 1024
 
 
+_NO_KEY = (
+    "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
+)
 _SECRETS_LASTING = ("openai_api_key", "kafka_sasl_password")
 _NEVER_SHOWN = frozenset({"openai_api_key_command", "kafka_sasl_username"})
 """Settings whose values are never shown: a command may contain the key."""
@@ -146,7 +149,7 @@ def _default_provider(settings: Settings) -> Provider:
     elif settings.openai_api_key_command is not None:
         credentials = CommandKey(settings.openai_api_key_command, setting=variable_of("openai_api_key_command"))
     elif settings.openai_base_url is None:
-        raise ValueError(NO_KEY)
+        raise ValueError(_NO_KEY)
     return Provider(
         base_url=settings.openai_base_url,
         credentials=credentials,

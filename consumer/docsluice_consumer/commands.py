@@ -19,7 +19,7 @@ from typing import Annotated
 import structlog
 from cyclopts import Parameter
 
-from docsluice.cli.output import CommandFailed
+from docsluice.cli.output import CommandFailed, is_lost_output
 from docsluice.cli.page import command
 from docsluice.network.urls import shown
 from docsluice.text.known_secrets import KnownSecrets
@@ -146,9 +146,11 @@ async def _look(
 
     try:
         return DRAINED if await look(settings, secrets, say=say, live=live, deep=deep) else FAULT
-    except (ConfigurationError, BrokenPipeError):
+    except ConfigurationError:
         raise
     except Exception as error:
+        if is_lost_output(error):
+            raise
         if (why := why_no_file(error)) is None:
             log.critical("check.bug", exc_info=True)
         else:

@@ -6,10 +6,12 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from cyclopts import Group, Parameter
 
+from docsluice.settings.setting_types import HomeFile, HomePath
 from docsluice_consumer.settings import Settings, variable_of
 
 SECRETS = frozenset({"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"})
@@ -43,21 +45,27 @@ def _flags() -> Iterator[inspect.Parameter]:
     for field, setting in Settings.model_fields.items():
         group = _GROUPS.get(field, group)
         choices = _choices_of(setting.annotation)
+        is_path = _is_path(setting.annotation)
         parameter = Parameter(
             group=group,
             help=_help_of(field),
             metavar="|".join(choices) or "VALUE",
-            completer=functools.partial(_completed, choices),
+            completer=None if is_path else functools.partial(_completed, choices),
             converter=_told_where(variable_of(field)) if field in SECRETS else _as_written,
             show=field not in SECRETS,
         )
-        kind = Annotated[str | None, parameter]
+        # The kind tells the shell to complete files. The value itself stays as it is written.
+        kind: Any = Annotated[Path | None, parameter] if is_path else Annotated[str | None, parameter]
         yield inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 def _choices_of(kind: Any) -> tuple[str, ...]:
     """The values that it may have, where they are few."""
     return next((get_args(one) for one in (kind, *get_args(kind)) if get_origin(one) is Literal), ())
+
+
+def _is_path(kind: Any) -> bool:
+    return any(one in (Path, HomePath, HomeFile) for one in (kind, *get_args(kind)))
 
 
 def _completed(choices: tuple[str, ...], _context: Any) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from pydantic import (
 
 from docsluice.network.urls import checked_base_url, is_redis
 from docsluice.settings.env_file import EnvFile
-from docsluice.settings.setting_types import Dollars, HomeFile, HomePath, Member
+from docsluice.settings.setting_types import Dollars, Group, HomeFile, HomePath, Member
 from docsluice.settings.shared_settings import SharedSettings
 from docsluice.settings.unknown_variables import unknown_among
 from docsluice.text.api_keys import problem_of_key
@@ -28,9 +28,6 @@ from docsluice_consumer.store.factory import checked_store_url
 
 OWN_KEY_FIELDS = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
 """Where the default provider's key may come from. One of them at most."""
-NO_KEY = (
-    "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
-)
 
 
 class Settings(SharedSettings):
@@ -51,7 +48,7 @@ class Settings(SharedSettings):
         description="any server that speaks OpenAI's chat completions; without it OpenAI itself",
     )
 
-    group_id: str = Field("docsluice", min_length=1, max_length=255, description="consumer group")
+    group_id: Group = Field("docsluice", description="consumer group")
     group_instance_id: Member | None = Field(
         None,
         description="a name that stays the same for each replica: a restart then moves nothing",
@@ -227,8 +224,6 @@ class Settings(SharedSettings):
         problems = super()._problems()
         if len(set_keys := [variable_of(name) for name in OWN_KEY_FIELDS if getattr(self, name)]) > 1:
             problems.append(f"{', '.join(set_keys)}: only one of them may be set")
-        if not set_keys and not self.openai_base_url and self.pipeline is None:
-            problems.append(NO_KEY)  # a file may ask other providers only
         separate = (self.input_tokens_per_minute, self.output_tokens_per_minute)
         if self.tokens_per_minute is not None and separate != (None, None):
             problems.append(

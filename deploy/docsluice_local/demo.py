@@ -33,6 +33,8 @@ from docsluice_local.process import Child, ChildFailedError, child_process, free
 _HERE = Path(__file__).parent
 _DOCUMENTS = _HERE / "documents"
 _LOCAL_PIPELINE = _HERE / "pipelines" / "local.yaml"
+HOW_LONG = "a minute or two on two cores"
+"""For the documents that we bring. The pages say the same."""
 _RUN_DIR = Path(".docsluice") / "demo"
 _INTERRUPTED = 130
 _WIDTH_OF_A_FILE = 140
@@ -101,7 +103,7 @@ def _run(console: Console, documents: list[Path], *, model: str | None, mode: st
         consumer = stack.enter_context(_consumer(broker.bootstrap_servers, provider, port, mode))
         console.print(f"metrics at http://127.0.0.1:{port}/metrics; sending {len(documents)} documents …")
         if provider.name == MODEL_NAME:
-            console.print("the local model takes a minute or two for them on two cores")
+            console.print(f"the local model takes {HOW_LONG} for them")
         _send(broker.bootstrap_servers, documents)
         watch = Watch(
             console=console,

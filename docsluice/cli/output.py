@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from contextvars import ContextVar
 
@@ -9,6 +10,14 @@ from docsluice.text.printable import harmless
 
 PROGRAM = ContextVar("PROGRAM", default="docsluice")
 """The name under which we were called."""
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def is_lost_output(error: BaseException) -> bool:
+    """Whether the reader of our output has gone, or its disk is full."""
+    return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno in _NO_ROOM)
 
 
 class CommandFailed(Exception):

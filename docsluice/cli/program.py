@@ -1,82 +1,28 @@
-"""The programs `docsluice`, `docsluice-consumer` and `docsluice-producer`: one parser, one way to end."""
+"""The programs `docsluice`, `docsluice-consumer` and `docsluice-producer`: where they begin.
+
+Loading all else takes some tenths of a second, in which a person may press Ctrl-C. So this module imports next to
+nothing.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import io
-import os
-import resource
 import sys
-from collections.abc import Collection, Sequence
 
-from cyclopts import App, CycloptsError
+TYPE_CHECKING = False  # which type checkers take for true; `typing` itself would be a third of our start
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
-from docsluice.cli.commands import COMMANDS, app_of
-from docsluice.cli.output import PROGRAM, CommandFailed, WrongArguments, say
-from docsluice.cli.usage import names_of_commands, problem_of
-
-_DONE, _FAULT, _WRONG_USAGE, _INTERRUPTED = 0, 1, 2, 130
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-_NO_FILE = frozenset({errno.EMFILE, errno.ENFILE})
-_ALL = tuple(command.name for command in COMMANDS)
+INTERRUPTED = 130
 
 
-def main(argv: Sequence[str] | None = None, *, program: str = "docsluice", commands: Collection[str] = _ALL) -> int:
-    """Run one command and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # Documents are in every language, whatever this terminal's is.
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    naming = PROGRAM.set(program)
+def main(
+    argv: Sequence[str] | None = None, *, program: str = "docsluice", commands: Collection[str] | None = None
+) -> int:
+    """Run one command and return its exit code. Without `commands`, the program has all of them."""
     try:
-        return _run(app_of(program, commands, called=arguments[0] if arguments else None), arguments)
-    except CommandFailed as failure:
-        for line in failure.lines:
-            say(line)
-        return failure.exit_code
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted")
-        return _INTERRUPTED
-    finally:
-        PROGRAM.reset(naming)
+        from docsluice.cli.dispatch import dispatch  # noqa: PLC0415 - see above
 
-
-def _run(app: App, arguments: list[str]) -> int:
-    try:
-        called, bound, _ = app.parse_args(arguments, print_error=False, exit_on_error=False)
-    except CycloptsError as error:
-        raise CommandFailed(_pointed(problem_of(error), error.command_chain), exit_code=_WRONG_USAGE) from None
-    is_help = called == app.help_print
-    if is_help and not {*app.help_flags} & {*arguments}:
-        chain, apps, _ = app.parse_commands(arguments)
-        raise CommandFailed(_pointed(names_of_commands(apps[-1]), chain), exit_code=_WRONG_USAGE)
-    try:
-        code = called(*bound.args, **bound.kwargs)
-        print(end="", flush=True)  # noqa: T201 - what is held back may find nobody, either
-    except WrongArguments as wrong:
-        raise CommandFailed(_pointed(str(wrong), app.parse_commands(arguments)[0]), exit_code=_WRONG_USAGE) from None
-    except (BrokenPipeError, SystemExit):  # the latter is rich's word for it
-        # The reader of our output has gone.
-        _drop_output()
-        return _DONE if is_help else _FAULT
-    except OSError as error:
-        if error.errno in _NO_FILE:  # a command that is loaded when it is called may not even find its own files
-            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            raise CommandFailed(f"too many open files (ulimit -n is {limit}): raise the limit") from None
-        if error.errno not in _NO_ROOM:
-            raise
-        _drop_output()
-        raise CommandFailed(f"the output could not be written: {error.strerror}") from None
-    return code if isinstance(code, int) else _DONE
-
-
-def _drop_output() -> None:
-    """Write what is left nowhere. At the end the interpreter would try once more, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _pointed(problem: str, commands: Sequence[str] | None) -> str:
-    """The problem, and where the right arguments are."""
-    return f"{problem}; see {' '.join([PROGRAM.get(), *(commands or ())])} --help"
+        return dispatch(sys.argv[1:] if argv is None else argv, program=program, commands=commands)
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)  # noqa: T201 - the person who pressed the keys reads it
+        return INTERRUPTED

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, get_args
 
@@ -21,6 +19,7 @@ from cyclopts import (
     ValidationError,
 )
 
+from docsluice.text.likely_names import did_you_mean
 from docsluice.text.printable import printable
 
 _KINDS: dict[Any, str] = {
@@ -35,7 +34,7 @@ def problem_of(error: CycloptsError) -> str:
     """What is wrong, with the name that was probably meant."""
     match error:
         case UnknownCommandError(unused_tokens=[typed, *_], app=App() as app):
-            return names_of_commands(app) + _meant(typed, app)
+            return names_of_commands(app) + did_you_mean(typed, app)
         case UnknownOptionError(token=token, app=App() as app):
             return _unknown_flag(token.keyword or token.value, app)
         case UnusedCliTokensError():
@@ -81,12 +80,7 @@ def one_at_most(arguments: ArgumentCollection) -> None:
 def _unknown_flag(typed: str, app: App) -> str:
     flag = typed.partition("=")[0] if typed.startswith("--") else typed[:2]  # -p may have its value right behind it
     flags = [name for one in app.assemble_argument_collection() if one.show for name in one.names if name[:2] == "--"]
-    return f"there is no flag {printable(flag)}{_meant(flag, flags)}"
-
-
-def _meant(typed: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(typed, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"there is no flag {printable(flag)}{did_you_mean(flag, flags)}"
 
 
 def _within(sentence: str) -> str:

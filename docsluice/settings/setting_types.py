@@ -23,6 +23,12 @@ def _member(name: str) -> str:
     return name
 
 
+def _group(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("must hold no control characters, nor invisible ones; copy it again")
+    return name
+
+
 def in_capitals(written: object) -> object:
     """A word in capital letters, as the broker has it. Anything else as it is."""
     return written.upper() if isinstance(written, str) else written
@@ -31,6 +37,7 @@ def in_capitals(written: object) -> object:
 SecurityProtocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(in_capitals)]
 SaslMechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(in_capitals)]
 Topic = Annotated[str, AfterValidator(checked_topic)]
+Group = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_group)]
 Member = Annotated[str, AfterValidator(_member)]
 """A group's name that the broker takes, with room for a topic's name after it."""
 HomePath = Annotated[Path, AfterValidator(at_home)]

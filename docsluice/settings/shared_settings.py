@@ -133,8 +133,7 @@ class SharedSettings(BaseSettings):
 
     def _problems(self) -> list[str]:
         """A sentence for each problem of several settings together."""
-        sasl = self._sasl_problem()
-        return [sasl] if sasl else []
+        return [problem for problem in (self._sasl_problem(), self._ssl_problem()) if problem]
 
     def _sasl_problem(self) -> str | None:
         """Credentials that are never sent are a problem too: whoever set them believes that they are."""
@@ -148,6 +147,17 @@ class SharedSettings(BaseSettings):
         wanted = "SASL_SSL" if protocol == "SSL" else "SASL_SSL or SASL_PLAINTEXT"
         unused = f"not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
         return f"{', '.join(given)}: {unused}" if given else None
+
+    def _ssl_problem(self) -> str | None:
+        """Files that are never used are a problem too: the connection is not encrypted, and somebody believes it is."""
+        protocol = self.kafka_security_protocol
+        fields = ("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile")
+        given = [self.variable(field) for field in fields if getattr(self, field)]
+        if protocol in {"SSL", "SASL_SSL"} or not given:
+            return None
+        wanted = "SASL_SSL" if protocol == "SASL_PLAINTEXT" else "SSL or SASL_SSL"
+        unused = f"not used with DOCSLUICE_KAFKA_SECURITY_PROTOCOL={protocol}; set that to {wanted}"
+        return f"{', '.join(given)}: {unused}"
 
     @classmethod
     def _sentences(cls, problem: ValidationProblem) -> list[str]:

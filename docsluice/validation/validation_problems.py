@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 
 from pydantic import BaseModel, Tag, ValidationError
 
+from docsluice.text.likely_names import did_you_mean
+
 _OF_A_KEY = "[key]"
 """Pydantic's last step for a problem of a key itself."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -42,15 +44,17 @@ def validation_problems(error: ValidationError, *, expected: Any, given: Any = N
     """Yield what pydantic found, in its order. `expected` is the type of the input.
 
     With the `given` input, a list's entry is called by its `name` if it has one, else by its index. Give only
-    configured input: names become part of the places.
+    configured input, from YAML: names become part of the places, and bare words are told.
     """
-    for detail in error.errors(include_url=False, include_input=False):
+    for detail in error.errors(include_url=False):
         context = detail.get("ctx", {})
         place, parent = _way(expected, detail["loc"], given)
         if detail["type"] == "extra_forbidden":
-            yield ValidationProblem(place, _unknown_field(_known_fields(parent)))
+            yield ValidationProblem(place, _unknown_field(place[-1], _known_fields(parent)))
         elif isinstance(problem := context.get("error"), FieldProblem):
             yield ValidationProblem((*place, problem.field), str(problem))
+        elif given is not None and detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
+            yield ValidationProblem(place, _bare_word(detail["input"]))
         elif say := SENTENCES.get(detail["type"]):
             yield ValidationProblem(place, say(context))
         else:
@@ -129,8 +133,17 @@ SENTENCES: Mapping[str, Callable[[Context], str]] = {
 whose sentence also takes the model. A type that is not here is told in pydantic's own words."""
 
 
-def _unknown_field(known: list[str]) -> str:
-    return f"unknown field; known are: {', '.join(known)}" if known else "unknown field"
+def _unknown_field(name: str, known: list[str]) -> str:
+    if not known:
+        return "unknown field"
+    meant = did_you_mean(name, known)
+    return f"unknown field{meant or ';'} known are: {', '.join(known)}"
+
+
+def _bare_word(read: float) -> str:
+    """A string that was written without quotes, and that YAML takes for something else."""
+    kind = "true or false, as it reads yes, no, on and off" if isinstance(read, bool) else "a number"
+    return f"must be a string; YAML reads it as {kind}: put it in quotes"
 
 
 def _known_fields(kind: Any) -> list[str]:

@@ -16,6 +16,7 @@ from docsluice_producer.command_line.flags import (
     Seconds,
     Topic,
     Urls,
+    WrittenPath,
     choose_one,
     in_groups,
 )
@@ -35,7 +36,7 @@ _PATH = Parameter(name="PATH", required=True, allow_leading_hyphen=True, validat
 
 
 def _send(
-    *paths: Annotated[str, DOCUMENTS, _PATH],
+    *paths: Annotated[WrittenPath, DOCUMENTS, _PATH],
     rows: Rows = Rows(),
     changed: Changed = Changed(),
     target: Target = Target(),
@@ -57,7 +58,7 @@ def _send(
     changed.check()
     with connection.settings(input_topic=target.topic, result_topic=changed.result_topic) as (settings, broker):
         sending = Sending(
-            selection=select(paths, other_format=rows.other_format),
+            selection=select([str(path) for path in paths], other_format=rows.other_format),
             id_field=rows.id_field,
             text_field=rows.text_field,
             topic=settings.input_topic,

@@ -25,6 +25,7 @@ from tests.integration.wire import WATCHDOG_SECONDS
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(
     [
+        "docsluice.cli.dispatch",
         "docsluice.cli.program",
         "docsluice_consumer.commands",
         "docsluice_consumer.check.check",

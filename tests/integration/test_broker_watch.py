@@ -13,7 +13,8 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from docsluice_consumer.kafka import assignment, connection, open_transactions, watch
+from docsluice.kafka import clients
+from docsluice_consumer.kafka import assignment, open_transactions, watch
 from docsluice_consumer.service import Service
 from docsluice_local.broker import Broker, embedded_broker
 from docsluice_local.rehearsal.provider import RehearsalProvider
@@ -108,7 +109,7 @@ def _soon_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_LOOK_EVERY_SECONDS", 0.5)
     # And soon given up, when the service stops without it.
     monkeypatch.setattr(assignment, "_LAST_COMMIT_SECONDS", 1.0)
-    monkeypatch.setattr(connection, "_STOP_SECONDS", 1.0)
+    monkeypatch.setattr(clients, "_STOP_SECONDS", 1.0)
 
 
 def _of_the_watch(logs: list[Any]) -> list[Any]:

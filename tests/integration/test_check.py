@@ -165,7 +165,10 @@ def _settings_of(guarded: Guarded, **changed: str) -> dict[str, str]:
         ({"kafka_sasl_password": "wrong"}, "the broker does not accept the SASL user name or password"),
         ({"kafka_sasl_mechanism": "SCRAM-SHA-256"}, "the broker does not know DOCSLUICE_KAFKA_SASL_MECHANISM"),
         ({"kafka_ssl_cafile": ""}, "its certificate is not trusted, self-signed certificate"),
-        ({"kafka_security_protocol": "SASL_PLAINTEXT"}, "set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to SASL_SSL"),
+        (
+            {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_ssl_cafile": ""},
+            "set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to SASL_SSL",
+        ),
     ],
 )
 async def test_what_keeps_us_out_is_named(guarded: Guarded, changed: dict[str, str], words: str) -> None:

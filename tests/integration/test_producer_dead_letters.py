@@ -103,9 +103,10 @@ async def test_one_is_shown_by_id_or_place(wire: Wire) -> None:
     assert (code, out.splitlines()[0]) == (Exit.DONE, f"d1  0@2 of {wire.topics['dead_letter']}, open")
     assert err == "earlier ones of this document: 0@0 (open)\n"
     assert "  The text." in out
-    code, out, err = await ran(wire, "show", "0@1")
-    assert (code, err) == (Exit.DONE, "")
-    assert out.startswith("d2  0@1 of ")
+    for place in ("0@1", f"{wire.topics['dead_letter']}/0@1", f"{wire.topics['dead_letter']}[0]@1"):
+        code, out, err = await ran(wire, "show", place)
+        assert (code, err) == (Exit.DONE, "")
+        assert out.startswith("d2  0@1 of ")
     code, out, err = await ran(wire, "show", f"{wire.topics['input']}/0@1")
     assert (code, out.splitlines()[0]) == (Exit.DONE, f"d1  0@2 of {wire.topics['dead_letter']}, open")
     assert err == "earlier ones of this document: 0@0 (open)\n"

@@ -123,8 +123,8 @@ async def test_outcomes_are_shown_counted_and_written(wire: Wire, tmp_path: Path
     counts = "2 results, 1 dead letter (refused 1), 1 repeat dropped, 1 unreadable record, 1 of another schema version"
     assert counts in err.decode()
     assert "d1  seen before" in err.decode()
-    assert f"{wire.topics['result']}[0] offset 2: not a result" in err.decode()
-    assert f"{wire.topics['result']}[0] offset 3: of schema version 2" in err.decode()
+    assert f"{wire.topics['result']}/0@2: not a result" in err.decode()
+    assert f"{wire.topics['result']}/0@3: of schema version 2" in err.decode()
     assert "cost: $0.1006" in err.decode()
     with path.open(encoding="utf-8", newline="") as file:
         written = {row["document_id"]: row for row in csv.DictReader(file)}

@@ -45,7 +45,7 @@ async def test_a_stub_is_shown_as_what_it_is_and_its_original_is_sent_again(
     code, out, _ = await ran(wire, "show", stub["place"])
     assert code == Exit.DONE
     assert f"value left out, 1,000,000 bytes, sha256 {stub['value_sha256']}, and its headers" in out
-    assert f"original at {wire.topics['input']}[0]@0" in out
+    assert f"original at {wire.topics['input']}/0@0" in out
     code, out, error = await ran(wire, "redrive")
     assert code == Exit.FAULT
     assert f"{bomb_stub['place']}: its original cannot be read: the record has 67,108,877 bytes" in error

@@ -36,7 +36,7 @@ UNNAMED = {"SASL_USERNAME": "", "SASL_PASSWORD": ""}
         ({"SASL_PASSWORD": "wrong"}, "refuses us: the broker does not accept the SASL user name or password"),
         ({"SASL_MECHANISM": "SCRAM-SHA-256"}, "refuses us: the broker does not know DOCSLUICE_KAFKA_SASL_MECHANISM"),
         ({"SSL_CAFILE": ""}, "refuses us: its certificate is not trusted"),
-        ({"SECURITY_PROTOCOL": "PLAINTEXT"} | UNNAMED, "is DOCSLUICE_KAFKA_SECURITY_PROTOCOL="),
+        ({"SECURITY_PROTOCOL": "PLAINTEXT", "SSL_CAFILE": ""} | UNNAMED, "is DOCSLUICE_KAFKA_SECURITY_PROTOCOL="),
         ({"SECURITY_PROTOCOL": "SSL"} | UNNAMED, "is DOCSLUICE_KAFKA_SECURITY_PROTOCOL="),
     ],
 )

@@ -105,7 +105,10 @@ async def test_a_start_without_a_right_ends_before_a_document_is_paid_for(
         ({"kafka_sasl_password": "wrong"}, "DOCSLUICE_KAFKA_SASL_USERNAME, _SASL_PASSWORD"),
         ({"kafka_sasl_mechanism": "SCRAM-SHA-256"}, "DOCSLUICE_KAFKA_SASL_MECHANISM"),
         ({"kafka_ssl_cafile": ""}, "DOCSLUICE_KAFKA_SSL_CAFILE"),
-        ({"kafka_security_protocol": "SASL_PLAINTEXT"}, "set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to SASL_SSL"),
+        (
+            {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_ssl_cafile": ""},
+            "set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to SASL_SSL",
+        ),
         ({"kafka_security_protocol": "SSL"} | UNNAMED, "set DOCSLUICE_KAFKA_SECURITY_PROTOCOL to SASL_SSL"),
     ],
 )

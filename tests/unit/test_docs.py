@@ -15,6 +15,7 @@ from docsluice.validation.validation_problems import validation_problems
 from docsluice_consumer.settings import Settings, variable_of
 from docsluice_consumer.tasks.pipeline_file import Task
 from docsluice_consumer.telemetry.catalogue import CONSTRAINTS
+from docsluice_local.demo import HOW_LONG
 
 ROOT = Path(__file__).parents[2]
 SERVICE = sorted(ROOT.glob("consumer/docsluice_consumer/**/*.py"))
@@ -46,6 +47,13 @@ def test_every_setting_says_what_it_is_for() -> None:
     meanings = _rows("docs/reference/settings.md", column=2)
     plain = {name: re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", cell).replace("`", "") for name, cell in meanings.items()}
     assert plain == described
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial/first-documents.md"])
+def test_the_demo_takes_as_long_as_it_says(page: str) -> None:
+    """The pages have its own words."""
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    assert f"parameters and takes {HOW_LONG}." in text
 
 
 @pytest.mark.parametrize("page", ["docs/reference/settings.md", "docs/how-to/run.md"])

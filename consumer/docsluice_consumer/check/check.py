@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from docsluice.kafka.broker import broker_of
@@ -20,7 +20,7 @@ from docsluice_consumer.check.findings import HANDSHAKE_SECONDS, TIMEOUT_SECONDS
 from docsluice_consumer.check.providers import check_providers
 from docsluice_consumer.check.topic_sizes import sizes_found
 from docsluice_consumer.decode.decode import decode
-from docsluice_consumer.errors import BrokerFault, RecordRejected
+from docsluice_consumer.errors import BrokerFault, ConfigurationError, RecordRejected
 from docsluice_consumer.kafka.connection import topic_limits
 from docsluice_consumer.kafka.last_records import last_records
 from docsluice_consumer.kafka.probe import Unreachable, look_at, why_closed
@@ -36,6 +36,7 @@ from docsluice_consumer.store.step_store import NotBelieved, StoreAway
 from docsluice_consumer.tasks.pipeline_file import PipelineFile, load_pipeline_file
 from docsluice_consumer.tasks.provider_entry import ProviderEntry
 from docsluice_consumer.tasks.step_building import models_without_a_task, steps_of
+from docsluice_consumer.tasks.steps import Step
 
 _SHOWN_RECORDS = 5
 
@@ -46,6 +47,36 @@ async def check(
     """Print a line a part. True when all is well.
 
     With `live`, each model is called once. With `deep`, the rights on the broker are checked, too.
+
+    Raises:
+        ConfigurationError: the pipeline file or the prices file cannot be used. Without `problems`: a provider's key
+            cannot be had. A line has told it, and all else was tried.
+    """
+    file, steps = check_pipeline(settings, say)
+    if (problem := why_too_few(calls=settings.concurrency.ceiling)) is not None:
+        say(f"DOUBTFUL open files: {problem}")
+    state = await _check_state(settings, say)
+    store = await _check_store(settings, say)
+    broker = await tried(
+        f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
+    )
+    if broker:
+        broker = await _check_topics(settings, say, deep=deep)
+    keyless: list[str] = []
+    try:
+        provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
+    except ConfigurationError as error:
+        keyless = error.problems
+    for problem in keyless:
+        say(f"FAILED   provider: {problem}")
+    shared_limits = await _check_shared_limits(settings, say)
+    if keyless:
+        raise ConfigurationError([])
+    return broker and provider and state and store and shared_limits
+
+
+def check_pipeline(settings: Settings, say: Say) -> tuple[PipelineFile, Sequence[Step]]:
+    """Print what is asked, at which prices and limits, and what of it is doubtful. Return the file and its steps.
 
     Raises:
         ConfigurationError: the pipeline file or the prices file cannot be used.
@@ -64,18 +95,7 @@ async def check(
     for doubt in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
         say(f"DOUBTFUL settings: {doubt}")
     say(f"ok       limits {_limits(settings, file)}")
-    if (problem := why_too_few(calls=settings.concurrency.ceiling)) is not None:
-        say(f"DOUBTFUL open files: {problem}")
-    state = await _check_state(settings, say)
-    store = await _check_store(settings, say)
-    broker = await tried(
-        f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
-    )
-    if broker:
-        broker = await _check_topics(settings, say, deep=deep)
-    provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
-    shared_limits = await _check_shared_limits(settings, say)
-    return broker and provider and state and store and shared_limits
+    return file, steps
 
 
 def _limits(settings: Settings, file: PipelineFile) -> str:
@@ -232,7 +252,7 @@ async def _check_input(settings: Settings) -> Found:
         try:
             decode(key=record.key, value=record.value or b"", headers=record.headers)
         except RecordRejected as problem:
-            problems.append(f"{problem} (partition {record.partition}, offset {record.offset})")
+            problems.append(f"{problem} ({settings.input_topic}/{record.partition}@{record.offset})")
     if problems:
         count = f"{len(problems)} of {len(events)}"
         return Found(f"of its last records, {count} are no document events: {problems[-1]}", doubtful=True)

@@ -26,6 +26,8 @@ _OURS = b"docs"
 """The mark in the header of our files. A file with it and without our tables is damaged, and not somebody else's."""
 _OPENING = ("pragma journal_mode = wal", "pragma synchronous = normal")
 _SIDE_FILES = ("-wal", "-shm")
+_SIDE_BYTES = 32 * 1024
+"""The smallest file of shared memory."""
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _LASTING = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
@@ -95,7 +97,7 @@ class SqliteFile:
             raise StoreUnusable(str(problem)) from None
         except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
             self.close()
-            raise (StoreUnusable if _is_lasting(error) else StoreAway)(_why(error)) from None
+            raise (StoreUnusable if _is_lasting(error) else StoreAway)(_why(error, self.path.parent)) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -260,6 +262,15 @@ def _first_page(path: Path) -> bytes:
         return b""
 
 
+def _is_full(folder: Path) -> bool:
+    """Whether the disk has no room for the files that SQLite keeps beside ours. It calls that an error of the disk."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _SIDE_BYTES
+
+
 def _is_lasting(error: Exception) -> bool:
     """Whether only a person can fix it."""
     return isinstance(error, _LASTING_OS) or (isinstance(error, sqlite3.Error) and _code(error) in _LASTING)
@@ -270,9 +281,11 @@ def _code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _why(error: Exception) -> str:
+def _why(error: Exception, folder: Path) -> str:
     """The reason in a few words, without paths."""
     match error:
+        case sqlite3.Error() if _code(error) == sqlite3.SQLITE_IOERR and _is_full(folder):
+            return _WORDS[sqlite3.SQLITE_FULL]
         case BlockingIOError():
             return _WORDS[sqlite3.SQLITE_BUSY]
         case OSError():

@@ -1,6 +1,7 @@
 """The command `rehearse`: the rehearsal provider in the foreground."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from typing import Annotated
 
@@ -59,11 +60,23 @@ def settings_of(
     """
     try:
         played = load_character(character) if character else None
-        shares = (one.partition("=") for one in fault_rate)
-        rates = {fault_named(name, played): float(share) for name, _, share in shares}
+        rates = {fault_named(name, played): share for name, share in map(_fault_and_share, fault_rate)}
         return replace(settings, character=played, fault_rates=rates)
     except ValueError as problem:
         raise WrongArguments(str(problem)) from None
+
+
+def _fault_and_share(written: str) -> tuple[str, float]:
+    """Read `503=0.01`.
+
+    Raises:
+        ValueError: it is written otherwise, or the share is none.
+    """
+    name, _, number = written.partition("=")
+    with contextlib.suppress(ValueError):
+        if 0 <= (share := float(number)) <= 1:
+            return name, share
+    raise ValueError("--fault-rate: must be FAULT=SHARE such as 503=0.01, with a share from 0 to 1")
 
 
 async def _serve(settings: RehearsalSettings, *, host: str, port: int) -> None:

@@ -88,7 +88,7 @@ class RehearsalSettings:
             if limit is not None and limit <= 0:
                 raise ValueError("limits, window_seconds and slow_past must be more than 0")
         if min(self.fault_rates.values(), default=0) < 0 or sum(self.fault_rates.values()) > 1:
-            raise ValueError("fault_rates must not be negative, nor more than 1 together")
+            raise ValueError("fault rates must not be negative, nor more than 1 together")
 
     @property
     def per_minute(self) -> dict[Limited, float]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -62,6 +63,8 @@ Age = Annotated[timedelta, Parameter(metavar="AGE", converter=one(duration))]
 Urls = Annotated[tuple[str, ...], Parameter(metavar="URL", converter=_each(_url))]
 Name = Annotated[str, Parameter(metavar="NAME")]
 Topic = Annotated[str, Parameter(metavar="NAME", converter=one(_topic))]
+WrittenPath = str | Path
+"""A path, or `-`, as it was written. Of the two the string is taken. For the other, the shell completes files."""
 AsJson = Annotated[bool, Parameter(name="--json")]
 
 

@@ -15,7 +15,7 @@ from docsluice.cli.page import command
 from docsluice.messages import DeadLetterReason
 from docsluice.settings.shared_settings import SharedSettings
 from docsluice_producer.command_line.exits import OF_DEAD_LETTERS
-from docsluice_producer.command_line.flags import Age, AsJson, Count, Topic, choose_one, in_groups
+from docsluice_producer.command_line.flags import Age, AsJson, Count, Topic, WrittenPath, choose_one, in_groups
 from docsluice_producer.dead_letters.drop import drop
 from docsluice_producer.dead_letters.export import export
 from docsluice_producer.dead_letters.listing import list_letters
@@ -144,8 +144,8 @@ def _show(
     $ docsluice dead-letters show 0@42
 
     Args:
-        name: a document's id; or a place of the dead-letter topic, PARTITION@OFFSET; or the place where it was first
-            read, TOPIC/PARTITION@OFFSET, as the service's log has it
+        name: a document's id; or the place, TOPIC/PARTITION@OFFSET, of the dead letter or of the record as it was first
+            read, as the log has it; without the topic, that of dead letters
         trace: also show the stack trace, and not of the reason unexpected only
     """
     with failures.query(connection) as (query, _):
@@ -186,7 +186,7 @@ def _redrive(
 
 def _export(
     *,
-    to: Annotated[str, Parameter(metavar="FILE", allow_leading_hyphen=True)],
+    to: Annotated[WrittenPath, Parameter(metavar="FILE", allow_leading_hyphen=True)],
     handled_too: All = False,
     which: Which = Which(),
     connection: Connection = HERE,

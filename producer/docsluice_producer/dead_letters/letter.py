@@ -12,7 +12,8 @@ from docsluice_producer.following.outcome import FetchedRecord, Outcome, errors_
 
 _LIFE = ("topic", "partition", "offset", "timestamp", "group", "pipeline_version", "replay_count")
 """Headers that are equal in a dead letter that came twice, and if its record was read again and failed again."""
-_SOURCE = re.compile(r"([A-Za-z0-9._-]{1,249})/([0-9]{1,9})@([0-9]{1,18})")
+_SOURCE = re.compile(r"([A-Za-z0-9._-]{1,249})(?:/([0-9]{1,9})|\[([0-9]{1,9})\])@([0-9]{1,18})")
+"""In the brackets, as earlier releases wrote the partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,12 @@ class Source:
 def source_in(text: str) -> Source | None:
     """The place in a source topic that a text names. None if it names none."""
     found = _SOURCE.fullmatch(text)
-    return Source(found[1], int(found[2]), int(found[3])) if found else None
+    return Source(found[1], int(found[2] or found[3]), int(found[4])) if found else None
+
+
+def place_of(source: Source, *, topic: str) -> Place | None:
+    """The place in the dead-letter topic, where a text names that topic. None for a place in another one."""
+    return Place(source.partition, source.offset) if source.topic == topic else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

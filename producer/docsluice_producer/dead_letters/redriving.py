@@ -143,7 +143,7 @@ class Forecast:
         if not self.known:
             return ["what it will cost is not known: no header tells what it has cost"] if self.unknown else []
         cost = (
-            f"may cost up to {usd(round(self.cost_usd, 6))}, what a run of each has cost on average: a high guess, for"
-            " answers that were paid for come from the store of steps, where there is one"
+            f"may cost about {usd(round(self.cost_usd, 6))}, what a run of each has cost on average: less where the"
+            " store keeps answers that were paid for, more where a document failed before all its steps were asked"
         )
         return [cost, *([f"no cost is known of {counted(self.unknown, 'dead letter')}"] if self.unknown else [])]

@@ -10,7 +10,7 @@ from docsluice_producer.command_line.numbers import counted, printable, printabl
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.dead_letters.counts import NONE
 from docsluice_producer.dead_letters.document import ANSWER, TRACE, event_of, text_of, texts_without_trace
-from docsluice_producer.dead_letters.letter import Letter, source_in
+from docsluice_producer.dead_letters.letter import Letter, place_of, source_in
 from docsluice_producer.dead_letters.marks import place_in
 from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.selection import Wanted
@@ -31,7 +31,8 @@ async def show(query: DeadLetterQuery, name: str, *, with_trace: bool) -> int:
         BrokerAway, BrokerRefused: as `letters_for_looking`.
     """
     status, out = console(stderr=True), console()
-    place, source, found = place_in(name), source_in(name), _Found(wanted=query.wanted)
+    source, found = source_in(name), _Found(wanted=query.wanted)
+    place = place_of(source, topic=query.topic) if source else place_in(name)
     # Reason and step are checked afterwards, so that a message can name those of a letter that they exclude.
     wanted = Wanted(document_id=None if place else name, source=source, handled_too=True)
     async with letters_for_looking(replace(query, wanted=wanted, place=place), status.print) as letters:

@@ -58,6 +58,6 @@ def stub_of(letter: Letter) -> Stub | None:
         left_out=left_out,
         value_bytes=errors.get("value_bytes", ""),
         value_sha256=errors.get("value_sha256", ""),
-        place=printable(f"{source['topic']}[{source['partition']}]@{source['offset']}"),
+        place=printable(f"{source['topic']}/{source['partition']}@{source['offset']}"),
         letter=letter,
     )

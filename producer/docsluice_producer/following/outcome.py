@@ -21,6 +21,7 @@ from docsluice.messages import (
     rfc3339,
     stub_parts,
 )
+from docsluice.validation.json_values import compact_json, json_value
 from docsluice_producer.following.money import dollars, is_sum
 from docsluice_producer.following.originals import document_id_of, event_in, metadata_of
 
@@ -114,7 +115,7 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     errors = errors_of(record)
     if errors.get("reason"):
         return _dead_letter(record, errors)
-    where = f"{record.topic}[{record.partition}] offset {record.offset}"
+    where = f"{record.topic}/{record.partition}@{record.offset}"
     if (flaw := flaw_of(record)) is not None:
         return Unreadable(where=where, problem=flaw.problem)
     if record.value is None:
@@ -127,7 +128,7 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
         if version is not None:
             problem = f"of schema version {version}, and this docsluice reads version 1 only"
             return Unreadable(where=where, problem=problem, of_another_version=True)
-        problem = _first_problem(error)
+        problem = _first_problem(error, record.value)
     if problem:
         return Unreadable(where=where, problem=f"not a result ({problem}), and no dead letter's headers")
     return _result(record, result)
@@ -139,17 +140,28 @@ def _other_version(error: ValidationError) -> int | None:
     return named[0] if named and isinstance(named[0], int) else None
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, value: bytes) -> str:
     """Why a record is no result, in our words and not the validator's."""
     first = error.errors(include_input=False)[0]
     field_name = ".".join(str(part) for part in first["loc"])
     match first["type"]:
         case "json_invalid":
-            return "it is no JSON"
+            return "it holds half of a surrogate pair" if _is_half_of_a_pair(value) else "it is no JSON"
         case "missing":
             return f"it has no {field_name}"
         case _:
             return f"{field_name} is not as a result has it" if field_name else "it is no JSON object"
+
+
+def _is_half_of_a_pair(value: bytes) -> bool:
+    r"""Whether it is JSON with an escape such as `\ud800` alone, which is no character."""
+    try:
+        compact_json(json_value(value)).encode()
+    except UnicodeEncodeError:
+        return True
+    except ValueError:
+        return False
+    return False
 
 
 def _flaw(result: DocumentResult) -> str:
@@ -189,7 +201,7 @@ def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
 
 def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
     event = event_in(record.key, record.value, record.headers)
-    document_id = _text(record.key) or document_id_of(event) or f"{record.topic}[{record.partition}]@{record.offset}"
+    document_id = _text(record.key) or document_id_of(event) or f"{record.topic}/{record.partition}@{record.offset}"
     origin = (errors.get("topic"), errors.get("partition"), errors.get("offset"))
     place = origin if all(origin) else (record.topic, record.partition, record.offset)
     replay_count = errors.get("replay_count") or "0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import re
 import resource
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import structlog
 from docsluice.kafka.broker import Broker
 from docsluice_consumer import commands
 from docsluice_consumer.__main__ import main
-from docsluice_consumer.check.check import check
+from docsluice_consumer.check.check import check, check_pipeline
 from docsluice_consumer.check.findings import Found, tried
 from docsluice_consumer.check.providers import check_providers
 from docsluice_consumer.errors import BrokerFault, CallRefused, ConfigurationError
@@ -81,6 +82,32 @@ def test_a_check_that_can_open_no_file_says_so(
     said = capsys.readouterr()
     assert said.out.startswith("FAILED   open files: too many open files in this process (ulimit -n is ")
     assert said.err == ""
+
+
+@pytest.mark.parametrize("shape", [[], ["--json"]])
+def test_without_a_key_all_else_is_tried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shape: list[str]
+) -> None:
+    """The key is one line among those on all parts. The exit code is that of bad settings."""
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", NOBODY)
+    monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
+    with logs_as_before():
+        assert main(["check", *shape]) == 2
+    said = capsys.readouterr()
+    assert said.err == ""
+    if shape:
+        assert [json.loads(line)["state"] for line in said.out.splitlines()] == ["ok", "ok", "ok", "failed", "failed"]
+    else:
+        *others, key = said.out.splitlines()
+        assert others == [
+            PIPELINE,
+            LIMITS,
+            STORE,
+            f"FAILED   broker {NOBODY} (KAFKA_BOOTSTRAP_SERVERS): connection refused",
+        ]
+        assert key.startswith("FAILED   provider: OPENAI_API_KEY: not set; set it, or ")
 
 
 async def test_the_version_is_that_of_what_would_run() -> None:
@@ -172,6 +199,19 @@ async def test_limits_and_the_state_folder_are_shown(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(ConfigurationError, match="DOCSLUICE_STATE_DIR"):
         await _said(budget_usd_per_day="1", state_dir=tmp_path / "file" / "s")
+
+
+def test_the_examples_of_the_page_raise_no_doubt(tmp_path: Path) -> None:
+    """People begin with them. The blocks of parts are checked as a file with a name and a task."""
+    page = (Path(__file__).parents[3] / "docs/reference/pipeline-file.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        file = tmp_path / "p.yaml"
+        file.write_text(block if block.startswith("name:") else f"name: p\n{block}", encoding="utf-8")
+        lines: list[str] = []
+        check_pipeline(load_settings({"pipeline": file}), lines.append)
+        assert [line for line in lines if not line.startswith("ok ")] == []
 
 
 async def test_limits_of_a_model_that_nobody_asks_are_doubtful(tmp_path: Path) -> None:

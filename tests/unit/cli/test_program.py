@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -67,6 +68,9 @@ def _into_a_closed_pipe(*arguments: str) -> tuple[int, bytes]:
     return ended.returncode, ended.stderr
 
 
+WRONG_SHARES = ("503", "429=2", "nan", "503=nan", "503=x", "503=", "503=-1", "=1e3")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -82,6 +86,8 @@ def _into_a_closed_pipe(*arguments: str) -> tuple[int, bytes]:
         (["demo", "--model", "gpt-4o-mini"], "--model gpt-4o-mini needs OPENAI_API_KEY"),
         (["rehearse", "--slow-past", "0"], "--slow-past: must be > 0"),
         (["rehearse", "--fault-rate", "xyz=1"], "no fault is called 'xyz'"),
+        *((["rehearse", "--fault-rate", wrong], "must be FAULT=SHARE such as 503=0.01") for wrong in WRONG_SHARES),
+        (["rehearse", "--fault-rate", "503=0.7", "--fault-rate", "500=0.7"], "fault rates must not be negative, nor"),
         (["rehearse", "--character", "xyz"], "no character is called 'xyz'"),
     ],
 )
@@ -100,6 +106,30 @@ def test_ctrl_c_shows_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setattr("docsluice_producer.commands.select", interrupted)
     assert main(["send", "-", "--dry-run"]) == 130
     assert capsys.readouterr().err == "docsluice: interrupted\n"
+
+
+INTERRUPTED_WHILE_LOADING = """
+import sys
+
+class CtrlC:
+    def find_spec(self, name, path, target=None):
+        if name in {"asyncio", "cyclopts", "typing"}:
+            raise KeyboardInterrupt
+
+for loaded in ("asyncio", "typing"):
+    sys.modules.pop(loaded, None)
+sys.meta_path.insert(0, CtrlC())
+from docsluice.cli.program import main
+sys.exit(main(["check"]))
+"""
+
+
+@pytest.mark.long
+def test_ctrl_c_while_the_program_is_loaded_shows_no_traceback() -> None:
+    """The imports take most of a command's first half second. None of them comes before somebody listens."""
+    command = [sys.executable, "-c", INTERRUPTED_WHILE_LOADING]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "docsluice: interrupted\n")
 
 
 @pytest.mark.parametrize(
@@ -145,10 +175,43 @@ def test_completion_knows_flags_and_choices(
     assert {"fanout", "fused"} <= {*capsys.readouterr().out.split()}
 
 
+COMPLETED = """
+source "$1"
+shift
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+_docsluice
+echo "${COMPREPLY[*]}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_completion_finds_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind each flag that takes a path, and where `send` takes one."""
+    monkeypatch.chdir(tmp_path)
+    Path("pipeline.yaml").touch()
+    script = tmp_path / "completion"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["--install-completion", "--shell", "bash", "--output", str(script)]) == 0
+    settings = ("pipeline", "env-file", "prices", "state-dir", "openai-api-key-file")
+    certificates = ("cafile", "certfile", "keyfile")
+    for words in (
+        *(("run", f"--{name}") for name in settings),
+        *(("check", f"--kafka-ssl-{name}") for name in certificates),
+        ("send",),
+        ("follow", "--to"),
+        ("dead-letters", "export", "--to"),
+    ):
+        command = ["bash", "-c", COMPLETED, "bash", str(script), "docsluice", *words, "pipe"]
+        completed = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert completed.stdout == "pipeline.yaml\n", words
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-@pytest.mark.parametrize("arguments", [["--help"], ["rehearse", "--character", "list"]])
-def test_a_full_disk_as_output_is_told_in_a_line(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["rehearse", "--character", "list"], ["check"]])
+def test_a_full_disk_as_output_is_told_in_a_line(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """And ends the command with a fault."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - a device
         command = [sys.executable, "-m", "docsluice.cli", *arguments]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)

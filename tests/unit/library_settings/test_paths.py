@@ -37,7 +37,7 @@ PATHS = {
 def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, field: str) -> None:
     """In a file or a flag no shell puts the home folder in."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    settings = load_settings({"openai_base_url": "http://x", field: "~/here"})
+    settings = load_settings({"openai_base_url": "http://x", "kafka_security_protocol": "SSL", field: "~/here"})
     assert str(getattr(settings, field)) == f"{tmp_path}/here"
 
 
@@ -52,7 +52,7 @@ def test_the_home_of_nobody_is_one_line(field: str, variable: str) -> None:
 @pytest.mark.parametrize("word", ["free", "", "./prices.yaml"])
 def test_what_does_not_begin_at_home_stays_as_it_is(word: str) -> None:
     """Prices need not be a file, and a flag may be empty."""
-    settings = load_settings({"openai_base_url": "http://x", "prices": word, "kafka_ssl_cafile": word})
+    settings = load_settings({"kafka_security_protocol": "SSL", "prices": word, "kafka_ssl_cafile": word})
     assert (settings.prices, settings.kafka_ssl_cafile) == (word, word)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from docsluice.settings.env_file import read_env_file
 from docsluice_consumer.errors import ConfigurationError
+from docsluice_consumer.service import Service
 from docsluice_consumer.settings import Settings, load_settings, unknown_variables
 from tests.fakes.environment import KEY, PASSWORD, problems_of
 
@@ -52,6 +53,11 @@ BAD_VALUES = [
     ("KAFKA_BOOTSTRAP_SERVERS", "a:99999", "a port must be 1 to 65535"),
     ("KAFKA_BOOTSTRAP_SERVERS", "[::1]:0", "a port must be 1 to 65535"),
     ("DOCSLUICE_GROUP_ID", "  ", "must not be empty"),
+    ("DOCSLUICE_GROUP_ID", "a\x01b", "must hold no control characters, nor invisible ones; copy it again"),
+    ("DOCSLUICE_GROUP_ID", "a\nb", "must hold no control characters"),
+    ("DOCSLUICE_GROUP_ID", "a\u202eb", "must hold no control characters"),
+    ("DOCSLUICE_INPUT_TOPIC", "a\x01b", "must be 1 to 249 letters (a to z), digits"),
+    ("DOCSLUICE_GROUP_INSTANCE_ID", "a\x01b", "must be 1 to 200 letters, digits"),
     ("DOCSLUICE_GROUP_ID", "g" * 256, "must have at most 255 characters"),
     ("DOCSLUICE_INPUT_TOPIC", "my topic", "must be 1 to 249 letters (a to z), digits"),
     ("DOCSLUICE_RESULT_TOPIC", "a/b", "must be 1 to 249 letters (a to z), digits"),
@@ -161,6 +167,25 @@ def test_credentials_that_would_not_be_sent(protocol: str, wanted: str, given: d
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"kafka_security_protocol": "PLAINTEXT"}, "SSL or SASL_SSL"),
+        (
+            {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_sasl_username": "u", "kafka_sasl_password": PASSWORD},
+            "SASL_SSL",
+        ),
+    ],
+)
+def test_certificates_that_would_not_be_used(given: dict[str, str], wanted: str) -> None:
+    """Otherwise a person believes that the connection is encrypted."""
+    files = {"kafka_ssl_cafile": "/ca.pem", "kafka_ssl_keyfile": "/key.pem"}
+    (problem,) = problems_of({**given, **files})
+    protocol = f"DOCSLUICE_KAFKA_SECURITY_PROTOCOL={given['kafka_security_protocol']}"
+    named = "DOCSLUICE_KAFKA_SSL_CAFILE, DOCSLUICE_KAFKA_SSL_KEYFILE"
+    assert problem == f"{named}: not used with {protocol}; set that to {wanted}"
+
+
 def test_sharing_limits_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is told before anything starts."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -169,10 +194,10 @@ def test_sharing_limits_needs_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_problem_is_told_at_once() -> None:
     """Nobody wants to fix settings one start at a time."""
-    monkeypatch.delenv("OPENAI_API_KEY")
-    assert len(problems_of({"tokens_per_minute": 1, "input_tokens_per_minute": 1, "input_topic": "documents.dlq"})) == 3
+    together = {"tokens_per_minute": 1, "input_tokens_per_minute": 1, "openai_api_key_command": "pass show key"}
+    assert len(problems_of({**together, "input_topic": "documents.dlq"})) == 3
     assert len(problems_of({"mode": "x", "http_port": -1, "max_attempts": 0})) == 3
 
 
@@ -182,7 +207,9 @@ def test_without_a_key_a_server_must_be_named(monkeypatch: pytest.MonkeyPatch, k
     monkeypatch.delenv("OPENAI_API_KEY")
     if key is not None:
         monkeypatch.setenv("OPENAI_API_KEY", key)
-    (problem,) = problems_of()
+    with pytest.raises(ConfigurationError) as caught:
+        Service(load_settings())
+    (problem,) = caught.value.problems
     assert problem.startswith("OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key")
     settings = load_settings({"openai_base_url": "http://localhost:11434/v1"})
     assert not settings.openai_api_key
@@ -214,7 +241,6 @@ def test_a_standard_name_has_no_second_one(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.setenv("DOCSLUICE_OPENAI_API_KEY", KEY)
     assert unknown_variables() == ["DOCSLUICE_OPENAI_API_KEY is no setting; did you mean OPENAI_API_KEY?"]
-    assert problems_of()[0].startswith("OPENAI_API_KEY: not set")
 
 
 @given(st.sampled_from(sorted(Settings.model_fields)), st.text() | st.integers() | st.floats() | st.none())

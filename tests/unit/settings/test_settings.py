@@ -100,6 +100,8 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
     if "sasl" in field:  # which is set as a whole or not at all
         for name, value in (("SECURITY_PROTOCOL", "SASL_SSL"), ("SASL_USERNAME", "u"), ("SASL_PASSWORD", "w")):
             monkeypatch.setenv(f"DOCSLUICE_KAFKA_{name}", value)
+    if "ssl" in field:
+        monkeypatch.setenv("DOCSLUICE_KAFKA_SECURITY_PROTOCOL", "SSL")
     monkeypatch.setenv(variable_of(field), written)
     assert getattr(load_settings(), field) == expected
 

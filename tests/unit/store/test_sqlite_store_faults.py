@@ -8,13 +8,16 @@ import fcntl
 import os
 import re
 import resource
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
 from docsluice_consumer.store import sqlite_file
+from docsluice_consumer.store.sqlite_file import SqliteFile
 from docsluice_consumer.store.step_store import StoreAway, StoreUnusable
 from tests.fakes.step_contracts import fingerprint, paid
 from tests.fakes.step_files import fill, in_its_thread, looked_into, opened
@@ -291,6 +294,23 @@ async def test_what_sqlite_says_is_told_in_a_few_words(path: Path, pragma: str, 
         await store.put(fingerprint("b"), paid("y" * 100_000))
         assert await store.get(fingerprint("a")) == paid()
         assert await store.get(fingerprint("b")) == paid("y" * 100_000)
+
+
+@pytest.mark.parametrize(("free_blocks", "words"), [(7, "the disk is full"), (8, "the disk fails")])
+async def test_a_disk_without_room_for_the_shared_memory_is_full(
+    path: Path, monkeypatch: pytest.MonkeyPatch, free_blocks: int, words: str
+) -> None:
+    """SQLite calls it an error of the disk, which would send a person to look at the hardware."""
+
+    def no_room(connection: sqlite3.Connection) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        raise error
+
+    file = SqliteFile(path=path, opening=(), mark="", aside=path.with_name("aside"), say_damaged=print)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=free_blocks, f_frsize=4096))
+    with pytest.raises(StoreAway, match=f"^{words}$"):
+        file.do(no_room)
 
 
 async def test_a_place_where_no_file_can_be(tmp_path: Path) -> None:

@@ -199,13 +199,14 @@ def test_an_unlisted_type_is_told_in_pydantics_words() -> None:
 
 OTHER = {"type": "other"}
 KNOWN_PART = "unknown field; known are: type, own, as_written"
+MEANT_PART = "unknown field; did you mean own? known are: type, own, as_written"
 KNOWN_OTHER = "unknown field; known are: type, others, named, perhaps"
 
 
 @pytest.mark.parametrize(
     ("expected", "value", "place", "sentence"),
     [
-        (Part, {"type": "part", "owm": SECRET}, ("owm",), KNOWN_PART),
+        (Part, {"type": "part", "owm": SECRET}, ("owm",), MEANT_PART),
         (Part, {"type": "part", "renamed": SECRET}, ("renamed",), KNOWN_PART),
         (dict[str, Part], {"a": {"type": "part", "x": 1}}, ("a", "x"), KNOWN_PART),
         (list[Part], [{"type": "part", "x": 1}], ("0", "x"), KNOWN_PART),

@@ -75,5 +75,5 @@ def test_rates_divide_the_calls() -> None:
 
 def test_rates_of_more_than_all_calls_are_refused() -> None:
     """Shares above one can only be a mistake."""
-    with pytest.raises(ValueError, match="fault_rates"):
+    with pytest.raises(ValueError, match="fault rates"):
         RehearsalSettings(fault_rates={Fault.HANG: 0.7, Fault.RESET: 0.4})

@@ -93,7 +93,9 @@ def test_a_forecast_sums_what_a_run_has_cost() -> None:
         forecast.add(letter(one))
     assert (forecast.cost_usd, forecast.known, forecast.unknown) == (Decimal("0.75"), 2, 1)
     cost, unknown = forecast.sentences
-    assert cost.startswith("may cost up to $0.75, ")
+    assert cost.startswith("may cost about $0.75, ")
+    assert "less where the store keeps answers" in cost
+    assert "more where a document failed before all its steps" in cost
     assert unknown == "no cost is known of 1 dead letter"
 
 

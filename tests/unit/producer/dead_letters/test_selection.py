@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from docsluice_producer.dead_letters.counts import Counts
-from docsluice_producer.dead_letters.letter import Source, source_in
+from docsluice_producer.dead_letters.letter import Source, place_of, source_in
 from docsluice_producer.dead_letters.marks import Mark, Marks, Place, State
 from docsluice_producer.dead_letters.selection import Selection, Wanted
 from tests.fakes.dead_letters import HOUR_MS, WRITTEN_MS, fetched, letter
@@ -83,6 +83,18 @@ def test_a_source_place_is_told_from_an_id(text: str, source: Source | None) -> 
     """It is `topic/partition@offset`, as the service's log names a record."""
     assert source_in(text) == source
     assert source is None or str(source) == text
+
+
+def test_a_place_as_earlier_releases_wrote_it() -> None:
+    """It may stand in a ticket, or in a file of results."""
+    assert source_in("a.b/3@17") == source_in("a.b[3]@17") == Source("a.b", 3, 17)
+    assert source_in("a.b[3@17") is None
+
+
+def test_a_place_may_name_the_dead_letter_topic() -> None:
+    """It is then that of the dead letter itself, and else that of the record as it was first read."""
+    assert place_of(Source("documents.dlq", 3, 17), topic="documents.dlq") == Place(3, 17)
+    assert place_of(Source("documents", 3, 17), topic="documents.dlq") is None
 
 
 @pytest.mark.parametrize("state", [State.REDRIVEN, State.DROPPED])

@@ -35,7 +35,7 @@ def test_show_says_what_was_left_out_and_where_the_original_is() -> None:
     """And not that there is no document in it."""
     lines = list(_lines(letter(fetched(1, value=b"", **KNOWN)), "documents.dlq", bounded=True, with_trace=False))
     assert (
-        f"value left out, 24,117,248 bytes, sha256 {SHA256}, and its headers; original at documents[0]@1, as long as"
+        f"value left out, 24,117,248 bytes, sha256 {SHA256}, and its headers; original at documents/0@1, as long as"
         " that topic keeps it"
     ) in lines
     assert not any(line.startswith("value, which is no document") for line in lines)
@@ -45,7 +45,7 @@ def test_show_has_the_value_where_only_other_parts_were_left_out() -> None:
     """With a line that says which."""
     shown = fetched(1, stub="headers,key")
     lines = list(_lines(letter(shown), "documents.dlq", bounded=True, with_trace=False))
-    assert "left out: headers and key; original at documents[0]@1, as long as that topic keeps it" in lines
+    assert "left out: headers and key; original at documents/0@1, as long as that topic keeps it" in lines
     assert "  The text." in lines
 
 
@@ -61,8 +61,8 @@ def test_a_stub_is_listed_and_exported_without_a_value() -> None:
     ("stub", "original", "why"),
     [
         (_stub(), Fetched(value=VALUE), None),
-        (_stub(), Fetched(value=b"another"), "the record at documents[0]@1 is another one"),
-        (_stub(), None, "its original at documents[0]@1 is gone"),
+        (_stub(), Fetched(value=b"another"), "the record at documents/0@1 is another one"),
+        (_stub(), None, "its original at documents/0@1 is gone"),
         (_stub(value_sha256=None), Fetched(value=VALUE), "nothing is known of its value"),
         (_stub(VALUE, stub="headers", value_sha256=None), Fetched(value=VALUE), None),
         (_stub(VALUE, stub="headers", value_sha256=None), Fetched(value=b"another"), "is another one"),

@@ -54,9 +54,9 @@ def test_a_dead_letter_is_known_by_its_headers() -> None:
         (b"k", b"{}", "k"),
         (None, b'{"document_id": "from json"}', "from json"),
         (b"", b'{"document_id": "from json"}', "from json"),
-        (None, b'{"document_id": 5}', "documents.dlq[0]@7"),
-        (None, b"\xff", "documents.dlq[0]@7"),
-        (None, b"[" * 100_000, "documents.dlq[0]@7"),
+        (None, b'{"document_id": 5}', "documents.dlq/0@7"),
+        (None, b"\xff", "documents.dlq/0@7"),
+        (None, b"[" * 100_000, "documents.dlq/0@7"),
         (b"\xff", b"", "\N{REPLACEMENT CHARACTER}"),
     ],
 )
@@ -92,7 +92,7 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
     """A record that is neither is named by its place, and its contents are not shown."""
     found = outcome_of(Fetched(value=value))
     assert isinstance(found, Unreadable)
-    assert found.where == "documents.results[0] offset 7"
+    assert found.where == "documents.results/0@7"
     assert "secret" not in unreadable_text(found).plain
 
 
@@ -101,6 +101,8 @@ def test_anything_else_is_unreadable_and_says_where(value: bytes | None) -> None
     [
         (b"junk", "it is no JSON"),
         (b"\xff", "it is no JSON"),
+        (rb'{"document_id": "\ud800b"}', "it holds half of a surrogate pair"),
+        (rb'{"document_id": "\udfff"}', "it holds half of a surrogate pair"),
         (b"[1]", "it is no JSON object"),
         (b"5", "it is no JSON object"),
         (b'{"document_id": "d", "text": "secret"}', "it has no result_id"),
@@ -134,7 +136,7 @@ def test_what_is_no_result_is_said_in_plain_words(value: bytes, problem: str) ->
         ({"usage": {"input_tokens": 10**4_200}}, "usage"),
         ({"usage": {"output_tokens": -1}}, "usage"),
         ({"metadata": {"score": math.inf}}, "metadata"),
-        ({"outputs": {"summary": "\ud800"}}, "it is no JSON"),
+        ({"outputs": {"summary": "\ud800"}}, "it holds half of a surrogate pair"),
         ({"schema_version": "two"}, "schema_version is not as a result has it"),
     ],
 )
