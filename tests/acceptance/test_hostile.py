@@ -27,6 +27,12 @@ async def test_nothing_single_costs_more_than_itself(
     """The ordinary documents beside it all end as results, once. It ends as it should. The service drains with 0."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     seen = await play(
-        CASES[name], kafka_wire, documents=DOCUMENTS, folder=tmp_path / "run", seed=1, patience_seconds=90
+        CASES[name],
+        kafka_wire,
+        documents=DOCUMENTS,
+        folder=tmp_path / "run",
+        seed=1,
+        patience_seconds=90,
+        is_forked=True,
     )
     assert seen.problems(CASES[name], documents=DOCUMENTS) == []
