@@ -12,10 +12,12 @@ import ctypes
 import importlib
 import io
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from asyncio.streams import FlowControlMixin
 from collections.abc import AsyncIterator, Mapping
@@ -38,6 +40,9 @@ _forks.set_forkserver_preload(
         "docsluice_producer.dead_letters.commands",
     ]
 )
+
+_one_at_a_time = threading.Lock()
+"""An exit code can be read once. Of two threads that ask for it together, one would be told 255."""
 
 
 class ForkedProgram:
@@ -161,7 +166,8 @@ class _Forked(subprocess.Popen[bytes]):
 
     def __init__(self, *arguments: object) -> None:
         self._process = _forks.Process(target=_become_child, args=arguments)
-        self._process.start()
+        with _one_at_a_time:
+            self._process.start()  # it asks the others' exit codes too
         assert self._process.pid is not None
         self.pid = self._process.pid
         self.args = ()
@@ -173,11 +179,12 @@ class _Forked(subprocess.Popen[bytes]):
         """Nothing is left to close."""
 
     def poll(self) -> int | None:
-        self.returncode = self._process.exitcode
+        with _one_at_a_time:
+            self.returncode = self._process.exitcode
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        self._process.join(timeout)
+        multiprocessing.connection.wait([self._process.sentinel], timeout)
         code = self.poll()
         if code is None:
             assert timeout is not None
