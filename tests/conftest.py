@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,12 +32,25 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The empty folder of tests that ask for none. For each new one, pytest looks through all that it has made."""
+    return tmp_path_factory.mktemp("nowhere")
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_settings_of_ours(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, nowhere: Path
+) -> Iterator[None]:
     for name in list(os.environ):
         if name.startswith(("DOCSLUICE_", "OPENAI_", "KAFKA_")):
             monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)  # and away from any .env
+    # And away from any .env.
+    monkeypatch.chdir(request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else nowhere)
+    yield
+    if any(nowhere.iterdir()):
+        shutil.rmtree(nowhere)
+        nowhere.mkdir()
 
 
 @pytest.fixture(scope="session")

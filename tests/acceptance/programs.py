@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from docsluice_local.process import Child, free_port
-from tests.integration.forked_program import ran
+from tests.integration.forked_program import ForkedChild, ran
 from tests.integration.wire import Wire
 
 
@@ -41,6 +41,11 @@ def consumer(settings: Mapping[str, str], *, log_path: Path, before: Sequence[st
         log_path=log_path,
         environment=settings,
     )
+
+
+def forked_consumer(settings: Mapping[str, str], *, log_path: Path) -> Child:
+    """The same as a fork, which is up at once: where nothing hangs on how it is started."""
+    return ForkedChild("consumer", "run", log_path=log_path, environment=settings)
 
 
 def start(child: Child, settings: Mapping[str, str]) -> None:

@@ -61,7 +61,7 @@ async def test_a_broken_deploy_is_stopped_and_mended(wire: Wire, log_path: Path,
             DOCSLUICE_DRAIN_SECONDS="600",
             DOCSLUICE_DEAD_LETTER_MAX_CONSECUTIVE=str(MOST),
         )
-        child = programs.consumer(settings, log_path=log_path)
+        child = programs.forked_consumer(settings, log_path=log_path)
 
         async def stopped(times: int, *, dead_letters: int) -> None:
             async def reached() -> bool:

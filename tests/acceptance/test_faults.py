@@ -42,6 +42,7 @@ def test_replicas_that_are_killed_lose_nothing(on: Ground, tmp_path: Path, mode:
         documents=120,
         settings={},
         log_dir=tmp_path / "logs",
+        is_forked=True,
     )
     outcome = run(trial, on)
     assert len(outcome.account.lost) == 0
@@ -67,6 +68,7 @@ def test_a_call_that_is_paid_again_without_a_kill_is_a_failure(on: Ground, tmp_p
         documents=40,
         settings={},
         log_dir=tmp_path / "logs",
+        is_forked=True,
     )
     outcome = run(trial, on)
     assert outcome.in_flight == 0
@@ -80,7 +82,13 @@ def test_a_call_that_is_paid_again_without_a_kill_is_a_failure(on: Ground, tmp_p
 def test_a_broker_that_is_far_away_is_read(on: Ground, tmp_path: Path, mode: Mode) -> None:
     """Its answers take longer than any look at what has come, and are not missed for that."""
     trial = Trial(
-        scenario=SCENARIOS["broker-far"], mode=mode, seed=7, documents=60, settings={}, log_dir=tmp_path / "logs"
+        scenario=SCENARIOS["broker-far"],
+        mode=mode,
+        seed=7,
+        documents=60,
+        settings={},
+        log_dir=tmp_path / "logs",
+        is_forked=True,
     )
     outcome = run(trial, on)
     assert len(outcome.account.lost) == 0

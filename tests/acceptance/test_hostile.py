@@ -26,5 +26,13 @@ async def test_nothing_single_costs_more_than_itself(
 ) -> None:
     """The ordinary documents beside it all end as results, once. It ends as it should. The service drains with 0."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    seen = await play(CASES[name], kafka_wire, documents=DOCUMENTS, folder=tmp_path / "run", seed=1, timeout_seconds=90)
+    seen = await play(
+        CASES[name],
+        kafka_wire,
+        documents=DOCUMENTS,
+        folder=tmp_path / "run",
+        seed=1,
+        timeout_seconds=90,
+        is_forked=True,
+    )
     assert seen.problems(CASES[name], documents=DOCUMENTS) == []

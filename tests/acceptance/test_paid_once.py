@@ -44,7 +44,7 @@ async def test_a_crash_and_offsets_at_the_beginning(kafka_wire: Wire, log_path: 
         # A transaction that the kill leaves open would hide all later results until the broker gives it up.
         delivery = {"DOCSLUICE_DELIVERY": "at_least_once"}
         settings = programs.environment(wire, provider.base_url, **store, **concurrency, **delivery)
-        child = programs.consumer(settings, log_path=log_path)
+        child = programs.forked_consumer(settings, log_path=log_path)
         try:
             await asyncio.to_thread(programs.start, child, settings)
 
@@ -61,7 +61,7 @@ async def test_a_crash_and_offsets_at_the_beginning(kafka_wire: Wire, log_path: 
         restarted_at = datetime.now(UTC)
         # Another group begins at the beginning. Nobody has to wait until the first one is known to be dead.
         settings |= {"DOCSLUICE_GROUP_ID": f"{wire.name}.again"}
-        again = programs.consumer(settings, log_path=log_path)
+        again = programs.forked_consumer(settings, log_path=log_path)
         try:
             await asyncio.to_thread(programs.start, again, settings)
 
@@ -93,7 +93,7 @@ async def test_repeats_cost_nothing(wire: Wire, log_path: Path) -> None:
     async with rehearsal_provider(QUICK) as provider:
         fused = {"DOCSLUICE_MODE": "fused", "DOCSLUICE_MAX_CONCURRENCY": str(AT_ONCE)}
         settings = programs.environment(wire, provider.base_url, **fused)
-        child = programs.consumer(settings, log_path=log_path)
+        child = programs.forked_consumer(settings, log_path=log_path)
         try:
             await asyncio.to_thread(programs.start, child, settings)
             results = await _results(wire, len(texts))
@@ -112,7 +112,7 @@ async def test_a_redrive_pays_for_the_failed_step_alone(wire: Wire, log_path: Pa
     async with rehearsal_provider(QUICK) as provider:
         store = {"DOCSLUICE_STORE_URL": f"sqlite:///{tmp_path / 'steps.sqlite3'}"}
         settings = programs.environment(wire, provider.base_url, **store)
-        child = programs.consumer(settings, log_path=log_path)
+        child = programs.forked_consumer(settings, log_path=log_path)
         try:
             await asyncio.to_thread(programs.start, child, settings)
             (failed,) = await wire.outcomes(1)

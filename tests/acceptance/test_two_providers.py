@@ -191,7 +191,7 @@ async def test_a_chain_over_two_providers(wire: Wire, log_path: Path, tmp_path: 
             DOCSLUICE_MAX_CONCURRENCY="8",
             DOCSLUICE_LOG_FORMAT="json",
         )
-        child = programs.consumer(settings, log_path=log_path)
+        child = programs.forked_consumer(settings, log_path=log_path)
         try:
             await asyncio.to_thread(programs.start, child, settings)
             documents, metrics = await _play(wire, settings, own)

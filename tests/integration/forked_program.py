@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import importlib
 import io
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from asyncio.streams import FlowControlMixin
 from collections.abc import AsyncIterator, Mapping
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import BinaryIO
 
+from docsluice_local.leash import PR_SET_PDEATHSIG
+from docsluice_local.process import Child
 from tests.integration.wire import WATCHDOG_SECONDS
 
 _forks = multiprocessing.get_context("forkserver")
@@ -34,6 +41,9 @@ _forks.set_forkserver_preload(
         "docsluice_producer.dead_letters.commands",
     ]
 )
+
+_one_at_a_time = threading.Lock()
+"""An exit code can be read once. Of two threads that ask for it together, one would be told 255."""
 
 
 class ForkedProgram:
@@ -140,19 +150,74 @@ async def ran(
         return subprocess.CompletedProcess([program, *arguments], await running.wait(), out, err)
 
 
+class ForkedChild(Child):
+    """`docsluice-{program}` as a child with a log file. Its parent is the server of forks, which ends with us."""
+
+    def __init__(self, program: str, *arguments: str, log_path: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(name=program, command=[program, *arguments], log_path=log_path, environment=environment)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        program, *arguments = self._command
+        return _Forked(self.log_path, program, tuple(arguments), self._environment)
+
+
+class _Forked(subprocess.Popen[bytes]):
+    """The part of `Popen` that a `Child` uses."""
+
+    def __init__(self, *arguments: object) -> None:
+        self._process = _forks.Process(target=_become_child, args=arguments)
+        with _one_at_a_time:
+            self._process.start()  # it asks the others' exit codes too
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        self.args = ()
+        with contextlib.suppress(ProcessLookupError):
+            while os.getpgid(self.pid) != self.pid:  # before that, signals to its group reach nobody
+                time.sleep(0.001)
+
+    def __del__(self) -> None:
+        """Nothing is left to close."""
+
+    def poll(self) -> int | None:
+        with _one_at_a_time:
+            self.returncode = self._process.exitcode
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        multiprocessing.connection.wait([self._process.sentinel], timeout)
+        code = self.poll()
+        if code is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return code
+
+
 def _file(end: Connection, mode: str) -> io.FileIO:
     """The same end as a file."""
     with end:
         return io.FileIO(os.dup(end.fileno()), mode)
 
 
-def _become(program: str, arguments: tuple[str, ...], environment: dict[str, str], *standard: Connection) -> None:
+def _become_child(log_path: Path, program: str, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    """Turn the fork into the program, as a `Child` starts one: leashed, in its own session, with its words in a log."""
+    os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    with Path(os.devnull).open("rb") as nothing, log_path.open("ab") as log:
+        _become(program, arguments, environment, nothing, log, log)
+
+
+def _become(
+    program: str, arguments: tuple[str, ...], environment: dict[str, str], *standard: Connection | BinaryIO
+) -> None:
     """Turn the fork into the program."""
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
     for number, end in enumerate(standard):
         os.dup2(end.fileno(), number)
+    for end in standard:
         end.close()
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", closefd=False)

@@ -279,35 +279,36 @@ def test_an_echo_of_the_key(runner: asyncio.Runner, odd: RawAnswer) -> None:
 
 
 MEBIBYTE = 2**20
-DEAR = {
-    "lists beyond the bound": RawAnswer(status=200, body=b"[" + b"[]," * MEBIBYTE + b"[]]"),
-    "as many lists as may be": RawAnswer(status=200, body=b"[" + b"[]," * (MEBIBYTE // 2) + b"[]]"),
-    "lists beside an answer": answer_of_json(
+DEAR: dict[str, Callable[[], RawAnswer]] = {
+    "lists beyond the bound": lambda: RawAnswer(status=200, body=b"[" + b"[]," * MEBIBYTE + b"[]]"),
+    "as many lists as may be": lambda: RawAnswer(status=200, body=b"[" + b"[]," * (MEBIBYTE // 2) + b"[]]"),
+    "lists beside an answer": lambda: answer_of_json(
         200, _completion(content='{"summary": ["A.", "B."]}') | {"x": [[]] * 50_000}
     ),
-    "lists in one another": RawAnswer(status=200, body=b"[" * MEBIBYTE),
-    "a bomb": RawAnswer(
+    "lists in one another": lambda: RawAnswer(status=200, body=b"[" * MEBIBYTE),
+    "a bomb": lambda: RawAnswer(
         status=200, body=gzip.compress(bytes(64 * MEBIBYTE), mtime=0), headers={"content-encoding": "gzip"}
     ),
-    "a bomb as an error": RawAnswer(
+    "a bomb as an error": lambda: RawAnswer(
         status=400, body=gzip.compress(b"no " * 20 * MEBIBYTE, mtime=0), headers={"content-encoding": "gzip"}
     ),
-    "tags without an end": RawAnswer(status=502, body=b"<title>" * 50_000),
-    "a charset that takes hours": RawAnswer(
+    "tags without an end": lambda: RawAnswer(status=502, body=b"<title>" * 50_000),
+    "a charset that takes hours": lambda: RawAnswer(
         status=400, body=b"a" * 200_000 + b"-9a", headers={"content-type": "text/plain; charset=punycode"}
     ),
-    "a hundred cookies": RawAnswer(
+    "a hundred cookies": lambda: RawAnswer(
         status=400, body=b"{}", headers={"set-cookie": "; ".join(f"c{n}={'v' * 500}" for n in range(100))}
     ),
-    "an answer of many brackets": answer_of_json(200, _completion(content='{"' * 30_000)),
-    "a refusal in a megabyte": answer_of_json(200, _completion(content=None, refusal="no " * 300_000)),
+    "an answer of many brackets": lambda: answer_of_json(200, _completion(content='{"' * 30_000)),
+    "a refusal in a megabyte": lambda: answer_of_json(200, _completion(content=None, refusal="no " * 300_000)),
 }
+"""Made when asked for: bombs take time, and each process that runs tests reads this file."""
 
 
 @pytest.mark.parametrize("odd", DEAR.values(), ids=DEAR.keys())
-def test_an_answer_that_is_made_to_be_dear(runner: asyncio.Runner, odd: RawAnswer) -> None:
+def test_an_answer_that_is_made_to_be_dear(runner: asyncio.Runner, odd: Callable[[], RawAnswer]) -> None:
     """It costs its call, and the documents beside it have their results."""
-    _holds(runner, odd)
+    _holds(runner, odd())
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])

@@ -50,7 +50,7 @@ async def test_poison_costs_itself_only(
     await wire.produce(document(f"b{n}") for n in range(25))
     count = 51 + IN_ITS_BATCH.get(kind, 0)
     settings = programs.environment(wire, provider.base_url, DOCSLUICE_DELIVERY=delivery, DOCSLUICE_MODE="fused")
-    child = programs.consumer(settings, log_path=tmp_path / "log")
+    child = programs.forked_consumer(settings, log_path=tmp_path / "log")
     try:
         await asyncio.to_thread(programs.start, child, settings)
 
@@ -111,7 +111,7 @@ async def test_many_that_do_not_fit_cost_themselves_only(
     records = _mixed(chance)
     await produce_batches(wire, records)
     settings = programs.environment(wire, provider.base_url, DOCSLUICE_DELIVERY=delivery, DOCSLUICE_MODE="fused")
-    child = programs.consumer(settings, log_path=tmp_path / "log")
+    child = programs.forked_consumer(settings, log_path=tmp_path / "log")
     try:
         await asyncio.to_thread(programs.start, child, settings)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import docsluice_consumer
 from docsluice_local.process import Child, free_port
+from tests.integration.forked_program import ForkedChild
 
 ROOT = Path(docsluice_consumer.__file__).parents[2]
 """The checkout whose consumer is on trial."""
@@ -33,7 +34,7 @@ _FREE_SLOTS = 'docsluice_admission_available{constraint="concurrency"}'
 class Replica:
     """One consumer with a name that stays the same through all its restarts."""
 
-    def __init__(self, *, name: str, settings: Mapping[str, str], log_path: Path) -> None:
+    def __init__(self, *, name: str, settings: Mapping[str, str], log_path: Path, is_forked: bool = False) -> None:
         self.name = name
         self.wanted = False
         """Whether somebody may expect it to run."""
@@ -50,7 +51,11 @@ class Replica:
             "DOCSLUICE_HTTP_PORT": str(self._port),
         }
         command = [sys.executable, "-m", "docsluice_consumer", "run"]
-        self.child = Child(name=name, command=command, log_path=log_path, environment=environment)
+        self.child = (
+            ForkedChild("consumer", "run", log_path=log_path, environment=environment)
+            if is_forked
+            else Child(name=name, command=command, log_path=log_path, environment=environment)
+        )
 
     async def start(self) -> None:
         """Start it, and do not wait for it."""

@@ -43,8 +43,12 @@ async def play(
     seed: int,
     timeout_seconds: float,
     broker: Broker | None = None,
+    is_forked: bool = False,
 ) -> Seen:
-    """Run it to its end, or until the time is over. Logs and state are left in the folder."""
+    """Run it to its end, or until the time is over. Logs and state are left in the folder.
+
+    A fork is up sooner. It cannot be started through another command, or with a library before its own.
+    """
     seen, state = Seen(), folder / "state"
     state.mkdir(parents=True)
     pipeline = folder / "pipeline.json"
@@ -62,7 +66,12 @@ async def play(
             **case.settings,
             **prepared,
         }
-        child = programs.consumer(settings, log_path=folder / "consumer.log", before=case.before)
+        log_path = folder / "consumer.log"
+        child = (
+            programs.forked_consumer(settings, log_path=log_path)
+            if is_forked
+            else programs.consumer(settings, log_path=log_path, before=case.before)
+        )
         await wire.create_topics(configs=dict.fromkeys(("result", "dead_letter"), _ANY_TIME))
         await produce_batches(wire, case.batches())
         await wire.produce(document(f"h{number}", f"{HOSTILE} {number}") for number in range(case.hostile_documents))
@@ -85,7 +94,7 @@ async def play(
                 seen.exit_code = await asyncio.to_thread(child.wait, timeout_seconds=60)
         finally:
             await asyncio.to_thread(child.stop)
-    _read_log(folder / "consumer.log", seen)
+    _read_log(log_path, seen)
     return seen
 
 

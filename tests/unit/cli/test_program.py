@@ -25,6 +25,7 @@ def interrupted(*_: object, **__: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+@pytest.mark.long
 def test_help_loads_no_command() -> None:
     """It is what a newcomer waits for first, and completion after him."""
     code = "import sys; from docsluice.cli.program import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
@@ -48,12 +49,14 @@ def test_a_page_begins_with_examples(page: list[str], capsys: pytest.CaptureFixt
     assert shown.err == ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", [[], *PAGES, ["dead-letters"]], ids=lambda page: " ".join(page) or "all")
 def test_a_reader_of_help_that_leaves(page: list[str]) -> None:
     """As in `docsluice run --help | head -1`: no traceback, and a good end."""
     assert _into_a_closed_pipe(*page, "--help") == (0, b"")
 
 
+@pytest.mark.long
 def test_a_reader_of_a_list_that_leaves() -> None:
     """A list that nobody reads to its end is no bug either."""
     assert _into_a_closed_pipe("rehearse", "--character", "list") == (1, b"")
@@ -207,6 +210,7 @@ def test_completion_finds_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert completed.stdout == "pipeline.yaml\n", words
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("arguments", [["--help"], ["rehearse", "--character", "list"], ["check"]])
 def test_a_full_disk_as_output_is_told_in_a_line(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
