@@ -223,6 +223,7 @@ def test_a_full_disk_as_output_is_told_in_a_line(arguments: list[str], monkeypat
     assert ended.stderr == "docsluice: the output could not be written: No space left on device\n"
 
 
+@pytest.mark.long
 def test_a_command_that_may_open_no_file_ends_with_a_line(tmp_path: Path) -> None:
     """It is imported when it is called, and then even its own code cannot be read."""
     few = ("sh", "-c", 'ulimit -n 6 && exec "$@"', "sh")  # the event loop has the last of them
