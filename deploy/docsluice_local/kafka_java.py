@@ -27,6 +27,8 @@ _JVM_OPTIONS = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
+    "-Xlog:cds=off",  # whether an archive of classes fits is nothing to tell a person
+    "-Xlog:cds+dynamic=off",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
@@ -79,8 +81,17 @@ def java_broker(*, version: str, data_dir: Path, port: int, server_properties: M
     java = ["java", *_JVM_OPTIONS, "-cp", f"{jars}/*"]
     if not (log_dir / "meta.properties").exists():
         shutil.copytree(_empty_storage(version, java, server_properties), log_dir, dirs_exist_ok=True)
+    classes = _loaded_classes(version, java, port=port, server_properties=server_properties)
+    with _running([*java, f"-XX:SharedArchiveFile={classes}"], config_path, port=port) as broker:
+        yield broker
+
+
+@contextlib.contextmanager
+def _running(java: list[str], config_path: Path, *, port: int) -> Iterator[Broker]:
     child = Child(
-        name="Apache Kafka", command=[*java, "kafka.Kafka", str(config_path)], log_path=data_dir / "broker.log"
+        name="Apache Kafka",
+        command=[*java, "kafka.Kafka", str(config_path)],
+        log_path=config_path.with_name("broker.log"),
     )
     broker = BrokerProcess(child=child, port=port, ready_seconds=_READY_SECONDS, grace_seconds=_GRACE_SECONDS)
     try:
@@ -101,17 +112,17 @@ def _java_version() -> int | None:
 
 
 def _cached(name: str, make: Callable[[Path], Path]) -> Path:
-    """A folder in the user's cache. `make` builds it in a scratch folder, once for each user."""
+    """A folder or a file in the user's cache. `make` builds it in a scratch folder, once for each user."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docsluice"
-    folder = cache / name
+    kept = cache / name
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs side by side build it once
-        if not folder.exists():
+        if not kept.exists():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
                 made = make(Path(scratch))
-                made.rename(folder)  # whole or not at all, so its existence is enough
-    return folder
+                made.rename(kept)  # whole or not at all, so its existence is enough
+    return kept
 
 
 def _download(version: str, scratch: Path) -> Path:
@@ -137,6 +148,21 @@ def _empty_storage(version: str, java: list[str], server_properties: Mapping[str
         return storage
 
     return _cached(f"apache-kafka-{version}-storage", made)
+
+
+def _loaded_classes(version: str, java: list[str], *, port: int, server_properties: Mapping[str, str]) -> Path:
+    """An archive of the classes that a broker has loaded. With it, the next one is there in half the time."""
+
+    def made(scratch: Path) -> Path:
+        data, config_path, archive = scratch / "data", scratch / "server.properties", scratch / "classes.jsa"
+        shutil.copytree(_empty_storage(version, java, server_properties), data)
+        _write_properties(config_path, {**server_properties, "log.dirs": str(data)})
+        with _running([*java, f"-XX:ArchiveClassesAtExit={archive}"], config_path, port=port):
+            pass
+        archive.touch()  # there are Javas that write none, and an empty one is passed over
+        return archive
+
+    return _cached(f"apache-kafka-{version}-java-{_java_version()}.jsa", made)
 
 
 def _format(java: list[str], config_path: Path) -> None:
