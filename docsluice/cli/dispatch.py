@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import io
 import os
@@ -40,8 +39,12 @@ def dispatch(argv: Sequence[str], *, program: str, commands: Collection[str] | N
         for line in failure.lines:
             say(line)
         return failure.exit_code
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+    except BaseException as error:
+        from asyncio import CancelledError  # noqa: PLC0415 - it would be half of what a page of help waits for
+
+        if isinstance(error, CancelledError):
+            raise KeyboardInterrupt from None
+        raise
     finally:
         PROGRAM.reset(naming)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
+from unittest.mock import Mock
 
 import pytest
 
@@ -21,16 +22,11 @@ PAGES = [[command.name] for command in COMMANDS if command.name != "dead-letters
 PAGES += [["dead-letters", action] for action in LETTERS]
 
 
-def interrupted(*_: object, **__: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-@pytest.mark.long
 def test_help_loads_no_command() -> None:
     """It is what a newcomer waits for first, and completion after him."""
     code = "import sys; from docsluice.cli.program import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"docsluice_consumer", "docsluice_producer", "docsluice_local", "aiokafka", "openai", "pydantic", "aiohttp"}
+    heavy = {"docsluice_consumer", "docsluice_producer", "docsluice_local", "aiokafka", "openai", "pydantic", "asyncio"}
     assert not heavy & {*ended.stderr.split()}
     listed = " ".join(ended.stdout.split())
     assert all(f" {command.name} {command.summary}" in listed for command in COMMANDS)
@@ -104,9 +100,12 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert said in line
 
 
-def test_ctrl_c_shows_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever command it ends."""
-    monkeypatch.setattr("docsluice_producer.commands.select", interrupted)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, asyncio.CancelledError])
+def test_ctrl_c_shows_no_traceback(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever command it ends, and in whatever it was waiting."""
+    monkeypatch.setattr("docsluice_producer.commands.select", Mock(side_effect=error))
     assert main(["send", "-", "--dry-run"]) == 130
     assert capsys.readouterr().err == "docsluice: interrupted\n"
 
