@@ -4,11 +4,12 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := $(VENV)/peers
 UV := $(BIN)/uv
 # Programs start again and again here, and in half the time from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast coverage mutants lint format docs bench bench-limits faults hostile lock clean
+.PHONY: help setup demo test test-fast coverage mutants lint format docs bench bench-engine bench-limits faults hostile lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -58,6 +59,16 @@ docs: setup ## Build the pages as a site, in site/
 
 bench: setup ## Measure: utilisation, the local model, exactly once against at least once, memory, odd answers
 	$(BIN)/python -m tests.bench
+
+bench-engine: setup $(PEERS)/.installed ## Measure the engine beside a plain loop, FastStream and LangChain (ARGS="--mode fanout")
+	$(BIN)/python -m tests.bench.engine --peers-python $(PEERS)/bin/python $(ARGS)
+
+# What others need is no dependency of ours. What both have comes in the same version.
+$(PEERS)/.installed: $(VENV)/.installed
+	$(UV) venv --quiet --clear $(PEERS)
+	$(UV) pip install --quiet --python $(PEERS)/bin/python aiokafka=="$$($(BIN)/python -c 'import aiokafka; print(aiokafka.__version__)')" \
+	  openai=="$$($(BIN)/python -c 'import openai; print(openai.__version__)')" 'faststream[kafka]' langchain-openai
+	@touch $@
 
 bench-limits: setup ## Measure what is used of each limit, through outages too (ARGS="requests tokens --quick")
 	$(BIN)/python -m tests.bench.limits $(ARGS)

@@ -1,0 +1,40 @@
+"""The SDK and no Kafka: the floor under all who call it. Prints the seconds and the CPU seconds that it took."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from typing import Any
+
+from openai import AsyncOpenAI
+
+from tests.bench.peers.task import BASE_URL, IN_FLIGHT, MODEL, RESPONSE_FORMAT, messages
+
+
+async def main(texts: list[str]) -> None:
+    """Ask once for each text."""
+    client = AsyncOpenAI(base_url=BASE_URL, api_key="none")
+    slots = asyncio.Semaphore(IN_FLIGHT)
+
+    async def ask(text: str) -> None:
+        async with slots:
+            answer: Any = await client.chat.completions.create(
+                model=MODEL,
+                messages=messages(text),  # type: ignore[arg-type]
+                response_format=RESPONSE_FORMAT,
+            )
+        json.loads(answer.choices[0].message.content)
+
+    await ask(texts[0])
+    began, began_cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*map(ask, texts))
+    told = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - began_cpu}
+    print(json.dumps({**told, "resident_mib": getrusage(RUSAGE_SELF).ru_maxrss / 1024}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(Path(sys.argv[1]).read_text())))
