@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 NO_JSON: Final = object()
 """Stands for the value of what is no JSON, since null is a value."""
 _LARGE = 16 * 1024
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def json_value(written: str | bytes, **how: Any) -> Any:
@@ -31,11 +33,20 @@ def json_value(written: str | bytes, **how: Any) -> Any:
 
 def compact_json(value: Any) -> str:
     """A value as JSON without blanks."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _COMPACT.encode(value)
 
 
 def _loaded(written: str | bytes, how: dict[str, Any]) -> Any:
     try:
-        return json.loads(written, **how)
+        if not how:
+            return json.loads(written)
+        text = written if isinstance(written, str) else written.decode(json.detect_encoding(written), "surrogatepass")
+        return _decoder(**how).decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply to read") from error
+
+
+@functools.lru_cache
+def _decoder(**how: Any) -> json.JSONDecoder:
+    """`json.loads` would make one for each value, which takes longer than to read a short one."""
+    return json.JSONDecoder(**how)

@@ -41,15 +41,16 @@ class ModelRouter:
         Raises:
             RecordRejected: the document is surely too large for all of them.
         """
-        problems = {model: self._why_it_does_not_fit(request.to(model)) for model in models}
+        requests = {model: request.to(model) for model in models}
+        problems = {model: self._why_it_does_not_fit(requests[model]) for model in models}
         fitting = [model for model, problem in problems.items() if problem is None]
         if not fitting:
             problem = next(iter(problems.values()))
             raise rejected(DeadLetterReason.TOO_LARGE, f"one call {problem}", request, cause=problem)
-        fitting = [model for model in fitting if self.likely_fits(request.to(model))] or fitting
+        fitting = [model for model in fitting if self.likely_fits(requests[model])] or fitting
         well = [model for model in fitting if self._admission.would_take(model)]
         chosen = (well or fitting)[0]
-        return request.to(chosen), [model for model in fitting if model != chosen]
+        return requests[chosen], [model for model in fitting if model != chosen]
 
     def room_bytes(self, request: ChatRequest) -> int | None:
         """How many bytes of input the roomiest model of the chain takes in such a call. None if no limit is known.
