@@ -11,6 +11,7 @@ from docsluice.text.redaction import cut_secrets
 from docsluice.validation.json_values import NO_JSON, json_value
 from docsluice_consumer.llm.chat import Answer
 from docsluice_consumer.llm.error_body import ProviderError, error_inside, html_title
+from docsluice_consumer.llm.event_stream import completion_streamed
 from docsluice_consumer.llm.finish_reasons import CONTENT_FILTER, finish_reason
 from docsluice_consumer.llm.quoted import Quoted
 from docsluice_consumer.llm.usage import stated_cost_usd, usage_of
@@ -35,6 +36,8 @@ def read(content: bytes, *, quoted: Quoted, secrets: Collection[str], keys: Iter
     try:
         body = json_value(content)
     except ValueError:
+        body = completion_streamed(content)
+    if body is NO_JSON:
         return Completion(body=NO_JSON)
     if error := _error_instead(body, quoted=quoted, secrets=secrets):
         return Completion(body=body, error=error)
