@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from docsluice_consumer.llm.error_body import ProviderError
-from docsluice_consumer.llm.error_table import Meaning, meaning_by_code
+from docsluice_consumer.llm.error_meaning import meaning_by_code
+from docsluice_consumer.llm.error_table import Meaning
 
 OUTPUT_BOUNDS = ("max_tokens", "max_completion_tokens")
 SYSTEM_ROLE, STRICT, RESPONSE_FORMAT = "system role", "strict", "response_format"

@@ -37,7 +37,8 @@ from docsluice_consumer.errors import (
     RefusalKind,
 )
 from docsluice_consumer.llm.error_body import ProviderError, read_error
-from docsluice_consumer.llm.error_table import Meaning, is_overload, long_quota_seconds, meaning_of
+from docsluice_consumer.llm.error_meaning import is_overload, long_quota_seconds, meaning_of
+from docsluice_consumer.llm.error_table import Meaning
 from docsluice_consumer.llm.quoted import Quoted
 from docsluice_consumer.llm.response_limit import AnswerBroken
 from docsluice_consumer.llm.retry_after import retry_after_seconds

@@ -6,10 +6,7 @@ Each pattern stands for at least one server that is known to say so. Words are i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from enum import StrEnum
-
-from docsluice_consumer.llm.error_body import ProviderError
 
 
 class Meaning(StrEnum):
@@ -29,7 +26,7 @@ class Meaning(StrEnum):
     NO_PERMISSION = "the key may not do this"
 
 
-_CODES: dict[Meaning, frozenset[str]] = {
+CODES: dict[Meaning, frozenset[str]] = {
     Meaning.EMPTY_ACCOUNT: frozenset(
         {
             "insufficient_quota",
@@ -141,10 +138,11 @@ _CODES: dict[Meaning, frozenset[str]] = {
     Meaning.NO_PERMISSION: frozenset({"permission_denied", "permission_error", "access_denied", "accessdenied"}),
     Meaning.NOT_READY: frozenset({"model_loading", "unavailable_error", "model_not_ready", "model_unloaded"}),
 }
-_TOO_FAST_CODE = re.compile(
+TOO_FAST_CODE = re.compile(
     r"^rate_?limit|ratelimitexceeded$|^throttl|too[ _]?many[ _]?requests|^requestlimitexceeded|^daily_?limit_?exceeded"
 )
-_QUOTA_CODES = frozenset({"resource_exhausted"})
+LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^daily")
+QUOTA_CODES = frozenset({"resource_exhausted"})
 """A quota that comes back, even if the words mention plan and billing (Gemini). It may be longer than a minute's."""
 
 
@@ -158,9 +156,9 @@ _BOUND = r"max_?(?:completion_|output_)?tokens\W{0,3}"
 _NAME = r"(?:[^;.]|\.(?=\S)){0,120}?"
 """Up to the end of the sentence. A dot inside a name ends none."""
 _MODEL = rf"\bmodels?\b{_NAME}"
-_NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)")
+NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)")
 """Nothing was used up: the account has no such quota at all, and waiting brings none."""
-_WORDS: dict[Meaning, re.Pattern[str]] = {
+WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.EMPTY_ACCOUNT: _any(
         r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds|quota|user quota)",
         r"(?:credit |account )?balance is (?:too low|insufficient|not enough|negative|exhausted|used up)",
@@ -180,7 +178,7 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"budget has been exceeded|exceed\w*(?: the| your)? budget",
         r"余额不足|欠费|请充值",
         r"trial key\b.*\blimited to [^;.]{0,40}(?:/|per|a) ?month",
-        _NONE_AT_ALL.pattern,
+        NONE_AT_ALL.pattern,
     ),
     Meaning.LONG_QUOTA: _any(
         r"\bper[ _-]?(?:hour|day|week|month)\b",
@@ -290,7 +288,7 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"country, region|user location is not supported|not available in your (?:country|region)",
     ),
 }
-_OVERLOAD_CODES = frozenset(
+OVERLOAD_CODES = frozenset(
     {
         "overloaded",
         "overloaded_error",
@@ -304,7 +302,7 @@ _OVERLOAD_CODES = frozenset(
         "slow_down",
     }
 )
-_OVERLOAD_WORDS = _any(
+OVERLOAD_WORDS = _any(
     r"\boverload(?:ed)?\b",
     r"\b(?:server|service|system|llm|model|engine|backend|worker|gpu)s?\b[^;.]{0,30}\bbusy\b",
     r"\bbusy, (?:please )?(?:try|retry)",
@@ -316,77 +314,3 @@ _OVERLOAD_WORDS = _any(
     r"(?:服务器|系统|服务|模型)[^;.]{0,6}(?:繁忙|过载)|负载(?:过高|已饱和)",
 )
 """Words of servers that are well but overloaded."""
-_IN_THIS_ORDER = (
-    Meaning.CLOSED_ACCOUNT,
-    Meaning.FILTERED,
-    Meaning.BAD_KEY,
-    Meaning.INVALID_ANSWER,
-    Meaning.OUTPUT_BOUND,
-    Meaning.TOO_LARGE,
-    Meaning.NOT_READY,
-    Meaning.UNKNOWN_MODEL,
-    Meaning.NO_PERMISSION,
-)
-_OF_ONE_CALL = frozenset({Meaning.FILTERED, Meaning.TOO_LARGE, Meaning.INVALID_ANSWER})
-"""Meanings that a quoted document may have, because no other document is affected."""
-_LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^daily")
-_AN_HOUR, _A_DAY = 3_600.0, 86_400.0
-_SECONDS = {"hour": _AN_HOUR, "rph": _AN_HOUR, "tph": _AN_HOUR, "week": 7 * _A_DAY, "month": 30 * _A_DAY}
-
-
-def meaning_of(error: ProviderError) -> Meaning | None:
-    """What an error means, by its code first, else by its words. None if both say nothing."""
-    is_too_fast = any(map(_TOO_FAST_CODE.search, error.codes))
-    comes_back = (is_too_fast or error.codes & _QUOTA_CODES) and not _is_own(_NONE_AT_ALL, error)
-    is_empty = not comes_back and _is_own(_WORDS[Meaning.EMPTY_ACCOUNT], error)
-    if is_empty or error.codes & _CODES[Meaning.EMPTY_ACCOUNT]:
-        return Meaning.EMPTY_ACCOUNT
-    if _is_own(_WORDS[Meaning.NOT_READY], error):
-        return Meaning.NOT_READY  # whatever the code: before a model is loaded, LM Studio says that it is not found
-    by_code = meaning_by_code(error)
-    # A request that is too large for the limit by itself is not too fast: waiting changes nothing.
-    if "too large" not in error.words.lower() and (is_too_fast or (by_code is None and _is_too_fast(error))):
-        return Meaning.TOO_FAST
-    return by_code or next((meaning for meaning in _IN_THIS_ORDER if _told(meaning, error)), None)
-
-
-def meaning_by_code(error: ProviderError) -> Meaning | None:
-    """What an error's code alone says. None if that is no meaning that concerns one call."""
-    return next((meaning for meaning in _IN_THIS_ORDER if error.codes & _CODES.get(meaning, frozenset())), None)
-
-
-def _is_too_fast(error: ProviderError) -> bool:
-    return _is_own(_WORDS[Meaning.TOO_FAST], error) and not is_overload(error)
-
-
-def _told(meaning: Meaning, error: ProviderError) -> bool:
-    if meaning in _OF_ONE_CALL:
-        return bool(_WORDS[meaning].search(error.words.lower()))
-    return _is_own(_WORDS[meaning], error)
-
-
-def _is_own(pattern: re.Pattern[str], error: ProviderError) -> bool:
-    """Whether the provider's own words match. A match that begins or ends with words of the request means nothing."""
-    return any(True for _ in _own(pattern, error))
-
-
-def _own(pattern: re.Pattern[str], error: ProviderError) -> Iterator[str]:
-    said = (error.own_words or error.words).lower()
-    return (found[0] for found in pattern.finditer(said) if not error.request.is_edge_of(found[0]))
-
-
-def long_quota_seconds(error: ProviderError) -> float | None:
-    """The period of a used-up quota in seconds, if it is longer than a minute's."""
-    found = [_LONG_QUOTA_CODE.search(code) for code in error.codes]
-    if not any(found):
-        found = [_WORDS[Meaning.LONG_QUOTA].search(error.words.lower())]
-    return max((_seconds_of(one[0]) for one in found if one), default=None)
-
-
-def _seconds_of(quota: str) -> float:
-    return next((seconds for unit, seconds in _SECONDS.items() if unit in quota), _A_DAY)
-
-
-def is_overload(error: ProviderError) -> bool:
-    """Whether the server says that it is overloaded, whatever the status."""
-    return bool(error.codes & _OVERLOAD_CODES) or _is_own(_OVERLOAD_WORDS, error)
