@@ -45,6 +45,7 @@ CODES: dict[Meaning, frozenset[str]] = {
             "1113",
             "1008",
             "blocked_api_access",
+            "2056",
             "account_suspended",
             "budget_exceeded",
             "account_deactivated",
@@ -58,6 +59,7 @@ CODES: dict[Meaning, frozenset[str]] = {
             "api_key_invalid",
             "invalidapikey",
             "authentication_error",
+            "1004",
             "authenticationerror",
             "invalid_authentication",
             "invalid_authentication_error",
@@ -140,6 +142,7 @@ CODES: dict[Meaning, frozenset[str]] = {
 }
 TOO_FAST_CODE = re.compile(
     r"^rate_?limit|ratelimitexceeded$|^throttl|too[ _]?many[ _]?requests|^requestlimitexceeded|^daily_?limit_?exceeded"
+    r"|^1039$"
 )
 LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^daily")
 QUOTA_CODES = frozenset({"resource_exhausted"})
@@ -164,7 +167,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"(?:credit |account )?balance is (?:too low|insufficient|not enough|negative|exhausted|used up)",
         r"(?:used|spent|exhausted|consumed) all (?:of )?(?:your |the )?(?:available |prepaid )?credits?",
         r"(?:reached|exceeded|hit|over) (?:its|your|the) (?:\w+ ){0,2}(?:spending|spend|usage|billing|credit) limit",
-        r"(?:spending|spend|billing hard|credit) limit (?:has been |was |is )?(?:reached|exceeded)",
+        r"(?:spending|spend|billing hard|credit|usage|\bkey) limit (?:has been |was |is )?(?:reached|exceeded)",
         r"due to (?:the )?spend(?:ing)? limit",
         r"exceeded your current quota",
         r"exceeded your (?:monthly )?included credits",
@@ -186,12 +189,14 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"\b(?:rpd|tpd|rph|tph)\b",
         r"\b(?:hourly|daily|weekly|monthly)\b[^;.]{0,40}(?:limit|quota|allowance|allocation|usage)",
         r"(?:limit|quota) (?:of|for) (?:the|this) (?:hour|day|week|month)",
+        r"\breset after \d+h",
     ),
     Meaning.TOO_FAST: _any(
         r"\brate[ _-]?limit\w*\b[^;.]{0,60}\b(?:exceeded|reached|hit)\b",
         r"\b(?:exceed\w*|reached|hit|over)\b[^;.]{0,60}\brate[ _-]?limits?\b",
         r"\b(?:request|token|call|transaction|tpm|rpm|user)s?(?: \w+)? rate\b[^;.]{0,40}\bexceed",
         r"^rate exceeded\b|\brate exceeded\.?$",
+        r"\b(?:request|token|call)s? limit\b[^;.]{0,30}\bper (?:minute|hour|day|week|month)\b[^;.]{0,10}\bexceeded\b",
         r"\btoo many requests\b|\bslow down\b|\brequests? (?:was |were |is |are |has been )?throttled\b",
         r"\bplease wait (?:before|(?:for )?\d+ ?(?:s|seconds|minutes))\b",
         r"(?:请求|调用)(?:过于频繁|频率(?:过高|超限))|速率限制",
@@ -199,6 +204,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.CLOSED_ACCOUNT: _any(
         r"\b(?:account|organi[sz]ation|workspace|tenant|subscription)\b[^;.]{0,60}"
         r"\b(?:disabled|suspended|terminated|deactivated|banned|closed)\b",
+        r"\byour access (?:was|has been) terminated\b",
         r"\baccess\b[^;.]{0,60}\b(?:blocked|denied|restricted)\b[^;.]{0,10} by (?:\w+ )?"
         r"(?:organi[sz]ation|company|administrator|proxy|firewall|network|policy administrator)",
     ),
@@ -209,7 +215,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"no (?:auth|authentication) credentials",
         r"invalid (?:auth\w*|bearer) (?:credentials?|token|header|key|scheme)",
         r"\b(?:invalid|bad|wrong) (?:api )?(?:credentials|token provided)|invalid username or password",
-        r"authentication (?:fails?|failed)\b",
+        r"authentication (?:fails?|failed)\b|^login fail",
         rf"(?:bearer|access|security|auth\w*) token[^;.]{{0,60}}? (?:is |has |was )?(?:not valid|{_BAD})\b",
         r"invalid subscription key",
         r"expected oauth 2 access token",
@@ -237,6 +243,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"maxoutputtokens value of",
         r"supports at most \d+ (?:completion|output) tokens",
         r"maximum (?:allowed )?number of output tokens",
+        r"maximum tokens you requested exceeds?",
     ),
     Meaning.TOO_LARGE: _any(
         r"(?:maximum|max|model'?s?|available|the) context[ _](?:length|size|window)",
@@ -251,6 +258,8 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"exceed\w*[^;.]{0,40}(?:maximum|max)[^;.]{0,30}(?:number of tokens|tokens|length|input)",
         r"maximum (?:prompt|input|model|sequence) length",
         r"longer than the maximum",
+        r"length of (?:prompt|input)_?tokens\b[^;.]{0,20}must be less",
+        r"job requires \d+ pages",  # of the cache, as ExLlama counts them
         r"`?inputs`? tokens \+ `?max_new_tokens`? must be|`?inputs`? must have less than",
         r"reduce (?:the length|your (?:prompt|message|input))",
         r"range of input length",
@@ -262,17 +271,26 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"must be at least 1, got -\d+",  # what the prompt leaves of the context, as vLLM computes it
         r"n_ctx|上下文|prompt 超长|输入过长",
     ),
-    Meaning.INVALID_ANSWER: _any(r"failed to generate (?:valid )?json", r"failed to validate json"),
+    Meaning.INVALID_ANSWER: _any(
+        r"failed to generate (?:valid )?json",
+        r"failed to validate json",
+        # llama.cpp has an answer that its parser does not take.
+        r"model produced output that does not match",
+        r"^failed to parse input at pos",
+    ),
     Meaning.NOT_READY: _any(
         r"(?:model|server)[^;.]{0,80}(?:is |are )?(?:currently |still )?(?:loading|starting|warming)",
         r"loading (?:the )?model",
         r"model (?:was |is |has been )?unloaded|no models? (?:is |are )?loaded|failed to load model",
+        r"\bno healthy (?:deployments?|upstreams?|endpoints?|instances?)\b|\bmodel has crashed\b",
     ),
     Meaning.UNKNOWN_MODEL: _any(
         rf"{_MODEL}(?:not exist\b|not found|not be found)",
         rf"{_MODEL}(?:has been|was|is) (?:decommissioned|deprecated|retired|removed|discontinued)",
         r"\bmodels? ['\"`\w./:-]{1,100} (?:is|are) (?:not (?:available|supported|a valid)|unsupported|invalid|unknown)",
         r"(?:no such|unknown|invalid|unsupported|nonexistent) model\b",
+        r"requested model not available|there is no 'model_name' with this string",
+        r"invocation of model id \S{1,200} with on-demand throughput",
         r"is not a (?:valid|known|chat) model|^model: \S+$",
         rf"endpoint for{_NAME} is not running",
         r"deployment for this resource does not exist|deployment[^;.]{0,80}not found",
@@ -283,7 +301,8 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
     ),
     Meaning.NO_PERMISSION: _any(
         r"(?:does not|do not|don'?t|not) have (?:the )?(?:\w+ )?(?:permission|access)",
-        r"permission[ _]denied|access denied|not authorized|not allowed to",
+        r"permission[ _]denied|access denied|not authorized|not allowed to|insufficient permissions?|missing scopes?",
+        r"organization must be verified",
         r"no endpoints found matching your data policy",
         r"country, region|user location is not supported|not available in your (?:country|region)",
     ),
