@@ -141,6 +141,8 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("openai", 400, openai("Invalid prompt: your prompt was flagged as potentially violating our usage policy.", code="invalid_prompt"), FILTERED),
     ("minimax inside a 200", 500, {"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}, FILTERED),
     ("a gateway inside a 200", 500, openai("The response was filtered", code="content_filter"), FILTERED),
+    ("openai's other policy", 400, openai("This request has been flagged for potentially high-risk cyber activity. Learn more here: the site", type="invalid_request", code="cyber_policy"), FILTERED),
+    ("the same without a code", 400, openai("This request has been flagged for potentially high-risk cyber activity."), FILTERED),
     # Too large.
     ("openai", 400, openai("This model's maximum context length is 500 tokens.", param="messages", code="context_length_exceeded"), TOO_LARGE),
     ("openai's newer words", 400, openai("Your input exceeds the context window of this model."), TOO_LARGE),

@@ -98,6 +98,7 @@ CODES: dict[Meaning, frozenset[str]] = {
             "content_moderation",
             "content_violation",
             "guardrail_intervened",
+            "cyber_policy",
             "invalid_prompt",
         }
     ),
@@ -222,7 +223,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"身份验证失败|令牌已过期|无效的令牌|api ?key ?无效",
     ),
     Meaning.FILTERED: _any(
-        r"content management policy",
+        r"content management policy|\brequest (?:has been|was) flagged\b",
         r"content exists risk",
         r"considered high risk",
         r"(?:input|prompt|content|message|text)s?(?: \S+){0,3}"
