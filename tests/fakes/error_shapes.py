@@ -129,6 +129,10 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("bedrock", 429, {"message": "Too many tokens, please wait before trying again."}, LIMITED),
     ("cloudflare", 429, {"success": False, "errors": [{"message": "you have used up your daily free allocation of 10,000 neurons", "code": 4006}]}, DAY),
     ("mistral", 429, {"message": "Requests rate limit exceeded"}, LIMITED),
+    ("github of a minute", 429, {"error": {"code": "RateLimitReached", "message": "Rate limit of 15 per 60s exceeded for UserByModelByMinute. Please wait 33 seconds before retrying."}}, LIMITED),
+    ("github of a day", 429, {"error": {"code": "RateLimitReached", "message": "Rate limit of 150 per 86400s exceeded for UserByModelByDay. Please wait 62345 seconds before retrying."}}, DAY),
+    ("github of a day, by a gateway", 429, openai("Upstream rate limit reached (UserByModelByDay). Retry after ~20663s.", code="rate_limit"), DAY),
+    ("kiro of a month", 429, {"message": "You have reached the limit.", "reason": "MONTHLY_REQUEST_COUNT"}, DAY),
     # Filters.
     ("azure", 400, openai("The response was filtered due to the prompt triggering Azure OpenAI's content management policy.", code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"}), FILTERED),
     ("openrouter", 403, {"error": {"code": 403, "message": "Your input was flagged", "metadata": {"reasons": ["violence"], "flagged_input": "…"}}}, FILTERED),
@@ -213,6 +217,8 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("vllm with a dot", 404, vllm("The model `Qwen/Qwen2.5-7B` does not exist.", 404), MODEL),
     ("together's endpoint", 400, openai("The dedicated endpoint for a/b-2.5 is not running."), MODEL),
     ("bedrock's own name", 400, {"message": "Invocation of model ID anthropic.claude-sonnet-4-20250514-v1:0 with on-demand throughput isn\u2019t supported. Retry your request with the ID or ARN of an inference profile."}, MODEL),
+    ("together by a gateway", 400, {"status": "failure", "message": "together-ai error: Unable to access non-serverless model a/B-2.5. Please visit the site to start a new dedicated endpoint."}, MODEL),
+    ("hugging face", 400, {"error": "The requested model 'a/B-2.5' is not supported by any provider you have enabled."}, MODEL),
     ("copilot", 400, {"error": {"message": "Requested model not available for session", "code": ""}}, MODEL),
     ("litellm", 400, openai("litellm.BadRequestError: You passed in model=x. There is no 'model_name' with this string", code="400"), MODEL),
     ("fastapi", 404, {"detail": "Not Found"}, PATH),
@@ -221,6 +227,7 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     # Permissions.
     ("openai", 403, openai("Country, region, or territory not supported", code="unsupported_country_region_territory"), PERMISSION),
     ("litellm", 401, openai("Authentication Error, API Key not allowed to access model. This token can only access models=['x'].", type="auth_error"), PERMISSION),
+    ("openrouter's providers", 404, {"error": {"message": "No allowed providers are available for the selected model.", "code": 404, "metadata": {"available_providers": ["z-ai"]}}}, PERMISSION),
     ("openai's scopes", 401, openai("You have insufficient permissions for this operation. Missing scopes: model.request."), PERMISSION),
     ("openai's verification", 400, openai("Your organization must be verified to use the model `gpt-5`. Please go to the site."), PERMISSION),
     ("a firewall that says so", 403, {"message": "Your request was blocked by our security policy."}, PERMISSION),

@@ -40,7 +40,7 @@ _UNSUPPORTED = re.compile(
     r"|not (?:enabled|implemented|available)"
     r"|extra (?:inputs|fields?|parameters?|properties)|extraneous|(?:does not|doesn'?t|not) accept|is deprecated"
     r"|only the default|may only be set|cannot (?:both )?be (?:specified|used|set|combined)|no such (?:field|parameter)"
-    r"|only [\d.]{1,8} is allowed"
+    r"|only [\d.]{1,8} is allowed|can handle the requested parameters"
     r"|not a valid (?:field|parameter|argument)|invalid (?:\S{1,60} )?(?:parameter|argument|field)|cannot find field"
     r"|missing field|input should be ['\"](?:text|json_)"
     r"|unavailable|failed to (?:parse grammar|initialize samplers)|invalid grammar|response_format\S* must be"
@@ -63,7 +63,7 @@ _OF_A_SIZE = re.compile(
 _MISSING = re.compile(r"\b(?:missing|required|must (?:be provided|include|specify|be set))\b")
 _OF_THE_FORMAT = re.compile(
     r"response[_ ]format|format\.schema|json[_ ]?schema|json[_ ]object|structured[_ ]outputs?|json mode"
-    r"|guided|constrained|grammar|samplers"
+    r"|guided|constrained|grammar|samplers|requested parameters"
 )
 _OF_THE_SYSTEM_ROLE = re.compile(
     r"(?:system|developer)['\"`]? (?:role|message|prompt|instruction)|(?:does not|doesn't) support ['\"`]?system\b"

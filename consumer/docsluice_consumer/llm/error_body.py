@@ -24,7 +24,7 @@ _INSIDE = frozenset(
 )
 """Fields that may hold more of an error. Fields that repeat the request, such as `input`, are not among them."""
 _TEXTS = _WORDS | {"raw"}
-_DELAYS = frozenset({"retrydelay", "retry_after", "retry_after_seconds", "retry-after"})
+_DELAYS = frozenset({"retrydelay", "retry_after", "retry_after_seconds", "retry-after", "estimated_time"})
 _PROVIDERS_OWN = frozenset({"error", "errors", "base_resp", "detail"})
 _IS_CODE = re.compile(r"[\w.:/ -]{1,80}")
 _TITLE_BEGINS = re.compile(r"<title\b[^<>]*+>", re.IGNORECASE)

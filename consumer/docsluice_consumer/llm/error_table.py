@@ -145,7 +145,7 @@ TOO_FAST_CODE = re.compile(
     r"^rate_?limit|ratelimitexceeded$|^throttl|too[ _]?many[ _]?requests|^requestlimitexceeded|^daily_?limit_?exceeded"
     r"|^1039$"
 )
-LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^daily")
+LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^(?:daily|weekly|monthly)")
 QUOTA_CODES = frozenset({"resource_exhausted"})
 """A quota that comes back, even if the words mention plan and billing (Gemini). It may be longer than a minute's."""
 
@@ -190,7 +190,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"\b(?:rpd|tpd|rph|tph)\b",
         r"\b(?:hourly|daily|weekly|monthly)\b[^;.]{0,40}(?:limit|quota|allowance|allocation|usage)",
         r"(?:limit|quota) (?:of|for) (?:the|this) (?:hour|day|week|month)",
-        r"\breset after \d+h",
+        r"\breset after \d+h|\bper 86400 ?s\b|bymodelbyday",
     ),
     Meaning.TOO_FAST: _any(
         r"\brate[ _-]?limit\w*\b[^;.]{0,60}\b(?:exceeded|reached|hit)\b",
@@ -290,7 +290,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         rf"{_MODEL}(?:has been|was|is) (?:decommissioned|deprecated|retired|removed|discontinued)",
         r"\bmodels? ['\"`\w./:-]{1,100} (?:is|are) (?:not (?:available|supported|a valid)|unsupported|invalid|unknown)",
         r"(?:no such|unknown|invalid|unsupported|nonexistent) model\b",
-        r"requested model not available|there is no 'model_name' with this string",
+        r"requested model not available|access non-serverless model|there is no 'model_name' with this string",
         r"invocation of model id \S{1,200} with on-demand throughput",
         r"is not a (?:valid|known|chat) model|^model: \S+$",
         rf"endpoint for{_NAME} is not running",
@@ -303,7 +303,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.NO_PERMISSION: _any(
         r"(?:does not|do not|don'?t|not) have (?:the )?(?:\w+ )?(?:permission|access)",
         r"permission[ _]denied|access denied|not authorized|not allowed to|insufficient permissions?|missing scopes?",
-        r"organization must be verified",
+        r"organization must be verified|no allowed providers are available",
         r"no endpoints found matching your data policy",
         r"country, region|user location is not supported|not available in your (?:country|region)",
     ),

@@ -117,6 +117,8 @@ COMPLAINTS: list[tuple[Any, str]] = [
     (_error("output_config.format.schema: For 'integer' type, these bounds are not supported"), NO_JSON_SCHEMA),
     (_error("Failed to initialize samplers: std::exception"), NO_JSON_SCHEMA),
     (_error("Invalid grammar request: unknown type"), NO_JSON_SCHEMA),
+    (_error("No endpoints found that can handle the requested parameters. To learn more, visit the site", 404, code=404), NO_JSON_SCHEMA),
+    (_error("No endpoints found that can handle the requested parameters: temperature", 404, code=404), "temperature"),
     (_error("invalid temperature: only 1 is allowed for this model"), "temperature"),
     (_error("invalid temperature: only 0.6 is allowed for this model"), "temperature"),
     (_error("Unsupported value: 'minimal' is not supported with the 'gpt-5.1' model. Supported values are: 'none' and 'low'.", param="reasoning.effort", code="unsupported_value"), "reasoning_effort"),

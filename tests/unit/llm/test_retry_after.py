@@ -75,6 +75,8 @@ RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay":
         (said_by("Limit 20, used 20 in 60s."), None),
         ({"error": {"message": "x", "metadata": {"retry_after_seconds": 12}}}, 12),
         (said_by("x", retry_after="soon"), None),
+        ({"error": "Model x is currently loading", "estimated_time": 20.5}, 20.5),
+        (said_by("Rate limit of 15 per 60s exceeded. Please wait 33 seconds before retrying."), 33),
     ],
     ids=str,
 )
