@@ -90,6 +90,14 @@ def test_a_choice_of_the_older_kind() -> None:
     assert (answer.text, answer.finish_reason) == (TEXT, "length")
 
 
+def test_a_whole_answer_in_the_shape_of_a_piece() -> None:
+    """Gateways that translate may put it where a stream would."""
+    answer = completion.answer_of({"choices": [{"delta": {"content": TEXT}, "finish_reason": "length"}]})
+    assert answer is not None
+    assert (answer.text, answer.finish_reason) == (TEXT, "length")
+    assert _answer({"content": TEXT}, choice={"delta": {"content": "no"}}).text == TEXT
+
+
 @pytest.mark.parametrize(
     "message", [{"content": None, "refusal": "No."}, {"content": [{"type": "refusal", "refusal": "No."}]}], ids=str
 )
