@@ -243,6 +243,7 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("tgi", 424, {"error": "Request failed during generation", "error_type": "generation"}, AWAY),
     ("lm studio's crash", 400, {"error": "The model has crashed without additional information. (Exit code: 18446744072635812000)"}, AWAY),
     ("litellm, until one is well", 400, openai("litellm.BadRequestError: You passed in model=a/b-2.1. There are no healthy deployments for this model. Received Model Group=a/b-2.1", code="400"), AWAY),
+    ("vllm whose engine is dead", 400, vllm("Background loop has errored already."), AWAY),
     ("ollama without memory", 500, {"error": "model requires more system memory (5.3 GiB) than is available (4.4 GiB)"}, AWAY),
     ("a schema behind litellm", 400, openai("litellm.ContentPolicyViolationError: AzureException - Invalid schema for response_format 'x'. content_policy_fallback=None.", code="400"), UNKNOWN),
     ("nothing known", 400, openai("No."), UNKNOWN),

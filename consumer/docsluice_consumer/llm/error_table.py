@@ -284,6 +284,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"loading (?:the )?model",
         r"model (?:was |is |has been )?unloaded|no models? (?:is |are )?loaded|failed to load model",
         r"\bno healthy (?:deployments?|upstreams?|endpoints?|instances?)\b|\bmodel has crashed\b",
+        r"^background loop (?:is stopped|has errored)",  # vLLM, whose engine has died
     ),
     Meaning.UNKNOWN_MODEL: _any(
         rf"{_MODEL}(?:not exist\b|not found|not be found)",
