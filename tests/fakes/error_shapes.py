@@ -115,6 +115,8 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("openai without a tier", 429, openai("Rate limit reached for gpt-5 in organization org-x on tokens per min. Limit: 0 / min. Current: 1 / min.", code="rate_limit_exceeded"), EMPTY),
     ("openrouter's bound of a key", 403, {"error": {"message": "Key limit exceeded (monthly limit). Manage it using the site.", "code": 403}}, EMPTY),
     ("kimi's plan", 403, anthropic("permission_error", "You've reached your usage limit for this billing cycle. Your quota will be refreshed in the next cycle."), EMPTY),
+    ("portkey's budget", 412, openai("Usage limits exceeded for this virtual key."), EMPTY),
+    ("a gateway's key", 412, openai("API key budget exhausted"), EMPTY),
     ("minimax's plan", 500, {"base_resp": {"status_code": 2056, "status_msg": "usage limit exceeded"}}, EMPTY),
     # Quotas of a minute, and of a day.
     ("cohere's trial of a minute", 429, {"message": "You are using a Trial key, which is limited to 20 API calls / minute. You can continue to use the Trial key for free."}, LIMITED),
@@ -146,6 +148,7 @@ ERRORS: list[tuple[str, int, Any, str]] = [
     ("minimax inside a 200", 500, {"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}, FILTERED),
     ("a gateway inside a 200", 500, openai("The response was filtered", code="content_filter"), FILTERED),
     ("openai's other policy", 400, openai("This request has been flagged for potentially high-risk cyber activity. Learn more here: the site", type="invalid_request", code="cyber_policy"), FILTERED),
+    ("portkey", 446, openai("The guardrail checks defined in the config failed. You can find more information in the `hook_results` object.", type="hooks_failed"), FILTERED),
     ("the same without a code", 400, openai("This request has been flagged for potentially high-risk cyber activity."), FILTERED),
     # Too large.
     ("openai", 400, openai("This model's maximum context length is 500 tokens.", param="messages", code="context_length_exceeded"), TOO_LARGE),
