@@ -59,7 +59,7 @@ def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
     A server that echoes the request's headers must not bring `secrets` into a result or a dead letter.
     """
     choice = first_choice(body)
-    message = choice.get("message", choice.get("delta"))
+    message = choice.get("message", choice.get("delta") or None)
     if not isinstance(message, Mapping):
         message = {"content": choice["text"]} if isinstance(choice.get("text"), str) else None
     if message is None:
