@@ -185,7 +185,8 @@ async def test_an_answer_that_used_up_its_room_was_cut_whatever_its_end_is_calle
 
 async def test_what_is_cut_with_more_room_too_says_so() -> None:
     """The operator is told of the bound, not of JSON that is not valid."""
-    used_up = [say('{"summary": "Half of', usage=USAGE.model_copy(update={"output_tokens": bound})) for bound in (50, 200)]
+    spent = [USAGE.model_copy(update={"output_tokens": bound}) for bound in (50, 200)]
+    used_up = [say('{"summary": "Half of', usage=usage) for usage in spent]
     lab = _lab(*used_up, task={**TEXT, "max_output_tokens": 50})
     with pytest.raises(RecordRejected, match=r"cut at max_output_tokens \(200\)") as raised:
         await lab.analyze()
