@@ -43,7 +43,8 @@ _UNSUPPORTED = re.compile(
     r"|only [\d.]{1,8} is allowed|can handle the requested parameters"
     r"|not a valid (?:field|parameter|argument)|invalid (?:\S{1,60} )?(?:parameter|argument|field)|cannot find field"
     r"|missing field|input should be ['\"](?:text|json_)"
-    r"|unavailable|failed to (?:parse grammar|initialize samplers)|invalid grammar|response_format\S* must be"
+    r"|unavailable|failed to (?:parse grammar|initialize samplers|compile)|response_format\S* must be"
+    r"|invalid (?:grammar|(?:json )?schema)|grammar error|can be specified,? but not both"
     r"|only [^;.]{0,40}roles|roles must alternate"
 )
 _SCHEMA_IS_TOO_MUCH = re.compile(
