@@ -291,6 +291,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         rf"{_MODEL}(?:not exist\b|not found|not be found)",
         rf"{_MODEL}(?:has been|was|is) (?:decommissioned|deprecated|retired|removed|discontinued)",
         r"\bmodels? ['\"`\w./:-]{1,100} (?:is|are) (?:not (?:available|supported|a valid)|unsupported|invalid|unknown)",
+        rf"{_MODEL}(?:(?:is|are) no longer available|reached (?:its|the) end of (?:its )?life)",
         r"(?:no such|unknown|invalid|unsupported|nonexistent) model\b",
         r"requested model not available|access non-serverless model|there is no 'model_name' with this string",
         r"invocation of model id \S{1,200} with on-demand throughput",
