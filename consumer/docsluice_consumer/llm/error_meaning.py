@@ -45,6 +45,8 @@ def meaning_of(error: ProviderError) -> Meaning | None:
     if _is_own(WORDS[Meaning.NOT_READY], error):
         return Meaning.NOT_READY  # whatever the code: before a model is loaded, LM Studio says that it is not found
     by_code = meaning_by_code(error)
+    if by_code is Meaning.NO_PERMISSION and _is_too_fast(error):
+        return Meaning.TOO_FAST  # a code for any refusal, and words that say which
     # A request that is too large for the limit by itself is not too fast: waiting changes nothing.
     if "too large" not in error.words.lower() and (is_too_fast or (by_code is None and _is_too_fast(error))):
         return Meaning.TOO_FAST

@@ -48,6 +48,7 @@ CODES: dict[Meaning, frozenset[str]] = {
             "2056",
             "account_suspended",
             "budget_exceeded",
+            "setlimitexceeded",
             "account_deactivated",
             "quota_exceeded",
             "pre_consume_token_quota_failed",
@@ -168,7 +169,8 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds|quota|user quota)",
         r"(?:credit |account )?balance is (?:too low|insufficient|not enough|negative|exhausted|used up)",
         r"(?:used|spent|exhausted|consumed) all (?:of )?(?:your |the )?(?:available |prepaid )?credits?",
-        r"(?:reached|exceeded|hit|over) (?:its|your|the) (?:\w+ ){0,2}(?:spending|spend|usage|billing|credit) limits?",
+        r"(?:reached|exceeded|hit|over) (?:its|your|the) (?:\w+ ){0,2}"
+        r"(?:spending|spend|usage|billing|credit|inference) limits?",
         r"(?:spending|spend|billing hard|credit|usage|\bkey) limits? (?:ha\w+ been |was |is )?(?:reached|exceeded)",
         r"due to (?:the )?spend(?:ing)? limit",
         r"exceeded your current quota",
