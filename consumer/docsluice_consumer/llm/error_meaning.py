@@ -10,6 +10,7 @@ from docsluice_consumer.llm.error_table import (
     CODES,
     LONG_QUOTA_CODE,
     NONE_AT_ALL,
+    OF_A_MINUTE,
     OVERLOAD_CODES,
     OVERLOAD_WORDS,
     QUOTA_CODES,
@@ -38,7 +39,10 @@ _SECONDS = {"hour": _AN_HOUR, "rph": _AN_HOUR, "tph": _AN_HOUR, "week": 7 * _A_D
 def meaning_of(error: ProviderError) -> Meaning | None:
     """What an error means, by its code first, else by its words. None if both say nothing."""
     is_too_fast = any(map(TOO_FAST_CODE.search, error.codes))
-    comes_back = (is_too_fast or error.codes & QUOTA_CODES) and not _is_own(NONE_AT_ALL, error)
+    is_none_at_all = _is_own(NONE_AT_ALL, error)
+    if _is_own(OF_A_MINUTE, error) and not is_none_at_all:
+        return Meaning.TOO_FAST
+    comes_back = (is_too_fast or error.codes & QUOTA_CODES) and not is_none_at_all
     is_empty = not comes_back and _is_own(WORDS[Meaning.EMPTY_ACCOUNT], error)
     if is_empty or error.codes & CODES[Meaning.EMPTY_ACCOUNT]:
         return Meaning.EMPTY_ACCOUNT

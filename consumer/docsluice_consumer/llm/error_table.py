@@ -162,8 +162,10 @@ _BOUND = r"max_?(?:completion_|output_)?tokens\W{0,3}"
 _NAME = r"(?:[^;.]|\.(?=\S)){0,120}?"
 """Up to the end of the sentence. A dot inside a name ends none."""
 _MODEL = rf"\bmodels?\b{_NAME}"
-NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)")
-"""Nothing was used up: the account has no such quota at all, and waiting brings none."""
+NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)|\bfree allocated quota exceeded\b")
+"""The account has no such quota at all, or no more of what it was given once: waiting brings none."""
+OF_A_MINUTE = re.compile(r"\ballocated quota exceeded\b|#token-limit\b")
+"""The tokens of a minute, though the code says that the account is empty (Alibaba)."""
 WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.EMPTY_ACCOUNT: _any(
         r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds|quota|user quota)",
