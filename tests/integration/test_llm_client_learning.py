@@ -137,3 +137,22 @@ async def test_a_model_that_takes_neither_schema_nor_bound_is_asked_without() ->
     async with served(answer) as (server, client):
         assert (await client.ask(chat_request(max_output_tokens=50))).text == TEXT
     assert len(server.bodies) == 4
+
+
+async def test_a_model_that_only_streams_is_asked_to() -> None:
+    """Once it has said so. Its answer is read out of the stream."""
+
+    def answer(body: dict[str, Any]) -> web.Response:
+        if not body.get("stream"):
+            return error(400, "This model only support stream mode, please enable the stream parameter.")
+        pieces = [{"delta": {"content": TEXT[:5]}}, {"delta": {"content": TEXT[5:]}, "finish_reason": "stop"}]
+        events = [{"choices": [piece]} for piece in pieces] + [{"choices": [], "usage": {"prompt_tokens": 7}}]
+        lines = [f"data: {json.dumps(event)}" for event in events] + ["data: [DONE]"]
+        return web.Response(text="\n\n".join(lines), content_type="text/event-stream")
+
+    async with served(answer) as (server, client):
+        for _ in range(2):
+            answered = await client.ask(chat_request())
+            assert (answered.text, answered.finish_reason) == (TEXT, "stop")
+            assert answered.usage is not None
+    assert [body.get("stream") for body in server.bodies] == [None, True, True]

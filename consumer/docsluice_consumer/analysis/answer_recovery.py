@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from docsluice.messages import DeadLetterReason, OutputValue
 from docsluice_consumer.analysis.answer_source import AnswerSource
-from docsluice_consumer.analysis.rejections import rejection_of
+from docsluice_consumer.analysis.rejections import rejection_if_used_up, rejection_of
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import InvalidAnswer, RecordRejected
 from docsluice_consumer.llm.chat import Answer, ChatRequest
@@ -177,7 +177,11 @@ class AnswerRecovery:
             rejection = rejection_of(request.to(answer.model or request.model), answer)
             if rejection is None:
                 said = await read(answer)
-                return said if isinstance(said, _Invalid) else await question.kept(said)
+                if isinstance(said, ParsedAnswer):
+                    return await question.kept(said)
+                rejection = None if said.usable else rejection_if_used_up(request, answer)
+                if rejection is None:
+                    return said
             text = await in_worker_thread(len(answer.text), lambda: question.step.before_the_cut(answer.text))
             if text is not None and isinstance(said := await read(replace(answer, text=text)), ParsedAnswer):
                 return await question.kept(said)

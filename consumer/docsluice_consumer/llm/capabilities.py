@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from docsluice_consumer.llm.error_body import ProviderError
-from docsluice_consumer.llm.error_table import Meaning, meaning_by_code
+from docsluice_consumer.llm.error_meaning import meaning_by_code
+from docsluice_consumer.llm.error_table import Meaning
 
 OUTPUT_BOUNDS = ("max_tokens", "max_completion_tokens")
 SYSTEM_ROLE, STRICT, RESPONSE_FORMAT = "system role", "strict", "response_format"
@@ -39,9 +40,12 @@ _UNSUPPORTED = re.compile(
     r"|not (?:enabled|implemented|available)"
     r"|extra (?:inputs|fields?|parameters?|properties)|extraneous|(?:does not|doesn'?t|not) accept|is deprecated"
     r"|only the default|may only be set|cannot (?:both )?be (?:specified|used|set|combined)|no such (?:field|parameter)"
+    r"|only [\d.]{1,8} is allowed|can handle the requested parameters"
     r"|not a valid (?:field|parameter|argument)|invalid (?:\S{1,60} )?(?:parameter|argument|field)|cannot find field"
     r"|missing field|input should be ['\"](?:text|json_)"
-    r"|unavailable|failed to parse grammar|response_format\S* must be|only [^;.]{0,40}roles|roles must alternate"
+    r"|unavailable|failed to (?:parse grammar|initialize samplers|compile)|response_format\S* must be"
+    r"|invalid (?:grammar|(?:json )?schema)|grammar error|can be specified,? but not both"
+    r"|only [^;.]{0,40}roles|roles must alternate"
 )
 _SCHEMA_IS_TOO_MUCH = re.compile(
     r"(?:schemas?|grammar|constraint)\b[^;.]{0,120}(?:too (?:large|many|complex|deep|big)|exceeds?\b)"
@@ -59,7 +63,8 @@ _OF_A_SIZE = re.compile(
 )
 _MISSING = re.compile(r"\b(?:missing|required|must (?:be provided|include|specify|be set))\b")
 _OF_THE_FORMAT = re.compile(
-    r"response[_ ]format|json[_ ]?schema|json[_ ]object|structured[_ ]outputs?|json mode|guided|constrained|grammar"
+    r"response[_ ]format|format\.schema|json[_ ]?schema|json[_ ]object|structured[_ ]outputs?|json mode"
+    r"|guided|constrained|grammar|samplers|requested parameters"
 )
 _OF_THE_SYSTEM_ROLE = re.compile(
     r"(?:system|developer)['\"`]? (?:role|message|prompt|instruction)|(?:does not|doesn't) support ['\"`]?system\b"
@@ -68,9 +73,12 @@ _OF_THE_SYSTEM_ROLE = re.compile(
 _OTHER_NAMES = {
     "frequency_penalty": ("penalty",),
     "presence_penalty": ("penalty",),
-    "reasoning_effort": ("thinking level", "thinking_level", "thinking budget", "thinking_budget"),
+    "reasoning_effort": ("thinking level", "thinking_level", "thinking budget", "thinking_budget", "reasoning.effort"),
 }
 """As gateways pass it on (Gemini)."""
+_WANTED = re.compile(r"\b(\w{3,40}?)['\"`]? ?(?:must be set to |必须设置为)['\"`]?(true|false)(?![a-z])", re.ASCII)
+_ONLY_STREAMS = re.compile(r"\bonly supports? stream(?:ing)?(?: mode)?\b|仅支持流式?模式")
+_STREAM = "stream"
 _MEANINGS = {
     SYSTEM_ROLE: "the system turn is put before the first user turn",
     STRICT: "the schema is sent without strict mode",
@@ -80,6 +88,7 @@ _MEANINGS = {
 }
 _IN_MARKS = "['\"`“”]"
 _PLAIN_WORD = re.compile(r"[a-z]+")
+_IN_A_LIST = r"\b(?:propert(?:y|ies)|keywords?|keys?|fields?) (?:[\w$]{1,30}(?:, | and |, and )){0,8}"
 
 Knowledge: TypeAlias = frozenset[str]
 """The names of what is left out of a request."""
@@ -180,11 +189,16 @@ def missed(error: ProviderError, sent: Sent) -> str | None:
 
 
 def complaint(error: ProviderError, sent: Sent) -> str | None:
-    """The name that a refusal says the model does not know. None if it is about something else."""
+    """The name that a refusal says the model does not know, or asks for. None if it is about something else."""
     words = error.words.lower()
-    is_of_the_prompt = meaning_by_code(error) is Meaning.TOO_LARGE or _PROMPT_IS_TOO_MUCH.search(words)
+    if meaning_by_code(error) is Meaning.TOO_LARGE or _PROMPT_IS_TOO_MUCH.search(words):
+        return None
+    return _wanted(error) or _not_known(error, words, sent)
+
+
+def _not_known(error: ProviderError, words: str, sent: Sent) -> str | None:
     is_too_much = bool(sent.keywords) and _SCHEMA_IS_TOO_MUCH.search(words)
-    if is_of_the_prompt or not (error.codes & _CODES or is_too_much or _UNSUPPORTED.search(words)):
+    if not (error.codes & _CODES or is_too_much or _UNSUPPORTED.search(words)):
         return None
     about = f"{error.param.lower()} {words}"
     if error.status not in _SPEAKS_OF_PARAMETERS:
@@ -212,6 +226,23 @@ def _is_of_a_size(error: ProviderError, named: str | None) -> bool:
     if not _OF_A_SIZE.search(words):
         return False
     return named in OUTPUT_BOUNDS or not (error.codes & _CODES or "only the default" in words)
+
+
+def asked_for(knowledge: Knowledge) -> dict[str, Any]:
+    """The fields of the body that a model asks for by name and value, such as `enable_thinking=false`."""
+    pairs = (name.split("=") for name in sorted(knowledge) if "=" in name)
+    fields: dict[str, Any] = {name: value == "true" for name, value in pairs}
+    return fields | ({"stream_options": {"include_usage": True}} if fields.get(_STREAM) else {})
+
+
+def _wanted(error: ProviderError) -> str | None:
+    """A field and its value, if the server names both. Only a switch: anything else may be a bound on a value."""
+    if error.status not in _SPEAKS_OF_PARAMETERS:
+        return None
+    if _ONLY_STREAMS.search(error.words.lower()):
+        return f"{_STREAM}=true"
+    found = _WANTED.search(error.words)
+    return None if found is None or found[1] in {*KEYWORDS, STRICT} else f"{found[1]}={found[2]}"
 
 
 def without_keywords(schema: Any, left_out: Collection[str]) -> Any:
@@ -263,13 +294,14 @@ def _names(name: str, said: str) -> bool:
 
 
 def _names_keyword(word: str, error: ProviderError) -> bool:
-    """Whether a keyword is named, also in snake case. An ordinary English word counts only in quotation marks."""
+    """Whether a keyword is named, also in snake case. An ordinary word counts only in quotation marks or a list."""
     said = f"{error.param} {error.words}"
     snake = re.sub(r"([A-Z])", r"_\1", word).lower()
     for spelling in {word, snake}:
         plain = _PLAIN_WORD.fullmatch(spelling)
-        before, after = (_IN_MARKS, _IN_MARKS) if plain else (r"(?<![\w$])", r"(?!\w)")
-        if re.search(f"{before}{re.escape(spelling)}{after}", said):
+        named = re.escape(spelling)
+        pattern = f"{_IN_MARKS}{named}{_IN_MARKS}|{_IN_A_LIST}{named}\\b" if plain else rf"(?<![\w$]){named}(?!\w)"
+        if re.search(pattern, said):
             return True
     return False
 
@@ -281,4 +313,6 @@ def _is_of_the_schema(name: str) -> bool:
 def _meaning(name: str) -> str:
     if name in KEYWORDS:
         return "the schema is sent without this keyword, and the answer is checked against it all the same"
+    if "=" in name:
+        return "it is sent with the calls to this model, which asks for it"
     return _MEANINGS.get(name, "it is left out of the calls to this model")

@@ -30,7 +30,8 @@ from docsluice_consumer.llm.capabilities import Capabilities, Discovery, Sent, c
 from docsluice_consumer.llm.chat import Answer, ChatRequest
 from docsluice_consumer.llm.error_body import ProviderError, read_error
 from docsluice_consumer.llm.error_mapping import FOREIGN, Call, fault_of, out_of_files, translate
-from docsluice_consumer.llm.error_table import Meaning, meaning_of
+from docsluice_consumer.llm.error_meaning import meaning_of
+from docsluice_consumer.llm.error_table import Meaning
 from docsluice_consumer.llm.finish_reasons import ERROR
 from docsluice_consumer.llm.guesses import Guesses
 from docsluice_consumer.llm.provider import Provider, address_of

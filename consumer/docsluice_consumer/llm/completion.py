@@ -11,7 +11,8 @@ from docsluice.text.redaction import cut_secrets
 from docsluice.validation.json_values import NO_JSON, json_value
 from docsluice_consumer.llm.chat import Answer
 from docsluice_consumer.llm.error_body import ProviderError, error_inside, html_title
-from docsluice_consumer.llm.finish_reasons import CONTENT_FILTER, finish_reason
+from docsluice_consumer.llm.event_stream import completion_streamed
+from docsluice_consumer.llm.finish_reasons import CONTENT_FILTER, STOP, finish_reason
 from docsluice_consumer.llm.quoted import Quoted
 from docsluice_consumer.llm.usage import stated_cost_usd, usage_of
 
@@ -35,6 +36,8 @@ def read(content: bytes, *, quoted: Quoted, secrets: Collection[str], keys: Iter
     try:
         body = json_value(content)
     except ValueError:
+        body = completion_streamed(content)
+    if body is NO_JSON:
         return Completion(body=NO_JSON)
     if error := _error_instead(body, quoted=quoted, secrets=secrets):
         return Completion(body=body, error=error)
@@ -56,7 +59,7 @@ def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
     A server that echoes the request's headers must not bring `secrets` into a result or a dead letter.
     """
     choice = first_choice(body)
-    message = choice.get("message")
+    message = choice.get("message", choice.get("delta") or None)
     if not isinstance(message, Mapping):
         message = {"content": choice["text"]} if isinstance(choice.get("text"), str) else None
     if message is None:
@@ -67,6 +70,8 @@ def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
     ended = finish_reason(choice.get("finish_reason") or choice.get("stop_reason"))
     if not text and _is_filtered(choice, body):
         ended = CONTENT_FILTER
+    if not text and ended == STOP:
+        text = _misfiled(message)
     return Answer(
         # A model may answer half an emoji, which could not be sent back to it.
         text=cut_secrets(text, secrets).encode("utf-8", errors="replace").decode(),
@@ -147,6 +152,16 @@ def _arguments(message: Mapping[str, Any]) -> str:
             return _written(arguments)
         if isinstance(arguments, str) and arguments.strip():
             return arguments
+    return ""
+
+
+def _misfiled(message: Mapping[str, Any]) -> str:
+    """An answer among the thoughts, where a server files it if the model did not think. It is all of them, and JSON."""
+    for name in ("reasoning_content", "reasoning"):
+        thought = message.get(name)
+        said = thought.strip() if isinstance(thought, str) else ""
+        if said.startswith("{") and said.endswith("}"):
+            return said
     return ""
 
 

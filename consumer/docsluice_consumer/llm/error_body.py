@@ -20,11 +20,16 @@ _CODES = frozenset(
 )
 _TELLING, _LEAST = {"reason": 0, "code": 1, "status": 2, "error_code": 1}, 3
 _INSIDE = frozenset(
-    {"error", "errors", "detail", "details", "message", "metadata", "raw", "innererror", "violations", "base_resp"}
+    {
+        *("error", "errors", "detail", "details", "message", "metadata", "raw", "innererror", "violations"),
+        *("base_resp", "headers"),
+    }
 )
 """Fields that may hold more of an error. Fields that repeat the request, such as `input`, are not among them."""
 _TEXTS = _WORDS | {"raw"}
-_DELAYS = frozenset({"retrydelay", "retry_after", "retry_after_seconds", "retry-after"})
+_DELAYS = frozenset(
+    {"retrydelay", "retry_after", "retry_after_seconds", "retry-after", "estimated_time", "x-ratelimit-reset"}
+)
 _PROVIDERS_OWN = frozenset({"error", "errors", "base_resp", "detail"})
 _IS_CODE = re.compile(r"[\w.:/ -]{1,80}")
 _TITLE_BEGINS = re.compile(r"<title\b[^<>]*+>", re.IGNORECASE)

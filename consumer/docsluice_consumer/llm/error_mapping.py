@@ -37,7 +37,8 @@ from docsluice_consumer.errors import (
     RefusalKind,
 )
 from docsluice_consumer.llm.error_body import ProviderError, read_error
-from docsluice_consumer.llm.error_table import Meaning, is_overload, long_quota_seconds, meaning_of
+from docsluice_consumer.llm.error_meaning import is_overload, long_quota_seconds, meaning_by_code, meaning_of
+from docsluice_consumer.llm.error_table import Meaning
 from docsluice_consumer.llm.quoted import Quoted
 from docsluice_consumer.llm.response_limit import AnswerBroken
 from docsluice_consumer.llm.retry_after import retry_after_seconds
@@ -164,12 +165,12 @@ def fault_of(
         return _limit(said, message, cause=cause, wait=wait)
     if _is_too_large(said, meaning) and not _is_of_a_proxy(said, call):
         return RecordRejected(DeadLetterReason.TOO_LARGE, message, step=call.step, model=call.model, cause=cause)
-    if meaning is Meaning.FILTERED and said.status < _SERVER_ERRORS:
+    if meaning is Meaning.FILTERED and (said.status < _SERVER_ERRORS or meaning_by_code(said) is Meaning.FILTERED):
         reason = DeadLetterReason.CONTENT_FILTERED
         return RecordRejected(reason, message, step=call.step, model=call.model, cause=cause)
     if meaning is Meaning.INVALID_ANSWER:
         return AnswerUnreadable(message, cause=cause)  # Groq rejects what the model has written before we can read it
-    if said.status == _TOO_MANY_REQUESTS:
+    if said.status == _TOO_MANY_REQUESTS and meaning is not Meaning.CLOSED_ACCOUNT:
         return _limit(said, message, cause=cause, wait=wait)
     refusal = _refusal(said, meaning, call)
     if refusal is None:

@@ -6,10 +6,7 @@ Each pattern stands for at least one server that is known to say so. Words are i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from enum import StrEnum
-
-from docsluice_consumer.llm.error_body import ProviderError
 
 
 class Meaning(StrEnum):
@@ -29,7 +26,7 @@ class Meaning(StrEnum):
     NO_PERMISSION = "the key may not do this"
 
 
-_CODES: dict[Meaning, frozenset[str]] = {
+CODES: dict[Meaning, frozenset[str]] = {
     Meaning.EMPTY_ACCOUNT: frozenset(
         {
             "insufficient_quota",
@@ -48,8 +45,10 @@ _CODES: dict[Meaning, frozenset[str]] = {
             "1113",
             "1008",
             "blocked_api_access",
+            "2056",
             "account_suspended",
             "budget_exceeded",
+            "setlimitexceeded",
             "account_deactivated",
             "quota_exceeded",
             "pre_consume_token_quota_failed",
@@ -61,6 +60,7 @@ _CODES: dict[Meaning, frozenset[str]] = {
             "api_key_invalid",
             "invalidapikey",
             "authentication_error",
+            "1004",
             "authenticationerror",
             "invalid_authentication",
             "invalid_authentication_error",
@@ -99,6 +99,8 @@ _CODES: dict[Meaning, frozenset[str]] = {
             "content_moderation",
             "content_violation",
             "guardrail_intervened",
+            "hooks_failed",
+            "cyber_policy",
             "invalid_prompt",
         }
     ),
@@ -141,10 +143,12 @@ _CODES: dict[Meaning, frozenset[str]] = {
     Meaning.NO_PERMISSION: frozenset({"permission_denied", "permission_error", "access_denied", "accessdenied"}),
     Meaning.NOT_READY: frozenset({"model_loading", "unavailable_error", "model_not_ready", "model_unloaded"}),
 }
-_TOO_FAST_CODE = re.compile(
+TOO_FAST_CODE = re.compile(
     r"^rate_?limit|ratelimitexceeded$|^throttl|too[ _]?many[ _]?requests|^requestlimitexceeded|^daily_?limit_?exceeded"
+    r"|^1039$"
 )
-_QUOTA_CODES = frozenset({"resource_exhausted"})
+LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^(?:daily|weekly|monthly)")
+QUOTA_CODES = frozenset({"resource_exhausted"})
 """A quota that comes back, even if the words mention plan and billing (Gemini). It may be longer than a minute's."""
 
 
@@ -158,15 +162,18 @@ _BOUND = r"max_?(?:completion_|output_)?tokens\W{0,3}"
 _NAME = r"(?:[^;.]|\.(?=\S)){0,120}?"
 """Up to the end of the sentence. A dot inside a name ends none."""
 _MODEL = rf"\bmodels?\b{_NAME}"
-_NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)")
-"""Nothing was used up: the account has no such quota at all, and waiting brings none."""
-_WORDS: dict[Meaning, re.Pattern[str]] = {
+NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)|\bfree allocated quota exceeded\b")
+"""The account has no such quota at all, or no more of what it was given once: waiting brings none."""
+OF_A_MINUTE = re.compile(r"\ballocated quota exceeded\b|#token-limit\b")
+"""The tokens of a minute, though the code says that the account is empty (Alibaba)."""
+WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.EMPTY_ACCOUNT: _any(
         r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds|quota|user quota)",
         r"(?:credit |account )?balance is (?:too low|insufficient|not enough|negative|exhausted|used up)",
         r"(?:used|spent|exhausted|consumed) all (?:of )?(?:your |the )?(?:available |prepaid )?credits?",
-        r"(?:reached|exceeded|hit|over) (?:its|your|the) (?:\w+ ){0,2}(?:spending|spend|usage|billing|credit) limit",
-        r"(?:spending|spend|billing hard|credit) limit (?:has been |was |is )?(?:reached|exceeded)",
+        r"(?:reached|exceeded|hit|over) (?:its|your|the) (?:\w+ ){0,2}"
+        r"(?:spending|spend|usage|billing|credit|inference) limits?",
+        r"(?:spending|spend|billing hard|credit|usage|\bkey) limits? (?:ha\w+ been |was |is )?(?:reached|exceeded)",
         r"due to (?:the )?spend(?:ing)? limit",
         r"exceeded your current quota",
         r"exceeded your (?:monthly )?included credits",
@@ -177,10 +184,10 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"requires billing to be enabled",
         r"please (?:recharge|top up|purchase (?:more )?credits|add (?:more )?credits)",
         r"free tier of the model has been exhausted",
-        r"budget has been exceeded|exceed\w*(?: the| your)? budget",
+        r"budget (?:has been |is |was )?(?:exceeded|exhausted)|exceed\w*(?: the| your)? budget",
         r"余额不足|欠费|请充值",
         r"trial key\b.*\blimited to [^;.]{0,40}(?:/|per|a) ?month",
-        _NONE_AT_ALL.pattern,
+        NONE_AT_ALL.pattern,
     ),
     Meaning.LONG_QUOTA: _any(
         r"\bper[ _-]?(?:hour|day|week|month)\b",
@@ -188,12 +195,14 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"\b(?:rpd|tpd|rph|tph)\b",
         r"\b(?:hourly|daily|weekly|monthly)\b[^;.]{0,40}(?:limit|quota|allowance|allocation|usage)",
         r"(?:limit|quota) (?:of|for) (?:the|this) (?:hour|day|week|month)",
+        r"\breset after \d+h|\bper 86400 ?s\b|bymodelbyday",
     ),
     Meaning.TOO_FAST: _any(
         r"\brate[ _-]?limit\w*\b[^;.]{0,60}\b(?:exceeded|reached|hit)\b",
         r"\b(?:exceed\w*|reached|hit|over)\b[^;.]{0,60}\brate[ _-]?limits?\b",
         r"\b(?:request|token|call|transaction|tpm|rpm|user)s?(?: \w+)? rate\b[^;.]{0,40}\bexceed",
         r"^rate exceeded\b|\brate exceeded\.?$",
+        r"\b(?:request|token|call)s? limit\b[^;.]{0,30}\bper (?:minute|hour|day|week|month)\b[^;.]{0,10}\bexceeded\b",
         r"\btoo many requests\b|\bslow down\b|\brequests? (?:was |were |is |are |has been )?throttled\b",
         r"\bplease wait (?:before|(?:for )?\d+ ?(?:s|seconds|minutes))\b",
         r"(?:请求|调用)(?:过于频繁|频率(?:过高|超限))|速率限制",
@@ -201,6 +210,7 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.CLOSED_ACCOUNT: _any(
         r"\b(?:account|organi[sz]ation|workspace|tenant|subscription)\b[^;.]{0,60}"
         r"\b(?:disabled|suspended|terminated|deactivated|banned|closed)\b",
+        r"\byour access (?:was|has been) terminated\b",
         r"\baccess\b[^;.]{0,60}\b(?:blocked|denied|restricted)\b[^;.]{0,10} by (?:\w+ )?"
         r"(?:organi[sz]ation|company|administrator|proxy|firewall|network|policy administrator)",
     ),
@@ -211,14 +221,14 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"no (?:auth|authentication) credentials",
         r"invalid (?:auth\w*|bearer) (?:credentials?|token|header|key|scheme)",
         r"\b(?:invalid|bad|wrong) (?:api )?(?:credentials|token provided)|invalid username or password",
-        r"authentication (?:fails?|failed)\b",
+        r"authentication (?:fails?|failed)\b|^login fail",
         rf"(?:bearer|access|security|auth\w*) token[^;.]{{0,60}}? (?:is |has |was )?(?:not valid|{_BAD})\b",
         r"invalid subscription key",
         r"expected oauth 2 access token",
         r"身份验证失败|令牌已过期|无效的令牌|api ?key ?无效",
     ),
     Meaning.FILTERED: _any(
-        r"content management policy",
+        r"content management policy|\brequest (?:has been|was) flagged\b",
         r"content exists risk",
         r"considered high risk",
         r"(?:input|prompt|content|message|text)s?(?: \S+){0,3}"
@@ -239,6 +249,7 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"maxoutputtokens value of",
         r"supports at most \d+ (?:completion|output) tokens",
         r"maximum (?:allowed )?number of output tokens",
+        r"maximum tokens you requested exceeds?",
     ),
     Meaning.TOO_LARGE: _any(
         r"(?:maximum|max|model'?s?|available|the) context[ _](?:length|size|window)",
@@ -253,6 +264,8 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"exceed\w*[^;.]{0,40}(?:maximum|max)[^;.]{0,30}(?:number of tokens|tokens|length|input)",
         r"maximum (?:prompt|input|model|sequence) length",
         r"longer than the maximum",
+        r"length of (?:prompt|input)_?tokens\b[^;.]{0,20}must be less",
+        r"job requires \d+ pages",  # of the cache, as ExLlama counts them
         r"`?inputs`? tokens \+ `?max_new_tokens`? must be|`?inputs`? must have less than",
         r"reduce (?:the length|your (?:prompt|message|input))",
         r"range of input length",
@@ -264,17 +277,28 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
         r"must be at least 1, got -\d+",  # what the prompt leaves of the context, as vLLM computes it
         r"n_ctx|上下文|prompt 超长|输入过长",
     ),
-    Meaning.INVALID_ANSWER: _any(r"failed to generate (?:valid )?json", r"failed to validate json"),
+    Meaning.INVALID_ANSWER: _any(
+        r"failed to generate (?:valid )?json",
+        r"failed to validate json",
+        # llama.cpp has an answer that its parser does not take.
+        r"model produced output that does not match",
+        r"^failed to parse input at pos",
+    ),
     Meaning.NOT_READY: _any(
         r"(?:model|server)[^;.]{0,80}(?:is |are )?(?:currently |still )?(?:loading|starting|warming)",
         r"loading (?:the )?model",
         r"model (?:was |is |has been )?unloaded|no models? (?:is |are )?loaded|failed to load model",
+        r"\bno healthy (?:deployments?|upstreams?|endpoints?|instances?)\b|\bmodel has crashed\b",
+        r"^background loop (?:is stopped|has errored)",  # vLLM, whose engine has died
     ),
     Meaning.UNKNOWN_MODEL: _any(
         rf"{_MODEL}(?:not exist\b|not found|not be found)",
         rf"{_MODEL}(?:has been|was|is) (?:decommissioned|deprecated|retired|removed|discontinued)",
         r"\bmodels? ['\"`\w./:-]{1,100} (?:is|are) (?:not (?:available|supported|a valid)|unsupported|invalid|unknown)",
+        rf"{_MODEL}(?:(?:is|are) no longer available|reached (?:its|the) end of (?:its )?life)",
         r"(?:no such|unknown|invalid|unsupported|nonexistent) model\b",
+        r"requested model not available|access non-serverless model|there is no 'model_name' with this string",
+        r"invocation of model id \S{1,200} with on-demand throughput",
         r"is not a (?:valid|known|chat) model|^model: \S+$",
         rf"endpoint for{_NAME} is not running",
         r"deployment for this resource does not exist|deployment[^;.]{0,80}not found",
@@ -285,12 +309,13 @@ _WORDS: dict[Meaning, re.Pattern[str]] = {
     ),
     Meaning.NO_PERMISSION: _any(
         r"(?:does not|do not|don'?t|not) have (?:the )?(?:\w+ )?(?:permission|access)",
-        r"permission[ _]denied|access denied|not authorized|not allowed to",
+        r"permission[ _]denied|access denied|not authorized|not allowed to|insufficient permissions?|missing scopes?",
+        r"organization must be verified|no allowed providers are available",
         r"no endpoints found matching your data policy",
         r"country, region|user location is not supported|not available in your (?:country|region)",
     ),
 }
-_OVERLOAD_CODES = frozenset(
+OVERLOAD_CODES = frozenset(
     {
         "overloaded",
         "overloaded_error",
@@ -304,7 +329,7 @@ _OVERLOAD_CODES = frozenset(
         "slow_down",
     }
 )
-_OVERLOAD_WORDS = _any(
+OVERLOAD_WORDS = _any(
     r"\boverload(?:ed)?\b",
     r"\b(?:server|service|system|llm|model|engine|backend|worker|gpu)s?\b[^;.]{0,30}\bbusy\b",
     r"\bbusy, (?:please )?(?:try|retry)",
@@ -316,77 +341,3 @@ _OVERLOAD_WORDS = _any(
     r"(?:服务器|系统|服务|模型)[^;.]{0,6}(?:繁忙|过载)|负载(?:过高|已饱和)",
 )
 """Words of servers that are well but overloaded."""
-_IN_THIS_ORDER = (
-    Meaning.CLOSED_ACCOUNT,
-    Meaning.FILTERED,
-    Meaning.BAD_KEY,
-    Meaning.INVALID_ANSWER,
-    Meaning.OUTPUT_BOUND,
-    Meaning.TOO_LARGE,
-    Meaning.NOT_READY,
-    Meaning.UNKNOWN_MODEL,
-    Meaning.NO_PERMISSION,
-)
-_OF_ONE_CALL = frozenset({Meaning.FILTERED, Meaning.TOO_LARGE, Meaning.INVALID_ANSWER})
-"""Meanings that a quoted document may have, because no other document is affected."""
-_LONG_QUOTA_CODE = re.compile(r"per(?:day|hour|month|week)|^daily")
-_AN_HOUR, _A_DAY = 3_600.0, 86_400.0
-_SECONDS = {"hour": _AN_HOUR, "rph": _AN_HOUR, "tph": _AN_HOUR, "week": 7 * _A_DAY, "month": 30 * _A_DAY}
-
-
-def meaning_of(error: ProviderError) -> Meaning | None:
-    """What an error means, by its code first, else by its words. None if both say nothing."""
-    is_too_fast = any(map(_TOO_FAST_CODE.search, error.codes))
-    comes_back = (is_too_fast or error.codes & _QUOTA_CODES) and not _is_own(_NONE_AT_ALL, error)
-    is_empty = not comes_back and _is_own(_WORDS[Meaning.EMPTY_ACCOUNT], error)
-    if is_empty or error.codes & _CODES[Meaning.EMPTY_ACCOUNT]:
-        return Meaning.EMPTY_ACCOUNT
-    if _is_own(_WORDS[Meaning.NOT_READY], error):
-        return Meaning.NOT_READY  # whatever the code: before a model is loaded, LM Studio says that it is not found
-    by_code = meaning_by_code(error)
-    # A request that is too large for the limit by itself is not too fast: waiting changes nothing.
-    if "too large" not in error.words.lower() and (is_too_fast or (by_code is None and _is_too_fast(error))):
-        return Meaning.TOO_FAST
-    return by_code or next((meaning for meaning in _IN_THIS_ORDER if _told(meaning, error)), None)
-
-
-def meaning_by_code(error: ProviderError) -> Meaning | None:
-    """What an error's code alone says. None if that is no meaning that concerns one call."""
-    return next((meaning for meaning in _IN_THIS_ORDER if error.codes & _CODES.get(meaning, frozenset())), None)
-
-
-def _is_too_fast(error: ProviderError) -> bool:
-    return _is_own(_WORDS[Meaning.TOO_FAST], error) and not is_overload(error)
-
-
-def _told(meaning: Meaning, error: ProviderError) -> bool:
-    if meaning in _OF_ONE_CALL:
-        return bool(_WORDS[meaning].search(error.words.lower()))
-    return _is_own(_WORDS[meaning], error)
-
-
-def _is_own(pattern: re.Pattern[str], error: ProviderError) -> bool:
-    """Whether the provider's own words match. A match that begins or ends with words of the request means nothing."""
-    return any(True for _ in _own(pattern, error))
-
-
-def _own(pattern: re.Pattern[str], error: ProviderError) -> Iterator[str]:
-    said = (error.own_words or error.words).lower()
-    return (found[0] for found in pattern.finditer(said) if not error.request.is_edge_of(found[0]))
-
-
-def long_quota_seconds(error: ProviderError) -> float | None:
-    """The period of a used-up quota in seconds, if it is longer than a minute's."""
-    found = [_LONG_QUOTA_CODE.search(code) for code in error.codes]
-    if not any(found):
-        found = [_WORDS[Meaning.LONG_QUOTA].search(error.words.lower())]
-    return max((_seconds_of(one[0]) for one in found if one), default=None)
-
-
-def _seconds_of(quota: str) -> float:
-    return next((seconds for unit, seconds in _SECONDS.items() if unit in quota), _A_DAY)
-
-
-def is_overload(error: ProviderError) -> bool:
-    """Whether the server says that it is overloaded, whatever the status."""
-    return bool(error.codes & _OVERLOAD_CODES) or _is_own(_OVERLOAD_WORDS, error)

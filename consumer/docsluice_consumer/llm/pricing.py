@@ -1,14 +1,15 @@
 """What a call costs: own prices first, then the bundled list of `genai-prices`. Always `Decimal`.
 
 The price is that of the called provider, which its address tells. At an address that the list does not know, a model is
-priced by its name only if nobody but its vendor can serve it. Such a server is a gateway. All other names are free
-there, because an own server costs nothing by the token.
+priced by its name only if nobody but its vendor, or Bedrock, can serve it. Such a server is a gateway. All other names
+are free there, because an own server costs nothing by the token.
 """
 
 from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ _SAMPLES = (Usage(input_tokens=301, cached_tokens=47, output_tokens=53), Usage(i
 _CLOSED_MODELS = ("openai", "anthropic", "google", "x-ai")
 """Vendors whose models nobody else can host, except the open ones that the list also has."""
 _OPEN_MODELS = ("gpt-oss", "gemma")
+_AS_BEDROCK_NAMES_IT = re.compile(r"(?:[a-z]{2,6}\.)?[a-z0-9]{2,20}\.[a-z][\w.:-]*")
+_BEDROCK = "aws"
 _LOCAL_SUFFIXES = (".local", ".internal", ".localhost", ".lan", ".home", ".svc")
 
 
@@ -215,6 +218,8 @@ def _listed(base_url: str | None, rule: str | None, name: str) -> tuple[str, str
         names = dict.fromkeys((name, name.removeprefix("models/"), name.rpartition("/")[2]))
         return next(((provider, one) for one in names if _price(provider, one, Usage()) is not None), None)
     bare = name.rpartition("/")[2]
+    if _AS_BEDROCK_NAMES_IT.fullmatch(bare) and _price(_BEDROCK, bare, Usage()) is not None:
+        return _BEDROCK, bare
     is_tagged = ":" in bare and not bare.startswith("ft:")  # as Ollama names what it hosts
     if is_tagged or bare.lower().startswith(_OPEN_MODELS):
         return None

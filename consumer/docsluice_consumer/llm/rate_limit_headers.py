@@ -75,7 +75,7 @@ class ReportedLimits:
         said = {}
         for name, limit, remaining, reset in _told(headers):
             key = (model, name)
-            if self._known.get(key) != limit and _is_of_a_minute(limit, remaining, _until(reset, now)):
+            if self._known.get(key) != limit and _is_of_a_minute(limit, remaining, seconds_until(reset, now)):
                 self._know(key, limit)
             if self._known.get(key) == limit:
                 said[name] = limit
@@ -121,7 +121,7 @@ def _told(headers: Mapping[str, str]) -> Iterator[tuple[str, float, float | None
                 yield name, limit, left, headers.get(reset.format(suffix))
 
 
-def _until(reset: str | None, now: float) -> float | None:
+def seconds_until(reset: str | None, now: float) -> float | None:
     """Seconds until a limit is whole again, from a duration, a Unix time or a date."""
     seconds = duration_seconds(reset)
     if seconds is None:

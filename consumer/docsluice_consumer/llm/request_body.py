@@ -15,6 +15,7 @@ from docsluice_consumer.llm.capabilities import (
     SYSTEM_ROLE,
     Knowledge,
     Sent,
+    asked_for,
     keywords_in,
     without_keywords,
 )
@@ -44,7 +45,7 @@ def body_of(request: ChatRequest, *, without: Knowledge, bounds: tuple[str, ...]
     }
     if bound is not None:
         body[bound] = request.sampling.max_output_tokens
-    body |= request.extra_body
+    body |= {**request.extra_body, **asked_for(without)}
     return {name: value for name, value in body.items() if value is not None and name not in without}
 
 

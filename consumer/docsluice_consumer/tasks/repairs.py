@@ -11,6 +11,7 @@ from docsluice_consumer.errors import InvalidAnswer
 
 CLOSING = "Answer with one JSON object."
 _OPENING = "That answer is not valid"
+_NOTHING = "{}"
 _WORD = re.compile(r"\w+")
 _LEAST_WORDS = 4
 """Fewer of our words in a row may well be the model's own."""
@@ -24,8 +25,8 @@ def repair_text(problem: InvalidAnswer) -> str:
 
 
 def shown_answer(text: str) -> str:
-    """The answer as the turn before the repair, cut where it is very long."""
-    return shortened(text, _MOST_ANSWER_CHARACTERS)
+    """The answer as the turn before the repair, cut where it is very long. Providers refuse an empty turn."""
+    return shortened(text, _MOST_ANSWER_CHARACTERS) if text.strip() else _NOTHING
 
 
 def is_echo(output: OutputValue, *, prompt: str, problem: InvalidAnswer, document: str) -> bool:

@@ -13,7 +13,7 @@ from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.errors import ProviderMisconfigured, RecordRejected, ServiceFault
 from docsluice_consumer.store.memory_store import MemoryStore
 from docsluice_consumer.store.step_store import PaidStep
-from tests.fakes.chat import Reply, by_step, in_turn, say
+from tests.fakes.chat import USAGE, Reply, by_step, in_turn, say
 from tests.fakes.lab import Lab
 from tests.fakes.prices import MODEL, MODEL_REF
 from tests.fakes.samples import TASKS, steps
@@ -169,6 +169,51 @@ async def test_an_answer_that_was_cut_too_soon_is_asked_for_with_more_room(outpu
     lab = _lab(say(said, finish_reason="length"), say(json.dumps({"keywords": whole})), task=task)
     assert await lab.analyze() == {"keywords": whole}
     assert [request.sampling.max_output_tokens for request in lab.client.requests] == [50, 200]
+
+
+_ALL_OF_IT = USAGE.model_copy(update={"output_tokens": 50})
+
+
+async def test_an_answer_that_used_up_its_room_was_cut_whatever_its_end_is_called() -> None:
+    """Servers say `stop` or `tool_calls` of it. With the same room a repair would end the same."""
+    task = {**TEXT, "max_output_tokens": 50}
+    lab = _lab(say('{"summary": "Half of', usage=_ALL_OF_IT), say('{"summary": "All of it."}'), task=task)
+    assert await lab.analyze() == {"summary": "All of it."}
+    assert [request.sampling.max_output_tokens for request in lab.client.requests] == [50, 200]
+    assert len(lab.client.requests[1].messages) == len(lab.client.requests[0].messages)
+
+
+async def test_what_is_cut_with_more_room_too_says_so() -> None:
+    """The operator is told of the bound, not of JSON that is not valid."""
+    spent = [USAGE.model_copy(update={"output_tokens": bound}) for bound in (50, 200)]
+    used_up = [say('{"summary": "Half of', usage=usage) for usage in spent]
+    lab = _lab(*used_up, task={**TEXT, "max_output_tokens": 50})
+    with pytest.raises(RecordRejected, match=r"cut at max_output_tokens \(200\)") as raised:
+        await lab.analyze()
+    assert raised.value.reason is DeadLetterReason.TRUNCATED
+
+
+async def test_a_list_that_runs_on_is_there_whatever_its_end_is_called() -> None:
+    """All that was asked for came before the room was used up."""
+    lab = _lab(say(_RUNS_ON, usage=_ALL_OF_IT), task={**LIST, "max_output_tokens": 50})
+    assert await lab.analyze() == {"keywords": ["a", "b", "c", "d"]}
+    assert len(lab.client.requests) == 1
+
+
+@pytest.mark.parametrize("bound", [49, 51, None])
+async def test_an_answer_with_room_left_is_repaired(bound: int | None) -> None:
+    """It was not cut. Where thoughts are counted that have no bound, more may be used than there was room for."""
+    task = {**TEXT, "max_output_tokens": bound} if bound else TEXT
+    lab = _lab(say('{"summary": "Half of', usage=_ALL_OF_IT), say('{"summary": "All of it."}'), task=task)
+    assert await lab.analyze() == {"summary": "All of it."}
+    assert len(lab.client.requests[1].messages) > len(lab.client.requests[0].messages)
+
+
+async def test_a_whole_answer_that_just_fits_is_there() -> None:
+    """Its last token was the last there was room for."""
+    lab = _lab(say('{"summary": "All of it."}', usage=_ALL_OF_IT), task={**TEXT, "max_output_tokens": 50})
+    assert await lab.analyze() == {"summary": "All of it."}
+    assert len(lab.client.requests) == 1
 
 
 async def test_a_short_list_is_kept_while_its_call_holds_the_slot() -> None:

@@ -30,33 +30,8 @@ from docsluice_consumer.llm.guesses import Guesses
 from docsluice_consumer.llm.quoted import Quoted
 from docsluice_consumer.llm.request_body import body_of, offered, sent_by
 from docsluice_consumer.model_ref import model_ref
+from tests.fakes.full_request import REQUEST, SCHEMA
 
-SCHEMA = {
-    "type": "object",
-    "properties": {
-        "pattern": {"type": "string", "maxLength": 20, "pattern": "^a"},
-        "keywords": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 5},
-    },
-    "required": ["pattern", "keywords"],
-    "additionalProperties": False,
-}
-REQUEST = ChatRequest(
-    step="summary",
-    model=model_ref("m"),
-    messages=(Message("system", "Answer."), Message("user", "A document about response_format and temperature.")),
-    schema=SCHEMA,
-    sampling=Sampling(
-        max_output_tokens=50,
-        temperature=0.0,
-        top_p=0.5,
-        frequency_penalty=0.1,
-        reasoning_effort="low",
-        seed=1,
-        stop=("x",),
-    ),
-    service_tier="flex",
-    extra_body={"top_k": 5, "chat_template_kwargs": {"enable_thinking": False}},
-)
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -116,6 +91,11 @@ COMPLAINTS: list[tuple[Any, str]] = [
     (_error("Failed to initialize samplers: failed to parse grammar"), NO_JSON_SCHEMA),
     (_error("JSON mode is not enabled for models/gemma-3-4b-it"), NO_JSON_SCHEMA),
     (_error("The provided JSON schema contains features not supported by xgrammar."), NO_JSON_SCHEMA),
+    (_error("Failed to compile structural_tag grammar: json_schema_converter.cc:2999: items must be a boolean or an object"), NO_JSON_SCHEMA),
+    (_error("invalid JSON schema in format"), NO_JSON_SCHEMA),
+    (_error('Either "json_schema" or "grammar" can be specified, but not both'), NO_JSON_SCHEMA),
+    (_error("Grammar error: Invalid type: x"), NO_JSON_SCHEMA),
+    (_error("Invalid schema for response_format 'x': In context=('properties', 'y'), 'required' is required to be supplied.", param="response_format"), NO_JSON_SCHEMA),
     (_error("unknown field `strict`", param="response_format.json_schema.strict"), STRICT),
     (_error("Invalid schema for response_format 'summary': In context=('properties', 'keywords'), 'minItems' is not permitted.", param="response_format"), "minItems"),
     (_error("For 'array' type, 'maxItems' values other than 0 or 1 are not supported"), "maxItems"),
@@ -138,6 +118,19 @@ COMPLAINTS: list[tuple[Any, str]] = [
     (_error("A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."), NO_JSON_SCHEMA),
     (_error("Invalid schema for response_format 'x': 120 properties exceeds the limit of 100."), NO_JSON_SCHEMA),
     (_error('Unimplemented keys: ["maxItems"]'), "maxItems"),
+    (_error("The model returned the following errors: output_config.format.schema: For 'string' type, properties minLength, pattern are not supported"), "pattern"),
+    (_error("output_config.format.schema: For 'integer' type, these bounds are not supported"), NO_JSON_SCHEMA),
+    (_error("Failed to initialize samplers: std::exception"), NO_JSON_SCHEMA),
+    (_error("Invalid grammar request: unknown type"), NO_JSON_SCHEMA),
+    (_error("No endpoints found that can handle the requested parameters. To learn more, visit the site", 404, code=404), NO_JSON_SCHEMA),
+    (_error("No endpoints found that can handle the requested parameters: temperature", 404, code=404), "temperature"),
+    (_error("invalid temperature: only 1 is allowed for this model"), "temperature"),
+    (_error("invalid temperature: only 0.6 is allowed for this model"), "temperature"),
+    (_error("Unsupported value: 'minimal' is not supported with the 'gpt-5.1' model. Supported values are: 'none' and 'low'.", param="reasoning.effort", code="unsupported_value"), "reasoning_effort"),
+    (_error({"error": "[{'type': 'extra_forbidden', 'loc': ('body', 'top_k'), 'msg': 'Extra inputs are not permitted', 'input': 5}]"}), "top_k"),
+    (_error("parameter.enable_thinking must be set to false for non-streaming calls", code="invalid_parameter_error"), "enable_thinking=false"),
+    (_error("parameter.enable_thinking必须设置为false才能进行非流式调用"), "enable_thinking=false"),
+    (_error("This model only support stream mode, please enable the stream parameter to access the model. "), "stream=true"),
 ]  # fmt: skip
 
 
@@ -167,6 +160,8 @@ NO_COMPLAINTS = [
     _error("Rejected, unexpected words in the text: 'A document about response_format and temperature.'"),
     _error({"detail": [{"loc": ["body", "messages"], "msg": "not allowed", "input": "response_format"}]}, 422),
     _error("Refused for the word pattern, which is not allowed"),
+    _error("additionalProperties must be set to false"),
+    _error("enable_thinking must be set to false", 500),
     _error("Constraint violation: prompt exceeds 8192 tokens"),
     _error("Invalid request with grammar: the input is too large for the context"),
     _error("The schema and the messages exceed the context window: 9000 tokens exceeds 8192"),
@@ -192,46 +187,6 @@ def test_no_document_teaches_anything(text: str, name: str) -> None:
     request = replace(REQUEST, messages=(*REQUEST.messages[:1], Message("user", document)))
     error = read_error(400, json.dumps(body).encode(), quoted=Quoted([document]))
     assert not _guesses(Capabilities()).refused(error, _sent(request))
-
-
-def _body(*names: str, request: ChatRequest = REQUEST) -> dict[str, Any]:
-    return body_of(request, without=frozenset(names))
-
-
-def test_a_body_without_what_is_not_known() -> None:
-    """Each thing alone is left out, and everything else is there."""
-    full = _body()
-    assert full["max_tokens"] == 50
-    assert full["response_format"]["json_schema"] == {"name": "summary", "strict": True, "schema": SCHEMA}
-    assert (full["top_k"], full["stop"], full["seed"], full["reasoning_effort"]) == (5, ["x"], 1, "low")
-    for name in (
-        "temperature",
-        "top_p",
-        "frequency_penalty",
-        "reasoning_effort",
-        "seed",
-        "stop",
-        "service_tier",
-        "top_k",
-    ):
-        assert _body(name) == {key: value for key, value in full.items() if key != name}
-    assert _body("max_tokens")["max_completion_tokens"] == 50
-    assert not {"max_tokens", "max_completion_tokens"} & set(_body("max_tokens", "max_completion_tokens"))
-    assert _body(STRICT)["response_format"]["json_schema"] == {"name": "summary", "schema": SCHEMA}
-    assert _body(NO_JSON_SCHEMA)["response_format"] == {"type": "json_object"}
-    assert "response_format" not in _body(NO_JSON_SCHEMA, NO_JSON_OBJECT)
-    assert json.dumps(SCHEMA) in _body(NO_JSON_SCHEMA)["messages"][0]["content"]
-    assert body_of(REQUEST, without=NOTHING, bounds=("max_completion_tokens",))["max_completion_tokens"] == 50
-
-
-def test_the_system_turn_is_put_before_the_first_user_turn() -> None:
-    """Where no system role is known: nothing that it says is lost."""
-    assert _body(SYSTEM_ROLE)["messages"] == [
-        {"role": "user", "content": "Answer.\n\nA document about response_format and temperature."}
-    ]
-    spelt = _body(SYSTEM_ROLE, NO_JSON_SCHEMA)["messages"]
-    assert len(spelt) == 1
-    assert json.dumps(SCHEMA) in spelt[0]["content"]
 
 
 def test_a_schema_without_a_keyword() -> None:
@@ -366,6 +321,18 @@ def test_a_model_that_flaps_is_told_of_once_in_ten_minutes() -> None:
         assert _refused(guesses, WANTED if guesses.without else NO_TEMPERATURE)
         told += [(minute, discovery.parameter) for discovery in guesses.answered(now=60.0 * minute)]
     assert told == [(0, "temperature"), (10, "temperature")]
+
+
+def test_what_a_model_asks_for_holds_for_its_calls() -> None:
+    """It is no trial that a later call would make."""
+    known = Capabilities()
+    guesses = _guesses(known)
+    assert _refused(guesses, "parameter.enable_thinking must be set to false for non-streaming calls")
+    assert not _refused(guesses, "parameter.enable_thinking must be set to false"), "it is sent already"
+    (discovery,) = guesses.answered(now=0.0)
+    assert discovery.meaning == "it is sent with the calls to this model, which asks for it"
+    assert known.without(model="m", step="other") == {"enable_thinking=false"}
+    assert known.to_try(lambda: offered(REQUEST), model="m", step="summary", now=1e6) is None
 
 
 def test_what_is_left_out_is_what_the_request_has() -> None:

@@ -56,7 +56,9 @@ def test_the_answer_wherever_it_stands(message: dict[str, Any]) -> None:
     "message",
     [
         {},
-        {"content": None, "reasoning_content": TEXT},
+        {"content": None, "reasoning_content": f"It should be {TEXT}"},
+        {"content": "", "reasoning": f"{TEXT} is a draft."},
+        {"content": None, "reasoning_content": 7},
         {"content": [{"type": "thinking", "thinking": TEXT}]},
         {"content": None, "tool_calls": [None, {"function": None}, {"function": {"arguments": " "}}]},
         {"content": 7, "tool_calls": "words"},
@@ -64,8 +66,21 @@ def test_the_answer_wherever_it_stands(message: dict[str, Any]) -> None:
     ids=str,
 )
 def test_an_answer_that_is_nowhere(message: dict[str, Any]) -> None:
-    """What a model has thought is never its answer."""
+    """What a model has thought is not its answer."""
     assert _answer(message).text == ""
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"content": None, "reasoning_content": f"\n{TEXT}\n"}, {"content": "", "reasoning": TEXT, "tool_calls": []}],
+    ids=str,
+)
+def test_an_answer_that_was_filed_among_the_thoughts(message: dict[str, Any]) -> None:
+    """vLLM, SGLang and LM Studio take a model that answers at once for one that thinks: its JSON is all there is."""
+    assert _answer(message).text == TEXT
+    assert _answer(message | {"content": "{}"}).text == "{}"
+    assert _answer(message, finish_reason="length").text == ""
+    assert _answer(message, finish_reason="content_filter").text == ""
 
 
 def test_a_choice_of_the_older_kind() -> None:
@@ -73,6 +88,14 @@ def test_a_choice_of_the_older_kind() -> None:
     answer = completion.answer_of({"choices": [{"text": TEXT, "finish_reason": "length"}]})
     assert answer is not None
     assert (answer.text, answer.finish_reason) == (TEXT, "length")
+
+
+def test_a_whole_answer_in_the_shape_of_a_piece() -> None:
+    """Gateways that translate may put it where a stream would."""
+    answer = completion.answer_of({"choices": [{"delta": {"content": TEXT}, "finish_reason": "length"}]})
+    assert answer is not None
+    assert (answer.text, answer.finish_reason) == (TEXT, "length")
+    assert _answer({"content": TEXT}, choice={"delta": {"content": "no"}}).text == TEXT
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from docsluice.messages import Usage
 from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.llm import pricing
-from docsluice_consumer.llm.pricing import OwnPrice, PriceList, Prices, load_own_prices
+from docsluice_consumer.llm.pricing import OwnPrice, PriceList, PriceRules, Prices, load_own_prices
 from docsluice_consumer.model_ref import model_ref
 from tests.fakes.prices import MODEL, FakePrices
 
@@ -81,6 +81,25 @@ def test_the_bundled_price_of_gpt_4o_mini(model: str) -> None:
 def test_a_model_without_a_price_has_none(model: str) -> None:
     """None, and not 0: it is said once that its cost is unknown."""
     assert Prices().cost_usd(model_ref(model), MILLION) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_priced"),
+    [
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", True),
+        ("bedrock/anthropic.claude-3-haiku-20240307-v1:0", True),
+        ("meta.llama3-1-8b-instruct-v1:0", True),
+        ("claude-haiku-4-5-20251001", True),
+        ("no.such-model-v1:0", False),
+        ("llama3.1:8b", False),
+        ("qwen2.5:7b-instruct", False),
+        ("meta-llama/Llama-3.3-70B-Instruct", False),
+    ],
+)
+def test_a_name_as_bedrock_writes_it_has_bedrocks_price(name: str, is_priced: bool) -> None:  # noqa: FBT001
+    """Behind a gateway at an unknown address. Nobody else names models so, and other open models may be one's own."""
+    rules = PriceRules(base_url="https://gateway.example.com/v1")
+    assert (rules.cost_usd(name, MILLION) is not None) is is_priced
 
 
 def test_ones_own_price_wins() -> None:

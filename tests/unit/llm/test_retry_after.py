@@ -47,6 +47,31 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_seconds(httpx2.Headers(headers), now=NOW) == seconds
 
 
+SOON, LATE = NOW.timestamp() + 42, NOW.timestamp() - 42
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{SOON * 1000:.0f}"}, 42),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{SOON:.0f}"}, 42),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "42"}, 42),
+        ({"x-rate-limit-remaining": "0", "x-rate-limit-reset": "42s"}, 42),
+        ({"retry-after": "7", "ratelimit-remaining": "0", "ratelimit-reset": "42"}, 7),
+        ({"ratelimit-remaining": "3", "ratelimit-reset": "42"}, None),
+        ({"ratelimit-reset": "42"}, None),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "later"}, None),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "0"}, None),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{LATE:.0f}"}, None),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{SOON + 1e6:.0f}"}, 3600),
+    ],
+    ids=str,
+)
+def test_when_a_used_up_limit_is_whole_again(headers: dict[str, str], seconds: float | None) -> None:
+    """Where nothing else says when. A time that has passed says nothing: clocks differ."""
+    assert retry_after_seconds(httpx2.Headers(headers), now=NOW) == (seconds and pytest.approx(seconds, abs=1))
+
+
 @given(st.text(st.characters(codec="ascii")), st.text(st.characters(codec="ascii")))
 def test_any_retry_after_is_a_time_or_nothing(after: str, after_ms: str) -> None:
     """A header that a server makes up cannot stop the service."""
@@ -75,6 +100,20 @@ RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay":
         (said_by("Limit 20, used 20 in 60s."), None),
         ({"error": {"message": "x", "metadata": {"retry_after_seconds": 12}}}, 12),
         (said_by("x", retry_after="soon"), None),
+        (
+            said_by(
+                "x", metadata={"headers": {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{int(SOON * 1000)}"}}
+            ),
+            42,
+        ),
+        (
+            said_by(
+                "x", metadata={"headers": {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{int(LATE * 1000)}"}}
+            ),
+            None,
+        ),
+        ({"error": "Model x is currently loading", "estimated_time": 20.5}, 20.5),
+        (said_by("Rate limit of 15 per 60s exceeded. Please wait 33 seconds before retrying."), 33),
     ],
     ids=str,
 )

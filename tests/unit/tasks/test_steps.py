@@ -159,6 +159,15 @@ def test_a_repair_of_a_huge_answer_shows_its_beginning() -> None:
     assert len(shown) < 70_000
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_a_repair_of_an_empty_answer_has_no_empty_turn(text: str) -> None:
+    """Anthropic, Gemini and Mistral refuse a turn without words, and others want the roles to alternate."""
+    (_, category) = steps()
+    repair = category.repair(category.request("T"), say(text), InvalidAnswer("category is missing"))
+    assert [turn.role for turn in repair.messages[-3:]] == ["user", "assistant", "user"]
+    assert repair.messages[-2].content == "{}"
+
+
 def _own(schema: dict[str, Any]) -> Step:
     (step,) = steps({"name": "own", "prompt": "P", "output": {"type": "json", "schema": schema}})
     return step
