@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from docsluice.validation.record_bytes import format_of, wide_encoding
+from docsluice.validation.record_bytes import wide_encoding
+from docsluice.validation.signatures import format_of
 
 START_BYTES = 64 * 1024
 """The most bytes of a file that are looked at."""
