@@ -4,13 +4,14 @@ import codecs
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from typing import IO, Any
 
 from docsluice_producer.documents.csv_rows import csv_rows
 from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
-from docsluice_producer.documents.recognition import START_BYTES, no_documents, no_lines, no_text
+from docsluice_producer.documents.recognition import START_BYTES, no_documents, no_ends, no_lines, no_text
 from docsluice_producer.documents.rows import (
     BadRow,
     Note,
@@ -34,6 +35,9 @@ def read(source: Source, *, id_field: str, text_field: str) -> Iterator[Row]:
 
     A file that cannot be read, or holds no documents in that form, is one bad row.
     """
+    if source.path is None and sys.stdin is None:  # another file may have its descriptor by now
+        yield BadRow(place=Place(source.name), problem="cannot be read: it is closed")
+        return
     try:
         # Standard input gets a reader of its own: the thread that reads it may still hold the lock of this reader when
         # the program ends, and Python aborts when that is the lock of `sys.stdin`.
@@ -65,7 +69,9 @@ def _regular(path: str, flags: int) -> int:
 def _not_of(form: Format, file: BufferedReader) -> str | None:
     """What the file is, if its beginning does not fit the format."""
     start = file.peek(START_BYTES)[:START_BYTES]
-    return no_text(start) or (no_lines(start) if form is Format.JSONL else None)
+    if (problem := no_text(start)) or form in {Format.TEXT, Format.JSON}:
+        return problem
+    return no_ends(start) or (no_lines(start) if form is Format.JSONL else None)
 
 
 def _text(file: IO[bytes], source: Source) -> Row:

@@ -28,6 +28,13 @@ def no_text(start: bytes) -> str | None:
     return None
 
 
+def no_ends(start: bytes) -> str | None:
+    """Why a file seems to be one line, if its lines end as no reader here knows. None if not."""
+    if b"\n" in start or b"\r" not in start.strip():
+        return None
+    return "its lines end in a carriage return alone, as old Macintosh programs write: tr '\\r' '\\n' converts it"
+
+
 def no_lines(start: bytes) -> str | None:
     """What a file is whose JSON spans several lines. None if it may be JSON Lines."""
     found = [line for line in start.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()]

@@ -282,7 +282,9 @@ def test_csv_columns_become_metadata_and_lines_are_those_of_the_file() -> None:
         (b"", "file: empty"),
         (b"document_id,text,text\n1,a,b\n", "file:1: the header names 'text' more than once"),
         (b"document_id, text , text\n1,a,b\n", "file:1: the header names 'text' more than once"),
-        (b"id;text\n1;a\n", "file:1: the header has no 'document_id' and no 'text' (it has 'id;text')"),
+        (b"id;body\n1;a\n", "file:1: the header has no 'document_id' and no 'text' (it has 'id', 'body')"),
+        (b"\r\nsep=;\r\nid,body\n", "file:3: the header has no 'document_id' and no 'text' (it has 'id,body')"),
+        (b"sep=;\n\n", "file: empty"),
         (b"document_id,\xff,text\n1,a,b\n", "file:1: not UTF-8"),
         (b'"document_id,text\n1,a\n', "file:1: not CSV"),
     ],
@@ -291,6 +293,69 @@ def test_a_csv_without_a_good_header_is_one_bad_row(data: bytes, why: str) -> No
     """Nothing is guessed below column names that are missing or there twice."""
     (bad,) = rows_of(data, Format.CSV)
     assert why in problem(bad)
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("above", ["", "\r\n \r\n", "sep={}\r\n", '"sep={}"\r\n', "\ufeffSEP={}\r\n\r\n"])
+def test_the_header_tells_the_sign_between_cells(sign: str, above: str) -> None:
+    """Excel writes a semicolon or a tab in many countries, and may write a line that says so."""
+    header = ("lang", "document_id", "text")
+    rows = "\r\n".join(sign.join(row) for row in (header, ("en", "1", '"a;b\n,c\t|"'), ("vi", "2", "d")))
+    first, second = rows_of((above.format(sign) + rows).encode(), Format.CSV)
+    assert event(first) == DocumentEvent(document_id="1", text="a;b\n,c\t|", metadata={"lang": "en"})
+    assert event(second) == DocumentEvent(document_id="2", text="d", metadata={"lang": "vi"})
+    assert [row.place.line - above.count("\n") for row in (first, second) if row.place.line] == [2, 4]
+
+
+def test_rows_without_content_are_no_rows() -> None:
+    """Spreadsheets leave them below the table, with more or fewer cells than the header has."""
+    (row,) = rows_of(b"document_id,text\r\n,\r\n , ,\r\n1,a\r\n\r\n,,,\r\n", Format.CSV)
+    assert event(row).text == "a"
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (b'1,"a', "file:2: not CSV: a quote that begins here is never closed"),
+        (b'1,"say \\"hi\\""', "file:2: not CSV: a quote within a quoted cell must be doubled"),
+    ],
+)
+def test_a_quote_in_the_wrong_place_is_told(row: bytes, why: str) -> None:
+    """The parser's own words say what it expected, and no person knows what to change."""
+    (bad,) = rows_of(b"document_id,text\n" + row + b"\n", Format.CSV)
+    assert problem(bad) == why
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'{"document_id": "1", "text": "a"},', "not JSON: it is followed by a comma"),
+        (b'{"document_id": "1", "text": "a"}{"document_id"', "not JSON: it is a sequence of JSON values, not one"),
+        (b'[{"document_id": "1", "text": "a"}]', "not a list; a file that holds one list is named .json"),
+        (b'{"document_id": "1", "text": "a", "text": "b"}', "text: is there more than once"),
+        (b'{"document_id": "1", "text": "a", "x": 1, "x": 2}', "x: is there more than once"),
+        (b'{"document_id": "1", "text": "a", "metadata": {"y": 1, "y": 2}}', "metadata.y: is there more than once"),
+    ],
+)
+def test_a_line_that_is_nearly_a_document_says_what_to_change(line: bytes, why: str) -> None:
+    """Which of two values is meant, nobody knows. The consumer would refuse it, too."""
+    (bad,) = rows_of(line + b"\n", Format.JSONL)
+    assert why in problem(bad)
+
+
+@pytest.mark.parametrize("form", [Format.CSV, Format.JSONL])
+def test_lines_that_end_in_a_carriage_return_alone_are_told(form: Format) -> None:
+    """Read as one line, their rows would be one bad row without a cause."""
+    (bad,) = rows_of(b"document_id,text\r1,a\r", form)
+    assert "a carriage return alone" in problem(bad)
+
+
+def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its descriptor may belong to another file by now, whose bytes are no documents."""
+    monkeypatch.setattr("sys.stdin", None)
+    source = Source(path=None, name="stdin", format=Format.JSONL)
+    (bad,) = read(source, id_field="document_id", text_field="text")
+    assert problem(bad) == "stdin: cannot be read: it is closed"
 
 
 def test_columns_without_a_name_are_not_read() -> None:
@@ -317,7 +382,7 @@ def test_what_a_csv_writer_wrote_is_read_again(cells: list[tuple[str, str, str]]
     written = io.StringIO(newline="")
     csv.writer(written, quoting=csv.QUOTE_ALL).writerows([("document_id", "text", "other"), *cells])
     found = rows_of(written.getvalue().encode(), Format.CSV)
-    for (document_id, text, other), row in zip(cells, found, strict=True):
+    for (document_id, text, other), row in zip((c for c in cells if any(map(str.strip, c))), found, strict=True):
         if document_id.strip() and text.strip():
             assert event(row) == DocumentEvent(document_id=document_id, text=text, metadata={"other": other})
         else:
