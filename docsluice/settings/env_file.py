@@ -14,6 +14,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from docsluice.validation.record_bytes import wide_encoding
+
 NAME = ".env"
 _MOST_BYTES = 1024 * 1024
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*(:?-[^}]*)?\}")
@@ -72,7 +74,12 @@ def read_env_file(named: Path | None, *, folder: Path = Path()) -> EnvFile:
     except OSError as error:
         raise EnvFileProblem(f"{shown}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise EnvFileProblem(f"{shown}: not valid UTF-8 at byte {error.start}") from None
+        wide = wide_encoding(content)
+        raise EnvFileProblem(
+            f"{shown}: in {wide}, as PowerShell's > writes; save it as UTF-8"
+            if wide
+            else f"{shown}: not valid UTF-8 at byte {error.start}"
+        ) from None
     # Without interpolation: a value could pull a secret of the environment into a public setting.
     written = dotenv_values(stream=io.StringIO(text), interpolate=False)
     values = {name.upper(): value for name, value in written.items() if value and value.strip()}

@@ -97,7 +97,11 @@ def test_a_folder_of_that_name_is_none() -> None:
 def test_a_file_that_cannot_be_read_is_named(*, explicit: bool) -> None:
     """In a line without anything of it."""
     path = _env_file("", "named.env" if explicit else ".env")
-    for content, words in ((b"\xff\xfe\x00", "not valid UTF-8 at byte 0"), (b"A=1\n" * 400_000, "larger than 1048576")):
+    for content, words in (
+        (b"A=\xe9", "not valid UTF-8 at byte 2"),
+        ("A=1\r\n".encode("utf-16"), "in UTF-16LE, as PowerShell's > writes; save it as UTF-8"),
+        (b"A=1\n" * 400_000, "larger than 1048576"),
+    ):
         path.write_bytes(content)
         (problem,) = _problems(env_file=path if explicit else None)
         assert problem.startswith(f"{path}: {words}")
