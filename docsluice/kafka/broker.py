@@ -72,8 +72,8 @@ class Broker:
                 context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password=lambda: "")
         except (OSError, ValueError) as error:
             data = Path(files[name] or os.devnull).read_bytes()
-            why = why_unusable(data, *parts) or error
-            raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {why}"]) from error
+            cause = why_unusable(data, *parts) or error
+            raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {cause}"]) from error
         return context
 
 

@@ -21,6 +21,11 @@ _CHARSET = re.compile(r"""charset\s*=\s*["']?([^;"'\s]{1,40})""")
 _VERSION = re.compile(r"[0-9.]{1,8}")
 _BASE64 = "data_base64"
 _ENVELOPE = frozenset({"specversion", "data", _BASE64, "datacontenttype", "subject", "id"})
+_SCHEMA = "__value_schema_id"
+_OF_A_REGISTRY = (
+    f"the value has a schema in a registry, as its header {_SCHEMA} says, and is not JSON: it is Avro, Protobuf or"
+    " damaged; have the producer write JSON"
+)
 _ATTRIBUTES = frozenset({"specversion", "id", "source", "type"})
 """Those that every CloudEvent has."""
 
@@ -43,7 +48,12 @@ def fields_of(key: bytes | None, value: bytes, headers: Headers) -> Any:
     if content_type.startswith(_STRUCTURED):
         _check_format(content_type)
         return _data_in(json_of(value, charset=charset))
-    fields = json_of(value, charset=charset)
+    try:
+        fields = json_of(value, charset=charset)
+    except Unreadable as error:
+        if any(name == _SCHEMA for name, _ in headers):
+            raise Unreadable(_OF_A_REGISTRY) from error
+        raise
     return _data_in(fields) if _is_envelope(fields) else fields
 
 

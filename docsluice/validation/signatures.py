@@ -20,6 +20,7 @@ _SIGNATURES = (
     (b"PK\x03\x04", "a ZIP archive, as .docx and .xlsx files are"),
     (b"%PDF-", "a PDF"),
     (b"Obj\x01", "an Avro file"),
+    (b"\xc3\x01", "Avro's single-object encoding"),
     (b"PAR1", "a Parquet file"),
     (b"\xac\xed\x00\x05", "a serialized Java object"),
     (b"\xd0\xcf\x11\xe0", "an old Office file, as .doc and .xls are"),

@@ -37,6 +37,7 @@ from tests.fakes.samples import SECRET_TEXT
         ),
         (zlib.compress(PLAIN), "compressed with zlib"),
         (b"%PDF-1.7 " + PLAIN, "the value is a PDF"),
+        (b"\xc3\x01" + b"\x17" * 8, "the value is Avro's single-object encoding"),
         (b"PK\x03\x04\xff", "the value is a ZIP archive"),
         (b"PK\x03\x04\x14\x00\x06\x00", "the value is a ZIP archive"),
         (b"[" * 100_000, "nested too deeply"),
@@ -273,3 +274,11 @@ def test_a_schema_registrys_frame_is_named(value: bytes, schema: str) -> None:
 def test_the_message_stays_short(fields: dict[str, Any]) -> None:
     """A record made of misspelt fields still has a message that fits a header, or its dead letter could not be sent."""
     assert len(str(rejection_of(fields))) < 1000
+
+
+@pytest.mark.parametrize("value", [b"\x0a\x01d", b"\x02\xff\xfe", b""])
+def test_a_schema_in_a_header_is_named(value: bytes) -> None:
+    """Newer serializers write the schema's id beside the value, which then has no frame."""
+    headers = [("__value_schema_id", b"\x00\x00\x00\x00\x07")]
+    assert "as its header __value_schema_id says, and is not JSON" in str(rejection_of(value, headers=headers))
+    assert decoded(PLAIN, headers=headers) == EXPECTED
