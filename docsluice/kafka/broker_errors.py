@@ -79,6 +79,7 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
     errors.UnsupportedCodecError: "the records are compressed in a way that needs another library",
     errors.PolicyViolationError: "a policy of the broker forbids it",
     errors.ProducerFenced: "another producer took our place",
+    errors.KafkaStorageError: "a disk of the broker has failed or is full",
     errors.NotEnoughReplicasError: _FEW_REPLICAS,
     errors.NotEnoughReplicasAfterAppendError: _FEW_REPLICAS,
     errors.InvalidTimestampError: "the clocks of this machine and of the broker are apart; set them right (NTP)."

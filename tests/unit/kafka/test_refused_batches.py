@@ -6,7 +6,13 @@ import logging
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, NotEnoughReplicasError, NotLeaderForPartitionError
+from aiokafka.errors import (
+    KafkaError,
+    KafkaStorageError,
+    NotEnoughReplicasAfterAppendError,
+    NotEnoughReplicasError,
+    NotLeaderForPartitionError,
+)
 from aiokafka.producer.sender import log as sender_log
 from structlog.testing import capture_logs
 
@@ -33,12 +39,21 @@ def told(*refusals: tuple[float, TopicPartition, type[KafkaError]]) -> list[dict
     return [dict(line) for line in logs]
 
 
-def test_refusals_that_go_on_are_told_with_their_cause() -> None:
-    """With min.insync.replicas above what there is, nothing would be written and nothing said."""
-    (line,) = told(*((second / 2, RESULTS, NotEnoughReplicasError) for second in range(60)))
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        (NotEnoughReplicasError, "min.insync.replicas"),
+        (NotEnoughReplicasAfterAppendError, "min.insync.replicas"),
+        (KafkaStorageError, "a disk of the broker has failed or is full"),
+        (NotLeaderForPartitionError, "NotLeaderForPartitionError"),
+    ],
+)
+def test_refusals_that_go_on_are_told_with_their_cause(kind: type[KafkaError], cause: str) -> None:
+    """Nothing is written, and nobody else says so."""
+    (line,) = told(*((second / 2, RESULTS, kind) for second in range(60)))
     assert line["event"] == "publish.refused"
     assert line["topic"] == "results"
-    assert "min.insync.replicas" in str(line["error"])
+    assert cause in str(line["error"])
 
 
 def test_it_is_told_again_after_a_minute() -> None:
