@@ -80,7 +80,14 @@ def twice_in(fields: Any, names: Collection[str] | None = None) -> str | None:
 
 def without_mark(data: Any) -> Any:
     """A string without a byte order mark. Anything else as it is."""
-    return data.removeprefix("\ufeff") if isinstance(data, str) else data
+    return data.lstrip("\ufeff") if isinstance(data, str) else data
+
+
+def unmarked(data: bytes) -> bytes:
+    """Bytes without the byte order mark of UTF-8. Programs that each add one leave several."""
+    while data.startswith(codecs.BOM_UTF8):
+        data = data.removeprefix(codecs.BOM_UTF8)
+    return data
 
 
 def text_of(data: bytes, *, what: str = VALUE, charset: str = "") -> str:
@@ -89,7 +96,7 @@ def text_of(data: bytes, *, what: str = VALUE, charset: str = "") -> str:
     Raises:
         Unreadable: it is something else.
     """
-    data = data.removeprefix(codecs.BOM_UTF8)
+    data = unmarked(data)
     if (wide := wide_encoding(data)) and not format_of(data):
         raise Unreadable(f"{what} is in {wide}, not in UTF-8: {_WRITE_UTF8}")
     try:
@@ -110,7 +117,7 @@ def json_of(data: bytes, *, what: str = VALUE, charset: str = "") -> Any:
     Raises:
         Unreadable: it is something else.
     """
-    if not data.removeprefix(codecs.BOM_UTF8).strip():
+    if not unmarked(data).strip():
         raise Unreadable(f"{what} is empty: it holds no document, and it is no tombstone, whose value is null")
     if frames := registry_frames(data):
         framed = _framed(frames)

@@ -1,6 +1,5 @@
 """Reads a source's rows one at a time, so that memory does not grow with the file."""
 
-import codecs
 import errno
 import os
 import stat
@@ -9,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from typing import IO, Any
 
+from docsluice.validation.record_bytes import unmarked
 from docsluice_producer.documents.csv_rows import csv_rows
 from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
 from docsluice_producer.documents.recognition import START_BYTES, no_documents, no_ends, no_lines, no_text
@@ -78,7 +78,7 @@ def _text(file: IO[bytes], source: Source) -> Row:
     data = file.read(LINE_BYTES + 1)
     place = Place(source.name)
     try:
-        text = _decoded(data.removeprefix(codecs.BOM_UTF8))
+        text = _decoded(unmarked(data))
         return document(place, {"document_id": source.document_id, "text": text}, input_bytes=len(data))
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -90,7 +90,8 @@ def _text(file: IO[bytes], source: Source) -> Row:
 def _jsonl(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
     noted: set[str] = set()
     is_first = True
-    for number, line in lines(file):
+    for number, perhaps_marked in lines(file):
+        line = unmarked(perhaps_marked)  # where files were joined
         if not line.strip():
             continue
         place = Place(name, number)
@@ -136,7 +137,7 @@ def _json(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iter
 def _rows_of_json(data: bytes) -> list[Any]:
     """The documents of a whole file. Raises `Unfit` if it holds none."""
     try:
-        found = parse_json_value(_decoded(data.removeprefix(codecs.BOM_UTF8)))
+        found = parse_json_value(_decoded(unmarked(data)))
     except UnicodeDecodeError as error:
         raise Unfit(not_utf8(error)) from error
     rows = found if isinstance(found, list) else [found]

@@ -145,16 +145,17 @@ def test_header_names_are_read_without_regard_to_case() -> None:
 
 @pytest.mark.parametrize("content_type", ["", "application/json; charset=utf-8", "application/json; charset=latin1"])
 def test_a_byte_order_mark_before_json_is_no_fault(content_type: str) -> None:
-    """Producers on .NET and PowerShell write one."""
+    """Producers on .NET and PowerShell write one, and after another program there are two."""
     assert decoded(codecs.BOM_UTF8 + PLAIN, content_type=content_type) == EXPECTED
+    assert decoded(2 * codecs.BOM_UTF8 + PLAIN, content_type=content_type) == EXPECTED
 
 
 def test_a_byte_order_mark_before_text_is_not_put_to_the_model() -> None:
     """As a value, in an envelope, and in base64."""
-    marked = codecs.BOM_UTF8 + b"T"
+    marked = 2 * codecs.BOM_UTF8 + b"T"
     structured = "application/cloudevents+json"
     assert decoded(marked, content_type="text/plain; charset=UTF-8").text == "T"
-    for data in ({"data": "\ufeffT"}, {"data_base64": base64.b64encode(marked).decode()}):
+    for data in ({"data": "\ufeff\ufeffT"}, {"data_base64": base64.b64encode(marked).decode()}):
         assert decoded(envelope_of(datacontenttype="text/plain", **data), content_type=structured).text == "T"
 
 

@@ -144,13 +144,19 @@ def test_a_problem_is_as_short_as_the_consumer_would_tell_it() -> None:
     assert len(problem(bad)) < 500
 
 
-def test_a_byte_order_mark_belongs_to_no_row() -> None:
-    """Files that begin with a byte order mark read as if they did not."""
-    mark = b"\xef\xbb\xbf"
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf"])
+def test_a_byte_order_mark_belongs_to_no_row(mark: bytes) -> None:
+    """Files that begin with a byte order mark read as if they did not, also if two programs have written one."""
     (text,) = rows_of(mark + b"hello", Format.TEXT)
     (row,) = rows_of(mark + jsonl({"document_id": "a", "text": "t"}), Format.JSONL)
     (cells,) = rows_of(mark + b"document_id,text\na,t\n", Format.CSV)
     assert [event(text).text, event(row).text, event(cells).text] == ["hello", "t", "t"]
+
+
+def test_a_mark_between_joined_files_belongs_to_no_row() -> None:
+    """Where several files of lines were joined, each may have begun with one."""
+    part = b"\xef\xbb\xbf" + jsonl({"document_id": "a", "text": "t"})
+    assert [event(row).text for row in rows_of(part + b"\xef\xbb\xbf\n" + part, Format.JSONL)] == ["t", "t"]
 
 
 DOCUMENTS = [{"document_id": f"d{number}", "text": f"text {number}", "page": number} for number in range(3)]
