@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from docsluice.errors import ConfigurationError
+from docsluice.kafka.certificates import CERTIFICATE, PRIVATE_KEY, why_unusable
 from docsluice.kafka.dead_connections import give_up_dead_connections
 from docsluice.settings.paths import why_unreadable
 from docsluice.settings.shared_settings import SharedSettings
@@ -59,17 +61,19 @@ class Broker:
                 raise ConfigurationError([f"{_SSL}{name}: cannot read {path}: {why}"])
         if self.ssl_keyfile and not self.ssl_certfile:
             raise ConfigurationError([f"{_SSL}KEYFILE: not used without {_SSL}CERTFILE; set that too"])
-        name = "CAFILE"
+        name, parts = "CAFILE", [CERTIFICATE]
         try:
             context = ssl.create_default_context(cafile=self.ssl_cafile)
             if self.ssl_certfile:
                 name = "CERTFILE"
                 ssl.create_default_context(cafile=self.ssl_certfile)  # or nobody could tell which of the two it is
-                name = "KEYFILE" if self.ssl_keyfile else name
+                name, parts = "KEYFILE" if self.ssl_keyfile else name, [PRIVATE_KEY]
                 # Without a password of ours OpenSSL would ask for one at the terminal.
                 context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password=lambda: "")
         except (OSError, ValueError) as error:
-            raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {error}"]) from error
+            data = Path(files[name] or os.devnull).read_bytes()
+            cause = why_unusable(data, *parts) or error
+            raise ConfigurationError([f"{_SSL}{name}: cannot use {files[name]}: {cause}"]) from error
         return context
 
 

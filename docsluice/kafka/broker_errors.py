@@ -50,6 +50,9 @@ _PASSING = (
 )
 """Errors that pass, though aiokafka does not mark them as retriable."""
 
+_FEW_REPLICAS = (
+    "fewer replicas are in sync than the topic's min.insync.replicas asks for; see to its brokers, or lower that"
+)
 _REMEDIES: dict[type[errors.KafkaError], str] = {
     errors.TopicAuthorizationFailedError: "not allowed on this topic; grant READ on the input, WRITE on the others"
     " (DOCSLUICE_INPUT_TOPIC, _RESULT_TOPIC, _DEAD_LETTER_TOPIC)",
@@ -76,6 +79,9 @@ _REMEDIES: dict[type[errors.KafkaError], str] = {
     errors.UnsupportedCodecError: "the records are compressed in a way that needs another library",
     errors.PolicyViolationError: "a policy of the broker forbids it",
     errors.ProducerFenced: "another producer took our place",
+    errors.KafkaStorageError: "a disk of the broker has failed or is full",
+    errors.NotEnoughReplicasError: _FEW_REPLICAS,
+    errors.NotEnoughReplicasAfterAppendError: _FEW_REPLICAS,
     errors.InvalidTimestampError: "the clocks of this machine and of the broker are apart; set them right (NTP)."
     " The topic's message.timestamp.after.max.ms and message.timestamp.before.max.ms say how far they may be",
 }

@@ -37,13 +37,15 @@ class ClientLog(logging.Handler):
         """Brokers that failed, at the addresses that a bootstrap server gave for them."""
         self.last: BaseException | None = None
         """The last exception that was logged."""
+        self.refused: KafkaError | None = None
+        """Why a broker last refused a batch, which is sent again."""
         self._addresses: dict[object, str] = {}
 
     def forget(self) -> None:
         """Start afresh."""
         self.servers.clear()
         self.brokers.clear()
-        self.last = None
+        self.last = self.refused = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note a connection that is begun, or that failed."""
@@ -56,6 +58,8 @@ class ClientLog(logging.Handler):
                 self.servers[f"{host}:{port}"] = cause
             case (node, BaseException() as cause) if said.startswith(_BROKER_FAILED):
                 self.brokers[self._addresses.get(node, f"broker {node}")] = cause
+            case (_, type() as kind) if issubclass(kind, KafkaError):
+                self.refused = kind()
             case (node, host, port) if said.startswith("Initiating connection to node"):
                 self._addresses[node] = f"{host}:{port}"
 

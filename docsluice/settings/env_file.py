@@ -12,7 +12,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+
+from docsluice.validation.record_bytes import wide_encoding
 
 NAME = ".env"
 _MOST_BYTES = 1024 * 1024
@@ -72,11 +74,24 @@ def read_env_file(named: Path | None, *, folder: Path = Path()) -> EnvFile:
     except OSError as error:
         raise EnvFileProblem(f"{shown}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise EnvFileProblem(f"{shown}: not valid UTF-8 at byte {error.start}") from None
-    # Without interpolation: a value could pull a secret of the environment into a public setting.
-    written = dotenv_values(stream=io.StringIO(text), interpolate=False)
-    values = {name.upper(): value for name, value in written.items() if value and value.strip()}
-    return EnvFile(path=Path(shown), is_named=named is not None, values=values)
+        wide = wide_encoding(content)
+        raise EnvFileProblem(
+            f"{shown}: in {wide}, as PowerShell's > writes; save it as UTF-8"
+            if wide
+            else f"{shown}: not valid UTF-8 at byte {error.start}"
+        ) from None
+    return EnvFile(path=Path(shown), is_named=named is not None, values=_values(text, shown))
+
+
+def _values(text: str, shown: str) -> dict[str, str]:
+    """The variables by name. References stay: a value could pull a secret of the environment into a public setting."""
+    values = {}
+    for line in parse_stream(io.StringIO(text)):
+        if line.error:
+            raise EnvFileProblem(f"{shown}: line {line.original.line} is not NAME=value, or its quote is never closed")
+        if line.key and line.value and line.value.strip():
+            values[line.key.upper()] = line.value
+    return values
 
 
 def mixed(file: EnvFile, way: Way, *, given: Collection[str], set_elsewhere: Collection[str]) -> str | None:

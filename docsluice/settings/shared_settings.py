@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from docsluice.errors import ConfigurationError
 from docsluice.network.urls import LARGEST_PORT, checked_servers
 from docsluice.settings.env_file import EnvFile, EnvFileProblem, Way, read_env_file
+from docsluice.settings.foreign_values import foreign_values
 from docsluice.settings.paths import why_nowhere
 from docsluice.settings.setting_types import HomeFile, SaslMechanism, SecurityProtocol, Topic
 from docsluice.settings.trusted_addresses import problems_of
@@ -107,6 +108,8 @@ class SharedSettings(BaseSettings):
             raise ConfigurationError([str(problem)]) from None
         flags = dict(flags or {})
         fields = {cls.variable(field): field for field in cls.model_fields if field not in flags}
+        if foreign := foreign_values(os.environ, fields):
+            raise ConfigurationError(foreign)
         given = {name: value for name, value in file.given(os.environ).items() if name in fields}
         values: dict[str, Any] = {fields[name]: value for name, value in given.items()}
         try:

@@ -11,14 +11,23 @@ import re
 from typing import Any
 
 from docsluice.messages import Headers
-from docsluice.validation.event_problems import NAMED_TWICE, NoEvent
+from docsluice.validation.event_problems import NAMED_TWICE, NoEvent, shown_name
 from docsluice.validation.record_bytes import Unreadable, json_of, text_of, twice_in, without_mark
 
 _STRUCTURED = "application/cloudevents"
+_BATCH = "application/cloudevents-batch"
 _TEXT = "text/plain"
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([^;"'\s]{1,40})""")
+_VERSION = re.compile(r"[0-9.]{1,8}")
 _BASE64 = "data_base64"
 _ENVELOPE = frozenset({"specversion", "data", _BASE64, "datacontenttype", "subject", "id"})
+_SCHEMA = "__value_schema_id"
+_OF_A_REGISTRY = (
+    f"the value has a schema in a registry, as its header {_SCHEMA} says, and is not JSON: it is Avro, Protobuf or"
+    " damaged; have the producer write JSON"
+)
+_ATTRIBUTES = frozenset({"specversion", "id", "source", "type"})
+"""Those that every CloudEvent has."""
 
 
 def fields_of(key: bytes | None, value: bytes, headers: Headers) -> Any:
@@ -28,22 +37,53 @@ def fields_of(key: bytes | None, value: bytes, headers: Headers) -> Any:
         NoEvent: there are none.
         Unreadable: the bytes are neither text nor JSON.
     """
-    content_type = _header(headers, "content-type").lower()
+    # Spring writes the data's type as an attribute, and its value as JSON, in quotes.
+    said = _header(headers, "content-type") or _header(headers, "ce_datacontenttype")
+    content_type = said.strip('"').lower()
     named = _header(headers, "ce_subject") or _header(headers, "ce_id")
     found = _CHARSET.search(content_type)
     charset = found[1] if found else ""
     if content_type.startswith(_TEXT):
         return {"document_id": _text_id(key, named), "text": text_of(value, charset=charset)}
-    fields = json_of(value, charset=charset)
-    return _data_in(fields) if content_type.startswith(_STRUCTURED) else fields
+    if content_type.startswith(_STRUCTURED):
+        _check_format(content_type)
+        return _data_in(json_of(value, charset=charset))
+    try:
+        fields = json_of(value, charset=charset)
+    except Unreadable as error:
+        if any(name == _SCHEMA for name, _ in headers):
+            raise Unreadable(_OF_A_REGISTRY) from error
+        raise
+    return _data_in(fields) if _is_envelope(fields) else fields
+
+
+def _check_format(content_type: str) -> None:
+    """Refuse structured CloudEvents that are not one event in JSON."""
+    media = content_type.partition(";")[0].strip()
+    if media.startswith(_BATCH):
+        raise NoEvent("the value is a batch of CloudEvents: send each event as a record of its own")
+    form = media.removeprefix(_STRUCTURED)
+    if form.startswith("+") and form != "+json":
+        raise Unreadable(
+            f"the value is a CloudEvent in {shown_name(form[1:])}: have the producer write {_STRUCTURED}+json"
+        )
+
+
+def _is_envelope(fields: Any) -> bool:
+    """Whether fields are a structured CloudEvent whose content type was not said, as gateways and Connect leave it."""
+    return isinstance(fields, dict) and fields.keys() >= _ATTRIBUTES and "document_id" not in fields
 
 
 def _data_in(envelope: Any) -> Any:
     """The event in a CloudEvents envelope: its `data`. `subject`, if given, names the document."""
     if (name := twice_in(envelope, _ENVELOPE)) is not None:
         raise NoEvent(f"{name}: {NAMED_TWICE}")
-    if not isinstance(envelope, dict) or envelope.get("specversion") != "1.0":
-        raise NoEvent("a structured CloudEvent must be a JSON object with specversion 1.0")
+    if isinstance(envelope, list):
+        raise NoEvent("a list is no structured CloudEvent with specversion 1.0: send each event as a record of its own")
+    version = envelope.get("specversion") if isinstance(envelope, dict) else None
+    if version != "1.0":
+        said = f", not {version}" if isinstance(version, str) and _VERSION.fullmatch(version) else ""
+        raise NoEvent(f"a structured CloudEvent must be a JSON object with specversion 1.0{said}")
     if _BASE64 in envelope:
         try:
             data = base64.b64decode(envelope[_BASE64], validate=True)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from docsluice.messages import DocumentEvent
 from docsluice.validation.record_bytes import twice_in
+from docsluice.validation.signatures import base64_of
 from docsluice.validation.validation_problems import ValidationProblem, validation_problems
 
 _PROBLEMS_SHOWN = 5
@@ -21,6 +22,12 @@ _NAME_CHARACTERS = 64
 """A record may hold thousands of misspelt fields, each as long as it likes. The message must stay fit for a header."""
 _SCHEMA_VERSION = 1
 _LIKENESS = 0.75
+_ENVELOPES: dict[frozenset[str], str] = {
+    frozenset({"schema", "payload"}): "it is an envelope of Kafka Connect: set value.converter.schemas.enable=false",
+    frozenset({"before", "after"}): "it is a change event of Debezium: unwrap it with ExtractNewRecordState",
+    frozenset({"after", "source", "op"}): "it is a change event of Debezium: unwrap it with ExtractNewRecordState",
+}
+"""Well-known objects around a document, by fields that they have, and what to change."""
 NAMED_TWICE = "is there more than once, and only one can be meant"
 
 
@@ -136,7 +143,9 @@ def _instead(fields: dict[str, Any], missing: list[str]) -> str:
     if guesses:
         return f"; {' '.join(guesses)}"
     shown = ", ".join(shown_name(name) for name in unknown[:_NAMES_SHOWN])
-    return f"; there is {shown}" + (" and more" if len(unknown) > _NAMES_SHOWN else "") + " instead"
+    more = " and more" if len(unknown) > _NAMES_SHOWN else ""
+    known = next((f"; {words}" for names, words in _ENVELOPES.items() if fields.keys() >= names), "")
+    return f"; there is {shown}{more} instead{known}"
 
 
 def _bare(name: str) -> str:
@@ -157,6 +166,8 @@ def _kind(value: Any) -> str:
             return "null"
         case str() if value.lstrip()[:1] in {"{", "["}:
             return "a string that holds JSON: it was encoded twice"
+        case str() if packed := base64_of(value):
+            return f"a string that holds base64 of {packed}"
         case str():
             return "a string"
         case list():

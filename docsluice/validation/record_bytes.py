@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from docsluice.validation.json_values import json_value
+from docsluice.validation.signatures import format_of, kind_of_text
 
 VALUE = "the value"
 _KNOWN_CHARSET = re.compile(
@@ -26,6 +27,8 @@ _WITHOUT_REGISTRY = (
     " cannot be read without the registry; have the producer write JSON, framed or plain"
 )
 _WRITE_UTF8 = "have the producer write UTF-8"
+_PLAIN_TEXT = "text, which needs the header content-type: text/plain"
+_JSON_STARTS = frozenset('{["')
 _SAMPLE_BYTES = 256
 _LEAST_UNITS = 2
 
@@ -34,27 +37,6 @@ _MARKS = (  # the longer first: a mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_BE, "UTF-32BE"),
     (codecs.BOM_UTF16_LE, "UTF-16LE"),
     (codecs.BOM_UTF16_BE, "UTF-16BE"),
-)
-_SIGNATURES = (
-    (b"\x1f\x8b", "compressed with gzip"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
-    (b"\x04\x22\x4d\x18", "compressed with lz4"),
-    (b"\x82SNAPPY\x00", "compressed with snappy"),
-    (b"\xff\x06\x00\x00sNaPpY", "compressed with snappy"),
-    (b"BZh", "compressed with bzip2"),
-    (b"\xfd7zXZ\x00", "compressed with xz"),
-    (b"\x78\x01", "compressed with zlib"),
-    (b"\x78\x9c", "compressed with zlib"),
-    (b"\x78\xda", "compressed with zlib"),
-    (b"PK\x03\x04", "a ZIP archive, as .docx and .xlsx files are"),
-    (b"%PDF-", "a PDF"),
-    (b"Obj\x01", "an Avro file"),
-    (b"PAR1", "a Parquet file"),
-    (b"\xac\xed\x00\x05", "a serialized Java object"),
-    (b"\xd0\xcf\x11\xe0", "an old Office file, as .doc and .xls are"),
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"SQLite format 3\x00", "an SQLite database"),
 )
 
 
@@ -77,6 +59,18 @@ class RegistryFrame:
     data: bytes
 
 
+def json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object with these names and values. It knows which names come twice."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    ambiguous, seen, twice = Ambiguous(found), set[str](), set[str]()
+    for name, _ in pairs:
+        (twice if name in seen else seen).add(name)
+    ambiguous.twice = frozenset(twice)
+    return ambiguous
+
+
 def twice_in(fields: Any, names: Collection[str] | None = None) -> str | None:
     """The first of the names (None: any) that comes twice. None if there is none."""
     if not isinstance(fields, Ambiguous):
@@ -86,7 +80,14 @@ def twice_in(fields: Any, names: Collection[str] | None = None) -> str | None:
 
 def without_mark(data: Any) -> Any:
     """A string without a byte order mark. Anything else as it is."""
-    return data.removeprefix("\ufeff") if isinstance(data, str) else data
+    return data.lstrip("\ufeff") if isinstance(data, str) else data
+
+
+def unmarked(data: bytes) -> bytes:
+    """Bytes without the byte order mark of UTF-8. Programs that each add one leave several."""
+    while data.startswith(codecs.BOM_UTF8):
+        data = data.removeprefix(codecs.BOM_UTF8)
+    return data
 
 
 def text_of(data: bytes, *, what: str = VALUE, charset: str = "") -> str:
@@ -95,7 +96,7 @@ def text_of(data: bytes, *, what: str = VALUE, charset: str = "") -> str:
     Raises:
         Unreadable: it is something else.
     """
-    data = data.removeprefix(codecs.BOM_UTF8)
+    data = unmarked(data)
     if (wide := wide_encoding(data)) and not format_of(data):
         raise Unreadable(f"{what} is in {wide}, not in UTF-8: {_WRITE_UTF8}")
     try:
@@ -116,7 +117,7 @@ def json_of(data: bytes, *, what: str = VALUE, charset: str = "") -> Any:
     Raises:
         Unreadable: it is something else.
     """
-    if not data.removeprefix(codecs.BOM_UTF8).strip():
+    if not unmarked(data).strip():
         raise Unreadable(f"{what} is empty: it holds no document, and it is no tombstone, whose value is null")
     if frames := registry_frames(data):
         framed = _framed(frames)
@@ -128,9 +129,11 @@ def json_of(data: bytes, *, what: str = VALUE, charset: str = "") -> Any:
     try:
         return _parsed(text)
     except ValueError as error:
-        named = format_of(data)
+        if named := format_of(data):
+            raise Unreadable(_compressed(what, named)) from error
         # The decoder's message holds a position and never the text itself.
-        raise Unreadable(_compressed(what, named) if named else f"{what} is not JSON: {error}") from error
+        kind = kind_of_text(text, error) or (None if text.lstrip()[:1] in _JSON_STARTS else _PLAIN_TEXT)
+        raise Unreadable(f"{what} is not JSON: {f'it is {kind}' if kind else error}") from error
 
 
 def wide_encoding(data: bytes) -> str | None:
@@ -150,11 +153,6 @@ def wide_encoding(data: bytes) -> str | None:
         if len(units) >= _LEAST_UNITS and 2 * narrow > len(units) and bytes(width) not in units:
             return name
     return None
-
-
-def format_of(data: bytes) -> str | None:
-    """What a file that begins so is, as the end of "it is …". None when nothing known begins so."""
-    return next((words for signature, words in _SIGNATURES if data.startswith(signature)), None)
 
 
 def registry_frames(data: bytes) -> list[RegistryFrame]:
@@ -204,24 +202,13 @@ def _parsed(text: str) -> Any:
         ValueError: it is not JSON.
     """
     try:
-        return json_value(text, object_pairs_hook=_object)
+        return json_value(text, object_pairs_hook=json_object)
     except json.JSONDecodeError:
         raise
     except ValueError as error:  # Python's own limit: longer ones take quadratic time
         if isinstance(error.__cause__, RecursionError):
             raise
         raise ValueError(f"a number in it has more than {sys.get_int_max_str_digits():,} digits") from error
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    ambiguous, seen, twice = Ambiguous(found), set[str](), set[str]()
-    for name, _ in pairs:
-        (twice if name in seen else seen).add(name)
-    ambiguous.twice = frozenset(twice)
-    return ambiguous
 
 
 def _compressed(what: str, named: str) -> str:

@@ -51,8 +51,8 @@ def _send(
     A bad row is reported with file and line, and the rest is sent.
 
     Args:
-        paths: a folder (its .txt and .md are read), a .txt, .md, .jsonl, .ndjson, .json or .csv file, or - for standard
-            input
+        paths: a folder (its .txt and .md are read), a .txt, .md, .jsonl, .ndjson, .json, .csv or .tsv file, or - for
+            standard input
     """
     target.check()
     changed.check()

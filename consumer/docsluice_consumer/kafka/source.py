@@ -354,11 +354,12 @@ def _say_unreadable(record: Record) -> None:
 
 
 def _say_joining(subscription: Subscription) -> None:
-    """Log a long join. The group admits nobody while it waits for a member that has died silently."""
+    """Log a long join. The group waits for a member that has died silently, or no broker coordinates it."""
     log.warning(
         "group.joining",
         group=subscription.group_id,
         session_seconds=SESSION_TIMEOUT_MS // 1000,
         remedy="a member that was killed is waited for until its session ends; DOCSLUICE_GROUP_INSTANCE_ID avoids it;"
-        " the embedded broker waits until it is started again",
+        " the embedded broker waits until it is started again; if it never ends, no broker coordinates groups:"
+        " are there as many brokers as offsets.topic.replication.factor says?",
     )

@@ -23,6 +23,7 @@ from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS
 from docsluice_consumer.kafka.open_transactions import OpenTransactions
 from docsluice_consumer.kafka.partitions import Partitions, PartitionState
 from docsluice_consumer.kafka.probe import Trouble, why_silent
+from docsluice_consumer.kafka.refused_batches import RefusedBatches
 from docsluice_consumer.runtime.supervision import end
 
 log = structlog.get_logger(__name__)
@@ -87,13 +88,14 @@ class BrokerWatch:
         self._answered_at = self._clock()
         inquiry = asyncio.create_task(self.inquire(), name="source.watch.inquire")
         try:
-            while True:
-                await asyncio.wait([inquiry], timeout=_TICK_SECONDS)
-                self.judge()
-                if inquiry.done():
-                    inquiry.result()
-                    await asyncio.sleep(_TICK_SECONDS)
-                    inquiry = asyncio.create_task(self.inquire(), name="source.watch.inquire")
+            with RefusedBatches().listening():
+                while True:
+                    await asyncio.wait([inquiry], timeout=_TICK_SECONDS)
+                    self.judge()
+                    if inquiry.done():
+                        inquiry.result()
+                        await asyncio.sleep(_TICK_SECONDS)
+                        inquiry = asyncio.create_task(self.inquire(), name="source.watch.inquire")
         finally:
             await end(inquiry)
 

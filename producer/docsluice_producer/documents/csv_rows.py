@@ -1,12 +1,20 @@
-"""Reads a CSV file's rows by column name, each with the line it starts on."""
+"""Reads a CSV file's rows by column name, each with the line it starts on.
+
+The header tells which sign is between the cells: Excel writes a semicolon where the comma is in numbers.
+"""
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO
 
 from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
 from docsluice_producer.documents.rows import Place, Unfit
+
+_DELIMITERS = ",;\t|"
+_SAID = re.compile(r"""(["']?)sep=(.)\1[\r\n]*""", re.IGNORECASE)
+"""Excel's first line for a delimiter, above the header."""
 
 
 def csv_rows(
@@ -19,7 +27,7 @@ def csv_rows(
     # Both guard against a stray quote, which would silently swallow the rows below it.
     csv.field_size_limit(LINE_BYTES)
     text = _Text(file)
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(text, strict=True, delimiter=text.delimiter(required))
     header: list[str] | None = None
     while True:
         place = Place(name, text.begin_row())
@@ -30,10 +38,10 @@ def csv_rows(
             text.check_row()
             if header is None:
                 header = _header(cells, required)
-            elif cells:
+            elif any(map(str.strip, cells)):  # spreadsheets leave rows without content
                 yield place, _by_name(header, cells), text.row_bytes
         except (csv.Error, Unfit) as error:
-            problem = str(error) if isinstance(error, Unfit) else f"not CSV: {error}"
+            problem = str(error) if isinstance(error, Unfit) else f"not CSV: {_cause(error)}"
             yield place, problem, text.row_bytes
             if header is None:
                 return
@@ -52,9 +60,23 @@ class _Text:
         self._number = 0
         self.row_bytes = 0
         self._problem = ""
+        self._first: str | None = None
+
+    def delimiter(self, required: Sequence[str]) -> str:
+        """The sign between the cells. Blank lines above the header, and Excel's line that names the sign, are read."""
+        said = ""
+        for line in self:
+            if found := _SAID.fullmatch(line):
+                said = found[2]
+            elif line.strip() or self._problem:
+                self._first = line
+                break
+        return said or _delimiter_of(self._first or "", required)
 
     def begin_row(self) -> int:
         """The number of the line that the next row starts on."""
+        if self._first is not None:
+            return self._number
         self.row_bytes = 0
         self._problem = ""
         return self._number + 1
@@ -68,16 +90,40 @@ class _Text:
         return self
 
     def __next__(self) -> str:
-        self._number, line = next(self._lines)
-        self.row_bytes += len(line)
-        if len(line) > LINE_BYTES:
+        if self._first is not None:
+            line, self._first = self._first, None
+            return line
+        self._number, data = next(self._lines)
+        self.row_bytes += len(data)
+        if len(data) > LINE_BYTES:
             self._problem = TOO_LONG
             return "\n"  # an over-long line is no row, but its cut rest would read as one
         try:
-            return line.decode()
+            return data.decode()
         except UnicodeDecodeError as error:
             self._problem = not_utf8(error)
-            return line.decode(errors="surrogateescape")
+            return data.decode(errors="surrogateescape")
+
+
+def _delimiter_of(line: str, required: Sequence[str]) -> str:
+    """The sign that makes the required columns of a header line, or else the most columns."""
+
+    def columns(sign: str) -> tuple[bool, int]:
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line], delimiter=sign), [])]
+        except csv.Error:
+            cells = []
+        return set(cells).issuperset(required), len(cells)
+
+    return max(_DELIMITERS, key=columns)
+
+
+def _cause(error: csv.Error) -> str:
+    """What a person can do something about, in place of the parser's words."""
+    said = str(error)
+    if said == "unexpected end of data":
+        return "a quote that begins here is never closed"
+    return "a quote within a quoted cell must be doubled" if "expected after" in said else said
 
 
 def _header(cells: Sequence[str], required: Sequence[str]) -> list[str]:

@@ -1,8 +1,9 @@
 """A file's lines with their numbers, each of bounded length."""
 
-import codecs
 from collections.abc import Iterator
 from typing import IO
+
+from docsluice.validation.record_bytes import unmarked
 
 LINE_BYTES = 64 * 1024 * 1024
 """The longest line: four times what may be sent, because JSON may need more bytes for a character than UTF-8."""
@@ -20,7 +21,7 @@ def lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         number += 1
         if len(line) > LINE_BYTES:
             _skip_rest(file, line)
-        yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        yield number, unmarked(line) if number == 1 else line
 
 
 def _skip_rest(file: IO[bytes], line: bytes) -> None:

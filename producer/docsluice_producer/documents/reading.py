@@ -1,16 +1,17 @@
 """Reads a source's rows one at a time, so that memory does not grow with the file."""
 
-import codecs
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from typing import IO, Any
 
+from docsluice.validation.record_bytes import unmarked
 from docsluice_producer.documents.csv_rows import csv_rows
 from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
-from docsluice_producer.documents.recognition import START_BYTES, no_documents, no_lines, no_text
+from docsluice_producer.documents.recognition import START_BYTES, no_documents, no_ends, no_lines, no_text
 from docsluice_producer.documents.rows import (
     BadRow,
     Note,
@@ -34,6 +35,9 @@ def read(source: Source, *, id_field: str, text_field: str) -> Iterator[Row]:
 
     A file that cannot be read, or holds no documents in that form, is one bad row.
     """
+    if source.path is None and sys.stdin is None:  # another file may have its descriptor by now
+        yield BadRow(place=Place(source.name), problem="cannot be read: it is closed")
+        return
     try:
         # Standard input gets a reader of its own: the thread that reads it may still hold the lock of this reader when
         # the program ends, and Python aborts when that is the lock of `sys.stdin`.
@@ -65,14 +69,16 @@ def _regular(path: str, flags: int) -> int:
 def _not_of(form: Format, file: BufferedReader) -> str | None:
     """What the file is, if its beginning does not fit the format."""
     start = file.peek(START_BYTES)[:START_BYTES]
-    return no_text(start) or (no_lines(start) if form is Format.JSONL else None)
+    if (problem := no_text(start)) or form in {Format.TEXT, Format.JSON}:
+        return problem
+    return no_ends(start) or (no_lines(start) if form is Format.JSONL else None)
 
 
 def _text(file: IO[bytes], source: Source) -> Row:
     data = file.read(LINE_BYTES + 1)
     place = Place(source.name)
     try:
-        text = _decoded(data.removeprefix(codecs.BOM_UTF8))
+        text = _decoded(unmarked(data))
         return document(place, {"document_id": source.document_id, "text": text}, input_bytes=len(data))
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -84,7 +90,8 @@ def _text(file: IO[bytes], source: Source) -> Row:
 def _jsonl(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
     noted: set[str] = set()
     is_first = True
-    for number, line in lines(file):
+    for number, perhaps_marked in lines(file):
+        line = unmarked(perhaps_marked)  # where files were joined
         if not line.strip():
             continue
         place = Place(name, number)
@@ -130,7 +137,7 @@ def _json(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iter
 def _rows_of_json(data: bytes) -> list[Any]:
     """The documents of a whole file. Raises `Unfit` if it holds none."""
     try:
-        found = parse_json_value(_decoded(data.removeprefix(codecs.BOM_UTF8)))
+        found = parse_json_value(_decoded(unmarked(data)))
     except UnicodeDecodeError as error:
         raise Unfit(not_utf8(error)) from error
     rows = found if isinstance(found, list) else [found]

@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from docsluice.validation.record_bytes import format_of, wide_encoding
+from docsluice.validation.record_bytes import unmarked, wide_encoding
+from docsluice.validation.signatures import format_of
 
 START_BYTES = 64 * 1024
 """The most bytes of a file that are looked at."""
@@ -16,7 +17,7 @@ _WANTED = "wanted is a line for each document, with its id and its text"
 
 def no_text(start: bytes) -> str | None:
     """What a file is that is no UTF-8 text, by its first bytes. None if it may be text."""
-    data = start.removeprefix(codecs.BOM_UTF8)
+    data = unmarked(start)
     if (named := format_of(data)) and not _is_utf8(data):
         unpack = "unpack it first" if named.startswith("compressed") else "only its text can be sent"
         return f"it is {named}: {unpack}"
@@ -27,9 +28,16 @@ def no_text(start: bytes) -> str | None:
     return None
 
 
+def no_ends(start: bytes) -> str | None:
+    """Why a file seems to be one line, if its lines end as no reader here knows. None if not."""
+    if b"\n" in start or b"\r" not in start.strip():
+        return None
+    return "its lines end in a carriage return alone, as old Macintosh programs write: tr '\\r' '\\n' converts it"
+
+
 def no_lines(start: bytes) -> str | None:
     """What a file is whose JSON spans several lines. None if it may be JSON Lines."""
-    found = [line for line in start.removeprefix(codecs.BOM_UTF8).splitlines() if line.strip()]
+    found = [line for line in unmarked(start).splitlines() if line.strip()]
     first = found[0].strip() if found else b""
     if len(found) < 2 or first[:1] not in {b"[", b"{"} or not _is_cut(first) or _is_json(found[1]):  # noqa: PLR2004
         return None

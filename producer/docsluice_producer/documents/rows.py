@@ -6,8 +6,17 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from docsluice.messages import DocumentEvent
-from docsluice.validation.event_problems import NoEvent, NotUnicode, valid_event, written
+from docsluice.validation.event_problems import (
+    NAMED_TWICE,
+    NoEvent,
+    NotUnicode,
+    shown_name,
+    valid_event,
+    written,
+)
 from docsluice.validation.json_values import json_value
+from docsluice.validation.record_bytes import json_object, twice_in
+from docsluice.validation.signatures import kind_of_text
 
 _EVENT_FIELDS = frozenset(DocumentEvent.model_fields)
 _EXPORTED_FIELDS = frozenset({"kind", "place", "state", "headers"})
@@ -130,7 +139,10 @@ def parse_json(line: str) -> dict[str, Any]:
     Raises:
         Unfit: it is not JSON, or not an object.
     """
-    return an_object(parse_json_value(line))
+    value = parse_json_value(line)
+    if isinstance(value, list):
+        raise Unfit("must be a JSON object, not a list; a file that holds one list is named .json")
+    return an_object(value)
 
 
 def parse_json_value(text: str) -> Any:
@@ -140,20 +152,25 @@ def parse_json_value(text: str) -> Any:
         Unfit: it is not JSON.
     """
     try:
-        return json_value(text, parse_constant=_no_constant)
+        return json_value(text, parse_constant=_no_constant, object_pairs_hook=json_object)
     except ValueError as error:
+        if kind := kind_of_text(text, error):
+            raise Unfit(f"not JSON: it is {kind}") from error
         position = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
         raise Unfit(f"not JSON: {getattr(error, 'msg', error)}{position}") from error
 
 
 def an_object(row: Any) -> dict[str, Any]:
-    """The same row, which is an object.
+    """The same row, which is an object with each name once.
 
     Raises:
         Unfit: it is something else.
     """
     if not isinstance(row, dict):
         raise Unfit(f"must be a JSON object, not {json_name(row)}")
+    for where, fields in (("", row), ("metadata.", row.get("metadata"))):
+        if (name := twice_in(fields)) is not None:
+            raise Unfit(f"{where}{shown_name(name)}: {NAMED_TWICE}")
     return row
 
 

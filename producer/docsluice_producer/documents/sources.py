@@ -29,6 +29,7 @@ _SUFFIXES = {
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
     ".csv": Format.CSV,
+    ".tsv": Format.CSV,
 }
 _KINDS = {
     stat.S_IFDIR: "a link to a folder",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
+from docsluice.kafka import broker_errors
 from docsluice.kafka.broker import Broker
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted, printable
@@ -159,10 +160,10 @@ async def _deliver(
         BrokerAway: nothing was acknowledged within the wait.
         BrokerRefused: the broker takes no more.
     """
-    timeout_seconds = session.timeout_seconds
+    session.client_log.forget()
     try:
         async with asyncio.timeout(None) as waiting:
-            watch = asyncio.create_task(_watch(delivery, waiting, report, timeout_seconds), name="watch-broker")
+            watch = asyncio.create_task(_watch(delivery, waiting, report, session), name="watch-broker")
             try:
                 await _send_all(feed, delivery, report, limit=limit)
             finally:
@@ -170,8 +171,8 @@ async def _deliver(
                 with suppress(asyncio.CancelledError):
                     await watch
     except TimeoutError as error:
-        servers = session.broker.bootstrap_servers
-        raise BrokerAway(f"no acknowledgement from {servers} for {timeout_seconds:g} s") from error
+        servers, why = session.broker.bootstrap_servers, _why_refused(session)
+        raise BrokerAway(f"no acknowledgement from {servers} for {session.timeout_seconds:g} s{why}") from error
 
 
 async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: int | None) -> None:
@@ -184,22 +185,32 @@ async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: in
     await delivery.drain()
 
 
-async def _watch(delivery: Delivery, waiting: asyncio.Timeout, report: Report, timeout_seconds: float) -> None:
+def _why_refused(session: BrokerSession) -> str:
+    """Why the broker takes nothing, if it says so. aiokafka sends a refused batch again by itself."""
+    refused = session.client_log.refused
+    return f" ({broker_errors.in_words(refused)})" if refused is not None else ""
+
+
+async def _watch(delivery: Delivery, waiting: asyncio.Timeout, report: Report, session: BrokerSession) -> None:
     """Move the bar. Report a silent broker, and end the sending if it stays silent.
 
     Waiting for input is no silence.
     """
-    loop = asyncio.get_running_loop()
-    told_of = 0.0
+    loop, timeout_seconds = asyncio.get_running_loop(), session.timeout_seconds
+    told_of, progressed_at = 0.0, delivery.progressed_at
     while True:
         await asyncio.sleep(_WATCH_SECONDS)
         report.advance(f"{delivery.acknowledged:,} sent")
+        if progressed_at != delivery.progressed_at:
+            progressed_at = delivery.progressed_at
+            session.client_log.forget()
         if not delivery.waits_for_broker:
             continue
         quiet_seconds = loop.time() - delivery.progressed_at
         if quiet_seconds > _NOTICE_SECONDS and told_of != delivery.progressed_at:
             told_of = delivery.progressed_at
-            report.say(f"no acknowledgement for {quiet_seconds:.0f} s: waiting for up to {timeout_seconds:g} s")
+            why = _why_refused(session)
+            report.say(f"no acknowledgement for {quiet_seconds:.0f} s{why}: waiting for up to {timeout_seconds:g} s")
         if quiet_seconds > timeout_seconds:
             waiting.reschedule(loop.time())
             return

@@ -73,6 +73,25 @@ def test_cloudevents_structured(content_type: str) -> None:
     assert decoded(envelope_of(data=EVENT), content_type=content_type) == EXPECTED
 
 
+@pytest.mark.parametrize("headers", [[], [("content-type", None)], [("contentType", b"application/cloudevents+json")]])
+@pytest.mark.parametrize("content_type", ["", "application/json", '"application/cloudevents+json"'])
+def test_a_structured_cloudevent_is_known_by_its_attributes(headers: Headers, content_type: str) -> None:
+    """Gateways leave its content type out, and Spring writes it in another header, or in quotes."""
+    assert decoded(envelope_of(data=EVENT), headers=headers, content_type=content_type) == EXPECTED
+
+
+def test_an_event_with_the_fields_of_a_cloudevent_is_still_an_event() -> None:
+    """A producer may add fields of any name to its event."""
+    assert decoded({**envelope_of(data={}), **EVENT}) == EXPECTED
+
+
+@pytest.mark.parametrize("data_type", ["text/plain", '"text/plain"'])
+def test_a_binary_cloudevent_may_say_its_type_as_an_attribute(data_type: str) -> None:
+    """Spring writes ce_datacontenttype where the binding has content-type."""
+    headers = [("ce_specversion", b"1.0"), ("ce_datacontenttype", data_type.encode())]
+    assert decoded(SECRET_TEXT.encode(), headers=headers) == SUBJECT_IS_ID
+
+
 @pytest.mark.parametrize("data_type", [None, "application/json", "Application/Json; charset=utf-8"])
 def test_cloudevents_structured_in_base64(data_type: str | None) -> None:
     """Data that travels as base64 is the same event."""
@@ -126,16 +145,17 @@ def test_header_names_are_read_without_regard_to_case() -> None:
 
 @pytest.mark.parametrize("content_type", ["", "application/json; charset=utf-8", "application/json; charset=latin1"])
 def test_a_byte_order_mark_before_json_is_no_fault(content_type: str) -> None:
-    """Producers on .NET and PowerShell write one."""
+    """Producers on .NET and PowerShell write one, and after another program there are two."""
     assert decoded(codecs.BOM_UTF8 + PLAIN, content_type=content_type) == EXPECTED
+    assert decoded(2 * codecs.BOM_UTF8 + PLAIN, content_type=content_type) == EXPECTED
 
 
 def test_a_byte_order_mark_before_text_is_not_put_to_the_model() -> None:
     """As a value, in an envelope, and in base64."""
-    marked = codecs.BOM_UTF8 + b"T"
+    marked = 2 * codecs.BOM_UTF8 + b"T"
     structured = "application/cloudevents+json"
     assert decoded(marked, content_type="text/plain; charset=UTF-8").text == "T"
-    for data in ({"data": "\ufeffT"}, {"data_base64": base64.b64encode(marked).decode()}):
+    for data in ({"data": "\ufeff\ufeffT"}, {"data_base64": base64.b64encode(marked).decode()}):
         assert decoded(envelope_of(datacontenttype="text/plain", **data), content_type=structured).text == "T"
 
 

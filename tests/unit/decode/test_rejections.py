@@ -37,6 +37,7 @@ from tests.fakes.samples import SECRET_TEXT
         ),
         (zlib.compress(PLAIN), "compressed with zlib"),
         (b"%PDF-1.7 " + PLAIN, "the value is a PDF"),
+        (b"\xc3\x01" + b"\x17" * 8, "the value is Avro's single-object encoding"),
         (b"PK\x03\x04\xff", "the value is a ZIP archive"),
         (b"PK\x03\x04\x14\x00\x06\x00", "the value is a ZIP archive"),
         (b"[" * 100_000, "nested too deeply"),
@@ -51,6 +52,33 @@ def test_bytes_that_cannot_be_read_are_undecodable(value: bytes, words: str) -> 
     """What is no JSON, or no text, is told apart from JSON that is no event."""
     rejection = rejection_of(value)
     assert rejection.reason == "undecodable"
+    assert words in str(rejection)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (PLAIN + b"\n" + PLAIN, "it is a sequence of JSON values, not one"),
+        (PLAIN + PLAIN, "a sequence of JSON values"),
+        (b"\x1e" + PLAIN + b"\n", "a sequence of JSON values"),
+        (PLAIN + b"\x00", "it is followed by zero bytes"),
+        (PLAIN + b" trailing", "Extra data"),
+        (PLAIN + b",\n", "it is followed by a comma"),
+        (b"<?xml version='1.0'?><doc/>", "it is XML or HTML"),
+        (base64.b64encode(PLAIN), "it is base64 of JSON"),
+        (base64.urlsafe_b64encode(PLAIN).rstrip(b"="), "it is base64 of JSON"),
+        (base64.b64encode(gzip.compress(PLAIN, mtime=0)), "it is base64 of a value compressed with gzip"),
+        (base64.b64encode(b"%PDF-1.7 and so on"), "it is base64 of a PDF"),
+        (base64.b64encode(b"anything at all"), "it is text"),
+        (b"A letter.", "it is text, which needs the header content-type: text/plain"),
+        (str(EVENT).encode(), "property name enclosed in double quotes"),
+    ],
+)
+def test_text_that_is_no_json_is_named(value: bytes, words: str) -> None:
+    """A decoder says where JSON ends, but only its kind says what the producer has to change."""
+    rejection = rejection_of(value)
+    assert rejection.reason == "undecodable"
+    assert "the value is not JSON: " in str(rejection)
     assert words in str(rejection)
 
 
@@ -74,6 +102,10 @@ BAD_EVENTS: list[tuple[Any, str]] = [
     ({"document_id": "d", "txet": SECRET_TEXT}, "text: missing; is txet meant for text?"),
     ({"documentId": "d", "Text": SECRET_TEXT}, "is documentId meant for document_id? is Text meant for text?"),
     ({"schema": {}, "payload": EVENT}, "document_id: missing; text: missing; there is schema, payload instead"),
+    ({"schema": {}, "payload": EVENT}, "an envelope of Kafka Connect: set value.converter.schemas.enable=false"),
+    ({"before": None, "after": EVENT, "op": "c"}, "a change event of Debezium: unwrap it with ExtractNewRecordState"),
+    ({"after": EVENT, "source": {}, "op": "c"}, "a change event of Debezium"),
+    (base64.b64encode(PLAIN).decode(), "not a string that holds base64 of JSON"),
     ({**EVENT, "text": 7, "schema_version": 2}, "it says schema_version 2, and this release knows 1"),
     ({**EVENT, "schema_version": 0}, "schema_version: must be at least 1"),
     ({**EVENT, "schema_version": -1}, "schema_version: must be at least 1"),
@@ -103,7 +135,9 @@ def test_json_that_is_no_event_is_invalid(fields: Any, words: str) -> None:
     [
         ([], "invalid_event", "specversion 1.0"),
         ({}, "invalid_event", "specversion 1.0"),
-        (envelope_of(specversion="0.3", data=EVENT), "invalid_event", "specversion 1.0"),
+        ([envelope_of(data=EVENT)], "invalid_event", "send each event as a record of its own"),
+        (envelope_of(specversion="0.3", data=EVENT), "invalid_event", "specversion 1.0, not 0.3"),
+        (envelope_of(specversion=SECRET_TEXT, data=EVENT), "invalid_event", "specversion 1.0"),
         (envelope_of(), "invalid_event", "no data"),
         (envelope_of(data=None), "invalid_event", "the event: "),
         (envelope_of(data={"document_id": "d"}), "invalid_event", "text: missing"),
@@ -122,6 +156,29 @@ def test_json_that_is_no_event_is_invalid(fields: Any, words: str) -> None:
 def test_a_structured_cloudevent_that_is_none(envelope: Any, reason: str, words: str) -> None:
     """The envelope is judged as strictly as the event inside it."""
     rejection = rejection_of(json.dumps(envelope).encode(), content_type="application/cloudevents+json")
+    assert rejection.reason == reason
+    assert words in str(rejection)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "reason", "words"),
+    [
+        (
+            "application/cloudevents-batch+json; charset=utf-8",
+            "invalid_event",
+            "a batch of CloudEvents: send each",
+        ),
+        ("application/cloudevents+protobuf", "undecodable", "a CloudEvent in protobuf"),
+        (
+            "application/cloudevents+AVRO;v=1",
+            "undecodable",
+            "in avro: have the producer write application/",
+        ),
+    ],
+)
+def test_a_structured_cloudevent_in_another_format_is_named(content_type: str, reason: str, words: str) -> None:
+    """The content type says it, so nobody has to guess it from the bytes."""
+    rejection = rejection_of(b"\n\x01e", content_type=content_type)
     assert rejection.reason == reason
     assert words in str(rejection)
 
@@ -217,3 +274,11 @@ def test_a_schema_registrys_frame_is_named(value: bytes, schema: str) -> None:
 def test_the_message_stays_short(fields: dict[str, Any]) -> None:
     """A record made of misspelt fields still has a message that fits a header, or its dead letter could not be sent."""
     assert len(str(rejection_of(fields))) < 1000
+
+
+@pytest.mark.parametrize("value", [b"\x0a\x01d", b"\x02\xff\xfe", b""])
+def test_a_schema_in_a_header_is_named(value: bytes) -> None:
+    """Newer serializers write the schema's id beside the value, which then has no frame."""
+    headers = [("__value_schema_id", b"\x00\x00\x00\x00\x07")]
+    assert "as its header __value_schema_id says, and is not JSON" in str(rejection_of(value, headers=headers))
+    assert decoded(PLAIN, headers=headers) == EXPECTED

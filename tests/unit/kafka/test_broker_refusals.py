@@ -9,7 +9,14 @@ import ssl
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka.errors import IllegalSaslStateError, KafkaConnectionError, SaslAuthenticationFailed
+from aiokafka import TopicPartition
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    NotEnoughReplicasError,
+    SaslAuthenticationFailed,
+)
+from aiokafka.producer.sender import log as sender_log
 
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.client_log import ClientLog, cause_in_words, is_final
@@ -142,6 +149,16 @@ def test_only_failures_to_connect_are_taken_note_of() -> None:
         logger.error("Failed fetch messages from %s: %s", 1, KafkaConnectionError("x"))
     assert heard.servers == {}
     assert heard.brokers == {"kafka-1:9092": REFUSED}
+
+
+def test_a_refused_batch_is_taken_note_of_until_it_is_forgotten() -> None:
+    """The client sends it again by itself, and logs the error's class instead of raising it."""
+    heard = ClientLog()
+    with heard.listening_to_warnings():
+        sender_log.warning("… %s, retrying. Error: %s", TopicPartition("t", 0), NotEnoughReplicasError)
+    assert isinstance(heard.refused, NotEnoughReplicasError)
+    heard.forget()
+    assert heard.refused is None
 
 
 def test_listeners_that_overlap_leave_the_log_as_it_was() -> None:

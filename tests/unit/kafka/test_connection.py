@@ -93,6 +93,37 @@ def test_a_certificate_that_cannot_be_used(
     assert "\n" not in problem
 
 
+@pytest.mark.parametrize(
+    ("field", "made_by", "why"),
+    [
+        ("ssl_cafile", None, "it is a Java keystore, and wanted is PEM: keytool -importkeystore"),
+        ("ssl_keyfile", None, "it is a Java keystore"),
+        (
+            "ssl_cafile",
+            ["pkcs12", "-export", "-passout", "pass:x", "-inkey", "{key}", "-in"],
+            "it is a PKCS#12 keystore",
+        ),
+        ("ssl_certfile", ["x509", "-outform", "der", "-in"], "it is in DER, and wanted is PEM"),
+        ("ssl_cafile", ["pkey", "-pubout", "-inform", "pem", "-in", "{key}"], "there is no certificate in it, in PEM"),
+        ("ssl_keyfile", ["x509", "-in"], "there is no private key in it, in PEM"),
+    ],
+)
+def test_a_certificate_of_another_kind_is_named(
+    tmp_path: Path, certificates: dict[str, str], field: str, made_by: list[str] | None, why: str
+) -> None:
+    """Java's clients take keystores. OpenSSL only says that there is no certificate."""
+    path = tmp_path / "other"
+    if made_by is None:
+        path.write_bytes(b"\xfe\xed\xfe\xed\x00\x00\x00\x02")
+    else:
+        words = [word.format(key=certificates["ssl_keyfile"]) for word in made_by]
+        words += [certificates["ssl_certfile"]] if words[-1] == "-in" else []
+        subprocess.run(["openssl", *words, "-out", str(path)], check=True, capture_output=True)
+    with pytest.raises(ConfigurationError) as caught:
+        _arguments(security_protocol="SSL", **{**certificates, field: str(path)})
+    assert caught.value.problems[0].startswith(f"DOCSLUICE_KAFKA_{field.upper()}: cannot use {path}: {why}")
+
+
 def test_a_folder_is_no_certificate(tmp_path: Path) -> None:
     """It is told as one."""
     with pytest.raises(ConfigurationError, match=r"DOCSLUICE_KAFKA_SSL_CAFILE: cannot read .*: Is a directory"):
@@ -113,7 +144,7 @@ def test_a_key_with_a_passphrase_asks_nobody(tmp_path: Path, certificates: dict[
         check=True,
         capture_output=True,
     )
-    with pytest.raises(ConfigurationError, match=r"KAFKA_SSL_KEYFILE: cannot use .*locked\.pem"):
+    with pytest.raises(ConfigurationError, match=r"KAFKA_SSL_KEYFILE: cannot use .*locked\.pem: .* has a passphrase"):
         _arguments(security_protocol="SSL", **{**certificates, "ssl_keyfile": str(locked)})
 
 

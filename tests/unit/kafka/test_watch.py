@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.producer.sender import log as sender_log
 from structlog.testing import capture_logs
 
 from docsluice.kafka.broker import Broker
@@ -15,6 +17,7 @@ from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS
 from docsluice_consumer.kafka.offsets import CommitPoint
 from docsluice_consumer.kafka.partitions import Partitions
 from docsluice_consumer.kafka.probe import Trouble
+from docsluice_consumer.kafka.refused_batches import RefusedBatches
 from docsluice_consumer.kafka.watch import SILENT_SECONDS, BrokerWatch
 
 P0, P1 = TopicPartition("documents", 0), TopicPartition("documents", 1)
@@ -255,3 +258,14 @@ async def test_an_open_transaction_is_named_now_and_then() -> None:
     assert len(await bench.live(700)) == 1
     bench.consumer.fetched[P0] = (20, 20)
     assert await bench.live(700) == []
+
+
+async def test_refused_batches_are_listened_for_as_long_as_it_runs() -> None:
+    """The client's sender tells nobody else."""
+    bench = Bench()
+    running = asyncio.create_task(bench.watch.run(bench.consumer))
+    await asyncio.sleep(0)
+    assert any(isinstance(listener, RefusedBatches) for listener in sender_log.filters)
+    running.cancel()
+    await asyncio.wait([running])
+    assert not sender_log.filters

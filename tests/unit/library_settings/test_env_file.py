@@ -79,7 +79,14 @@ def test_a_password_may_look_like_a_variable(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    "content", ["\ufeffOPENAI_API_KEY=sk-1", "openai_api_key=sk-1", "export OPENAI_API_KEY='sk-1'"]
+    "content",
+    [
+        "\ufeffOPENAI_API_KEY=sk-1",
+        "openai_api_key=sk-1",
+        "export OPENAI_API_KEY='sk-1'",
+        'A\r\n# b\r\n\r\nOPENAI_API_KEY = "sk-1" # c\r\n',
+        "OPENAI_API_KEY=sk-0\rOPENAI_API_KEY=sk-1\r",
+    ],
 )
 def test_what_a_file_may_look_like(content: str) -> None:
     """With a byte order mark, in small letters, as a shell would have it."""
@@ -97,10 +104,18 @@ def test_a_folder_of_that_name_is_none() -> None:
 def test_a_file_that_cannot_be_read_is_named(*, explicit: bool) -> None:
     """In a line without anything of it."""
     path = _env_file("", "named.env" if explicit else ".env")
-    for content, words in ((b"\xff\xfe\x00", "not valid UTF-8 at byte 0"), (b"A=1\n" * 400_000, "larger than 1048576")):
+    for content, words in (
+        (b"A=\xe9", "not valid UTF-8 at byte 2"),
+        ("A=1\r\n".encode("utf-16"), "in UTF-16LE, as PowerShell's > writes; save it as UTF-8"),
+        (b"A=1\n" * 400_000, "larger than 1048576"),
+        (b"# a\nA=1\nB: secret\n", "line 3 is not NAME=value"),
+        (b"set A=secret\n", "line 1 is not NAME=value"),
+        (b'A=1\nB="secret\nC=2\n', "line 2 is not NAME=value, or its quote is never closed"),
+    ):
         path.write_bytes(content)
         (problem,) = _problems(env_file=path if explicit else None)
         assert problem.startswith(f"{path}: {words}")
+        assert "secret" not in problem
 
 
 def test_a_file_that_was_named_must_be_there() -> None:

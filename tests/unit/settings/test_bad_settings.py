@@ -24,7 +24,15 @@ BAD_VALUES = [
     ("OPENAI_API_KEY", "sk-first-key,sk-other-key", "holds two keys; give one"),
     ("OPENAI_API_KEY", "Bearer sk-a", 'begins with "Bearer", which is added by itself; give the key alone'),
     ("OPENAI_API_KEY", "OPENAI_API_KEY=sk-a", "begins with the name of a variable; give the key alone"),
-    ("OPENAI_API_KEY", '"sk-a"', "holds a quote mark; copy it again"),
+    (
+        "OPENAI_API_KEY",
+        '"sk-a"',
+        "is in quotes, which docker run --env-file and lists in Compose keep; write it without",
+    ),
+    ("OPENAI_API_KEY", 'sk-a"', "holds a quote mark; copy it again"),
+    ("DOCSLUICE_MODEL", "'m'", "is in quotes"),
+    ("DOCSLUICE_MAX_CONCURRENCY", ' "8" ', "is in quotes"),
+    ("DOCSLUICE_HTTP_PORT", "tcp://10.0.0.1:9464", "was set by Kubernetes for a service of that name"),
     ("OPENAI_API_KEY", "\u201csk-a\u201d", "holds a quote mark; copy it again"),
     ("OPENAI_API_KEY", "\ufeffsk-a", "holds an invisible character; copy it again"),
     ("OPENAI_API_KEY", "sk\u2013a", "holds a long dash where a hyphen belongs; copy it again"),
@@ -234,6 +242,22 @@ def test_a_misspelt_variable_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "DOCSLUICE_GROUP is no setting; did you mean DOCSLUICE_GROUP_ID?",
         "DOCSLUICE_MAX_CONCURENCY is no setting; did you mean DOCSLUICE_MAX_CONCURRENCY?",
     ]
+
+
+def test_variables_of_a_kubernetes_service_are_not_misspelt() -> None:
+    """Each container of the namespace is told of each service. One called docsluice is no mistake."""
+    names = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_METRICS", "PORT", "PORT_9464_TCP", "PORT_9464_TCP_ADDR"]
+    assert unknown_variables([f"DOCSLUICE_{name}" for name in names]) == []
+    assert unknown_variables([f"DOCSLUICE_CONSUMER_{name}" for name in names]) == []
+    assert unknown_variables(["DOCSLUICE_PORT"]) == ["DOCSLUICE_PORT is no setting; did you mean DOCSLUICE_HTTP_PORT?"]
+
+
+def test_quotes_in_a_file_are_no_part_of_the_value(tmp_path: Path) -> None:
+    """A file is read as its kind is, and a value in quotes of its own can be written there."""
+    path = tmp_path / "settings.env"
+    path.write_text("""OPENAI_BASE_URL="http://a/v1"\nDOCSLUICE_MODEL='"m"'\n""")
+    settings = load_settings(env_file=path)
+    assert (settings.openai_base_url, settings.model) == ("http://a/v1", '"m"')
 
 
 def test_a_standard_name_has_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,7 +156,7 @@ def test_the_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monke
 
 def test_an_env_file_that_cannot_be_read() -> None:
     """One line for that too."""
-    Path(".env").write_bytes(b"\xff\xfe\x00")
+    Path(".env").write_bytes(b"\xff\x00")
     assert problems_of() == [".env: not valid UTF-8 at byte 0"]
 
 

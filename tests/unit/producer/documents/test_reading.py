@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import bz2
-import csv
 import gzip
-import io
 import json
 import math
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,9 @@ from hypothesis import strategies as st
 from docsluice.messages import DocumentEvent
 from docsluice_producer.documents import csv_rows, lines, reading
 from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import BadRow, Document, Note, Row
+from docsluice_producer.documents.rows import BadRow, Document, Note
 from docsluice_producer.documents.sources import Format, Source
+from tests.fakes.rows import event, jsonl, problem, rows_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON_VALUES = st.recursive(
@@ -28,28 +26,6 @@ JSON_VALUES = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(ANY_TEXT, children, max_size=3),
     max_leaves=5,
 )
-
-
-def rows_of(data: bytes, form: Format, *, id_field: str = "document_id", text_field: str = "text") -> list[Row]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "file")
-        path.write_bytes(data)
-        source = Source(path=path, name="file", format=form, document_id="the-id")
-        return list(read(source, id_field=id_field, text_field=text_field))
-
-
-def event(row: Row) -> DocumentEvent:
-    assert isinstance(row, Document), row
-    return DocumentEvent.model_validate_json(row.value)
-
-
-def problem(row: Row) -> str:
-    assert isinstance(row, BadRow), row
-    return f"{row.place}: {row.problem}"
-
-
-def jsonl(*rows: Any) -> bytes:
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
 def test_plain_columns_become_metadata_and_nothing_else_does() -> None:
@@ -144,13 +120,19 @@ def test_a_problem_is_as_short_as_the_consumer_would_tell_it() -> None:
     assert len(problem(bad)) < 500
 
 
-def test_a_byte_order_mark_belongs_to_no_row() -> None:
-    """Files that begin with a byte order mark read as if they did not."""
-    mark = b"\xef\xbb\xbf"
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf"])
+def test_a_byte_order_mark_belongs_to_no_row(mark: bytes) -> None:
+    """Files that begin with a byte order mark read as if they did not, also if two programs have written one."""
     (text,) = rows_of(mark + b"hello", Format.TEXT)
     (row,) = rows_of(mark + jsonl({"document_id": "a", "text": "t"}), Format.JSONL)
     (cells,) = rows_of(mark + b"document_id,text\na,t\n", Format.CSV)
     assert [event(text).text, event(row).text, event(cells).text] == ["hello", "t", "t"]
+
+
+def test_a_mark_between_joined_files_belongs_to_no_row() -> None:
+    """Where several files of lines were joined, each may have begun with one."""
+    part = b"\xef\xbb\xbf" + jsonl({"document_id": "a", "text": "t"})
+    assert [event(row).text for row in rows_of(part + b"\xef\xbb\xbf\n" + part, Format.JSONL)] == ["t", "t"]
 
 
 DOCUMENTS = [{"document_id": f"d{number}", "text": f"text {number}", "page": number} for number in range(3)]
@@ -265,38 +247,36 @@ def test_a_file_that_cannot_be_opened_is_a_bad_row(tmp_path: Path) -> None:
     assert problem(bad) == "gone.jsonl: cannot be read: No such file or directory"
 
 
-def test_csv_columns_become_metadata_and_lines_are_those_of_the_file() -> None:
-    """A quoted line break does not shift the line numbers of the rows below it."""
-    data = b'document_id,text,lang\n1,"a\nb",en\n\n2,,en\n3,c\n4,"d"x,en\n5,\xff,en\n6,e,vi\n'
-    first, *bad, last = rows_of(data, Format.CSV)
-    assert event(first) == DocumentEvent(document_id="1", text="a\nb", metadata={"lang": "en"})
-    assert event(last) == DocumentEvent(document_id="6", text="e", metadata={"lang": "vi"})
-    assert [problem(row).partition(": ")[0] for row in bad] == ["file:5", "file:6", "file:7", "file:8"]
-    reasons = ["'text' is blank", "2 cells where the header has 3", "not CSV", "not UTF-8"]
-    assert all(why in problem(row) for why, row in zip(reasons, bad, strict=True))
-
-
 @pytest.mark.parametrize(
-    ("data", "why"),
+    ("line", "why"),
     [
-        (b"", "file: empty"),
-        (b"document_id,text,text\n1,a,b\n", "file:1: the header names 'text' more than once"),
-        (b"document_id, text , text\n1,a,b\n", "file:1: the header names 'text' more than once"),
-        (b"id;text\n1;a\n", "file:1: the header has no 'document_id' and no 'text' (it has 'id;text')"),
-        (b"document_id,\xff,text\n1,a,b\n", "file:1: not UTF-8"),
-        (b'"document_id,text\n1,a\n', "file:1: not CSV"),
+        (b'{"document_id": "1", "text": "a"},', "not JSON: it is followed by a comma"),
+        (b'{"document_id": "1", "text": "a"}{"document_id"', "not JSON: it is a sequence of JSON values, not one"),
+        (b'[{"document_id": "1", "text": "a"}]', "not a list; a file that holds one list is named .json"),
+        (b'{"document_id": "1", "text": "a", "text": "b"}', "text: is there more than once"),
+        (b'{"document_id": "1", "text": "a", "x": 1, "x": 2}', "x: is there more than once"),
+        (b'{"document_id": "1", "text": "a", "metadata": {"y": 1, "y": 2}}', "metadata.y: is there more than once"),
     ],
 )
-def test_a_csv_without_a_good_header_is_one_bad_row(data: bytes, why: str) -> None:
-    """Nothing is guessed below column names that are missing or there twice."""
-    (bad,) = rows_of(data, Format.CSV)
+def test_a_line_that_is_nearly_a_document_says_what_to_change(line: bytes, why: str) -> None:
+    """Which of two values is meant, nobody knows. The consumer would refuse it, too."""
+    (bad,) = rows_of(line + b"\n", Format.JSONL)
     assert why in problem(bad)
 
 
-def test_columns_without_a_name_are_not_read() -> None:
-    """The empty columns that spreadsheets add at the end are no duplicates and no metadata."""
-    (document,) = rows_of(b"document_id,text,,\n1,a,,x\n", Format.CSV)
-    assert event(document).metadata == {}
+@pytest.mark.parametrize("form", [Format.CSV, Format.JSONL])
+def test_lines_that_end_in_a_carriage_return_alone_are_told(form: Format) -> None:
+    """Read as one line, their rows would be one bad row without a cause."""
+    (bad,) = rows_of(b"document_id,text\r1,a\r", form)
+    assert "a carriage return alone" in problem(bad)
+
+
+def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its descriptor may belong to another file by now, whose bytes are no documents."""
+    monkeypatch.setattr("sys.stdin", None)
+    source = Source(path=None, name="stdin", format=Format.JSONL)
+    (bad,) = read(source, id_field="document_id", text_field="text")
+    assert problem(bad) == "stdin: cannot be read: it is closed"
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["document_id", "text", "metadata", "x"]), JSON_VALUES) | JSON_VALUES))
@@ -309,19 +289,6 @@ def test_every_json_line_is_one_row(rows: list[Any]) -> None:
             sent = event(row)
             assert (sent.document_id, sent.text) == (str(given_row["document_id"]), given_row["text"])
             assert all(not isinstance(value, float) or math.isfinite(value) for value in sent.metadata.values())
-
-
-@given(st.lists(st.tuples(ANY_TEXT, ANY_TEXT, ANY_TEXT), max_size=8))
-def test_what_a_csv_writer_wrote_is_read_again(cells: list[tuple[str, str, str]]) -> None:
-    """Every row whose id and text are not blank comes back cell for cell. The others are bad rows."""
-    written = io.StringIO(newline="")
-    csv.writer(written, quoting=csv.QUOTE_ALL).writerows([("document_id", "text", "other"), *cells])
-    found = rows_of(written.getvalue().encode(), Format.CSV)
-    for (document_id, text, other), row in zip(cells, found, strict=True):
-        if document_id.strip() and text.strip():
-            assert event(row) == DocumentEvent(document_id=document_id, text=text, metadata={"other": other})
-        else:
-            assert "is blank" in problem(row)
 
 
 @given(st.binary() | st.lists(st.sampled_from([b'"', b",", b"\n", b"\r", b"a", b"\xff", b"\x00"])).map(b"".join))

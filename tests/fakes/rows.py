@@ -1,0 +1,35 @@
+"""Files of a few bytes, and the rows that are read from them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from docsluice.messages import DocumentEvent
+from docsluice_producer.documents.reading import read
+from docsluice_producer.documents.rows import BadRow, Document, Row
+from docsluice_producer.documents.sources import Format, Source
+
+
+def rows_of(data: bytes, form: Format, *, id_field: str = "document_id", text_field: str = "text") -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "file")
+        path.write_bytes(data)
+        source = Source(path=path, name="file", format=form, document_id="the-id")
+        return list(read(source, id_field=id_field, text_field=text_field))
+
+
+def event(row: Row) -> DocumentEvent:
+    assert isinstance(row, Document), row
+    return DocumentEvent.model_validate_json(row.value)
+
+
+def problem(row: Row) -> str:
+    assert isinstance(row, BadRow), row
+    return f"{row.place}: {row.problem}"
+
+
+def jsonl(*rows: Any) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
