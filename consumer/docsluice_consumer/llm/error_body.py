@@ -14,7 +14,9 @@ from docsluice_consumer.llm.quoted import Quoted
 
 _MOST_NODES = 200
 _DEEPEST = 8
-_WORDS = frozenset({"message", "msg", "detail", "error", "error_description", "status_msg", "title", "description"})
+_WORDS = frozenset(
+    {"message", "msg", "detail", "error", "error_description", "error_msg", "status_msg", "title", "description"}
+)
 _CODES = frozenset(
     {"code", "type", "status", "reason", "error_type", "err_code", "error_code", "quotaid", "status_code"}
 )
@@ -30,6 +32,8 @@ _TEXTS = _WORDS | {"raw"}
 _DELAYS = frozenset(
     {"retrydelay", "retry_after", "retry_after_seconds", "retry-after", "estimated_time", "x-ratelimit-reset"}
 )
+_FLAT = ("message", "msg", "error_msg")
+"""What a body without `choices` says that is an error as a whole."""
 _PROVIDERS_OWN = frozenset({"error", "errors", "base_resp", "detail"})
 _IS_CODE = re.compile(r"[\w.:/ -]{1,80}")
 _TITLE_BEGINS = re.compile(r"<title\b[^<>]*+>", re.IGNORECASE)
@@ -98,7 +102,7 @@ def error_inside(body: Any, *, quoted: Quoted | None = None, secrets: Collection
     if not isinstance(body, Mapping):
         return None
     says = {name: value for name, value in body.items() if str(name).lower() in _PROVIDERS_OWN and value}
-    if body.get("object") == "error" or (not says and "choices" not in body and body.get("message")):
+    if body.get("object") == "error" or (not says and "choices" not in body and any(map(body.get, _FLAT))):
         says = dict(body)
     if not says:
         return None

@@ -49,6 +49,7 @@ CODES: dict[Meaning, frozenset[str]] = {
             "account_suspended",
             "budget_exceeded",
             "setlimitexceeded",
+            "exceed_token_quota_limit",
             "account_deactivated",
             "quota_exceeded",
             "pre_consume_token_quota_failed",
@@ -164,8 +165,11 @@ _NAME = r"(?:[^;.]|\.(?=\S)){0,120}?"
 _MODEL = rf"\bmodels?\b{_NAME}"
 NONE_AT_ALL = re.compile(r"\blimit: 0\b(?!\.\d)|\bfree allocated quota exceeded\b")
 """The account has no such quota at all, or no more of what it was given once: waiting brings none."""
-OF_A_MINUTE = re.compile(r"\ballocated quota exceeded\b|#token-limit\b")
-"""The tokens of a minute, though the code says that the account is empty (Alibaba)."""
+OF_A_MINUTE = re.compile(
+    r"\ballocated quota exceeded\b|#token-limit\b"
+    r"|\bcurrent (?:quota|limit|threshold) of (?:concurrent|[a-z/]{1,20} per (?:second|minute))\b"
+)
+"""A pace, though the code says that the account is empty (Alibaba, Scaleway)."""
 WORDS: dict[Meaning, re.Pattern[str]] = {
     Meaning.EMPTY_ACCOUNT: _any(
         r"insufficient[ _](?:account[ _])?(?:balance|credits?|funds|quota|user quota)",
@@ -184,6 +188,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"requires billing to be enabled",
         r"please (?:recharge|top up|purchase (?:more )?credits|add (?:more )?credits)",
         r"free tier of the model has been exhausted",
+        r"(?:subscription|plan) quota (?:has been |is )?(?:exceeded|exhausted)",
         r"budget (?:has been |is |was )?(?:exceeded|exhausted)|exceed\w*(?: the| your)? budget",
         r"余额不足|欠费|请充值",
         r"trial key\b.*\blimited to [^;.]{0,40}(?:/|per|a) ?month",
@@ -201,7 +206,7 @@ WORDS: dict[Meaning, re.Pattern[str]] = {
         r"\brate[ _-]?limit\w*\b[^;.]{0,60}\b(?:exceeded|reached|hit)\b",
         r"\b(?:exceed\w*|reached|hit|over)\b[^;.]{0,60}\brate[ _-]?limits?\b",
         r"\b(?:request|token|call|transaction|tpm|rpm|user)s?(?: \w+)? rate\b[^;.]{0,40}\bexceed",
-        r"^rate exceeded\b|\brate exceeded\.?$",
+        r"^rate exceeded\b|\brate exceeded\.?$|\brequest limit reached\b",
         r"\b(?:request|token|call)s? limit\b[^;.]{0,30}\bper (?:minute|hour|day|week|month)\b[^;.]{0,10}\bexceeded\b",
         r"\btoo many requests\b|\bslow down\b|\brequests? (?:was |were |is |are |has been )?throttled\b",
         r"\bplease wait (?:before|(?:for )?\d+ ?(?:s|seconds|minutes))\b",

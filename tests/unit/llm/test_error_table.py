@@ -49,6 +49,8 @@ def test_what_an_error_means(who: str, status: int, body: Any, meaning: str) -> 
         ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}, "choices": None}, EMPTY, 500),
         (vllm("The model `x` does not exist.", 404), MODEL, 404),
         ({"message": "invalid api token"}, "credentials", 500),
+        ({"error_code": 18, "error_msg": "Open api qps request limit reached"}, LIMITED, 500),
+        ({"code": 401, "msg": "Incorrect API key provided", "success": False}, KEY, 401),
         ({"errors": [{"message": "No such model x", "code": 5007}], "success": False}, "model", 500),
     ],
     ids=str,
@@ -62,7 +64,8 @@ def test_an_error_inside_a_200_counts_as_its_own_status(body: dict[str, Any], me
 
 
 @pytest.mark.parametrize(
-    "body", [{}, [], "words", None, {"choices": []}, {"error": None, "choices": []}, {"error": {}}]
+    "body",
+    [{}, [], "words", None, {"choices": []}, {"error": None, "choices": []}, {"error": {}}, {"msg": "", "code": 0}],
 )
 def test_a_200_without_an_error_holds_none(body: Any) -> None:
     """An empty field is no error."""
