@@ -29,6 +29,7 @@ _WITHOUT_REGISTRY = (
 _WRITE_UTF8 = "have the producer write UTF-8"
 _PLAIN_TEXT = "text, which needs the header content-type: text/plain"
 _JSON_STARTS = frozenset('{["')
+_MARKS_OF_UTF8 = re.compile(b"(?:\xef\xbb\xbf)+")
 _SAMPLE_BYTES = 256
 _LEAST_UNITS = 2
 
@@ -85,9 +86,8 @@ def without_mark(data: Any) -> Any:
 
 def unmarked(data: bytes) -> bytes:
     """Bytes without the byte order mark of UTF-8. Programs that each add one leave several."""
-    while data.startswith(codecs.BOM_UTF8):
-        data = data.removeprefix(codecs.BOM_UTF8)
-    return data
+    marks = _MARKS_OF_UTF8.match(data)
+    return data[marks.end() :] if marks else data
 
 
 def text_of(data: bytes, *, what: str = VALUE, charset: str = "") -> str:

@@ -89,6 +89,7 @@ OF_A_TEXT: dict[str, Callable[[str], object]] = {
         {"retry-after": text}, now=NOW, error=read_error(429, json.dumps({"error": {"message": text}}).encode())
     ),
     "a text": lambda text: _decoded(text.encode(errors="replace"), "text/plain; charset=latin-1"),
+    "a value": lambda text: _decoded(text.encode(errors="replace")),
     "an event": lambda text: _decoded(json.dumps({"document_id": text, "text": text}).encode()),
     "a content type": lambda text: _decoded(b"{}", text),
 }
@@ -172,6 +173,7 @@ FRAGMENTS = [
         ". ",
         "\n\n",
         "\u3002",
+        "\ufeff",
     ),
 ]
 VALUES: list[Any] = [
@@ -214,6 +216,11 @@ def test_a_text_four_times_as_long_takes_four_times_the_steps(reading: str, unit
 def test_four_times_as_many_values_take_four_times_the_steps(reading: str, value: Any) -> None:
     """Whatever they are."""
     _assert_linear(lambda size: lambda: OF_VALUES[reading]([value] * (size * 100)))
+
+
+def test_four_megabytes_of_byte_order_marks_are_read_to_their_end() -> None:
+    """Taken off one by one, each would copy all the others."""
+    _decoded(b"\xef\xbb\xbf" * (2**22 // 3))
 
 
 @pytest.mark.parametrize(
