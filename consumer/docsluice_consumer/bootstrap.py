@@ -97,7 +97,7 @@ def providers_of(
         try:
             found[name] = replace(_provider(name, settings, file), secrets=secrets)
         except (ValueError, ProviderMisconfigured) as problem:
-            problems.append(str(problem) + (_asker_of_default(settings, file) if name == DEFAULT_PROVIDER else ""))
+            problems.append(str(problem) + (_who_asks_the_default(settings, file) if name == DEFAULT_PROVIDER else ""))
     if problems:
         raise ConfigurationError(problems)
     models = (str(model) for step in steps for model in step.models)
@@ -127,7 +127,7 @@ def _provider(name: str, settings: Settings, file: PipelineFile) -> Provider:
     )
 
 
-def _asker_of_default(settings: Settings, file: PipelineFile) -> str:
+def _who_asks_the_default(settings: Settings, file: PipelineFile) -> str:
     """Name the task that asks the default provider first, so that a name meant for another provider is found."""
     for task in file.tasks:
         for label in task.models or (settings.model,):
