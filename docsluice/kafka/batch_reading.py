@@ -5,8 +5,8 @@ and calls only the four methods below. Of a batch it uses what `_Batch` has. So 
 of the process. A record's flaw travels in its `checksum`, which records of today's format do not have.
 
 A slow batch is read in pieces, and the event loop goes on between. Only an error can interrupt aiokafka's reading.
-`PartitionRecords` is replaced too, so that it then goes on where it was. tests/unit/kafka/test_batch_reading.py notices
-when a release of aiokafka no longer reads by these names.
+`PartitionRecords` is replaced too, so that it then goes on where it was. When a release of aiokafka no longer reads by
+these names, tests/unit/library_kafka/test_batch_reading.py notices.
 """
 
 from __future__ import annotations

@@ -31,20 +31,23 @@ def _this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
+def _trial(name: str, mode: Mode, folder: Path, *, documents: int) -> Trial:
+    return Trial(
+        scenario=SCENARIOS[name],
+        mode=mode,
+        seed=7,
+        documents=documents,
+        settings={},
+        log_dir=folder / "logs",
+        is_forked=True,
+    )
+
+
 @pytest.mark.kafka
 @pytest.mark.parametrize("mode", ["at_least_once", "exactly_once"])
 def test_replicas_that_are_killed_lose_nothing(on: Ground, tmp_path: Path, mode: Mode) -> None:
     """Killed in the middle of the work and started again: every document has an outcome, and all are committed."""
-    trial = Trial(
-        scenario=SCENARIOS["kill9"],
-        mode=mode,
-        seed=7,
-        documents=120,
-        settings={},
-        log_dir=tmp_path / "logs",
-        is_forked=True,
-    )
-    outcome = run(trial, on)
+    outcome = run(_trial("kill9", mode, tmp_path, documents=120), on)
     assert len(outcome.account.lost) == 0
     assert outcome.failures == ()
     assert outcome.account.documents == 120
@@ -81,15 +84,6 @@ def test_a_call_that_is_paid_again_without_a_kill_is_a_failure(on: Ground, tmp_p
 @pytest.mark.parametrize("mode", ["at_least_once", "exactly_once"])
 def test_a_broker_that_is_far_away_is_read(on: Ground, tmp_path: Path, mode: Mode) -> None:
     """Its answers take longer than any look at what has come, and are not missed for that."""
-    trial = Trial(
-        scenario=SCENARIOS["broker-far"],
-        mode=mode,
-        seed=7,
-        documents=60,
-        settings={},
-        log_dir=tmp_path / "logs",
-        is_forked=True,
-    )
-    outcome = run(trial, on)
+    outcome = run(_trial("broker-far", mode, tmp_path, documents=60), on)
     assert len(outcome.account.lost) == 0
     assert outcome.failures == ()
