@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ import structlog
 
 from docsluice.messages import DeadLetterReason, Usage
 from docsluice.text.redaction import redaction_of
-from docsluice.validation.json_values import NO_JSON, json_value
+from docsluice.validation.json_values import NO_JSON, compact_json, json_value
 from docsluice_consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
@@ -38,7 +38,7 @@ from docsluice_consumer.llm.provider import Provider, address_of
 from docsluice_consumer.llm.quoted import Quoted
 from docsluice_consumer.llm.rate_limit_headers import ReportedLimits
 from docsluice_consumer.llm.request_body import body_of, offered, sent_by
-from docsluice_consumer.llm.transport import Connections, http_client
+from docsluice_consumer.llm.transport import Connections, RepeatingClient, http_client
 from docsluice_consumer.llm.usage import stated_cost_usd, usage_of
 from docsluice_consumer.llm.worker_thread import in_worker_thread
 
@@ -72,6 +72,14 @@ class _Refused(Exception):
         """The body of a 200, which may have been paid for."""
 
 
+@dataclass(frozen=True, slots=True)
+class _BuiltRequest:
+    """A request as the SDK has built it, and the key that it holds."""
+
+    key: str | None
+    request: httpx2.Request
+
+
 class OpenAIChatClient:
     """Calls one provider.
 
@@ -95,7 +103,9 @@ class OpenAIChatClient:
         self._said_limits = ReportedLimits()
         self._keys: dict[str, None] = {}
         self._own_connections = Connections(most=max_connections)
-        self._sdk = self._sdk_of(provider, connections or self._own_connections)
+        self._http = http_client(connections or self._own_connections)
+        self._sdk = self._sdk_of(provider, self._http)
+        self._built: dict[str, _BuiltRequest] = {}
         newer_first = _OPENAI in str(self._sdk.base_url) or self._address.is_classic_azure
         names = ("max_completion_tokens", "max_tokens")
         self._bounds = names if newer_first else names[::-1]
@@ -141,7 +151,7 @@ class OpenAIChatClient:
         await self._sdk.close()
         await self._own_connections.close()
 
-    def _sdk_of(self, provider: Provider, connections: Connections) -> openai.AsyncOpenAI:
+    def _sdk_of(self, provider: Provider, http: RepeatingClient) -> openai.AsyncOpenAI:
         timeout = provider.request_timeout_seconds
         try:
             return openai.AsyncOpenAI(
@@ -151,7 +161,7 @@ class OpenAIChatClient:
                 default_headers=dict(provider.headers),
                 max_retries=0,
                 timeout=openai.Timeout(timeout, connect=min(10.0, timeout)),
-                http_client=http_client(connections),
+                http_client=http,
             )
         except (openai.OpenAIError, ValueError, httpx2.InvalidURL) as error:
             where = f"{provider.address_setting}; HTTPS_PROXY"
@@ -178,7 +188,7 @@ class OpenAIChatClient:
 
     async def _answered(self, request: ChatRequest, body: dict[str, Any]) -> Answer:
         path = self._address.chat_path(body["model"])
-        response = await self._sent("POST", path, body, request)
+        response = await self._sent("POST", path, compact_json(body).encode(), request)
         read = await self._read(response.content, request)
         if read.body is NO_JSON:
             raise await self._unreadable(response, read.body, request)
@@ -202,7 +212,7 @@ class OpenAIChatClient:
         )
 
     async def _sent(
-        self, method: str, path: str, body: dict[str, Any] | None, request: ChatRequest | None
+        self, method: str, path: str, content: bytes | None, request: ChatRequest | None
     ) -> httpx2.Response:
         """Send a request. Send it once more if the key is refused and another one is found.
 
@@ -210,26 +220,36 @@ class OpenAIChatClient:
             _Refused: the provider answered with an error.
         """
         key = await self._provider.credentials.key()
-        try:
-            return await self._sent_with(key, method, path, body)
-        except openai.APIStatusError as error:
-            refused = await self._refused(error, request)
+        response = await self._sent_with(key, method, path, content)
+        if response.is_success:
+            return response
+        refused = await self._refused(response, request)
         if _is_about_the_key(refused.said):
             changed = await self._provider.credentials.refresh()
             newer = await self._provider.credentials.key()
             if changed or newer != key:
-                try:
-                    return await self._sent_with(newer, method, path, body)
-                except openai.APIStatusError as error:
-                    refused = await self._refused(error, request)
+                response = await self._sent_with(newer, method, path, content)
+                if response.is_success:
+                    return response
+                refused = await self._refused(response, request)
         raise refused
 
-    async def _sent_with(self, key: str | None, method: str, path: str, body: dict[str, Any] | None) -> httpx2.Response:
-        options: Any = {"headers": self._key_headers(key)}
+    async def _sent_with(self, key: str | None, method: str, path: str, content: bytes | None) -> httpx2.Response:
+        """The response, whatever its status. The SDK builds the first request to a path with a key."""
+        headers = self._key_headers(key)
         async with asyncio.timeout(self._provider.request_timeout_seconds):
-            if method == "GET":
-                return await self._sdk.get(path, cast_to=httpx2.Response, options=options)
-            return await self._sdk.post(path, cast_to=httpx2.Response, body=body, options=options)
+            built = self._built.get(path)
+            if content is not None and built is not None and built.key == key:
+                return await self._http.repeat(built.request, content)
+            options: Any = {"headers": headers}
+            try:
+                if content is None:
+                    return await self._sdk.get(path, cast_to=httpx2.Response, options=options)
+                response = await self._sdk.post(path, cast_to=httpx2.Response, content=content, options=options)
+            except openai.APIStatusError as error:
+                return error.response
+        self._built[path] = _BuiltRequest(key, response.request)
+        return response
 
     def _key_headers(self, key: str | None) -> dict[str, Any]:
         if key is not None:
@@ -243,9 +263,9 @@ class OpenAIChatClient:
             return {"Authorization": openai.Omit(), "api-key": key}
         return {"Authorization": f"Bearer {key or _NO_KEY}"}
 
-    async def _refused(self, error: openai.APIStatusError, request: ChatRequest | None) -> _Refused:
-        said = await self._told(error.status_code, error.response.content, request)
-        return _Refused(said, error.response.headers)
+    async def _refused(self, response: httpx2.Response, request: ChatRequest | None) -> _Refused:
+        said = await self._told(response.status_code, response.content, request)
+        return _Refused(said, response.headers)
 
     async def _told(self, status: int, content: bytes, request: ChatRequest | None) -> ProviderError:
         call = self._call(request)

@@ -55,13 +55,13 @@ class Connections:
             await self._connector.close()
 
 
-def http_client(connections: Connections) -> httpx2.AsyncClient:
+def http_client(connections: Connections) -> RepeatingClient:
     """A client that follows no redirect. Otherwise documents would go wherever a server points to.
 
     Raises:
         ConfigurationError: the certificates that the environment names cannot be read.
     """
-    return _Client(
+    return RepeatingClient(
         connections,
         verify=_trusted(),
         follow_redirects=False,
@@ -69,12 +69,38 @@ def http_client(connections: Connections) -> httpx2.AsyncClient:
     )
 
 
-class _Client(openai.DefaultAioHttpClient):
-    """Gives each of its transports a session over the shared connections, and bounds what comes back."""
+class RepeatingClient(openai.DefaultAioHttpClient):
+    """Gives each of its transports a session over the shared connections, and bounds what comes back.
+
+    It can send a request again that the SDK has built, with another body. The SDK builds each request from the start,
+    which takes more than half of a call's CPU time: 0.4 of 0.7 ms.
+    """
 
     def __init__(self, connections: Connections, **settings: Any) -> None:
         self._connections = connections
         super().__init__(**settings)
+
+    async def repeat(self, built: httpx2.Request, content: bytes) -> httpx2.Response:
+        """Send a request with this body instead of its own. The response may have any status.
+
+        Raises:
+            openai.APIConnectionError: there was no answer; see its cause. `APITimeoutError` is one.
+        """
+        headers = httpx2.Headers(built.headers)
+        headers["Content-Length"] = str(len(content))
+        request = httpx2.Request(
+            built.method, built.url, headers=headers, stream=httpx2.ByteStream(content), extensions=built.extensions
+        )
+        request.read()
+        try:
+            response = await self._transport_for_url(request.url).handle_async_request(request)
+            response.request = request
+            await response.aread()
+        except httpx2.TimeoutException as error:
+            raise openai.APITimeoutError(request=request) from error
+        except httpx2.RequestError as error:
+            raise openai.APIConnectionError(request=request) from error
+        return response
 
     def _init_transport(self, *args: Any, **settings: Any) -> httpx2.AsyncBaseTransport:
         return self._bounded(super()._init_transport(*args, **settings))
