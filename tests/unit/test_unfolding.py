@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from docsluice_consumer.errors import ConfigurationError
-from docsluice_consumer.llm.response_limit import MOST_ANSWER_BYTES, AnswerBroken, bound_answer
+from docsluice_consumer.llm.response_limit import MOST_ANSWER_BYTES, AnswerBroken, read_bounded
 from docsluice_consumer.llm.yaml_file import load_yaml
 
 MOST_CHARACTERS, NODE_CHARACTERS = 10_000_000, 4
@@ -107,9 +107,8 @@ async def test_an_answer_is_read_whole_or_not_at_all(
         case _:
             packed = plain
     response = httpx2.Response(200, headers={"content-encoding": encoding}, stream=_Body(packed, piece))
-    bound_answer(response)
     if len(plain) > MOST_ANSWER_BYTES:
         with pytest.raises(AnswerBroken):
-            await response.aread()
+            await read_bounded(response)
     else:
-        assert await response.aread() == plain
+        assert await read_bounded(response) == plain

@@ -197,7 +197,8 @@ class OpenAIChatClient:
         if completion.is_blocked(read.body):
             reason, why = DeadLetterReason.CONTENT_FILTERED, "the provider's filter blocked it"
             raise _paid(RecordRejected(reason, why, step=request.step, model=request.model, cause=why), read.body)
-        limits = self._limits(dict(response.headers.items()), request, usage=_usage(read.body))
+        usage = read.answer.usage if read.answer else _usage(read.body)
+        limits = self._limits(dict(response.headers.items()), request, usage=usage)
         if read.answer is None:
             raise _paid(await self._unreadable(response, read.body, request), read.body)
         if read.answer.finish_reason == ERROR:

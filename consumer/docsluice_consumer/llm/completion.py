@@ -67,6 +67,7 @@ def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
     told = body.get("usage")
     content = message.get("content")
     text = _text(content) or _arguments(message)
+    refusal = _refusal(message, content)
     ended = finish_reason(choice.get("finish_reason") or choice.get("stop_reason"))
     if not text and _is_filtered(choice, body):
         ended = CONTENT_FILTER
@@ -76,7 +77,7 @@ def answer_of(body: Any, *, secrets: Iterable[str] = ()) -> Answer | None:
         # A model may answer half an emoji, which could not be sent back to it.
         text=cut_secrets(text, secrets).encode("utf-8", errors="replace").decode(),
         finish_reason=ended,
-        refusal=cut_secrets(_refusal(message, content) or "", secrets) or None,
+        refusal=cut_secrets(refusal, secrets) if refusal else None,
         usage=usage_of(told),
         stated_cost_usd=stated_cost_usd(told),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import aiohttp
 import httpx2
@@ -20,11 +20,11 @@ _KNOWN = frozenset({"br", "zstd", "compress", "gzip, gzip"})
 """Encodings that a message may name. A header may hold anything, even a key."""
 _EITHER_KIND = 32
 """Lets zlib detect gzip."""
-_PIECE_BYTES = 64 * 1024
+_DROPPED = frozenset({b"set-cookie", b"content-encoding"})
 
 
 class BoundedTransport(httpx2.AsyncBaseTransport):
-    """Wraps a transport and bounds its responses. Cookies are not kept.
+    """Wraps a transport, and reads its responses up to a bound. Cookies are not kept.
 
     A server that sets a new cookie with each answer would otherwise make each request larger than the one before.
     """
@@ -33,12 +33,16 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
         self._transport = transport
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request, and bound what comes back."""
-        response = await self._transport.handle_async_request(request)
-        response.headers.pop("set-cookie", None)
+        """Send a request, and read what comes back. See `read_bounded` for the errors."""
+        received = await self._transport.handle_async_request(request)
+        most_bytes = _MOST_LIST_BYTES if request.method == "GET" else MOST_ANSWER_BYTES
+        content = await read_bounded(received, most_bytes=most_bytes)
+        kept = [(name, value) for name, value in received.headers.raw if name.lower() not in _DROPPED]
+        response = httpx2.Response(
+            received.status_code, headers=kept, content=content, request=request, extensions=received.extensions
+        )
         # JSON is UTF-8. A charset such as punycode takes minutes to decode.
         response.encoding = "utf-8"
-        bound_answer(response, most_bytes=_MOST_LIST_BYTES if request.method == "GET" else MOST_ANSWER_BYTES)
         return response
 
     async def aclose(self) -> None:
@@ -46,111 +50,95 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-def bound_answer(response: httpx2.Response, *, most_bytes: int = MOST_ANSWER_BYTES) -> None:
-    """Bound how much of a response is read, whatever its headers say about its size.
-
-    We ask for nothing compressed. Gateways compress all the same, so gzip and deflate are unpacked here, and the
-    unpacked size counts. Of an error only the beginning is read, as far as possible: its status holds whatever its body
-    is. Reading more of a success raises `AnswerBroken`, because it may have been paid for.
-    """
-    encoding = response.headers.pop("content-encoding", "").strip().lower()
-    assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - an async client has no other
-    stream = response.stream
-    if encoding in _PACKED:
-        stream = _Unpacked(stream)
-    elif encoding not in _UNPACKED:
-        stream = _Unasked(stream, encoding)
-    response.stream = _Whole(stream, most_bytes) if response.is_success else _Beginning(stream)
-
-
 class AnswerBroken(httpx2.RemoteProtocolError):
     """The body of an answer broke off, or was too long."""
 
 
-class _Around(httpx2.AsyncByteStream):
-    """A stream around another one."""
+async def read_bounded(response: httpx2.Response, *, most_bytes: int = MOST_ANSWER_BYTES) -> bytes:
+    """Read the body of a response up to a bound, whatever its headers say about its size, and close it.
 
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
+    We ask for nothing compressed. Gateways compress all the same, so gzip and deflate are unpacked here, and the
+    unpacked size counts. Of an error only the beginning is read, as far as possible: its status holds whatever its body
+    is.
 
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+    Raises:
+        AnswerBroken: a success broke off, or is longer. It may have been paid for.
+        httpx2.DecodingError: a success is packed in a way that cannot be unpacked, or bounded.
+        httpx2.RemoteProtocolError: an error broke off.
+    """
+    is_success = response.is_success
+    most_bytes = most_bytes if is_success else MOST_ERROR_BYTES
+    body, content = _body_of(response.headers.get("content-encoding", "")), bytearray()
+    assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101 - an async client has no other
+    chunks = aiter(response.stream)
+    try:
+        async for chunk in chunks:
+            content += body.part(chunk, most_bytes=most_bytes + 1 - len(content))
+            if len(content) > most_bytes:
+                break
+        else:
+            body.end()
+    except httpx2.TimeoutException:
+        raise
+    except httpx2.DecodingError:
+        if is_success:
+            raise
+    except (httpx2.HTTPError, aiohttp.ClientError) as error:
+        kind = AnswerBroken if is_success else httpx2.RemoteProtocolError
+        raise kind("the connection ended in the middle of the answer") from error
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+        await response.aclose()
+    if is_success and len(content) > most_bytes:
+        raise AnswerBroken(f"it is larger than any completion, which has {most_bytes // 2**20} MiB at most")
+    return bytes(content[:most_bytes])
 
 
-class _Unpacked(_Around):
-    """A gzip or zlib stream, unpacked piece by piece."""
+def _body_of(encoding: str) -> _Plain:
+    encoding = encoding.strip().lower()
+    if encoding in _UNPACKED:
+        return _Plain()
+    return _Packed() if encoding in _PACKED else _Unasked(encoding)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        unpacking = zlib.decompressobj(zlib.MAX_WBITS | _EITHER_KIND)
-        packed_bytes = 0
-        async for chunk in self._stream:
-            packed_bytes += len(chunk)
-            rest = chunk
-            while rest and not unpacking.eof:
-                try:
-                    piece = unpacking.decompress(rest, _PIECE_BYTES)
-                except zlib.error:
-                    raise httpx2.DecodingError("it is not packed as it says") from None
-                rest = unpacking.unconsumed_tail
-                if piece:
-                    yield piece
-            if packed_bytes > _MOST_LIST_BYTES:
-                raise httpx2.DecodingError("it unpacks to nothing, without an end")
-        if packed_bytes and not unpacking.eof:
+
+class _Plain:
+    """A body that is not packed."""
+
+    def part(self, chunk: bytes, *, most_bytes: int) -> bytes:  # noqa: ARG002 - others unfold it
+        """What a chunk stands for: all of it, or at least `most_bytes`."""
+        return chunk
+
+    def end(self) -> None:
+        """Note that nothing more comes."""
+
+
+class _Packed(_Plain):
+    """A gzip or zlib stream."""
+
+    def __init__(self) -> None:
+        self._unpacking = zlib.decompressobj(zlib.MAX_WBITS | _EITHER_KIND)
+        self._packed_bytes = 0
+
+    def part(self, chunk: bytes, *, most_bytes: int) -> bytes:
+        self._packed_bytes += len(chunk)
+        if self._packed_bytes > _MOST_LIST_BYTES:
+            raise httpx2.DecodingError("it unpacks to nothing, without an end")
+        try:
+            return b"" if self._unpacking.eof else self._unpacking.decompress(chunk, most_bytes)
+        except zlib.error:
+            raise httpx2.DecodingError("it is not packed as it says") from None
+
+    def end(self) -> None:
+        if self._packed_bytes and not self._unpacking.eof:
             raise httpx2.DecodingError("it ends in the middle")
 
 
-class _Unasked(_Around):
+class _Unasked(_Plain):
     """A body that cannot be bounded: packed twice it may unfold a millionfold, and other encodings are unknown."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, encoding: str) -> None:
-        super().__init__(stream)
+    def __init__(self, encoding: str) -> None:
         self._known = f" ({encoding})" if encoding in _KNOWN else ""
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for _ in self._stream:
-            raise httpx2.DecodingError(f"it is packed in a way that nobody asked for{self._known}")
-        yield b""
-
-
-class _Whole(_Around):
-    """The body of a success, all of it."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int) -> None:
-        super().__init__(stream)
-        self._most_bytes = most_bytes
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left_bytes = self._most_bytes
-        try:
-            async for chunk in self._stream:
-                left_bytes -= len(chunk)
-                if left_bytes < 0:
-                    break
-                yield chunk
-        except (httpx2.DecodingError, httpx2.TimeoutException):
-            raise
-        except (httpx2.HTTPError, aiohttp.ClientError) as error:
-            raise AnswerBroken("the connection ended in the middle of the answer") from error
-        if left_bytes < 0:
-            most = self._most_bytes // 2**20
-            raise AnswerBroken(f"it is larger than any completion, which has {most} MiB at most")
-
-
-class _Beginning(_Around):
-    """The first `MOST_ERROR_BYTES` of the body of an error, as far as they can be read."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left_bytes = MOST_ERROR_BYTES
-        try:
-            async for chunk in self._stream:
-                yield chunk[:left_bytes]
-                left_bytes -= len(chunk)
-                if left_bytes <= 0:
-                    return
-        except httpx2.DecodingError:
-            return
-        except httpx2.TimeoutException:
-            raise
-        except (httpx2.HTTPError, aiohttp.ClientError) as error:
-            raise httpx2.RemoteProtocolError("the connection ended in the middle of the answer") from error
+    def part(self, chunk: bytes, *, most_bytes: int) -> bytes:
+        raise httpx2.DecodingError(f"it is packed in a way that nobody asked for{self._known}")

@@ -93,14 +93,11 @@ class RepeatingClient(openai.DefaultAioHttpClient):
         )
         request.read()
         try:
-            response = await self._transport_for_url(request.url).handle_async_request(request)
-            response.request = request
-            await response.aread()
+            return await self._transport_for_url(request.url).handle_async_request(request)
         except httpx2.TimeoutException as error:
             raise openai.APITimeoutError(request=request) from error
         except httpx2.RequestError as error:
             raise openai.APIConnectionError(request=request) from error
-        return response
 
     def _init_transport(self, *args: Any, **settings: Any) -> httpx2.AsyncBaseTransport:
         return self._bounded(super()._init_transport(*args, **settings))

@@ -79,11 +79,14 @@ def _read(told: Mapping[str, Any]) -> int | None:
 
 
 def _first(told: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    return next((number for name in names if (number := _number(told.get(name))) is not None), None)
+    for name in names:
+        if name in told and (number := _number(told[name])) is not None:
+            return number
+    return None
 
 
 def _inside(told: Mapping[str, Any], places: tuple[str, ...], names: tuple[str, ...]) -> int:
-    details = (told.get(place) for place in places)
+    details = [told[place] for place in places if place in told]
     return max((_first(inner, names) or 0 for inner in details if isinstance(inner, Mapping)), default=0)
 
 

@@ -14,7 +14,7 @@ from docsluice_consumer.llm.response_limit import (
     MOST_ERROR_BYTES,
     AnswerBroken,
     BoundedTransport,
-    bound_answer,
+    read_bounded,
 )
 
 MEBIBYTE = 2**20
@@ -56,8 +56,7 @@ def _response(stream: _Body, encoding: str | None, status: int) -> httpx2.Respon
 
 async def _read(body: bytes, encoding: str | None = None, *, status: int = 200) -> bytes:
     response = _response(_Body(_chunks(body)), encoding, status)
-    bound_answer(response)
-    return await response.aread()
+    return await read_bounded(response)
 
 
 @pytest.mark.parametrize("encoding", PACKINGS)
@@ -74,9 +73,8 @@ async def test_what_is_larger_is_not_read(encoding: str | None) -> None:
     stream = _Body(_chunks(_packed(bytes(64 * MEBIBYTE), encoding)))
     response = _response(stream, encoding, 200)
     response.headers["content-length"] = "10"
-    bound_answer(response)
     with pytest.raises(AnswerBroken, match="larger than any completion, which has 2 MiB at most"):
-        await response.aread()
+        await read_bounded(response)
     assert stream.read_bytes <= MOST_ANSWER_BYTES + 1000
     assert stream.is_closed
 
@@ -86,8 +84,7 @@ async def test_of_a_large_error_the_beginning_is_read(encoding: str | None) -> N
     """Its status holds, and no more of a request that it quotes is held in memory."""
     stream = _Body(_chunks(_packed(b"words " * 10 * MEBIBYTE, encoding)))
     response = _response(stream, encoding, 422)
-    bound_answer(response)
-    assert len(await response.aread()) == MOST_ERROR_BYTES
+    assert len(await read_bounded(response)) == MOST_ERROR_BYTES
     assert stream.read_bytes <= MOST_ERROR_BYTES + 1000
     assert stream.is_closed
 
@@ -114,9 +111,8 @@ async def test_what_unpacks_to_nothing_has_an_end() -> None:
     head = zlib.compress(b"")[:2]
     stream = _Body([head, *([EMPTY_BLOCK * 10_000] * 1_000)])
     response = _response(stream, "deflate", 200)
-    bound_answer(response)
     with pytest.raises(httpx2.DecodingError, match="unpacks to nothing"):
-        await response.aread()
+        await read_bounded(response)
     assert stream.read_bytes < 20 * MEBIBYTE
 
 
@@ -129,9 +125,8 @@ async def test_a_connection_that_breaks_is_told(status: int, kind: type[Exceptio
         raise httpx2.ReadError("reset")
 
     response = _response(_Body(chunks()), None, status)
-    bound_answer(response)
     with pytest.raises(httpx2.RemoteProtocolError) as caught:
-        await response.aread()
+        await read_bounded(response)
     assert type(caught.value) is kind
 
 
