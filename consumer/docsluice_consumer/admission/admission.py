@@ -188,8 +188,9 @@ class Admission:
         self._admit_ready()
 
     def wake(self) -> None:
-        """Admit every call that has room now, after something was granted."""
-        self._admit_ready()
+        """Admit every call that has room now, after something was granted or has come back. Slots have not."""
+        if any(queue.limited_by is not None and queue.limited_by[0] != CONCURRENCY for queue in self._queues):
+            self._admit_ready()
 
     def paused(self, queue: ModelQueue, seconds: float) -> None:
         """See `PermitListener`."""

@@ -253,6 +253,9 @@ async def _side_by_side(work: dict[str, Callable[[], Awaitable[PaidStep]]]) -> l
         except RecordRejected as rejection:
             return rejection
 
+    if len(work) == 1:
+        (alone,) = work.values()
+        return [await alone()]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(to_the_end(one), name=name) for name, one in work.items()]

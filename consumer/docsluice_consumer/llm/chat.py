@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -43,7 +44,7 @@ class ModelParameters:
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ChatRequest:
     """One call: the turns, and the JSON schema (an object) that the answer must meet.
 
@@ -74,7 +75,7 @@ class ChatRequest:
         """The same request, to this model alone, with this model's parameters."""
         own, sampling = self.by_model.get(model), self.sampling
         if own is None:
-            return replace(self, model=model, fallbacks=())
+            return self if self.models == (model,) else replace(self, model=model, fallbacks=())
         return replace(
             self,
             model=model,
@@ -106,7 +107,7 @@ class ChatRequest:
             return None
         return replace(self, sampling=replace(self.sampling, max_output_tokens=bound * times), is_roomier=True)
 
-    @property
+    @functools.cached_property
     def input_bytes(self) -> int:
         """UTF-8 size of what the model will read, from which tokens are estimated."""
         return sum(len(message.content.encode()) for message in self.messages)

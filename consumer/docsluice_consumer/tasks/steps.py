@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ class Condensing:
     plans: tuple[tuple[Step, ...], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One call's worth of tasks, and the turns of the chat that come before every document."""
 
@@ -72,6 +73,14 @@ class Step:
         The servers are part of it: a rehearsal must never answer for the real model. docs/explanation/store.md lists
         all parts. Fields newer than the first release are left out while they are unset, so older answers stay valid.
         """
+        before, after = self._asked
+        question = hashlib.sha256(f"{before}{json.dumps(text)}{after}".encode()).hexdigest()
+        servers = "\n".join(self.servers)
+        return hashlib.sha256(f"{servers}\n{question}".encode()).hexdigest()
+
+    @functools.cached_property
+    def _asked(self) -> tuple[str, str]:
+        """What a fingerprint is made of, as JSON: what comes before the text, and after it."""
         asked: dict[str, Any] = {
             "models": [str(model) for model in self.models],
             "preamble": [(message.role, message.content) for message in self.preamble],
@@ -84,17 +93,16 @@ class Step:
                 if value is not None or name not in _NEWER_SAMPLING_FIELDS
             },
             "long": self.long,
-            "text": text,
+            "text": "",
         }
+        before = json.dumps(asked).removesuffix('""}')
         if self.extra_body:
             asked["extra_body"] = dict(self.extra_body)
         if self.by_model:
             asked["by_model"] = {str(model): dataclasses.asdict(own) for model, own in self.by_model.items()}
         if self.providers:
             asked["providers"] = dict(self.providers)
-        question = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-        servers = "\n".join(self.servers)
-        return hashlib.sha256(f"{servers}\n{question}".encode()).hexdigest()
+        return before, json.dumps(asked).removeprefix(f'{before}""')
 
     def is_answered_by(self, outputs: Mapping[str, OutputValue]) -> bool:
         """Whether stored outputs can be those of this step: one a task, each of its kind."""
