@@ -34,7 +34,8 @@ class Load:
     """Calls that keep coming, and how they are limited and answered.
 
     Attributes:
-        per_minute: the limits, configured here and enforced there.
+        per_minute: the limits that the provider enforces.
+        configured: the share of them that is configured here.
         tokens: the mean size of a call. About a fifth of it is the answer.
         bound: the bound on an answer, as a multiple of the longest answer. None for a call without one.
         latency_seconds: how long a call takes. The median, if it varies.
@@ -51,6 +52,7 @@ class Load:
     sigma: float = 0.0
     counted_first: float = 0.0
     gives_back: bool = True
+    configured: float = 1.0
 
     @property
     def longest_answer(self) -> int:
@@ -89,9 +91,9 @@ class _Backlog:
         self._timer = ManualTimer(now=0.0)
         limits = Limits(
             max_concurrency=1_000_000,
-            tokens_per_minute=load.per_minute.get(Limited.TOKENS),
-            input_tokens_per_minute=load.per_minute.get(Limited.INPUT_TOKENS),
-            output_tokens_per_minute=load.per_minute.get(Limited.OUTPUT_TOKENS),
+            tokens_per_minute=self._configured(Limited.TOKENS),
+            input_tokens_per_minute=self._configured(Limited.INPUT_TOKENS),
+            output_tokens_per_minute=self._configured(Limited.OUTPUT_TOKENS),
         )
         self._admission = Admission(limits=limits, timer=self._timer, clock=self._timer.time)
         self._provider = ProviderLimits(per_minute=load.per_minute, window_seconds=1.0, by_model=False, now=0.0)
@@ -121,6 +123,10 @@ class _Backlog:
             for what, per_minute in self._load.per_minute.items()
         ]
         return Outcome(used=max(shares), refused=self._refused, answered=len(self._sent))
+
+    def _configured(self, what: Limited) -> float | None:
+        per_minute = self._load.per_minute.get(what)
+        return None if per_minute is None else per_minute * self._load.configured
 
     def _come(self) -> None:
         task = asyncio.create_task(self._call(self._drawn()))

@@ -111,11 +111,16 @@ async def test_what_comes_back_is_used(sigma: float, counted_first: int) -> None
     assert _ENOUGH <= outcome.used <= _MOST
 
 
-async def test_a_provider_that_gives_nothing_back_refuses() -> None:
-    """What it counts is more than what is used. The simulation can tell."""
-    load = Load(per_minute=_TOKENS, tokens=400, bound=10, latency_seconds=0.5, counted_first=800, gives_back=False)
-    assert (await play(load, ramp_seconds=10)).refused > 0
-    assert (await play(replace(load, gives_back=True, counted_first=400), ramp_seconds=10)).refused == 0
+async def test_a_provider_that_gives_nothing_back_needs_a_lower_limit() -> None:
+    """It counts the whole bound for good. A limit lowered by as much as calls use less is kept to, and used."""
+    load = Load(
+        per_minute=_TOKENS, tokens=400, bound=2, latency_seconds=2, sigma=0.6, counted_first=4096, gives_back=False
+    )
+    assert (await play(load, ramp_seconds=30)).refused > 0
+    counted = 320 + (load.bound_tokens or 0)
+    outcome = await play(replace(load, configured=400 / counted), ramp_seconds=30)
+    assert outcome.refused == 0
+    assert outcome.used * counted / 400 > 0.9
 
 
 _CALLS = st.lists(
