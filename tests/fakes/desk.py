@@ -99,6 +99,7 @@ class Desk(AdmissionListener):
     async def call(self, input_tokens: int = 0, output_tokens: int = 0, *, model: str = "m", **more: Any) -> Call:
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         others = tuple(map(model_ref, more.pop("alternatives", ())))
+        more.setdefault("output_bound", output_tokens)
         call = Call(self, CallRequest(model=model_ref(model), usage=usage, alternatives=others, **more))
         self.calls.append(call)
         await settled()

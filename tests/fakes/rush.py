@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from docsluice.messages import Usage
+from docsluice_consumer.admission.limits import CallRequest
 from docsluice_consumer.admission.model_queue import ModelQueue, learned_quotas
 from docsluice_consumer.analysis.fault_attribution import Blame, CallHistory
 from docsluice_consumer.errors import RateLimited
@@ -15,6 +17,7 @@ from docsluice_consumer.model_ref import model_ref
 from docsluice_local.rehearsal.limiter import MinuteLimit
 
 _MODEL = model_ref("m")
+_CALL = CallRequest(model=_MODEL, usage=Usage())
 _WAY = (_MODEL, "summary")
 _REFUSAL_SECONDS = 0.02
 _DEFAULT_PAUSE_SECONDS = 1.0
@@ -122,7 +125,7 @@ class Rush:
     def _let_out(self) -> None:
         while self._in_flight < self._slots:
             cooldown = self._queue.cooldown.wait_seconds(now=self.now, crowd=self._slots)
-            seconds = max(cooldown, *[quota.wait_seconds(1, now=self.now) for quota in self._quotas])
+            seconds = max(cooldown, *[quota.wait_seconds(_CALL, now=self.now) for quota in self._quotas])
             if seconds > 0:
                 self._set_alarm(seconds)
                 return
@@ -139,7 +142,7 @@ class Rush:
 
     def _send(self, document: _Document) -> None:
         for quota in self._quotas:
-            quota.take(1, now=self.now)
+            quota.reserve(_CALL, now=self.now)
         self._queue.cooldown.passed()
         self._in_flight += 1
         call, sent_at, asked = self._history.sent(_WAY), self.now, self._provider(self.now)

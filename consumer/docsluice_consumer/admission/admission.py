@@ -278,8 +278,8 @@ class Admission:
                 queue.waiters.remove(waiter)
         elif waiter.admitted.exception() is None:
             self._in_flight -= 1
-            for quota, taken in waiter.taken.items():
-                quota.give_back(taken, now=self._timer.time())
+            for quota, reserved in waiter.reserved.items():
+                quota.settle(reserved, 0.0, now=self._timer.time())
             self._budget.settle(waiter.request.cost_usd, Decimal(0), now=self._clock())
             if waiter.admitted.result():
                 queue.circuit_breaker.given_up(now=self._timer.time())
@@ -336,7 +336,7 @@ class Admission:
     def _let_out(self, queue: ModelQueue) -> None:
         now, waiter = self._timer.time(), queue.waiters.popleft()
         for quota in queue.quotas:
-            waiter.taken[quota] = quota.take(quota.reservation(waiter.request), now=now)
+            waiter.reserved[quota] = quota.reserve(waiter.request, now=now)
         self._budget.reserve(waiter.request.cost_usd)
         queue.cooldown.passed()
         queue.let_out += 1

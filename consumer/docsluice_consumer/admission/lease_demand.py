@@ -79,7 +79,7 @@ class LeaseDemand:
 def _lacks_its_own(head: Waiter, queue: ModelQueue, now: float) -> bool:
     """Whether a call waits for a grant of its own model's limit. Others then go first to what all share."""
     owns = [quota for quota in queue.learned if quota.leased_bucket]
-    return any(quota.wait_seconds(quota.reservation(head.request), now=now) > 0 for quota in owns)
+    return any(quota.wait_seconds(head.request, now=now) > 0 for quota in owns)
 
 
 def _line_up(queue: ModelQueue, amounts: Mapping[Quota, list[float]]) -> None:
@@ -89,7 +89,7 @@ def _line_up(queue: ModelQueue, amounts: Mapping[Quota, list[float]]) -> None:
         if waiter.has_left:
             continue
         for quota, of_one in amounts.items():
-            of_one.append(quota.reservation(waiter.request))
+            of_one.append(quota.needed(waiter.request))
             room[quota] -= of_one[-1]
         if all(left <= 0 for left in room.values()):
             return

@@ -13,7 +13,7 @@ from docsluice_consumer.admission.circuit_breaker import CircuitBreaker
 from docsluice_consumer.admission.cooldown import Cooldown
 from docsluice_consumer.admission.limits import CallRequest
 from docsluice_consumer.admission.overloads import Overloads, Verdict
-from docsluice_consumer.admission.quota import QUOTAS, REQUESTS, Quota
+from docsluice_consumer.admission.quota import QUOTAS, REQUESTS, Quota, Reserved
 from docsluice_consumer.errors import AttemptFailed
 from docsluice_consumer.model_ref import ModelRef
 
@@ -31,7 +31,7 @@ class Waiter:
     request: CallRequest
     admitted: asyncio.Future[bool]
     """Done when the call may go out. Its result is whether it is a probe."""
-    taken: dict[Quota, float] = field(default_factory=dict)
+    reserved: dict[Quota, Reserved] = field(default_factory=dict)
     """What was reserved for the call, once it may go out."""
 
     @property

@@ -53,7 +53,7 @@ class Obstacles:
         if longest.seconds:
             return longest
         for quota in (*queue.learned, *queue.shared):  # shared ones last: their grants are kept in hand for this call
-            if quota.leased_bucket is not None and quota.wait_seconds(quota.reservation(request), now=now) > 0:
+            if quota.leased_bucket is not None and quota.wait_seconds(request, now=now) > 0:
                 return Obstacle(quota.name, None, is_shared=quota in queue.shared)  # until it is granted
         return Obstacle(CONCURRENCY, None, is_shared=True) if in_flight >= self.concurrency.limit else None
 
@@ -70,6 +70,6 @@ class Obstacles:
         ]
         for quota in queue.quotas:
             if quota.per_minute is not None and quota.leased_bucket is None:
-                seconds = quota.wait_seconds(quota.reservation(request), now=now)
+                seconds = quota.wait_seconds(request, now=now)
                 waits.append(Obstacle(quota.name, seconds, is_shared=quota in queue.shared))
         return max(waits, key=lambda obstacle: obstacle.seconds or 0.0)

@@ -74,7 +74,7 @@ class Permit:
         self._queue = queue
         self._place = waiter.number
         self._is_probe = waiter.admitted.result()
-        self._taken = waiter.taken
+        self._reserved = waiter.reserved
         self._reserved_usd = waiter.request.cost_usd
         self._in_flight = in_flight
         """Calls in flight when it went out, itself included."""
@@ -141,11 +141,10 @@ class Permit:
         return not had_ended
 
     def _settle(self, usage: Usage | None, cost_usd: Decimal) -> None:
-        """Take the difference between what was reserved and what was used; usage None leaves the tokens reserved."""
-        if usage is not None:
-            for quota, taken in self._taken.items():
-                if quota.name != REQUESTS:
-                    quota.give_back(taken - quota.amount(usage), now=self._account.now())
+        """Count what was used instead of what was reserved; usage None counts the tokens reserved as used."""
+        for quota, reserved in self._reserved.items():
+            if quota.name != REQUESTS:
+                quota.settle(reserved, None if usage is None else quota.amount(usage), now=self._account.now())
         self._account.budget.settle(self._reserved_usd, cost_usd, now=self._account.clock())
         self._account.listener.wake()
 

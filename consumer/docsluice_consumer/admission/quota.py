@@ -6,6 +6,7 @@ Pure: time is passed in, in monotonic seconds.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from docsluice.messages import Usage
 from docsluice_consumer.admission.adaptive_rate import AdaptiveRate
@@ -19,7 +20,10 @@ OUTPUT_TOKENS = "output_tokens"
 TOKENS = "tokens"
 QUOTAS = (REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS)
 _BOUND_SHARE = 0.5
-"""A share of the burst. More would come back in heaps that the bucket cannot hold, and be lost."""
+"""A share of the burst. With more, a limit would be used slowly until the first calls come back."""
+_LATE_BURST_SECONDS = 0.7
+"""Providers allow a second's worth. The rest is for answers that they have counted and we have not read yet."""
+_ANYTHING = 1.0
 
 _BELIEVED_SECONDS = 60.0
 """An answer may name a limit that is none. After a minute, an answer that does not repeat it ends it.
@@ -28,12 +32,24 @@ If a limit is so low that nothing was answered for this long, one call goes out 
 """
 
 
+class Reserved(NamedTuple):
+    """What one limit keeps for a call in flight. `output` is the part of `amount` that is for its answer."""
+
+    amount: float = 0.0
+    output: float = 0.0
+
+
 class Quota:
     """One limit a minute. Without any known limit, everything passes.
 
     `configured` is the setting, `said` is what the provider names, and `pace`, for requests, is what refusals have
     taught. The lowest counts. `key` is the name under which replicas share it through one place. Without a key each
     replica keeps its share.
+
+    Some providers count an answer when its call comes, by its bound, and correct that when the call ends. Others count
+    it when the call ends, or a part of it. So a limit on input and output together is counted twice. `_bucket` counts
+    an answer first, and `_late` counts it at its end. If both let a call through, no provider between the two refuses
+    it. A limit on output alone is counted first only. To wait for answers that end would not lessen them.
     """
 
     def __init__(
@@ -53,6 +69,7 @@ class Quota:
         self._is_shared = False
         self._reported_at = self._tried_at = now
         self._bucket: TokenBucket | LeasedBucket | None = None
+        self._late: TokenBucket | None = None
         self._refresh(now)
 
     @property
@@ -132,41 +149,66 @@ class Quota:
         """How much of this limit a call takes."""
         return self._amount(usage.input_tokens, usage.output_tokens)
 
-    def reservation(self, request: CallRequest) -> float:
-        """How much to reserve for a call before it goes out.
+    def needed(self, request: CallRequest) -> int:
+        """How much must be there for a call to go out: what it is expected to take."""
+        return self.amount(request.usage)
+
+    def reservation(self, request: CallRequest) -> Reserved:
+        """How much to reserve for a call when it goes out. What is not there becomes a debt.
 
         Providers count an answer's bound before the call runs, and its real size only after it. Calls that go out
         faster than others come back would be refused, though together they use less than is allowed. So the bound is
-        reserved too, up to a part of the burst.
+        reserved too, up to a part of the burst. A call without one is bound by its model only, which is far more.
         """
-        output = request.usage.output_tokens
-        if request.output_bound is not None and self._bucket is not None:
-            output = max(output, int(min(request.output_bound, self._bucket.burst * _BOUND_SHARE)))
-        return self._amount(request.usage.input_tokens, output)
+        usage = request.usage
+        output = usage.output_tokens
+        if self._bucket is not None:
+            bound = math.inf if request.output_bound is None else request.output_bound
+            output = max(output, int(min(bound, self._bucket.burst * _BOUND_SHARE)))
+        amount = self._amount(usage.input_tokens, output)
+        return Reserved(amount, amount - self._amount(usage.input_tokens, 0))
 
-    def wait_seconds(self, amount: float, *, now: float) -> float:
-        """See `TokenBucket` and `LeasedBucket`. A provider's word holds for a minute."""
+    def wait_seconds(self, request: CallRequest, *, now: float) -> float:
+        """Seconds until a call may go out. 0 if it may now. Infinite until it is granted. See `LeasedBucket`.
+
+        A provider's word holds for a minute.
+        """
         if self._bucket is None:
             return 0.0
-        return min(self._bucket.wait_seconds(amount, now=now), self._believed_seconds(now))
+        return min(self._full_wait_seconds(request, now), self._believed_seconds(now))
 
-    def take(self, amount: float, *, now: float) -> float:
-        """See `TokenBucket.take`. Returns how much was taken: nothing while no limit is known."""
+    def reserve(self, request: CallRequest, *, now: float) -> Reserved:
+        """Take what a call may use. Returns how much was taken: nothing while no limit is known."""
         if self._bucket is None:
-            return 0.0
-        if self._bucket.wait_seconds(amount, now=now):
+            return Reserved()
+        if self._full_wait_seconds(request, now):
             self._tried_at = now
-        self._bucket.take(amount, now=now)
-        return amount
+        reserved = self.reservation(request)
+        self._bucket.take(reserved.amount, now=now)
+        if self._late:
+            self._late.take(reserved.amount - reserved.output, now=now)
+        return reserved
 
-    def give_back(self, amount: float, *, now: float) -> None:
-        """See `TokenBucket.give_back`."""
+    def settle(self, reserved: Reserved, used: float | None, *, now: float) -> None:
+        """Count what a call has used instead of what was reserved for it. None counts the reservation as used."""
+        if used is None:
+            used = reserved.amount
         if self._bucket:
-            self._bucket.give_back(amount, now=now)
+            self._bucket.give_back(reserved.amount - used, now=now)
+        if self._late:
+            self._late.give_back(reserved.amount - reserved.output - used, now=now)
 
     def available(self, *, now: float) -> float | None:
         """What could be taken at once. None without a limit."""
-        return self._bucket.available(now=now) if self._bucket else None
+        if self._bucket is None:
+            return None
+        available = self._bucket.available(now=now)
+        return min(available, self._late.available(now=now)) if self._late else available
+
+    def _full_wait_seconds(self, request: CallRequest, now: float) -> float:
+        """The wait, however old the provider's word is."""
+        seconds = self._bucket.wait_seconds(self.needed(request), now=now) if self._bucket else 0.0
+        return max(seconds, self._late.wait_seconds(_ANYTHING, now=now)) if self._late else seconds
 
     def _amount(self, input_tokens: int, output_tokens: int) -> int:
         match self.name:
@@ -195,14 +237,19 @@ class Quota:
         shared = None if whole is None else whole * (1.0 if is_leased else self._share)
         ours = min((limit for limit in (pace, shared) if limit is not None), default=None)
         if ours is None:
-            self._bucket = None
+            self._bucket = self._late = None
         elif self._bucket is None or is_leased != isinstance(self._bucket, LeasedBucket):
             self._begin(ours, now, is_leased=is_leased)
         elif ours != self._bucket.per_minute:
             self._bucket.set_rate(ours, now=now)
+            if self._late:
+                self._late.set_rate(ours, now=now)
 
     def _begin(self, per_minute: float, now: float, *, is_leased: bool) -> None:
         """Begin with nothing in hand, but with what was owed."""
         owed = self._bucket.owed(now=now) if self._bucket else 0.0
         self._bucket = LeasedBucket(per_minute=per_minute) if is_leased else TokenBucket(per_minute=per_minute, now=now)
         self._bucket.give_back(-owed, now=now)
+        # The one place knows nothing of calls that have not ended, so a shared limit is counted once.
+        is_late = self.name == TOKENS and not is_leased
+        self._late = TokenBucket(per_minute=per_minute, now=now, burst_seconds=_LATE_BURST_SECONDS) if is_late else None

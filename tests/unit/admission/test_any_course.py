@@ -182,7 +182,7 @@ def _check_nobody_waits_for_nothing(course: Course) -> None:
     now = desk.timer.time()
 
     def lacks(waiter: Waiter, quotas: Iterable[Quota]) -> bool:
-        return any(quota.wait_seconds(quota.reservation(waiter.request), now=now) > 0 for quota in quotas)
+        return any(quota.wait_seconds(waiter.request, now=now) > 0 for quota in quotas)
 
     heads = sorted(
         ((head, queue) for queue in desk.admission._queues if (head := queue.head())), key=lambda found: found[0].number

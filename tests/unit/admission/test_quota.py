@@ -8,17 +8,25 @@ from docsluice.messages import Usage
 from docsluice_consumer.admission.adaptive_rate import AdaptiveRate
 from docsluice_consumer.admission.limits import CallRequest
 from docsluice_consumer.admission.model_queue import ModelQueue, learned_quotas
-from docsluice_consumer.admission.quota import REQUESTS, TOKENS, Quota
+from docsluice_consumer.admission.quota import OUTPUT_TOKENS, REQUESTS, TOKENS, Quota
 from docsluice_consumer.errors import RateLimited
 from docsluice_consumer.model_ref import model_ref
 from docsluice_local.rehearsal.limiter import MinuteLimit
 
 
+def _of(input_tokens: int, output_tokens: int = 0, *, bound: int | None = 1) -> CallRequest:
+    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    return CallRequest(model=model_ref("m"), usage=usage, output_bound=bound)
+
+
+_ONE = _of(1)
+
+
 def test_no_limit_holds_nothing_back() -> None:
     """Until one is known."""
     quota = Quota(name=REQUESTS, now=0.0)
-    quota.take(10**9, now=0.0)
-    assert (quota.wait_seconds(10**9, now=0.0), quota.per_minute, quota.available(now=0.0)) == (0, None, None)
+    assert quota.reserve(_ONE, now=0.0).amount == 0
+    assert (quota.wait_seconds(_ONE, now=0.0), quota.per_minute, quota.available(now=0.0)) == (0, None, None)
 
 
 def test_the_least_that_is_known_counts() -> None:
@@ -36,13 +44,37 @@ def test_the_least_that_is_known_counts() -> None:
 def test_a_new_rate_keeps_the_debt() -> None:
     """What was taken is not forgotten when the limit changes, and a burst that was saved up is cut to the new one's."""
     quota = Quota(name=TOKENS, configured=6000, now=0.0)
-    quota.take(100, now=0.0)
+    quota.reserve(_of(100, bound=0), now=0.0)
     quota.set_share(0.5, now=0.0)
     assert quota.available(now=0.0) == -100
     full = Quota(name=TOKENS, configured=6000, now=0.0)
     assert full.available(now=60.0) == 50
     full.set_share(0.1, now=60.0)
     assert full.available(now=60.0) == 5
+
+
+def _waits_after_an_answer(quota: Quota, used: float | None) -> float:
+    """After a minute of rest, a call with an answer of a second's worth comes and ends. How long the next one waits."""
+    reserved = quota.reserve(_of(0, 100, bound=100), now=60.0)
+    quota.settle(reserved, used, now=63.0)
+    return quota.wait_seconds(_of(1, bound=0), now=63.0)
+
+
+@pytest.mark.parametrize("used", [100.0, None])
+def test_a_limit_on_all_tokens_counts_an_answer_again_at_its_end(used: float | None) -> None:
+    """Some providers count it only then. One of unknown size counts as reserved. A limit on output counts it once."""
+    assert _waits_after_an_answer(Quota(name=TOKENS, configured=6000, now=0.0), used) == pytest.approx(0.31)
+    assert _waits_after_an_answer(Quota(name=TOKENS, configured=6000, now=0.0), 0.0) == 0
+    assert _waits_after_an_answer(Quota(name=OUTPUT_TOKENS, configured=6000, now=0.0), used) == 0
+
+
+def test_a_new_rate_holds_for_both_counts() -> None:
+    """What is owed for an answer is paid at it, and what could be taken is the lesser of the two."""
+    quota = Quota(name=TOKENS, configured=6000, now=0.0)
+    quota.settle(quota.reserve(_of(0, 100, bound=100), now=60.0), 100, now=63.0)
+    assert quota.available(now=63.0) == pytest.approx(-30)
+    quota.set_share(0.5, now=63.0)
+    assert quota.wait_seconds(_of(1, bound=0), now=63.0) == pytest.approx(0.62)
 
 
 def test_each_name_counts_its_own_unit() -> None:
@@ -187,11 +219,11 @@ def _answered_and_refused(limit: MinuteLimit, queue: ModelQueue, *, names_a_paus
     cooldown, now, answered = queue.cooldown, 0.0, []
     while now < until:
         now += max(
-            cooldown.wait_seconds(now=now, crowd=16), *(quota.wait_seconds(1, now=now) for quota in queue.quotas)
+            cooldown.wait_seconds(now=now, crowd=16), *(quota.wait_seconds(_ONE, now=now) for quota in queue.quotas)
         )
         cooldown.passed()
         for quota in queue.quotas:
-            quota.take(1, now=now)
+            quota.reserve(_ONE, now=now)
         wait = limit.wait_seconds(now=now)
         if wait > 0:
             fault = RateLimited("429")
@@ -240,12 +272,11 @@ def test_a_limit_that_is_counted_by_the_minute_is_found(true_per_minute: int) ->
 
 
 def test_an_answers_bound_is_reserved_where_it_is_small() -> None:
-    """Providers count it before the call runs, but no more than a quarter of a burst, and no less than is expected."""
+    """Providers count it before the call runs. At most half of a burst of it, and at least what is expected."""
     tokens, plenty = Quota(name=TOKENS, configured=60_000, now=0.0), Quota(name=REQUESTS, configured=60_000, now=0.0)
-    usage = Usage(input_tokens=300, output_tokens=50)
-    for bound, reserved in ((None, 350), (20, 350), (200, 500), (4096, 550)):
-        assert tokens.reservation(CallRequest(model=model_ref("m"), usage=usage, output_bound=bound)) == reserved
-    assert plenty.reservation(CallRequest(model=model_ref("m"), usage=usage, output_bound=4096)) == 1
+    for bound, output in ((20, 50), (200, 200), (4096, 250), (None, 250)):
+        assert tokens.reservation(_of(300, 50, bound=bound)) == (300 + output, output)
+    assert plenty.reservation(_of(300, 50, bound=4096)) == (1, 0)
 
 
 def test_a_limit_that_later_answers_do_not_repeat_is_forgotten() -> None:
