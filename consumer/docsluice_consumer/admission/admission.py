@@ -122,16 +122,15 @@ class Admission:
                 return f"needs at least {amount} {quota.name}, and the limit is {quota.configured:.0f} a minute"
         return None
 
-    def most_input_tokens(self, request: CallRequest) -> float:
+    def most_input_tokens(self, model: ModelRef, *, output_tokens: int) -> float:
         """The largest input, in tokens, with which such a call could ever pass the limits that a person has set.
 
         Else infinite.
         """
         most = float("inf")
-        for quota in self._queue(request.model).quotas:
+        for quota in self._queue(model).quotas:
             if quota.configured is not None and quota.name in {TOKENS, INPUT_TOKENS}:
-                output_tokens = request.usage.output_tokens if quota.name == TOKENS else 0
-                most = min(most, quota.configured - output_tokens)
+                most = min(most, quota.configured - (output_tokens if quota.name == TOKENS else 0))
         return most
 
     def is_failing(self, model: ModelRef) -> bool:

@@ -124,17 +124,12 @@ class ModelCaller:
         place = document_usage.keep_place(self._admission.take_place)
         blame = Blame(history=self._history, max_attempts=self._max_attempts, document=place)
         course = _Course(request=request, document_usage=document_usage, blame=blame, asked=request.model)
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(AttemptFailed),
-            wait=_pause_seconds,
-            stop=lambda _state: blame.is_exhausted,
-            before_sleep=lambda state: self._note_retry(course, state),
-            sleep=self._sleep,
-            reraise=True,
-        )
         async with contextlib.AsyncExitStack() as slot:
             try:
-                answer: Answer = await retrying(self._attempt, course, slot)
+                try:
+                    answer = await self._attempt(course, slot)
+                except AttemptFailed as first:
+                    answer = await self._retried(course, slot, first)
             except AttemptFailed as fault:
                 raise rejected(
                     DeadLetterReason.ATTEMPTS_EXHAUSTED,
@@ -154,6 +149,31 @@ class ModelCaller:
     def likely_fits(self, request: ChatRequest) -> bool:
         """Whether some model of the chain likely has room for the request."""
         return self._router.likely_fits(request)
+
+    async def _retried(self, course: _Course, slot: contextlib.AsyncExitStack, first: AttemptFailed) -> Answer:
+        """Make further attempts after a first one that failed. It counts as the first.
+
+        Most questions need none of this, which would take as long as reading the answer: tenacity inspects each of its
+        callbacks for each attempt.
+        """
+        failed: AttemptFailed | None = first
+
+        async def attempt() -> Answer:
+            nonlocal failed
+            if (fault := failed) is not None:
+                failed = None
+                raise fault
+            return await self._attempt(course, slot)
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(AttemptFailed),
+            wait=_pause_seconds,
+            stop=lambda _state: course.blame.is_exhausted,
+            before_sleep=lambda state: self._note_retry(course, state),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return await retrying(attempt)
 
     async def _attempt(self, course: _Course, slot: contextlib.AsyncExitStack) -> Answer:
         """Make one attempt. It goes to another model of the chain at once if the first is failing or too small.

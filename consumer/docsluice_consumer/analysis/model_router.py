@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from docsluice.messages import DeadLetterReason, Usage
+from docsluice.messages import DeadLetterReason
 from docsluice_consumer.admission.admission import Admission
 from docsluice_consumer.admission.limits import CallRequest
 from docsluice_consumer.analysis.rejections import rejected
@@ -72,9 +72,7 @@ class ModelRouter:
 
     def _most_input_tokens(self, request: ChatRequest, *, output_tokens: int) -> float:
         def of(model: ModelRef) -> float:
-            limit = self._admission.most_input_tokens(
-                CallRequest(model=model, usage=Usage(output_tokens=output_tokens))
-            )
+            limit = self._admission.most_input_tokens(model, output_tokens=output_tokens)
             return min(limit, self._context_tokens.get(model, math.inf) - output_tokens)
 
         return max(of(model) for model in request.models)
