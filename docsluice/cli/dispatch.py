@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import resource
@@ -58,6 +59,8 @@ def _run(app: App, arguments: list[str]) -> int:
     if is_help and not {*app.help_flags} & {*arguments}:
         chain, apps, _ = app.parse_commands(arguments)
         raise CommandFailed(_pointed(names_of_commands(apps[-1]), chain), exit_code=_WRONG_USAGE)
+    gc.freeze()  # what is loaded stays to the end, and the collector need not look at it
+    gc.enable()
     try:
         code = called(*bound.args, **bound.kwargs)
         print(end="", flush=True)  # noqa: T201 - what is held back may find nobody, either

@@ -3,6 +3,9 @@
 The price is that of the called provider, which its address tells. At an address that the list does not know, a model is
 priced by its name only if nobody but its vendor, or Bedrock, can serve it. Such a server is a gateway. All other names
 are free there, because an own server costs nothing by the token.
+
+The list is imported when something is first looked up in it. It takes 4 MiB, which a service with prices of
+its own never needs.
 """
 
 from __future__ import annotations
@@ -18,8 +21,6 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-import genai_prices
-from genai_prices.data_snapshot import get_snapshot
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from docsluice.messages import Usage
@@ -207,6 +208,8 @@ def _close_to(word: str) -> str | None:
 
 
 def _names() -> list[str]:
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - see above
+
     return sorted(provider.id for provider in get_snapshot().providers)
 
 
@@ -228,6 +231,8 @@ def _listed(base_url: str | None, rule: str | None, name: str) -> tuple[str, str
 
 def _provider_at(base_url: str) -> str | None:
     """The provider of the list that has this address."""
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - see above
+
     try:
         return str(get_snapshot().find_provider(None, None, base_url).id)
     except LookupError:
@@ -271,6 +276,8 @@ def _rates(provider: str, name: str, _minute: int) -> _Rates | None:
 
 
 def _listed_price(provider: str, name: str, usage: Usage) -> Decimal | None:
+    import genai_prices  # noqa: PLC0415 - see above
+
     priced = genai_prices.Usage(
         input_tokens=usage.input_tokens, cache_read_tokens=usage.cached_tokens, output_tokens=usage.output_tokens
     )
