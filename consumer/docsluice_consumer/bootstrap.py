@@ -269,7 +269,7 @@ def subscription_of(settings: Settings) -> Subscription:
         ordering=settings.ordering,
         open_limits=OpenLimits(
             records_per_partition=settings.max_open_records_per_partition,
-            records=settings.max_open_records,
+            records=settings.most_open_records,
             bytes=settings.max_open_bytes,
         ),
         commit_interval_seconds=settings.commit_interval_seconds,

@@ -137,8 +137,11 @@ class Settings(SharedSettings):
     max_open_records_per_partition: int = Field(
         256, ge=1, description="records read and not yet ended; the partition is paused at that many"
     )
-    max_open_records: int = Field(
-        2048, ge=1, description="the same over all partitions: all of them are paused at that many"
+    max_open_records: int | None = Field(
+        None,
+        ge=1,
+        description="the same over all partitions: all of them are paused at that many; without it eight for each call "
+        "that may be in flight, at least 512 and at most 2048",
     )
     max_open_bytes: int = Field(
         128 * 1024 * 1024,
@@ -187,6 +190,13 @@ class Settings(SharedSettings):
     def concurrency(self) -> Concurrency:
         """`max_concurrency`, read."""
         return concurrency_range(self.max_concurrency)
+
+    @property
+    def most_open_records(self) -> int:
+        """`max_open_records`, or what keeps all calls busy: an open record takes 17 kB beside its text."""
+        if self.max_open_records is not None:
+            return self.max_open_records
+        return min(2048, max(512, 8 * self.concurrency.ceiling))
 
     @field_validator("openai_api_key")
     @classmethod

@@ -35,7 +35,6 @@ def test_the_defaults() -> None:
         "dead_letter_max_consecutive": 100,
         "dead_letter_answer": True,
         "max_open_records_per_partition": 256,
-        "max_open_records": 2048,
         "max_open_bytes": 134217728,
         "max_document_bytes": 8388608,
         "commit_interval_seconds": 0.5,
@@ -164,3 +163,13 @@ def test_settings_do_not_change() -> None:
     """Read once, at the start."""
     with pytest.raises(ValidationError, match="frozen"):
         load_settings().model = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "records"), [("1", 512), ("64", 512), ("100", 800), ("auto:4..200", 1600), ("1000", 2048)]
+)
+def test_open_records_follow_the_calls_in_flight(concurrency: str, records: int) -> None:
+    """More would take memory, and no call could go out earlier."""
+    base = {"openai_base_url": "http://model/v1", "max_concurrency": concurrency}
+    assert load_settings(base).most_open_records == records
+    assert load_settings({**base, "max_open_records": "7"}).most_open_records == 7
