@@ -19,14 +19,25 @@ from pathlib import Path
 import rich.table
 from rich.console import Console
 
-from tests.bench import capacity_part, engine, limits_part, recovery, scale, scale_out, single, start_up, utilisation
+from tests.bench import (
+    capacity_part,
+    engine,
+    limits_part,
+    recovery,
+    scale,
+    scale_out,
+    shared_parts,
+    single,
+    start_up,
+    utilisation,
+)
 from tests.bench.machine import machine
 from tests.bench.part import Finding, Options
 from tests.bench.report import Table, markdown, tables, updated
 from tests.bench.rounds import play
 from tests.bench.stage import ROOT, Stage
 
-_MODULES = (engine, utilisation, limits_part, scale_out, scale, recovery, start_up, capacity_part)
+_MODULES = (engine, utilisation, limits_part, scale_out, scale, recovery, start_up, shared_parts, capacity_part)
 USUAL = {module.PART.name: module.PART for module in _MODULES}
 PARTS = {**USUAL, **{part.name: part for part in single.PARTS}}
 _PEERS_PYTHON = ROOT / ".venv" / "peers" / "bin" / "python"

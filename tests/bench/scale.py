@@ -14,19 +14,17 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from docsluice_local.kafka import apache_kafka
-from docsluice_local.process import Child
 from tests.bench.contenders import DEFAULT
 from tests.bench.part import Case, Column, Options, Part, Played
 from tests.bench.parts import TOPICS
 from tests.bench.process_cost import cpu_seconds, resident_mib
-from tests.bench.stage import Provider, Stage
+from tests.bench.stage import Stage
 from tests.bench.utilisation import wait_for_calls
 
 _PARTITIONS = 12
 _IN_FLIGHT = 64
 _BACKLOGS, _QUICK_BACKLOGS, _MILLION = (1_000, 10_000, 100_000), (1_000, 10_000), 1_000_000
-_FIRST, _EARLY, _LATE = 100, 1_000, 10_000
-"""Documents that are not counted, those of the first figure, and those of the second."""
+_MOST_DONE = 10_000
 _AT_ONCE = 2_000
 _TEXT = "A sentence of some words. " * 20
 
@@ -44,25 +42,10 @@ def _play(stage: Stage, *, records: int) -> Played:
         with stage.contender(
             DEFAULT, servers=broker.bootstrap_servers, provider=provider, place=place, in_flight=_IN_FLIGHT
         ) as child:
-            return Played(figures=_figures(provider, child, records))
-
-
-def _figures(provider: Provider, child: Child, records: int) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    called = _called(provider, child, _FIRST)
-    for name, until in (("early", _EARLY), ("late", _LATE)):
-        if until <= records:
-            cpu, before = cpu_seconds(child), called
-            called = _called(provider, child, until)
-            figures[f"{name}_cpu_ms_per_document"] = 1000 * (cpu_seconds(child) - cpu) / (called - before)
-            figures[f"{name}_resident_mib"] = resident_mib(child)
-    return figures
-
-
-def _called(provider: Provider, child: Child, least: int) -> int:
-    """Wait for so many calls, one a document, and return how many there were."""
-    wait_for_calls(provider, child, least=least)
-    return provider.count()
+            done, ready_cpu = min(records, _MOST_DONE), cpu_seconds(child)
+            wait_for_calls(provider, child, least=done)
+            cpu, called = cpu_seconds(child) - ready_cpu, provider.count()
+            return Played(figures={"cpu_ms_per_document": 1000 * cpu / called, "resident_mib": resident_mib(child)})
 
 
 async def fill(servers: str, records: int) -> None:
@@ -88,12 +71,10 @@ async def fill(servers: str, records: int) -> None:
 
 PART = Part(
     name="scale",
-    caption="A provider that answers at once. Early: to the thousandth document. Late: from there to the ten thousandth.",
+    caption="A provider that answers at once. From readiness to the last document, or to the ten thousandth.",
     columns=(
-        Column(figure="early_cpu_ms_per_document", title="CPU ms a document, early", digits=2),
-        Column(figure="early_resident_mib", title="MiB, early"),
-        Column(figure="late_cpu_ms_per_document", title="CPU ms a document, late", digits=2),
-        Column(figure="late_resident_mib", title="MiB, late"),
+        Column(figure="cpu_ms_per_document", title="CPU ms a document", digits=2),
+        Column(figure="resident_mib", title="MiB"),
     ),
     cases=_cases,
 )
