@@ -121,7 +121,11 @@ def _leave_settings_behind() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", choices=[*PARTS, []], help=f"of {', '.join(PARTS)}; default: {', '.join(USUAL)}"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        choices=[*PARTS, []],
+        help=f"of {', '.join(PARTS)}; default: {', '.join(USUAL)}",
     )
     parser.add_argument("--quick", action="store_true", help="one round of short runs, with rougher figures")
     parser.add_argument("--rounds", type=int, help="in place of the part's own number")

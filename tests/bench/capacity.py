@@ -35,8 +35,8 @@ class Costs:
     redis_calls_per_second: float = 10_000.0
     burst_seconds: float = 0.7
     map_bytes_per_gap: float = 6.0
-    series_per_replica: int = 150
-    series_per_partition: int = 5
+    series_per_replica: int = 160
+    series_per_partition: int = 4
     replica_mib: float = 160.0
 
 

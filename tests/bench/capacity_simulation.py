@@ -1,4 +1,4 @@
-"""A fleet event by event, to hold the arithmetic of `capacity` against: queues, slots, transactions, random latencies."""
+"""A fleet event by event, to hold the arithmetic of `capacity` against: queues, slots, transactions, latencies."""
 
 from __future__ import annotations
 

@@ -60,9 +60,7 @@ def _through_kafka(name: str, *, stage: Stage, mode: str, documents: Mapping[str
         return asyncio.run(_watched(broker.bootstrap_servers, provider, len(documents), starting))
 
 
-async def _watched(
-    servers: str, provider: Provider, count: int, starting: AbstractContextManager[Child]
-) -> Played:
+async def _watched(servers: str, provider: Provider, count: int, starting: AbstractContextManager[Child]) -> Played:
     """Watch a contender from its start to its last result.
 
     The first figure counts calls and not results: a subscriber sees results some time after the work on them.

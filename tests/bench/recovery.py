@@ -90,7 +90,5 @@ PART = Part(
         Column(figure="longest_seconds", title="longest", digits=2),
     ),
     cases=_cases,
-    targets=tuple(
-        Target(figure="seconds", contender=name, at_most=3.0) for name in _CONTENDERS if name in OURS
-    ),
+    targets=tuple(Target(figure="seconds", contender=name, at_most=3.0) for name in _CONTENDERS if name in OURS),
 )

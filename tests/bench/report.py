@@ -74,7 +74,7 @@ class Table:
         cells = [_spread(row.values.get(column.figure, ()), column.digits)]
         if column.times:
             times = self._times(row, column.figure)
-            cells.append("–" if times is None else f"{times:.2f}")
+            cells.append("-" if times is None else f"{times:.2f}")
         return cells
 
     def _times(self, row: Row, figure: str) -> float | None:
@@ -149,6 +149,6 @@ def _titles(column: Column) -> list[str]:
 
 def _spread(values: Sequence[float], digits: int) -> str:
     if not values:
-        return "–"
+        return "-"
     low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), median(values), max(values)))
     return middle if low == high else f"{middle} ({low} to {high})"

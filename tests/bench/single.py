@@ -93,9 +93,7 @@ PARTS = (
     Part(
         name="steadiness",
         caption="Rare faults of every kind. Each figure: the last third over the first.",
-        columns=tuple(
-            Column(figure=figure, title=figure.replace("_", " "), digits=3) for figure in steadiness.FIGURES
-        ),
+        columns=tuple(Column(figure=figure, title=figure.replace("_", " "), digits=3) for figure in steadiness.FIGURES),
         cases=_once("faults", _steadiness),
         rounds=1,
     ),

@@ -84,7 +84,7 @@ class Stage:
         ):
             yield provider
 
-    def contender(  # noqa: PLR0913 - each is a fact of the work
+    def contender(
         self,
         name: str,
         *,
@@ -96,7 +96,7 @@ class Stage:
         partitions: int = 1,
         settings: Mapping[str, str] | None = None,
     ) -> AbstractContextManager[Child]:
-        """Run a contender for the length of a block. It is killed after the block, for nobody needs what it has not done yet.
+        """Run a contender for the length of a block, and kill it after that: nobody needs what it has not done yet.
 
         `settings` go to ours alone. Ours is ready, a peer has just been started.
         """

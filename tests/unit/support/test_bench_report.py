@@ -66,7 +66,7 @@ def test_a_missed_target_is_told() -> None:
 def test_without_the_baseline_there_is_no_quotient() -> None:
     """And nothing to miss."""
     (table,) = tables([PART], _found("ours", 30, note="a word"))
-    assert table.cells == [["small", "ours", "30.0", "–", "a word"]]
+    assert table.cells == [["small", "ours", "30.0", "-", "a word"]]
     assert table.misses() == []
 
 
