@@ -123,9 +123,8 @@ class Fleet:
         """How long a record is open: its calls, half a cycle until its transaction begins, and the transaction.
 
         Where the brokers cannot keep up, a transaction waits for those of all other partitions: for a whole cycle.
+        At least once there is no cycle, and publishing takes about as long as a transaction alone.
         """
-        if not self.exactly_once:
-            return self.latency_seconds
         transaction = self.cycle_seconds if self.is_stretched else 1 / self.costs.transactions_per_second
         return self.latency_seconds + self.cycle_seconds / 2 + transaction
 

@@ -55,8 +55,10 @@ def test_the_replica_bounds_open_records_too() -> None:
 
 def test_replicas_without_a_partition_stand_idle() -> None:
     """Beyond the partitions, a replica adds nothing."""
-    few, many = (Fleet(replicas=count, partitions=10, slots=20_000, stores=99) for count in (10, 100))
-    assert few.documents_per_second == many.documents_per_second
+    costs = Costs(cpu_ms_per_document=50.0)
+    few, many = (Fleet(replicas=count, partitions=10, slots=20_000, costs=costs) for count in (10, 100))
+    assert few.documents_per_second == many.documents_per_second == 200
+    assert few.breaks_first == "CPU of the replicas"
     assert many.breaks_first == "partitions"
 
 
