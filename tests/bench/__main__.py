@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="one round of short runs, with rougher figures")
     parser.add_argument("--rounds", type=int, help="in place of the part's own number")
-    parser.add_argument("--only", nargs="+", default=[], metavar="CONTENDER", help="such as docsluice plain-loop")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders or setups, such as docsluice")
     parser.add_argument("--documents", type=int, help="of each case of engine and local-model")
     parser.add_argument("--million", action="store_true", help="a backlog of a million records in scale, too")
     parser.add_argument("--minutes", type=float, default=30.0, help="of steadiness")

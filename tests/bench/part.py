@@ -15,7 +15,7 @@ class Options:
 
     Attributes:
         quick: whether to be content with short runs, whose figures are rough.
-        only: the contenders to play. Empty: all.
+        only: the contenders or setups to play. Empty: all.
         documents: in place of a part's own number. None: its own.
         million: whether the longest backlog is a million.
         minutes: of steadiness.
@@ -101,8 +101,8 @@ class Finding:
 
 
 def chosen(cases: Iterable[Case], options: Options) -> list[Case]:
-    """The cases of the contenders that were asked for."""
-    return [case for case in cases if not options.only or case.contender in options.only]
+    """The cases of the contenders and the setups that were asked for."""
+    return [case for case in cases if not options.only or {case.contender, case.setup} & {*options.only}]
 
 
 def folder_of(path: Path, name: str) -> Path:

@@ -22,7 +22,7 @@ _USAGE = {"prompt_tokens": 400, "completion_tokens": 60, "total_tokens": 460}
 _MOST_ANSWERS = 100
 
 
-class _Answers:
+class Answers:
     """What is said to each request, and a log of the calls."""
 
     def __init__(self, latency: Latency | None) -> None:
@@ -56,7 +56,7 @@ class _Answers:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, answers: _Answers) -> None:
+    def __init__(self, answers: Answers) -> None:
         self._answers = answers
         self._loop = asyncio.get_running_loop()
 
@@ -96,7 +96,7 @@ def _answer(request: dict[str, Any]) -> bytes:
 
 async def main(port: int, latency: Latency | None) -> None:
     """Serve until it is killed."""
-    answers = _Answers(latency)
+    answers = Answers(latency)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(answers), "127.0.0.1", port, backlog=2048)
     await server.serve_forever()

@@ -72,7 +72,7 @@ def _play(name: str, *, stage: Stage, latency: Latency, slots: int, seconds: flo
             _sleep_until(began + _RAMP_SECONDS + seconds, child)
             calls, cpu = provider.calls(), cpu_seconds(child) - began_cpu
     drawn = _drawn(documents, latency)
-    _see_that_they_are_drawn(calls, drawn)
+    see_that_they_are_drawn(calls, drawn)
     began = min(call.begin for call in calls)
     window = Span(begin=began + _RAMP_SECONDS, end=began + _RAMP_SECONDS + seconds)
     best = used_share(greedy(drawn, slots=slots), Span(begin=_RAMP_SECONDS, end=_RAMP_SECONDS + seconds), slots=slots)
@@ -118,7 +118,7 @@ def _drawn(documents: Mapping[str, str], latency: Latency) -> list[float]:
     return [latency.of(text) for text in documents.values()]
 
 
-def _see_that_they_are_drawn(calls: Sequence[Span], drawn: Sequence[float]) -> None:
+def see_that_they_are_drawn(calls: Sequence[Span], drawn: Sequence[float]) -> None:
     """Check that no call has a latency that is not of a document, and none is called twice."""
     odd = Counter(round(call.seconds, 4) for call in calls) - Counter(round(seconds, 4) for seconds in drawn)
     if odd.total() > len(calls) / 100:  # the clock's own rounding moves a few

@@ -93,10 +93,13 @@ def test_cases_are_played_in_turns(tmp_path: Path) -> None:
 
 
 def test_only_what_was_named_is_played(tmp_path: Path) -> None:
-    """By the contenders' names."""
+    """By the names of contenders or setups."""
     stage = Stage(tmp_path, peers_python=None)
-    found = list(play([PART], stage, Options(only=["plain"]), rounds=1, say=lambda _: None))
-    assert [one.contender for one in found] == ["plain"]
+    played = {
+        name: [one.contender for one in play([PART], stage, Options(only=[name]), rounds=1, say=lambda _: None)]
+        for name in ("plain", "small", "large")
+    }
+    assert played == {"plain": ["plain"], "small": ["ours", "plain"], "large": []}
 
 
 def test_figures_of_a_file_are_shown_without_measuring(tmp_path: Path, capsys: Any) -> None:
