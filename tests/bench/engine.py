@@ -1,7 +1,7 @@
 """What the engine itself costs, beside others that do the same work. The provider answers at once.
 
-Each contender works on an Apache Kafka of its own. Speed and CPU time are taken from the tenth part of the results to
-the last, so that the start does not count.
+Each contender works on an Apache Kafka of its own. Speed and CPU time are taken from the tenth part of the calls to the
+last result, so that the start does not count.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tests.bench.process_cost import cpu_seconds, resident_mib
 from tests.bench.results import results
 from tests.bench.stage import Provider, Stage
 from tests.bench.texts import texts
+from tests.bench.utilisation import wait_for_calls
 
 PARTITIONS = 6
 IN_FLIGHT = 64
@@ -61,15 +62,15 @@ def _through_kafka(name: str, *, stage: Stage, mode: str, documents: Mapping[str
 
 
 async def _watched(servers: str, provider: Provider, count: int, starting: AbstractContextManager[Child]) -> Played:
-    """Watch a contender from its start to its last result.
+    """Watch a contender from the tenth part of its calls to its last result.
 
-    The first figure counts calls and not results: a subscriber sees results some time after the work on them.
+    The first figure is not of results: a subscriber sees them some time after the work on them.
     """
     async with results(servers) as seen:
         with starting as child:
-            first = await seen.wait_for(int(_FIRST * count), child)
+            await asyncio.to_thread(wait_for_calls, provider, child, least=int(_FIRST * count))
             began, began_cpu, called = time.monotonic(), cpu_seconds(child), provider.count()
-            await seen.wait_for(count - first, child)
+            await seen.wait_for(count, child)
             seconds, cpu = time.monotonic() - began, cpu_seconds(child) - began_cpu
             rest = count * (1 - called / provider.count())
             return _played(rest, seconds=seconds, cpu=cpu, resident=resident_mib(child))
