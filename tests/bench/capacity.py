@@ -6,6 +6,7 @@ gives most of them: what is under way is the rate times how long it takes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,9 +31,9 @@ class Costs:
     """
 
     cpu_ms_per_document: float = 2.3
-    transactions_per_second: float = 400.0
-    store_writes_per_second: float = 10_000.0
-    redis_calls_per_second: float = 10_000.0
+    transactions_per_second: float = 500.0
+    store_writes_per_second: float = 30_000.0
+    redis_calls_per_second: float = 3_900.0
     burst_seconds: float = 0.7
     map_bytes_per_gap: float = 6.0
     series_per_replica: int = 160
@@ -120,7 +121,7 @@ class Fleet:
 
     @property
     def open_seconds(self) -> float:
-        """How long a record is open: its calls, half a cycle until its transaction begins, and the transaction.
+        """How long a record is open at a low load: its calls, half a cycle until its transaction begins, and the transaction.
 
         Where the brokers cannot keep up, a transaction waits for those of all other partitions: for a whole cycle.
         At least once there is no cycle, and publishing takes about as long as a transaction alone.
@@ -133,13 +134,27 @@ class Fleet:
         """Whether the brokers cannot do a transaction of each partition in each commit interval."""
         return self.cycle_seconds > self.commit_interval_seconds
 
+    @property
+    def _pace_of_open_records(self) -> float:
+        """By Little's law, with a core that is busy.
+
+        A transaction ends many records at once. Those that take their places wait for the core in a row. So a record
+        waits for half a cycle times the core's load, which grows with the pace: that makes a quadratic equation.
+        """
+        waits = self.cycle_seconds / 2 * self.costs.cpu_ms_per_document / 1000 / self.useful_replicas
+        return (
+            2
+            * self.open_records
+            / (self.open_seconds + math.sqrt(self.open_seconds**2 + 4 * waits * self.open_records))
+        )
+
     def bounds(self) -> Mapping[str, float]:
         """Documents a second that each thing allows."""
         calls = self.calls_per_document
         bounds = {
             "calls in flight": self.slots / (self.latency_seconds * calls),
             "CPU of the replicas": self.useful_replicas * 1000 / self.costs.cpu_ms_per_document,
-            "open records": self.open_records / self.open_seconds,
+            "open records": self._pace_of_open_records,
             "store": self.stores * self.costs.store_writes_per_second / calls,
         }
         account = self.account_calls_per_second

@@ -1,7 +1,7 @@
 """What the engine itself costs, beside others that do the same work. The provider answers at once.
 
-Each contender works on an Apache Kafka of its own. Speed and CPU time are taken from the tenth part of the calls to the
-last result, so that the start does not count.
+Each contender works on an Apache Kafka of its own. Speed and CPU time are taken to the last result, from the time when
+there were as many calls as a tenth of the documents. So the start does not count.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _through_kafka(name: str, *, stage: Stage, mode: str, documents: Mapping[str
 
 
 async def _watched(servers: str, provider: Provider, count: int, starting: AbstractContextManager[Child]) -> Played:
-    """Watch a contender from the tenth part of its calls to its last result.
+    """Watch a contender from its first calls to its last result.
 
     The first figure is not of results: a subscriber sees them some time after the work on them.
     """

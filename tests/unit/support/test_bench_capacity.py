@@ -53,6 +53,14 @@ def test_the_replica_bounds_open_records_too() -> None:
     assert simulated(fleet) == pytest.approx(fleet.documents_per_second, rel=0.04)
 
 
+def test_a_busy_core_keeps_records_open() -> None:
+    """What a transaction ends is replaced at once, and stands in a row before the core."""
+    fleet = Fleet(replicas=2, partitions=2, slots=800, latency_seconds=0.7, costs=Costs(cpu_ms_per_document=3.0))
+    assert fleet.breaks_first == "open records"
+    assert fleet.documents_per_second < 0.9 * fleet.open_records / fleet.open_seconds
+    assert simulated(fleet) == pytest.approx(fleet.documents_per_second, rel=0.04)
+
+
 def test_replicas_without_a_partition_stand_idle() -> None:
     """Beyond the partitions, a replica adds nothing."""
     costs = Costs(cpu_ms_per_document=50.0)
