@@ -136,17 +136,14 @@ class Fleet:
 
     @property
     def _pace_of_open_records(self) -> float:
-        """By Little's law, with a core that is busy.
+        """By Little's law, with the row before a core.
 
-        A transaction ends many records at once. Those that take their places wait for the core in a row. So a record
-        waits for half a cycle times the core's load, which grows with the pace: that makes a quadratic equation.
+        A transaction ends many records of a partition at once. Those that take their places wait for the core in a
+        row: half as many on average. The row grows with the pace, which makes a quadratic equation.
         """
-        waits = self.cycle_seconds / 2 * self.costs.cpu_ms_per_document / 1000 / self.useful_replicas
-        return (
-            2
-            * self.open_records
-            / (self.open_seconds + math.sqrt(self.open_seconds**2 + 4 * waits * self.open_records))
-        )
+        row = self.cycle_seconds / self.partitions / 2 * self.costs.cpu_ms_per_document / 1000
+        root = math.sqrt(self.open_seconds**2 + 4 * row * self.open_records)
+        return 2 * self.open_records / (self.open_seconds + root)
 
     def bounds(self) -> Mapping[str, float]:
         """Documents a second that each thing allows."""
