@@ -121,7 +121,7 @@ class Fleet:
 
     @property
     def open_seconds(self) -> float:
-        """How long a record is open at a low load: its calls, half a cycle until its transaction begins, and the transaction.
+        """How long a record is open at a low load: its calls, half a cycle until its transaction, and that itself.
 
         Where the brokers cannot keep up, a transaction waits for those of all other partitions: for a whole cycle.
         At least once there is no cycle, and publishing takes about as long as a transaction alone.

@@ -11,12 +11,18 @@ from docsluice_local.process import Child
 _HERTZ = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MIB = 2**20
+_NANOSECONDS = 1e9
 
 
 def cpu_seconds(child: Child) -> float:
     """User and system time since its start, in steps of a hundredth."""
     fields = _stat(child)
     return (int(fields[11]) + int(fields[12])) / _HERTZ
+
+
+def starved_seconds(child: Child) -> float:
+    """How long its main thread was ready to run and had no core, since its start."""
+    return int(Path(f"/proc/{child.pid}/schedstat").read_text().split()[1]) / _NANOSECONDS
 
 
 def age_seconds(child: Child) -> float:

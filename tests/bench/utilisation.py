@@ -19,7 +19,7 @@ from tests.bench.contenders import BASELINE, DEFAULT
 from tests.bench.latency import Latency, Span, greedy, used_share
 from tests.bench.part import Case, Column, Options, Part, Played, Target
 from tests.bench.parts import send
-from tests.bench.process_cost import cpu_seconds
+from tests.bench.process_cost import cpu_seconds, starved_seconds
 from tests.bench.stage import Provider, Stage
 from tests.bench.texts import texts
 
@@ -68,9 +68,10 @@ def _play(name: str, *, stage: Stage, latency: Latency, slots: int, seconds: flo
             partitions=PARTITIONS,
         ) as child:
             began = wait_for_calls(provider, child)
-            began_cpu = cpu_seconds(child)
+            began_cpu, began_starved = cpu_seconds(child), starved_seconds(child)
             _sleep_until(began + _RAMP_SECONDS + seconds, child)
-            calls, cpu = provider.calls(), cpu_seconds(child) - began_cpu
+            cpu, starved = cpu_seconds(child) - began_cpu, starved_seconds(child) - began_starved
+            calls = provider.calls()
     drawn = _drawn(documents, latency)
     see_that_they_are_drawn(calls, drawn)
     began = min(call.begin for call in calls)
@@ -84,6 +85,7 @@ def _play(name: str, *, stage: Stage, latency: Latency, slots: int, seconds: flo
             "share_of_bound": used / best,
             "calls_per_second": sum(window.begin <= call.end < window.end for call in calls) / seconds,
             "cpu_cores": cpu / (_RAMP_SECONDS + seconds),
+            "starved": starved / (_RAMP_SECONDS + seconds),
         }
     )
 
@@ -133,6 +135,7 @@ PART = Part(
         Column(figure="bound", title="bound", digits=3),
         Column(figure="calls_per_second", title="calls a second", digits=1),
         Column(figure="cpu_cores", title="cores", digits=2),
+        Column(figure="starved", title="waited for a core", digits=2),
     ),
     cases=_cases,
     targets=(Target(figure="share_of_bound", at_least=0.97, contender=DEFAULT),),
