@@ -73,7 +73,7 @@ async def _watched(servers: str, provider: Provider, count: int, starting: Abstr
             await seen.wait_for(count, child)
             seconds, cpu = time.monotonic() - began, cpu_seconds(child) - began_cpu
             rest = count * (1 - called / provider.count())
-            return _played(rest, seconds=seconds, cpu=cpu, resident=resident_mib(child))
+            return _played(rest, seconds=seconds, cpu=cpu, resident_mib=resident_mib(child))
 
 
 def _alone(*, stage: Stage, mode: str, documents: Mapping[str, str]) -> Played:
@@ -82,17 +82,12 @@ def _alone(*, stage: Stage, mode: str, documents: Mapping[str, str]) -> Played:
     listed.write_text(json.dumps([*documents.values()]), encoding="utf-8")
     with stage.provider(place) as provider:
         told = stage.alone(listed, provider=provider, place=place, in_flight=IN_FLIGHT, mode=mode)
-    return _played(len(documents), seconds=told["seconds"], cpu=told["cpu"], resident=told["resident_mib"])
+    return _played(len(documents), seconds=told["seconds"], cpu=told["cpu"])
 
 
-def _played(documents: float, *, seconds: float, cpu: float, resident: float) -> Played:
-    return Played(
-        figures={
-            "documents_per_second": documents / seconds,
-            "cpu_ms_per_document": 1000 * cpu / documents,
-            "resident_mib": resident,
-        }
-    )
+def _played(documents: float, *, seconds: float, cpu: float, **more: float) -> Played:
+    pace = {"documents_per_second": documents / seconds, "cpu_ms_per_document": 1000 * cpu / documents}
+    return Played(figures={**pace, **more})
 
 
 PART = Part(
