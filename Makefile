@@ -9,7 +9,7 @@ UV := $(BIN)/uv
 # Programs start again and again here, and in half the time from compiled modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-fast coverage mutants lint format docs bench bench-engine bench-limits faults hostile lock clean
+.PHONY: help setup demo test test-fast coverage mutants lint format docs bench bench-limits faults hostile lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -57,11 +57,8 @@ format: setup ## Let ruff format and fix what it can
 docs: setup ## Build the pages as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: setup ## Measure: utilisation, the local model, exactly once against at least once, memory, odd answers
-	$(BIN)/python -m tests.bench
-
-bench-engine: setup $(PEERS)/.installed ## Measure the engine beside a plain loop, FastStream and LangChain (ARGS="--mode fanout")
-	$(BIN)/python -m tests.bench.engine --peers-python $(PEERS)/bin/python $(ARGS)
+bench: setup $(PEERS)/.installed ## Measure everything beside a plain loop, FastStream and LangChain (ARGS="engine utilisation --quick")
+	$(BIN)/python -m tests.bench $(ARGS)
 
 # What others need is no dependency of ours. What both have comes in the same version.
 $(PEERS)/.installed: $(VENV)/.installed

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,25 +126,20 @@ ANSWERS: dict[str, Odd] = {
 }
 
 
-def measure() -> Iterator[tuple[str, Cost]]:
-    """Yield each answer's cost as it is known."""
-    for name in ANSWERS:
-        command = [sys.executable, "-m", "tests.bench.odd_answers"]
-        with subprocess.Popen([*command, "serve", name], stdout=subprocess.PIPE, text=True) as server:
-            try:
-                address = (server.stdout.readline() if server.stdout else "").strip()
-                asked = subprocess.run(
-                    [*command, "ask", name, address],
-                    capture_output=True,
-                    text=True,
-                    timeout=_TIMEOUT_SECONDS,
-                    check=True,
-                )
-                yield name, Cost(**json.loads(asked.stdout.splitlines()[-1]))
-            except subprocess.TimeoutExpired:
-                yield name, Cost(pause_seconds=None, outcome=f"not within {_TIMEOUT_SECONDS:.0f} seconds")
-            finally:
-                server.kill()
+def measure(name: str) -> Cost:
+    """The cost of one of the answers."""
+    command = [sys.executable, "-m", "tests.bench.odd_answers"]
+    with subprocess.Popen([*command, "serve", name], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = (server.stdout.readline() if server.stdout else "").strip()
+            asked = subprocess.run(
+                [*command, "ask", name, address], capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=True
+            )
+            return Cost(**json.loads(asked.stdout.splitlines()[-1]))
+        except subprocess.TimeoutExpired:
+            return Cost(pause_seconds=None, outcome=f"not within {_TIMEOUT_SECONDS:.0f} seconds")
+        finally:
+            server.kill()
 
 
 async def _serve(odd: Odd) -> None:

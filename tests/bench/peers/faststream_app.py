@@ -1,17 +1,21 @@
-"""FastStream with as many workers as calls may be in flight. It commits as it reads, and loses what is in hand."""
+"""FastStream, in the two ways in which it works on several records at once.
+
+`ack_first` has as many workers as calls may be in flight. It commits as it reads, and loses what is in hand.
+`safe` commits a record when it is done. FastStream then works on one record of each partition at a time.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import sys
 from typing import Any
 
-from faststream import FastStream
+from faststream import AckPolicy, FastStream
 from faststream.kafka import KafkaBroker
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
-from tests.bench.peers.task import BASE_URL, DOCUMENTS, IN_FLIGHT, MODEL, RESPONSE_FORMAT, RESULTS, SERVERS, messages
+from tests.bench.peers.task import BASE_URL, DOCUMENTS, IN_FLIGHT, PARTITIONS, RESULTS, SERVERS, requests, result_of
 
 
 class Event(BaseModel):
@@ -26,26 +30,27 @@ class Result(BaseModel):
 
     document_id: str
     outputs: dict[str, Any]
-    usage: dict[str, Any]
+    usage: list[Any]
 
 
+_CALLS = len(requests(""))
+_POLICY = {
+    "ack_first": {"ack_policy": AckPolicy.ACK_FIRST, "max_workers": max(1, IN_FLIGHT // _CALLS)},
+    "safe": {"ack_policy": AckPolicy.ACK, "max_workers": min(IN_FLIGHT, PARTITIONS)},
+}[sys.argv[1]]
 broker = KafkaBroker(SERVERS, logger=None)
 client = AsyncOpenAI(base_url=BASE_URL, api_key="none")
 
 
-@broker.subscriber(  # type: ignore[untyped-decorator]
-    DOCUMENTS, group_id="peer", auto_offset_reset="earliest", max_workers=IN_FLIGHT
-)
+@broker.subscriber(DOCUMENTS, group_id="peer", auto_offset_reset="earliest", **_POLICY)  # type: ignore[untyped-decorator]
 @broker.publisher(RESULTS)  # type: ignore[untyped-decorator]
 async def handle(event: Event) -> Result:
     """One document."""
-    answer: Any = await client.chat.completions.create(
-        model=MODEL,
-        messages=messages(event.text),  # type: ignore[arg-type]
-        response_format=RESPONSE_FORMAT,
+    answers: list[Any] = await asyncio.gather(
+        *[client.chat.completions.create(**request) for request in requests(event.text)]
     )
-    outputs = json.loads(answer.choices[0].message.content)
-    return Result(document_id=event.document_id, outputs=outputs, usage=answer.usage.model_dump())
+    contents = [answer.choices[0].message.content for answer in answers]
+    return Result(**result_of(event.document_id, contents, [answer.usage.model_dump() for answer in answers]))
 
 
 if __name__ == "__main__":

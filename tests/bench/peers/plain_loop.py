@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from openai import AsyncOpenAI
 
-from tests.bench.peers.task import BASE_URL, DOCUMENTS, IN_FLIGHT, MODEL, RESPONSE_FORMAT, RESULTS, SERVERS, messages
+from tests.bench.peers.task import BASE_URL, DOCUMENTS, IN_FLIGHT, RESULTS, SERVERS, requests, result_of
 
 
 async def main() -> None:
@@ -23,16 +23,18 @@ async def main() -> None:
     await producer.start()
     slots = asyncio.Semaphore(IN_FLIGHT)
 
+    async def ask(request: dict[str, Any]) -> Any:
+        async with slots:
+            return await client.chat.completions.create(**request)
+
     async def process(record: Any) -> None:
         event = json.loads(record.value)
-        async with slots:
-            answer: Any = await client.chat.completions.create(
-                model=MODEL,
-                messages=messages(event["text"]),  # type: ignore[arg-type]
-                response_format=RESPONSE_FORMAT,
-            )
-        outputs = json.loads(answer.choices[0].message.content)
-        result = {"document_id": event["document_id"], "outputs": outputs, "usage": answer.usage.model_dump()}
+        answers = await asyncio.gather(*map(ask, requests(event["text"])))
+        result = result_of(
+            event["document_id"],
+            [answer.choices[0].message.content for answer in answers],
+            [answer.usage.model_dump() for answer in answers],
+        )
         await producer.send_and_wait(RESULTS, json.dumps(result).encode(), key=record.key)
 
     while True:

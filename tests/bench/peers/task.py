@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,24 @@ SERVERS = os.environ.get("BENCH_SERVERS", "")
 DOCUMENTS, RESULTS = "documents", "documents.results"
 BASE_URL = os.environ["BENCH_BASE_URL"]
 IN_FLIGHT = int(os.environ["BENCH_IN_FLIGHT"])
-_REQUEST: dict[str, Any] = json.loads(Path(os.environ["BENCH_REQUEST"]).read_text("utf-8"))
-MODEL, RESPONSE_FORMAT = _REQUEST["model"], _REQUEST["response_format"]
+PARTITIONS = int(os.environ.get("BENCH_PARTITIONS", "1"))
+_REQUESTS: list[dict[str, Any]] = json.loads(Path(os.environ["BENCH_REQUESTS"]).read_text("utf-8"))
+MODEL = _REQUESTS[0]["model"]
 
 
-def messages(text: str) -> list[dict[str, str]]:
-    """The turns that docsluice itself sends, around this text."""
-    return [*_REQUEST["messages"][:-1], {"role": "user", "content": text}]
+def requests(text: str) -> list[dict[str, Any]]:
+    """The requests that docsluice itself sends for this text: one, or one for each task."""
+    return [
+        {
+            "model": MODEL,
+            "messages": [*request["messages"][:-1], {"role": "user", "content": text}],
+            "response_format": request["response_format"],
+        }
+        for request in _REQUESTS
+    ]
+
+
+def result_of(document_id: str, contents: Iterable[str], usages: Iterable[Any]) -> dict[str, Any]:
+    """The result, from the answers' contents and usages."""
+    outputs = {name: value for content in contents for name, value in json.loads(content).items()}
+    return {"document_id": document_id, "outputs": outputs, "usage": [*usages]}
