@@ -190,6 +190,8 @@ class Admission:
         """Admit every call that has room now, after something was granted or has come back. Slots have not."""
         if any(queue.limited_by is not None and queue.limited_by[0] != CONCURRENCY for queue in self._queues):
             self._admit_ready()
+        else:
+            self._listener.changed()
 
     def paused(self, queue: ModelQueue, seconds: float) -> None:
         """See `PermitListener`."""
