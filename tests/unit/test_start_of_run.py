@@ -19,6 +19,7 @@ gc.callbacks.append(lambda phase, about: collections.append(phase))
 
 def tell(**_):
     known = {"modules": [*sys.modules], "collections": len(collections), "is_collecting": gc.isenabled(),
+             "threshold": gc.get_threshold()[0],
              "frozen": gc.get_freeze_count(), "looked_through": len(gc.get_objects())}
     print(json.dumps(known), flush=True)
     os._exit(0)
@@ -55,6 +56,7 @@ def test_run_loads_only_what_it_uses(at_the_start: dict[str, Any]) -> None:
 def test_the_collector_rests_while_the_service_is_loaded(at_the_start: dict[str, Any]) -> None:
     """Nothing that is loaded is garbage."""
     assert at_the_start["collections"] == 0
+    assert at_the_start["threshold"] >= 10_000, "or open records are looked through again and again"
     assert at_the_start["is_collecting"]
 
 
