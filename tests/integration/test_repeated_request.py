@@ -16,7 +16,7 @@ from docsluice_consumer.llm.provider import Provider
 from docsluice_consumer.llm.response_limit import MOST_ANSWER_BYTES
 from tests.fakes.samples import chat_request
 from tests.integration.llm_client import fault_at, served
-from tests.integration.model_server import Answering, Server, completion_of, error, ok
+from tests.integration.model_server import Answering, Server, error, ok
 
 
 async def _nothing(_: dict[str, Any]) -> web.StreamResponse:
@@ -76,9 +76,9 @@ async def test_a_new_key_is_in_the_next_request(tmp_path: Path) -> None:
 async def test_a_fault_of_a_later_call_is_that_of_a_first(what: str) -> None:
     """Of the same kind, in the same words, and for as long."""
     first = await fault_at(FAULTS[what], timeout_seconds=0.5)
-    answers = iter([lambda _: web.json_response(completion_of())])
-    async with served(lambda body: next(answers, FAULTS[what])(body), timeout_seconds=0.5) as (_, client):
+    async with served(ok(), timeout_seconds=0.5) as (server, client):
         await client.ask(chat_request())
+        server.answer = FAULTS[what]
         with pytest.raises(DocsluiceError) as caught:
             await client.ask(chat_request())
     later = caught.value

@@ -132,7 +132,7 @@ class OpenAIChatClient:
         """List the models that the server offers. Empty if it has no list. See `ChatClient.ask` for the errors."""
         with self._translated(None):
             try:
-                response = await self._sent("GET", self._address.models, None, None)
+                response = await self._sent(self._address.models, None, None)
             except _Refused as refused:
                 if refused.said.status in _NO_LIST and meaning_of(refused.said) is None:
                     return []
@@ -188,7 +188,7 @@ class OpenAIChatClient:
 
     async def _answered(self, request: ChatRequest, body: dict[str, Any]) -> Answer:
         path = self._address.chat_path(body["model"])
-        response = await self._sent("POST", path, compact_json(body).encode(), request)
+        response = await self._sent(path, compact_json(body).encode(), request)
         read = await self._read(response.content, request)
         if read.body is NO_JSON:
             raise await self._unreadable(response, read.body, request)
@@ -212,16 +212,14 @@ class OpenAIChatClient:
             lambda: completion.read(content, quoted=call.quoted, secrets=call.secrets, keys=keys),
         )
 
-    async def _sent(
-        self, method: str, path: str, content: bytes | None, request: ChatRequest | None
-    ) -> httpx2.Response:
-        """Send a request. Send it once more if the key is refused and another one is found.
+    async def _sent(self, path: str, content: bytes | None, request: ChatRequest | None) -> httpx2.Response:
+        """Post this content, or get what is there. Send it once more if the key is refused and another one is found.
 
         Raises:
             _Refused: the provider answered with an error.
         """
         key = await self._provider.credentials.key()
-        response = await self._sent_with(key, method, path, content)
+        response = await self._sent_with(key, path, content)
         if response.is_success:
             return response
         refused = await self._refused(response, request)
@@ -229,13 +227,13 @@ class OpenAIChatClient:
             changed = await self._provider.credentials.refresh()
             newer = await self._provider.credentials.key()
             if changed or newer != key:
-                response = await self._sent_with(newer, method, path, content)
+                response = await self._sent_with(newer, path, content)
                 if response.is_success:
                     return response
                 refused = await self._refused(response, request)
         raise refused
 
-    async def _sent_with(self, key: str | None, method: str, path: str, content: bytes | None) -> httpx2.Response:
+    async def _sent_with(self, key: str | None, path: str, content: bytes | None) -> httpx2.Response:
         """The response, whatever its status. The SDK builds the first request to a path with a key."""
         headers = self._key_headers(key)
         async with asyncio.timeout(self._provider.request_timeout_seconds):

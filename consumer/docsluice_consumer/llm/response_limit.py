@@ -140,5 +140,5 @@ class _Unasked(_Plain):
     def __init__(self, encoding: str) -> None:
         self._known = f" ({encoding})" if encoding in _KNOWN else ""
 
-    def part(self, chunk: bytes, *, most_bytes: int) -> bytes:
+    def part(self, chunk: bytes, *, most_bytes: int) -> bytes:  # noqa: ARG002 - whatever comes is refused
         raise httpx2.DecodingError(f"it is packed in a way that nobody asked for{self._known}")
