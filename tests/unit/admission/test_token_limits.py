@@ -35,7 +35,7 @@ class _Row:
     per_minute: Mapping[Limited, float]
     tokens: int
     bounds: tuple[float | None, ...] = (2,)
-    latencies: tuple[tuple[float, float], ...] = ((0.05, 0), (0.5, 0), (0.5, 0.6), (2, 0.6), (20, 0), (20, 0.6))
+    latencies: tuple[tuple[float, float], ...] = ((0.05, 0), (0.5, 0.6), (20, 0), (20, 0.6))
     counted_first: tuple[int, ...] = (0, _REHEARSAL_TOKENS)
     rounds: int = _ROUNDS
 
@@ -68,15 +68,15 @@ _ROWS = (
     _Row(per_minute=_TOKENS, tokens=400, bounds=_ANY, counted_first=(0, 500)),
     _Row(per_minute=_TOKENS, tokens=50, bounds=(1, 2), latencies=_QUICK),
     # The bound is ten times what such a call uses, so it takes long until as much comes back as goes out.
-    _Row(per_minute=_TOKENS, tokens=50, bounds=(None, 10), latencies=((0.05, 0), (0.5, 0.6)), rounds=40),
+    _Row(per_minute=_TOKENS, tokens=50, bounds=(None, 10), latencies=((0.5, 0.6),), rounds=40),
     # Calls of one second's worth, and of four.
     _Row(per_minute=_TOKENS, tokens=2_000),
     _Row(per_minute=_TOKENS, tokens=8_000),
-    _Row(per_minute={Limited.TOKENS: 2_400_000}, tokens=8_000, bounds=_ANY, counted_first=(0, 10_000)),
+    _Row(per_minute={Limited.TOKENS: 2_400_000}, tokens=8_000, bounds=(None, 2), counted_first=(0, 10_000)),
     # Of a limit on output alone, the provider counts first what is reserved, or as much as any answer has.
-    _Row(per_minute=_APART, tokens=400, bounds=(1,), counted_first=(_REHEARSAL_TOKENS, 500)),
-    _Row(per_minute=_APART, tokens=400, bounds=(None, 2, 10), counted_first=(500,), latencies=_QUICK, rounds=40),
-    _Row(per_minute=_APART, tokens=2_000, bounds=_ANY, counted_first=(500,)),
+    _Row(per_minute=_APART, tokens=400, bounds=(1,), latencies=((20, 0.6),), counted_first=(_REHEARSAL_TOKENS,)),
+    _Row(per_minute=_APART, tokens=400, bounds=(None, 2, 10), counted_first=(500,), latencies=((0.5, 0.6),), rounds=40),
+    _Row(per_minute=_APART, tokens=2_000, bounds=(None, 2), counted_first=(500,)),
     _Row(per_minute={Limited.INPUT_TOKENS: 120_000, Limited.OUTPUT_TOKENS: 60_000}, tokens=400),
 )
 
