@@ -30,7 +30,7 @@ class Costs:
         replica_mib: memory of a replica at work.
     """
 
-    cpu_ms_per_document: float = 2.3
+    cpu_ms_per_document: float = 1.9
     transactions_per_second: float = 500.0
     store_writes_per_second: float = 30_000.0
     redis_calls_per_second: float = 3_900.0
@@ -66,7 +66,7 @@ class Fleet:
     exactly_once: bool = True
     commit_interval_seconds: float = 0.5
     open_records_per_partition: int = 256
-    open_records_per_replica: int = 2048
+    open_records_per_replica: int = 512
     stores: int = 1
     brokers: int = 1
     shares_limits: bool = False
