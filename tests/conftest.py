@@ -21,9 +21,27 @@ from tests.shared_kafka import shared_kafka
 # Modules and fixtures are many objects that stay. By default, scanning them takes a sixth of the unit tests' time.
 gc.set_threshold(10_000, 10, 10)
 
+_UNIT = Path(__file__).parent / "unit"
+_WAITING_END_AT = 0.8
+
 # Nothing is asserted about time, not even that an example takes less than 200 ms.
 hypothesis.settings.register_profile("docsluice", deadline=None, max_examples=examples(100))
 hypothesis.settings.load_profile("docsluice")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files that wait for brokers alternate with files that compute: side by side, they keep all cores busy.
+
+    The files that wait end earlier, so that no long one is left over at the end.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    computing = [path for path in files if _UNIT in path.parents]
+    waiting = [path for path in files if _UNIT not in path.parents]
+    place = {path: number / len(computing) for number, path in enumerate(computing)}
+    place |= {path: _WAITING_END_AT * number / len(waiting) for number, path in enumerate(waiting)}
+    items[:] = [item for path in sorted(files, key=place.__getitem__) for item in files[path]]
 
 
 def pytest_collection_finish() -> None:
