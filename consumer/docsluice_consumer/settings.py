@@ -141,7 +141,7 @@ class Settings(SharedSettings):
         None,
         ge=1,
         description="the same over all partitions: all of them are paused at that many; without it eight for each call "
-        "that may be in flight, at least 512 and at most 2048",
+        "that may be in flight, at least 1024 and at most 2048",
     )
     max_open_bytes: int = Field(
         128 * 1024 * 1024,
@@ -196,7 +196,7 @@ class Settings(SharedSettings):
         """`max_open_records`, or what keeps all calls busy: an open record takes 17 kB beside its text."""
         if self.max_open_records is not None:
             return self.max_open_records
-        return min(2048, max(512, 8 * self.concurrency.ceiling))
+        return min(2048, max(1024, 8 * self.concurrency.ceiling))
 
     @field_validator("openai_api_key")
     @classmethod

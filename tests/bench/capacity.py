@@ -66,7 +66,7 @@ class Fleet:
     exactly_once: bool = True
     commit_interval_seconds: float = 0.5
     open_records_per_partition: int = 256
-    open_records_per_replica: int = 512
+    open_records_per_replica: int = 1024
     stores: int = 1
     brokers: int = 1
     shares_limits: bool = False

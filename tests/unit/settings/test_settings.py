@@ -166,7 +166,7 @@ def test_settings_do_not_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("concurrency", "records"), [("1", 512), ("64", 512), ("100", 800), ("auto:4..200", 1600), ("1000", 2048)]
+    ("concurrency", "records"), [("1", 1024), ("64", 1024), ("auto:4..200", 1600), ("1000", 2048)]
 )
 def test_open_records_follow_the_calls_in_flight(concurrency: str, records: int) -> None:
     """More would take memory, and no call could go out earlier."""
