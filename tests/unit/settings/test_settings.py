@@ -165,9 +165,7 @@ def test_settings_do_not_change() -> None:
         load_settings().model = "other"  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
-    ("concurrency", "records"), [("1", 1024), ("64", 1024), ("auto:4..200", 1600), ("1000", 2048)]
-)
+@pytest.mark.parametrize(("concurrency", "records"), [("1", 1024), ("64", 1024), ("auto:4..200", 1600), ("1000", 2048)])
 def test_open_records_follow_the_calls_in_flight(concurrency: str, records: int) -> None:
     """More would take memory, and no call could go out earlier."""
     base = {"openai_base_url": "http://model/v1", "max_concurrency": concurrency}
