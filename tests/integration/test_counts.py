@@ -45,14 +45,14 @@ async def test_a_document_costs_no_more_than_it_did(embedded: str, tmp_path: Pat
     that is far exceeded names the cause. If a new feature needs more, raise it, and say in the commit what for.
     """
     counts = await _counted(embedded, tmp_path)
-    assert counts.all() < 3000, "it was 2,300 calls"
-    assert counts.of("create_task", file="asyncio/base_events.py") < 4, "one for the record, one that sends its request"
+    assert counts.all() < 4000, "it was 2,300 calls, and more where documents come slowly"
+    assert counts.of("create_task", file="asyncio/base_events.py") < 6, "one for the record, one that sends its request"
     assert counts.of("post", file="openai/_base_client.py") == 0, "the SDK builds requests again and again"
-    assert counts.of("__init__", file="pydantic/main.py") < 10, "it was 7 objects that are checked"
+    assert counts.of("__init__", file="pydantic/main.py") < 14, "it was 7 objects that are checked"
     assert counts.of("is_coroutine_callable") == 0, "tenacity is let in though nothing has failed"
     assert counts.of("input_bytes") < 1, "a text is encoded again and again to measure it"
-    assert counts.of("run_in_executor") < 0.3, "documents hop between threads"
-    assert counts.of("transact", file="transactions.py") < 0.4, "it was one transaction for eight documents"
+    assert counts.of("run_in_executor") < 0.9, "documents hop between threads"
+    assert counts.of("transact", file="transactions.py") < 0.9, "it was one transaction for eight documents"
 
 
 async def _counted(servers: str, folder: Path) -> Counts:

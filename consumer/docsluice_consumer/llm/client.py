@@ -247,7 +247,7 @@ class OpenAIChatClient:
                 response = await self._sdk.post(path, cast_to=httpx2.Response, content=content, options=options)
             except openai.APIStatusError as error:
                 return error.response
-        self._built[path] = _BuiltRequest(key, response.request)
+        self._built[path] = _BuiltRequest(key, _without_body(response.request))
         return response
 
     def _key_headers(self, key: str | None) -> dict[str, Any]:
@@ -338,6 +338,14 @@ class OpenAIChatClient:
         if isinstance(error, FOREIGN):
             return translate(error, self._call(request), now=datetime.now(UTC))
         return ProviderUnavailable(f"the call failed in an unforeseen way ({type(error).__name__})")
+
+
+def _without_body(request: httpx2.Request) -> httpx2.Request:
+    """The same request without its document, which would be held for as long as we run."""
+    empty = httpx2.ByteStream(b"")
+    return httpx2.Request(
+        request.method, request.url, headers=request.headers, stream=empty, extensions=request.extensions
+    )
 
 
 def _paid(fault: _F, body: Any) -> _F:
