@@ -164,16 +164,24 @@ def child_process(
         child.stop(grace_seconds=grace_seconds)
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens at this moment."""
-    for port in random.SystemRandom().sample(_PORTS, 200):
-        with socket.socket() as probe:
-            try:
+def free_port(ports: Sequence[int] = _PORTS) -> int:
+    """A TCP port of 127.0.0.1 on which nothing listens, and which no other call gets while this process lives.
+
+    A server needs a while from here to its own `bind`, and again when it is restarted. So a UDP socket holds the number
+    for as long as this process lives. TCP does not mind, and the system frees it however the process ends.
+    """
+    for port in random.SystemRandom().sample(ports, min(len(ports), 200)):
+        holder = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            holder.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError(f"no free port between {_PORTS.start} and {_PORTS.stop}")
+        except OSError:
+            holder.close()
+            continue
+        holder.detach()
+        return port
+    raise RuntimeError(f"no free port among {ports}")
 
 
 def is_free(port: int) -> bool:

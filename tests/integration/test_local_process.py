@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from docsluice_local.process import Child, ChildFailedError, child_process
+from docsluice_local.process import Child, ChildFailedError, child_process, free_port
 
 _SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 _STUBBORN = """
@@ -113,3 +113,22 @@ def test_a_child_that_is_never_ready_is_ended(tmp_path: Path) -> None:
     with pytest.raises(ChildFailedError, match="not ready"):
         child.start(is_ready=lambda: False, timeout_seconds=0.1)
     assert not child.running
+
+
+def test_a_free_port_is_handed_out_once() -> None:
+    """Nobody gets a port twice while the process that drew it lives, whether or not something listens on it yet."""
+    port = free_port()
+    draw = [sys.executable, "-c", f"from docsluice_local.process import free_port; print(free_port([{port}]))"]
+
+    with pytest.raises(RuntimeError, match="no free port"):
+        free_port([port])
+    elsewhere = subprocess.run(draw, capture_output=True, text=True, check=False)
+    assert "no free port" in elsewhere.stderr
+
+
+def test_a_port_is_free_again_when_the_process_that_drew_it_has_ended() -> None:
+    """The system lets go of it, and no file is left to clean up."""
+    draw = [sys.executable, "-c", "from docsluice_local.process import free_port; print(free_port())"]
+    port = int(subprocess.run(draw, capture_output=True, text=True, check=True).stdout)
+
+    assert free_port([port]) == port

@@ -36,7 +36,7 @@ class Ground:
 @contextlib.contextmanager
 def ground(data_dir: Path) -> Iterator[Ground]:
     """Run both for the length of a `with` block."""
-    direct, inner, controller, outer = _ports(4)
+    direct, inner, controller, outer = (free_port() for _ in range(4))
     properties = {
         "listeners": f"PLAINTEXT://{_HOST}:{direct},PROXIED://{_HOST}:{inner},CONTROLLER://{_HOST}:{controller}",
         "advertised.listeners": f"PLAINTEXT://{_HOST}:{direct},PROXIED://{_HOST}:{outer}",
@@ -51,11 +51,3 @@ def ground(data_dir: Path) -> Iterator[Ground]:
         proxy(port=outer, upstream_port=inner) as before,
     ):
         yield Ground(broker=broker, proxy=before)
-
-
-def _ports(count: int) -> list[int]:
-    """Free ports, no two of them the same."""
-    found: set[int] = set()
-    while len(found) < count:
-        found.add(free_port())
-    return list(found)
