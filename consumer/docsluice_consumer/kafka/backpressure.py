@@ -36,7 +36,7 @@ class OpenLimits:
             state.offsets.open_count >= self.records_per_partition
             or all_states.open_count >= self.records
             or all_states.open_bytes >= self.bytes
-            or state.offsets.metadata_ratio() >= _MAP_IS_FULL
+            or not state.offsets.map_is_below(_MAP_IS_FULL)
         )
 
     def room(self, states: Sequence[PartitionState], all_states: Partitions) -> Room:
@@ -53,5 +53,5 @@ class OpenLimits:
             state.offsets.open_count < self.records_per_partition * _RESUME_BELOW
             and all_states.open_count < self.records * _RESUME_BELOW
             and all_states.open_bytes < self.bytes * _RESUME_BELOW
-            and state.offsets.metadata_ratio() < _MAP_IS_FULL * _RESUME_BELOW
+            and state.offsets.map_is_below(_MAP_IS_FULL * _RESUME_BELOW)
         )

@@ -32,6 +32,8 @@ _VERSION = re.compile(r"docsluice/([0-9][0-9a-z.-]{0,15}):")
 _RUN = r"[1-9][0-9]{0,18}\+[1-9][0-9]{0,18}"
 _MAP_OF_1 = re.compile(rf"({_RUN}(?:,{_RUN})*):([0-9a-f]{{8}})")
 _CHECKSUM_BYTES = 9
+_MOST_RUN_BYTES = 40
+"""Of a run as it is written: two numbers of up to 19 digits. Each change below adds at most one run to the map."""
 
 
 class Run(NamedTuple):
@@ -70,6 +72,8 @@ class Offsets:
         self._open: OrderedDict[int, None] = OrderedDict()  # in offset order, for that is how they are opened
         self._next_offset: int | None = None
         self._ended_before = list(ended_before)
+        self._map_bytes = METADATA_CAP_BYTES  # when it was last measured; not yet
+        self._changes = 0  # since then
 
     def opened(self, offset: int) -> bool:
         """Note a record that was read.
@@ -82,6 +86,7 @@ class Offsets:
         if self._next_offset is not None and offset < self._next_offset:
             raise ValueError(f"offset {offset} was opened after {self._next_offset - 1}")
         self._next_offset = offset + 1
+        self._changes += 1
         while self._ended_before and self._ended_before[0].end <= offset:
             self._ended_before.pop(0)
         if self._ended_before and self._ended_before[0].start <= offset:
@@ -93,6 +98,7 @@ class Offsets:
         """Note that no more records below `offset` will come: only gaps follow the last one that was read."""
         if self._next_offset is None or offset > self._next_offset:
             self._next_offset = offset
+            self._changes += 1
         while self._ended_before and self._ended_before[0].end <= offset:
             self._ended_before.pop(0)
 
@@ -108,6 +114,7 @@ class Offsets:
             KeyError: it is not open.
         """
         del self._open[offset]
+        self._changes += 1
 
     def is_open(self, offset: int) -> bool:
         """Whether a record was opened and has not ended."""
@@ -129,11 +136,18 @@ class Offsets:
 
     def metadata_ratio(self) -> float:
         """The map's size divided by the metadata's cap. Above 1 it no longer holds all that has ended."""
-        if self._next_offset is None or not self._open:
+        if self._next_offset is None:
             return 0.0
-        runs = self._ended_runs(list(self._open), self._next_offset)
-        size = len(_PREFIX) + len(_written(next(iter(self._open)), runs)) + _CHECKSUM_BYTES
-        return size / METADATA_CAP_BYTES
+        lowest = next(iter(self._open), self._next_offset)
+        written = _written(lowest, self._ended_runs(list(self._open), self._next_offset))
+        self._map_bytes = len(_PREFIX) + len(written) + _CHECKSUM_BYTES if written else 0
+        self._changes = 0
+        return self._map_bytes / METADATA_CAP_BYTES
+
+    def map_is_below(self, ratio: float) -> bool:
+        """Whether `metadata_ratio` is. The map is measured only if what has changed since the last time could matter."""
+        most_bytes = self._map_bytes + self._changes * _MOST_RUN_BYTES
+        return most_bytes < ratio * METADATA_CAP_BYTES or self.metadata_ratio() < ratio
 
     @property
     def next_offset(self) -> int | None:

@@ -43,6 +43,8 @@ Process = Callable[[Record], Awaitable[None]]
 
 _POLL_MS = 20
 _REST_SECONDS = 0.2
+_LIVELY_SECONDS = 0.5
+"""No rest so soon after a record: the next fetch may be on its way, and large documents take longer than one poll."""
 _IDLE_SECONDS = 30.0
 """How often the client is polled though reading is paused. A consumer that never polls is removed from the group."""
 _POLL_GRACE_SECONDS = 2.0
@@ -105,7 +107,7 @@ class Source:
         self._stopped = False
         self._said_stuck = ""
         self._asked_at = float("-inf")
-        self.polled_at = self.committed_at = time.monotonic()
+        self.polled_at = self.committed_at = self._read_at = time.monotonic()
         self.fault = fault or asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
@@ -129,7 +131,9 @@ class Source:
             for partition, records in batches.items():
                 self._open(partition, records)
             self._assignment.note_positions()
-            if not batches:
+            if batches:
+                self._read_at = time.monotonic()
+            elif time.monotonic() - self._read_at > _LIVELY_SECONDS:
                 await self._rest()
 
     async def _rest(self) -> None:
@@ -251,6 +255,7 @@ class Source:
     async def _next_batches(self) -> dict[TopicPartition, list[ConsumerRecord]]:
         awake, now = self._assignment.awake(), time.monotonic()
         if not awake and now - self._asked_at < _IDLE_SECONDS:
+            await asyncio.sleep(_POLL_MS / 1000)
             return {}  # what was fetched for partitions that are paused is still there when they are resumed
         self._asked_at = now
         room = self._subscription.open_limits.room(awake, self._assignment.partitions)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import OrderedDict
+from itertools import accumulate, chain
 
 import pytest
 from hypothesis import given, settings
@@ -170,6 +172,29 @@ def test_the_ratio_tells_when_the_map_is_too_large() -> None:
     for offset in range(5_001, 12_000, 2):
         offsets.closed(offset)
     assert offsets.metadata_ratio() == 0
+
+
+@given(
+    left_behind=st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), max_size=5),
+    changes=st.lists(st.tuples(st.sampled_from(["open", "close", "pass"]), st.integers(1, 10**6)), max_size=60),
+    ratio=st.sampled_from([0.01, 0.02, 0.04]),
+)
+def test_the_map_is_measured_before_it_could_be_too_large(
+    left_behind: list[tuple[int, int]], changes: list[tuple[str, int]], ratio: float
+) -> None:
+    """Whether it is below a ratio is answered as if it were measured each time, whatever happened between."""
+    ends = list(accumulate(chain.from_iterable(left_behind), initial=100))
+    offsets = Offsets([Run(*run) for run in zip(ends[1::2], ends[2::2], strict=True)])
+    opened: list[int] = []
+    for change, number in changes:
+        following = (offsets.next_offset or 0) + number
+        if change == "open" and offsets.opened(following):
+            opened.append(following)
+        elif change == "close" and opened:
+            offsets.closed(opened.pop(number % len(opened)))
+        elif change == "pass":
+            offsets.passed(following)
+        assert offsets.map_is_below(ratio) == (copy.deepcopy(offsets).metadata_ratio() < ratio)
 
 
 def test_the_map_can_be_read_by_a_person() -> None:
