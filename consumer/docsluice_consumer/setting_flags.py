@@ -17,16 +17,20 @@ from docsluice_consumer.settings import Settings, variable_of
 SECRETS = frozenset({"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"})
 """Those that are given by the environment only."""
 
-_GROUPS = {  # each begins with this field
-    "openai_api_key": Group.create_ordered("The provider"),
-    "kafka_bootstrap_servers": Group.create_ordered("The broker"),
-    "group_id": Group.create_ordered("Topics and delivery"),
+_PROVIDER, _BROKER = Group.create_ordered("The provider"), Group.create_ordered("The broker")
+_TOPICS = Group.create_ordered("Topics and delivery")
+_GROUPS = {  # each begins with this field; the settings of both programs come before the service's own
+    "openai_api_key": _PROVIDER,
+    "kafka_bootstrap_servers": _BROKER,
+    "group_id": _TOPICS,
+    "group_instance_id": _TOPICS,
     "pipeline": Group.create_ordered("What is asked"),
     "max_concurrency": Group.create_ordered("Limits and budgets"),
     "dead_letter_max_ratio": Group.create_ordered("Dead letters"),
     "max_open_records_per_partition": Group.create_ordered("Memory and time"),
     "state_dir": Group.create_ordered("What is kept"),
-    "http_host": Group.create_ordered("What can be seen"),
+    "http_host": (_SEEN := Group.create_ordered("What can be seen")),
+    "http_port": _SEEN,
 }
 
 F = TypeVar("F", bound=Callable[..., Any])

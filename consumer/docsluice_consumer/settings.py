@@ -18,7 +18,7 @@ from pydantic import (
 
 from docsluice.network.urls import checked_base_url, is_redis
 from docsluice.settings.env_file import EnvFile
-from docsluice.settings.setting_types import Dollars, Group, HomeFile, HomePath, Member
+from docsluice.settings.setting_types import Dollars, HomeFile, HomePath, Member
 from docsluice.settings.shared_settings import SharedSettings
 from docsluice.settings.unknown_variables import unknown_among
 from docsluice.text.api_keys import problem_of_key
@@ -48,7 +48,6 @@ class Settings(SharedSettings):
         description="any server that speaks OpenAI's chat completions; without it OpenAI itself",
     )
 
-    group_id: Group = Field("docsluice", description="consumer group")
     group_instance_id: Member | None = Field(
         None,
         description="a name that stays the same for each replica: a restart then moves nothing",

@@ -15,7 +15,7 @@ from docsluice.network.urls import LARGEST_PORT, checked_servers
 from docsluice.settings.env_file import EnvFile, EnvFileProblem, Way, read_env_file
 from docsluice.settings.foreign_values import foreign_values
 from docsluice.settings.paths import why_nowhere
-from docsluice.settings.setting_types import HomeFile, SaslMechanism, SecurityProtocol, Topic
+from docsluice.settings.setting_types import Group, HomeFile, SaslMechanism, SecurityProtocol, Topic
 from docsluice.settings.trusted_addresses import problems_of
 from docsluice.settings.unknown_variables import PREFIX
 from docsluice.validation.validation_problems import ValidationProblem, validation_problems
@@ -60,6 +60,7 @@ class SharedSettings(BaseSettings):
         None, description="PEM file of that certificate's key, unless it is in the same file"
     )
 
+    group_id: Group = Field("docsluice", description="consumer group")
     input_topic: Topic = Field("documents", description="topic that documents come from")
     result_topic: Topic = Field("documents.results", description="topic that results go to")
     dead_letter_topic: Topic = Field("documents.dlq", description="topic that dead letters go to")

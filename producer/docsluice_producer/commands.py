@@ -13,6 +13,7 @@ from docsluice_producer.command_line.flags import (
     Age,
     AsJson,
     Count,
+    Name,
     Seconds,
     Topic,
     Urls,
@@ -21,7 +22,7 @@ from docsluice_producer.command_line.flags import (
     in_groups,
 )
 from docsluice_producer.documents.sources import select
-from docsluice_producer.following.follow import Following
+from docsluice_producer.following.follow import Documents, Following
 from docsluice_producer.following.follow import follow as follow_topics
 from docsluice_producer.following.reader import Start
 from docsluice_producer.kafka.connection_flags import Connection
@@ -74,18 +75,22 @@ def _follow(
     from_beginning: Annotated[bool, _ONE_START] = False,
     since: Annotated[Age | None, _ONE_START] = None,
     until: Annotated[Count | None, _BOUNDS] = None,
+    until_complete: Annotated[bool, _BOUNDS, Parameter(negative=())] = False,
     timeout_seconds: Annotated[Seconds | None, _BOUNDS] = None,
+    failed: Annotated[bool, _OUTPUT, Parameter(negative=())] = False,
     to: Annotated[Path | None, _OUTPUT, Parameter(metavar="FILE")] = None,
     as_json: Annotated[AsJson, _OUTPUT] = False,
     metrics_url: Annotated[Urls, _OUTPUT] = (),
     result_topic: Annotated[Topic | None, _TOPICS] = None,
     dead_letter_topic: Annotated[Topic | None, _TOPICS] = None,
+    input_topic: Annotated[Topic | None, _TOPICS] = None,
+    group_id: Annotated[Name | None, _TOPICS] = None,
     connection: Connection = Connection(),
 ) -> int:
     """Show results and dead letters as they come.
 
     $ docsluice follow
-    $ docsluice follow --from-beginning --to results.csv
+    $ docsluice follow --until-complete --to results.parquet
     $ docsluice follow --since 1h --json | jq .outputs.summary
 
     Reads committed records only, and without a consumer group: it takes nothing from anybody.
@@ -94,21 +99,30 @@ def _follow(
         from_beginning: begin with the oldest, instead of from now on
         since: begin so long ago: 30s, 10m, 2h, 1d [default: from now on]
         until: end once N documents have ended, well or not [default: never]
+        until_complete: end once the consumer group has ended every document that is in the input topic now; begins with
+            the oldest outcome, unless --since says otherwise
         timeout_seconds: end after S seconds in any case [default: never]
-        to: also write each outcome to FILE.jsonl or FILE.csv, replacing the file [default: none]
+        failed: show, count and write dead letters only
+        to: also write each outcome to FILE.jsonl, FILE.csv or FILE.parquet, replacing the file [default: none]
         as_json: print the lines that a .jsonl would hold, and everything else on standard error
         metrics_url: also say what limits the consumers now, from the metrics of a replica; once for each of them
             [default: none]
         result_topic: read results here [default: DOCSLUICE_RESULT_TOPIC, or documents.results]
         dead_letter_topic: read dead letters here [default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq]
+        input_topic: for --until-complete, the topic of the documents [default: DOCSLUICE_INPUT_TOPIC, or documents]
+        group_id: for --until-complete, the group that analyzes them [default: DOCSLUICE_GROUP_ID, or docsluice]
     """
-    with connection.settings(result_topic=result_topic, dead_letter_topic=dead_letter_topic) as (settings, broker):
+    with connection.settings(
+        result_topic=result_topic, dead_letter_topic=dead_letter_topic, input_topic=input_topic, group_id=group_id
+    ) as (settings, broker):
         following = Following(
             broker=broker,
             topics=(settings.result_topic, settings.dead_letter_topic),
-            start=Start(from_beginning=from_beginning, since=since),
+            start=Start(from_beginning=from_beginning or (until_complete and since is None), since=since),
             wait_seconds=connection.wait_seconds,
             until=until,
+            until_complete=Documents(settings.input_topic, settings.group_id) if until_complete else None,
+            only_failed=failed,
             timeout_seconds=timeout_seconds,
             to=to,
             as_json=as_json,

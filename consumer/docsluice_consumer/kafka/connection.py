@@ -12,11 +12,11 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
-from aiokafka.protocol.commit import OffsetFetchRequest
 
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.client_log import ClientLog
 from docsluice.kafka.clients import connected
+from docsluice.kafka.committed_offsets import committed_offsets
 from docsluice_consumer.errors import BrokerFault, DocsluiceError
 from docsluice_consumer.kafka.broker_refusals import REFUSED_SECONDS, BrokerRefusals
 from docsluice_consumer.kafka.offsets import CommitPoint
@@ -107,33 +107,10 @@ async def committed_points(
     if not partitions:
         return {}
     async with _admin(broker) as admin:
-        return await with_retries(
-            lambda: _fetch_points(admin, group_id, partitions), doing="look up the committed offsets"
+        found = await with_retries(
+            lambda: committed_offsets(admin, group_id, partitions), doing="look up the committed offsets"
         )
-
-
-async def _fetch_points(
-    admin: Any, group_id: str, partitions: Sequence[TopicPartition]
-) -> dict[TopicPartition, CommitPoint]:
-    """Ask the group's coordinator.
-
-    aiokafka's own `list_consumer_group_offsets` overlooks the group's error and misnames a partition's. A coordinator
-    that is still loading names no partition, and would be taken for one of a group without commits.
-
-    Raises:
-        KafkaError: the coordinator, or the right to know, is missing.
-    """
-    numbers: dict[str, list[int]] = {}
-    for topic, number in partitions:
-        numbers.setdefault(topic, []).append(number)
-    coordinator = await admin.find_coordinator(group_id)
-    request = OffsetFetchRequest(group_id, list(numbers.items()))
-    response = await admin._send_request(request, coordinator)  # noqa: SLF001 - the public way is the one above
-    told = [(TopicPartition(topic, number), *rest) for topic, rows in response.topics for number, *rest in rows]
-    for code in (getattr(response, "error_code", 0), *(code for *_, code in told)):  # of the group, since Kafka 0.10.2
-        if code:
-            raise for_code(code)(f"the committed offsets of {group_id}")
-    return {partition: CommitPoint(offset, metadata or "") for partition, offset, metadata, _ in told if offset >= 0}
+    return {partition: CommitPoint(*point) for partition, point in found.items()}
 
 
 @contextlib.asynccontextmanager

@@ -26,10 +26,10 @@ OF_SEND: Mapping[Exit, str] = {
     **_ON_SIGNALS,
 }
 OF_FOLLOW: Mapping[Exit, str] = {
-    Exit.DONE: "N documents have ended; without --until: the time was up",
+    Exit.DONE: "N documents have ended, or all with --until-complete; without either: the time was up",
     Exit.FAULT: "the broker was away or refused, or the output could not be written",
     Exit.WRONG_USAGE: "wrong usage or settings",
-    Exit.TIME_UP: "the time was up before N documents had ended",
+    Exit.TIME_UP: "the time was up before N documents, or all, had ended",
     **_ON_SIGNALS,
 }
 OF_DEAD_LETTERS: Mapping[Exit, str] = {

@@ -13,6 +13,8 @@ from docsluice_producer.following.tables import cell
 from docsluice_producer.following.tally import Tally
 
 _MESSAGE_CHARACTERS = 300
+_NAME_CHARACTERS = 40
+_TENTHS_FROM_SECONDS = 10
 _OF_LONG: Mapping[Long, str] = {"split": "split", "head": "head only"}
 
 
@@ -37,7 +39,7 @@ def unreadable_text(unreadable: Unreadable) -> Text:
 
 
 def totals_text(tally: Tally) -> str:
-    """The closing lines."""
+    """The closing lines. The last two are the totals."""
     usage = tally.usage
     counts = [counted(tally.results, "result"), counted(tally.dead_letters, "dead letter") + _by_reason(tally)]
     counts += [f"{counted(tally.repeats, 'repeat')} dropped"] if tally.repeats else []
@@ -51,13 +53,54 @@ def totals_text(tally: Tally) -> str:
     spent += [f"saved: {usd(tally.saved_usd)}"] if tally.saved_usd else []
     rate = tally.documents_per_hour
     spent += [f"{rate:,.0f} documents an hour"] if rate is not None else []
-    return f"{', '.join(counts)}\n{' · '.join(spent)}"
+    lines = [*_by_model(tally), *_by_task(tally), *_durations(tally), ", ".join(counts), " · ".join(spent)]
+    return "\n".join(lines)
 
 
 def time_up_text(tally: Tally, *, until: int | None, seconds: float) -> str:
     """One line: the time was up, and what had come by then."""
     came = counted(tally.documents, "document") if until is None else f"{tally.documents:,} of {until:,} documents"
     return f"the time of {seconds:g} s is up: {came} had ended"
+
+
+def waiting_text(remaining: int, *, topic: str, group_id: str) -> str:
+    """One line: what is waited for."""
+    return f"group {group_id} has {counted(remaining, 'record')} of {topic} to go"
+
+
+def _durations(tally: Tally) -> Iterator[str]:
+    p50, p95 = tally.durations.quantile(0.5), tally.durations.quantile(0.95)
+    if p50 is not None and p95 is not None:
+        yield f"seconds a result: p50 {_seconds(p50)}, p95 {_seconds(p95)}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f}" if seconds < _TENTHS_FROM_SECONDS else f"{seconds:,.0f}"
+
+
+def _by_model(tally: Tally) -> Iterator[str]:
+    """A table of the models, the dearest first."""
+    rows: list[tuple[str, ...]] = [("model", "results", "tokens in", "tokens out", "cost")]
+    for name, spent in sorted(tally.by_model.items(), key=lambda item: item[1].cost_usd, reverse=True):
+        usage = spent.usage
+        counts = (f"{number:,}" for number in (spent.documents, usage.input_tokens, usage.output_tokens))
+        rows.append((shortened(printable(name), _NAME_CHARACTERS), *counts, usd(spent.cost_usd)))
+    if len(rows) == 1:
+        return
+    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+    for name, *figures in rows:
+        padded = (figure.rjust(width) for figure, width in zip(figures, widths, strict=True))
+        yield f"{name.ljust(first)}  {'  '.join(padded)}"
+
+
+def _by_task(tally: Tally) -> Iterator[str]:
+    """The tasks that more than one model has answered, as behind a chain of models."""
+    tasks: dict[str, list[str]] = {}
+    for (task, model), answers in tally.by_task.most_common():
+        tasks.setdefault(task, []).append(f"{printable(model)} {answers:,}")
+    for task, told in tasks.items():
+        if len(told) > 1:
+            yield f"{printable(task)}: {', '.join(told)}"
 
 
 def _by_reason(tally: Tally) -> str:

@@ -8,8 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.clients import connected, left
+from docsluice.kafka.topic_reading import OffsetRange, RangeReading, range_consumer
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.stop_signals import Stop, stop_on_signals
+from docsluice_producer.following.completion import Completion
 from docsluice_producer.following.display import (
     console,
     outcome_text,
@@ -17,17 +20,28 @@ from docsluice_producer.following.display import (
     time_up_text,
     totals_text,
     unreadable_text,
+    waiting_text,
 )
 from docsluice_producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 from docsluice_producer.following.reader import Reader, Start
 from docsluice_producer.following.status_line import StatusLine
 from docsluice_producer.following.tables import Table, json_line, open_table
 from docsluice_producer.following.tally import Tally
-from docsluice_producer.kafka.broker_session import broker_session
+from docsluice_producer.kafka.broker_session import BrokerSession, broker_session
 from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
 _FETCH_MS = 20
 _SHOWN_ON_TERMINAL = 50
+_COMPLETE_SECONDS = 1.0
+"""From one look at what the group has committed to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The documents of an input topic, which a group analyzes."""
+
+    topic: str
+    group_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +53,8 @@ class Following:
     start: Start
     wait_seconds: float
     until: int | None = None
+    until_complete: Documents | None = None
+    only_failed: bool = False
     timeout_seconds: float | None = None
     to: Path | None = None
     as_json: bool = False
@@ -63,52 +79,101 @@ async def follow(following: Following) -> int:
     with ExitStack() as stack:
         table = stack.enter_context(closing(open_table(following.to))) if following.to else None
         session = stack.enter_context(broker_session(following.broker, wait_seconds=wait_seconds, say=status_line.say))
-        deadline = _deadline(following)
+        show = Show(
+            tally=tally, table=table, as_json=following.as_json, status=status, only_failed=following.only_failed
+        )
+        completion = await _completion(following, session)
+        end = End(deadline=_deadline(following), until=following.until, completion=completion)
         reader = Reader(session=session, topics=following.topics, start=following.start)
         await reader.open()
         status.print(f"following {following}; Ctrl-C ends it")
-        show = Show(tally=tally, table=table, as_json=following.as_json, status=status)
         poller = MetricsPoller(urls=following.metrics_urls, tell=status_line.show)
         with stop_on_signals(lambda: None) as stop:
             try:
                 with status_line.standing():
                     async with poller.looking():
-                        await _follow(reader, show, status_line, stop, until=following.until, deadline=deadline)
+                        await _follow(reader, show, status_line, stop, end)
+                if end.is_complete:
+                    await _read_up_to_the_end(reader, show, session)
             finally:
                 await reader.close()
                 (status if following.as_json else show.out).print(totals_text(tally))
     if stop.exit_code is not None:
         return stop.exit_code
-    if tally.documents == following.until:
+    if end.is_complete or tally.documents == following.until:
         return Exit.DONE
     status.print(time_up_text(tally, until=following.until, seconds=following.timeout_seconds or 0))
-    return Exit.DONE if following.until is None else Exit.TIME_UP
+    return Exit.DONE if following.until is None and following.until_complete is None else Exit.TIME_UP
 
 
-async def _follow(
-    reader: Reader, show: "Show", status_line: StatusLine, stop: Stop, *, until: int | None, deadline: float
-) -> None:
-    clock = asyncio.get_running_loop().time
-    while stop.signal is None and clock() < deadline:
+async def _completion(following: Following, session: BrokerSession) -> Completion | None:
+    """What `--until-complete` waits for, if it was given."""
+    documents = following.until_complete
+    if documents is None:
+        return None
+    completion = Completion(session=session, topic=documents.topic, group_id=documents.group_id)
+    await completion.begin()
+    remaining = await completion.remaining()
+    session.say(waiting_text(remaining, topic=documents.topic, group_id=documents.group_id))
+    return completion
+
+
+@dataclass(slots=True, kw_only=True)
+class End:
+    """When there is nothing left to wait for."""
+
+    deadline: float
+    until: int | None
+    completion: Completion | None
+    is_complete: bool = False
+    _look_at: float = 0.0
+
+    async def has_come(self) -> bool:
+        """Whether the time is up, or every document has ended."""
+        now = asyncio.get_running_loop().time()
+        if self.completion is not None and now >= self._look_at:
+            self._look_at = now + _COMPLETE_SECONDS
+            self.is_complete = await self.completion.remaining() == 0
+        return self.is_complete or now >= self.deadline
+
+
+async def _follow(reader: Reader, show: "Show", status_line: StatusLine, stop: Stop, end: End) -> None:
+    while stop.signal is None and not await end.has_come():
         records = await reader.fetch(timeout_ms=_FETCH_MS)
         if not records:
             continue
         with status_line.aside():
             for record in records:
                 show.record(record)
-                if show.tally.documents == until:
+                if show.tally.documents == end.until:
                     return
+
+
+async def _read_up_to_the_end(reader: Reader, show: "Show", session: BrokerSession) -> None:
+    """Show what has been published and was not read yet. The group had committed before, so nothing more will come."""
+    consumer = await connected(range_consumer(session.broker))
+    try:
+        ends = await session.with_retries(lambda: consumer.end_offsets(list(reader.positions)))
+        reading = RangeReading(consumer, OffsetRange(first=reader.positions, end=ends))
+        while not reading.is_over:
+            for record in await reading.next():
+                show.record(record)
+    finally:
+        await left(consumer)
 
 
 class Show:
     """Counts each record and shows it on the terminal, as JSON lines, or in a file."""
 
-    def __init__(self, *, tally: Tally, table: Table | None, as_json: bool, status: Console) -> None:
+    def __init__(
+        self, *, tally: Tally, table: Table | None, as_json: bool, status: Console, only_failed: bool = False
+    ) -> None:
         self.tally = tally
         self.out = console()
         self._status = status
         self._table = table
         self._as_json = as_json
+        self._only_failed = only_failed
 
     def record(self, record: FetchedRecord) -> None:
         """Show one record. A repeat is noted, and neither written nor counted as an outcome."""
@@ -116,6 +181,8 @@ class Show:
         if isinstance(outcome, Unreadable):
             self.tally.add_unreadable(outcome)
             self._unreadable(outcome)
+            return
+        if self._only_failed and not outcome.is_dead_letter:
             return
         if not self.tally.add(outcome):
             (self._status if self._as_json else self.out).print(repeat_text(outcome))

@@ -82,6 +82,10 @@ class Outcome:
     """Whether its header has an impossible cost, which counts as 0."""
     saved_usd: Decimal = Decimal(0)
     long: Mapping[str, Long] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    """The model that answered each task."""
+    seconds: float = 0.0
+    """A result's, from the first call to the last answer."""
     finished_at: datetime
     identities: tuple[str, ...]
     fields: Mapping[str, Any]
@@ -193,6 +197,8 @@ def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
         cost_usd=result.cost_usd,
         saved_usd=result.saved_usd,
         long=result.long,
+        models=result.models,
+        seconds=(result.finished_at - result.started_at).total_seconds(),
         finished_at=result.finished_at,
         identities=(f"result {result.result_id}", life),
         fields={"kind": "result", **{name: published[name] for name in IN_BOTH}, **published},

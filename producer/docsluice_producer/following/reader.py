@@ -98,6 +98,11 @@ class Reader:
             if self._consumer is not None:
                 self._consumer.resume(*self._positions)
 
+    @property
+    def positions(self) -> Offsets:
+        """The offset of the next record to show, of each partition."""
+        return dict(self._positions)
+
     async def close(self) -> None:
         """Disconnect."""
         look, self._look = self._look, None

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
@@ -47,6 +47,8 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _NAME_CHARACTERS = 50
 _LARGEST_CELL = 2**31 - 1
+MOST_METADATA_COLUMNS = 100
+"""Further names are only in the column with all metadata. Each new one has the file written again."""
 
 
 def _columns_of_results() -> Iterator[str]:
@@ -85,13 +87,13 @@ def open_table(path: Path) -> Table:
     """Open the table of the suffix's kind. An existing file is replaced.
 
     Raises:
-        WrongUsage: the suffix is neither .jsonl nor .csv, or the file cannot be written.
+        WrongUsage: the suffix is of no kind of table, or the file cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix not in (".jsonl", ".csv"):
-        raise WrongUsage(f"--to {path}: the name must end in .jsonl or .csv")
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise WrongUsage(f"--to {path}: the name must end in {' or '.join(_KINDS)}")
     try:
-        return JsonLines(path=path) if suffix == ".jsonl" else CsvTable(path=path)
+        return kind(path=path)
     except OSError as error:
         raise WrongUsage(f"--to {path}: cannot be written: {error.strerror}") from error
 
@@ -125,10 +127,10 @@ class JsonLines:
 
 
 class CsvTable:
-    """One row for each outcome, a column for each output.
+    """One row for each outcome, a column for each output and each name in the metadata.
 
-    Outputs are known only when a result has them. So the file is rewritten, wider, when a result brings a new output:
-    usually once, at the first result.
+    They are known only when an outcome has them. So the file is rewritten, wider, when one brings a new name: usually
+    once, at the first result.
     """
 
     def __init__(self, *, path: Path) -> None:
@@ -136,15 +138,18 @@ class CsvTable:
             raise OSError(errno.EINVAL, "it is no regular file")
         self._path = Path(os.path.realpath(path))  # a named link stays a link
         self._outputs: list[str] = []
+        self._metadata: list[str] = []
         self._file = opened(path, "w")
         self._write_header(self._file)
 
     def write(self, outcome: Outcome) -> None:
         """Write one and flush it."""
         with translated(self._path):
-            fresh = [name for name in outcome.outputs if name not in self._outputs]
-            if fresh:
-                self._widen(fresh)
+            outputs = [name for name in outcome.outputs if name not in self._outputs]
+            metadata = [name for name in outcome.fields["metadata"] if name not in self._metadata]
+            metadata = metadata[: MOST_METADATA_COLUMNS - len(self._metadata)]
+            if outputs or metadata:
+                self._widen(outputs, metadata)
             self._writer(self._file).writerow(_row(outcome))
             self._file.flush()
 
@@ -152,9 +157,10 @@ class CsvTable:
         """Close the file."""
         self._file.close()
 
-    def _widen(self, fresh: Sequence[str]) -> None:
+    def _widen(self, outputs: Sequence[str], metadata: Sequence[str]) -> None:
         self._file.close()
-        self._outputs.extend(fresh)
+        self._outputs.extend(outputs)
+        self._metadata.extend(metadata)
         csv.field_size_limit(_LARGEST_CELL)
         with opened(self._path, "r") as old, _instead_of(self._path) as new:
             self._write_header(new)
@@ -166,8 +172,9 @@ class CsvTable:
         file.flush()
 
     def _writer(self, file: IO[str]) -> "csv.DictWriter[str]":
-        columns = [*_BEFORE_OUTPUTS, *map(_column, self._outputs), *_AFTER_OUTPUTS]
-        return csv.DictWriter(file, columns, restval="")
+        outputs, metadata = map(_output_column, self._outputs), map(_metadata_column, self._metadata)
+        columns = [*_BEFORE_OUTPUTS, *map(csv_cell, outputs), *_AFTER_OUTPUTS, *map(csv_cell, metadata)]
+        return csv.DictWriter(file, columns, restval="", extrasaction="ignore")
 
 
 def cell(value: Any) -> str:
@@ -211,19 +218,37 @@ def _instead_of(path: Path) -> Iterator[IO[str]]:
         raise
 
 
-def _row(outcome: Outcome) -> dict[str, str]:
+def flat(outcome: Outcome) -> dict[str, Any]:
+    """The outcome's columns: its fields and parts of fields, its outputs, and its metadata name by name."""
     fields = {
         **outcome.fields,
         **({} if outcome.is_dead_letter else {name: getattr(outcome.usage, name) for name in Usage.model_fields}),
         **{f"source_{name}": value for name, value in outcome.fields["source"].items()},
         "long": [f"{task}: {how}" for task, how in outcome.long.items()],
     }
-    row = {name: csv_cell(fields.get(name)) for name in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS)}
-    return row | {_column(name): csv_cell(value) for name, value in outcome.outputs.items()}
+    return {
+        **{name: fields.get(name) for name in _BEFORE_OUTPUTS},
+        **{_output_column(name): value for name, value in outcome.outputs.items()},
+        **{name: fields.get(name) for name in _AFTER_OUTPUTS},
+        **{_metadata_column(name): value for name, value in outcome.fields["metadata"].items()},
+    }
 
 
-def _column(output: str) -> str:
-    return f"outputs.{output}" if output in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS) else csv_cell(output)
+def _row(outcome: Outcome) -> dict[str, str]:
+    return {csv_cell(name): csv_cell(value) for name, value in flat(outcome).items()}
+
+
+def _output_column(output: str) -> str:
+    return f"outputs.{output}" if output in (*_BEFORE_OUTPUTS, *_AFTER_OUTPUTS) else spelled(output)
+
+
+def _metadata_column(name: str) -> str:
+    return f"metadata.{spelled(name)}"
+
+
+def spelled(text: str) -> str:
+    """The text, with half of a surrogate pair as JSON's escape."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 @contextmanager
@@ -233,3 +258,12 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise NotWritten(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _parquet_table(*, path: Path) -> Table:
+    from docsluice_producer.following.parquet_table import ParquetTable  # noqa: PLC0415 - pyarrow is an extra
+
+    return ParquetTable(path=path)
+
+
+_KINDS: Mapping[str, Callable[..., Table]] = {".jsonl": JsonLines, ".csv": CsvTable, ".parquet": _parquet_table}

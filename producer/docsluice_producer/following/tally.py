@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from docsluice.messages import Usage
+from docsluice_producer.following.durations import Durations
 from docsluice_producer.following.outcome import Outcome, Unreadable
 from docsluice_producer.following.pace import Pace
 
@@ -32,6 +33,20 @@ class _Runs:
         return max(cost_usd - cost_before, Decimal(0)) if replays > replays_before else cost_usd
 
 
+_MOST_MODELS = 50
+"""Named each. A foreign topic may have any number of them, and memory must not grow."""
+OTHER_MODELS = "other models"
+
+
+@dataclass(slots=True)
+class Spent:
+    """What the results of one model have used. Several models that answered one document count as one."""
+
+    documents: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal = Decimal(0)
+
+
 @dataclass(slots=True, kw_only=True)
 class Tally:
     """Totals over the outcomes. A repeat changes `repeats` and nothing else."""
@@ -46,6 +61,11 @@ class Tally:
     """Impossible costs, which are not in the sum."""
     saved_usd: Decimal = Decimal(0)
     reasons: Counter[str] = field(default_factory=Counter)
+    by_model: dict[str, Spent] = field(default_factory=dict)
+    by_task: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Answers by task and model."""
+    durations: Durations = field(default_factory=Durations)
+    """Of results, from the first call to the last answer."""
     _pace: Pace = field(default_factory=Pace)
     _seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _runs: _Runs = field(default_factory=_Runs)
@@ -77,11 +97,24 @@ class Tally:
         else:
             self.results += 1
             self.cost_usd += outcome.cost_usd
+            self._add_by_model(outcome)
         self.costs_left_out += outcome.cost_is_odd
         self.usage += outcome.usage
         self.saved_usd += outcome.saved_usd
         self._pace.add(outcome.finished_at)
         return True
+
+    def _add_by_model(self, outcome: Outcome) -> None:
+        self.durations.add(outcome.seconds)
+        models = " + ".join(sorted(set(outcome.models.values()))) or OTHER_MODELS
+        name = models if models in self.by_model or len(self.by_model) < _MOST_MODELS else OTHER_MODELS
+        spent = self.by_model.setdefault(name, Spent())
+        spent.documents += 1
+        spent.usage += outcome.usage
+        spent.cost_usd += outcome.cost_usd
+        for answered in outcome.models.items():
+            if answered in self.by_task or len(self.by_task) < _MOST_MODELS:
+                self.by_task[answered] += 1
 
     def add_unreadable(self, unreadable: Unreadable) -> None:
         """Count a record that is no outcome, or none that we can read."""

@@ -37,7 +37,24 @@ def test_a_csv_grows_a_column_for_a_new_output(tmp_path: Path) -> None:
     assert (second["summary"], second["keywords"], second["outputs.reason"]) == ('a "b", c\nd', "x; y", "")
     assert (second["input_tokens"], second["cost_usd"], second["kind"]) == ("100", "0.0003", "result")
     assert (third["outputs.reason"], third["reason"], third["metadata"]) == ("because", "", '{"lang": "en"}')
+    assert (first["metadata.lang"], third["metadata.lang"]) == ("vi", "en")
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_csv_grows_a_column_for_a_name_in_the_metadata_but_not_without_end(tmp_path: Path) -> None:
+    """A topic in which each document has names of its own does not have the file written anew each time."""
+    path = tmp_path / "out.csv"
+    with closing(open_table(path)) as table:
+        for number in range(150):
+            table.write(result_outcome(number, metadata={f"name{number}": number}))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [name for name in rows[0] if name.startswith("metadata.")] == [f"metadata.name{one}" for one in range(100)]
+    assert (rows[7]["metadata.name7"], rows[8]["metadata.name7"], rows[149]["metadata"]) == (
+        "7",
+        "",
+        '{"name149": 149}',
+    )
 
 
 def test_a_csv_has_the_same_columns_for_results_and_dead_letters(tmp_path: Path) -> None:

@@ -80,9 +80,36 @@ def test_totals_are_exact() -> None:
     assert tally.usage == Usage(input_tokens=200, output_tokens=40, cached_tokens=20)
     assert tally.cost_usd == Decimal("0.5006")
     assert totals_text(tally).splitlines() == [
+        "model  results  tokens in  tokens out     cost",
+        "m            2        200          40  $0.0006",
+        "seconds a result: p50 59, p95 122",
         "2 results, 1 dead letter (too_large 1), 1 repeat dropped, 1 unreadable record, 2 of another schema version",
         "tokens: 200 in (20 cached), 40 out · cost: $0.5006",
     ]
+
+
+def test_each_model_has_a_row_and_each_task_that_several_have_answered_a_line() -> None:
+    """The dearest model comes first. A document that two models answered is in a row of its own."""
+    tally = Tally()
+    tally.add(result_outcome(1, models={"summary": "small", "keywords": "small"}))
+    tally.add(result_outcome(2, models={"summary": "large", "keywords": "small"}, cost_usd=Decimal("0.5")))
+    tally.add(result_outcome(3, models={"summary": "small", "keywords": "small"}))
+    assert totals_text(tally).splitlines()[:4] == [
+        "model          results  tokens in  tokens out     cost",
+        "large + small        1        100          20     $0.5",
+        "small                2        200          40  $0.0006",
+        "summary: small 2, large 1",
+    ]
+
+
+def test_names_of_models_are_bounded() -> None:
+    """A foreign topic may name another model in each record. The rest of them share a row."""
+    tally = Tally()
+    for number in range(1, 80):
+        tally.add(result_outcome(number, models={"summary": f"m{number}"}))
+    assert len(tally.by_model) == 51
+    assert tally.by_model[tally_room.OTHER_MODELS].documents == 29
+    assert sum(spent.documents for spent in tally.by_model.values()) == 79
 
 
 def test_what_was_spent_before_a_redrive_is_summed_once() -> None:
