@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from docsluice.text.redaction import redaction_of
-from docsluice_consumer.decode.decode import read_record
 from docsluice_consumer.errors import InvalidAnswer, RecordRejected
 from docsluice_consumer.llm import completion
 from docsluice_consumer.llm.error_body import error_inside, read_error
@@ -27,6 +26,7 @@ from docsluice_consumer.tasks.chunking import head_of, parts_of
 from docsluice_consumer.tasks.outputs import JsonOutput, ListOutput
 from docsluice_consumer.tasks.repairs import is_echo
 from tests.examples import examples
+from tests.fakes.decoding import read_record
 from tests.fakes.opcodes import opcodes_of
 from tests.fakes.samples import steps
 
