@@ -18,6 +18,7 @@ from docsluice.validation.record_bytes import twice_in
 _MARK = "\x00"
 _NAME_NODE = "name"
 _SHOWN_CHARACTERS = 20
+_QUOTES = "names with other characters than a to z, 0 to 9 and _ stand in double quotes, texts in single ones"
 _TOKENS = re.compile(
     r"""(?P<quoted>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`)"""
     r"""|\$headers\s*\.\s*(?P<header>[A-Za-z_][A-Za-z0-9_-]*)|\$(?P<name>[A-Za-z_]*)""",
@@ -108,7 +109,7 @@ def read(source: str, names: Collection[str]) -> Node:
     except exceptions.ParseError as error:
         rest = written[error.lex_position :].replace(f'"{_escaped(_MARK)}', '"$')
         near = f" near {shown_name(rest)[:_SHOWN_CHARACTERS]}" if rest else ""
-        raise BadExpression(f"is not JMESPath{near}") from None
+        raise BadExpression(f"is not JMESPath{near}; {_QUOTES}") from None
     except RecursionError:
         raise BadExpression("is nested too deeply") from None
     except ValueError as error:

@@ -62,10 +62,10 @@ def test_any_value_is_put_in_as_it_is(text: str) -> None:
     ("source", "problem"),
     [
         ("Hello {{ name", "has {{ without }} behind it; two braces that are no placeholder are written as {{ '{{' }}"),
-        ("{{ 'a }}", "{{ 'a }} is not JMESPath near 'a; two braces"),
+        ("{{ 'a }}", "{{ 'a }} is not JMESPath near 'a; names with"),
         ("{{ a }", "has {{ without }} behind it"),
         ("{{ }}", "has {{ }} with nothing in it"),
-        ('Answer {{"a": 1}}', '{{ "a": 1 }} is not JMESPath near : 1; two braces'),
+        ('Answer {{"a": 1}}', '{{ "a": 1 }} is not JMESPath near : 1; names with'),
         ("{{ x | upper }} {{ for }}{{ a b }}", "{{ a b }} is not JMESPath near b"),
         ("{% if x %}{{ $kye }}", "{{ $kye }} has the unknown name $kye; known are $key"),
     ],

@@ -68,7 +68,7 @@ def test_the_document_is_out_of_reach() -> None:
         ("{{ text }}", "{{ text }} uses text; a prompt can use metadata and document_id"),
         ("{{ join(' ', [metadata.a, meta.b]) }}", "{{ join(' ', [metadata.a, meta.b]) }} uses meta; a prompt can"),
         ("{{ $key }}", "{{ $key }} has the unknown name $key; two braces"),
-        ('Answer {{"a": 1}}', '{{ "a": 1 }} is not JMESPath near : 1; two braces that are no placeholder are written'),
+        ('Answer {{"a": 1}}', '{{ "a": 1 }} is not JMESPath near : 1; names with other'),
     ],
 )
 def test_what_a_prompt_cannot_use_is_told_at_the_start(tmp_path: Path, prompt: str, problem: str) -> None:
