@@ -28,7 +28,8 @@ from docsluice_consumer.tasks.repairs import is_echo
 from tests.examples import examples
 from tests.fakes.decoding import read_record
 from tests.fakes.opcodes import opcodes_of
-from tests.fakes.samples import steps
+from tests.fakes.samples import record, steps
+from tests.fakes.tickets import reader_of
 
 pytestmark = pytest.mark.long
 
@@ -243,3 +244,16 @@ def test_a_record_of_thousands_of_problems_is_told_in_a_few_words() -> None:
         read_record(key=None, value=value, headers=[])
     assert len(str(caught.value)) < 500
     assert opcodes_of(lambda: _decoded(value)) < 2_000_000
+
+
+@pytest.mark.parametrize("text", ["{{ @ }}", "{{ to_string(a) }}{{ a[].b[] }}", "{{ a[?contains(b, 'x')].b[] }}"])
+def test_a_mapping_takes_time_in_proportion_to_its_record(text: str) -> None:
+    """Twice the record may take twice the steps, and not four times as many."""
+
+    def taken(count: int) -> int:
+        value = json.dumps({"a": [{"b": ["x"]}] * count}).encode()
+        reader = reader_of(document_id="'d'", text=text)
+        return opcodes_of(lambda: reader.read(record(value)))
+
+    taken(10)
+    assert taken(20_000) < 2.2 * taken(10_000)

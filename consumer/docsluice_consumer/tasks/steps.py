@@ -66,8 +66,10 @@ class Step:
     """How the answers about a split document's parts become one, for prose tasks."""
     instructions: str = ""
     """What begins the system message."""
+    template: Step | None = None
+    """The step with placeholders in its prompts, of which this one was made for a document."""
     filled_prompts: tuple[str, ...] = ()
-    """The prompts with a document's metadata in them, if the tasks' prompts have placeholders."""
+    """The prompts with a document's metadata in them, where a template had placeholders."""
 
     @property
     def model(self) -> ModelRef:
@@ -88,6 +90,7 @@ class Step:
             self,
             tasks=tasks,
             preamble=(system_message(tasks, self.instructions), *self.preamble[1:]),
+            template=self,
             filled_prompts=tuple(task.prompt for task in tasks),
             condensing=tuple(
                 dataclasses.replace(one, plans=tuple(tuple(share.about(event) for share in plan) for plan in one.plans))
@@ -101,14 +104,20 @@ class Step:
         The servers are part of it: a rehearsal must never answer for the real model. docs/explanation/store.md lists
         all parts. Fields newer than the first release are left out while they are unset, so older answers stay valid.
         """
-        before, after = self._asked
-        question = hashlib.sha256(f"{before}{json.dumps(text)}{after}".encode()).hexdigest()
+        before, after = self.asked
+        filled = json.dumps(self.filled_prompts) if self.filled_prompts else ""
+        question = hashlib.sha256(f"{before}{json.dumps(text)}{after}{filled}".encode()).hexdigest()
         servers = "\n".join(self.servers)
         return hashlib.sha256(f"{servers}\n{question}".encode()).hexdigest()
 
     @functools.cached_property
-    def _asked(self) -> tuple[str, str]:
-        """What a fingerprint is made of, as JSON: what comes before the text, and after it."""
+    def asked(self) -> tuple[str, str]:
+        """What a fingerprint is made of, as JSON: what comes before the text, and after it.
+
+        A template's steps share what is worked out once for it. Their filled prompts come behind.
+        """
+        if self.template is not None:
+            return self.template.asked
         asked: dict[str, Any] = {
             "models": [str(model) for model in self.models],
             "preamble": [(message.role, message.content) for message in self.preamble],
