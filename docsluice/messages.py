@@ -199,10 +199,13 @@ class Stage(StrEnum):
     PUBLISH = "publish"
 
 
-def result_id(*, document_id: str, text: str, pipeline_version: str) -> str:
-    """The same document under the same pipeline always gets the same id, so that readers can drop repeats."""
+def result_id(*, document_id: str, text: str, pipeline_version: str, filled_prompts: Sequence[str] = ()) -> str:
+    """The same document under the same pipeline always gets the same id, so that readers can drop repeats.
+
+    `filled_prompts` are the prompts with the document's metadata in them. Other metadata in them make another question.
+    """
     digest = hashlib.sha256()
-    for part in (document_id, text, pipeline_version):
+    for part in (document_id, text, pipeline_version, *filled_prompts):
         data = part.encode()
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()[:32]

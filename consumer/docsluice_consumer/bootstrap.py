@@ -16,7 +16,11 @@ from docsluice.text.api_keys import looks_like_key
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
 from docsluice_consumer.admission.limits import Limits, MinuteLimits
+from docsluice_consumer.decode.decode import RecordReader
+from docsluice_consumer.decode.input_rules import InputMapping, InputRules
 from docsluice_consumer.errors import ConfigurationError, ProviderMisconfigured
+from docsluice_consumer.expressions.expression import RECORD_NAMES, Expression
+from docsluice_consumer.expressions.template import readable
 from docsluice_consumer.kafka.backpressure import OpenLimits
 from docsluice_consumer.kafka.exactly_once import transactional_id_of
 from docsluice_consumer.kafka.rights import Needs
@@ -240,6 +244,30 @@ def steps_store_of(settings: Settings) -> StepStore:
         state_dir=settings.state_dir,
         max_bytes=settings.store_max_bytes,
         max_age_seconds=settings.store_max_age_days * _SECONDS_A_DAY,
+    )
+
+
+def reader_of(settings: Settings, file: PipelineFile) -> RecordReader:
+    """What makes events of records."""
+    return RecordReader(rules=input_rules_of(file), most_bytes=settings.max_document_bytes)
+
+
+def input_rules_of(file: PipelineFile) -> InputRules:
+    """The rules of the pipeline file's `input`. A mapping reads what is not mapped where an event has it."""
+    entry = file.input
+    mapping = None
+    if entry.is_mapping:
+        mapping = InputMapping(
+            document_id=readable(entry.document_id or "document_id", names=RECORD_NAMES),
+            text=readable(entry.text or "text", names=RECORD_NAMES),
+            metadata={name: readable(one, names=RECORD_NAMES) for name, one in (entry.metadata or {}).items()},
+        )
+    return InputRules(
+        form=entry.format,
+        charset=entry.charset,
+        mapping=mapping,
+        when=Expression(entry.when, names=RECORD_NAMES) if entry.when else None,
+        is_strict=entry.strict,
     )
 
 

@@ -1,8 +1,10 @@
 """The path of one record, from its bytes to its end.
 
     decode ─► analyze ─► publish a result │ a dead letter
+           └► pass over
 
-`process` returns when the record has ended: its outcome is acknowledged by the broker. The caller then closes the
+`process` returns when the record has ended: its outcome is acknowledged by the broker, or it has none.
+The caller then closes the
 record's offset. It raises only `ServiceFault` (or is cancelled). The record then stays open and is read again. While
 dead letters are held, no document is begun and no dead letter published.
 """
@@ -17,11 +19,11 @@ from docsluice_consumer.analysis.results import Identity, result_of
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.sink import DeadLetterSink
-from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES, read_record
+from docsluice_consumer.decode.decode import ReadEvent, RecordReader
 from docsluice_consumer.decode.ignored_fields import IgnoredFields
 from docsluice_consumer.errors import RecordRejected, ServiceFault
 from docsluice_consumer.kafka.records import Record, Sink
-from docsluice_consumer.telemetry.metrics import Metrics
+from docsluice_consumer.telemetry.metrics import DocumentInProgress, Metrics
 
 
 class Pipeline:
@@ -36,7 +38,7 @@ class Pipeline:
         dead_letter_hold: DeadLetterHold,
         identity: Identity,
         metrics: Metrics,
-        max_document_bytes: int = MAX_DOCUMENT_BYTES,
+        reader: RecordReader | None = None,
     ) -> None:
         self._analyzer = analyzer
         self._sink = sink
@@ -44,7 +46,7 @@ class Pipeline:
         self._dead_letter_hold = dead_letter_hold
         self._identity = identity
         self._metrics = metrics
-        self._max_document_bytes = max_document_bytes
+        self._reader = reader or RecordReader()
         self._ignored_fields = IgnoredFields(metrics=metrics)
 
     async def process(self, record: Record) -> None:
@@ -52,33 +54,39 @@ class Pipeline:
         if record.value is None and record.flaw is None:
             self._metrics.document_finished("skipped")
             return
-        with self._metrics.document_in_progress():
-            await self._dead_letter_hold.run(partial(self._end, record))
+        with self._metrics.document_in_progress() as progress:
+            await self._dead_letter_hold.run(partial(self._end, record, progress))
 
-    async def _end(self, record: Record, document_usage: DocumentUsage) -> None:
+    async def _end(self, record: Record, progress: DocumentInProgress, document_usage: DocumentUsage) -> None:
         try:
-            await self._publish_result(record, document_usage)
+            if (read := self._reader.read(record)) is not None:
+                await self._publish_result(record, read, document_usage)
+            else:
+                progress.is_skipped = True
+                self._metrics.document_finished("skipped")
         except ServiceFault:
             raise
         except Exception as error:  # noqa: BLE001 - a bug met on one record must not stop the others
             await self._dead_letters.publish(record, error, document_usage)
 
-    async def _publish_result(self, record: Record, document_usage: DocumentUsage) -> None:
+    async def _publish_result(self, record: Record, read: ReadEvent, document_usage: DocumentUsage) -> None:
         started_at = datetime.now(UTC)
-        read = read_record(
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-            flaw=record.flaw,
-            most_bytes=self._max_document_bytes,
-        )
         self._ignored_fields.note(read)
         event = read.event
-        outputs = await self._analyzer.analyze(event.text, document_usage, priority=event.metadata.get("priority"))
+        steps = self._analyzer.steps_about(event)
+        outputs = await self._analyzer.analyze(
+            event.text, document_usage, steps=steps, priority=event.metadata.get("priority")
+        )
         # it is at its end, all from the store or not, and begun again it would be published twice
         document_usage.invest(1)
         result = result_of(
-            event, outputs, record=record, document_usage=document_usage, started_at=started_at, identity=self._identity
+            event,
+            outputs,
+            record=record,
+            document_usage=document_usage,
+            started_at=started_at,
+            identity=self._identity,
+            filled_prompts=[prompt for step in steps for prompt in step.filled_prompts],
         )
         counted = self._dead_letter_hold.result()
         try:

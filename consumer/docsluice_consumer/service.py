@@ -32,6 +32,7 @@ from docsluice_consumer.bootstrap import (
     needs_of,
     prices_of,
     providers_of,
+    reader_of,
     shared_limits_of,
     steps_store_of,
     subscription_of,
@@ -303,6 +304,7 @@ class Service:
             result_topic=settings.result_topic,
             pipeline_version=self._pipeline_version,
             mode=self._mode,
+            carried_headers=frozenset(self._file.output.headers),
         )
         dead_letters = DeadLetterSink(
             sink=sink,
@@ -320,7 +322,7 @@ class Service:
             dead_letter_hold=self._dead_letter_hold,
             identity=identity,
             metrics=self._metrics,
-            max_document_bytes=settings.max_document_bytes,
+            reader=reader_of(settings, self._file),
         )
 
     def why_not_live(self) -> str | None:

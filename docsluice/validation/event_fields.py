@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 from docsluice.messages import Headers
 from docsluice.validation.event_problems import NAMED_TWICE, NoEvent, shown_name
-from docsluice.validation.record_bytes import Unreadable, json_of, text_of, twice_in, without_mark
+from docsluice.validation.record_bytes import VALUE, Unreadable, json_of, text_of, twice_in, without_mark
 
 _STRUCTURED = "application/cloudevents"
 _BATCH = "application/cloudevents-batch"
@@ -29,6 +31,19 @@ _OF_A_REGISTRY = (
 _ATTRIBUTES = frozenset({"specversion", "id", "source", "type"})
 """Those that every CloudEvent has."""
 
+Format: TypeAlias = Literal["json", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a record holds: the fields of its JSON, or its text under the names that an event's fields have."""
+
+    fields: Any
+    text: str | None = None
+    """The text of a record that is one. None of JSON."""
+    unnamed: NoEvent | Unreadable | None = None
+    """Why a text has no document_id, if it has none."""
+
 
 def fields_of(key: bytes | None, value: bytes, headers: Headers) -> Any:
     """The fields of the event that a record holds. They may still be no valid event.
@@ -37,24 +52,57 @@ def fields_of(key: bytes | None, value: bytes, headers: Headers) -> Any:
         NoEvent: there are none.
         Unreadable: the bytes are neither text nor JSON.
     """
+    return event_fields(content_of(key, value, headers))
+
+
+def event_fields(content: Content) -> Any:
+    """The fields of a content that is an event as it is.
+
+    Raises:
+        NoEvent: it is a text without a name.
+        Unreadable: it is a text whose name cannot be read.
+    """
+    if content.unnamed is not None:
+        raise content.unnamed
+    return content.fields
+
+
+def content_of(
+    key: bytes | None, value: bytes, headers: Headers, *, form: Format | None = None, charset: str | None = None
+) -> Content:
+    """What a record holds. Without a `form` and a `charset`, its content type tells them.
+
+    Raises:
+        NoEvent: it is a CloudEvent without data, or several.
+        Unreadable: the bytes are neither text nor JSON.
+    """
     # Spring writes the data's type as an attribute, and its value as JSON, in quotes.
     said = _header(headers, "content-type") or _header(headers, "ce_datacontenttype")
     content_type = said.strip('"').lower()
-    named = _header(headers, "ce_subject") or _header(headers, "ce_id")
     found = _CHARSET.search(content_type)
-    charset = found[1] if found else ""
-    if content_type.startswith(_TEXT):
-        return {"document_id": _text_id(key, named), "text": text_of(value, charset=charset)}
+    said_charset = found[1] if found else ""
+    if charset is not None:
+        value, said_charset = _in_utf8(value, charset), ""
+    if form == "text" or (form is None and content_type.startswith(_TEXT)):
+        return _named(text_of(value, charset=said_charset), key, headers)
     if content_type.startswith(_STRUCTURED):
         _check_format(content_type)
-        return _data_in(json_of(value, charset=charset))
+        return _data_in(json_of(value, charset=said_charset))
     try:
-        fields = json_of(value, charset=charset)
+        fields = json_of(value, charset=said_charset)
     except Unreadable as error:
         if any(name == _SCHEMA for name, _ in headers):
             raise Unreadable(_OF_A_REGISTRY) from error
         raise
-    return _data_in(fields) if _is_envelope(fields) else fields
+    return _data_in(fields) if _is_envelope(fields) else Content(fields)
+
+
+def _in_utf8(value: bytes, charset: str) -> bytes:
+    """A value of another charset, which was told and is believed."""
+    try:
+        return codecs.decode(value, charset).encode()
+    except UnicodeError as error:
+        raise Unreadable(f"{VALUE} is not valid {charset}, the charset that the pipeline file names") from error
 
 
 def _check_format(content_type: str) -> None:
@@ -74,8 +122,8 @@ def _is_envelope(fields: Any) -> bool:
     return isinstance(fields, dict) and fields.keys() >= _ATTRIBUTES and "document_id" not in fields
 
 
-def _data_in(envelope: Any) -> Any:
-    """The event in a CloudEvents envelope: its `data`. `subject`, if given, names the document."""
+def _data_in(envelope: Any) -> Content:
+    """What a CloudEvents envelope holds: its `data`. `subject`, if given, names a text."""
     if (name := twice_in(envelope, _ENVELOPE)) is not None:
         raise NoEvent(f"{name}: {NAMED_TWICE}")
     if isinstance(envelope, list):
@@ -96,14 +144,21 @@ def _data_in(envelope: Any) -> Any:
     data_type = str(envelope.get("datacontenttype", "application/json")).lower()
     if data_type.startswith(_TEXT):
         text = text_of(data, what=_BASE64) if isinstance(data, bytes) else without_mark(data)
-        return {"document_id": envelope.get("subject") or envelope.get("id"), "text": text}
-    return json_of(data, what=_BASE64) if isinstance(data, bytes) else data
+        named = envelope.get("subject") or envelope.get("id")
+        return Content({"document_id": named, "text": text}, text if isinstance(text, str) else None)
+    return Content(json_of(data, what=_BASE64) if isinstance(data, bytes) else data)
 
 
-def _text_id(key: bytes | None, named: str) -> str:
-    if not key and not named:
-        raise NoEvent("a text/plain record needs a key, which becomes its document_id")
-    return text_of(key, what="the key") if key else named
+def _named(text: str, key: bytes | None, headers: Headers) -> Content:
+    """A text by the name of its record: the key, or that of its CloudEvent."""
+    try:
+        name = text_of(key, what="the key") if key else _header(headers, "ce_subject") or _header(headers, "ce_id")
+    except Unreadable as unnamed:
+        return Content({"text": text}, text, unnamed)
+    if not name:
+        why = NoEvent("a text/plain record needs a key, which becomes its document_id")
+        return Content({"text": text}, text, why)
+    return Content({"document_id": name, "text": text}, text)
 
 
 def _header(headers: Headers, name: str) -> str:

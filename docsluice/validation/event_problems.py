@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
@@ -116,9 +118,15 @@ def _problems_of(fields: Any, error: ValidationError, *, hidden: int) -> str:
     return said + (_instead(fields, missing) if missing else "") + _of_a_newer_version(fields)
 
 
-def shown_name(name: str) -> str:
+def shown_name(name: str, *, most: int = _NAME_CHARACTERS) -> str:
     """A field's name for a person: one line, cut short."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:_NAME_CHARACTERS])
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in name[:most])
+
+
+def names_shown(names: Collection[str], *, most: int = _NAMES_SHOWN) -> str:
+    """The first few names, for a person."""
+    shown = ", ".join(shown_name(name) for name in itertools.islice(names, most))
+    return shown + (" and more" if len(names) > most else "")
 
 
 def _problem(problem: ValidationProblem) -> str:
@@ -142,10 +150,8 @@ def _instead(fields: dict[str, Any], missing: list[str]) -> str:
     ]
     if guesses:
         return f"; {' '.join(guesses)}"
-    shown = ", ".join(shown_name(name) for name in unknown[:_NAMES_SHOWN])
-    more = " and more" if len(unknown) > _NAMES_SHOWN else ""
     known = next((f"; {words}" for names, words in _ENVELOPES.items() if fields.keys() >= names), "")
-    return f"; there is {shown}{more} instead{known}"
+    return f"; there is {names_shown(unknown)} instead{known}"
 
 
 def _bare(name: str) -> str:

@@ -168,6 +168,15 @@ def registry_frames(data: bytes) -> list[RegistryFrame]:
     return []
 
 
+def is_charset(name: str) -> bool:
+    """Whether a name is that of a charset which is read in linear time."""
+    try:
+        codecs.lookup(name)
+    except (LookupError, ValueError):
+        return False
+    return not _is_other(name.lower()) or _KNOWN_CHARSET.fullmatch(name.lower()) is not None
+
+
 def _is_other(charset: str) -> bool:
     """Whether a charset other than UTF-8 was named. A text in ASCII is in UTF-8, too."""
     return charset not in {"", "utf-8", "utf8", "us-ascii", "ascii"} and charset.isprintable()

@@ -8,13 +8,24 @@ from typing import Any
 import pytest
 
 from docsluice.messages import DocumentEvent, Headers, Stage
-from docsluice_consumer.decode.decode import decode
+from docsluice_consumer.decode.decode import ReadEvent, RecordReader
 from docsluice_consumer.errors import RecordRejected
-from tests.fakes.samples import SECRET_TEXT
+from tests.fakes.samples import SECRET_TEXT, record
 
 EVENT = {"document_id": "doc-1", "text": SECRET_TEXT, "metadata": {"lang": "en", "pages": 3, "score": 0.5, "ok": True}}
 EXPECTED = DocumentEvent.model_validate(EVENT)
 PLAIN = json.dumps(EVENT).encode()
+
+
+def read_record(*, key: bytes | None, value: bytes, headers: Headers) -> ReadEvent:
+    """A record of these parts, as it is read without a pipeline file."""
+    read = RecordReader().read(record(value, key=key, headers=headers))
+    assert read is not None
+    return read
+
+
+def decode(*, key: bytes | None, value: bytes, headers: Headers) -> DocumentEvent:
+    return read_record(key=key, value=value, headers=headers).event
 
 
 def decoded(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,13 +25,13 @@ from docsluice_consumer.telemetry.metrics import Metrics
 from tests.fakes.chat import FakeChatClient, Replies
 from tests.fakes.pipelines import DEAD_LETTERS, RESULTS, pipeline_of
 from tests.fakes.prices import FakePrices
-from tests.fakes.samples import steps
+from tests.fakes.samples import TASKS, steps
 from tests.fakes.sink import FakeSink
 from tests.fakes.timer import FakeSleep, ManualTimer
 
 
 class Line:
-    """A pipeline with a model that does as it is told, and topics in memory."""
+    """A pipeline with a model that does as it is told, and topics in memory. `of_pipeline` goes to `pipeline_of`."""
 
     def __init__(
         self,
@@ -41,7 +43,8 @@ class Line:
         max_dead_letters: int = 0,
         max_ratio: float = 1.0,
         store: StepStore | None = None,
-        keeps_rejected_answers: bool = True,
+        tasks: Sequence[dict[str, Any]] = TASKS,
+        **of_pipeline: Any,
     ) -> None:
         self.client = FakeChatClient(reply)
         self.sink = sink or FakeSink()
@@ -57,7 +60,7 @@ class Line:
             sleep=FakeSleep(on_sleep=timer.advance),
         )
         analyzer = Analyzer(
-            steps=steps(mode=mode),
+            steps=steps(*tasks, mode=mode),
             answers=model_caller,
             answer_recovery=AnswerRecovery(answers=model_caller, metrics=self.metrics),
             answer_cache=AnswerCache(store=store or NoStore(), metrics=self.metrics),
@@ -71,9 +74,9 @@ class Line:
             metrics=self.metrics,
             mode="fused" if mode == "fused" else "fanout",
             dead_letter_hold=self.dead_letter_hold,
-            keeps_answers=keeps_rejected_answers,
+            **of_pipeline,
         )
-        names = [step.name for step in steps(mode=mode)]
+        names = [step.name for step in steps(*tasks, mode=mode)]
         self.metrics.expect_dead_letters(of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=names)
         self.expected = self._dead_letter_series()
 

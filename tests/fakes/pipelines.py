@@ -9,6 +9,7 @@ from docsluice_consumer.analysis.results import Identity
 from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit
 from docsluice_consumer.dead_letters.sink import DeadLetterSink
+from docsluice_consumer.decode.decode import RecordReader
 from docsluice_consumer.kafka.records import Sink
 from docsluice_consumer.pipeline import Pipeline
 from docsluice_consumer.telemetry.metrics import Metrics
@@ -24,9 +25,17 @@ def pipeline_of(
     mode: Literal["fanout", "fused"] = "fused",
     dead_letter_hold: DeadLetterHold | None = None,
     keeps_answers: bool = True,
+    reader: RecordReader | None = None,
+    carried_headers: frozenset[str] = frozenset(),
 ) -> Pipeline:
     """Without a dead-letter limit, unless `dead_letter_hold` has one."""
-    identity = Identity(group_id="docsluice", result_topic=RESULTS, pipeline_version="v1", mode=mode)
+    identity = Identity(
+        group_id="docsluice",
+        result_topic=RESULTS,
+        pipeline_version="v1",
+        mode=mode,
+        carried_headers=carried_headers,
+    )
     dead_letter_hold = dead_letter_hold or DeadLetterHold(limit=DeadLetterLimit(max_ratio=1, max_consecutive=0))
     dead_letters = DeadLetterSink(
         sink=sink,
@@ -43,4 +52,5 @@ def pipeline_of(
         dead_letter_hold=dead_letter_hold,
         identity=identity,
         metrics=metrics,
+        reader=reader,
     )

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from docsluice.text.redaction import redaction_of
-from docsluice_consumer.decode.decode import read_record
 from docsluice_consumer.errors import InvalidAnswer, RecordRejected
 from docsluice_consumer.llm import completion
 from docsluice_consumer.llm.error_body import error_inside, read_error
@@ -27,8 +26,10 @@ from docsluice_consumer.tasks.chunking import head_of, parts_of
 from docsluice_consumer.tasks.outputs import JsonOutput, ListOutput
 from docsluice_consumer.tasks.repairs import is_echo
 from tests.examples import examples
+from tests.fakes.decoding import read_record
 from tests.fakes.opcodes import opcodes_of
-from tests.fakes.samples import steps
+from tests.fakes.samples import record, steps
+from tests.fakes.tickets import reader_of
 
 pytestmark = pytest.mark.long
 
@@ -243,3 +244,16 @@ def test_a_record_of_thousands_of_problems_is_told_in_a_few_words() -> None:
         read_record(key=None, value=value, headers=[])
     assert len(str(caught.value)) < 500
     assert opcodes_of(lambda: _decoded(value)) < 2_000_000
+
+
+@pytest.mark.parametrize("text", ["{{ @ }}", "{{ to_string(a) }}{{ a[].b[] }}", "{{ a[?contains(b, 'x')].b[] }}"])
+def test_a_mapping_takes_time_in_proportion_to_its_record(text: str) -> None:
+    """Twice the record may take twice the steps, and not four times as many."""
+
+    def taken(count: int) -> int:
+        value = json.dumps({"a": [{"b": ["x"]}] * count}).encode()
+        reader = reader_of(document_id="'d'", text=text)
+        return opcodes_of(lambda: reader.read(record(value)))
+
+    taken(10)
+    assert taken(20_000) < 2.2 * taken(10_000)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from docsluice_consumer.decode.decode import read_record
 from docsluice_consumer.errors import RecordRejected
 from tests.examples import examples
+from tests.fakes.decoding import read_record
 from tests.fakes.line import Line
 from tests.fakes.pipelines import RESULTS
 from tests.fakes.samples import record

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 
-from docsluice.messages import DeadLetterReason, OutputValue
+from docsluice.messages import DeadLetterReason, DocumentEvent, OutputValue
 from docsluice_consumer.analysis.answer_cache import AnswerCache, Entry
 from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
 from docsluice_consumer.analysis.answer_source import AnswerSource
@@ -54,10 +54,25 @@ class Analyzer:
         self._max_cost_usd = max_cost_usd
         self._tier = service_tier
 
+    def steps_about(self, event: DocumentEvent) -> Sequence[Step]:
+        """The steps with the event's metadata in their prompts.
+
+        Raises:
+            RecordRejected: the event lacks what a prompt uses.
+        """
+        return [step.about(event) for step in self._steps]
+
     async def analyze(
-        self, text: str, document_usage: DocumentUsage, *, priority: object = None
+        self,
+        text: str,
+        document_usage: DocumentUsage,
+        *,
+        steps: Sequence[Step] | None = None,
+        priority: object = None,
     ) -> dict[str, OutputValue]:
         """Return one output a task. Tokens and cost are added to `document_usage` as they are spent, also on failure.
+
+        `steps` are those of `steps_about`. Without them, the prompts are asked as they are written.
 
         When one step is rejected, the others still finish: their tokens are already being paid, and their answers are
         kept.
@@ -67,7 +82,7 @@ class Analyzer:
             ServiceFault: at once, whatever the other steps do.
         """
         cost_limit, tier = CostLimit(most_usd=self._max_cost_usd), self._service_tier(priority)
-        questions = [Question(step, text) for step in self._steps]
+        questions = [Question(step, text) for step in (self._steps if steps is None else steps)]
         await self._reserve(cost_limit, questions)
         answers = await _side_by_side(
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -29,6 +29,8 @@ class Identity:
     result_topic: str
     pipeline_version: str
     mode: Literal["fanout", "fused"]
+    carried_headers: frozenset[str] = frozenset()
+    """The record's headers that its result has, too, beside those of its trace."""
 
 
 def result_of(
@@ -39,11 +41,17 @@ def result_of(
     document_usage: DocumentUsage,
     started_at: datetime,
     identity: Identity,
+    filled_prompts: Sequence[str] = (),
 ) -> OutgoingRecord:
-    """A document's result, keyed like its record, or by its id if the record has no key."""
+    """A document's result, keyed like its record, or by its id if the record has no key.
+
+    `filled_prompts` are the prompts with its metadata in them, where they have any.
+    """
     version = identity.pipeline_version
     result = DocumentResult(
-        result_id=result_id(document_id=event.document_id, text=event.text, pipeline_version=version),
+        result_id=result_id(
+            document_id=event.document_id, text=event.text, pipeline_version=version, filled_prompts=filled_prompts
+        ),
         document_id=event.document_id,
         outputs=dict(outputs),
         models=document_usage.models,
@@ -60,10 +68,14 @@ def result_of(
         excerpt=excerpt(event.text),
         metadata=event.metadata,
     )
-    trace = [(name, value) for name, value in record.headers if name.lower() in TRACE_HEADERS]
+    carried = [
+        (name, value)
+        for name, value in record.headers
+        if name.lower() in TRACE_HEADERS or name in identity.carried_headers
+    ]
     return OutgoingRecord(
         topic=identity.result_topic,
         key=record.key or result.document_id.encode(),
         value=result.model_dump_json().encode(),
-        headers=[*result_headers(result, group_id=identity.group_id), *trace],
+        headers=[*result_headers(result, group_id=identity.group_id), *carried],
     )

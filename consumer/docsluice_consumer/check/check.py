@@ -11,6 +11,7 @@ from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.bootstrap import (
     needs_of,
     prices_of,
+    reader_of,
     shared_limits_of,
     steps_store_of,
     subscription_of,
@@ -19,7 +20,7 @@ from docsluice_consumer.bootstrap import (
 from docsluice_consumer.check.findings import HANDSHAKE_SECONDS, TIMEOUT_SECONDS, Found, Say, tried
 from docsluice_consumer.check.providers import check_providers
 from docsluice_consumer.check.topic_sizes import sizes_found
-from docsluice_consumer.decode.decode import decode
+from docsluice_consumer.decode.decode import RecordReader
 from docsluice_consumer.errors import BrokerFault, ConfigurationError, RecordRejected
 from docsluice_consumer.kafka.connection import topic_limits
 from docsluice_consumer.kafka.last_records import last_records
@@ -61,7 +62,7 @@ async def check(
         f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
     )
     if broker:
-        broker = await _check_topics(settings, say, deep=deep)
+        broker = await _check_topics(settings, reader_of(settings, file), say, deep=deep)
     keyless: list[str] = []
     try:
         provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
@@ -206,11 +207,11 @@ async def _check_broker(settings: Settings) -> Found:
     return Found(f"reached; all topics are there; {where}")
 
 
-async def _check_topics(settings: Settings, say: Say, *, deep: bool) -> bool:
+async def _check_topics(settings: Settings, reader: RecordReader, say: Say, *, deep: bool) -> bool:
     await _check_sizes(settings, say)
     allowed = not deep or await tried("rights on the broker", lambda: _check_rights(settings), say)
     what = f"input {settings.input_topic} (DOCSLUICE_INPUT_TOPIC)"
-    return await tried(what, lambda: _check_input(settings), say) and allowed
+    return await tried(what, lambda: _check_input(settings, reader), say) and allowed
 
 
 async def _check_sizes(settings: Settings, say: Say) -> None:
@@ -239,21 +240,24 @@ async def _check_rights(settings: Settings) -> Found:
     return Found("all that are needed are there")
 
 
-async def _check_input(settings: Settings) -> Found:
-    """Check whether the last records can be read. The topic's name or the format may be wrong."""
+async def _check_input(settings: Settings, reader: RecordReader) -> Found:
+    """Check whether the last records can be read. The topic's name, the format or the mapping may be wrong."""
     records = await last_records(
         broker_of(settings), settings.input_topic, count=_SHOWN_RECORDS, seconds=TIMEOUT_SECONDS
     )
     events = [record for record in records if record.value is not None]
     if not events:
         return Found("it holds no records yet")
-    problems = []
+    problems, passed_over = [], 0
     for record in events:
         try:
-            decode(key=record.key, value=record.value or b"", headers=record.headers)
+            passed_over += reader.read(record) is None
         except RecordRejected as problem:
             problems.append(f"{problem} ({settings.input_topic}/{record.partition}@{record.offset})")
     if problems:
         count = f"{len(problems)} of {len(events)}"
         return Found(f"of its last records, {count} are no document events: {problems[-1]}", doubtful=True)
-    return Found(f"its last records are document events ({len(events)} looked at)")
+    if passed_over == len(events):
+        return Found(f"all of its last records are passed over (input.when; {len(events)} looked at)", doubtful=True)
+    passed = f", {passed_over} passed over" if passed_over else ""
+    return Found(f"its last records are document events ({len(events)} looked at{passed})")

@@ -24,7 +24,9 @@ from docsluice.validation.validation_problems import FieldProblem
 from docsluice_consumer.errors import InvalidAnswer
 from docsluice_consumer.llm.yaml_file import load_yaml, unfit
 from docsluice_consumer.model_ref import ModelRef, model_ref, problem_of_label
+from docsluice_consumer.tasks.input_entry import InputEntry, OutputEntry
 from docsluice_consumer.tasks.outputs import Output
+from docsluice_consumer.tasks.prompts import checked_prompt
 from docsluice_consumer.tasks.provider_entry import MinuteLimitsEntry, Part, ProviderEntry, provider_name
 
 BUILT_IN = "built-in"
@@ -72,7 +74,7 @@ class Task(Part):
     """One thing asked of the model about a document."""
 
     name: Annotated[str, AfterValidator(_task_name)]
-    prompt: NotBlank
+    prompt: Annotated[NotBlank, AfterValidator(checked_prompt)]
     output: Output
     model: Annotated[list[NotBlank], BeforeValidator(_as_list), Field(min_length=1)] | None = None
     """The chain: the first choice, and the models to ask if it fails or is too small."""
@@ -133,6 +135,8 @@ class PipelineFile(Part):
     name: NotBlank
     mode: Literal["fanout", "fused"] = "fanout"
     instructions: str = ""
+    input: InputEntry = Field(default_factory=InputEntry)
+    output: OutputEntry = Field(default_factory=OutputEntry)
     tasks: list[Task] = Field(min_length=1)
     examples: list[Example] = Field(default_factory=list)
     models: dict[str, ModelEntry] = Field(default_factory=dict)
@@ -177,9 +181,12 @@ class PipelineFile(Part):
         return model_ref(label, providers=self.providers)
 
     def version(self, *, mode: str, default_model: str) -> str:
-        """A hash of everything that shapes an answer. The same version means the same questions to the same models."""
+        """A hash of everything that shapes an answer. The same version means the same questions to the same models.
+
+        `input` and `output` are no part of it: what a mapping makes of a record is in the result's id by itself.
+        """
         model = default_model if any(task.model is None for task in self.tasks) else None
-        file = self.model_dump(mode="json", exclude={"name", "mode", "models", "providers"})
+        file = self.model_dump(mode="json", exclude={"name", "mode", "input", "output", "models", "providers"})
         for task, written in zip(self.tasks, file["tasks"], strict=True):
             if written["long"] == "reject":  # as it was before there was a choice
                 del written["long"]

@@ -13,8 +13,7 @@ from docsluice_consumer.llm.chat import Message, ModelParameters, Sampling
 from docsluice_consumer.model_ref import ModelRef
 from docsluice_consumer.tasks.chunking import most_runs, shared_out, shown
 from docsluice_consumer.tasks.pipeline_file import Example, PipelineFile, Task, passed_through
-from docsluice_consumer.tasks.repairs import CLOSING
-from docsluice_consumer.tasks.steps import Condensing, Step
+from docsluice_consumer.tasks.steps import Condensing, Step, system_message
 from docsluice_consumer.tasks.strict_schema import CannotBeStrict, strict
 
 FUSED = "fused"
@@ -150,7 +149,8 @@ def _step(name: str, tasks: tuple[Task, ...], plan: _Plan) -> Step:
         name=name,
         models=models,
         tasks=tasks,
-        preamble=(Message("system", _system(tasks, plan.file.instructions)), *_turns(tasks, plan.file.examples)),
+        instructions=plan.file.instructions,
+        preamble=(system_message(tasks, plan.file.instructions), *_turns(tasks, plan.file.examples)),
         schema=_object_of({task.name: task.output.json_schema() for task in tasks}),
         sent_schema=_object_of({name: schema for name, (schema, _) in sent.items()}),
         strict=all(is_strict for _, is_strict in sent.values()),
@@ -169,11 +169,6 @@ def _step(name: str, tasks: tuple[Task, ...], plan: _Plan) -> Step:
 
 def _stop(sequences: list[str] | None) -> tuple[str, ...] | None:
     return None if sequences is None else tuple(sequences)
-
-
-def _system(tasks: tuple[Task, ...], instructions: str) -> str:
-    asked = [tasks[0].prompt] if len(tasks) == 1 else [f"- {task.name}: {task.prompt}" for task in tasks]
-    return "\n".join(line for line in (instructions.strip(), *asked, CLOSING) if line)
 
 
 def _turns(tasks: tuple[Task, ...], examples: list[Example]) -> list[Message]:

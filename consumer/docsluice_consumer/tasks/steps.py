@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from docsluice.messages import OutputValue
+from docsluice.messages import DeadLetterReason, DocumentEvent, OutputValue
 from docsluice.validation.json_values import NO_JSON
-from docsluice_consumer.errors import InvalidAnswer
+from docsluice_consumer.errors import InvalidAnswer, RecordRejected
+from docsluice_consumer.expressions.interpreter import NoValue
+from docsluice_consumer.expressions.template import is_template
 from docsluice_consumer.llm.chat import Answer, ChatRequest, Message, ModelParameters, Sampling
 from docsluice_consumer.model_ref import ModelRef
 from docsluice_consumer.tasks.answer_reading import closed_at_last_item, objects_in, parsed, unwrapped
 from docsluice_consumer.tasks.outputs import ListOutput, Output
 from docsluice_consumer.tasks.pipeline_file import Task
-from docsluice_consumer.tasks.repairs import is_echo, repair_text, shown_answer
+from docsluice_consumer.tasks.prompts import filled
+from docsluice_consumer.tasks.repairs import CLOSING, is_echo, repair_text, shown_answer
 
 _NEWER_SAMPLING_FIELDS = frozenset({"reasoning_effort", "seed", "stop"})
 """Left out of fingerprints while unset, so that older answers stay valid."""
@@ -61,11 +64,39 @@ class Step:
     """What else distinguishes the chain's providers from others with the same names."""
     condensing: tuple[Condensing, ...] = ()
     """How the answers about a split document's parts become one, for prose tasks."""
+    instructions: str = ""
+    """What begins the system message."""
+    template: Step | None = None
+    """The step with placeholders in its prompts, of which this one was made for a document."""
+    filled_prompts: tuple[str, ...] = ()
+    """The prompts with a document's metadata in them, where a template had placeholders."""
 
     @property
     def model(self) -> ModelRef:
         """The first choice."""
         return self.models[0]
+
+    def about(self, event: DocumentEvent) -> Step:
+        """The step with the event's metadata in its prompts. Itself where they have no placeholders.
+
+        Raises:
+            RecordRejected: the event lacks what a prompt uses.
+        """
+        if not any(is_template(task.prompt) for task in self.tasks):
+            return self
+        document = {"metadata": event.metadata, "document_id": event.document_id}
+        tasks = tuple(task.model_copy(update={"prompt": _filled(task, document)}) for task in self.tasks)
+        return dataclasses.replace(
+            self,
+            tasks=tasks,
+            preamble=(system_message(tasks, self.instructions), *self.preamble[1:]),
+            template=self,
+            filled_prompts=tuple(task.prompt for task in tasks),
+            condensing=tuple(
+                dataclasses.replace(one, plans=tuple(tuple(share.about(event) for share in plan) for plan in one.plans))
+                for one in self.condensing
+            ),
+        )
 
     def fingerprint(self, text: str) -> str:
         """The key of an answer: equal for the same question about the same text at the same servers.
@@ -73,14 +104,20 @@ class Step:
         The servers are part of it: a rehearsal must never answer for the real model. docs/explanation/store.md lists
         all parts. Fields newer than the first release are left out while they are unset, so older answers stay valid.
         """
-        before, after = self._asked
-        question = hashlib.sha256(f"{before}{json.dumps(text)}{after}".encode()).hexdigest()
+        before, after = self.asked
+        filled = json.dumps(self.filled_prompts) if self.filled_prompts else ""
+        question = hashlib.sha256(f"{before}{json.dumps(text)}{after}{filled}".encode()).hexdigest()
         servers = "\n".join(self.servers)
         return hashlib.sha256(f"{servers}\n{question}".encode()).hexdigest()
 
     @functools.cached_property
-    def _asked(self) -> tuple[str, str]:
-        """What a fingerprint is made of, as JSON: what comes before the text, and after it."""
+    def asked(self) -> tuple[str, str]:
+        """What a fingerprint is made of, as JSON: what comes before the text, and after it.
+
+        A template's steps share what is worked out once for it. Their filled prompts come behind.
+        """
+        if self.template is not None:
+            return self.template.asked
         asked: dict[str, Any] = {
             "models": [str(model) for model in self.models],
             "preamble": [(message.role, message.content) for message in self.preamble],
@@ -219,6 +256,19 @@ class Step:
             else later[task.name]
             for task in self.tasks
         }
+
+
+def system_message(tasks: tuple[Task, ...], instructions: str) -> Message:
+    """What a model is told before any document."""
+    asked = [tasks[0].prompt] if len(tasks) == 1 else [f"- {task.name}: {task.prompt}" for task in tasks]
+    return Message("system", "\n".join(line for line in (instructions.strip(), *asked, CLOSING) if line))
+
+
+def _filled(task: Task, document: Mapping[str, Any]) -> str:
+    try:
+        return filled(task.prompt, document)
+    except NoValue as problem:
+        raise RecordRejected(DeadLetterReason.INVALID_EVENT, f"the prompt of {task.name}: {problem}") from None
 
 
 def _read(output: Output, value: Any) -> OutputValue:

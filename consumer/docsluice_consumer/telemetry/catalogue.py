@@ -77,7 +77,7 @@ CATALOGUE = (
         "documents_total",
         Counter,
         {"outcome": ("result", "dead_letter", "skipped")},
-        meaning="Records that have ended: as a result, as a dead letter, or skipped because they had no value.",
+        meaning="Records that have ended: as a result, as a dead letter, or skipped (no value, or input.when).",
         remedy="Flat while there is a backlog: look at admission_wait_seconds_total and consumption_paused.",
     ),
     Metric(

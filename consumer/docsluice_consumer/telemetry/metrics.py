@@ -18,6 +18,13 @@ from docsluice_consumer.telemetry.metric_families import MetricFamilies
 M = TypeVar("M", Counter, Histogram)
 
 
+class DocumentInProgress:
+    """A record that is worked on."""
+
+    is_skipped = False
+    """Whether it turned out to be passed over. Then its time says nothing about documents."""
+
+
 class Metrics(MetricFamilies):
     """One method for each thing that happens. A counter whose labels are known beforehand is `expected` at 0."""
 
@@ -30,12 +37,13 @@ class Metrics(MetricFamilies):
         self.build_info.labels(version=version, pipeline_version=pipeline_version).set(1)
 
     @contextlib.contextmanager
-    def document_in_progress(self) -> Iterator[None]:
+    def document_in_progress(self) -> Iterator[DocumentInProgress]:
         """Count a document among those being worked on. If it ends without an error, note how long it took."""
-        started = time.monotonic()
+        started, progress = time.monotonic(), DocumentInProgress()
         with self.documents_in_flight.track_inprogress():
-            yield
-        self.document_duration_seconds.observe(time.monotonic() - started)
+            yield progress
+        if not progress.is_skipped:
+            self.document_duration_seconds.observe(time.monotonic() - started)
 
     def document_finished(self, outcome: str) -> None:
         """A record has ended: `result`, `dead_letter` or `skipped`."""

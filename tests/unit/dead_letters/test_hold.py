@@ -266,7 +266,7 @@ async def test_what_waits_for_the_broker_is_not_begun_again() -> None:
 
     class Knowing(Analyzer):
         async def analyze(
-            self, text: str, document_usage: DocumentUsage, *, priority: object = None
+            self, text: str, document_usage: DocumentUsage, *, steps: object = None, priority: object = None
         ) -> dict[str, OutputValue]:
             return {"summary": "known already"}
 

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from docsluice.messages import DocumentEvent, Headers, Stage
 from docsluice.validation.record_bytes import wide_encoding
-from docsluice_consumer.decode.decode import decode, read_record
 from docsluice_consumer.errors import RecordRejected
-from tests.fakes.decoding import EVENT, EXPECTED, PLAIN, decoded, envelope_of, rejection_of
+from tests.fakes.decoding import EVENT, EXPECTED, PLAIN, decode, decoded, envelope_of, read_record, rejection_of
 from tests.fakes.samples import SECRET_TEXT
 
 SUBJECT_IS_ID = DocumentEvent(document_id="doc-1", text=SECRET_TEXT)

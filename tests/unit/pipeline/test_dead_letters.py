@@ -98,7 +98,7 @@ async def test_what_the_model_will_not_do_becomes_a_dead_letter(replies: list[Re
 async def test_the_answer_that_was_rejected_is_in_the_dead_letter(keeps: bool, kept: str | None) -> None:  # noqa: FBT001 - both ways
     """The last one, which its message is about, or none, by setting."""
     replies = {"category": [say("some words"), say("other words")]}
-    errors = await Line(by_step(replies), keeps_rejected_answers=keeps).errors(document())
+    errors = await Line(by_step(replies), keeps_answers=keeps).errors(document())
     assert errors.get("answer") == kept
 
 

@@ -1,0 +1,74 @@
+"""`input:` and `output:` of the pipeline file: how records become events, and what results carry besides."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from docsluice.messages import NotBlank, is_error_header
+from docsluice.validation.record_bytes import is_charset
+from docsluice.validation.validation_problems import FieldProblem
+from docsluice_consumer.expressions.expression import RECORD_NAMES, Expression
+from docsluice_consumer.expressions.template import is_template, readable
+from docsluice_consumer.tasks.provider_entry import Part
+
+_OWN_HEADERS = frozenset({"content-type"})
+
+
+def _readable(source: str) -> str:
+    readable(source, names=RECORD_NAMES)
+    return source
+
+
+def _condition(source: str) -> str:
+    if is_template(source):
+        raise ValueError("must be one expression, without {{ }}")
+    Expression(source, names=RECORD_NAMES)
+    return source
+
+
+def _charset(name: str) -> str:
+    if not is_charset(name):
+        raise ValueError("must be a charset that Python knows, such as utf-16 or windows-1252")
+    return name
+
+
+def _carried(name: str) -> str:
+    if name.lower().startswith("ce_") or name.lower() in _OWN_HEADERS or is_error_header(name):
+        raise ValueError(f"must not hold {name}, which docsluice sets itself; input.metadata can carry its value")
+    return name
+
+
+Source = Annotated[NotBlank, AfterValidator(_readable)]
+
+
+class InputEntry(Part):
+    """How the records of the input topic become events. Without any field, a value is the event."""
+
+    format: Literal["json", "text"] | None = None
+    charset: Annotated[NotBlank, AfterValidator(_charset)] | None = None
+    document_id: Source | None = None
+    text: Source | None = None
+    metadata: dict[NotBlank, Source] | None = None
+    when: Annotated[NotBlank, AfterValidator(_condition)] | None = None
+    strict: bool = Field(default=False, strict=True)
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether a value is no event as it is."""
+        return (self.document_id, self.text, self.metadata) != (None, None, None)
+
+    @model_validator(mode="after")
+    def _strict_about_events(self) -> Self:
+        if self.strict and self.is_mapping:
+            raise FieldProblem(
+                "strict", "is for values that are events; with document_id, text or metadata leave it out"
+            )
+        return self
+
+
+class OutputEntry(Part):
+    """What results carry besides their own."""
+
+    headers: list[Annotated[NotBlank, AfterValidator(_carried)]] = Field(default_factory=list)
