@@ -15,7 +15,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import structlog
 from cyclopts import Parameter
@@ -88,8 +88,52 @@ def _check(
         return asyncio.run(_look(settings, secrets, live=live, deep=deep, show=_show_json if as_json else _show))
 
 
+@takes_settings
+def _schema(
+    what: Annotated[Literal["event", "result", "dead-letter", "asyncapi"], Parameter(metavar="WHAT")],
+    /,
+    *,
+    env_file: EnvFile = None,
+    **flags: str | None,
+) -> int:
+    """Print what crosses the topics, for machines.
+
+    $ docsluice schema result > result.schema.json
+    $ docsluice schema asyncapi --pipeline pipeline.yaml > asyncapi.json
+
+    A result's outputs are those of the pipeline's tasks. Nothing is connected to.
+
+    Args:
+        what: a JSON Schema of the event, of the result, or of a dead letter's headers; or an AsyncAPI 3 document of all
+    """
+    with _settings(env_file, flags) as (settings, _):
+        from docsluice_consumer import message_schemas  # noqa: PLC0415 - see above
+        from docsluice_consumer.tasks.pipeline_file import load_pipeline_file  # noqa: PLC0415
+
+        file = load_pipeline_file(settings.pipeline)
+        match what:
+            case "event":
+                schema = message_schemas.event_schema(file)
+            case "result":
+                schema = message_schemas.result_schema(file)
+            case "dead-letter":
+                schema = message_schemas.dead_letter_schema()
+            case "asyncapi":
+                schema = message_schemas.asyncapi(
+                    file,
+                    servers=settings.kafka_bootstrap_servers,
+                    group_id=settings.group_id,
+                    input_topic=settings.input_topic,
+                    result_topic=settings.result_topic,
+                    dead_letter_topic=settings.dead_letter_topic,
+                )
+        print(json.dumps(schema, indent=2, ensure_ascii=False))  # noqa: T201 - it is for a file
+    return DRAINED
+
+
 run = command(_run, name="run", exit_codes=_EXIT_CODES)
 check = command(_check, name="check", exit_codes=_EXIT_CODES)
+schema = command(_schema, name="schema", exit_codes={DRAINED: "printed", BAD_SETTINGS: _EXIT_CODES[BAD_SETTINGS]})
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ COMMANDS = (
         "docsluice_consumer.commands:check",
         _SERVICE,
     ),
+    Command("schema", "Print what crosses the topics, for machines.", "docsluice_consumer.commands:schema", _SERVICE),
     Command("send", "Send documents to the input topic.", "docsluice_producer.commands:send", _TOPICS),
     Command("follow", "Show results and dead letters as they come.", "docsluice_producer.commands:follow", _TOPICS),
     Command(

@@ -49,6 +49,10 @@ class TextOutput(_Output):
             return _string(self.max_characters)
         return _array(_string(self.sentence_characters), self.sentences)
 
+    def output_schema(self) -> Schema:
+        """Return the schema of an output. That of a long document is put together, and may be longer."""
+        return {"type": "string"}
+
     def read(self, value: Any) -> OutputValue:
         """Check and return the text."""
         if self.sentences is None:
@@ -97,6 +101,10 @@ class ChoiceOutput(_Output):
         """Return the schema of one answer."""
         return {"type": "string", "enum": self.labels}
 
+    def output_schema(self) -> Schema:
+        """As `TextOutput.output_schema`."""
+        return self.json_schema()
+
     def read(self, value: Any) -> OutputValue:
         """Return the label as the pipeline spells it, whatever the case of the answer."""
         said = _text(value).casefold()
@@ -140,6 +148,11 @@ class ListOutput(_Output):
     def json_schema(self) -> Schema:
         """Return the schema of one answer."""
         return _array(_string(self.max_characters), self.candidates or self.items)
+
+    def output_schema(self) -> Schema:
+        """As `TextOutput.output_schema`."""
+        least = self.items if self.at_least is None else self.at_least
+        return {"type": "array", "items": {"type": "string"}, "minItems": least, "maxItems": self.items}
 
     def read(self, value: Any) -> OutputValue:
         """Check the strings and return the first `items` that differ. Those beyond them, and blanks, are ignored.
@@ -209,6 +222,10 @@ class JsonOutput(_Output):
 
     def json_schema(self) -> Schema:
         """Return the schema of one answer."""
+        return self.schema_
+
+    def output_schema(self) -> Schema:
+        """As `TextOutput.output_schema`."""
         return self.schema_
 
     def read(self, value: Any) -> OutputValue:
