@@ -136,7 +136,7 @@ class Forecast:
         if not self.unmended:
             return []
         them = f"{self.unmended:,} of them {'is' if self.unmended == 1 else 'are'} {' or '.join(_OF_THE_RECORD)}"
-        return [f"{them}: sent again unmended they fail again; export, mend and send them instead"]
+        return [f"{them}: they fail again, unless a mapping (input) was mended; export, mend and send them instead"]
 
     @property
     def _cost(self) -> list[str]:

@@ -208,7 +208,9 @@ def test_the_examples_of_the_page_raise_no_doubt(tmp_path: Path) -> None:
     assert len(blocks) >= 3
     for block in blocks:
         file = tmp_path / "p.yaml"
-        file.write_text(block if block.startswith("name:") else f"name: p\n{block}", encoding="utf-8")
+        named = block if block.startswith("name:") else f"name: p\n{block}"
+        task = "" if "tasks:" in block else "tasks: [{name: a, prompt: P, output: {type: text}}]\n"
+        file.write_text(named + task, encoding="utf-8")
         lines: list[str] = []
         check_pipeline(load_settings({"pipeline": file}), lines.append)
         assert [line for line in lines if not line.startswith("ok ")] == []
