@@ -16,6 +16,7 @@ from docsluice.text.api_keys import looks_like_key
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
 from docsluice_consumer.admission.limits import Limits, MinuteLimits
+from docsluice_consumer.analysis.result_writer import ResultWriter
 from docsluice_consumer.decode.decode import RecordReader
 from docsluice_consumer.decode.input_rules import InputMapping, InputRules
 from docsluice_consumer.errors import ConfigurationError, ProviderMisconfigured
@@ -271,18 +272,43 @@ def input_rules_of(file: PipelineFile) -> InputRules:
     )
 
 
-def topics_of(settings: Settings) -> list[str]:
-    """Every topic that the service reads or writes."""
-    return [settings.input_topic, settings.result_topic, settings.dead_letter_topic]
+def writer_of(settings: Settings, file: PipelineFile) -> ResultWriter:
+    """How results are written, and where to.
+
+    Raises:
+        ConfigurationError: a route leads to the input topic, and so round in a circle.
+    """
+    entry = file.output
+    if settings.input_topic in entry.topics:
+        problem = (
+            f"leads to {settings.input_topic}, which is DOCSLUICE_INPUT_TOPIC: the service would read what it writes"
+        )
+        raise ConfigurationError([f"{file.path}: output.route: {problem}"])
+    return ResultWriter(
+        topic=settings.result_topic,
+        form=entry.form,
+        for_connect=entry.format == "connect",
+        key=entry.answers_key,
+        fields=entry.fields,
+        routes=entry.route,
+    )
 
 
-def needs_of(settings: Settings) -> Needs:
+def topics_of(settings: Settings, file: PipelineFile) -> list[str]:
+    """Every topic that the service reads or writes, once."""
+    return list(
+        dict.fromkeys([settings.input_topic, settings.result_topic, settings.dead_letter_topic, *file.output.topics])
+    )
+
+
+def needs_of(settings: Settings, file: PipelineFile) -> Needs:
     """What the broker must allow."""
     exactly_once = settings.delivery == "exactly_once"
     return Needs(
         input_topic=settings.input_topic,
         result_topic=settings.result_topic,
         dead_letter_topic=settings.dead_letter_topic,
+        routed_topics=file.output.topics,
         group_id=settings.group_id,
         transactional_ids=[transactional_id_of(settings.group_id, settings.input_topic, 0)] if exactly_once else [],
     )

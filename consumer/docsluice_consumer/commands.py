@@ -115,7 +115,7 @@ def _schema(
             case "event":
                 schema = message_schemas.event_schema(file)
             case "result":
-                schema = message_schemas.result_schema(file)
+                schema = message_schemas.published_schema(file)
             case "dead-letter":
                 schema = message_schemas.dead_letter_schema()
             case "asyncapi":

@@ -5,19 +5,19 @@ The shapes are those of `docsluice.messages`. The pipeline file adds what its ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from docsluice.messages import (
     ERROR_HEADER_PREFIX,
     ORIGINAL_TOPIC_HEADER,
-    RESULT_TYPE,
     DeadLetterReason,
     DocumentEvent,
     DocumentResult,
     Stage,
     Usage,
 )
+from docsluice.result_forms import TYPES, field_names, output_name
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
 
 Schema = dict[str, Any]
@@ -77,6 +77,35 @@ def result_schema(file: PipelineFile) -> Schema:
         **{key: {"type": "string", "format": "date-time"} for key in ("started_at", "finished_at")},
     }
     return {"$schema": DIALECT, **schema}
+
+
+def published_schema(file: PipelineFile) -> Schema:
+    """As `result_schema`, in the form that the pipeline file gives to results."""
+    nested = result_schema(file)
+    entry = file.output
+    if entry.format == "connect":
+        parts = {"schema": {"type": "object"}, "payload": {"type": "object"}}
+        return {"$schema": DIALECT, "title": "DocumentResult", **_object(parts, required=parts)}
+    match entry.form:
+        case "nested":
+            return nested
+        case "flat":
+            return {"$schema": DIALECT, "title": "FlatDocumentResult", **_flat(nested, file, entry.fields)}
+        case "merged":
+            answers = {entry.answers_key: _flat(nested, file, entry.fields or [])}
+            return {"$schema": DIALECT, "title": "MergedDocumentResult", **_object(answers, required=answers)}
+
+
+def _flat(nested: Schema, file: PipelineFile, fields: Sequence[str] | None) -> Schema:
+    own = {
+        **nested["properties"],
+        **nested["properties"]["usage"]["properties"],
+        **{f"source_{name}": one for name, one in nested["$defs"]["SourcePosition"]["properties"].items()},
+        "models": {"type": "string", "description": "JSON: the model of each task"},
+    }
+    properties = {name: own[name] for name in field_names() if fields is None or name in fields}
+    outputs = {output_name(task.name): task.output.output_schema() for task in file.tasks}
+    return _object(properties | outputs, required=[*properties, *outputs])
 
 
 def dead_letter_schema() -> Schema:
@@ -148,12 +177,12 @@ def _messages(file: PipelineFile) -> Schema:
                 "type": "object",
                 "properties": {
                     "ce_specversion": _only("1.0"),
-                    "ce_type": _only(RESULT_TYPE),
+                    "ce_type": _only(TYPES[file.output.form]),
                     **{name: {"type": "string"} for name in ("ce_id", "ce_source", "ce_subject", "ce_time")},
                     "content-type": _only(_JSON),
                 },
             },
-            "payload": _embedded(result_schema(file)),
+            "payload": _embedded(published_schema(file)),
         },
         "DeadLetter": {
             "title": "A record that could not be analyzed, as it came, with headers that say why",

@@ -3,10 +3,9 @@
     decode ─► analyze ─► publish a result │ a dead letter
            └► pass over
 
-`process` returns when the record has ended: its outcome is acknowledged by the broker, or it has none.
-The caller then closes the
-record's offset. It raises only `ServiceFault` (or is cancelled). The record then stays open and is read again. While
-dead letters are held, no document is begun and no dead letter published.
+`process` returns when the record has ended: its outcome is acknowledged by the broker, or it has none. The caller then
+closes the record's offset. It raises only `ServiceFault` (or is cancelled). The record then stays open and is read
+again. While dead letters are held, no document is begun and no dead letter published.
 """
 
 from __future__ import annotations
@@ -87,6 +86,7 @@ class Pipeline:
             started_at=started_at,
             identity=self._identity,
             filled_prompts=[prompt for step in steps for prompt in step.filled_prompts],
+            document=read.document,
         )
         counted = self._dead_letter_hold.result()
         try:

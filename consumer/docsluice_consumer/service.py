@@ -37,6 +37,7 @@ from docsluice_consumer.bootstrap import (
     steps_store_of,
     subscription_of,
     topics_of,
+    writer_of,
 )
 from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit
@@ -157,10 +158,10 @@ class Service:
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
         await self._try_store()
-        await unless(stop, ensure_rights(broker, needs_of(settings), seconds=_RIGHTS_SECONDS))
+        await unless(stop, ensure_rights(broker, needs_of(settings, self._file), seconds=_RIGHTS_SECONDS))
         topics = ensure_topics(
             broker,
-            topics_of(settings),
+            topics_of(settings, self._file),
             partitions=settings.topic_partitions,
             roomy=settings.dead_letter_topic,
         )
@@ -301,7 +302,7 @@ class Service:
         )
         identity = Identity(
             group_id=settings.group_id,
-            result_topic=settings.result_topic,
+            writer=writer_of(settings, self._file),
             pipeline_version=self._pipeline_version,
             mode=self._mode,
             carried_headers=frozenset(self._file.output.headers),

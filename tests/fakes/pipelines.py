@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from docsluice_consumer.analysis.analyzer import Analyzer
+from docsluice_consumer.analysis.result_writer import ResultWriter
 from docsluice_consumer.analysis.results import Identity
 from docsluice_consumer.dead_letters.hold import DeadLetterHold
 from docsluice_consumer.dead_letters.limit import DeadLetterLimit
@@ -31,7 +32,7 @@ def pipeline_of(
     """Without a dead-letter limit, unless `dead_letter_hold` has one."""
     identity = Identity(
         group_id="docsluice",
-        result_topic=RESULTS,
+        writer=ResultWriter(topic=RESULTS),
         pipeline_version="v1",
         mode=mode,
         carried_headers=carried_headers,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from docsluice_consumer.bootstrap import known_secrets_of
 from docsluice_consumer.check.check import check
 from docsluice_local.rehearsal.provider import RehearsalProvider
+from docsluice_producer.following.outcome import Outcome, outcome_of
 from tests.integration.wire import WATCHDOG_SECONDS, Record, Wire, scraped, serving
 
 PIPELINE: dict[str, Any] = {
@@ -90,6 +93,35 @@ def _documents(samples: Any) -> dict[str, float]:
         for (name, labels), value in samples.items()
         if name == "docsluice_documents_total"
     }
+
+
+@pytest.mark.parametrize("form", ["flat", "merged"])
+async def test_results_have_the_form_and_go_to_the_topic_that_the_pipeline_file_says(
+    wire: Wire, provider: RehearsalProvider, tmp_path: Path, form: str
+) -> None:
+    """Each ticket's result is in one of the topics, in the form that is asked for, and `follow` reads it."""
+    await wire.create_topics()
+    await wire.produce(_ticket(n) for n in range(20))
+    topics = {"low": wire.topics["result"], "high": f"{wire.name}.alerts"}
+    output = {"form": form, "fields": ["cost_usd"], "route": {"urgency": {"high": topics["high"]}}}
+    path = _pipeline(tmp_path, output=output)
+    async with serving(wire.settings(provider.base_url, pipeline=path, topic_partitions=1)):
+        records = [record async for record in wire.read(*topics.values(), count=20)]
+
+    answers: Counter[str] = Counter()
+    for record in records:
+        value, found = json.loads(record.value), outcome_of(record)
+        assert isinstance(found, Outcome)
+        answered = value if form == "flat" else value["analysis"]
+        if form == "merged":
+            ticket = {name: one for name, one in value.items() if name != "analysis"}
+            assert ticket == json.loads(_ticket(value["ticket_id"]).value or b"")
+        assert record.topic == topics[answered["urgency"]]
+        assert found.outputs == {"urgency": answered["urgency"]}
+        assert found.cost_usd == Decimal(answered["cost_usd"]) > 0
+        answers[answered["urgency"]] += 1
+    assert answers.total() == 20
+    assert answers.keys() == topics.keys(), "both topics have some, or the test would show nothing"
 
 
 async def test_check_reads_the_last_records_as_run_would(

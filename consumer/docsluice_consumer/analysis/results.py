@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from docsluice.messages import (
     TRACE_HEADERS,
@@ -17,16 +17,17 @@ from docsluice.messages import (
     result_headers,
     result_id,
 )
+from docsluice_consumer.analysis.result_writer import ResultWriter
 from docsluice_consumer.analysis.usage import DocumentUsage
 from docsluice_consumer.kafka.records import OutgoingRecord, Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who this service is and where results go. Every outcome carries it."""
+    """Who this service is, and how results are written. Every outcome carries it."""
 
     group_id: str
-    result_topic: str
+    writer: ResultWriter
     pipeline_version: str
     mode: Literal["fanout", "fused"]
     carried_headers: frozenset[str] = frozenset()
@@ -42,10 +43,12 @@ def result_of(
     started_at: datetime,
     identity: Identity,
     filled_prompts: Sequence[str] = (),
+    document: Any = None,
 ) -> OutgoingRecord:
     """A document's result, keyed like its record, or by its id if the record has no key.
 
-    `filled_prompts` are the prompts with its metadata in them, where they have any.
+    `filled_prompts` are the prompts with its metadata in them, where they have any. `document` is the JSON that it came
+    in, or its text.
     """
     version = identity.pipeline_version
     result = DocumentResult(
@@ -73,9 +76,10 @@ def result_of(
         for name, value in record.headers
         if name.lower() in TRACE_HEADERS or name in identity.carried_headers
     ]
+    own = dict(result_headers(result, group_id=identity.group_id)) | dict(identity.writer.headers())
     return OutgoingRecord(
-        topic=identity.result_topic,
+        topic=identity.writer.topic_of(result),
         key=record.key or result.document_id.encode(),
-        value=result.model_dump_json().encode(),
-        headers=[*result_headers(result, group_id=identity.group_id), *carried],
+        value=identity.writer.value(result, document),
+        headers=[*own.items(), *carried],
     )

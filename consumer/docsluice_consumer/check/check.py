@@ -59,10 +59,12 @@ async def check(
     state = await _check_state(settings, say)
     store = await _check_store(settings, say)
     broker = await tried(
-        f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)", lambda: _check_broker(settings), say
+        f"broker {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS)",
+        lambda: _check_broker(settings, file),
+        say,
     )
     if broker:
-        broker = await _check_topics(settings, reader_of(settings, file), say, deep=deep)
+        broker = await _check_topics(settings, file, say, deep=deep)
     keyless: list[str] = []
     try:
         provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
@@ -192,7 +194,7 @@ async def _check_shared_limits(settings: Settings, say: Say) -> bool:
     return True
 
 
-async def _check_broker(settings: Settings) -> Found:
+async def _check_broker(settings: Settings, file: PipelineFile) -> Found:
     try:
         cluster = await look_at(broker_of(settings), seconds=TIMEOUT_SECONDS)
     except Unreachable as unreachable:
@@ -201,17 +203,17 @@ async def _check_broker(settings: Settings) -> Found:
         raise
     release = f"like Apache Kafka {cluster.release} or newer" if cluster.release else "an old or unknown protocol"
     where = f"cluster {cluster.id or 'without an id'}, speaks {release}"
-    missing = sorted(set(topics_of(settings)) - cluster.topics.keys())
+    missing = sorted(set(topics_of(settings, file)) - cluster.topics.keys())
     if missing:
         return Found(f"reached; {', '.join(missing)} missing, run will create them; {where}")
     return Found(f"reached; all topics are there; {where}")
 
 
-async def _check_topics(settings: Settings, reader: RecordReader, say: Say, *, deep: bool) -> bool:
+async def _check_topics(settings: Settings, file: PipelineFile, say: Say, *, deep: bool) -> bool:
     await _check_sizes(settings, say)
-    allowed = not deep or await tried("rights on the broker", lambda: _check_rights(settings), say)
+    allowed = not deep or await tried("rights on the broker", lambda: _check_rights(settings, file), say)
     what = f"input {settings.input_topic} (DOCSLUICE_INPUT_TOPIC)"
-    return await tried(what, lambda: _check_input(settings, reader), say) and allowed
+    return await tried(what, lambda: _check_input(settings, reader_of(settings, file)), say) and allowed
 
 
 async def _check_sizes(settings: Settings, say: Say) -> None:
@@ -231,8 +233,10 @@ async def _check_sizes(settings: Settings, say: Say) -> None:
         say(found.line("sizes (max.message.bytes)"))
 
 
-async def _check_rights(settings: Settings) -> Found:
-    missing = await missing_rights(broker_of(settings), needs_of(settings), seconds=TIMEOUT_SECONDS, to_create=True)
+async def _check_rights(settings: Settings, file: PipelineFile) -> Found:
+    missing = await missing_rights(
+        broker_of(settings), needs_of(settings, file), seconds=TIMEOUT_SECONDS, to_create=True
+    )
     if missing is None:
         return Found("the broker is too old to tell them", doubtful=True)
     if missing:

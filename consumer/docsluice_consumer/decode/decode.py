@@ -18,10 +18,12 @@ MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 
 
 class ReadEvent(NamedTuple):
-    """An event, and the names of its fields that this release does not know."""
+    """An event, the names of its fields that this release does not know, and what it was read of."""
 
     event: DocumentEvent
     unknown_fields: tuple[str, ...] = ()
+    document: Any = None
+    """The JSON that it came in, or its text."""
 
 
 class RecordReader:
@@ -56,7 +58,7 @@ class RecordReader:
         if not rules.takes(scope):
             return None
         if rules.mapping is not None:
-            return ReadEvent(readable_event(rules.mapping.fields(scope)))
+            return ReadEvent(readable_event(rules.mapping.fields(scope)), document=_document(content))
         return self._as_it_is(content)
 
     def _as_it_is(self, content: Content) -> ReadEvent:
@@ -65,7 +67,7 @@ class RecordReader:
         unknown = tuple(name for name in fields if name not in DocumentEvent.model_fields)
         if unknown and self._rules.is_strict:
             raise NoEvent(f"has unknown fields, and input.strict allows none: {names_shown(unknown)}")
-        return ReadEvent(event, unknown)
+        return ReadEvent(event, unknown, _document(content))
 
     def _too_large(self, value: bytes | None, flaw: Flaw | None) -> str | None:
         """Why the value is too large, as a sentence. None if it is not."""
@@ -76,3 +78,7 @@ class RecordReader:
             return None
         said = f"the value has {size or 0:,} bytes" if flaw is None else flaw.problem
         return f"{said}; DOCSLUICE_MAX_DOCUMENT_BYTES allows {self._most_bytes:,}"
+
+
+def _document(content: Content) -> Any:
+    return content.fields if content.text is None else content.text

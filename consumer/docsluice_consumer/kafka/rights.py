@@ -33,12 +33,17 @@ class Needs:
     input_topic: str
     result_topic: str
     dead_letter_topic: str
+    routed_topics: Sequence[str] = ()
     group_id: str
     transactional_ids: Sequence[str] = ()
 
     def writes(self) -> dict[str, str]:
         """The topics that are written to, with their settings."""
-        return {self.result_topic: "DOCSLUICE_RESULT_TOPIC", self.dead_letter_topic: "DOCSLUICE_DEAD_LETTER_TOPIC"}
+        return {
+            **dict.fromkeys(self.routed_topics, "output.route of the pipeline file"),
+            self.result_topic: "DOCSLUICE_RESULT_TOPIC",
+            self.dead_letter_topic: "DOCSLUICE_DEAD_LETTER_TOPIC",
+        }
 
 
 async def missing_rights(broker: Broker, needs: Needs, *, seconds: float, to_create: bool = False) -> list[str] | None:

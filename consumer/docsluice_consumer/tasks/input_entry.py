@@ -1,4 +1,4 @@
-"""`input:` and `output:` of the pipeline file: how records become events, and what results carry besides."""
+"""`input:` of the pipeline file: how records become events."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from docsluice.messages import NotBlank, is_error_header
+from docsluice.messages import NotBlank
 from docsluice.validation.record_bytes import is_charset
 from docsluice.validation.validation_problems import FieldProblem
 from docsluice_consumer.expressions.expression import RECORD_NAMES, Expression
 from docsluice_consumer.expressions.template import is_template, readable
 from docsluice_consumer.tasks.provider_entry import Part
-
-_OWN_HEADERS = frozenset({"content-type"})
 
 
 def _readable(source: str) -> str:
@@ -31,12 +29,6 @@ def _condition(source: str) -> str:
 def _charset(name: str) -> str:
     if not is_charset(name):
         raise ValueError("must be a charset that Python knows, such as utf-16 or windows-1252")
-    return name
-
-
-def _carried(name: str) -> str:
-    if name.lower().startswith("ce_") or name.lower() in _OWN_HEADERS or is_error_header(name):
-        raise ValueError(f"must not hold {name}, which docsluice sets itself; input.metadata can carry its value")
     return name
 
 
@@ -66,9 +58,3 @@ class InputEntry(Part):
                 "strict", "is for values that are events; with document_id, text or metadata leave it out"
             )
         return self
-
-
-class OutputEntry(Part):
-    """What results carry besides their own."""
-
-    headers: list[Annotated[NotBlank, AfterValidator(_carried)]] = Field(default_factory=list)

@@ -24,7 +24,8 @@ from docsluice.validation.validation_problems import FieldProblem
 from docsluice_consumer.errors import InvalidAnswer
 from docsluice_consumer.llm.yaml_file import load_yaml, unfit
 from docsluice_consumer.model_ref import ModelRef, model_ref, problem_of_label
-from docsluice_consumer.tasks.input_entry import InputEntry, OutputEntry
+from docsluice_consumer.tasks.input_entry import InputEntry
+from docsluice_consumer.tasks.output_entry import OutputEntry
 from docsluice_consumer.tasks.outputs import Output
 from docsluice_consumer.tasks.prompts import checked_prompt
 from docsluice_consumer.tasks.provider_entry import MinuteLimitsEntry, Part, ProviderEntry, provider_name
@@ -148,6 +149,7 @@ class PipelineFile(Part):
         outputs = {task.name: task.output for task in self.tasks}
         if len(outputs) < len(self.tasks):
             raise ValueError("tasks: each name may occur once")
+        self.output.check_routes(outputs)
         for number, example in enumerate(self.examples):
             for name, answer in example.answers.items():
                 if name not in outputs:

@@ -16,11 +16,13 @@ from docsluice.messages import (
     DocumentResult,
     Headers,
     Long,
+    SourcePosition,
     Usage,
     plain_decimal,
     rfc3339,
     stub_parts,
 )
+from docsluice.result_forms import form_of, nested_fields
 from docsluice.validation.json_values import compact_json, json_value
 from docsluice_producer.following.money import dollars, is_sum
 from docsluice_producer.following.originals import document_id_of, event_in, metadata_of
@@ -125,7 +127,7 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     if record.value is None:
         return Unreadable(where=where, problem="no value, and no dead letter's headers")
     try:
-        result = DocumentResult.model_validate_json(record.value)
+        result = _read(record, record.value)
         problem = _flaw(result)
     except ValidationError as error:
         version = _other_version(error)
@@ -136,6 +138,22 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     if problem:
         return Unreadable(where=where, problem=f"not a result ({problem}), and no dead letter's headers")
     return _result(record, result)
+
+
+def _read(record: FetchedRecord, value: bytes) -> DocumentResult:
+    """The result in a value of any form.
+
+    Raises:
+        ValidationError: there is none.
+    """
+    if form_of(record.headers) == "nested":
+        return DocumentResult.model_validate_json(value)
+    place = SourcePosition(topic=record.topic, partition=record.partition, offset=record.offset)
+    try:
+        fields = nested_fields(json_value(value), record.headers, read_at=place)
+    except ValueError:
+        fields = None
+    return DocumentResult.model_validate(fields)
 
 
 def _other_version(error: ValidationError) -> int | None:

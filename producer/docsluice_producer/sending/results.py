@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from docsluice.messages import RESULT_TYPE
+from docsluice.result_forms import TYPES
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.errors import Stopped
@@ -15,6 +15,7 @@ from docsluice_producer.sending.report import Report
 from docsluice_producer.sending.unchanged import Unchanged
 from docsluice_producer.sending.version import running_version
 
+_TYPES = frozenset(name.encode() for name in TYPES.values())
 _RESULT_ID = re.compile(rb"[0-9a-f]{32}")
 
 
@@ -94,6 +95,6 @@ def _result_id(record: Any) -> str | None:
     """The id of a result by its headers. None for anything else."""
     headers = dict(record.headers)
     identity = headers.get("ce_id") or b""
-    if record.value is None or headers.get("ce_type") != RESULT_TYPE.encode() or not _RESULT_ID.fullmatch(identity):
+    if record.value is None or headers.get("ce_type") not in _TYPES or not _RESULT_ID.fullmatch(identity):
         return None
     return str(identity, "ascii")

@@ -168,8 +168,8 @@ def test_an_event_of_a_later_version_is_read(version: int) -> None:
 def test_unknown_fields_are_left_out_and_told() -> None:
     """In the order of the event. The event itself is as without them."""
     value = json.dumps({"a": 1, **EVENT, "txet": SECRET_TEXT}).encode()
-    assert read_record(key=None, value=value, headers=()) == (EXPECTED, ("a", "txet"))
-    assert read_record(key=None, value=PLAIN, headers=()) == (EXPECTED, ())
+    assert read_record(key=None, value=value, headers=())[:2] == (EXPECTED, ("a", "txet"))
+    assert read_record(key=None, value=PLAIN, headers=())[:2] == (EXPECTED, ())
 
 
 def test_a_header_without_a_value_is_no_header() -> None:
