@@ -49,11 +49,14 @@ def opened(value: Any) -> Any:
     if not isinstance(value, dict) or value.keys() != {"schema", "payload"} or not isinstance(value["payload"], dict):
         return value
     fields = dict(value["payload"])
-    for name in _DOLLARS & fields.keys():
-        units = int.from_bytes(base64.b64decode(str(fields[name])), "big", signed=True)
-        fields[name] = plain_decimal(Decimal(units).scaleb(-_SCALE))
-    for name in _TIMES & fields.keys():
-        fields[name] = rfc3339(datetime.fromtimestamp(int(fields[name]) / 1000, UTC))
+    try:
+        for name in _DOLLARS & fields.keys():
+            units = int.from_bytes(base64.b64decode(str(fields[name])), "big", signed=True)
+            fields[name] = plain_decimal(Decimal(units).scaleb(-_SCALE))
+        for name in _TIMES & fields.keys():
+            fields[name] = rfc3339(datetime.fromtimestamp(int(fields[name]) / 1000, UTC))
+    except (TypeError, ArithmeticError, OSError) as error:
+        raise ValueError("no number of Connect's") from error
     return fields
 
 

@@ -100,6 +100,14 @@ def test_any_value_that_claims_a_form_is_read_or_named(value: Any, form: Form) -
     outcome_of(record)
 
 
+@pytest.mark.parametrize("number", [10**30, None, [], "x", {}, True, "////////////////////////", 1e308])
+@pytest.mark.parametrize("name", ["cost_usd", "started_at"])
+def test_a_number_that_is_none_makes_an_unreadable_record(name: str, number: Any) -> None:
+    """Whatever a stranger has written in the place of a decimal or a time."""
+    value = {"schema": {}, "payload": {name: number}}
+    outcome_of(Fetched(value=json.dumps(value).encode(), headers=tuple(writer_of("flat").headers())))
+
+
 def test_a_nested_value_is_not_touched() -> None:
     """It is the form that older releases write."""
     value = {"schema": 1, "payload": {}}
