@@ -19,7 +19,8 @@ def flat(text: str) -> str:
 
 def flat_with_places(text: str) -> tuple[str, list[int]]:
     """The same, with each character's place in the text."""
-    letters = [(letter, place) for place, character in enumerate(text) for letter in flat(character)]
+    folded = ((letter, place) for place, character in enumerate(text) for letter in character.casefold())
+    letters = [(letter, place) for letter, place in folded if letter.isalnum()]
     return "".join(letter for letter, _ in letters), [place for _, place in letters]
 
 

@@ -156,8 +156,9 @@ class _Forms:
         """Whether one may be in a text. Cheap if none is."""
         if any(form in text for form in self.short):
             return True
-        is_likely = any(text[start : start + _BLOCK] in self.blocks for start in range(0, len(text), _BLOCK))
-        return is_likely and any(text[start : start + _RUN] in self.runs for start in range(len(text) - _RUN + 1))
+        if self.blocks.isdisjoint([text[start : start + _BLOCK] for start in range(0, len(text), _BLOCK)]):
+            return False
+        return not self.runs.isdisjoint(text[start : start + _RUN] for start in range(len(text) - _RUN + 1))
 
     def found_in(self, text: str) -> Iterator[Span]:
         """Where they are. They may overlap."""
