@@ -85,5 +85,8 @@ class FakeSleep:
 
 async def settled(turns: int = 8) -> None:
     """Let every task that can run do so, until only those are left that wait for something."""
+    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined] # simulations take millions of turns
     for _ in range(turns):
         await asyncio.sleep(0)
+        if not ready:
+            return
