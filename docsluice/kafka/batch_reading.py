@@ -4,6 +4,8 @@ aiokafka has no hook for that. Its `Fetcher` takes every fetched byte through th
 and calls only the four methods below. Of a batch it uses what `_Batch` has. So that name is replaced, for all consumers
 of the process. A record's flaw travels in its `checksum`, which records of today's format do not have.
 
+`Fetcher` itself is replaced for a broker that never lets a fetch wait for records, as the embedded one.
+
 A slow batch is read in pieces, and the event loop goes on between. Only an error can interrupt aiokafka's reading.
 `PartitionRecords` is replaced too, so that it then goes on where it was. When a release of aiokafka no longer reads by
 these names, tests/unit/library_kafka/test_batch_reading.py notices.
@@ -12,6 +14,7 @@ these names, tests/unit/library_kafka/test_batch_reading.py notices.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 import zlib
 from collections import deque
@@ -19,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, ClassVar, Final
 
+import aiokafka.consumer.consumer
 import aiokafka.consumer.fetcher
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -32,6 +36,8 @@ KEPT_RECORD_BYTES: Final = 32 * 1024 * 1024
 """A record with more bytes than this is read without its value."""
 TAKEN_BYTES: Final = 8 * 1024 * 1024
 """Bytes of records at a time, plus one record. A fetch may unfold to any size."""
+_PAUSE_SECONDS = 0.01
+"""Between fetches from a broker that answers at once with nothing. Without one, a reader at the end takes a core."""
 _MOST_TURNS = 100
 """About two seconds of gzip."""
 _gives_turns: ContextVar[bool] = ContextVar("gives_turns", default=False)
@@ -72,6 +78,12 @@ def read_past_flaws(*, kept_bytes: int = KEPT_RECORD_BYTES) -> None:
     _Records.kept_bytes = kept_bytes
     aiokafka.consumer.fetcher.MemoryRecords = _Records
     aiokafka.consumer.fetcher.PartitionRecords = _PartitionRecords
+    pause_between_empty_fetches()
+
+
+def pause_between_empty_fetches() -> None:
+    """Let consumers of this process not ask again at once when a broker has nothing and does not wait for it."""
+    aiokafka.consumer.consumer.Fetcher = _Fetcher
 
 
 async def taken(
@@ -110,6 +122,17 @@ async def taken(
             count += len(records)
             size += sum(len(one.value or b"") + len(one.key or b"") for one in records)
     return found
+
+
+class _Fetcher(aiokafka.consumer.fetcher.Fetcher):  # type: ignore[misc]  # aiokafka ships no types
+    async def _proc_fetch_request(self, *request: Any) -> bool:
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
+        has_records: bool = await super()._proc_fetch_request(*request)
+        if not has_records and loop.time() - sent_at < self._fetch_max_wait_ms / 1000 / 2:
+            with contextlib.suppress(asyncio.CancelledError):  # as aiokafka does, and expects
+                await asyncio.sleep(_PAUSE_SECONDS)
+        return has_records
 
 
 class _Records:

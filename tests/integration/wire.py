@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.structs import OffsetAndMetadata
 from prometheus_client.parser import text_string_to_metric_families
 
+from docsluice.kafka.batch_reading import pause_between_empty_fetches
 from docsluice.messages import Headers
 from docsluice_consumer.service import Service
 from docsluice_consumer.settings import Settings, load_settings
@@ -146,6 +147,7 @@ class Wire:
             return found
 
     def _reader(self, *topics: str) -> AIOKafkaConsumer:
+        pause_between_empty_fetches()
         return AIOKafkaConsumer(
             *topics,
             bootstrap_servers=self.bootstrap_servers,
