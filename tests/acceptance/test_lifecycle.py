@@ -33,7 +33,9 @@ async def test_stopped_in_the_middle_and_started_again(wire: Wire, log_path: Pat
         # A static member takes its own place back at once, where a new one waits for the dead one's session to end.
         member = {"DOCSLUICE_GROUP_INSTANCE_ID": "one", "DOCSLUICE_MAX_CONCURRENCY": "8"}
         settings = programs.environment(wire, provider.base_url, **member)
-        child = programs.consumer(settings, log_path=log_path)
+        # How a real one starts and ends by SIGTERM is the promise. kill -9 ends a fork just as well.
+        program = programs.consumer if number is signal.SIGTERM else programs.forked_consumer
+        child = program(settings, log_path=log_path)
         try:
             await asyncio.to_thread(programs.start, child, settings)
 
@@ -180,7 +182,7 @@ async def test_programs_together(wire: Wire, log_path: Path, tmp_path: Path) -> 
         (folder / f"doc{n}.txt").write_text(f"Text number {n}.")
     async with rehearsal_provider() as provider:
         settings = programs.environment(wire, provider.base_url)
-        child: Child = programs.consumer(settings, log_path=log_path)
+        child: Child = programs.forked_consumer(settings, log_path=log_path)
         try:
             await asyncio.to_thread(programs.start, child, settings)
             sent = await asyncio.to_thread(programs.run, "producer", "send", str(folder), settings=settings)
@@ -208,7 +210,7 @@ async def test_a_static_member_that_reads_another_topic_than_before(kafka_wire: 
             await wire.create_topics()
             await wire.produce([document("d", "Text.")])
             settings = programs.environment(wire, provider.base_url) | member
-            child = programs.consumer(settings, log_path=log_path)
+            child = programs.forked_consumer(settings, log_path=log_path)
             try:
                 await asyncio.to_thread(programs.start, child, settings)
                 assert await _finished(wire, 1) == {"d"}
