@@ -24,12 +24,17 @@ $(VENV)/.installed: $(UV) requirements.lock pyproject.toml
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Each of the processes would otherwise compile all tests, and wait until the first of them has downloaded Apache Kafka.
+$(VENV)/.tests-read: | $(VENV)/.installed
+	@$(BIN)/python -c 'from docsluice_local.kafka import prepare; prepare()' >/dev/null 2>&1 & \
+	  $(BIN)/python -m pytest -p no:xdist --collect-only -qq >/dev/null 2>&1; wait; touch $@
+
 setup: $(VENV)/.installed ## Install everything into .venv
 
 demo: setup ## Broker, model, consumer and real documents on this machine (MODEL=gpt-4o-mini uses your OpenAI key)
 	@$(BIN)/docsluice demo $(if $(MODEL),--model $(MODEL))
 
-test: setup ## Run all tests
+test: setup $(VENV)/.tests-read ## Run all tests
 	@# Tests of the wire wait three fifths of the time, so seven processes keep two cores busy. Files are taken in order, which
 	@# puts the long ones of tests/acceptance first; by default, those with the fewest tests would come last.
 	$(BIN)/python -m pytest -n 7 --dist loadfile --no-loadscope-reorder

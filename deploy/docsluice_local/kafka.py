@@ -41,6 +41,18 @@ def why_not() -> str | None:
     return lacking and f"Apache Kafka needs Docker, or Java 17+ with Maven: no Docker engine answers and {lacking}"
 
 
+def prepare() -> None:
+    """Get what the first broker on this machine would wait for. Later ones start at once. Nothing, if none can run.
+
+    Raises:
+        RuntimeError: neither Docker has the image nor Java the jars, and they cannot be got.
+    """
+    if why_not() is None and not _docker_serves():
+        port = free_port()
+        properties = _properties(port=port, controller_port=free_port())
+        kafka_java.prepared(version=KAFKA_VERSION, port=port, server_properties=properties)
+
+
 @contextlib.contextmanager
 def apache_kafka(
     *,

@@ -73,17 +73,26 @@ def java_broker(*, version: str, data_dir: Path, port: int, server_properties: M
 
     The first time ever, some 45 MB of jars are downloaded into the user's cache.
     """
-    jars = _cached(f"apache-kafka-{version}", functools.partial(_download, version))
+    java = prepared(version=version, port=port, server_properties=server_properties)
     log_dir = data_dir / "data"
     log_dir.mkdir(parents=True, exist_ok=True)
     config_path = data_dir / "server.properties"
     _write_properties(config_path, {**server_properties, "log.dirs": str(log_dir)})
-    java = ["java", *_JVM_OPTIONS, "-cp", f"{jars}/*"]
     if not (log_dir / "meta.properties").exists():
         shutil.copytree(_empty_storage(version, java, server_properties), log_dir, dirs_exist_ok=True)
-    classes = _loaded_classes(version, java, port=port, server_properties=server_properties)
-    with _running([*java, f"-XX:SharedArchiveFile={classes}"], config_path, port=port) as broker:
+    with _running(java, config_path, port=port) as broker:
         yield broker
+
+
+def prepared(*, version: str, port: int, server_properties: Mapping[str, str]) -> list[str]:
+    """Put into the user's cache what every broker begins with. Returns the command of its Java, without a class.
+
+    The first time ever, a broker is started on `port` and stopped again.
+    """
+    jars = _cached(f"apache-kafka-{version}", functools.partial(_download, version))
+    java = ["java", *_JVM_OPTIONS, "-cp", f"{jars}/*"]
+    classes = _loaded_classes(version, java, port=port, server_properties=server_properties)
+    return [*java, f"-XX:SharedArchiveFile={classes}"]
 
 
 @contextlib.contextmanager

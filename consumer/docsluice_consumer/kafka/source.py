@@ -8,7 +8,6 @@ aiokafka's own liveness check.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -17,7 +16,7 @@ from typing import Any
 
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from docsluice.kafka.batch_reading import TAKEN_BYTES, taken
 from docsluice.kafka.broker import Broker
@@ -41,10 +40,7 @@ log = structlog.get_logger(__name__)
 Process = Callable[[Record], Awaitable[None]]
 """Returns when the record has ended. Raises when the service must stop."""
 
-_POLL_MS = 20
-_REST_SECONDS = 0.2
-_LIVELY_SECONDS = 0.5
-"""No rest so soon after a record: the next fetch may be on its way, and large documents take longer than one poll."""
+_POLL_MS = 50
 _IDLE_SECONDS = 30.0
 """How often the client is polled though reading is paused. A consumer that never polls is removed from the group."""
 _POLL_GRACE_SECONDS = 2.0
@@ -107,7 +103,7 @@ class Source:
         self._stopped = False
         self._said_stuck = ""
         self._asked_at = float("-inf")
-        self.polled_at = self.committed_at = self._read_at = time.monotonic()
+        self.polled_at = self.committed_at = time.monotonic()
         self.fault = fault or asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
@@ -131,25 +127,6 @@ class Source:
             for partition, records in batches.items():
                 self._open(partition, records)
             self._assignment.note_positions()
-            if batches:
-                self._read_at = time.monotonic()
-            elif time.monotonic() - self._read_at > _LIVELY_SECONDS:
-                await self._rest()
-
-    async def _rest(self) -> None:
-        """Poll nothing for a moment. The embedded broker answers an empty fetch at once, without end.
-
-        Nobody may be inside `getmany` meanwhile: it drops answers for a paused partition. Answers to fetches already
-        sent are there when the rest is over.
-        """
-        awake = [state.partition for state in self._assignment.partitions if not state.paused]
-        with contextlib.suppress(IllegalStateError):
-            self._assignment.consumer.pause(*awake)
-        await asyncio.sleep(_REST_SECONDS)
-        for partition in awake:
-            state = self._assignment.partitions.find(partition)
-            if state is not None and not state.paused:
-                self._assignment.resume(state)
 
     async def _commit_regularly(self) -> None:
         while not self._stopped:
