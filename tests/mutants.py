@@ -28,6 +28,9 @@ _ROOMS = {
     "offsets": ("kafka/offsets.py", "kafka/test_offsets.py"),
     "limit": ("dead_letters/limit.py", "dead_letters/test_limit.py"),
     "chunking": ("tasks/chunking.py", "tasks/test_chunking.py"),
+    "interpreter": ("expressions/interpreter.py", "expressions/test_expression.py"),
+    "template": ("expressions/template.py", "expressions/test_template.py"),
+    "input_rules": ("decode/input_rules.py", "decode/test_input_rules.py"),
     "retry_after": ("llm/retry_after.py", "llm/test_retry_after.py"),
 }
 """Each room, and the file of tests that is to notice a change of it."""

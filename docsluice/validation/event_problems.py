@@ -34,7 +34,14 @@ NAMED_TWICE = "is there more than once, and only one can be meant"
 
 
 class NoEvent(ValueError):
-    """Fields that are no document event. The message says why."""
+    """Fields that are no document event. The message says why.
+
+    `cause` is what of it is fit for the log: nothing of it is the record's. None where all of it may be.
+    """
+
+    def __init__(self, message: str, *, cause: str | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class NotUnicode(ValueError):

@@ -46,10 +46,11 @@ class RecordReader:
             raise RecordRejected(DeadLetterReason.UNDECODABLE, record.flaw.problem, stage=Stage.DECODE)
         try:
             return self._read(record)
-        except NoEvent as problem:
-            raise RecordRejected(DeadLetterReason.INVALID_EVENT, str(problem), stage=Stage.DECODE) from None
-        except (Unreadable, NotUnicode) as problem:
-            raise RecordRejected(DeadLetterReason.UNDECODABLE, str(problem), stage=Stage.DECODE) from problem
+        except NoEvent as error:
+            reason = DeadLetterReason.INVALID_EVENT
+            raise RecordRejected(reason, str(error), stage=Stage.DECODE, cause=error.cause) from None
+        except (Unreadable, NotUnicode) as error:
+            raise RecordRejected(DeadLetterReason.UNDECODABLE, str(error), stage=Stage.DECODE) from error
 
     def _read(self, record: Record) -> ReadEvent | None:
         rules = self._rules

@@ -139,7 +139,8 @@ def _plain(value: Any) -> Any:
 
 def _missing(field_name: str, one: Readable, problem: str, scope: Scope) -> NoEvent:
     source = shown_name(" ".join(one.source.split()), most=_SHOWN_CHARACTERS)
-    return NoEvent(f"{shown_name(field_name)}: {source}: {problem}; {_there(scope.value)}")
+    cause = f"{shown_name(field_name)}: {source}: {problem}"
+    return NoEvent(f"{cause}; {_there(scope.value)}", cause=cause)
 
 
 def _there(value: Any) -> str:

@@ -77,8 +77,7 @@ def readable(source: str, *, names: Collection[str] = ()) -> Readable:
 def _pieces_of(source: str, names: Collection[str]) -> Iterator[str | Expression]:
     at = 0
     while (start := source.find(OPENING, at)) >= 0:
-        if start > at:
-            yield source[at:start]
+        yield source[at:start]
         at = _end_of(source, start + len(OPENING))
         inside = source[start + len(OPENING) : at - len(_CLOSING)]
         if not inside.strip():
@@ -87,8 +86,7 @@ def _pieces_of(source: str, names: Collection[str]) -> Iterator[str | Expression
             yield Expression(inside, names=names)
         except BadExpression as problem:
             raise BadExpression(f"{{{{ {' '.join(inside.split())} }}}} {problem}; {_TWO_BRACES}") from None
-    if at < len(source):
-        yield source[at:]
+    yield source[at:]
 
 
 def _end_of(source: str, start: int) -> int:

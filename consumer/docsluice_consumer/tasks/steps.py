@@ -268,7 +268,8 @@ def _filled(task: Task, document: Mapping[str, Any]) -> str:
     try:
         return filled(task.prompt, document)
     except NoValue as problem:
-        raise RecordRejected(DeadLetterReason.INVALID_EVENT, f"the prompt of {task.name}: {problem}") from None
+        why = f"the prompt of {task.name}: {problem}"
+        raise RecordRejected(DeadLetterReason.INVALID_EVENT, why, cause=why) from None
 
 
 def _read(output: Output, value: Any) -> OutputValue:

@@ -65,7 +65,16 @@ def test_a_condition_alone_leaves_events_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "document_id"), [("a b", "a b"), (17, "17"), (-3, "-3"), (10**30, str(10**30)), (17.0, "17"), (0, "0")]
+    ("value", "document_id"),
+    [
+        ("a b", "a b"),
+        (17, "17"),
+        (-3, "-3"),
+        (10**30, str(10**30)),
+        (17.0, "17"),
+        (0, "0"),
+        (2.0**53, "9007199254740992"),
+    ],
 )
 def test_whole_numbers_become_names(value: Any, document_id: str) -> None:
     """A table's column of numbers may come as 17.0 where one of its cells is empty."""
@@ -79,6 +88,7 @@ def test_whole_numbers_become_names(value: Any, document_id: str) -> None:
         (None, "gives nothing"),
         ("  ", "gives a blank text"),
         (0.5, "gives a fraction"),
+        (2.0**53 + 2, "gives a fraction"),
         (1e300, "gives a fraction"),
         (float("nan"), "gives a fraction"),
         (True, "gives a boolean"),
@@ -192,6 +202,8 @@ def test_all_that_is_beside_the_value_has_a_name() -> None:
 
 def test_what_a_record_does_not_have_is_null() -> None:
     """A record without a key, and one without a timestamp."""
+    oldest = record(json.dumps(TICKET).encode(), timestamp_ms=0)
+    assert _event(oldest, document_id="$timestamp", text="body").document_id == "0"
     read = record(json.dumps(TICKET).encode(), key=None, timestamp_ms=-1)
     event = _event(read, document_id="$key || 'none'", text="body", metadata={"at": "$timestamp"})
     assert (event.document_id, event.metadata) == ("none", {})
@@ -302,7 +314,14 @@ def test_a_field_that_comes_twice_is_a_fault_only_where_it_is_used() -> None:
 
 def test_names_of_fields_are_bounded() -> None:
     """A record may have thousands, each as long as it likes."""
-    fields = {f"{n}\n{'x' * 1_000}": SECRET_TEXT for n in range(1000)}
+    ten = {f"n{n}": 1 for n in range(10)}
+    for fields in (ten, ten | {"n10": 1}):
+        message = str(_rejection(record(json.dumps(fields).encode()), document_id="a", text="b"))
+        assert message.endswith("n8, n9" if len(fields) == 10 else "n8, n9 and more")
+    source = f"'{'x' * 200}' && a"
+    message = str(_rejection(record(b"{}"), document_id=source, text="b"))
+    assert message == f"document_id: {source[:100]}: gives nothing; the record has no fields"
+    fields = {f"{n}\n{'x' * 1_000}": 1 for n in range(1000)}
     message = str(_rejection(record(json.dumps(fields).encode()), document_id="a", text="b"))
     assert message.endswith(" and more")
     assert len(message) < 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import structlog
 
 from docsluice.messages import Headers
 from docsluice_consumer.kafka.records import Record
@@ -35,9 +36,11 @@ async def test_a_ticket_that_is_passed_over_is_counted() -> None:
 
 
 async def test_a_ticket_without_a_name_is_a_dead_letter() -> None:
-    """Its bytes are untouched."""
+    """Its bytes are untouched. The log says what is wrong, and names nothing of the record's."""
     line = Line(reader=reader_of(**MAPPING))
-    errors = await line.errors(ticket(ticket_id=None))
+    with structlog.testing.capture_logs() as logs:
+        errors = await line.errors(ticket(ticket_id=None))
+    assert [entry["cause"] for entry in logs] == ["document_id: ticket_id: gives nothing"]
     assert (errors["reason"], errors["stage"]) == ("invalid_event", "decode")
     assert errors["exception.message"].startswith("document_id: ticket_id: gives nothing; the record has ticket_id, ")
 
@@ -56,7 +59,9 @@ async def test_a_prompt_is_filled_with_the_documents_metadata(mode: str) -> None
 async def test_a_document_without_what_a_prompt_uses_is_a_dead_letter() -> None:
     """Before any call is paid for."""
     line = Line(tasks=(TASKS[1], FOR_AUDIENCE))
-    errors = await line.errors(document())
+    with structlog.testing.capture_logs() as logs:
+        errors = await line.errors(document())
+    assert [entry["cause"] for entry in logs] == [errors["exception.message"]]
     assert (errors["reason"], errors["stage"], errors.get("step")) == ("invalid_event", "analyze", None)
     assert "{{ metadata.audience }} is missing" in errors["exception.message"]
     assert line.client.requests == []
