@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from docsluice.expressions.expression import RECORD_NAMES, Expression
+from docsluice.expressions.template import readable
 from docsluice.kafka.batch_reading import KEPT_RECORD_BYTES
 from docsluice.network.urls import passwords_in
 from docsluice.settings.env_file import REMEDY, distrusted
@@ -20,8 +22,6 @@ from docsluice_consumer.analysis.result_writer import ResultWriter
 from docsluice_consumer.decode.decode import RecordReader
 from docsluice_consumer.decode.input_rules import InputMapping, InputRules
 from docsluice_consumer.errors import ConfigurationError, ProviderMisconfigured
-from docsluice_consumer.expressions.expression import RECORD_NAMES, Expression
-from docsluice_consumer.expressions.template import readable
 from docsluice_consumer.kafka.backpressure import OpenLimits
 from docsluice_consumer.kafka.exactly_once import transactional_id_of
 from docsluice_consumer.kafka.rights import Needs

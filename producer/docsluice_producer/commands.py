@@ -25,6 +25,7 @@ from docsluice_producer.documents.sources import select
 from docsluice_producer.following.follow import Documents, Following
 from docsluice_producer.following.follow import follow as follow_topics
 from docsluice_producer.following.reader import Start
+from docsluice_producer.following.wanted import Wanted, condition
 from docsluice_producer.kafka.connection_flags import Connection
 from docsluice_producer.sending.send import Sending
 from docsluice_producer.sending.send import dry_run as check_rows
@@ -78,6 +79,7 @@ def _follow(
     until_complete: Annotated[bool, _BOUNDS, Parameter(negative=())] = False,
     timeout_seconds: Annotated[Seconds | None, _BOUNDS] = None,
     failed: Annotated[bool, _OUTPUT, Parameter(negative=())] = False,
+    where: Annotated[str | None, _OUTPUT, Parameter(metavar="CONDITION")] = None,
     to: Annotated[Path | None, _OUTPUT, Parameter(metavar="FILE")] = None,
     as_json: Annotated[AsJson, _OUTPUT] = False,
     metrics_url: Annotated[Urls, _OUTPUT] = (),
@@ -103,6 +105,8 @@ def _follow(
             the oldest outcome, unless --since says otherwise
         timeout_seconds: end after S seconds in any case [default: never]
         failed: show, count and write dead letters only
+        where: show, count and write only outcomes that this JMESPath condition on a line of --json holds for, such as
+            "outputs.category == 'tech'" [default: all]
         to: also write each outcome to FILE.jsonl, FILE.csv or FILE.parquet, replacing the file [default: none]
         as_json: print the lines that a .jsonl would hold, and everything else on standard error
         metrics_url: also say what limits the consumers now, from the metrics of a replica; once for each of them
@@ -122,7 +126,7 @@ def _follow(
             wait_seconds=connection.wait_seconds,
             until=until,
             until_complete=Documents(settings.input_topic, settings.group_id) if until_complete else None,
-            only_failed=failed,
+            wanted=Wanted(only_failed=failed, where=condition(where) if where else None),
             timeout_seconds=timeout_seconds,
             to=to,
             as_json=as_json,

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from docsluice.expressions.expression import Scope, as_text, kind_of
+from docsluice.expressions.interpreter import NoValue, is_true
+from docsluice.expressions.template import Readable
 from docsluice.validation.event_fields import Content, Format
 from docsluice.validation.event_problems import NoEvent, names_shown, shown_name
 from docsluice.validation.record_bytes import text_of
-from docsluice_consumer.expressions.expression import Scope, as_text, kind_of
-from docsluice_consumer.expressions.interpreter import NoValue, is_true
-from docsluice_consumer.expressions.template import Readable
 from docsluice_consumer.kafka.records import Record
 
 _SHOWN_CHARACTERS = 100

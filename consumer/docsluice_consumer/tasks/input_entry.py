@@ -6,11 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from docsluice.expressions.expression import RECORD_NAMES, Expression
+from docsluice.expressions.template import is_template, readable
 from docsluice.messages import NotBlank
 from docsluice.validation.record_bytes import is_charset
 from docsluice.validation.validation_problems import FieldProblem
-from docsluice_consumer.expressions.expression import RECORD_NAMES, Expression
-from docsluice_consumer.expressions.template import is_template, readable
 from docsluice_consumer.tasks.provider_entry import Part
 
 

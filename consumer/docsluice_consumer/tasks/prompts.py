@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from docsluice_consumer.expressions.expression import Expression, Scope, as_text
-from docsluice_consumer.expressions.interpreter import NoValue
-from docsluice_consumer.expressions.template import Template, is_template
+from docsluice.expressions.expression import Expression, Scope, as_text
+from docsluice.expressions.interpreter import NoValue
+from docsluice.expressions.template import Template, is_template
 
 KNOWN_FIELDS = frozenset({"metadata", "document_id"})
 """What a prompt can use. The document itself stays in its own turn."""

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from docsluice.expressions.interpreter import NoValue
+from docsluice.expressions.template import is_template
 from docsluice.messages import DeadLetterReason, DocumentEvent, OutputValue
 from docsluice.validation.json_values import NO_JSON
 from docsluice_consumer.errors import InvalidAnswer, RecordRejected
-from docsluice_consumer.expressions.interpreter import NoValue
-from docsluice_consumer.expressions.template import is_template
 from docsluice_consumer.llm.chat import Answer, ChatRequest, Message, ModelParameters, Sampling
 from docsluice_consumer.model_ref import ModelRef
 from docsluice_consumer.tasks.answer_reading import closed_at_last_item, objects_in, parsed, unwrapped

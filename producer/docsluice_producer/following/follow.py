@@ -27,6 +27,7 @@ from docsluice_producer.following.reader import Reader, Start
 from docsluice_producer.following.status_line import StatusLine
 from docsluice_producer.following.tables import Table, json_line, open_table
 from docsluice_producer.following.tally import Tally
+from docsluice_producer.following.wanted import ALL, Wanted
 from docsluice_producer.kafka.broker_session import BrokerSession, broker_session
 from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
@@ -54,7 +55,7 @@ class Following:
     wait_seconds: float
     until: int | None = None
     until_complete: Documents | None = None
-    only_failed: bool = False
+    wanted: Wanted = ALL
     timeout_seconds: float | None = None
     to: Path | None = None
     as_json: bool = False
@@ -79,9 +80,7 @@ async def follow(following: Following) -> int:
     with ExitStack() as stack:
         table = stack.enter_context(closing(open_table(following.to))) if following.to else None
         session = stack.enter_context(broker_session(following.broker, wait_seconds=wait_seconds, say=status_line.say))
-        show = Show(
-            tally=tally, table=table, as_json=following.as_json, status=status, only_failed=following.only_failed
-        )
+        show = Show(tally=tally, table=table, as_json=following.as_json, status=status, wanted=following.wanted)
         completion = await _completion(following, session)
         end = End(deadline=_deadline(following), until=following.until, completion=completion)
         reader = Reader(session=session, topics=following.topics, start=following.start)
@@ -166,14 +165,14 @@ class Show:
     """Counts each record and shows it on the terminal, as JSON lines, or in a file."""
 
     def __init__(
-        self, *, tally: Tally, table: Table | None, as_json: bool, status: Console, only_failed: bool = False
+        self, *, tally: Tally, table: Table | None, as_json: bool, status: Console, wanted: Wanted = ALL
     ) -> None:
         self.tally = tally
         self.out = console()
         self._status = status
         self._table = table
         self._as_json = as_json
-        self._only_failed = only_failed
+        self._wanted = wanted
 
     def record(self, record: FetchedRecord) -> None:
         """Show one record. A repeat is noted, and neither written nor counted as an outcome."""
@@ -182,7 +181,7 @@ class Show:
             self.tally.add_unreadable(outcome)
             self._unreadable(outcome)
             return
-        if self._only_failed and not outcome.is_dead_letter:
+        if not self._wanted.includes(outcome):
             return
         if not self.tally.add(outcome):
             (self._status if self._as_json else self.out).print(repeat_text(outcome))

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docsluice.expressions.expression import RECORD_NAMES, Expression, Scope, as_text
+from docsluice.expressions.interpreter import BadExpression, NoValue, is_true
 from docsluice.validation.json_values import json_value
 from docsluice.validation.record_bytes import json_object
-from docsluice_consumer.expressions.expression import RECORD_NAMES, Expression, Scope, as_text
-from docsluice_consumer.expressions.interpreter import BadExpression, NoValue, is_true
 from tests.fakes.samples import SECRET_TEXT
 
 VALUE: dict[str, Any] = {

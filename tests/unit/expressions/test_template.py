@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docsluice_consumer.expressions.expression import Expression, Scope
-from docsluice_consumer.expressions.interpreter import BadExpression, NoValue
-from docsluice_consumer.expressions.template import Template, readable
+from docsluice.expressions.expression import Expression, Scope
+from docsluice.expressions.interpreter import BadExpression, NoValue
+from docsluice.expressions.template import Template, readable
 
 VALUE: dict[str, Any] = {
     "subject": "Fire",

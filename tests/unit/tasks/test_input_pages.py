@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docsluice.expressions.expression import RECORD_NAMES
 from docsluice_consumer.bootstrap import input_rules_of
 from docsluice_consumer.decode.decode import RecordReader
-from docsluice_consumer.expressions.expression import RECORD_NAMES
 from docsluice_consumer.tasks.input_entry import InputEntry
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
 from docsluice_consumer.tasks.prompts import MOST_CHARACTERS

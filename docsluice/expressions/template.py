@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from docsluice_consumer.expressions.expression import Expression, Scope, as_text
-from docsluice_consumer.expressions.interpreter import BadExpression
+from docsluice.expressions.expression import Expression, Scope, as_text
+from docsluice.expressions.interpreter import BadExpression
 
 OPENING = "{{"
 _CLOSING = "}}"

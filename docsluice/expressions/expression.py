@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from docsluice.expressions.interpreter import Interpreter, Node, NoValue, names_in, read, roots_of
 from docsluice.validation.json_values import compact_json
-from docsluice_consumer.expressions.interpreter import Interpreter, Node, NoValue, names_in, read, roots_of
 
 RECORD_NAMES = frozenset({"value", "key", "headers", "topic", "partition", "offset", "timestamp"})
 """What a record has beside its value: the names that an expression of `input:` may have behind a dollar sign."""
