@@ -8,6 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_session import broker_session
+from docsluice.kafka.reader import Reader, Start
+from docsluice.outcomes.outcome import FetchedRecord, Unreadable, outcome_of
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.stop_signals import Stop, stop_on_signals
 from docsluice_producer.following.display import (
@@ -18,12 +21,9 @@ from docsluice_producer.following.display import (
     totals_text,
     unreadable_text,
 )
-from docsluice_producer.following.outcome import FetchedRecord, Unreadable, outcome_of
-from docsluice_producer.following.reader import Reader, Start
 from docsluice_producer.following.status_line import StatusLine
 from docsluice_producer.following.tables import Table, json_line, open_table
 from docsluice_producer.following.tally import Tally
-from docsluice_producer.kafka.broker_session import broker_session
 from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
 _FETCH_MS = 20

@@ -10,13 +10,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from docsluice.errors import BrokerRefused
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.client_log import cause_in_words
 from docsluice.kafka.clients import connected, left
 from docsluice.kafka.topic_reading import Offsets, next_records, present_range, read_only_consumer
-from docsluice_producer.command_line.ages import ago, timestamp_ms
-from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.topics import partitions_of_topics
+from docsluice.kafka.topics import partitions_of_topics
+from docsluice.text.ages import ago, timestamp_ms
 
 _LOOK_SOON_SECONDS = 2.0
 _LOOK_SECONDS = 30.0

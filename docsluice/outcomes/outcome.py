@@ -21,9 +21,9 @@ from docsluice.messages import (
     rfc3339,
     stub_parts,
 )
+from docsluice.outcomes.money import dollars, is_sum
+from docsluice.outcomes.originals import document_id_of, event_in, metadata_of
 from docsluice.validation.json_values import compact_json, json_value
-from docsluice_producer.following.money import dollars, is_sum
-from docsluice_producer.following.originals import document_id_of, event_in, metadata_of
 
 IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finished_at", "pipeline_version")
 """Fields that results and dead letters have, under the same name and of the same type."""
