@@ -85,6 +85,8 @@ class Outcome:
     finished_at: datetime
     identities: tuple[str, ...]
     fields: Mapping[str, Any]
+    result: DocumentResult | None = None
+    """None for a dead letter."""
 
     @property
     def is_dead_letter(self) -> bool:
@@ -196,6 +198,7 @@ def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
         finished_at=result.finished_at,
         identities=(f"result {result.result_id}", life),
         fields={"kind": "result", **{name: published[name] for name in IN_BOTH}, **published},
+        result=result,
     )
 
 
