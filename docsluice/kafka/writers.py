@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, KafkaError, KafkaTimeoutError, ProducerFenced
 
-from docsluice.errors import BrokerAway, BrokerRefused, ConfigurationError, DocumentTooLarge
+from docsluice.errors import BrokerAway, BrokerRefused, ClientFault, ConfigurationError, DocumentTooLarge
 from docsluice.kafka import broker_errors
 from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.client_log import cause_in_words
@@ -91,6 +91,9 @@ class TransactionalWriter:
         self._id = transactional_id
         self._producer: Any = None
         self._is_open = False
+        self._is_fenced = False
+        self._is_spent = False
+        """Whether a batch was refused: aiokafka never uses its sequence numbers again."""
 
     async def open(self) -> None:
         """Connect. This ends what an earlier writer of the same id has begun.
@@ -106,6 +109,7 @@ class TransactionalWriter:
                 codec="gzip",
             )
         )
+        self._is_spent = False
 
     async def write(self, record: ProducerRecord, *, document_id: str) -> SourcePosition:
         """See `TopicWriter`."""
@@ -113,8 +117,9 @@ class TransactionalWriter:
             raise ConfigurationError([ONLY_TRANSACTIONS])
         try:
             async with _bounded(self._session):
-                return await _acknowledged(self._session, lambda: send_and_wait(self._producer, record))
+                return await _acknowledged(self._session, lambda: self._send(record))
         except broker_errors.REFUSED as error:
+            self._is_spent = True
             raise _refusal(error, record, document_id) from None
 
     @asynccontextmanager
@@ -122,6 +127,8 @@ class TransactionalWriter:
         """See `TopicWriter`."""
         if self._is_open:
             raise ConfigurationError([ONE_TRANSACTION])
+        if self._is_fenced:
+            raise self._fencing()
         if self._producer is None:
             await self._session.with_retries(self.open)
         await self._said(begin(self._producer))
@@ -142,12 +149,15 @@ class TransactionalWriter:
             await stopped(producer)
 
     async def _abort(self) -> None:
-        """Abort. A producer that cannot is left: the next one makes the broker decide."""
-        try:
-            async with asyncio.timeout(self._session.timeout_seconds):
-                await self._producer.abort_transaction()
-        except (KafkaError, IllegalOperation, TimeoutError, AssertionError):
-            await self.close()
+        """Abort. Where that fails, a new client makes the broker do it: until then, nobody can read past it."""
+        with suppress(ClientFault, AssertionError):
+            if not self._is_spent:
+                await self._said(self._producer.abort_transaction())
+                return
+        await self.close()
+        if not self._is_fenced:
+            with suppress(ClientFault):
+                await self._session.with_retries(self.open)
 
     async def _said(self, step: Any) -> None:
         """Wait for a step of a transaction.
@@ -161,9 +171,23 @@ class TransactionalWriter:
             async with _bounded(self._session):
                 await step
         except ProducerFenced:
-            raise BrokerRefused(f"another producer has begun under the transactional id {self._id}") from None
+            self._is_fenced = True
+            raise self._fencing() from None
         except (KafkaError, IllegalOperation) as error:
             raise BrokerRefused(f"{servers} refuses the transaction: {cause_in_words(error)}") from None
+
+    async def _send(self, record: ProducerRecord) -> Any:
+        try:
+            return await send_and_wait(self._producer, record)
+        except ProducerFenced:
+            self._is_fenced = True
+            raise self._fencing() from None
+
+    def _fencing(self) -> BrokerRefused:
+        return BrokerRefused(
+            f"another producer has begun under the transactional id {self._id},"
+            f" or a transaction took longer than {_TRANSACTION_SECONDS:.0f} s"
+        )
 
 
 @asynccontextmanager
@@ -192,8 +216,6 @@ async def _acknowledged(session: BrokerSession, attempt: Any) -> SourcePosition:
             written = await attempt()
         except broker_errors.REFUSED:
             raise
-        except ProducerFenced:
-            raise BrokerRefused("another producer has begun under the same transactional id") from None
         except (KafkaError, IllegalOperation) as error:
             if not isinstance(error, KafkaTimeoutError) and not (
                 isinstance(error, KafkaError) and broker_errors.is_passing(error)

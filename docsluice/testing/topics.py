@@ -158,9 +158,9 @@ class _Writer:
         await asyncio.sleep(0)
         if self._id is None:
             return self._topics.append(record, document_id=document_id)
+        self._check()
         if self._written is None:
             raise ConfigurationError([ONLY_TRANSACTIONS])
-        self._check()
         entry = self._topics._append(record, document_id=document_id, state="open")  # noqa: SLF001 - its own part
         self._written.append(entry)
         return SourcePosition(topic=entry.topic, partition=entry.partition, offset=entry.offset)

@@ -138,6 +138,7 @@ class TopicsContract(ABC):
                 await earlier.send(document_id="earlier", text="T")
                 async with docsluice.DocumentProducer(**named, **place.connection) as later:
                     await _send_in_transaction(later, "later")
+                await earlier.send(document_id="again", text="T")
 
         with pytest.raises(BrokerRefused, match=r"another producer"):
             await overtaken()
