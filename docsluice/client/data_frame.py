@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
@@ -66,6 +67,7 @@ def read_results(
 
     A column for each task, named like it, and one for each name of the metadata, as `metadata.NAME`. A task named like
     another column is `outputs.NAME`. Objects are flattened, with points between. Sums of money are floats, in dollars.
+    A column whose answers differ in kind holds text, and JSON where it was none.
     Records that are no results are left out.
 
     Raises:
@@ -97,7 +99,7 @@ def read_results(
 
     table = run(rows)
     columns = _columns(table)
-    filled = {name: [row.get(name) for row in table] for name in columns}
+    filled = {name: _of_one_kind([row.get(name) for row in table]) for name in columns}
     return library.DataFrame(filled) if as_ == "pandas" else library.DataFrame(filled, strict=False)
 
 
@@ -118,6 +120,25 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         return {name: value}
     return {place: leaf for key, part in value.items() for place, leaf in _flat(f"{name}.{key}", part).items()}
+
+
+def _of_one_kind(values: list[Any]) -> list[Any]:
+    """The values of a column. If they differ in kind, as text: JSON of what is no string."""
+    kinds = {kind for value in values if value is not None and value != [] for kind in _kinds(value)}
+    if len(kinds) <= 1:
+        return values
+    return [
+        value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values
+    ]
+
+
+def _kinds(value: Any, *, depth: int = 0) -> Iterator[tuple[int, type]]:
+    """What may share a column only with itself: plain values by type, those of lists by depth, too."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _kinds(item, depth=depth + 1)
+    else:
+        yield depth, float if type(value) is int else type(value)
 
 
 def _columns(table: list[dict[str, Any]]) -> list[str]:
