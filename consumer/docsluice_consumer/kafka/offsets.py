@@ -145,7 +145,7 @@ class Offsets:
         return self._map_bytes / METADATA_CAP_BYTES
 
     def map_is_below(self, ratio: float) -> bool:
-        """Whether `metadata_ratio` is. The map is measured only if what has changed since the last time could matter."""
+        """Whether `metadata_ratio` is. The map is measured only if what has changed since the last time may matter."""
         most_bytes = self._map_bytes + self._changes * _MOST_RUN_BYTES
         return most_bytes < ratio * METADATA_CAP_BYTES or self.metadata_ratio() < ratio
 
