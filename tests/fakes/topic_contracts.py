@@ -115,6 +115,7 @@ class TopicsContract(ABC):
                 await _send_in_transaction(producer, "aborted", error=ZeroDivisionError())
             async with producer.transaction():
                 await producer.send_many({"document_id": f"d{n}", "text": "T"} for n in range(3))
+                assert await _records(place, "input") == [], "not before it is committed"
             with pytest.raises(DocumentTooLarge):
                 await _send_in_transaction(producer, "beside", place.too_large)
             await _send_in_transaction(producer, "last")
@@ -156,9 +157,10 @@ class TopicsContract(ABC):
         with pytest.raises(ZeroDivisionError):
             await self._publish_and_abort(place, _value(8))
         await self._publish(place, [_value(3)])
-        async with self._results(place) as results:
-            found = [one.result_id async for one in results]
-        assert (found, results.repeats, results.skipped) == (["r1", "r2", "r3"], 2, 0)
+        for group_id in (None, place.topics["result"]):
+            async with self._results(place, group_id=group_id) as results:
+                found = [one.result_id async for one in results]
+            assert (found, results.repeats, results.skipped) == (["r1", "r2", "r3"], 2, 0), group_id
 
     async def test_memory_for_repeats_is_bounded(self, place: Place) -> None:
         """The oldest id is forgotten first. Each result has two names."""
