@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import importlib.metadata
-import os
-import socket
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -54,6 +51,7 @@ from docsluice_consumer.llm.chat import ChatClient
 from docsluice_consumer.llm.provider_clients import ProviderClients
 from docsluice_consumer.pipeline import Pipeline
 from docsluice_consumer.runtime import open_files
+from docsluice_consumer.runtime.listening import why_not_listening
 from docsluice_consumer.runtime.waiting import Stopped, unless, until
 from docsluice_consumer.settings import Settings
 from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
@@ -63,7 +61,7 @@ from docsluice_consumer.store.factory import place_of_store
 from docsluice_consumer.store.ledger import Ledger
 from docsluice_consumer.store.retrying_store import RetryingStore
 from docsluice_consumer.store.step_store import StoreUnusable
-from docsluice_consumer.tasks.pipeline_file import load_pipeline_file
+from docsluice_consumer.tasks.pipeline_file import PipelineFile, load_pipeline_file
 from docsluice_consumer.tasks.step_building import models_without_a_task, steps_of
 from docsluice_consumer.telemetry.health import HealthServer
 from docsluice_consumer.telemetry.loop_watch import LoopWatch
@@ -74,8 +72,6 @@ log = structlog.get_logger(__name__)
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
 _RIGHTS_SECONDS = 10.0
-_PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
-_HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class Service:
@@ -85,10 +81,12 @@ class Service:
         ConfigurationError: from the constructor, if the settings name a file that cannot be used.
     """
 
-    def __init__(self, settings: Settings, secrets: KnownSecrets | None = None) -> None:
+    def __init__(
+        self, settings: Settings, secrets: KnownSecrets | None = None, *, file: PipelineFile | None = None
+    ) -> None:
         self._settings = settings
         self._secrets = secrets or known_secrets_of(settings)
-        self._file = load_pipeline_file(settings.pipeline)
+        self._file = file or load_pipeline_file(settings.pipeline)
         self._mode: Literal["fanout", "fused"] = settings.mode or self._file.mode
         self._pipeline_version = self._file.version(mode=self._mode, default_model=settings.model)
         self._steps = steps_of(
@@ -100,7 +98,7 @@ class Service:
         self._providers = providers_of(settings, self._file, self._steps, self._secrets)
         self._prices = prices_of(settings, self._file)
         self._metrics = Metrics(cut=self._secrets.cut_label)
-        self._metrics.build(version=installed_version(), pipeline_version=self._pipeline_version)
+        self._metrics.build(version=importlib.metadata.version("docsluice"), pipeline_version=self._pipeline_version)
         for problem in models_without_a_task(self._file, self._steps):
             log.warning("pipeline.unused_limits", problem=problem)
         for step in self._steps:
@@ -154,10 +152,7 @@ class Service:
         self._loop_watch.start()
         cleanup.callback(self._loop_watch.close)
         await self._serve_health(cleanup)
-        client = ProviderClients(self._providers, max_connections=open_files.fitting(settings.concurrency.ceiling))
-        cleanup.push_async_callback(client.close)
-        cleanup.push_async_callback(self._store.close)
-        await self._try_store()
+        client = await self._client_and_store(cleanup)
         await unless(stop, ensure_rights(broker, needs_of(settings, self._file), seconds=_RIGHTS_SECONDS))
         topics = ensure_topics(
             broker,
@@ -185,6 +180,26 @@ class Service:
         open_files.make_room(calls=settings.concurrency.ceiling, partitions=source.partition_count)
         self._say_started()
         return source
+
+    async def pipeline_into(self, sink: Sink, cleanup: contextlib.AsyncExitStack) -> Pipeline:
+        """The path of a record into a sink of the caller's, with all parts but those of Kafka. `cleanup` ends them.
+
+        Raises:
+            ConfigurationError: something that the settings name does not work.
+        """
+        self._fault = asyncio.get_running_loop().create_future()
+        client = await self._client_and_store(cleanup)
+        admission, set_share = await self._admission_of(asyncio.Event(), cleanup)
+        set_share(1.0)
+        return self._pipeline_of(client, sink, admission)
+
+    async def _client_and_store(self, cleanup: contextlib.AsyncExitStack) -> ProviderClients:
+        most_connections = open_files.fitting(self._settings.concurrency.ceiling)
+        client = ProviderClients(self._providers, max_connections=most_connections)
+        cleanup.push_async_callback(client.close)
+        cleanup.push_async_callback(self._store.close)
+        await self._try_store()
+        return client
 
     async def _try_store(self) -> None:
         try:
@@ -241,7 +256,7 @@ class Service:
         try:
             self.http_port = await server.start(host=host, port=port)
         except (OSError, ValueError) as error:
-            raise ConfigurationError([_why_not_listening(error, host=host, port=port)]) from error
+            raise ConfigurationError([why_not_listening(error, host=host, port=port)]) from error
 
     async def _admission_of(
         self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack
@@ -370,7 +385,7 @@ class Service:
     def _say_started(self) -> None:
         log.info(
             "service.started",
-            version=installed_version(),
+            version=importlib.metadata.version("docsluice"),
             topic=self._settings.input_topic,
             group=self._settings.group_id,
             pipeline=self._file.name,
@@ -383,18 +398,3 @@ class Service:
             servers={name: shown(one.base_url or "OpenAI") for name, one in self._providers.items()},
             http_port=self.http_port,
         )
-
-
-def installed_version() -> str:
-    """The version of the package as it is installed."""
-    return importlib.metadata.version("docsluice")
-
-
-def _why_not_listening(error: Exception, *, host: str, port: int) -> str:
-    """A sentence that names the host or the port, whichever must change. A ValueError means a bad host."""
-    number = getattr(error, "errno", None)
-    if number in _PORT_ERRORS:
-        return f"DOCSLUICE_HTTP_PORT: cannot listen on port {port} of {host} ({os.strerror(number)}); choose another"
-    if number is None or number in _HOST_ERRORS or isinstance(error, socket.gaierror):
-        return f"DOCSLUICE_HTTP_HOST: {host} is no address of this machine; choose one that is, or 0.0.0.0 for all"
-    return f"DOCSLUICE_HTTP_HOST, DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({os.strerror(number)})"

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from docsluice.outcomes.outcome import Outcome
 from docsluice_consumer.llm.pricing import Prices
 from docsluice_consumer.model_ref import model_ref
 from docsluice_local.model import MODEL_NAME
 from docsluice_producer.command_line.numbers import printable
-from docsluice_producer.following.outcome import Outcome
 from docsluice_producer.following.tables import cell
 from docsluice_producer.following.tally import Tally
 

@@ -28,6 +28,8 @@ class ClientLog(logging.Handler):
 
     _before: ClassVar[tuple[int, bool]]
     _listening: ClassVar[int] = 0
+    _propagated: ClassVar[bool]
+    _muting: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__(level=logging.DEBUG)
@@ -91,15 +93,20 @@ class ClientLog(logging.Handler):
 
     @contextlib.contextmanager
     def listening_to_warnings(self) -> Iterator[Self]:
-        """Listen to the client's warnings until the block ends, as long as it is used."""
-        logger = logging.getLogger("aiokafka")
-        propagated, logger.propagate = logger.propagate, False
+        """Listen to the client's warnings until the block ends, as long as it is used. Blocks may overlap."""
+        logger, cls = logging.getLogger("aiokafka"), ClientLog
+        if cls._muting == 0:
+            cls._propagated = logger.propagate
+            logger.propagate = False
+        cls._muting += 1
         logger.addHandler(self)
         try:
             yield self
         finally:
             logger.removeHandler(self)
-            logger.propagate = propagated
+            cls._muting -= 1
+            if cls._muting == 0:
+                logger.propagate = cls._propagated
 
 
 def cause_in_words(error: BaseException, *, security_protocol: str | None = None, seconds: float | None = None) -> str:

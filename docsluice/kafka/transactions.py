@@ -78,9 +78,7 @@ async def transact(
         ProducerFenced: another producer has started under the same id.
         KafkaError: of several, the one that says most. `MENDED` are those after which a new producer helps.
     """
-    await producer.begin_transaction()
-    # Only a commit awaits it. If a transaction fails before, asyncio would log a stack trace.
-    producer._txn_manager.wait_for_transaction_end().add_done_callback(_seen)  # noqa: SLF001 - it is given nowhere
+    await begin(producer)
     try:
         await send_all(producer, outgoings)
         if offsets:
@@ -88,6 +86,17 @@ async def transact(
     except IllegalOperation as error:
         raise InvalidTxnState(str(error)) from error
     await producer.commit_transaction()
+
+
+async def begin(producer: Any) -> None:
+    """Begin a transaction.
+
+    Raises:
+        KafkaError: another has not ended, or the producer was fenced.
+    """
+    await producer.begin_transaction()
+    # Only a commit awaits it. If a transaction fails before, asyncio would log a stack trace.
+    producer._txn_manager.wait_for_transaction_end().add_done_callback(_seen)  # noqa: SLF001 - it is given nowhere
 
 
 async def send_all(producer: Any, outgoings: Iterable[ProducerRecord]) -> None:

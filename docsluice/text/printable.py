@@ -23,6 +23,11 @@ def printable(text: str) -> str:
     return harmless(" ".join(text.split()))
 
 
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, in the plural if needed: "1 document", "1,200 documents"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def printable_lines(text: str) -> list[str]:
     """The text line by line, each printable, with the spaces that it begins with."""
     return [line[: len(line) - len(line.lstrip(" "))] + printable(line) for line in text.splitlines()]

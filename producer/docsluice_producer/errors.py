@@ -1,9 +1,9 @@
 """What ends this program early, drawn once.
 
-    ProducerFault
+    ProducerFault         the library's ClientFault
+    ├── BrokerAway        the library's: the broker did not answer in the time we were told to wait: exit 1
+    ├── BrokerRefused     the library's: it answered, and will not serve us: exit 1
     ├── WrongUsage        arguments or settings that cannot work: exit 2
-    ├── BrokerAway        the broker did not answer in the time we were told to wait: exit 1
-    ├── BrokerRefused     it answered, and will not serve us: credentials, permissions, a missing topic: exit 1
     ├── NotWritten        the file that outcomes are written to takes no more: exit 1
     ├── TakenOver         another redrive or drop of the same dead letters has begun: exit 1
     ├── VersionUnknown    no consumer told us the pipeline version that it runs, or several told several: exit 1
@@ -12,25 +12,25 @@
 A row's own fault is none of these: it is reported as a `BadRow` and the rest is sent.
 """
 
+from docsluice.errors import BrokerAway, BrokerRefused
+from docsluice.errors import ClientFault as ProducerFault
 
-class ProducerFault(Exception):
-    """The root. The message is one line for the person at the terminal."""
-
-    exit_code = 1
+__all__ = [
+    "BrokerAway",
+    "BrokerRefused",
+    "NotWritten",
+    "ProducerFault",
+    "Stopped",
+    "TakenOver",
+    "VersionUnknown",
+    "WrongUsage",
+]
 
 
 class WrongUsage(ProducerFault):
     """Arguments or settings that cannot work."""
 
     exit_code = 2
-
-
-class BrokerAway(ProducerFault):
-    """No answer from the broker in time."""
-
-
-class BrokerRefused(ProducerFault):
-    """The broker answers and will not serve us as configured."""
 
 
 class NotWritten(ProducerFault):

@@ -15,9 +15,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_session import broker_session
+from docsluice.kafka.reader import Reader, Start
 from docsluice_local.process import Child, child_process, free_port
-from docsluice_producer.following.reader import Reader, Start
-from docsluice_producer.kafka.broker_session import broker_session
 
 TOPICS = ("documents", "documents.results", "documents.dlq")
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from docsluice.messages import ERROR_HEADER_PREFIX, DocumentResult, Headers, SourcePosition, Usage
-from docsluice_producer.following.outcome import Outcome, outcome_of
+from docsluice.outcomes.outcome import Outcome, outcome_of
 
 SECRET_TEXT = "the text of the document"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -9,10 +9,10 @@ from itertools import pairwise
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from docsluice.outcomes.outcome import Outcome
 from docsluice_consumer.kafka.offsets import Run, encode
 from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
 from docsluice_local.rehearsal.settings import RehearsalSettings
-from docsluice_producer.following.outcome import Outcome
 from tests.integration.wire import Record, Wire, document, serving, until
 
 DELIVERIES = pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])

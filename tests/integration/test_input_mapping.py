@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from docsluice.outcomes.outcome import Outcome, outcome_of
 from docsluice_consumer.bootstrap import known_secrets_of
 from docsluice_consumer.check.check import check
 from docsluice_local.rehearsal.provider import RehearsalProvider
-from docsluice_producer.following.outcome import Outcome, outcome_of
 from tests.integration.wire import WATCHDOG_SECONDS, Record, Wire, scraped, serving
 
 PIPELINE: dict[str, Any] = {

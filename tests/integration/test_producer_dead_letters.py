@@ -10,10 +10,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from docsluice.kafka.broker import Broker as Address
+from docsluice.kafka.topics import partitions_of_topics
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.dead_letters.selection import Wanted
-from docsluice_producer.kafka.topics import partitions_of_topics
 from tests.integration.dead_letter_topic import fill, listed, ran
 from tests.integration.producer_process import run
 from tests.integration.wire import Wire

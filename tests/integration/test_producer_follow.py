@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from docsluice.kafka import reader as reader_room
 from docsluice.kafka.broker import Broker as Address
+from docsluice.kafka.broker_session import broker_session
+from docsluice.kafka.reader import Reader, Start
+from docsluice.kafka.topics import create, partitions_of_topics
 from docsluice.messages import ERROR_HEADER_PREFIX, DocumentResult, SourcePosition, Usage, result_headers
 from docsluice_local.broker import Broker
 from docsluice_producer.command_line.exits import Exit
-from docsluice_producer.following import reader as reader_room
-from docsluice_producer.following.reader import Reader, Start
-from docsluice_producer.kafka.broker_session import broker_session
-from docsluice_producer.kafka.topics import create, partitions_of_topics
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import WATCHDOG_SECONDS, Wire
 

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from docsluice.kafka import transactions
 from docsluice.kafka.broker import Broker as Address
+from docsluice.kafka.broker_session import broker_session
 from docsluice.kafka.transactions import ProducerRecord
 from docsluice.messages import ERROR_HEADER_PREFIX
 from docsluice_local.broker import Broker
@@ -23,7 +24,6 @@ from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.dead_letters import journal as journal_room
 from docsluice_producer.dead_letters.journal import Entry, Journal
 from docsluice_producer.dead_letters.marks import Mark, Place, State
-from docsluice_producer.kafka.broker_session import broker_session
 from tests.fakes.dead_letters import event
 from tests.integration.dead_letter_topic import fill, listed, on, ran, redriven, replays
 from tests.integration.producer_process import producer, run, said

@@ -11,10 +11,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from docsluice.kafka.broker import Broker as Address
+from docsluice.kafka.broker_session import broker_session
+from docsluice.kafka.topic_scan import Scan
 from docsluice_local.broker import Broker
 from docsluice_producer.errors import BrokerAway
-from docsluice_producer.kafka.broker_session import broker_session
-from docsluice_producer.kafka.topic_scan import Scan
 from tests.integration.wire import WATCHDOG_SECONDS, Record, Wire
 
 COUNT = 400

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from docsluice.kafka.broker import Broker as Address
+from docsluice.kafka.topics import partitions_of_topics
 from docsluice.messages import DocumentEvent
 from docsluice_local.broker import Broker
 from docsluice_producer.command_line.exits import Exit
-from docsluice_producer.kafka.topics import partitions_of_topics
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
 

@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from docsluice.kafka.batch_reading import pause_between_empty_fetches
 from docsluice.messages import Headers
+from docsluice.outcomes.outcome import Outcome, outcome_of
 from docsluice_consumer.service import Service
 from docsluice_consumer.settings import Settings, load_settings
-from docsluice_producer.following.outcome import Outcome, outcome_of
 
 WATCHDOG_SECONDS = 90.0
 """Ends a test that hangs. Nothing is asserted about time."""

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from docsluice.connect_json import enveloped, opened
 from docsluice.messages import DocumentResult, SourcePosition, result_headers
+from docsluice.outcomes.outcome import outcome_of
 from docsluice.result_forms import WHOLE, Form, flat, merged, nested_fields
 from docsluice_consumer.analysis.result_writer import ResultWriter
-from docsluice_producer.following.outcome import outcome_of
 from tests.fakes.outcomes import Fetched, outcome, result
 
 NAMES = st.sampled_from(["summary", "mode", "metadata_x", "outputs_mode", "usage", "source_topic"])

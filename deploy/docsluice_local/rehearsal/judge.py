@@ -240,7 +240,11 @@ class Judge:
         call, seed = case.call, case.drawn.answer_seed
         character = self.settings.character
         message = write_message(
-            call, seed=seed, fault=fault, thinks=character is not None and character.thinks(call.model)
+            call,
+            seed=seed,
+            fault=fault,
+            thinks=character is not None and character.thinks(call.model),
+            script=self.settings.script,
         )
         thought = _tokens(message.thinking)
         usage = Usage(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from docsluice_local.rehearsal import answers
 from docsluice_local.rehearsal.chat import BYTES_PER_TOKEN, ChatCall
 from docsluice_local.rehearsal.faults import Fault, Trouble
+from docsluice_local.rehearsal.script import Script, scripted
 
 _REFUSAL = "I'm sorry, but I can't help with that."
 
@@ -20,14 +21,16 @@ class AssistantMessage:
     thinking: str = ""
 
 
-def write_message(call: ChatCall, *, seed: int, fault: Trouble | None, thinks: bool = False) -> AssistantMessage:
+def write_message(
+    call: ChatCall, *, seed: int, fault: Trouble | None, thinks: bool = False, script: Script | None = None
+) -> AssistantMessage:
     """Answer the call. An answer longer than its output bound is cut, as a model's would be. Thinking comes first."""
     if fault is Fault.REFUSAL:
         return AssistantMessage(content=None, refusal=_REFUSAL)
     if fault is Fault.CONTENT_FILTER:
         return AssistantMessage(content="", finish_reason="content_filter")
     thinking = answers.sentence(text=call.document, seed=seed) if thinks else ""
-    text = _text(call, seed=seed, spoiled=fault is Fault.WRONG_SCHEMA)
+    text = _text(call, seed=seed, spoiled=fault is Fault.WRONG_SCHEMA, script=script)
     if fault is Fault.INVALID_JSON:
         return AssistantMessage(content=f"Here is the answer: {text[:-1]}", thinking=thinking)
     written = text.encode()
@@ -39,10 +42,12 @@ def write_message(call: ChatCall, *, seed: int, fault: Trouble | None, thinks: b
     return AssistantMessage(content=text, thinking=thinking)
 
 
-def _text(call: ChatCall, *, seed: int, spoiled: bool) -> str:
+def _text(call: ChatCall, *, seed: int, spoiled: bool, script: Script | None) -> str:
     if call.schema is None:
         return "{}" if call.response_format == "json_object" else answers.sentence(text=call.document, seed=seed)
     value = answers.answer(call.schema, text=call.document, seed=seed)
+    if script is not None:
+        value = scripted(value, script, schema=call.schema, document=call.document)
     if spoiled:
         value = dict.fromkeys(value) if isinstance(value, dict) and value else {"unexpected": True}
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -10,6 +10,7 @@ from cyclopts.validators import Number
 from docsluice_local.rehearsal.characters.character import Character
 from docsluice_local.rehearsal.faults import Trouble, fault_named
 from docsluice_local.rehearsal.limits import Limited
+from docsluice_local.rehearsal.script import Script
 
 _LATENCY = Group("How fast it is", sort_key=2)
 _LIMITS = Group("What it allows", sort_key=3)
@@ -46,6 +47,7 @@ class RehearsalSettings:
         json_schema: whether a json_schema response format is answered (some servers answer 400)
         json_object: the same for json_object
         fault_rates: the share of calls that fail in each way, between 0 and 1.
+        script: what it answers to which task. The rest is made up.
         character: the provider whose headers, answers and errors are played. None for one of no particular kind.
     """
 
@@ -70,6 +72,7 @@ class RehearsalSettings:
     json_schema: Annotated[bool, Parameter(group=_SERVER, negative="--without-json-schema")] = True
     json_object: Annotated[bool, Parameter(group=_SERVER, negative="--without-json-object")] = True
     fault_rates: Annotated[Mapping[Trouble, float], Parameter(parse=False)] = field(default_factory=dict)
+    script: Annotated[Script | None, Parameter(parse=False)] = None
     character: Annotated[Character | None, Parameter(parse=False)] = None
 
     def __post_init__(self) -> None:

@@ -2,14 +2,9 @@
 
 from decimal import Decimal
 
-from docsluice.text.printable import harmless, harmless_json, printable, printable_lines, shortened
+from docsluice.text.printable import counted, harmless, harmless_json, printable, printable_lines, shortened
 
 __all__ = ["counted", "harmless", "harmless_json", "printable", "printable_lines", "shortened", "usd"]
-
-
-def counted(number: int, noun: str) -> str:
-    """The number with its noun, in the plural if needed: "1 document", "1,200 documents"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def usd(amount: Decimal) -> str:

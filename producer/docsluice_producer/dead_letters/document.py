@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from docsluice.messages import ERROR_HEADER_PREFIX, DocumentEvent, Headers, stub_parts
+from docsluice.outcomes.originals import document_id_of, event_in
 from docsluice.validation.event_problems import NoEvent, NotUnicode, valid_event, written
 from docsluice_producer.dead_letters.letter import Letter
-from docsluice_producer.following.originals import document_id_of, event_in
 
 TRACE = "exception.stacktrace"
 ANSWER = "answer"

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.topic_reading import OffsetRange
+from docsluice.kafka.topic_scan import Scan
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.stop_signals import Stop, stop_on_signals
 from docsluice_producer.dead_letters.batches import Batches
@@ -17,8 +19,6 @@ from docsluice_producer.dead_letters.progress import Progression
 from docsluice_producer.dead_letters.query import DeadLetterQuery, Letters
 from docsluice_producer.dead_letters.selection import Selection
 from docsluice_producer.errors import ProducerFault
-from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.topic_scan import Scan
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,15 +14,15 @@ from typing import Any, Self
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from docsluice.kafka.broker_errors import TOO_LARGE
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.clients import connected, stopped
+from docsluice.kafka.passing import raise_unless_passing
 from docsluice.kafka.topic_reading import OffsetRange
+from docsluice.kafka.topic_scan import Scan
+from docsluice.kafka.topics import create
 from docsluice.kafka.transactions import MENDED, ProducerRecord, transact, transactional_producer
 from docsluice_producer.dead_letters.marks import Handled, Mark, Marks, Place, mark_of
 from docsluice_producer.errors import BrokerAway, BrokerRefused, TakenOver
-from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.connection import raise_unless_passing
-from docsluice_producer.kafka.topic_scan import Scan
-from docsluice_producer.kafka.topics import create
 
 _SUFFIX = ".handled"
 _CONFIGS = {"cleanup.policy": "compact"}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from docsluice.outcomes.money import dollars
+from docsluice.outcomes.outcome import FetchedRecord, Outcome, errors_of
 from docsluice_producer.dead_letters.marks import Place, State
-from docsluice_producer.following.money import dollars
-from docsluice_producer.following.outcome import FetchedRecord, Outcome, errors_of
 
 _LIFE = ("topic", "partition", "offset", "timestamp", "group", "pipeline_version", "replay_count")
 """Headers that are equal in a dead letter that came twice, and if its record was read again and failed again."""

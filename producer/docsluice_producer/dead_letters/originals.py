@@ -8,12 +8,12 @@ from typing import Self
 from aiokafka import TopicPartition
 
 from docsluice.kafka.batch_reading import flaw_of
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.topic_reading import OffsetRange
+from docsluice.kafka.topic_scan import Scan
+from docsluice.outcomes.outcome import FetchedRecord
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.stub import Stub
-from docsluice_producer.following.outcome import FetchedRecord
-from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.topic_scan import Scan
 
 
 class Originals:

@@ -8,14 +8,14 @@ from datetime import timedelta
 from aiokafka import TopicPartition
 
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_session import BrokerSession, broker_session
+from docsluice.kafka.passing import Say
 from docsluice.kafka.topic_reading import OffsetRange
+from docsluice.kafka.topic_scan import Scan
 from docsluice_producer.dead_letters.journal import marks_as_they_are
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.marks import Place
 from docsluice_producer.dead_letters.selection import Selection, States, Wanted
-from docsluice_producer.kafka.broker_session import BrokerSession, broker_session
-from docsluice_producer.kafka.connection import Say
-from docsluice_producer.kafka.topic_scan import Scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from docsluice.kafka.batch_reading import flaw_of
+from docsluice.outcomes.outcome import FetchedRecord, Unreadable, outcome_of
 from docsluice_producer.command_line.numbers import counted, printable
 from docsluice_producer.dead_letters.letter import Letter, Source
 from docsluice_producer.dead_letters.marks import Handled, Place, State
-from docsluice_producer.following.outcome import FetchedRecord, Unreadable, outcome_of
 
 _NAMED = 10
 REMEMBERED = 1_000_000

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from docsluice.messages import ERROR_HEADER_PREFIX, DeadLetterReason
+from docsluice.outcomes.outcome import errors_of
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted, printable, printable_lines, usd
 from docsluice_producer.command_line.stop_signals import stop_on_signals
@@ -16,7 +17,6 @@ from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_l
 from docsluice_producer.dead_letters.selection import Wanted
 from docsluice_producer.dead_letters.stub import stub_of
 from docsluice_producer.following.display import console
-from docsluice_producer.following.outcome import errors_of
 
 _SHOWN_CHARACTERS = 2_000
 _OTHERS_NAMED = 10

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from docsluice.messages import stub_parts
+from docsluice.outcomes.outcome import FetchedRecord, errors_of
 from docsluice_producer.command_line.numbers import printable
 from docsluice_producer.dead_letters.letter import Letter
-from docsluice_producer.following.outcome import FetchedRecord, errors_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

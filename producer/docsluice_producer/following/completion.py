@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.clients import connected, left
 from docsluice.kafka.committed_offsets import committed_offsets
 from docsluice.kafka.topic_reading import OffsetRange, present_range, read_only_consumer
-from docsluice_producer.kafka.broker_session import BrokerSession
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,8 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_session import BrokerSession, broker_session
 from docsluice.kafka.clients import connected, left
+from docsluice.kafka.reader import Reader, Start
 from docsluice.kafka.topic_reading import OffsetRange, RangeReading, range_consumer
+from docsluice.outcomes.outcome import FetchedRecord, Unreadable, outcome_of
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.stop_signals import Stop, stop_on_signals
 from docsluice_producer.following.completion import Completion
@@ -22,13 +25,10 @@ from docsluice_producer.following.display import (
     unreadable_text,
     waiting_text,
 )
-from docsluice_producer.following.outcome import FetchedRecord, Unreadable, outcome_of
-from docsluice_producer.following.reader import Reader, Start
 from docsluice_producer.following.status_line import StatusLine
 from docsluice_producer.following.tables import Table, json_line, open_table
 from docsluice_producer.following.tally import Tally
 from docsluice_producer.following.wanted import ALL, Wanted
-from docsluice_producer.kafka.broker_session import BrokerSession, broker_session
 from docsluice_producer.metrics.metrics_poller import MetricsPoller
 
 _FETCH_MS = 20

@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Any
 
+from docsluice.outcomes.outcome import Outcome
 from docsluice_producer.errors import NotWritten, WrongUsage
-from docsluice_producer.following.outcome import Outcome
 from docsluice_producer.following.tables import cell, flat, json_text, opened, spelled, translated
 
 _TIMES = frozenset({"started_at", "finished_at", "first_failed_at"})

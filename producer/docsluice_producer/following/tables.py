@@ -13,9 +13,9 @@ from tempfile import mkstemp
 from typing import IO, Any, Literal, Protocol
 
 from docsluice.messages import DocumentResult, SourcePosition, Usage
+from docsluice.outcomes.outcome import OF_DEAD_LETTERS, Outcome
 from docsluice_producer.command_line.numbers import harmless_json
 from docsluice_producer.errors import NotWritten, WrongUsage
-from docsluice_producer.following.outcome import OF_DEAD_LETTERS, Outcome
 
 _BEFORE_OUTPUTS = ("kind", "document_id")
 _OF_THE_FIRST_RELEASE = (

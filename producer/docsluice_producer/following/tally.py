@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from docsluice.messages import Usage
+from docsluice.outcomes.outcome import Outcome, Unreadable
+from docsluice.outcomes.seen import REMEMBERED, Seen
 from docsluice_producer.following.durations import Durations
-from docsluice_producer.following.outcome import Outcome, Unreadable
 from docsluice_producer.following.pace import Pace
-
-REMEMBERED = 500_000
-"""Identities kept to recognise repeats. A repeat comes soon after the first, and memory must not grow."""
 
 
 @dataclass(slots=True)
@@ -67,7 +65,7 @@ class Tally:
     durations: Durations = field(default_factory=Durations)
     """Of results, from the first call to the last answer."""
     _pace: Pace = field(default_factory=Pace)
-    _seen: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _seen: Seen = field(default_factory=lambda: Seen(REMEMBERED))
     _runs: _Runs = field(default_factory=_Runs)
 
     @property
@@ -87,10 +85,9 @@ class Tally:
 
     def add(self, outcome: Outcome) -> bool:
         """Count an outcome. Returns False for a repeat."""
-        if any(identity in self._seen for identity in outcome.identities):
+        if not self._seen.add(outcome.identities):
             self.repeats += 1
             return False
-        self._remember(outcome.identities)
         if outcome.is_dead_letter:
             self.reasons[outcome.reason] += 1
             self.cost_usd += self._runs.not_counted_yet(outcome)
@@ -122,8 +119,3 @@ class Tally:
             self.of_other_versions += 1
         else:
             self.unreadable += 1
-
-    def _remember(self, identities: tuple[str, ...]) -> None:
-        self._seen.update(dict.fromkeys(identities))
-        while len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from docsluice.expressions.expression import Expression, Scope
 from docsluice.expressions.interpreter import BadExpression, NoValue, is_true
+from docsluice.outcomes.outcome import Outcome
 from docsluice_producer.errors import WrongUsage
-from docsluice_producer.following.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

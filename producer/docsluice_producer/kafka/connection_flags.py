@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 from docsluice.cli.output import CommandFailed, say
 from docsluice.errors import ConfigurationError
 from docsluice.kafka.broker import Broker, broker_of
+from docsluice.kafka.passing import REQUEST_SECONDS
 from docsluice.settings.shared_settings import SharedSettings
 from docsluice.settings.trusted_addresses import KAFKA
 from docsluice.text.known_secrets import KnownSecrets
@@ -20,7 +21,6 @@ from docsluice_producer.command_line.flags import Seconds
 from docsluice_producer.command_line.numbers import printable
 from docsluice_producer.command_line.unknown_variables import unknown_variables
 from docsluice_producer.errors import ProducerFault
-from docsluice_producer.kafka.connection import REQUEST_SECONDS
 
 _BROKER = Group("The broker", sort_key=9, help="Password and TLS are settings: DOCSLUICE_KAFKA_…")
 

@@ -12,9 +12,9 @@ from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber, ProducerFenced
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.broker_errors import TOO_LARGE
 from docsluice.kafka.clients import connected, stopped
+from docsluice.kafka.passing import raise_unless_passing
 from docsluice_producer.documents.rows import Document
 from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.connection import raise_unless_passing
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 _HEADERS = [("content-type", b"application/json")]

@@ -5,12 +5,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from docsluice.kafka.broker_session import BrokerSession
+from docsluice.kafka.topic_scan import Scan
 from docsluice.result_forms import TYPES
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.errors import Stopped
-from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.topic_scan import Scan
 from docsluice_producer.sending.report import Report
 from docsluice_producer.sending.unchanged import Unchanged
 from docsluice_producer.sending.version import running_version

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from docsluice.kafka import broker_errors
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_session import BrokerSession, broker_session
+from docsluice.kafka.passing import REQUEST_SECONDS, Say
+from docsluice.kafka.topics import create, partitions_of_topics
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted, printable
 from docsluice_producer.command_line.stop_signals import stop_on_signals
@@ -15,9 +18,6 @@ from docsluice_producer.documents.reading import read
 from docsluice_producer.documents.rows import Document, Row
 from docsluice_producer.documents.sources import Selection
 from docsluice_producer.errors import BrokerAway, BrokerRefused, ProducerFault
-from docsluice_producer.kafka.broker_session import BrokerSession, broker_session
-from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say
-from docsluice_producer.kafka.topics import create, partitions_of_topics
 from docsluice_producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
 from docsluice_producer.sending.feed import Feed
 from docsluice_producer.sending.report import Report

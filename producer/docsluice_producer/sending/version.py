@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+from docsluice.kafka.passing import Say
 from docsluice_producer.errors import VersionUnknown, WrongUsage
-from docsluice_producer.kafka.connection import Say
 from docsluice_producer.metrics.metrics_poller import ask, asking, named
 from docsluice_producer.metrics.sample import Sample
 

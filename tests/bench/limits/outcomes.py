@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator
 
 from docsluice.kafka.broker import Broker
-from docsluice_producer.following.reader import Reader, Start
-from docsluice_producer.kafka.broker_session import broker_session
+from docsluice.kafka.broker_session import broker_session
+from docsluice.kafka.reader import Reader, Start
 from tests.bench.parts import TOPICS
 
 _POLL_MS = 100

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docsluice.outcomes.money import dollars
+from docsluice.outcomes.outcome import Unreadable, outcome_of
 from docsluice_producer.dead_letters.counts import Counts
 from docsluice_producer.dead_letters.redriving import Forecast
 from docsluice_producer.following.display import totals_text
-from docsluice_producer.following.money import dollars
-from docsluice_producer.following.outcome import Unreadable, outcome_of
 from docsluice_producer.following.tally import Tally
 from tests.fakes.dead_letters import fetched, letter
 from tests.fakes.outcomes import Fetched, dead_letter, result, result_outcome

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docsluice.outcomes.outcome import Outcome
 from docsluice_producer.errors import NotWritten, WrongUsage
-from docsluice_producer.following.outcome import Outcome
 from docsluice_producer.following.tables import flat, open_table
 from tests.fakes.outcomes import dead_letter, result_outcome
 

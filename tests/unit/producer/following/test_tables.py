@@ -17,8 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from docsluice.messages import DocumentResult, Usage
+from docsluice.outcomes.outcome import IN_BOTH, OF_DEAD_LETTERS, Outcome
 from docsluice_producer.errors import NotWritten, WrongUsage
-from docsluice_producer.following.outcome import IN_BOTH, OF_DEAD_LETTERS, Outcome
 from docsluice_producer.following.tables import csv_cell, json_line, open_table
 from tests.fakes.outcomes import dead_letter, result, result_outcome
 

@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 
 from docsluice.messages import SourcePosition, Usage
+from docsluice.outcomes.outcome import Unreadable
 from docsluice_producer.command_line.numbers import counted
 from docsluice_producer.following import tally as tally_room
 from docsluice_producer.following.display import time_up_text, totals_text
-from docsluice_producer.following.outcome import Unreadable
 from docsluice_producer.following.tally import Tally
 from tests.fakes.outcomes import Fetched, dead_letter, outcome, result, result_outcome
 

@@ -21,11 +21,11 @@ from aiokafka.errors import (
 )
 
 from docsluice.cli.output import CommandFailed
+from docsluice.kafka import broker_session as broker_session_room
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_session import broker_session
 from docsluice.kafka.client_log import ClientLog, cause_in_words
 from docsluice_producer.errors import BrokerAway, BrokerRefused
-from docsluice_producer.kafka import broker_session as broker_session_room
-from docsluice_producer.kafka.broker_session import broker_session
 from docsluice_producer.kafka.connection_flags import Connection
 
 PASSWORD = "correct horse battery staple"

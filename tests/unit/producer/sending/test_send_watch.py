@@ -9,8 +9,8 @@ import pytest
 from aiokafka.errors import NotEnoughReplicasError
 
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.client_log import ClientLog
-from docsluice_producer.kafka.broker_session import BrokerSession
 from docsluice_producer.sending import send
 from docsluice_producer.sending.delivery import Delivery
 from docsluice_producer.sending.report import Report

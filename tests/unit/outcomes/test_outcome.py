@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from docsluice.messages import SourcePosition, Usage
+from docsluice.outcomes.originals import LARGEST_VALUE_BYTES
+from docsluice.outcomes.outcome import Outcome, Unreadable, outcome_of
 from docsluice_producer.following.display import outcome_text, totals_text, unreadable_text
-from docsluice_producer.following.originals import LARGEST_VALUE_BYTES
-from docsluice_producer.following.outcome import Outcome, Unreadable, outcome_of
 from docsluice_producer.following.tables import json_line
 from docsluice_producer.following.tally import Tally
 from tests.fakes.dead_letters import fetched

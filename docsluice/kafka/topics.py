@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
+from docsluice.errors import BrokerRefused
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.clients import connected
-from docsluice_producer.errors import BrokerRefused
 
 _WANTED_REPLICAS = 3
 

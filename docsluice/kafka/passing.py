@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from docsluice.errors import BrokerRefused
 from docsluice.kafka.client_log import cause_in_words
-from docsluice_producer.errors import BrokerRefused
 
 REQUEST_SECONDS = 10.0
 """One request. A broker that accepts connections and says nothing can take us so far past our time-out."""

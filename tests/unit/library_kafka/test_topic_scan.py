@@ -12,14 +12,13 @@ from aiokafka import TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.structs import OffsetAndTimestamp
 
-from docsluice.kafka import topic_reading
+from docsluice.kafka import topic_reading, topic_scan
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.client_log import ClientLog
 from docsluice.kafka.topic_reading import OffsetRange
+from docsluice.kafka.topic_scan import Scan
 from docsluice_producer.errors import BrokerAway, BrokerRefused
-from docsluice_producer.kafka import topic_scan
-from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.topic_scan import Scan
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
 Round = dict[TopicPartition, tuple[list[int], int]]

@@ -8,11 +8,11 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 
+from docsluice.kafka import reader as reader_room
 from docsluice.kafka.broker import Broker
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.client_log import ClientLog
-from docsluice_producer.following import reader as reader_room
-from docsluice_producer.following.reader import Reader, Start
-from docsluice_producer.kafka.broker_session import BrokerSession
+from docsluice.kafka.reader import Reader, Start
 
 
 class Client:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from docsluice_producer.command_line.ages import timestamp_ms
+from docsluice.kafka.reader import Start
+from docsluice.text.ages import timestamp_ms
 from docsluice_producer.command_line.flags import duration
-from docsluice_producer.following.reader import Start
 
 NOW = datetime(2030, 1, 2, tzinfo=UTC)
 

@@ -9,6 +9,8 @@ from typing import Any, Self
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from docsluice.errors import BrokerAway, BrokerRefused
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.client_log import cause_in_words
 from docsluice.kafka.clients import connected, left
 from docsluice.kafka.topic_reading import (
@@ -19,10 +21,8 @@ from docsluice.kafka.topic_reading import (
     range_consumer,
     read_only_consumer,
 )
-from docsluice_producer.command_line.ages import timestamp_ms
-from docsluice_producer.command_line.numbers import counted
-from docsluice_producer.errors import BrokerAway, BrokerRefused
-from docsluice_producer.kafka.broker_session import BrokerSession
+from docsluice.text.ages import timestamp_ms
+from docsluice.text.printable import counted
 
 _NOTICE_SECONDS = 3.0
 

@@ -1,7 +1,7 @@
 """Reads topics without a consumer group, so that no offsets move and no group is rebalanced."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,13 +10,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from docsluice.errors import BrokerRefused
+from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.client_log import cause_in_words
 from docsluice.kafka.clients import connected, left
 from docsluice.kafka.topic_reading import Offsets, next_records, present_range, read_only_consumer
-from docsluice_producer.command_line.ages import ago, timestamp_ms
-from docsluice_producer.errors import BrokerRefused
-from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.topics import partitions_of_topics
+from docsluice.kafka.topics import partitions_of_topics
+from docsluice.text.ages import ago, timestamp_ms
 
 _LOOK_SOON_SECONDS = 2.0
 _LOOK_SECONDS = 30.0
@@ -103,6 +103,9 @@ class Reader:
         """The offset of the next record to show, of each partition."""
         return dict(self._positions)
 
+    async def commit(self, finished: Mapping[tuple[str, int], int]) -> None:
+        """Do nothing: there is no group to remember anything for."""
+
     async def close(self) -> None:
         """Disconnect."""
         look, self._look = self._look, None
@@ -155,7 +158,7 @@ class Reader:
         fresh = [partition for partition in there if partition not in self._positions]
         if not fresh:
             return
-        first = await _first_offsets(consumer, fresh, start)
+        first = await first_offsets(consumer, fresh, start)
         # No other task may run between these: an assignment replaces the one before it, with its positions.
         self._positions.update(first)
         consumer.assign(list(self._positions))
@@ -175,7 +178,8 @@ class Reader:
             self._session.say(f"lost the broker at {servers} ({cause_in_words(failure)}): waiting for it")
 
 
-async def _first_offsets(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], start: Start) -> Offsets:
+async def first_offsets(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], start: Start) -> Offsets:
+    """Where to begin in each partition."""
     since_ms = None if start.since is None else timestamp_ms(start.since, now=datetime.now(UTC))
     there = await present_range(consumer, partitions, since_ms=since_ms)
     return there.end if since_ms is None and not start.from_beginning else there.first

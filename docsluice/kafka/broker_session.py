@@ -8,17 +8,16 @@ from typing import TypeVar
 
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, NodeNotReadyError
 
+from docsluice.errors import BrokerAway, BrokerRefused
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.broker_errors import is_passing
 from docsluice.kafka.client_log import ClientLog, cause_in_words, is_final
-from docsluice_producer.errors import BrokerAway, BrokerRefused
-from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say
-from docsluice_producer.kafka.topics import partitions_of_topics
+from docsluice.kafka.passing import REQUEST_SECONDS, Say
+from docsluice.kafka.topics import partitions_of_topics
 
 T = TypeVar("T")
 _RETRY_SECONDS = 0.5
 _LOGGED = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, TimeoutError)
-_ELSEWHERE = "; KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers names another"
 _LEAST_TIMEOUT_SECONDS = 5.0
 """An answer gets this long, however short the wait for a connection."""
 
@@ -31,6 +30,8 @@ class BrokerSession:
     wait_seconds: float
     client_log: ClientLog
     say: Say
+    elsewhere: str = "KAFKA_BOOTSTRAP_SERVERS or --bootstrap-servers"
+    """What names another broker."""
 
     @property
     def timeout_seconds(self) -> float:
@@ -78,7 +79,7 @@ class BrokerSession:
             raise BrokerRefused(f"{servers}: {why}") from error
         if self.client_log.brokers:
             return f"{servers} answers, but the address that it advertises to clients does not", why, ""
-        return f"no broker at {servers}", why, _ELSEWHERE
+        return f"no broker at {servers}", why, f"; {self.elsewhere} names another"
 
     async def topics(self, **needed: str) -> Mapping[str, list[int]]:
         """The topics with their partitions. `needed` are names by the flag that says them.
@@ -97,7 +98,10 @@ class BrokerSession:
 
 
 @contextmanager
-def broker_session(broker: Broker, *, wait_seconds: float, say: Say) -> Iterator[BrokerSession]:
-    """A session for the length of a block. Meanwhile the client's log is kept off the terminal."""
+def broker_session(broker: Broker, *, wait_seconds: float, say: Say, **told: str) -> Iterator[BrokerSession]:
+    """A session for the length of a block. Meanwhile the client's log is kept off the terminal.
+
+    `told` are further fields of the session.
+    """
     with ClientLog().listening_to_warnings() as client_log:
-        yield BrokerSession(broker=broker, wait_seconds=wait_seconds, client_log=client_log, say=say)
+        yield BrokerSession(broker=broker, wait_seconds=wait_seconds, client_log=client_log, say=say, **told)

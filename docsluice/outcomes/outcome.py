@@ -22,10 +22,10 @@ from docsluice.messages import (
     rfc3339,
     stub_parts,
 )
+from docsluice.outcomes.money import dollars, is_sum
+from docsluice.outcomes.originals import document_id_of, event_in, metadata_of
 from docsluice.result_forms import form_of, nested_fields
 from docsluice.validation.json_values import compact_json, json_value
-from docsluice_producer.following.money import dollars, is_sum
-from docsluice_producer.following.originals import document_id_of, event_in, metadata_of
 
 IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finished_at", "pipeline_version")
 """Fields that results and dead letters have, under the same name and of the same type."""
@@ -91,6 +91,8 @@ class Outcome:
     finished_at: datetime
     identities: tuple[str, ...]
     fields: Mapping[str, Any]
+    result: DocumentResult | None = None
+    """None for a dead letter."""
 
     @property
     def is_dead_letter(self) -> bool:
@@ -220,6 +222,7 @@ def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
         finished_at=result.finished_at,
         identities=(f"result {result.result_id}", life),
         fields={"kind": "result", **{name: published[name] for name in IN_BOTH}, **published},
+        result=result,
     )
 
 
