@@ -12,7 +12,7 @@ from docsluice_consumer.llm.pricing import Prices
 from docsluice_consumer.model_ref import model_ref
 from docsluice_local.model import MODEL_NAME
 from docsluice_producer.command_line.numbers import printable
-from docsluice_producer.following.tables import cell
+from docsluice_producer.following.columns import cell
 from docsluice_producer.following.tally import Tally
 
 _COMPARED_WITH = model_ref("gpt-4o-mini")

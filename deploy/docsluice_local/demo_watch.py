@@ -17,8 +17,9 @@ from docsluice.kafka.broker_session import broker_session
 from docsluice.kafka.reader import Reader, Start
 from docsluice.outcomes.outcome import Outcome, Unreadable, outcome_of
 from docsluice_producer.command_line.numbers import printable
+from docsluice_producer.following.columns import cell
 from docsluice_producer.following.tables import Table as OutcomeTable
-from docsluice_producer.following.tables import cell, open_table
+from docsluice_producer.following.tables import open_table
 from docsluice_producer.following.tally import Tally
 from docsluice_producer.metrics.finding import Finding
 from docsluice_producer.metrics.metrics_poller import MetricsPoller

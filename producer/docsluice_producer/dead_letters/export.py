@@ -10,7 +10,7 @@ from docsluice_producer.command_line.stop_signals import stop_on_signals
 from docsluice_producer.dead_letters.document import exported
 from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.following.display import console
-from docsluice_producer.following.tables import json_text, opened, translated
+from docsluice_producer.following.text_files import json_text, opened, translated
 
 
 async def export(query: DeadLetterQuery, *, to: Path | None) -> int:

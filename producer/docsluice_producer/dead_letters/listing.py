@@ -12,7 +12,7 @@ from docsluice_producer.dead_letters.counts import NONE, Counts
 from docsluice_producer.dead_letters.letter import Letter
 from docsluice_producer.dead_letters.query import DeadLetterQuery, letters_for_looking
 from docsluice_producer.following.display import console
-from docsluice_producer.following.tables import json_text
+from docsluice_producer.following.text_files import json_text
 
 _MESSAGE_CHARACTERS = 80
 _LEAST_MESSAGE_CHARACTERS = 12

@@ -8,8 +8,8 @@ from rich.text import Text
 from docsluice.messages import Long, Usage
 from docsluice.outcomes.outcome import Outcome, Unreadable
 from docsluice_producer.command_line.numbers import counted, printable, shortened, usd
+from docsluice_producer.following.columns import cell
 from docsluice_producer.following.money import left_out
-from docsluice_producer.following.tables import cell
 from docsluice_producer.following.tally import Tally
 
 _MESSAGE_CHARACTERS = 300

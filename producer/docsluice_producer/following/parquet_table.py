@@ -18,7 +18,8 @@ from typing import Any
 
 from docsluice.outcomes.outcome import Outcome
 from docsluice_producer.errors import NotWritten, WrongUsage
-from docsluice_producer.following.tables import cell, flat, json_text, opened, spelled, translated
+from docsluice_producer.following.columns import cell, flat, spelled
+from docsluice_producer.following.text_files import json_text, opened, translated
 
 _TIMES = frozenset({"started_at", "finished_at", "first_failed_at"})
 _DOLLARS = frozenset({"cost_usd", "saved_usd"})

@@ -22,8 +22,8 @@ from docsluice_local.demo_watch import _line as line_of
 from docsluice_producer.dead_letters.listing import Rows
 from docsluice_producer.dead_letters.showing import _lines as lines_of
 from docsluice_producer.following.display import outcome_text
-from docsluice_producer.following.tables import json_text
 from docsluice_producer.following.tally import Tally
+from docsluice_producer.following.text_files import json_text
 from tests.fakes.dead_letters import letter
 from tests.fakes.outcomes import dead_letter, result_outcome
 

@@ -16,7 +16,7 @@ from docsluice_producer.dead_letters.showing import _lines
 from docsluice_producer.documents.reading import read
 from docsluice_producer.documents.rows import BadRow, Document, Row
 from docsluice_producer.documents.sources import Format, Source
-from docsluice_producer.following.tables import json_text
+from docsluice_producer.following.text_files import json_text
 from tests.fakes.dead_letters import event, fetched, letter
 
 SENDABLE = {"document_id": "d1", "text": "The text.", "metadata": {"lang": "vi"}}

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from docsluice.outcomes.outcome import Outcome
 from docsluice_producer.errors import NotWritten, WrongUsage
-from docsluice_producer.following.tables import flat, open_table
+from docsluice_producer.following.columns import flat
+from docsluice_producer.following.tables import open_table
 from tests.fakes.outcomes import dead_letter, result_outcome
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text())

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from docsluice.messages import DocumentResult, Usage
 from docsluice.outcomes.outcome import IN_BOTH, OF_DEAD_LETTERS, Outcome
 from docsluice_producer.errors import NotWritten, WrongUsage
-from docsluice_producer.following.tables import csv_cell, json_line, open_table
+from docsluice_producer.following.csv_table import csv_cell
+from docsluice_producer.following.tables import json_line, open_table
 from tests.fakes.outcomes import dead_letter, result, result_outcome
 
 
