@@ -10,7 +10,7 @@ class Exit(IntEnum):
     DONE = 0
     FAULT = 1
     WRONG_USAGE = 2
-    TIME_UP = 3
+    INCOMPLETE = 3
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -21,15 +21,16 @@ _ON_SIGNALS = {
 }
 OF_SEND: Mapping[Exit, str] = {
     Exit.DONE: "every document is in the topic (with --dry-run: could be)",
-    Exit.FAULT: "some rows were bad or not taken, the broker was away or refused, or no consumer told its version",
+    Exit.FAULT: "the broker was away or refused, or no consumer told its version",
     Exit.WRONG_USAGE: "wrong usage or settings",
+    Exit.INCOMPLETE: "some rows or files were bad or not taken; every other document is in the topic",
     **_ON_SIGNALS,
 }
 OF_FOLLOW: Mapping[Exit, str] = {
     Exit.DONE: "N documents have ended; without --until: the time was up",
     Exit.FAULT: "the broker was away or refused, or the output could not be written",
     Exit.WRONG_USAGE: "wrong usage or settings",
-    Exit.TIME_UP: "the time was up before N documents had ended",
+    Exit.INCOMPLETE: "the time was up before N documents had ended",
     **_ON_SIGNALS,
 }
 OF_DEAD_LETTERS: Mapping[Exit, str] = {

@@ -11,19 +11,22 @@ from docsluice.kafka.broker import Broker
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted, printable
 from docsluice_producer.command_line.stop_signals import stop_on_signals
+from docsluice_producer.documents.entries import ReadOptions
+from docsluice_producer.documents.reader_process import ReaderProcess
 from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import Document, Row
+from docsluice_producer.documents.rows import BEGINNING, Document, Position, Row
 from docsluice_producer.documents.sources import Selection
 from docsluice_producer.errors import BrokerAway, BrokerRefused, ProducerFault
 from docsluice_producer.kafka.broker_session import BrokerSession, broker_session
 from docsluice_producer.kafka.connection import REQUEST_SECONDS, Say
+from docsluice_producer.kafka.rate import Rate
 from docsluice_producer.kafka.topics import create, partitions_of_topics
 from docsluice_producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
 from docsluice_producer.sending.feed import Feed
+from docsluice_producer.sending.not_read import not_read
 from docsluice_producer.sending.report import Report
 from docsluice_producer.sending.results import IfChanged, unchanged
 
-_SHOWN_SKIPPED = 20
 _SHOWN_IDS = 5
 _NOTICE_SECONDS = 3.0
 _WATCH_SECONDS = 0.5
@@ -38,16 +41,18 @@ class Sending:
     """
 
     selection: Selection
-    id_field: str
-    text_field: str
+    options: ReadOptions
     topic: str
     limit: int | None = None
+    per_second: int | None = None
     if_changed: IfChanged | None = None
 
-    def rows(self) -> Iterator[Row]:
-        """Every row of every source, in order."""
-        for source in self.selection.sources:
-            yield from read(source, id_field=self.id_field, text_field=self.text_field)
+    def rows(self, *, after: Position = BEGINNING) -> Iterator[Row]:
+        """Every row of every source behind a position, in order."""
+        with ReaderProcess() as process:
+            for source in self.selection.sources[after.source :]:
+                entry = after.entry if source.number == after.source else 0
+                yield from read(source, self.options, process=process, after=entry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +95,8 @@ def dry_run(sending: Sending, destination: Destination) -> int:
     if first_ids:
         more = ", …" if report.read > len(first_ids) else ""
         print(f"largest: {largest_bytes:,} bytes; ids: {', '.join(map(printable, first_ids))}{more}")
-    _print_remarks(report)
-    return Exit.FAULT if report.problems else Exit.DONE
+    _print_remarks(report, sending.selection)
+    return Exit.INCOMPLETE if report.problems else Exit.DONE
 
 
 async def send(sending: Sending, destination: Destination) -> int:
@@ -114,7 +119,7 @@ async def send(sending: Sending, destination: Destination) -> int:
         feed = Feed(rows=sending.rows())
         with stop_on_signals(feed.close) as stop:
             try:
-                await _deliver(feed, delivery, report, session, limit=sending.limit)
+                await _deliver(feed, delivery, report, session, sending)
             except ProducerFault as error:
                 fault = error
             except asyncio.CancelledError:
@@ -127,10 +132,12 @@ async def send(sending: Sending, destination: Destination) -> int:
                 await delivery.stop()
     if fault is not None:
         report.say(f"stopped: {fault}")
-    _print_summary(report, topic=sending.topic, sent=delivery.sent, seconds=seconds)
+    _print_summary(sending, report, sent=delivery.sent, seconds=seconds)
     if stop.exit_code is not None:
         return stop.exit_code
-    return Exit.FAULT if fault is not None or report.problems else Exit.DONE
+    if fault is not None:
+        return Exit.FAULT
+    return Exit.INCOMPLETE if report.problems else Exit.DONE
 
 
 async def _find_topic(topic: str, destination: Destination, report: Report) -> None:
@@ -151,9 +158,7 @@ async def _find_topic(topic: str, destination: Destination, report: Report) -> N
     report.say(f"made the topic {topic} with {destination.create_partitions} partitions")
 
 
-async def _deliver(
-    feed: Feed, delivery: Delivery, report: Report, session: BrokerSession, *, limit: int | None
-) -> None:
+async def _deliver(feed: Feed, delivery: Delivery, report: Report, session: BrokerSession, sending: Sending) -> None:
     """Send all rows, with a watch on the broker's silence.
 
     Raises:
@@ -165,7 +170,7 @@ async def _deliver(
         async with asyncio.timeout(None) as waiting:
             watch = asyncio.create_task(_watch(delivery, waiting, report, session), name="watch-broker")
             try:
-                await _send_all(feed, delivery, report, limit=limit)
+                await _send_all(feed, delivery, report, sending)
             finally:
                 watch.cancel()
                 with suppress(asyncio.CancelledError):
@@ -175,12 +180,16 @@ async def _deliver(
         raise BrokerAway(f"no acknowledgement from {servers} for {session.timeout_seconds:g} s{why}") from error
 
 
-async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: int | None) -> None:
+async def _send_all(feed: Feed, delivery: Delivery, report: Report, sending: Sending) -> None:
+    rate, clock = Rate(per_second=sending.per_second), asyncio.get_running_loop().time
     async for row in feed:
         document = report.sift(row)
         if document is not None:
+            if (seconds := rate.left(now=clock())) > 0:
+                await asyncio.sleep(seconds)
+            rate.went(1, now=clock())
             await delivery.send(document)
-        if report.read == limit:
+        if report.read == sending.limit:
             break
     await delivery.drain()
 
@@ -217,15 +226,7 @@ async def _watch(delivery: Delivery, waiting: asyncio.Timeout, report: Report, s
 
 
 def _report(sending: Sending) -> Report:
-    report = Report(total_bytes=sending.selection.total_bytes)
-    if sending.selection.unread:
-        report.say(f"{counted(sending.selection.unread, 'file')} in the folders neither .txt nor .md: not read")
-    skipped = sending.selection.skipped
-    for line in skipped[:_SHOWN_SKIPPED]:
-        report.say(f"{line}: skipped")
-    if len(skipped) > _SHOWN_SKIPPED:
-        report.say(f"{len(skipped) - _SHOWN_SKIPPED:,} more skipped")
-    return report
+    return Report(total_bytes=sending.selection.total_bytes)
 
 
 def _refusal(report: Report) -> Callable[[Document, int], None]:
@@ -239,10 +240,10 @@ def _refusal(report: Report) -> Callable[[Document, int], None]:
     return refused
 
 
-def _print_summary(report: Report, *, topic: str, sent: int, seconds: float) -> None:
+def _print_summary(sending: Sending, report: Report, *, sent: int, seconds: float) -> None:
     rate = f" ({sent / seconds:,.0f} documents a second)" if sent and seconds >= _LEAST_SECONDS_FOR_A_RATE else ""
-    print(f"sent {counted(sent, 'document')} to {topic} in {seconds:.1f} s{rate}")
-    _print_remarks(report)
+    print(f"sent {counted(sent, 'document')} to {sending.topic} in {seconds:.1f} s{rate}")
+    _print_remarks(report, sending.selection)
     unacknowledged = report.read - report.refused - sent
     if unacknowledged:
         print(
@@ -250,10 +251,12 @@ def _print_summary(report: Report, *, topic: str, sent: int, seconds: float) -> 
         )
 
 
-def _print_remarks(report: Report) -> None:
+def _print_remarks(report: Report, selection: Selection) -> None:
     if report.unchanged is not None:
         print("\n".join(report.unchanged.summary))
     if report.problems:
-        print(f"{counted(report.problems, 'bad row')} not sent")
+        print(f"{counted(report.problems, 'bad row')} or file{'' if report.problems == 1 else 's'} not sent")
+    for line in not_read(selection):
+        print(printable(line))
     if report.repeated.summary:
         print(report.repeated.summary)
