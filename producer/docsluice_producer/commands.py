@@ -46,6 +46,7 @@ def _send(
 
     $ docsluice send reports/ more.jsonl
     $ docsluice send --if-changed texts/
+    $ docsluice send --resume very-many.jsonl.gz
     $ gzip -dc lines.jsonl.gz | docsluice send -
 
     A bad row or file is reported, and the rest is sent. PDF, Office, HTML, e-mail and Parquet files need
@@ -55,6 +56,7 @@ def _send(
         paths: a folder, all of it; a .txt, .md, .html, .pdf, .docx, .pptx, .xlsx, .eml, .csv, .tsv, .json, .jsonl,
             .ndjson or .parquet file, packed (.gz, .bz2, .xz, .zst) or not; or - for standard input
     """
+    rows.check([str(path) for path in paths])
     target.check()
     changed.check()
     with connection.settings(input_topic=target.topic, result_topic=changed.result_topic) as (settings, broker):
@@ -64,6 +66,7 @@ def _send(
             topic=settings.input_topic,
             limit=rows.limit,
             per_second=rows.rate,
+            resume=rows.resume,
             if_changed=changed.results(settings),
         )
         destination = target.destination(broker, wait_seconds=connection.wait_seconds)

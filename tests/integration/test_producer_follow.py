@@ -160,7 +160,7 @@ async def test_nothing_within_the_time_since(wire: Wire) -> None:
 
 @pytest.mark.parametrize(
     ("flags", "code", "came"),
-    [(["--until", "3"], Exit.INCOMPLETE, "0 of 3 documents"), ([], Exit.DONE, "0 documents")],
+    [(["--until", "3"], Exit.TIME_UP, "0 of 3 documents"), ([], Exit.DONE, "0 documents")],
 )
 async def test_time_that_is_up_is_told(wire: Wire, flags: list[str], code: Exit, came: str) -> None:
     """The time being up is the last line on standard error. It has an exit code of its own when more was expected."""

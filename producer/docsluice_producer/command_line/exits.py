@@ -10,6 +10,7 @@ class Exit(IntEnum):
     DONE = 0
     FAULT = 1
     WRONG_USAGE = 2
+    TIME_UP = 3
     INCOMPLETE = 3
     INTERRUPTED = 130
     TERMINATED = 143
@@ -30,7 +31,7 @@ OF_FOLLOW: Mapping[Exit, str] = {
     Exit.DONE: "N documents have ended; without --until: the time was up",
     Exit.FAULT: "the broker was away or refused, or the output could not be written",
     Exit.WRONG_USAGE: "wrong usage or settings",
-    Exit.INCOMPLETE: "the time was up before N documents had ended",
+    Exit.TIME_UP: "the time was up before N documents had ended",
     **_ON_SIGNALS,
 }
 OF_DEAD_LETTERS: Mapping[Exit, str] = {

@@ -20,7 +20,7 @@ from docsluice.kafka.transactions import MENDED, ProducerRecord, transact, trans
 from docsluice_producer.dead_letters.marks import Handled, Mark, Marks, Place, mark_of
 from docsluice_producer.errors import BrokerAway, BrokerRefused, TakenOver
 from docsluice_producer.kafka.broker_session import BrokerSession
-from docsluice_producer.kafka.connection import raise_unless_passing
+from docsluice_producer.kafka.connection import raise_unless_passing, unretrieved
 from docsluice_producer.kafka.topic_scan import Scan
 from docsluice_producer.kafka.topics import create
 
@@ -72,7 +72,7 @@ class Journal:
         self._codec = _USUAL
 
     async def __aenter__(self) -> Self:
-        asyncio.get_running_loop().set_exception_handler(_unseen)
+        asyncio.get_running_loop().set_exception_handler(unretrieved)
         topic = self._reading.topic
         if topic not in await self._session.topics():
             await self._session.with_retries(
@@ -221,12 +221,3 @@ class _Reading:
                     if (mark := mark_of(record)) is not None:
                         self.marks.add(mark, at_ms=record.timestamp)
             self._read_to = there
-
-
-def _unseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Let asyncio report errors that nobody has retrieved, except aiokafka's.
-
-    A failed transaction leaves several futures out of our reach. They all hold the error that we already have.
-    """
-    if not isinstance(context.get("exception"), KafkaError):
-        loop.default_exception_handler(context)

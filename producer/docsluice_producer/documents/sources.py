@@ -49,6 +49,7 @@ class Selection:
     called like a known kind but are no files of their folder, with what they are.
     """
 
+    paths: tuple[str, ...] = ()
     sources: list[Source] = field(default_factory=list)
     unread: Counter[str] = field(default_factory=Counter)
     unread_names: list[str] = field(default_factory=list)
@@ -65,7 +66,11 @@ class Selection:
         """The bytes to read. None if unknown."""
         if any(source.path is None or not source.path.is_file() for source in self.sources):
             return None
-        return sum(source.path.stat().st_size for source in self.sources if source.path is not None)
+        return self.bytes_before(len(self.sources))
+
+    def bytes_before(self, number: int) -> int:
+        """The bytes of the sources before a number."""
+        return sum(source.path.stat().st_size for source in self.sources[:number] if source.path is not None)
 
 
 def select(paths: Sequence[str], *, other_format: Format | None) -> Selection:
@@ -76,7 +81,7 @@ def select(paths: Sequence[str], *, other_format: Format | None) -> Selection:
     Raises:
         WrongUsage: a PATH does not exist, holds no text, or is of an unknown format.
     """
-    selection = Selection()
+    selection = Selection(paths=tuple(paths))
     found: dict[str | None, _Found] = {}
     for given in paths:
         if given == STDIN:

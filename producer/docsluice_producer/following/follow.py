@@ -82,7 +82,7 @@ async def follow(following: Following) -> int:
     if tally.documents == following.until:
         return Exit.DONE
     status.print(time_up_text(tally, until=following.until, seconds=following.timeout_seconds or 0))
-    return Exit.DONE if following.until is None else Exit.INCOMPLETE
+    return Exit.DONE if following.until is None else Exit.TIME_UP
 
 
 async def _follow(

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from docsluice.kafka import broker_errors
 from docsluice.kafka.broker import Broker
@@ -24,9 +25,12 @@ from docsluice_producer.kafka.topics import create, partitions_of_topics
 from docsluice_producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
 from docsluice_producer.sending.feed import Feed
 from docsluice_producer.sending.not_read import not_read
+from docsluice_producer.sending.places import Files, key_of
 from docsluice_producer.sending.report import Report
 from docsluice_producer.sending.results import IfChanged, unchanged
+from docsluice_producer.sending.resumable_delivery import ResumableDelivery
 
+AnyDelivery: TypeAlias = Delivery | ResumableDelivery
 _SHOWN_IDS = 5
 _NOTICE_SECONDS = 3.0
 _WATCH_SECONDS = 0.5
@@ -37,7 +41,7 @@ _LEAST_SECONDS_FOR_A_RATE = 1.0
 class Sending:
     """What to send to which topic. `limit` counts documents that are sent. None is no limit.
 
-    With `if_changed`, those that have a result are skipped.
+    With `if_changed`, those that have a result are skipped. With `resume`, those of an earlier run.
     """
 
     selection: Selection
@@ -45,6 +49,7 @@ class Sending:
     topic: str
     limit: int | None = None
     per_second: int | None = None
+    resume: bool = False
     if_changed: IfChanged | None = None
 
     def rows(self, *, after: Position = BEGINNING) -> Iterator[Row]:
@@ -112,11 +117,10 @@ async def send(sending: Sending, destination: Destination) -> int:
         await session.with_retries(lambda: _find_topic(sending.topic, destination, report))
         if sending.if_changed is not None:
             report.unchanged = await unchanged(sending.if_changed, session, report)
-        delivery = Delivery(broker=destination.broker, topic=sending.topic, refused=_refusal(report))
-        await session.with_retries(lambda: asyncio.wait_for(delivery.start(), REQUEST_SECONDS))
+        delivery, after = await _started(sending, session, report)
         started_at = time.monotonic()
         fault: ProducerFault | None = None
-        feed = Feed(rows=sending.rows())
+        feed = Feed(rows=sending.rows(after=after))
         with stop_on_signals(feed.close) as stop:
             try:
                 await _deliver(feed, delivery, report, session, sending)
@@ -158,7 +162,34 @@ async def _find_topic(topic: str, destination: Destination, report: Report) -> N
     report.say(f"made the topic {topic} with {destination.create_partitions} partitions")
 
 
-async def _deliver(feed: Feed, delivery: Delivery, report: Report, session: BrokerSession, sending: Sending) -> None:
+async def _started(sending: Sending, session: BrokerSession, report: Report) -> tuple[AnyDelivery, Position]:
+    """The way to the topic, and the position that earlier runs have come to.
+
+    Raises:
+        BrokerAway, BrokerRefused: the broker does not answer, or refuses.
+        WrongUsage: the files have changed since an earlier run.
+    """
+    refused = _refusal(report)
+    if not sending.resume:
+        delivery = Delivery(broker=session.broker, topic=sending.topic, refused=refused)
+        await session.with_retries(lambda: asyncio.wait_for(delivery.start(), REQUEST_SECONDS))
+        return delivery, BEGINNING
+    selection = sending.selection
+    name, files = key_of(selection.paths), Files(selection.sources)
+    resumable = ResumableDelivery(session=session, topic=sending.topic, name=name, files=files, refused=refused)
+    try:
+        await resumable.start()
+    except BaseException:
+        await resumable.stop()
+        raise
+    place = resumable.place
+    if place.sent:
+        report.say(f"{counted(place.sent, 'document')} sent by earlier runs: going on behind them")
+        report.pass_bytes(selection.bytes_before(place.position.source))
+    return resumable, place.position
+
+
+async def _deliver(feed: Feed, delivery: AnyDelivery, report: Report, session: BrokerSession, sending: Sending) -> None:
     """Send all rows, with a watch on the broker's silence.
 
     Raises:
@@ -180,7 +211,7 @@ async def _deliver(feed: Feed, delivery: Delivery, report: Report, session: Brok
         raise BrokerAway(f"no acknowledgement from {servers} for {session.timeout_seconds:g} s{why}") from error
 
 
-async def _send_all(feed: Feed, delivery: Delivery, report: Report, sending: Sending) -> None:
+async def _send_all(feed: Feed, delivery: AnyDelivery, report: Report, sending: Sending) -> None:
     rate, clock = Rate(per_second=sending.per_second), asyncio.get_running_loop().time
     async for row in feed:
         document = report.sift(row)
@@ -200,7 +231,7 @@ def _why_refused(session: BrokerSession) -> str:
     return f" ({broker_errors.in_words(refused)})" if refused is not None else ""
 
 
-async def _watch(delivery: Delivery, waiting: asyncio.Timeout, report: Report, session: BrokerSession) -> None:
+async def _watch(delivery: AnyDelivery, waiting: asyncio.Timeout, report: Report, session: BrokerSession) -> None:
     """Move the bar. Report a silent broker, and end the sending if it stays silent.
 
     Waiting for input is no silence.
@@ -246,9 +277,8 @@ def _print_summary(sending: Sending, report: Report, *, sent: int, seconds: floa
     _print_remarks(report, sending.selection)
     unacknowledged = report.read - report.refused - sent
     if unacknowledged:
-        print(
-            f"{counted(unacknowledged, 'document')} read and not acknowledged: send them again, repeats are recognised"
-        )
+        remedy = "--resume goes on there" if sending.resume else "send them again, repeats are recognised"
+        print(f"{counted(unacknowledged, 'document')} read and not acknowledged: {remedy}")
 
 
 def _print_remarks(report: Report, selection: Selection) -> None:

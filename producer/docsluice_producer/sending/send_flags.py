@@ -1,6 +1,7 @@
 """The flags of `send`, in the groups that `--help` has."""
 
 import codecs
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from docsluice.settings.shared_settings import SharedSettings
 from docsluice_producer.command_line.flags import Count, Name, Names, Topic, Urls, choose_one, in_groups, one
 from docsluice_producer.documents.entries import ReadOptions
 from docsluice_producer.documents.kinds import Format
+from docsluice_producer.documents.sources import STDIN
 from docsluice_producer.metrics.sample import PIPELINE_VERSION
 from docsluice_producer.sending.results import IfChanged
 from docsluice_producer.sending.send import Destination
@@ -59,6 +61,7 @@ class Rows:
         encoding: read texts in this encoding, such as windows-1252 [default: detected]
         limit: send no more than N documents [default: all]
         rate: send no more than N documents a second [default: as fast as the broker takes them]
+        resume: go on where an earlier send --resume of the same PATHs ended, however it did: each document is sent once
         dry_run: check every row and say what would be sent; only --if-changed needs a broker for it
     """
 
@@ -70,7 +73,19 @@ class Rows:
     encoding: Annotated[str | None, Parameter(metavar="NAME", converter=one(_encoding))] = None
     limit: Count | None = None
     rate: Count | None = None
+    resume: bool = False
     dry_run: bool = False
+
+    def check(self, paths: Sequence[str]) -> None:
+        """Refuse what cannot be resumed.
+
+        Raises:
+            WrongArguments: it is standard input, or nothing is sent.
+        """
+        if self.resume and STDIN in paths:
+            raise WrongArguments("--resume is for files: standard input cannot be read again")
+        if self.resume and self.dry_run:
+            raise WrongArguments("--resume is for sending, and --dry-run sends nothing")
 
     @property
     def options(self) -> ReadOptions:
