@@ -18,6 +18,8 @@ from docsluice_producer.kafka.topics import partitions_of_topics
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
 
+FILES = Path(__file__).parents[1] / "fixtures" / "files"
+
 
 def rows(*document_ids: str, text: str = "text") -> bytes:
     return b"".join(json.dumps({"document_id": one, "text": text}).encode() + b"\n" for one in document_ids)
@@ -58,6 +60,19 @@ async def test_documents_arrive_as_events(wire: Wire, tmp_path: Path) -> None:
     ]
     assert [record.key for record in records] == [b"a", b"b1", b"b2", b"c1"]
     assert {record.headers for record in records} == {(("content-type", b"application/json"),)}
+
+
+async def test_a_folder_of_all_kinds_arrives(wire: Wire) -> None:
+    """Of files that other programs have made, all documents but two PDFs without text, which are named."""
+    await wire.create_topics()
+    code, out, err = await run("send", str(FILES), *to(wire))
+    assert code == Exit.INCOMPLETE
+    named = [line.partition(": ")[0].rpartition("/")[2] for line in err.splitlines()]
+    assert named == ["greeting.txt", "locked.pdf", "scan.pdf"]
+    assert out.startswith("sent 26 documents to ")
+    assert "2 bad rows or files not sent" in out
+    ids = await sent_ids(wire, 26)
+    assert {"deck", "e1", "k1", "k2", "letter.docx", "letter.pdf", "packed.md.zst", "page", "patch", "table"} < set(ids)
 
 
 async def test_a_bad_row_stops_no_other(wire: Wire) -> None:

@@ -6,13 +6,14 @@ import gzip
 import io
 import lzma
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from docsluice_producer.documents import reading
 from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.kinds import KINDS, Format, reader_of
+from docsluice_producer.documents.kinds import KINDS, Format
 from docsluice_producer.documents.reader_process import ReaderProcess
 from docsluice_producer.documents.reading import read
 from docsluice_producer.documents.rows import Note, Row
@@ -36,6 +37,13 @@ def archive(**parts: bytes) -> bytes:
         for name, data in parts.items():
             file.writestr(name.replace("__", "/").replace("_xml", ".xml"), data)
     return packed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ReaderProcess]:
+    """One for all files, as the sender has it."""
+    with ReaderProcess() as process:
+        yield process
 
 
 @pytest.mark.parametrize("form", [form for form, kind in KINDS.items() if not kind.needs])
@@ -68,9 +76,11 @@ def test_an_empty_file(tmp_path: Path, form: Format) -> None:
         (b"\x28\xb5\x2f\xfd and no more", Format.TEXT, "is packed, and damaged"),
     ],
 )
-def test_a_file_that_is_not_what_its_name_says(tmp_path: Path, data: bytes, form: Format, why: str) -> None:
+def test_a_file_that_is_not_what_its_name_says(
+    tmp_path: Path, process: ReaderProcess, data: bytes, form: Format, why: str
+) -> None:
     """What it is, or that it is damaged, in one sentence that quotes nothing."""
-    (row,) = rows(tmp_path, data, form)
+    (row,) = rows(tmp_path, data, form, process=process)
     assert why in problem(row)
 
 
@@ -128,9 +138,3 @@ def test_a_file_that_is_left_in_the_middle_is_not_taken_for_the_next(tmp_path: P
         assert event(next(half)).document_id == "k1"
         half.close()  # type: ignore[attr-defined]  # it is a generator
         assert [event(row).document_id for row in read(source, ReadOptions(), process=process)] == ["k1", "k2"]
-
-
-@pytest.mark.parametrize("form", [form for form, kind in KINDS.items() if kind.is_isolated])
-def test_only_the_process_loads_foreign_code(form: Format) -> None:
-    """Each kind that needs a library has a reader that can be loaded, here by the test itself."""
-    assert callable(reader_of(form))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,16 @@ def sources(*names: str) -> list[Source]:
     return select([str(FILES / name) for name in names], other_format=None).sources
 
 
-def rows(name: str) -> list[Row]:
+@pytest.fixture(scope="module")
+def process() -> Iterator[ReaderProcess]:
+    """One for all files, as the sender has it."""
+    with ReaderProcess() as process:
+        yield process
+
+
+def rows(name: str, process: ReaderProcess | None = None) -> list[Row]:
     (source,) = sources(name)
-    return list(read(source, ReadOptions()))
+    return list(read(source, ReadOptions(), process=process))
 
 
 def test_a_folder_of_all_kinds_is_read() -> None:
@@ -44,9 +52,9 @@ def test_a_folder_of_all_kinds_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", ["letter.docx", "letter.pdf", "page.html", "packed.docx.xz"])
-def test_a_letter_of_libreoffice(name: str) -> None:
+def test_a_letter_of_libreoffice(name: str, process: ReaderProcess) -> None:
     """Its text in all alphabets, its table, and its title, whatever it was saved as."""
-    (row,) = rows(name)
+    (row,) = rows(name, process)
     found = event(row)
     assert all(part in found.text for part in LETTER)
     assert "seven\t12" in found.text.replace("seven 12", "seven\t12")
@@ -55,29 +63,29 @@ def test_a_letter_of_libreoffice(name: str) -> None:
     assert str(found.metadata["modified_at"]).endswith("Z")
 
 
-def test_slides() -> None:
+def test_slides(process: ReaderProcess) -> None:
     """A slide is a paragraph."""
-    (row,) = rows("deck.pptx")
+    (row,) = rows("deck.pptx", process)
     assert event(row).text == "A second crane\n\nBerth seven is ready in May"
     assert event(row).metadata["title"] == "Plans of the harbour"
 
 
-def test_a_workbook() -> None:
+def test_a_workbook(process: ReaderProcess) -> None:
     """The sheet's name, then its rows. A date has no time that nobody wrote, and a whole number no point."""
-    (row,) = rows("table.xlsx")
+    (row,) = rows("table.xlsx", process)
     assert event(row).text.splitlines()[:3] == ["table", "Item\tCount\tWhen", "Lamp\t3\t2026-05-01"]
 
 
-def test_pages_are_paragraphs() -> None:
+def test_pages_are_paragraphs(process: ReaderProcess) -> None:
     """A PDF of groff, with two pages."""
-    (row,) = rows("ropes.pdf")
+    (row,) = rows("ropes.pdf", process)
     assert event(row).text.startswith("Ropes\nA sailor\nA rope of hemp holds a small boat.\n\n")
     assert event(row).text.endswith("It is tied with a bowline.")
 
 
-def test_an_e_mail() -> None:
+def test_an_e_mail(process: ReaderProcess) -> None:
     """Who wrote it, when and about what stands above the message, decoded."""
-    (row,) = rows("patch.eml")
+    (row,) = rows("patch.eml", process)
     assert event(row).text.startswith("From: Łukasz Zieliński <l@example.com>\nDate: ")
     assert "\n\nThe keeper asked for it: the lamp is lit at dusk" in event(row).text
     assert event(row).metadata["title"] == "[PATCH] Light the lamp"
@@ -87,9 +95,9 @@ def test_an_e_mail() -> None:
     "name",
     ["rows.csv", "rows.json", "rows.jsonl", "rows.parquet", "unicode.tsv", "packed.csv.bz2", "packed.jsonl.gz"],
 )
-def test_rows_of_other_programs(name: str) -> None:
+def test_rows_of_other_programs(name: str, process: ReaderProcess) -> None:
     """Each row is a document: of SQLite, DuckDB and LibreOffice, packed or in UTF-16."""
-    found = [event(row) for row in rows(name)]
+    found = [event(row) for row in rows(name, process)]
     assert {one.document_id: one.text for one in found} == LAMP
     assert [str(one.metadata["pages"]) for one in found] == ["2", "3"]
 
@@ -109,9 +117,9 @@ def test_a_dates_column_of_parquet_is_iso_8601() -> None:
     ("name", "why"),
     [("locked.pdf", "it is encrypted: qpdf --decrypt"), ("scan.pdf", "its page holds no text, only pictures perhaps")],
 )
-def test_a_pdf_without_text_for_us(name: str, why: str) -> None:
+def test_a_pdf_without_text_for_us(name: str, why: str, process: ReaderProcess) -> None:
     """It is told what would help."""
-    (row,) = rows(name)
+    (row,) = rows(name, process)
     assert why in problem(row)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docsluice_producer.documents.kinds import Format
+from docsluice_producer.documents.reader_process import ReaderProcess
 from docsluice_producer.documents.readers import json_list
 from docsluice_producer.documents.rows import Document
 from tests.fakes.rows import event, jsonl, problem, rows_of
@@ -38,12 +39,13 @@ FILES = {
 @pytest.mark.parametrize("form", FILES)
 def test_a_reader_goes_on_behind_a_position(form: Format) -> None:
     """For the position of each document: the rest, and nothing of what was before."""
-    documents = [row for row in rows_of(FILES[form], form) if isinstance(row, Document)]
-    assert len(documents) == (1 if form is Format.TEXT else len(ROWS))
-    assert [one.position for one in documents] == sorted({one.position for one in documents})
-    for number, one in enumerate(documents, start=1):
-        left = [row for row in rows_of(FILES[form], form, after=one.position.entry) if isinstance(row, Document)]
-        assert [row.value for row in left] == [row.value for row in documents[number:]]
+    with ReaderProcess() as process:
+        documents = [row for row in rows_of(FILES[form], form, process=process) if isinstance(row, Document)]
+        assert len(documents) == (1 if form is Format.TEXT else len(ROWS))
+        assert [one.position for one in documents] == sorted({one.position for one in documents})
+        for number, one in enumerate(documents, start=1):
+            left = rows_of(FILES[form], form, process=process, after=one.position.entry)
+            assert [row.value for row in left if isinstance(row, Document)] == [row.value for row in documents[number:]]
 
 
 @given(st.lists(st.fixed_dictionaries({"document_id": st.text(min_size=1), "text": st.text(), "n": st.integers()})))
