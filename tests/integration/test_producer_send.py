@@ -69,9 +69,9 @@ async def test_a_folder_of_all_kinds_arrives(wire: Wire) -> None:
     assert code == Exit.INCOMPLETE
     named = [line.partition(": ")[0].rpartition("/")[2] for line in err.splitlines()]
     assert named == ["greeting.txt", "locked.pdf", "scan.pdf"]
-    assert out.startswith("sent 26 documents to ")
+    assert out.startswith("sent 27 documents to ")
     assert "2 bad rows or files not sent" in out
-    ids = await sent_ids(wire, 26)
+    ids = await sent_ids(wire, 27)
     assert {"deck", "e1", "k1", "k2", "letter.docx", "letter.pdf", "packed.md.zst", "page", "patch", "table"} < set(ids)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import random
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,10 @@ import pytest
 
 from docsluice_producer.documents import reading
 from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.kinds import KINDS, Format
+from docsluice_producer.documents.kinds import KINDS, SUFFIXES, Format, suffix_of
 from docsluice_producer.documents.reader_process import ReaderProcess
 from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import Note, Row
+from docsluice_producer.documents.rows import BadRow, Note, Row
 from docsluice_producer.documents.sources import Source
 from tests.fakes.rows import event, problem
 
@@ -138,3 +139,47 @@ def test_a_file_that_is_left_in_the_middle_is_not_taken_for_the_next(tmp_path: P
         assert event(next(half)).document_id == "k1"
         half.close()  # type: ignore[attr-defined]  # it is a generator
         assert [event(row).document_id for row in read(source, ReadOptions(), process=process)] == ["k1", "k2"]
+
+
+def changed(name: str, part: str, tag: bytes) -> bytes:
+    """An Office file whose first text is a local file, if its reader follows what the XML says."""
+    written = io.BytesIO()
+    declared = f'?><!DOCTYPE x [<!ENTITY e SYSTEM "{(FILES / "lamp.md").as_uri()}">]>'.encode()
+    with zipfile.ZipFile(FILES / name) as before, zipfile.ZipFile(written, "w") as after:
+        for one in before.namelist():
+            data = before.read(one)
+            if one == part:
+                head, found, rest = data.replace(b"?>", declared, 1).partition(tag)
+                assert found
+                data = head + found + b"&e;" + rest
+            after.writestr(one, data)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "tag"),
+    [
+        ("letter.docx", "word/document.xml", b"<w:t>"),
+        ("deck.pptx", "ppt/slides/slide1.xml", b"<a:t>"),
+        ("table.xlsx", "xl/sharedStrings.xml", b'<t xml:space="preserve">'),
+    ],
+)
+def test_a_document_never_holds_another_file_of_this_machine(
+    tmp_path: Path, process: ReaderProcess, name: str, part: str, tag: bytes
+) -> None:
+    """XML may name files to be put in."""
+    (row,) = rows(tmp_path, changed(name, part, tag), Format(name.rpartition(".")[2]), process=process)
+    assert isinstance(row, BadRow) or "It is lit at dusk" not in event(row).text
+
+
+def test_damaged_files_are_rows_all_the_same(tmp_path: Path, process: ReaderProcess) -> None:
+    """A few bytes of each are changed, by a seeded draw: no exception, and a sentence for what cannot be read."""
+    draw = random.Random(7)
+    for path in sorted(FILES.iterdir()):
+        form = SUFFIXES[suffix_of(path.name)]
+        for _ in range(5):
+            data = bytearray(path.read_bytes())
+            for _ in range(draw.choice([1, 20])):
+                data[draw.randrange(len(data))] = draw.randrange(256)
+            for row in rows(tmp_path, bytes(data), form, process=process):
+                assert problem(row) if isinstance(row, BadRow) else event(row)
