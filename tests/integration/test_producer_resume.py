@@ -9,10 +9,22 @@ import signal
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
+from docsluice.kafka import transactions
+from docsluice.kafka.broker import Broker as Address
 from docsluice_local.broker import Broker
 from docsluice_producer.command_line.exits import Exit
-from tests.integration.producer_process import producer, run
+from docsluice_producer.documents.entries import ReadOptions
+from docsluice_producer.documents.reading import read
+from docsluice_producer.documents.rows import Document
+from docsluice_producer.documents.sources import select
+from docsluice_producer.kafka.broker_session import broker_session
+from docsluice_producer.sending import resumable_delivery
+from docsluice_producer.sending.places import Files
+from docsluice_producer.sending.resumable_delivery import ResumableDelivery
+from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
 
 
@@ -137,6 +149,69 @@ async def test_a_broker_that_goes_away_for_a_while(own_broker: Broker, tmp_path:
         await asyncio.to_thread(own_broker.start)
         assert await process.wait() == Exit.DONE
     assert await sent_ids(wire, 300) == ids
+
+
+@pytest.mark.parametrize("own_broker", ["embedded"], indirect=True)
+async def test_a_broker_that_stays_away_ends_the_run(own_broker: Broker, tmp_path: Path) -> None:
+    """It says how many are left to the next run, which sends exactly those."""
+    wire = Wire(bootstrap_servers=own_broker.bootstrap_servers)
+    await wire.create_topics()
+    ids = write(tmp_path / "a.jsonl", 300)
+    async with producer(*resume(wire, tmp_path / "a.jsonl", flags=("--rate", "100", "--wait-seconds", "0"))) as process:
+        async for _ in wire.read(wire.topics["input"], count=1):
+            pass
+        await asyncio.to_thread(own_broker.stop)
+        await said(process, "stopped: no ")
+        out, _ = await process.communicate()
+        assert process.returncode == Exit.FAULT
+    assert out.decode().splitlines()[1].endswith("read and not acknowledged: --resume goes on there")
+    await asyncio.to_thread(own_broker.start)
+    code, _, _ = await run(*resume(wire, tmp_path / "a.jsonl"))
+    assert code == Exit.DONE
+    assert await sent_ids(wire, 300) == ids
+
+
+class _AnswerLost(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka ships no types
+    """Commits, or does not, and then says that something went wrong. Once."""
+
+    commits = True
+    lost = False
+
+    async def commit_transaction(self) -> None:
+        if type(self).lost:
+            await super().commit_transaction()
+            return
+        type(self).lost = True
+        if self.commits:
+            await super().commit_transaction()
+        raise KafkaError("the answer was lost")
+
+
+@pytest.mark.parametrize("commits", [True, False])
+async def test_a_commit_of_unknown_end_is_decided_by_the_place(
+    wire: Wire, *, commits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it went through or not: the documents are in the topic once, and are counted once."""
+    monkeypatch.setattr(_AnswerLost, "lost", False)
+    monkeypatch.setattr(_AnswerLost, "commits", commits)
+    monkeypatch.setattr(transactions, "AIOKafkaProducer", _AnswerLost)
+    monkeypatch.setattr(resumable_delivery, "_PAUSE_SECONDS", 0.0)
+    await wire.create_topics()
+    ids = write(tmp_path / "a.jsonl", 5)
+    selection = select([str(tmp_path / "a.jsonl")], other_format=None)
+    with broker_session(Address(bootstrap_servers=wire.bootstrap_servers), wait_seconds=30, say=print) as session:
+        delivery = ResumableDelivery(
+            session=session, topic=wire.topics["input"], name="a", files=Files(selection.sources), refused=print
+        )
+        await delivery.start()
+        for row in read(selection.sources[0], ReadOptions()):
+            assert isinstance(row, Document)
+            await delivery.send(row)
+        await delivery.drain()
+        await delivery.stop()
+    assert _AnswerLost.lost
+    assert (delivery.sent, delivery.place.sent) == (5, 5)
+    assert await sent_ids(wire, 5) == ids
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from docsluice_producer.documents import reading
+from docsluice_producer.documents import reader_process, reading
 from docsluice_producer.documents.entries import ReadOptions
 from docsluice_producer.documents.kinds import KINDS, SUFFIXES, Format, suffix_of
 from docsluice_producer.documents.reader_process import ReaderProcess
@@ -183,3 +183,17 @@ def test_damaged_files_are_rows_all_the_same(tmp_path: Path, process: ReaderProc
                 data[draw.randrange(len(data))] = draw.randrange(256)
             for row in rows(tmp_path, bytes(data), form, process=process):
                 assert problem(row) if isinstance(row, BadRow) else event(row)
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("rows.parquet", b'{"document_id": "k2"'), ("scan.pdf", b'"its page holds no text'), ("gone.pdf", b'"[Errno 2]')],
+)
+def test_a_request_is_answered_in_lines(name: str, last: bytes) -> None:
+    """Entries, perhaps a sentence, and the end."""
+    request = {"path": str(FILES / name), "format": name.rpartition(".")[2], "after": 0, "options": {}}
+    out = io.BytesIO()
+    reader_process._answer(request, out, seconds=60)
+    *_, answer, end = out.getvalue().splitlines()
+    assert end == b"null"
+    assert last in answer

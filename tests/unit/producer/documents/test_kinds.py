@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.kinds import KINDS, PACKED_SUFFIXES, SUFFIXES, Format, stem_of, suffix_of
+from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice_producer.documents.kinds import KINDS, PACKED_SUFFIXES, SUFFIXES, Format, reader_of, stem_of, suffix_of
 from docsluice_producer.documents.reader_process import ReaderProcess
 from docsluice_producer.documents.reading import read
 from docsluice_producer.documents.rows import BadRow, Document, Row
@@ -159,3 +159,23 @@ def test_every_kind_has_suffixes_of_its_own() -> None:
     assert len(SUFFIXES) == sum(len(kind.suffixes) for kind in KINDS.values())
     assert not set(SUFFIXES) & set(PACKED_SUFFIXES)
     assert set(KINDS) == set(Format)
+
+
+@pytest.mark.parametrize("path", sorted(FILES.iterdir()), ids=lambda path: path.name)
+def test_a_process_says_what_its_reader_says(path: Path, process: ReaderProcess) -> None:
+    """Entry for entry, and the same sentence for what cannot be read."""
+    form = SUFFIXES[suffix_of(path.name)]
+    if not KINDS[form].is_isolated or path.suffix in PACKED_SUFFIXES:
+        return
+
+    def told(entries: Iterator[Entry]) -> list[object]:
+        found: list[object] = []
+        try:
+            found.extend(entries)
+        except Unreadable as unreadable:
+            found.append(str(unreadable))
+        return found
+
+    with path.open("rb") as file:
+        here = told(reader_of(form)(file, ReadOptions(), after=0))
+    assert told(process.read(path, form, ReadOptions(), after=0)) == here != []
