@@ -1,6 +1,8 @@
 """How long a broker may take for one request, and which errors of a producer pass."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
@@ -11,6 +13,15 @@ REQUEST_SECONDS = 10.0
 """One request. A broker that accepts connections and says nothing can take us so far past our time-out."""
 
 Say = Callable[[str], None]
+
+
+def unretrieved(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Let asyncio report errors that nobody has retrieved, except aiokafka's.
+
+    A failed transaction leaves several futures out of our reach. They all hold the error that we already have.
+    """
+    if not isinstance(context.get("exception"), KafkaError):
+        loop.default_exception_handler(context)
 
 
 def raise_unless_passing(error: BaseException, *, mended: tuple[type[KafkaError], ...]) -> None:

@@ -50,7 +50,7 @@ class ProducerRecord:
 
 
 def transactional_producer(
-    broker: Broker, *, transactional_id: str, timeout_seconds: float, codec: str
+    broker: Broker, *, transactional_id: str, timeout_seconds: float, codec: str | None
 ) -> AIOKafkaProducer:
     """A producer that is not started yet. Its start ends what another has begun under its id, and fences that."""
     return AIOKafkaProducer(

@@ -46,25 +46,29 @@ def _send(
 ) -> int:
     """Send documents to the input topic.
 
-    $ docsluice send texts/ more.jsonl
+    $ docsluice send reports/ more.jsonl
     $ docsluice send --if-changed texts/
+    $ docsluice send --resume very-many.jsonl.gz
     $ gzip -dc lines.jsonl.gz | docsluice send -
 
-    A bad row is reported with file and line, and the rest is sent.
+    A bad row or file is reported, and the rest is sent. PDF, Office, HTML, e-mail and Parquet files need
+    pip install 'docsluice[files]'.
 
     Args:
-        paths: a folder (its .txt and .md are read), a .txt, .md, .jsonl, .ndjson, .json, .csv or .tsv file, or - for
-            standard input
+        paths: a folder, all of it; a .txt, .md, .html, .pdf, .docx, .pptx, .xlsx, .eml, .csv, .tsv, .json, .jsonl,
+            .ndjson or .parquet file, packed (.gz, .bz2, .xz, .zst) or not; or - for standard input
     """
+    rows.check([str(path) for path in paths])
     target.check()
     changed.check()
     with connection.settings(input_topic=target.topic, result_topic=changed.result_topic) as (settings, broker):
         sending = Sending(
             selection=select([str(path) for path in paths], other_format=rows.other_format),
-            id_field=rows.id_field,
-            text_field=rows.text_field,
+            options=rows.options,
             topic=settings.input_topic,
             limit=rows.limit,
+            per_second=rows.rate,
+            resume=rows.resume,
             if_changed=changed.results(settings),
         )
         destination = target.destination(broker, wait_seconds=connection.wait_seconds)

@@ -5,7 +5,7 @@
     ├── BrokerRefused     the library's: it answered, and will not serve us: exit 1
     ├── WrongUsage        arguments or settings that cannot work: exit 2
     ├── NotWritten        the file that outcomes are written to takes no more: exit 1
-    ├── TakenOver         another redrive or drop of the same dead letters has begun: exit 1
+    ├── TakenOver         another redrive or drop of the same dead letters, or send of the same files, has begun: exit 1
     ├── VersionUnknown    no consumer told us the pipeline version that it runs, or several told several: exit 1
     └── Stopped           a signal came before there was anything to sum up: exit 128 and its number
 
@@ -38,7 +38,7 @@ class NotWritten(ProducerFault):
 
 
 class TakenOver(ProducerFault):
-    """Another redrive or drop has begun to write about the same dead letters."""
+    """Another redrive or drop has begun to write about the same dead letters, or another send of the same files."""
 
 
 class VersionUnknown(ProducerFault):

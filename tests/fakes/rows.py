@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from docsluice.messages import DocumentEvent
+from docsluice_producer.documents.entries import ReadOptions
+from docsluice_producer.documents.kinds import Format
+from docsluice_producer.documents.reader_process import ReaderProcess
 from docsluice_producer.documents.reading import read
 from docsluice_producer.documents.rows import BadRow, Document, Row
-from docsluice_producer.documents.sources import Format, Source
+from docsluice_producer.documents.sources import Source
 
 
-def rows_of(data: bytes, form: Format, *, id_field: str = "document_id", text_field: str = "text") -> list[Row]:
+def rows_of(
+    data: bytes, form: Format, *, after: int = 0, process: ReaderProcess | None = None, **options: Any
+) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file")
         path.write_bytes(data)
         source = Source(path=path, name="file", format=form, document_id="the-id")
-        return list(read(source, id_field=id_field, text_field=text_field))
+        return list(read(source, ReadOptions(**options), process=process, after=after))
 
 
 def event(row: Row) -> DocumentEvent:

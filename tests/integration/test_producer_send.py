@@ -18,6 +18,8 @@ from docsluice_producer.command_line.exits import Exit
 from tests.integration.producer_process import producer, run, said
 from tests.integration.wire import Wire
 
+FILES = Path(__file__).parents[1] / "fixtures" / "files"
+
 
 def rows(*document_ids: str, text: str = "text") -> bytes:
     return b"".join(json.dumps({"document_id": one, "text": text}).encode() + b"\n" for one in document_ids)
@@ -47,8 +49,11 @@ async def test_documents_arrive_as_events(wire: Wire, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert out.startswith(f"sent 4 documents to {wire.topics['input']} in ")
     records = [record async for record in wire.read(wire.topics["input"], count=4)]
-    assert [DocumentEvent.model_validate_json(record.value) for record in records] == [
-        DocumentEvent(document_id="a", text="# Tiếng Việt"),
+    events = [DocumentEvent.model_validate_json(record.value) for record in records]
+    changed = events[0].metadata["modified_at"]
+    facts = {"path": "a.md", "modified_at": changed, "title": "Tiếng Việt"}
+    assert events == [
+        DocumentEvent(document_id="a", text="# Tiếng Việt", metadata=facts),
         DocumentEvent(document_id="b1", text="text"),
         DocumentEvent(document_id="b2", text="text"),
         DocumentEvent(document_id="c1", text="hello", metadata={"lang": "en"}),
@@ -57,13 +62,26 @@ async def test_documents_arrive_as_events(wire: Wire, tmp_path: Path) -> None:
     assert {record.headers for record in records} == {(("content-type", b"application/json"),)}
 
 
+async def test_a_folder_of_all_kinds_arrives(wire: Wire) -> None:
+    """Of files that other programs have made, all documents but two PDFs without text, which are named."""
+    await wire.create_topics()
+    code, out, err = await run("send", str(FILES), *to(wire))
+    assert code == Exit.INCOMPLETE
+    named = [line.partition(": ")[0].rpartition("/")[2] for line in err.splitlines()]
+    assert named == ["greeting.txt", "locked.pdf", "scan.pdf"]
+    assert out.startswith("sent 27 documents to ")
+    assert "2 bad rows or files not sent" in out
+    ids = await sent_ids(wire, 27)
+    assert {"deck", "e1", "k1", "k2", "letter.docx", "letter.pdf", "packed.md.zst", "page", "patch", "table"} < set(ids)
+
+
 async def test_a_bad_row_stops_no_other(wire: Wire) -> None:
-    """Bad rows are told by line and cause exit code 1. Every other row is in the topic."""
+    """Bad rows are told by line and cause exit code 3. Every other row is in the topic."""
     await wire.create_topics()
     code, out, err = await run("send", "-", *to(wire), stdin=rows("a") + b"nope\n" + rows("b", " ", "c"))
-    assert code == 1
+    assert code == Exit.INCOMPLETE
     assert [line.partition(": ")[0] for line in err.splitlines()] == ["stdin:2", "stdin:4"]
-    assert "2 bad rows not sent" in out
+    assert "2 bad rows or files not sent" in out
     assert await sent_ids(wire, 3) == ["a", "b", "c"]
 
 
@@ -83,7 +101,7 @@ async def test_too_large_rows_are_told_and_the_rest_arrives_in_order(wire: Wire)
     large = {"d3": 1_100_000, "d700": 3_000_000, "d701": 1_200_000, "d1500": 17_000_000}
     data = b"".join(rows(one, text="x" * large.get(one, 10)) for one in ids)
     code, out, err = await run("send", "-", *to(wire), stdin=data)
-    assert code == 1
+    assert code == Exit.INCOMPLETE
     assert sorted(line.partition(": ")[0] for line in err.splitlines()) == sorted(
         f"stdin:{ids.index(one) + 1}" for one in large
     )
@@ -98,7 +116,7 @@ async def test_a_topic_that_takes_less_than_a_batch(kafka_wire: Wire) -> None:
     ids = [f"d{number}" for number in range(1_000)]
     data = b"".join(rows(one, text="x" * (5_000 if one == "d500" else 100)) for one in ids)
     code, _, err = await run("send", "-", *to(kafka_wire), stdin=data)
-    assert (code, err.partition(": ")[0]) == (1, "stdin:501")
+    assert (code, err.partition(": ")[0]) == (Exit.INCOMPLETE, "stdin:501")
     assert sorted(await sent_ids(kafka_wire, 999)) == sorted(set(ids) - {"d500"})
 
 

@@ -11,6 +11,7 @@ class Exit(IntEnum):
     FAULT = 1
     WRONG_USAGE = 2
     TIME_UP = 3
+    INCOMPLETE = 3
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -21,8 +22,9 @@ _ON_SIGNALS = {
 }
 OF_SEND: Mapping[Exit, str] = {
     Exit.DONE: "every document is in the topic (with --dry-run: could be)",
-    Exit.FAULT: "some rows were bad or not taken, the broker was away or refused, or no consumer told its version",
+    Exit.FAULT: "the broker was away or refused, or no consumer told its version",
     Exit.WRONG_USAGE: "wrong usage or settings",
+    Exit.INCOMPLETE: "some rows or files were bad or not taken; every other document is in the topic",
     **_ON_SIGNALS,
 }
 OF_FOLLOW: Mapping[Exit, str] = {

@@ -62,6 +62,7 @@ Seconds = Annotated[float, Parameter(metavar="S", validator=Number(gte=0, lt=10*
 Age = Annotated[timedelta, Parameter(metavar="AGE", converter=one(duration))]
 Urls = Annotated[tuple[str, ...], Parameter(metavar="URL", converter=_each(_url))]
 Name = Annotated[str, Parameter(metavar="NAME")]
+Names = Annotated[tuple[str, ...], Parameter(metavar="NAME", converter=_each(str))]
 Topic = Annotated[str, Parameter(metavar="NAME", converter=one(_topic))]
 WrittenPath = str | Path
 """A path, or `-`, as it was written. Of the two the string is taken. For the other, the shell completes files."""

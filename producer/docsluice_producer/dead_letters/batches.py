@@ -5,25 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from docsluice_producer.dead_letters.journal import Entry
+from docsluice_producer.kafka.rate import Rate
 
 _BYTES = 4 * 1024 * 1024
-
-
-class Pace:
-    """A pace of entries a second that is never exceeded, even after a slow time. Pure."""
-
-    def __init__(self, *, per_second: int | None) -> None:
-        self._per_second = per_second
-        self._due = float("-inf")
-
-    def left(self, *, now: float) -> float:
-        """Seconds until the next may go. 0 or less if it may go now."""
-        return self._due - now
-
-    def went(self, count: int, *, now: float) -> None:
-        """Count what goes now."""
-        if self._per_second is not None:
-            self._due = max(self._due, now) + count / self._per_second
 
 
 class Batches:
@@ -42,7 +26,7 @@ class Batches:
     ) -> None:
         self._write = write
         self._most = most if per_second is None else min(most, per_second)
-        self._pace = Pace(per_second=per_second)
+        self._rate = Rate(per_second=per_second)
         self._stopping = stopping
         self._clock = asyncio.get_running_loop().time
         self._entries: list[Entry] = []
@@ -65,11 +49,11 @@ class Batches:
         await self._pause()
         entries, self._entries, self._bytes = self._entries, [], 0
         if not self._stopping.is_set():
-            self._pace.went(len(entries), now=self._clock())
+            self._rate.went(len(entries), now=self._clock())
             await self._write(entries)
 
     async def _pause(self) -> None:
-        seconds = self._pace.left(now=self._clock())
+        seconds = self._rate.left(now=self._clock())
         if seconds > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from docsluice.kafka.broker_errors import TOO_LARGE
 from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.clients import connected, stopped
-from docsluice.kafka.passing import raise_unless_passing
+from docsluice.kafka.passing import raise_unless_passing, unretrieved
 from docsluice.kafka.topic_reading import OffsetRange
 from docsluice.kafka.topic_scan import Scan
 from docsluice.kafka.topics import create
@@ -72,7 +72,7 @@ class Journal:
         self._codec = _USUAL
 
     async def __aenter__(self) -> Self:
-        asyncio.get_running_loop().set_exception_handler(_unseen)
+        asyncio.get_running_loop().set_exception_handler(unretrieved)
         topic = self._reading.topic
         if topic not in await self._session.topics():
             await self._session.with_retries(
@@ -221,12 +221,3 @@ class _Reading:
                     if (mark := mark_of(record)) is not None:
                         self.marks.add(mark, at_ms=record.timestamp)
             self._read_to = there
-
-
-def _unseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Let asyncio report errors that nobody has retrieved, except aiokafka's.
-
-    A failed transaction leaves several futures out of our reach. They all hold the error that we already have.
-    """
-    if not isinstance(context.get("exception"), KafkaError):
-        loop.default_exception_handler(context)

@@ -36,4 +36,4 @@ def not_utf8(error: UnicodeDecodeError) -> str:
         error.object.decode("cp1252")
     except UnicodeDecodeError:
         return problem
-    return f"{problem}; if it is Windows-1252, iconv -f WINDOWS-1252 -t UTF-8 converts it"
+    return f"{problem}; if it is Windows-1252, --encoding windows-1252 reads it"

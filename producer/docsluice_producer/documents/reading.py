@@ -4,57 +4,104 @@ import errno
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from io import BufferedReader
-from typing import IO, Any
+from pathlib import Path
+from typing import Any, cast
 
-from docsluice.validation.record_bytes import unmarked
-from docsluice_producer.documents.csv_rows import csv_rows
-from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
-from docsluice_producer.documents.recognition import START_BYTES, no_documents, no_ends, no_lines, no_text
+from docsluice.messages import rfc3339
+from docsluice_producer.documents.encoding import encoding_of, in_utf_8
+from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice_producer.documents.kinds import EXTRA, KINDS, Format, is_installed, reader_of
+from docsluice_producer.documents.reader_process import ReaderProcess
+from docsluice_producer.documents.recognition import START_BYTES, no_text
 from docsluice_producer.documents.rows import (
     BadRow,
+    Document,
     Note,
     Place,
+    Position,
     Row,
     Unfit,
-    an_object,
     document,
     event_fields,
     json_name,
-    parse_json,
-    parse_json_value,
 )
-from docsluice_producer.documents.sources import Format, Source
+from docsluice_producer.documents.sources import Source
+from docsluice_producer.documents.unpacking import DAMAGED, unpacked
 
 _STDIN_DESCRIPTOR = 0
+_BUFFER_BYTES = 2 * START_BYTES
+MOST_FILE_BYTES = 256 * 1024 * 1024
+"""The most that is unpacked for a reader that needs a file of its own."""
+_GUESSED = frozenset({Format.TEXT, Format.HTML, Format.CSV})
+"""Kinds whose encoding may be guessed. JSON is UTF-8, or has a mark."""
 
 
-def read(source: Source, *, id_field: str, text_field: str) -> Iterator[Row]:
-    """Yield every row of a source, good and bad, in the file's order.
+def read(
+    source: Source, options: ReadOptions, *, process: ReaderProcess | None = None, after: int = 0
+) -> Iterator[Row]:
+    """Yield the rows of a source behind position `after`, good and bad, in the file's order.
 
-    A file that cannot be read, or holds no documents in that form, is one bad row.
+    A file that cannot be read, or holds no documents in that form, is one bad row. Foreign code runs in `process`,
+    or in one of its own.
     """
+    place = Place(source.name)
     if source.path is None and sys.stdin is None:  # another file may have its descriptor by now
-        yield BadRow(place=Place(source.name), problem="cannot be read: it is closed")
+        yield BadRow(place=place, problem="cannot be read: it is closed")
+        return
+    if not is_installed(source.format):
+        yield BadRow(place=place, problem=f"needs a library: pip install '{EXTRA}'")
         return
     try:
-        # Standard input gets a reader of its own: the thread that reads it may still hold the lock of this reader when
-        # the program ends, and Python aborts when that is the lock of `sys.stdin`.
-        path, is_file = source.path or _STDIN_DESCRIPTOR, source.path is not None
-        with open(path, "rb", closefd=is_file, opener=_regular if source.in_folder else None) as file:
-            if problem := _not_of(source.format, file):
-                yield BadRow(place=Place(source.name), problem=problem)
-            elif source.format is Format.TEXT:
-                yield _text(file, source)
-            elif source.format is Format.JSONL:
-                yield from _jsonl(file, source.name, id_field=id_field, text_field=text_field)
-            elif source.format is Format.JSON:
-                yield from _json(file, source.name, id_field=id_field, text_field=text_field)
-            else:
-                yield from _csv(file, source.name, id_field=id_field, text_field=text_field)
+        with ExitStack() as stack:
+            yield from _rows(source, options, stack, process=process, after=after)
+    except Unreadable as unreadable:
+        yield BadRow(place=place, problem=str(unreadable))
+    except DAMAGED as error:
+        yield BadRow(place=place, problem=f"is packed, and damaged: {error}")
     except OSError as error:
-        yield BadRow(place=Place(source.name), problem=f"cannot be read: {error.strerror or error}")
+        yield BadRow(place=place, problem=f"cannot be read: {error.strerror or error}")
+
+
+def _rows(
+    source: Source, options: ReadOptions, stack: ExitStack, *, process: ReaderProcess | None, after: int
+) -> Iterator[Row]:
+    kind = KINDS[source.format]
+    if kind.is_whole and after:
+        return
+    file = stack.enter_context(_opened(source))
+    facts = _facts(source, file)
+    content, packed = unpacked(file)
+    start = content.peek(START_BYTES)[:START_BYTES]
+    if not start and source.path is not None:
+        raise Unreadable("it is empty")
+    encoding = None
+    if kind.is_text:
+        encoding, note = _encoding(source, options, start)
+        if note:
+            yield Note(place=Place(source.name), text=note)
+    if kind.is_isolated:
+        path = source.path if source.path and not packed else _unfolded(content, stack)
+        process = process or stack.enter_context(ReaderProcess())
+        entries = process.read(path, source.format, replace(options, encoding=encoding), after=after)
+    else:
+        text = content if encoding is None else in_utf_8(content, encoding)
+        entries = reader_of(source.format)(text, options, after=after)
+    to_rows = _whole if kind.is_whole else _each
+    yield from _measured(to_rows(source, entries, options, facts), file if packed else None)
+
+
+def _opened(source: Source) -> BufferedReader:
+    # Standard input gets a reader of its own: the thread that reads it may still hold the lock of this reader when
+    # the program ends, and Python aborts when that is the lock of `sys.stdin`.
+    path, is_file = source.path or _STDIN_DESCRIPTOR, source.path is not None
+    opener = _regular if source.in_folder else None
+    return cast("BufferedReader", open(path, "rb", buffering=_BUFFER_BYTES, closefd=is_file, opener=opener))
 
 
 def _regular(path: str, flags: int) -> int:
@@ -66,110 +113,107 @@ def _regular(path: str, flags: int) -> int:
     raise OSError(errno.EINVAL, "it is no regular file any more")
 
 
-def _not_of(form: Format, file: BufferedReader) -> str | None:
-    """What the file is, if its beginning does not fit the format."""
-    start = file.peek(START_BYTES)[:START_BYTES]
-    if (problem := no_text(start)) or form in {Format.TEXT, Format.JSON}:
-        return problem
-    return no_ends(start) or (no_lines(start) if form is Format.JSONL else None)
+def _facts(source: Source, file: BufferedReader) -> dict[str, Any]:
+    """The metadata of a file that is one document: where it is, and when it was changed."""
+    if source.path is None:
+        return {}
+    changed = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+    return {"path": source.relative, "modified_at": rfc3339(changed)}
 
 
-def _text(file: IO[bytes], source: Source) -> Row:
-    data = file.read(LINE_BYTES + 1)
-    place = Place(source.name)
-    try:
-        text = _decoded(unmarked(data))
-        return document(place, {"document_id": source.document_id, "text": text}, input_bytes=len(data))
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        return BadRow(place=Place(source.name, line), problem=not_utf8(error), input_bytes=len(data))
-    except Unfit as unfit:
-        return BadRow(place=place, problem=str(unfit), input_bytes=len(data))
+def _encoding(source: Source, options: ReadOptions, start: bytes) -> tuple[str | None, str]:
+    """The encoding that the text has to be converted from, and a note about it. None if it is UTF-8.
+
+    Raises:
+        Unreadable: it is no text.
+    """
+    if options.encoding:
+        return options.encoding, ""
+    if problem := no_text(start):
+        raise Unreadable(problem)
+    found = encoding_of(start, guess=source.format in _GUESSED)
+    if found.is_utf_8:
+        return None, ""
+    note = f"read as {found.name}, as far as can be told: --encoding NAME says another"
+    return found.name, note if found.is_guessed else ""
 
 
-def _jsonl(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
-    noted: set[str] = set()
-    is_first = True
-    for number, perhaps_marked in lines(file):
-        line = unmarked(perhaps_marked)  # where files were joined
-        if not line.strip():
+def _unfolded(content: BufferedReader, stack: ExitStack) -> Path:
+    """A file of its own for what is packed, or comes from standard input. It is deleted with the stack.
+
+    Raises:
+        Unreadable: it is too large.
+    """
+    copy = stack.enter_context(tempfile.NamedTemporaryFile(prefix="docsluice-"))  # noqa: SIM115 - the stack closes it
+    left = MOST_FILE_BYTES
+    while data := content.read1(_BUFFER_BYTES):
+        left -= len(data)
+        if left < 0:
+            raise Unreadable(f"it unfolds to more than the {MOST_FILE_BYTES // 1024**2} MiB that are read")
+        copy.write(data)
+    copy.flush()
+    return Path(copy.name)
+
+
+def _whole(source: Source, entries: Iterator[Entry], options: ReadOptions, facts: Mapping[str, Any]) -> Iterator[Row]:
+    """The document that a file is, with what is known of the file."""
+    del options
+    for entry in entries:
+        if entry.fields is None:
+            yield _bad(source, entry, entry.problem)
             continue
-        place = Place(name, number)
+        title = str(entry.fields.get("title") or "").strip()
+        metadata = {**facts, "title": title} if title else facts
+        fields = {"document_id": source.document_id, "text": entry.fields["text"], "metadata": metadata}
         try:
-            row = parse_json(_decoded(line))
-            if is_first and (problem := no_documents(row)):
-                yield BadRow(place=Place(name), problem=problem, input_bytes=len(line))
-                return
-            is_first = False
-            fields, left_out = event_fields(row, id_field=id_field, text_field=text_field)
-            sendable = document(place, fields, input_bytes=len(line))
-        except UnicodeDecodeError as error:
-            yield BadRow(place=place, problem=not_utf8(error), input_bytes=len(line))
+            yield _document(source, entry, fields)
         except Unfit as unfit:
-            yield BadRow(place=place, problem=str(unfit), input_bytes=len(line))
-        else:
-            yield from _left_out(place, row, left_out, noted)
-            yield sendable
+            yield _bad(source, entry, str(unfit))
 
 
-def _json(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
-    """Read a list of documents, or one alone. It is read as a whole, so it may be no larger than a line."""
-    data = file.read(LINE_BYTES + 1)
-    place = Place(name)
-    try:
-        rows = _rows_of_json(data)
-    except Unfit as unfit:
-        yield BadRow(place=place, problem=str(unfit), input_bytes=len(data))
+def _each(source: Source, entries: Iterator[Entry], options: ReadOptions, facts: Mapping[str, Any]) -> Iterator[Row]:
+    """The document in each row. A column that metadata cannot hold is noted once."""
+    del facts
+    noted: set[str] = set()
+    for entry in entries:
+        if entry.fields is None:
+            yield _bad(source, entry, entry.problem)
+            continue
+        try:
+            fields, left_out = event_fields(entry.fields, options)
+            sendable = _document(source, entry, fields)
+        except Unfit as unfit:
+            yield _bad(source, entry, str(unfit) if entry.line else f"document {entry.position}: {unfit}")
+            continue
+        for name in left_out:
+            if name not in noted:
+                noted.add(name)
+                kind = json_name(entry.fields[name])
+                told = f"{name!r} is {kind}, which metadata cannot hold: it is left out"
+                yield Note(place=Place(source.name, entry.line), text=told)
+        yield sendable
+
+
+def _document(source: Source, entry: Entry, fields: Mapping[str, Any]) -> Document:
+    return document(
+        Place(source.name, entry.line),
+        fields,
+        input_bytes=entry.size_bytes,
+        position=Position(source.number, entry.position),
+    )
+
+
+def _bad(source: Source, entry: Entry, problem: str) -> BadRow:
+    return BadRow(place=Place(source.name, entry.line), problem=problem, input_bytes=entry.size_bytes)
+
+
+def _measured(rows: Iterator[Row], packed: BufferedReader | None) -> Iterator[Row]:
+    """The same rows. Those of a packed file are as large as what was read of it."""
+    if packed is None or not packed.seekable():
+        yield from rows
         return
-    noted: set[str] = set()
-    for number, row in enumerate(rows, start=1):
-        input_bytes = len(data) // len(rows)
-        try:
-            fields, left_out = event_fields(an_object(row), id_field=id_field, text_field=text_field)
-            sendable = document(place, fields, input_bytes=input_bytes)
-        except Unfit as unfit:
-            yield BadRow(place=place, problem=f"document {number}: {unfit}", input_bytes=input_bytes)
-        else:
-            yield from _left_out(place, row, left_out, noted)
-            yield sendable
-
-
-def _rows_of_json(data: bytes) -> list[Any]:
-    """The documents of a whole file. Raises `Unfit` if it holds none."""
-    try:
-        found = parse_json_value(_decoded(unmarked(data)))
-    except UnicodeDecodeError as error:
-        raise Unfit(not_utf8(error)) from error
-    rows = found if isinstance(found, list) else [found]
-    if rows and isinstance(rows[0], dict) and (problem := no_documents(rows[0])):
-        raise Unfit(problem)
-    if not rows:
-        raise Unfit("an empty list: it holds no document")
-    return rows
-
-
-def _decoded(data: bytes) -> str:
-    if len(data) > LINE_BYTES:
-        raise Unfit(TOO_LONG)
-    return data.decode()
-
-
-def _left_out(place: Place, row: Mapping[str, Any], names: list[str], noted: set[str]) -> Iterator[Note]:
-    """Note, once for each column, that it is not sent."""
-    for name in names:
-        if name not in noted:
-            noted.add(name)
-            kind = json_name(row[name])
-            yield Note(place=place, text=f"{name!r} is {kind}, which metadata cannot hold: it is left out")
-
-
-def _csv(file: IO[bytes], name: str, *, id_field: str, text_field: str) -> Iterator[Row]:
-    for place, cells, input_bytes in csv_rows(file, name, required=(id_field, text_field)):
-        if isinstance(cells, str):
-            yield BadRow(place=place, problem=cells, input_bytes=input_bytes)
-            continue
-        try:
-            fields, _ = event_fields(cells, id_field=id_field, text_field=text_field)
-            yield document(place, fields, input_bytes=input_bytes)
-        except Unfit as unfit:
-            yield BadRow(place=place, problem=str(unfit), input_bytes=input_bytes)
+    at = 0
+    for row in rows:
+        now = packed.tell()
+        yield row if isinstance(row, Note) else replace(row, input_bytes=now - at)
+        at = now

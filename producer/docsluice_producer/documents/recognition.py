@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from docsluice.validation.record_bytes import unmarked, wide_encoding
+from docsluice.validation.record_bytes import unmarked
 from docsluice.validation.signatures import format_of
 
 START_BYTES = 64 * 1024
@@ -16,15 +16,11 @@ _WANTED = "wanted is a line for each document, with its id and its text"
 
 
 def no_text(start: bytes) -> str | None:
-    """What a file is that is no UTF-8 text, by its first bytes. None if it may be text."""
+    """What a file is that is no text, by its first bytes. None if it may be text."""
     data = unmarked(start)
     if (named := format_of(data)) and not _is_utf8(data):
-        unpack = "unpack it first" if named.startswith("compressed") else "only its text can be sent"
-        return f"it is {named}: {unpack}"
-    if encoding := wide_encoding(data):
-        name = encoding[:6]  # without the byte order, which iconv finds by the mark
-        told = name if data[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} or name == "UTF-32" else encoding
-        return f"it is in {encoding}, not in UTF-8: convert it, for instance with iconv -f {told} -t UTF-8"
+        remedy = "unpack it first" if named.startswith("compressed") else "a suffix of its own tells how to read it"
+        return f"it is {named}: {remedy}"
     return None
 
 

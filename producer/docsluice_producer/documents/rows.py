@@ -17,6 +17,7 @@ from docsluice.validation.event_problems import (
 from docsluice.validation.json_values import json_value
 from docsluice.validation.record_bytes import json_object, twice_in
 from docsluice.validation.signatures import kind_of_text
+from docsluice_producer.documents.entries import ReadOptions
 
 _EVENT_FIELDS = frozenset(DocumentEvent.model_fields)
 _EXPORTED_FIELDS = frozenset({"kind", "place", "state", "headers"})
@@ -43,6 +44,17 @@ class Place:
         return self.file if self.line is None else f"{self.file}:{self.line}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """How far a sending has come: the number of the source, and the position of an entry in it."""
+
+    source: int = 0
+    entry: int = 0
+
+
+BEGINNING = Position()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A valid event: `value` is its JSON as it goes to the topic. `input_bytes` is what was read to get it."""
@@ -51,6 +63,7 @@ class Document:
     document_id: str
     value: bytes
     input_bytes: int = 0
+    position: Position = BEGINNING
 
     @property
     def key(self) -> bytes:
@@ -82,20 +95,21 @@ class Unfit(ValueError):
     """The row's fields are no document. The message says why."""
 
 
-def event_fields(row: Mapping[str, Any], *, id_field: str, text_field: str) -> tuple[dict[str, Any], list[str]]:
+def event_fields(row: Mapping[str, Any], options: ReadOptions) -> tuple[dict[str, Any], list[str]]:
     """Pick the event out of a row. The second value names the columns that fit nowhere.
 
     A row that already is an event is taken as it is. Otherwise, columns beside id and text become metadata if they hold
     one plain value (a null counts as absent). A `metadata` object is kept and added to. The error fields of an exported
-    dead letter are left out.
+    dead letter are left out. Of the metadata, only the fields that the options name are taken.
 
     Raises:
         Unfit: id or text is missing or of the wrong kind.
     """
+    id_field, text_field = options.id_field, options.text_field
     if row.keys() >= _EXPORTED_FIELDS and row["kind"] == "dead_letter":
         row = {name: row[name] for name in row if name in {*_EVENT_FIELDS, id_field, text_field}}
     if _is_event(row):
-        return dict(row), []
+        return {**row, "metadata": options.chosen(row.get("metadata", {}))}, []
     document_id = row.get(id_field)
     if isinstance(document_id, int) and not isinstance(document_id, bool):
         document_id = str(document_id)  # numeric ids of a database
@@ -114,10 +128,10 @@ def event_fields(row: Mapping[str, Any], *, id_field: str, text_field: str) -> t
             metadata |= value
         else:
             left_out.append(name)
-    return {**fields, "metadata": metadata}, left_out
+    return {**fields, "metadata": options.chosen(metadata)}, list(options.chosen(dict.fromkeys(left_out)))
 
 
-def document(place: Place, fields: Mapping[str, Any], *, input_bytes: int) -> Document:
+def document(place: Place, fields: Mapping[str, Any], *, input_bytes: int, position: Position = BEGINNING) -> Document:
     """Check the fields against the contract and write the event down as JSON.
 
     Raises:
@@ -130,7 +144,7 @@ def document(place: Place, fields: Mapping[str, Any], *, input_bytes: int) -> Do
         raise Unfit(str(problem)) from None
     except NotUnicode as error:
         raise Unfit("holds text that is not valid Unicode (half of a surrogate pair)") from error
-    return Document(place=place, document_id=event.document_id, value=value, input_bytes=input_bytes)
+    return Document(place=place, document_id=event.document_id, value=value, input_bytes=input_bytes, position=position)
 
 
 def parse_json(line: str) -> dict[str, Any]:
@@ -152,7 +166,7 @@ def parse_json_value(text: str) -> Any:
         Unfit: it is not JSON.
     """
     try:
-        return json_value(text, parse_constant=_no_constant, object_pairs_hook=json_object)
+        return json_value(text, parse_constant=no_constant, object_pairs_hook=json_object)
     except ValueError as error:
         if kind := kind_of_text(text, error):
             raise Unfit(f"not JSON: it is {kind}") from error
@@ -199,5 +213,6 @@ def _is_event(row: Mapping[str, Any]) -> bool:
     )
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
     raise ValueError(f"{name} is no JSON value")

@@ -17,7 +17,7 @@ from docsluice_producer.documents.rows import Document
 from docsluice_producer.errors import BrokerRefused
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
-_HEADERS = [("content-type", b"application/json")]
+HEADERS = [("content-type", b"application/json")]
 _OVERHEAD_BYTES = 256
 """More than the record's own fields and headers take."""
 _MAX_UNACKNOWLEDGED = 2_000
@@ -102,7 +102,7 @@ class Delivery:
         Raises:
             BrokerRefused: the broker refuses it for another reason than the document.
         """
-        size = _size(document)
+        size = size_of(document)
         if size >= self._too_large_from_bytes:
             self._refused(document, size)
             return
@@ -134,7 +134,7 @@ class Delivery:
             while True:
                 try:
                     acknowledgement: asyncio.Future[Any] = await self._producer.send(
-                        self._topic, value=document.value, key=document.key, headers=_HEADERS
+                        self._topic, value=document.value, key=document.key, headers=HEADERS
                     )
                 except KafkaError as error:
                     # A full batch, or the topic's metadata, waits for the broker. The caller decides for how long.
@@ -154,7 +154,7 @@ class Delivery:
         except KafkaError:
             await self._recover()
         else:
-            self._underway_bytes -= _size(self._underway.popleft().document)
+            self._underway_bytes -= size_of(self._underway.popleft().document)
             self._acknowledged()
 
     async def _recover(self) -> None:
@@ -173,7 +173,7 @@ class Delivery:
         for _, error in failures:
             if not isinstance(error, TOO_LARGE):
                 raise_unless_passing(error, mended=_SEQUENCE_LOST)
-        if any(isinstance(error, TOO_LARGE) and _size(document) < self._batch_bytes for document, error in failures):
+        if any(isinstance(error, TOO_LARGE) and size_of(document) < self._batch_bytes for document, error in failures):
             # Perhaps refused because of others: a topic's limit is for the batch.
             self._batch_bytes = max(_LEAST_BATCH_BYTES, self._batch_bytes // 2)
         await self._renew()
@@ -183,7 +183,7 @@ class Delivery:
 
     async def _send_alone(self, document: Document) -> None:
         """Send one document with nothing else in flight, so that a refusal can mean only this one."""
-        size = _size(document)
+        size = size_of(document)
         for _ in range(_SENDS_ALONE):
             if size >= self._too_large_from_bytes:
                 self._refused(document, size)
@@ -217,6 +217,6 @@ class Delivery:
         self.progressed_at = self._loop.time()
 
 
-def _size(document: Document) -> int:
+def size_of(document: Document) -> int:
     """An upper bound on the document's bytes in a request."""
     return len(document.value) + len(document.key) + _OVERHEAD_BYTES

@@ -99,6 +99,10 @@ class Report:
         self.refused += 1
         self._problem(place, problem)
 
+    def pass_bytes(self, size: int) -> None:
+        """Count bytes that an earlier run has read."""
+        self._read_bytes += size
+
     def advance(self, text: str) -> None:
         """Move the bar to what has been read."""
         now = time.monotonic()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from docsluice.kafka import broker_errors
 from docsluice.kafka.broker import Broker
@@ -14,16 +15,22 @@ from docsluice.kafka.topics import create, partitions_of_topics
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted, printable
 from docsluice_producer.command_line.stop_signals import stop_on_signals
+from docsluice_producer.documents.entries import ReadOptions
+from docsluice_producer.documents.reader_process import ReaderProcess
 from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import Document, Row
+from docsluice_producer.documents.rows import BEGINNING, Document, Position, Row
 from docsluice_producer.documents.sources import Selection
 from docsluice_producer.errors import BrokerAway, BrokerRefused, ProducerFault
+from docsluice_producer.kafka.rate import Rate
 from docsluice_producer.sending.delivery import MAX_REQUEST_BYTES, Delivery
 from docsluice_producer.sending.feed import Feed
+from docsluice_producer.sending.not_read import not_read
+from docsluice_producer.sending.places import Files, key_of
 from docsluice_producer.sending.report import Report
 from docsluice_producer.sending.results import IfChanged, unchanged
+from docsluice_producer.sending.resumable_delivery import ResumableDelivery
 
-_SHOWN_SKIPPED = 20
+AnyDelivery: TypeAlias = Delivery | ResumableDelivery
 _SHOWN_IDS = 5
 _NOTICE_SECONDS = 3.0
 _WATCH_SECONDS = 0.5
@@ -34,20 +41,23 @@ _LEAST_SECONDS_FOR_A_RATE = 1.0
 class Sending:
     """What to send to which topic. `limit` counts documents that are sent. None is no limit.
 
-    With `if_changed`, those that have a result are skipped.
+    With `if_changed`, those that have a result are skipped. With `resume`, those of an earlier run.
     """
 
     selection: Selection
-    id_field: str
-    text_field: str
+    options: ReadOptions
     topic: str
     limit: int | None = None
+    per_second: int | None = None
+    resume: bool = False
     if_changed: IfChanged | None = None
 
-    def rows(self) -> Iterator[Row]:
-        """Every row of every source, in order."""
-        for source in self.selection.sources:
-            yield from read(source, id_field=self.id_field, text_field=self.text_field)
+    def rows(self, *, after: Position = BEGINNING) -> Iterator[Row]:
+        """Every row of every source behind a position, in order."""
+        with ReaderProcess() as process:
+            for source in self.selection.sources[after.source :]:
+                entry = after.entry if source.number == after.source else 0
+                yield from read(source, self.options, process=process, after=entry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +100,8 @@ def dry_run(sending: Sending, destination: Destination) -> int:
     if first_ids:
         more = ", …" if report.read > len(first_ids) else ""
         print(f"largest: {largest_bytes:,} bytes; ids: {', '.join(map(printable, first_ids))}{more}")
-    _print_remarks(report)
-    return Exit.FAULT if report.problems else Exit.DONE
+    _print_remarks(report, sending.selection)
+    return Exit.INCOMPLETE if report.problems else Exit.DONE
 
 
 async def send(sending: Sending, destination: Destination) -> int:
@@ -107,14 +117,13 @@ async def send(sending: Sending, destination: Destination) -> int:
         await session.with_retries(lambda: _find_topic(sending.topic, destination, report))
         if sending.if_changed is not None:
             report.unchanged = await unchanged(sending.if_changed, session, report)
-        delivery = Delivery(broker=destination.broker, topic=sending.topic, refused=_refusal(report))
-        await session.with_retries(lambda: asyncio.wait_for(delivery.start(), REQUEST_SECONDS))
+        delivery, after = await _started(sending, session, report)
         started_at = time.monotonic()
         fault: ProducerFault | None = None
-        feed = Feed(rows=sending.rows())
+        feed = Feed(rows=sending.rows(after=after))
         with stop_on_signals(feed.close) as stop:
             try:
-                await _deliver(feed, delivery, report, session, limit=sending.limit)
+                await _deliver(feed, delivery, report, session, sending)
             except ProducerFault as error:
                 fault = error
             except asyncio.CancelledError:
@@ -127,10 +136,12 @@ async def send(sending: Sending, destination: Destination) -> int:
                 await delivery.stop()
     if fault is not None:
         report.say(f"stopped: {fault}")
-    _print_summary(report, topic=sending.topic, sent=delivery.sent, seconds=seconds)
+    _print_summary(sending, report, sent=delivery.sent, seconds=seconds)
     if stop.exit_code is not None:
         return stop.exit_code
-    return Exit.FAULT if fault is not None or report.problems else Exit.DONE
+    if fault is not None:
+        return Exit.FAULT
+    return Exit.INCOMPLETE if report.problems else Exit.DONE
 
 
 async def _find_topic(topic: str, destination: Destination, report: Report) -> None:
@@ -151,9 +162,34 @@ async def _find_topic(topic: str, destination: Destination, report: Report) -> N
     report.say(f"made the topic {topic} with {destination.create_partitions} partitions")
 
 
-async def _deliver(
-    feed: Feed, delivery: Delivery, report: Report, session: BrokerSession, *, limit: int | None
-) -> None:
+async def _started(sending: Sending, session: BrokerSession, report: Report) -> tuple[AnyDelivery, Position]:
+    """The way to the topic, and the position that earlier runs have come to.
+
+    Raises:
+        BrokerAway, BrokerRefused: the broker does not answer, or refuses.
+        WrongUsage: the files have changed since an earlier run.
+    """
+    refused = _refusal(report)
+    if not sending.resume:
+        delivery = Delivery(broker=session.broker, topic=sending.topic, refused=refused)
+        await session.with_retries(lambda: asyncio.wait_for(delivery.start(), REQUEST_SECONDS))
+        return delivery, BEGINNING
+    selection = sending.selection
+    name, files = key_of(selection.paths), Files(selection.sources)
+    resumable = ResumableDelivery(session=session, topic=sending.topic, name=name, files=files, refused=refused)
+    try:
+        await resumable.start()
+    except BaseException:
+        await resumable.stop()
+        raise
+    place = resumable.place
+    if place.sent:
+        report.say(f"{counted(place.sent, 'document')} sent by earlier runs: going on behind them")
+        report.pass_bytes(selection.bytes_before(place.position.source))
+    return resumable, place.position
+
+
+async def _deliver(feed: Feed, delivery: AnyDelivery, report: Report, session: BrokerSession, sending: Sending) -> None:
     """Send all rows, with a watch on the broker's silence.
 
     Raises:
@@ -165,7 +201,7 @@ async def _deliver(
         async with asyncio.timeout(None) as waiting:
             watch = asyncio.create_task(_watch(delivery, waiting, report, session), name="watch-broker")
             try:
-                await _send_all(feed, delivery, report, limit=limit)
+                await _send_all(feed, delivery, report, sending)
             finally:
                 watch.cancel()
                 with suppress(asyncio.CancelledError):
@@ -175,12 +211,16 @@ async def _deliver(
         raise BrokerAway(f"no acknowledgement from {servers} for {session.timeout_seconds:g} s{why}") from error
 
 
-async def _send_all(feed: Feed, delivery: Delivery, report: Report, *, limit: int | None) -> None:
+async def _send_all(feed: Feed, delivery: AnyDelivery, report: Report, sending: Sending) -> None:
+    rate, clock = Rate(per_second=sending.per_second), asyncio.get_running_loop().time
     async for row in feed:
         document = report.sift(row)
         if document is not None:
+            if (seconds := rate.left(now=clock())) > 0:
+                await asyncio.sleep(seconds)
+            rate.went(1, now=clock())
             await delivery.send(document)
-        if report.read == limit:
+        if report.read == sending.limit:
             break
     await delivery.drain()
 
@@ -191,7 +231,7 @@ def _why_refused(session: BrokerSession) -> str:
     return f" ({broker_errors.in_words(refused)})" if refused is not None else ""
 
 
-async def _watch(delivery: Delivery, waiting: asyncio.Timeout, report: Report, session: BrokerSession) -> None:
+async def _watch(delivery: AnyDelivery, waiting: asyncio.Timeout, report: Report, session: BrokerSession) -> None:
     """Move the bar. Report a silent broker, and end the sending if it stays silent.
 
     Waiting for input is no silence.
@@ -217,15 +257,7 @@ async def _watch(delivery: Delivery, waiting: asyncio.Timeout, report: Report, s
 
 
 def _report(sending: Sending) -> Report:
-    report = Report(total_bytes=sending.selection.total_bytes)
-    if sending.selection.unread:
-        report.say(f"{counted(sending.selection.unread, 'file')} in the folders neither .txt nor .md: not read")
-    skipped = sending.selection.skipped
-    for line in skipped[:_SHOWN_SKIPPED]:
-        report.say(f"{line}: skipped")
-    if len(skipped) > _SHOWN_SKIPPED:
-        report.say(f"{len(skipped) - _SHOWN_SKIPPED:,} more skipped")
-    return report
+    return Report(total_bytes=sending.selection.total_bytes)
 
 
 def _refusal(report: Report) -> Callable[[Document, int], None]:
@@ -239,21 +271,22 @@ def _refusal(report: Report) -> Callable[[Document, int], None]:
     return refused
 
 
-def _print_summary(report: Report, *, topic: str, sent: int, seconds: float) -> None:
+def _print_summary(sending: Sending, report: Report, *, sent: int, seconds: float) -> None:
     rate = f" ({sent / seconds:,.0f} documents a second)" if sent and seconds >= _LEAST_SECONDS_FOR_A_RATE else ""
-    print(f"sent {counted(sent, 'document')} to {topic} in {seconds:.1f} s{rate}")
-    _print_remarks(report)
+    print(f"sent {counted(sent, 'document')} to {sending.topic} in {seconds:.1f} s{rate}")
+    _print_remarks(report, sending.selection)
     unacknowledged = report.read - report.refused - sent
     if unacknowledged:
-        print(
-            f"{counted(unacknowledged, 'document')} read and not acknowledged: send them again, repeats are recognised"
-        )
+        remedy = "--resume goes on there" if sending.resume else "send them again, repeats are recognised"
+        print(f"{counted(unacknowledged, 'document')} read and not acknowledged: {remedy}")
 
 
-def _print_remarks(report: Report) -> None:
+def _print_remarks(report: Report, selection: Selection) -> None:
     if report.unchanged is not None:
         print("\n".join(report.unchanged.summary))
     if report.problems:
-        print(f"{counted(report.problems, 'bad row')} not sent")
+        print(f"{counted(report.problems, 'bad row')} or file{'' if report.problems == 1 else 's'} not sent")
+    for line in not_read(selection):
+        print(printable(line))
     if report.repeated.summary:
         print(report.repeated.summary)

@@ -1,5 +1,7 @@
 """The flags of `send`, in the groups that `--help` has."""
 
+import codecs
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,8 +10,10 @@ from cyclopts import Parameter
 from docsluice.cli.output import WrongArguments
 from docsluice.kafka.broker import Broker
 from docsluice.settings.shared_settings import SharedSettings
-from docsluice_producer.command_line.flags import Count, Name, Topic, Urls, choose_one, in_groups, one
-from docsluice_producer.documents.sources import Format
+from docsluice_producer.command_line.flags import Count, Name, Names, Topic, Urls, choose_one, in_groups, one
+from docsluice_producer.documents.entries import ReadOptions
+from docsluice_producer.documents.kinds import Format
+from docsluice_producer.documents.sources import STDIN
 from docsluice_producer.metrics.sample import PIPELINE_VERSION
 from docsluice_producer.sending.results import IfChanged
 from docsluice_producer.sending.send import Destination
@@ -27,24 +31,72 @@ def _version(text: str) -> str:
     return text
 
 
+def _delimiter(text: str) -> str:
+    sign = "\t" if text == "\\t" else text
+    if len(sign) != 1 or sign in '"\r\n':
+        raise ValueError(f"{text!r} is no sign between cells: one character, or \\t for a tab")
+    return sign
+
+
+def _encoding(text: str) -> str:
+    # Python's own conversions, such as hex, are no encodings of text.
+    try:
+        "".encode(text)
+        return codecs.lookup(text).name
+    except (LookupError, ValueError):
+        raise ValueError(f"{text!r} is no encoding such as utf-8, windows-1252 or shift_jis") from None
+
+
 @Parameter.combine(DOCUMENTS, Parameter(name="*"))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """How rows are read, and how many.
+    r"""How rows are read, and how many.
 
     Attributes:
         other_format: read files with other suffixes, and standard input, as this [default: jsonl for standard input]
         id_field: take the id from this column
         text_field: take the text from this column
+        metadata_field: of the other columns, send this one as metadata; once for each of them [default: all]
+        delimiter: the sign between the cells of a CSV; \t is a tab [default: told by the header]
+        encoding: read texts in this encoding, such as windows-1252 [default: detected]
         limit: send no more than N documents [default: all]
+        rate: send no more than N documents a second [default: as fast as the broker takes them]
+        resume: go on where an earlier send --resume of the same PATHs ended, however it did: each document is sent once
         dry_run: check every row and say what would be sent; only --if-changed needs a broker for it
     """
 
     other_format: Annotated[Format | None, Parameter(name="--format", metavar="FORMAT")] = None
     id_field: Name = "document_id"
     text_field: Name = "text"
+    metadata_field: Names = ()
+    delimiter: Annotated[str | None, Parameter(metavar="SIGN", converter=one(_delimiter))] = None
+    encoding: Annotated[str | None, Parameter(metavar="NAME", converter=one(_encoding))] = None
     limit: Count | None = None
+    rate: Count | None = None
+    resume: bool = False
     dry_run: bool = False
+
+    def check(self, paths: Sequence[str]) -> None:
+        """Refuse what cannot be resumed.
+
+        Raises:
+            WrongArguments: it is standard input, or nothing is sent.
+        """
+        if self.resume and STDIN in paths:
+            raise WrongArguments("--resume is for files: standard input cannot be read again")
+        if self.resume and self.dry_run:
+            raise WrongArguments("--resume is for sending, and --dry-run sends nothing")
+
+    @property
+    def options(self) -> ReadOptions:
+        """How rows become documents."""
+        return ReadOptions(
+            id_field=self.id_field,
+            text_field=self.text_field,
+            metadata_fields=self.metadata_field or None,
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+        )
 
 
 @Parameter.combine(_CHANGED, Parameter(name="*"))

@@ -176,14 +176,14 @@ def test_a_dry_run_says_what_would_be_sent(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_dry_run_reports_bad_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bad rows are told by file and line on standard error, counted on standard output, and are exit code 1."""
+    """Bad rows are told by file and line on standard error, counted on standard output, and are exit code 3."""
     path = tmp_path / "a.jsonl"
     rows(path, "good", " ")
-    assert main(["send", "--dry-run", str(path)]) == 1
+    assert main(["send", "--dry-run", str(path)]) == Exit.INCOMPLETE
     shown = capsys.readouterr()
     assert shown.err == f"{path}:2: 'document_id' is blank\n"
     assert "1 document would be sent to documents" in shown.out
-    assert "1 bad row not sent" in shown.out
+    assert "1 bad row or file not sent" in shown.out
 
 
 def test_a_limit_counts_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,8 +192,8 @@ def test_a_limit_counts_documents(tmp_path: Path, capsys: pytest.CaptureFixture[
     rows(path, " ", "a", "b")
     with path.open("a", encoding="utf-8") as file:
         file.write("not read\n")
-    assert main(["send", "--dry-run", "--limit", "2", str(path)]) == 1
-    assert "ids: a, b\n1 bad row not sent" in capsys.readouterr().out
+    assert main(["send", "--dry-run", "--limit", "2", str(path)]) == Exit.INCOMPLETE
+    assert "ids: a, b\n1 bad row or file not sent" in capsys.readouterr().out
 
 
 def test_repeated_ids_are_told_and_no_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,9 +209,12 @@ def test_repeated_ids_are_told_and_no_mistake(tmp_path: Path, capsys: pytest.Cap
 def test_files_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder's other files are not skipped in silence."""
     (tmp_path / "a.txt").write_text("a", encoding="utf-8")
-    (tmp_path / "b.pdf").write_text("b", encoding="utf-8")
+    (tmp_path / "b.png").write_text("b", encoding="utf-8")
+    (tmp_path / "LICENSE").write_text("b", encoding="utf-8")
     assert main(["send", "--dry-run", str(tmp_path)]) == 0
-    assert "1 file in the folders neither .txt nor .md: not read" in capsys.readouterr().err
+    named = f"{tmp_path}/LICENSE, {tmp_path}/b.png"
+    line = f"2 files of no known kind in the folders, not read (no suffix 1, .png 1): {named}"
+    assert line in capsys.readouterr().out
 
 
 @pytest.mark.long

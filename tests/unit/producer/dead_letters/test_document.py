@@ -13,9 +13,11 @@ from docsluice.messages import DocumentEvent
 from docsluice_producer.dead_letters.document import exported
 from docsluice_producer.dead_letters.marks import State
 from docsluice_producer.dead_letters.showing import _lines
+from docsluice_producer.documents.entries import ReadOptions
+from docsluice_producer.documents.kinds import Format
 from docsluice_producer.documents.reading import read
 from docsluice_producer.documents.rows import BadRow, Document, Row
-from docsluice_producer.documents.sources import Format, Source
+from docsluice_producer.documents.sources import Source
 from docsluice_producer.following.text_files import json_text
 from tests.fakes.dead_letters import event, fetched, letter
 
@@ -89,7 +91,7 @@ def sent(tmp_path: Path, *lines: str, id_field: str = "document_id", text_field:
     path = tmp_path / "dead.jsonl"
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     source = Source(name=path.name, path=path, format=Format.JSONL, document_id="")
-    return list(read(source, id_field=id_field, text_field=text_field))
+    return list(read(source, ReadOptions(id_field=id_field, text_field=text_field)))
 
 
 def test_an_export_can_be_sent(tmp_path: Path) -> None:

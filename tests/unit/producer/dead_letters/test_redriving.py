@@ -11,10 +11,11 @@ import pytest
 
 from docsluice.kafka.transactions import ProducerRecord
 from docsluice.messages import ERROR_HEADER_PREFIX
-from docsluice_producer.dead_letters.batches import Batches, Pace
+from docsluice_producer.dead_letters.batches import Batches
 from docsluice_producer.dead_letters.journal import Entry
 from docsluice_producer.dead_letters.marks import Mark, Place, State
 from docsluice_producer.dead_letters.redriving import Forecast, Sorting, Verdict, redriven_headers, verdict
+from docsluice_producer.kafka.rate import Rate
 from tests.fakes.dead_letters import fetched, letter
 
 
@@ -126,7 +127,7 @@ def test_a_forecast_of_nothing_known_says_so() -> None:
 
 def test_a_pace_is_kept_and_not_made_up_for() -> None:
     """Ten a second: five take half a second, and a long pause allows no more afterwards."""
-    pace = Pace(per_second=10)
+    pace = Rate(per_second=10)
     assert pace.left(now=0.0) <= 0
     pace.went(5, now=0.0)
     assert pace.left(now=0.0) == pytest.approx(0.5)
@@ -136,7 +137,7 @@ def test_a_pace_is_kept_and_not_made_up_for() -> None:
 
 def test_no_pace_is_no_wait() -> None:
     """Without a number a second, the next may always go."""
-    pace = Pace(per_second=None)
+    pace = Rate(per_second=None)
     pace.went(1_000, now=0.0)
     assert pace.left(now=0.0) <= 0
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from docsluice.messages import DocumentEvent
-from docsluice_producer.documents.sources import Format
+from docsluice_producer.documents.kinds import Format
 from tests.fakes.rows import event, problem, rows_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -18,10 +18,10 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 def test_csv_columns_become_metadata_and_lines_are_those_of_the_file() -> None:
     """A quoted line break does not shift the line numbers of the rows below it."""
-    data = b'document_id,text,lang\n1,"a\nb",en\n\n2,,en\n3,c\n4,"d"x,en\n5,\xff,en\n6,e,vi\n'
+    data = b'document_id,text,lang\n1,"a\nb",en\n\n2,,en\n3,c\n4,"d"x,en\n5,\xff,en\n6,\xc3\xa9,vi\n'
     first, *bad, last = rows_of(data, Format.CSV)
     assert event(first) == DocumentEvent(document_id="1", text="a\nb", metadata={"lang": "en"})
-    assert event(last) == DocumentEvent(document_id="6", text="e", metadata={"lang": "vi"})
+    assert event(last) == DocumentEvent(document_id="6", text="é", metadata={"lang": "vi"})
     assert [problem(row).partition(": ")[0] for row in bad] == ["file:5", "file:6", "file:7", "file:8"]
     reasons = ["'text' is blank", "2 cells where the header has 3", "not CSV", "not UTF-8"]
     assert all(why in problem(row) for why, row in zip(reasons, bad, strict=True))
@@ -30,13 +30,13 @@ def test_csv_columns_become_metadata_and_lines_are_those_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "file: empty"),
+        (b"", "file: it is empty"),
         (b"document_id,text,text\n1,a,b\n", "file:1: the header names 'text' more than once"),
         (b"document_id, text , text\n1,a,b\n", "file:1: the header names 'text' more than once"),
         (b"id;body\n1;a\n", "file:1: the header has no 'document_id' and no 'text' (it has 'id', 'body')"),
         (b"\r\nsep=;\r\nid,body\n", "file:3: the header has no 'document_id' and no 'text' (it has 'id,body')"),
         (b"sep=;\n\n", "file: empty"),
-        (b"document_id,\xff,text\n1,a,b\n", "file:1: not UTF-8"),
+        (b"document_id,\xff,text\n1,\xc3\xa9,b\n", "file:1: not UTF-8"),
         (b'"document_id,text\n1,a\n', "file:1: not CSV"),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from docsluice_producer.documents.entries import ReadOptions
+from docsluice_producer.documents.sources import Selection
 from docsluice_producer.sending import send
 from docsluice_producer.sending.report import Report
 
@@ -20,5 +22,6 @@ def test_a_rate_wants_a_second(sent: int, seconds: float, line: str, capsys: pyt
     """Two documents in a hundredth of a second are no 200 a second."""
     report = Report(total_bytes=None)
     report.read = sent
-    send._print_summary(report, topic="t", sent=sent, seconds=seconds)
+    sending = send.Sending(selection=Selection(), options=ReadOptions(), topic="t")
+    send._print_summary(sending, report, sent=sent, seconds=seconds)
     assert capsys.readouterr().out == line + "\n"

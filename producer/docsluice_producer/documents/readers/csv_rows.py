@@ -7,46 +7,56 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import IO
+from io import BufferedReader
 
+from docsluice_producer.documents.columns import lacking
+from docsluice_producer.documents.entries import Entry, Fields, ReadOptions, Unreadable
 from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
-from docsluice_producer.documents.rows import Place, Unfit
+from docsluice_producer.documents.recognition import START_BYTES, no_ends
+from docsluice_producer.documents.rows import Unfit
 
 _DELIMITERS = ",;\t|"
 _SAID = re.compile(r"""(["']?)sep=(.)\1[\r\n]*""", re.IGNORECASE)
 """Excel's first line for a delimiter, above the header."""
 
 
-def csv_rows(
-    file: IO[bytes], name: str, *, required: Sequence[str]
-) -> Iterator[tuple[Place, dict[str, str] | str, int]]:
-    """Yield (place, cells by column name, bytes read). In place of the cells, what is wrong with a bad row.
+def read(file: BufferedReader, options: ReadOptions, *, after: int) -> Iterator[Entry]:
+    """Yield the cells by column name of each row that begins below line `after`.
 
-    A bad header is the file's only row: without column names nothing below it can be trusted.
+    A bad header is the file's only entry: without column names nothing below it can be trusted.
+
+    Raises:
+        Unreadable: its lines end as no reader knows.
     """
+    if problem := no_ends(file.peek(START_BYTES)[:START_BYTES]):
+        raise Unreadable(problem)
     # Both guard against a stray quote, which would silently swallow the rows below it.
     csv.field_size_limit(LINE_BYTES)
     text = _Text(file)
-    reader = csv.reader(text, strict=True, delimiter=text.delimiter(required))
+    found = text.delimiter(options.required)
+    reader = csv.reader(text, strict=True, delimiter=options.delimiter or found)
     header: list[str] | None = None
     while True:
-        place = Place(name, text.begin_row())
+        line = text.begin_row()
+        fields: Fields | None = None
+        problem = ""
         try:
             cells = next(reader, None)
             if cells is None:
                 break
             text.check_row()
             if header is None:
-                header = _header(cells, required)
-            elif any(map(str.strip, cells)):  # spreadsheets leave rows without content
-                yield place, _by_name(header, cells), text.row_bytes
+                header = _header(cells, options.required)
+            elif line > after and any(map(str.strip, cells)):  # spreadsheets leave rows without content
+                fields = _by_name(header, cells)
         except (csv.Error, Unfit) as error:
             problem = str(error) if isinstance(error, Unfit) else f"not CSV: {_cause(error)}"
-            yield place, problem, text.row_bytes
-            if header is None:
-                return
+        if fields is not None or (problem and line > after):
+            yield Entry(position=line, line=line, fields=fields, problem=problem, size_bytes=text.row_bytes)
+        if header is None:
+            return
     if header is None:
-        yield Place(name), "empty: not even a header line", 0
+        raise Unreadable("empty: not even a header line")
 
 
 class _Text:
@@ -55,7 +65,7 @@ class _Text:
     Bytes that are no UTF-8 pass through as lone surrogates, so that one bad row does not end the file.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: BufferedReader) -> None:
         self._lines = lines(file)
         self._number = 0
         self.row_bytes = 0
@@ -132,10 +142,8 @@ def _header(cells: Sequence[str], required: Sequence[str]) -> list[str]:
     repeated = [name for name, count in Counter(header).items() if count > 1 and name]
     if repeated:
         raise Unfit(f"the header names {', '.join(map(repr, repeated))} more than once: the file is not read")
-    missing = [name for name in required if name not in header]
-    if missing:
-        there = ", ".join(map(repr, filter(None, header))) or "none"
-        raise Unfit(f"the header has no {' and no '.join(map(repr, missing))} (it has {there}): the file is not read")
+    if lacks := lacking(header, required):
+        raise Unfit(f"the header has {lacks}")
     return header
 
 
