@@ -81,9 +81,10 @@ class ReaderProcess:
             process.communicate()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # A session of its own: Ctrl-C is for the sender, which ends in order.
+        # A session of its own: Ctrl-C is for the sender, which ends in order. And -P: a json.py in the working folder
+        # may be a file to send, and is no module to run.
         self._process = subprocess.Popen(  # noqa: S603 - this very module
-            [sys.executable, "-m", "docsluice_producer.documents.reader_process", *self._limits],
+            [sys.executable, "-P", "-m", "docsluice_producer.documents.reader_process", *self._limits],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

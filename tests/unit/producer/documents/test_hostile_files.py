@@ -130,6 +130,16 @@ def test_a_reader_that_fails_ends_only_itself(tmp_path: Path, reader: ReaderProc
         assert event(row).text == "printed"
 
 
+def test_nothing_in_the_working_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be the folder that is sent, with anybody's modules in it."""
+    monkeypatch.chdir(tmp_path)
+    for module in ("json", "signal", "docx"):
+        (tmp_path / f"{module}.py").write_text(f"open('{tmp_path}/was_run', 'w')", encoding="utf-8")
+    (row,) = rows(tmp_path, (FILES / "letter.docx").read_bytes(), Format.DOCX)
+    assert event(row).text.startswith("The harbour")
+    assert not (tmp_path / "was_run").exists()
+
+
 def test_a_file_that_is_left_in_the_middle_is_not_taken_for_the_next(tmp_path: Path) -> None:
     """As with --limit. What its reader still writes belongs to nobody."""
     table = FILES / "rows.parquet"
