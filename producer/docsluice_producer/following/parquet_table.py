@@ -16,13 +16,15 @@ from pathlib import Path
 from tempfile import mkstemp
 from typing import Any
 
+from docsluice.messages import Usage
 from docsluice.outcomes.outcome import Outcome
 from docsluice_producer.errors import NotWritten, WrongUsage
-from docsluice_producer.following.columns import cell, flat, spelled
+from docsluice_producer.following.columns import AFTER_OUTPUTS, BEFORE_OUTPUTS, cell, flat, spelled
 from docsluice_producer.following.text_files import json_text, opened, translated
 
 _TIMES = frozenset({"started_at", "finished_at", "first_failed_at"})
 _DOLLARS = frozenset({"cost_usd", "saved_usd"})
+_INTEGERS = frozenset({*Usage.model_fields, "attempts", "source_partition", "source_offset", "replay_count"})
 _ROWS = 5_000
 """In memory at a time, and in a row group."""
 _NAME_CHARACTERS = 50
@@ -50,7 +52,8 @@ class ParquetTable:
         )
         self._part = Path(name)
         self._file = opened(descriptor, "w")
-        self._kinds: dict[str, str] = {}
+        # Those of every table, also of an empty one. Outputs and names in the metadata come behind them.
+        self._kinds = {name: _usual_kind(name) for name in (*BEFORE_OUTPUTS, *AFTER_OUTPUTS)}
 
     def write(self, outcome: Outcome) -> None:
         """Write one and flush it."""
@@ -103,6 +106,14 @@ class ParquetTable:
 def _batches(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
     while batch := list(islice(rows, _ROWS)):
         yield batch
+
+
+def _usual_kind(name: str) -> str:
+    if name in _INTEGERS:
+        return "integer"
+    if name in _DOLLARS:
+        return "number"
+    return "time" if name in _TIMES else "texts" if name == "long" else "text"
 
 
 def _value(name: str, value: Any) -> Any:

@@ -51,6 +51,14 @@ def test_columns_have_the_types_of_their_values(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
 
 
+def test_an_empty_table_has_the_columns_of_every_table(tmp_path: Path) -> None:
+    """With their types, so that a program that reads it daily also reads it on a day without documents."""
+    empty = written(tmp_path / "empty.parquet").schema
+    full = written(tmp_path / "full.parquet", result_outcome(1, outputs={}, metadata={}), dead_letter(2)).schema
+    assert empty.field("cost_usd").type == "double"
+    assert [one for one in full if not one.name.startswith("metadata.")] == list(empty)
+
+
 @given(outputs=st.lists(st.dictionaries(st.sampled_from("abc"), VALUES), min_size=1, max_size=6))
 def test_any_mixture_of_values_makes_a_table(
     outputs: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
