@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 import httpx2
 import openai
 import structlog
+from pydantic_core import to_json
 
 from docsluice.messages import DeadLetterReason, Usage
 from docsluice.text.redaction import redaction_of
-from docsluice.validation.json_values import NO_JSON, compact_json, json_value
+from docsluice.validation.json_values import NO_JSON, json_value
 from docsluice_consumer.errors import (
     AnswerUnreadable,
     AttemptFailed,
@@ -188,7 +189,7 @@ class OpenAIChatClient:
 
     async def _answered(self, request: ChatRequest, body: dict[str, Any]) -> Answer:
         path = self._address.chat_path(body["model"])
-        response = await self._sent(path, compact_json(body).encode(), request)
+        response = await self._sent(path, to_json(body), request)
         read = await self._read(response.content, request)
         if read.body is NO_JSON:
             raise await self._unreadable(response, read.body, request)
