@@ -21,7 +21,7 @@ Document: TypeAlias = DocumentEvent | Mapping[str, Any]
 GivenHeaders: TypeAlias = Mapping[str, str | bytes] | Headers
 
 _CONTENT_TYPE = ("content-type", b"application/json")
-_IN_FLIGHT = 1_000
+_IN_FLIGHT = 500
 
 
 class DocumentProducer:

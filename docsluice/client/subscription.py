@@ -56,6 +56,7 @@ class Subscription(Generic[T]):
         self._cleanup = AsyncExitStack()
         self._finished: dict[tuple[str, int], int] = {}
         self._in_hand: Any = None
+        self._is_used = False
 
     async def __aenter__(self) -> Self:
         """Connect, and find where to begin.
@@ -63,7 +64,11 @@ class Subscription(Generic[T]):
         Raises:
             BrokerAway: the broker did not answer in time.
             BrokerRefused: it refuses us.
+            ConfigurationError: it was read before.
         """
+        if self._is_used:
+            raise ConfigurationError(["a subscription is read once: call results() or dead_letters() again"])
+        self._is_used = True
         self._reader = await self._cleanup.enter_async_context(self._reading)
         return self
 

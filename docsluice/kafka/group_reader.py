@@ -26,6 +26,7 @@ from docsluice.kafka.reader import Start, first_offsets
 from docsluice.kafka.topic_reading import next_records
 
 _LOOK_SECONDS = 2.0
+_REST_SECONDS = 0.2
 _MOVED = (
     CommitFailedError,
     IllegalGenerationError,
@@ -73,9 +74,19 @@ class GroupReader:
             BrokerRefused: the broker does not let us read.
         """
         try:
-            return await next_records(self._consumer, timeout_ms=timeout_ms, most_records=1)
+            records = await next_records(self._consumer, timeout_ms=timeout_ms, most_records=1)
         except KafkaError as error:
             raise self._refusal(error) from None
+        if not records:
+            await self._rest()
+        return records
+
+    async def _rest(self) -> None:
+        """Pause polling: a broker that answers an empty fetch at once would be polled in a spin."""
+        paused = self._consumer.assignment()
+        self._consumer.pause(*paused)
+        await asyncio.sleep(_REST_SECONDS)
+        self._consumer.resume(*(paused & self._consumer.assignment()))
 
     async def commit(self, finished: Mapping[tuple[str, int], int]) -> None:
         """Commit the next offsets to be read, of partitions that are still ours.

@@ -72,7 +72,8 @@ class _Client:
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sendings: set[asyncio.Task[Any]] = set()
+        self._has_ended = False
 
     async def send(self, record: ProducerRecord) -> Any:
         """Send a record, and return when it is acknowledged.
@@ -80,13 +81,18 @@ class _Client:
         Raises:
             ProducerClosed: the client has ended before.
         """
-        sending = asyncio.create_task(send_and_wait(self.client, record))
-        try:
-            await asyncio.wait((sending, self._end), return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                return sending.result()
+        if self._has_ended:
             raise ProducerClosed
+        sending = asyncio.create_task(send_and_wait(self.client, record))
+        self._sendings.add(sending)
+        try:
+            # Not with a common end: each of a thousand sends would search through its waiters.
+            await asyncio.wait((sending,))
+            if sending.cancelled():
+                raise ProducerClosed
+            return sending.result()
         finally:
+            self._sendings.discard(sending)
             sending.cancel()
 
     async def end(self) -> None:
@@ -94,7 +100,9 @@ class _Client:
         try:
             await stopped(self.client)
         finally:
-            self._end.set_result(None)
+            self._has_ended = True
+            for sending in self._sendings:
+                sending.cancel()
 
 
 async def send_and_wait(client: Any, record: ProducerRecord) -> Any:

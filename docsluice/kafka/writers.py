@@ -24,7 +24,8 @@ MOST_BYTES: Final = 16 * 1024 * 1024
 NO_TRANSACTIONS: Final = "transactional_id: needed for a transaction; give the producer a name of its own"
 ONLY_TRANSACTIONS: Final = "a producer with a transactional_id sends within `async with producer.transaction():` only"
 ONE_TRANSACTION: Final = "a transaction is open already: a producer has one at a time"
-_LINGER_MS = 5
+_BATCH_BYTES = 64 * 1024
+"""aiokafka wakes all records that wait for a partition's batch, so a batch should take many of them."""
 _RETRY_SECONDS = 0.5
 _TRANSACTION_SECONDS = 60.0
 
@@ -76,7 +77,7 @@ class IdempotentWriter:
             AIOKafkaProducer(
                 enable_idempotence=True,
                 acks="all",
-                linger_ms=_LINGER_MS,
+                max_batch_size=_BATCH_BYTES,
                 max_request_size=MOST_BYTES,
                 **self._session.broker.client_arguments(),
             )

@@ -11,7 +11,7 @@ from docsluice.client.producer import Document, event_of
 from docsluice.client.received import DeadLetter, ReceivedResult, received_dead_letter, received_result
 from docsluice.errors import ConfigurationError, DocumentTooLarge
 from docsluice.kafka.transactions import ProducerRecord
-from docsluice.messages import DocumentEvent
+from docsluice.messages import DeadLetterReason, DocumentEvent, Stage
 from docsluice.outcomes.outcome import Unreadable, outcome_of
 from docsluice.testing.answers import Answers, answers_of
 from docsluice.testing.service import fake_model, file_of, settings_of
@@ -97,18 +97,22 @@ class PipelineUnderTest:
         (record,) = topics.records(settings.input_topic)
         async with AsyncExitStack() as cleanup:
             service = Service(settings, file=file_of(self._path, base_url, self._given))
-            pipeline = await service.pipeline_into(_Sink(topics), cleanup)
+            pipeline = await service.pipeline_into(MemorySink(topics), cleanup)
             await asyncio.create_task(pipeline.process(read(record)), name="docsluice.document-under-test")
 
 
-class _Sink:
+class MemorySink:
     """Publishes into memory. See `docsluice_consumer.kafka.records.Sink`."""
 
     def __init__(self, topics: MemoryTopics) -> None:
         self._topics = topics
 
     async def publish(self, outgoing: OutgoingRecord, *, ending: Record) -> None:  # noqa: ARG002 - nothing is committed
-        from docsluice.messages import DeadLetterReason, Stage  # noqa: PLC0415
+        """Append the outcome to its topic.
+
+        Raises:
+            RecordRejected: the topic does not take it.
+        """
         from docsluice_consumer.errors import RecordRejected  # noqa: PLC0415 - loaded when it is used
 
         try:

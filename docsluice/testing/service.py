@@ -95,6 +95,8 @@ async def running_service(
             async with asyncio.timeout(READY_SECONDS):
                 while service.why_not_ready() and not run.done():  # noqa: ASYNC110 - as a probe does
                     await asyncio.sleep(0.01)
+            if run.done():
+                run.result()
             yield running
         finally:
             stop.set()

@@ -6,6 +6,7 @@ A subclass in a test module says where the topics are. Pytest collects it there 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import random
@@ -38,8 +39,8 @@ class Place:
 
     @property
     def too_large(self) -> str:
-        """A text that the input topic does not take, compressed or not."""
-        return random.Random(1).randbytes(2 * self.most_bytes).hex()
+        """A text that the input topic does not take, compressed or not. Others fit into a batch with it."""
+        return random.Random(1).randbytes(self.most_bytes).hex()
 
 
 class TopicsContract(ABC):
@@ -90,6 +91,22 @@ class TopicsContract(ABC):
                 await producer.send_many([{"document_id": "d2", "text": "T"}, {"document_id": "d3"}])
         assert [one.key for one in await _records(place, "input")] == [b"d2"]
 
+    async def test_the_first_failure_ends_the_sending(self, place: Place) -> None:
+        """An endless source is not read on."""
+        taken: list[int] = []
+
+        def endless() -> Iterable[dict[str, Any]]:
+            for number in itertools.count():
+                taken.append(number)
+                yield {"document_id": f"d{number}", "text": " " if number == 3 else "T"}
+
+        async with docsluice.DocumentProducer(topic=place.topics["input"], **place.connection) as producer:
+            with pytest.raises(InvalidDocument, match=r"'d3'"):
+                await producer.send_many(endless(), in_flight=2)
+        assert len(taken) <= 3 + 1 + 2
+        sent = [one.key for one in await _records(place, "input")]
+        assert sent[:3] == [b"d0", b"d1", b"d2"]
+
     async def test_what_is_too_large_is_named_and_the_others_go_on(self, place: Place) -> None:
         """The others that are under way at the same time, too."""
         async with docsluice.DocumentProducer(topic=place.topics["input"], **place.connection) as producer:
@@ -131,19 +148,25 @@ class TopicsContract(ABC):
                     pass
 
     async def test_an_earlier_producer_of_the_same_id_writes_no_more(self, place: Place) -> None:
-        """What it has begun is undone."""
+        """What it has begun is undone, it does not take its place back, and the later one goes on."""
         named: dict[str, Any] = {"topic": place.topics["input"], "transactional_id": f"{place.topics['input']}.tx"}
 
-        async def overtaken() -> None:
-            async with docsluice.DocumentProducer(**named, **place.connection) as earlier, earlier.transaction():
+        async def overtaken(earlier: docsluice.DocumentProducer) -> None:
+            async with earlier.transaction():
                 await earlier.send(document_id="earlier", text="T")
-                async with docsluice.DocumentProducer(**named, **place.connection) as later:
-                    await _send_in_transaction(later, "later")
-                await earlier.send(document_id="again", text="T")
+                await later.__aenter__()
+                await _send_in_transaction(later, "later")
+                await earlier.send(document_id="too late", text="T")
 
-        with pytest.raises(BrokerRefused, match=r"another producer"):
-            await overtaken()
-        assert [one.key for one in await _records(place, "input")] == [b"later"]
+        later = docsluice.DocumentProducer(**named, **place.connection)
+        async with docsluice.DocumentProducer(**named, **place.connection) as earlier:
+            with pytest.raises(BrokerRefused, match=r"another producer"):
+                await overtaken(earlier)
+            with pytest.raises(BrokerRefused, match=r"another producer"):
+                await _send_in_transaction(earlier, "again")
+            await _send_in_transaction(later, "last")
+            await later.__aexit__(None, None, None)
+        assert [one.key for one in await _records(place, "input")] == [b"later", b"last"]
 
     async def test_a_missing_topic_is_told(self, place: Place) -> None:
         """By its name, before anything is sent."""
@@ -161,6 +184,17 @@ class TopicsContract(ABC):
             async with self._results(place, group_id=group_id) as results:
                 found = [one.result_id async for one in results]
             assert (found, results.repeats, results.skipped) == (["r1", "r2", "r3"], 2, 0), group_id
+
+    async def test_a_transaction_is_not_seen_before_its_end(self, place: Place) -> None:
+        """Nor is anything behind it. Then all of it comes."""
+        writing = self._writer(place, transactional_id=f"{place.topics['result']}.tx")
+        async with writing as writer, writer.transaction():
+            await self._write(writer, place, _value(1))
+            await self._publish(place, [_value(2)])
+            async with self._results(place) as results:
+                assert [one.result_id async for one in results] == []
+        async with self._results(place) as results:
+            assert [one.result_id async for one in results] == ["r1", "r2"]
 
     async def test_memory_for_repeats_is_bounded(self, place: Place) -> None:
         """The oldest id is forgotten first. Each result has two names."""

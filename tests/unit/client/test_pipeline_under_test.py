@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 import docsluice
@@ -91,6 +93,23 @@ async def test_recorded_answers_are_found_by_the_text(
     (tmp_path / "results.jsonl").write_text("{}")
     with pytest.raises(ConfigurationError, match="line 1 is no result"):
         recorded(tmp_path / "results.jsonl")
+
+
+async def test_the_model_is_served_to_any_client(docsluice_model: Callable[..., Any]) -> None:
+    """As OpenAI's, at an address."""
+    schema = {"type": "object", "properties": {"category": {"type": "string"}}, "required": ["category"]}
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "An invoice."}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+    }
+    async with (
+        docsluice_model({"category": "billing"}) as model,
+        aiohttp.ClientSession() as session,
+        session.post(f"{model.base_url}/chat/completions", json=body) as response,
+    ):
+        answer = await response.json()
+    assert json.loads(answer["choices"][0]["message"]["content"]) == {"category": "billing"}
 
 
 def test_a_misspelt_task_is_told_at_once(docsluice_pipeline: MakePipeline, path: Path) -> None:
