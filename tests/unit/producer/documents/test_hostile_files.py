@@ -76,6 +76,7 @@ def test_an_empty_file(tmp_path: Path, form: Format) -> None:
         (b"BZh9 and no more", Format.TEXT, "cannot be read: Invalid data stream"),
         (b"\x28\xb5\x2f\xfd and no more", Format.TEXT, "is packed, and damaged"),
     ],
+    ids=lambda given: "data" if isinstance(given, bytes) else None,  # archives hold the time when they were made
 )
 def test_a_file_that_is_not_what_its_name_says(
     tmp_path: Path, process: ReaderProcess, data: bytes, form: Format, why: str
