@@ -140,17 +140,11 @@ async def test_failures_are_watched(named: Wire, capsys: pytest.CaptureFixture[s
 async def _produce_until(named: Wire, role: str, record: Record, end: Awaitable[None]) -> None:
     """Write a record again and again until a program that begins with the latest has met it."""
 
-    async def again() -> None:
-        while True:
-            await named.produce([record], role=role)
-            await asyncio.sleep(0.2)
-
-    producing = asyncio.create_task(again())
-    try:
-        await end
-    finally:
-        producing.cancel()
-        await asyncio.wait([producing])
+    met = asyncio.ensure_future(end)
+    while not met.done():
+        await named.produce([record], role=role)
+        await asyncio.wait([met], timeout=0.2)
+    await met
 
 
 async def test_results_become_a_data_frame(named: Wire, capsys: pytest.CaptureFixture[str]) -> None:
