@@ -139,7 +139,6 @@ async def test_failures_are_watched(named: Wire, capsys: pytest.CaptureFixture[s
 
 async def _produce_until(named: Wire, role: str, record: Record, end: Awaitable[None]) -> None:
     """Write a record again and again until a program that begins with the latest has met it."""
-
     met = asyncio.ensure_future(end)
     while not met.done():
         await named.produce([record], role=role)
