@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
-from docsluice.connect_json import opened
+from docsluice.connect_json import METADATA, enveloped, opened
 from docsluice.messages import RESULT_TYPE, DocumentResult, Headers, SourcePosition, Usage
 from docsluice.text.ascii_json import compact
 
@@ -25,7 +25,7 @@ KEY_HEADER: Final = "docsluice-key"
 WHOLE: Final = "value"
 """The field of a merged value that holds a document which is no JSON object."""
 _SOURCE: Final = "source_"
-_METADATA: Final = "metadata_"
+_METADATA: Final = f"{METADATA}_"
 _OUTPUT: Final = "outputs_"
 
 
@@ -67,7 +67,17 @@ def flat(result: DocumentResult, *, fields: Collection[str] | None = None) -> di
 
 def output_name(task: str) -> str:
     """The field of a task's output in a flat result. A name that is taken gets `outputs_` before it."""
-    return _OUTPUT + task if task in field_names() or task.startswith((_METADATA, _OUTPUT)) else task
+    taken = task in {METADATA, *field_names()} or task.startswith((_METADATA, _OUTPUT))
+    return _OUTPUT + task if taken else task
+
+
+def for_connect(result: DocumentResult, *, fields: Collection[str] | None = None) -> dict[str, Any]:
+    """The result as `flat` has it, with its schema, but the metadata in one field.
+
+    Their names are a stranger's, and a sink makes names of columns of what has a field of its own.
+    """
+    rest = flat(result.model_copy(update={"metadata": {}}), fields=fields)
+    return enveloped({**rest, METADATA: result.metadata})
 
 
 def merged(result: DocumentResult, document: Any, *, key: str, fields: Collection[str] = ()) -> dict[str, Any]:
@@ -106,7 +116,9 @@ def nested_fields(value: Any, headers: Headers, *, read_at: SourcePosition) -> A
     own = {name: answers[name] for name in known if name in answers}
     source = {part: own.get(f"{_SOURCE}{part}", getattr(read_at, part)) for part in SourcePosition.model_fields}
     rest = {name: one for name, one in answers.items() if name not in known}
-    metadata = {name.removeprefix(_METADATA): one for name, one in rest.items() if name.startswith(_METADATA)}
+    metadata = rest.pop(METADATA, None) or {
+        name.removeprefix(_METADATA): one for name, one in rest.items() if name.startswith(_METADATA)
+    }
     outputs = {name.removeprefix(_OUTPUT): one for name, one in rest.items() if not name.startswith(_METADATA)}
     return {
         "result_id": said.get("ce_id", ""),

@@ -287,7 +287,7 @@ def writer_of(settings: Settings, file: PipelineFile) -> ResultWriter:
     return ResultWriter(
         topic=settings.result_topic,
         form=entry.form,
-        for_connect=entry.format == "connect",
+        with_schema=entry.format == "connect",
         key=entry.answers_key,
         fields=entry.fields,
         routes=entry.route,

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from docsluice_local.broker import Broker, BrokerProcess
@@ -35,25 +35,24 @@ _JVM_OPTIONS = (
 )
 
 # Kafka's distribution brings a logging backend that its artifact does not depend on. slf4j-simple stands in for it.
+_LOGGING = "org.slf4j:slf4j-simple:1.7.36"
 _POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>docsluice</groupId>
-  <artifactId>apache-kafka</artifactId>
-  <version>{version}</version>
+  <artifactId>jars</artifactId>
+  <version>1</version>
   <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka_2.13</artifactId>
-      <version>{version}</version>
-    </dependency>
-    <dependency>
-      <groupId>org.slf4j</groupId>
-      <artifactId>slf4j-simple</artifactId>
-      <version>1.7.36</version>
-    </dependency>
+{dependencies}
   </dependencies>
 </project>
+"""
+_DEPENDENCY = """\
+    <dependency>
+      <groupId>{}</groupId>
+      <artifactId>{}</artifactId>
+      <version>{}</version>
+    </dependency>
 """
 
 
@@ -77,7 +76,7 @@ def java_broker(*, version: str, data_dir: Path, port: int, server_properties: M
     log_dir = data_dir / "data"
     log_dir.mkdir(parents=True, exist_ok=True)
     config_path = data_dir / "server.properties"
-    _write_properties(config_path, {**server_properties, "log.dirs": str(log_dir)})
+    write_properties(config_path, {**server_properties, "log.dirs": str(log_dir)})
     if not (log_dir / "meta.properties").exists():
         shutil.copytree(_empty_storage(version, java, server_properties), log_dir, dirs_exist_ok=True)
     with _running(java, config_path, port=port) as broker:
@@ -89,10 +88,29 @@ def prepared(*, version: str, port: int, server_properties: Mapping[str, str]) -
 
     The first time ever, a broker is started on `port` and stopped again.
     """
-    jars = _cached(f"apache-kafka-{version}", functools.partial(_download, version))
-    java = ["java", *_JVM_OPTIONS, "-cp", f"{jars}/*"]
+    java = java_command(fetched_jars(f"apache-kafka-{version}", f"org.apache.kafka:kafka_2.13:{version}"))
     classes = _loaded_classes(version, java, port=port, server_properties=server_properties)
     return [*java, f"-XX:SharedArchiveFile={classes}"]
+
+
+def fetched_jars(name: str, *artifacts: str) -> Path:
+    """A folder with the jars of Maven's `group:artifact:version` and of all that they need, kept under `name`.
+
+    Raises:
+        RuntimeError: Maven could not fetch them.
+    """
+    return _cached(name, functools.partial(_download, (*artifacts, _LOGGING)))
+
+
+def java_command(jars: Path) -> list[str]:
+    """Java with all jars of the folder, quick to start and small. The class and its arguments are to follow."""
+    return ["java", *_JVM_OPTIONS, "-cp", f"{jars}/*"]
+
+
+def write_properties(path: Path, properties: Mapping[str, str]) -> None:
+    """Write a file of Java's properties."""
+    lines = (f"{name}={value}".replace("\\", "\\\\") for name, value in properties.items())
+    path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 @contextlib.contextmanager
@@ -134,16 +152,16 @@ def _cached(name: str, make: Callable[[Path], Path]) -> Path:
     return kept
 
 
-def _download(version: str, scratch: Path) -> Path:
-    """Fetch the jars of Kafka and of all that it depends on."""
+def _download(artifacts: Sequence[str], scratch: Path) -> Path:
+    dependencies = "".join(_DEPENDENCY.format(*artifact.split(":")) for artifact in artifacts)
     pom = scratch / "pom.xml"
-    pom.write_text(_POM.format(version=version), "utf-8")
+    pom.write_text(_POM.format(dependencies=dependencies.rstrip()), "utf-8")
     jars = scratch / "jars"
     command = ["mvn", "--quiet", "--batch-mode", "--file", str(pom), "dependency:copy-dependencies"]
     try:
         _run([*command, f"-DoutputDirectory={jars}", "-DincludeScope=runtime"], timeout_seconds=_DOWNLOAD_SECONDS)
     except RuntimeError as failure:
-        raise RuntimeError(f"Maven could not fetch Apache Kafka {version}: {failure}") from None
+        raise RuntimeError(f"Maven could not fetch {', '.join(artifacts)}: {failure}") from None
     return jars
 
 
@@ -152,7 +170,7 @@ def _empty_storage(version: str, java: list[str], server_properties: Mapping[str
 
     def made(scratch: Path) -> Path:
         storage, config_path = scratch / "storage", scratch / "server.properties"
-        _write_properties(config_path, {**server_properties, "log.dirs": str(storage)})
+        write_properties(config_path, {**server_properties, "log.dirs": str(storage)})
         _format(java, config_path)
         return storage
 
@@ -165,7 +183,7 @@ def _loaded_classes(version: str, java: list[str], *, port: int, server_properti
     def made(scratch: Path) -> Path:
         data, config_path, archive = scratch / "data", scratch / "server.properties", scratch / "classes.jsa"
         shutil.copytree(_empty_storage(version, java, server_properties), data)
-        _write_properties(config_path, {**server_properties, "log.dirs": str(data)})
+        write_properties(config_path, {**server_properties, "log.dirs": str(data)})
         with _running([*java, f"-XX:ArchiveClassesAtExit={archive}"], config_path, port=port):
             pass
         archive.touch()  # there are Javas that write none, and an empty one is passed over
@@ -188,8 +206,3 @@ def _run(command: list[str], *, timeout_seconds: float) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"exit code {done.returncode}\n{done.stdout[-2000:]}")
-
-
-def _write_properties(path: Path, properties: Mapping[str, str]) -> None:
-    lines = (f"{name}={value}".replace("\\", "\\\\") for name, value in properties.items())
-    path.write_text("\n".join(lines) + "\n", "utf-8")

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docsluice.connect_json import enveloped, opened
 from docsluice.messages import DocumentResult, SourcePosition, result_headers
 from docsluice.outcomes.outcome import outcome_of
-from docsluice.result_forms import WHOLE, Form, flat, merged, nested_fields
+from docsluice.result_forms import WHOLE, Form, flat, for_connect, merged, nested_fields
 from docsluice_consumer.analysis.result_writer import ResultWriter
 from tests.fakes.outcomes import Fetched, outcome, result
 
-NAMES = st.sampled_from(["summary", "mode", "metadata_x", "outputs_mode", "usage", "source_topic"])
+NAMES = st.sampled_from(["summary", "mode", "metadata", "metadata_x", "outputs_mode", "usage", "source_topic"])
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -27,10 +26,11 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 RESULTS = st.builds(
     result,
     outputs=st.dictionaries(NAMES, JSON, max_size=4),
-    metadata=st.dictionaries(st.text(max_size=8), st.booleans() | st.integers(-9, 9) | st.text(max_size=5), max_size=3),
+    metadata=st.dictionaries(TEXTS, st.booleans() | st.integers(-9, 9) | TEXTS, max_size=3),
 )
 
 
@@ -68,16 +68,16 @@ def test_a_document_with_odd_characters_is_merged_as_it_came() -> None:
     assert json.loads(value)["\ud800"] == ["\udfff"]
 
 
-@given(one=RESULTS, form=st.sampled_from(["nested", "flat", "merged"]), for_connect=st.booleans())
-def test_follow_reads_every_form(one: DocumentResult, form: Form, for_connect: bool) -> None:  # noqa: FBT001 - drawn
+@given(one=RESULTS, form=st.sampled_from(["nested", "flat", "merged"]), with_schema=st.booleans())
+def test_follow_reads_every_form(one: DocumentResult, form: Form, with_schema: bool) -> None:  # noqa: FBT001 - drawn
     """With the outputs, the tokens and the cost, whatever the tasks are named and answer."""
-    for_connect = for_connect and form == "flat"
+    with_schema = with_schema and form == "flat"
     fields = {} if form == "nested" else {"fields": list(flat(one.model_copy(update={"outputs": {}, "metadata": {}})))}
-    found = outcome(record_of(writer_of(form, for_connect=for_connect, **fields), one, {"text": "t"}))
+    found = outcome(record_of(writer_of(form, with_schema=with_schema, **fields), one, {"text": "t"}))
     assert (found.document_id, found.cost_usd, found.usage) == (one.document_id, one.cost_usd, one.usage)
     assert found.identities[0] == f"result {one.result_id}"
     assert found.finished_at == one.finished_at
-    if not for_connect:  # what is deeper than a list is a text there
+    if not with_schema:  # all are texts there
         assert found.outputs == one.outputs
     if form != "merged":  # the metadata are in the document
         assert found.fields["metadata"] == one.metadata
@@ -100,8 +100,8 @@ def test_any_value_that_claims_a_form_is_read_or_named(value: Any, form: Form) -
     outcome_of(record)
 
 
-@pytest.mark.parametrize("number", [10**30, None, [], "x", {}, True, "////////////////////////", 1e308])
-@pytest.mark.parametrize("name", ["cost_usd", "started_at"])
+@pytest.mark.parametrize("number", [10**30, None, [], "x", {}, True, "////////////////////////", 1e308, "[" * 10**5])
+@pytest.mark.parametrize("name", ["cost_usd", "started_at", "metadata"])
 def test_a_number_that_is_none_makes_an_unreadable_record(name: str, number: Any) -> None:
     """Whatever a stranger has written in the place of a decimal or a time."""
     value = {"schema": {}, "payload": {name: number}}
@@ -115,24 +115,40 @@ def test_a_nested_value_is_not_touched() -> None:
 
 
 def test_connect_gets_a_type_for_each_column() -> None:
-    """Times are timestamps, dollars are decimals, a list of texts is an array, and what is deeper is JSON."""
-    outputs = {"summary": "s", "keywords": ["a"], "score": {"a": 1}, "rank": 1.5}
-    fields = flat(result(1, outputs=outputs, metadata={"vip": True}))
-    sent = enveloped(fields)
+    """Times are timestamps, dollars are decimals, counts are whole numbers, and all else is a text."""
+    outputs = {"summary": "s", "keywords": ["ä"], "score": {"a": 1}, "rank": 1.5, "none": None}
+    sent = for_connect(result(1, outputs=outputs, metadata={"vip": True}))
     types = {one["field"]: one.get("name", one["type"]).rpartition(".")[2] for one in sent["schema"]["fields"]}
-    assert types["finished_at"] == "Timestamp"
-    assert types["cost_usd"] == "Decimal"
-    expected = {
-        "summary": "string",
-        "keywords": "array",
-        "score": "string",
-        "rank": "double",
-        "metadata_vip": "boolean",
-    }
-    assert types.items() >= expected.items()
-    assert (types["input_tokens"], types["source_partition"]) == ("int64", "int64")
-    assert sent["payload"]["cost_usd"] == "EeGjAA=="  # 300,000,000 of a million-millionth
-    assert opened(sent) == {**fields, "score": '{"a":1}'}
+    texts = {*outputs, "metadata", "models", "result_id", "document_id", "pipeline_version", "mode", "excerpt"}
+    assert {name for name, kind in types.items() if kind == "string"} == {*texts, "source_topic"}
+    assert {name for name, kind in types.items() if kind == "Timestamp"} == {"started_at", "finished_at"}
+    assert {name for name, kind in types.items() if kind == "Decimal"} == {"cost_usd", "saved_usd"}
+    assert set(types.values()) == {"string", "Timestamp", "Decimal", "int64"}
+    payload = sent["payload"]
+    assert payload["cost_usd"] == "EeGjAA=="  # 300,000,000 of a million-millionth
+    assert (payload["keywords"], payload["score"], payload["rank"]) == ('["ä"]', '{"a":1}', "1.5")
+    assert (payload["none"], payload["metadata"]) == (None, '{"vip":true}')
+
+
+@given(one=RESULTS, other=RESULTS)
+def test_a_column_has_one_type_whatever_a_record_holds(one: DocumentResult, other: DocumentResult) -> None:
+    """A sink ends at a value of another type, so no answer and no document may choose it."""
+    types = [{field["field"]: field for field in for_connect(each)["schema"]["fields"]} for each in (one, other)]
+    assert all(types[0][name] == types[1][name] for name in types[0].keys() & types[1].keys())
+
+
+def test_documents_name_no_columns() -> None:
+    """A sink puts names into its SQL, and not every one quotes them well."""
+    (plain, odd) = (for_connect(result(metadata=metadata)) for metadata in ({}, {'x" text; drop table y; --': 1}))
+    assert plain["schema"] == odd["schema"]
+
+
+@given(text=st.lists(st.sampled_from(["\0", "\\", "\\u0000", "ä"])).map("".join), deep=st.booleans())
+def test_no_text_of_connect_has_a_nul(text: str, deep: bool) -> None:  # noqa: FBT001 - drawn
+    """PostgreSQL takes none, neither in a text nor in JSON. All else stays."""
+    sent = for_connect(result(outputs={"summary": [text] if deep else text}))["payload"]["summary"]
+    (found,) = json.loads(sent) if deep else [sent]
+    assert found == text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 @pytest.mark.parametrize(

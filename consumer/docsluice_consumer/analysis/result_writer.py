@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from docsluice.connect_json import enveloped
 from docsluice.messages import DocumentResult
-from docsluice.result_forms import KEY_HEADER, TYPES, Form, flat, merged
+from docsluice.result_forms import KEY_HEADER, TYPES, Form, flat, for_connect, merged
 from docsluice.text.ascii_json import compact
 
 
@@ -18,7 +17,7 @@ class ResultWriter:
 
     topic: str
     form: Form = "nested"
-    for_connect: bool = False
+    with_schema: bool = False
     """Whether each value has its schema with it, as Kafka Connect's JsonConverter reads it."""
     key: str = ""
     """Under which field of a merged result the answers are."""
@@ -33,8 +32,7 @@ class ResultWriter:
             return result.model_dump_json().encode()
         if self.form == "merged":
             return compact(merged(result, document, key=self.key, fields=self.fields or ())).encode()
-        fields = flat(result, fields=self.fields)
-        return compact(enveloped(fields) if self.for_connect else fields).encode()
+        return compact((for_connect if self.with_schema else flat)(result, fields=self.fields)).encode()
 
     def headers(self) -> list[tuple[str, bytes]]:
         """What the result's headers say about the form, in the place of the nested form's."""
