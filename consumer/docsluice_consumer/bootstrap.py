@@ -10,6 +10,7 @@ from pathlib import Path
 
 from docsluice.kafka.batch_reading import KEPT_RECORD_BYTES
 from docsluice.network.urls import passwords_in
+from docsluice.registry.client import RegistryAddress, RegistryClient
 from docsluice.settings.env_file import REMEDY, distrusted
 from docsluice.settings.paths import at_home, why_unreadable
 from docsluice.text.api_keys import looks_like_key
@@ -17,7 +18,7 @@ from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
 from docsluice_consumer.admission.limits import Limits, MinuteLimits
 from docsluice_consumer.analysis.result_writer import ResultWriter
-from docsluice_consumer.decode.decode import RecordReader
+from docsluice_consumer.decode.decode import RecordReader, Schemas
 from docsluice_consumer.decode.input_rules import InputMapping, InputRules
 from docsluice_consumer.errors import ConfigurationError, ProviderMisconfigured
 from docsluice_consumer.expressions.expression import RECORD_NAMES, Expression
@@ -46,8 +47,8 @@ _ROOM_BESIDE_VALUE_BYTES = 8 * 1024 * 1024
 _NO_KEY = (
     "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
 )
-_SECRETS_LASTING = ("openai_api_key", "kafka_sasl_password")
-_NEVER_SHOWN = frozenset({"openai_api_key_command", "kafka_sasl_username"})
+_SECRETS_LASTING = ("openai_api_key", "kafka_sasl_password", "schema_registry_password")
+_NEVER_SHOWN = frozenset({"openai_api_key_command", "kafka_sasl_username", "schema_registry_username"})
 """Settings whose values are never shown: a command may contain the key."""
 _URLS_WITH_SECRETS = ("store_url", "shared_limits_url")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -248,9 +249,24 @@ def steps_store_of(settings: Settings) -> StepStore:
     )
 
 
-def reader_of(settings: Settings, file: PipelineFile) -> RecordReader:
+def registry_of(settings: Settings) -> RegistryClient | None:
+    """The registry that records name their schemas of, if there is one."""
+    if settings.schema_registry_url is None:
+        return None
+    password = settings.schema_registry_password
+    return RegistryClient(
+        RegistryAddress(
+            url=settings.schema_registry_url,
+            username=settings.schema_registry_username,
+            password=password.get_secret_value() if password else None,
+            cafile=settings.schema_registry_cafile,
+        )
+    )
+
+
+def reader_of(settings: Settings, file: PipelineFile, schemas: Schemas | None = None) -> RecordReader:
     """What makes events of records."""
-    return RecordReader(rules=input_rules_of(file), most_bytes=settings.max_document_bytes)
+    return RecordReader(rules=input_rules_of(file), most_bytes=settings.max_document_bytes, schemas=schemas)
 
 
 def input_rules_of(file: PipelineFile) -> InputRules:

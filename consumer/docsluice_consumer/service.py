@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import importlib.metadata
-import os
-import socket
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -33,6 +30,7 @@ from docsluice_consumer.bootstrap import (
     prices_of,
     providers_of,
     reader_of,
+    registry_of,
     shared_limits_of,
     steps_store_of,
     subscription_of,
@@ -53,6 +51,7 @@ from docsluice_consumer.kafka.source import Source
 from docsluice_consumer.llm.chat import ChatClient
 from docsluice_consumer.llm.provider_clients import ProviderClients
 from docsluice_consumer.pipeline import Pipeline
+from docsluice_consumer.registry.schema_cache import SchemaCache
 from docsluice_consumer.runtime import open_files
 from docsluice_consumer.runtime.waiting import Stopped, unless, until
 from docsluice_consumer.settings import Settings
@@ -65,7 +64,7 @@ from docsluice_consumer.store.retrying_store import RetryingStore
 from docsluice_consumer.store.step_store import StoreUnusable
 from docsluice_consumer.tasks.pipeline_file import load_pipeline_file
 from docsluice_consumer.tasks.step_building import models_without_a_task, steps_of
-from docsluice_consumer.telemetry.health import HealthServer
+from docsluice_consumer.telemetry.health import HealthServer, why_not_listening
 from docsluice_consumer.telemetry.loop_watch import LoopWatch
 from docsluice_consumer.telemetry.metrics import Metrics
 
@@ -74,8 +73,6 @@ log = structlog.get_logger(__name__)
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
 _RIGHTS_SECONDS = 10.0
-_PORT_ERRORS = frozenset({errno.EADDRINUSE, errno.EACCES})
-_HOST_ERRORS = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class Service:
@@ -120,6 +117,8 @@ class Service:
         self._source: Source | None = None
         self._journal: BudgetJournal | None = None
         self._store = RetryingStore(store=steps_store_of(settings), is_optional=settings.store_optional)
+        registry = registry_of(settings)
+        self._schemas = None if registry is None else SchemaCache(registry, clock=time.monotonic)
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
         self._fault: asyncio.Future[None]
@@ -157,6 +156,8 @@ class Service:
         client = ProviderClients(self._providers, max_connections=open_files.fitting(settings.concurrency.ceiling))
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
+        if self._schemas is not None:
+            cleanup.push_async_callback(self._schemas.close)
         await self._try_store()
         await unless(stop, ensure_rights(broker, needs_of(settings, self._file), seconds=_RIGHTS_SECONDS))
         topics = ensure_topics(
@@ -241,7 +242,7 @@ class Service:
         try:
             self.http_port = await server.start(host=host, port=port)
         except (OSError, ValueError) as error:
-            raise ConfigurationError([_why_not_listening(error, host=host, port=port)]) from error
+            raise ConfigurationError([why_not_listening(error, host=host, port=port)]) from error
 
     async def _admission_of(
         self, stop: asyncio.Event, cleanup: contextlib.AsyncExitStack
@@ -323,7 +324,7 @@ class Service:
             dead_letter_hold=self._dead_letter_hold,
             identity=identity,
             metrics=self._metrics,
-            reader=reader_of(settings, self._file),
+            reader=reader_of(settings, self._file, self._schemas),
         )
 
     def why_not_live(self) -> str | None:
@@ -343,6 +344,7 @@ class Service:
             or (self._source.why_not_ready() if self._source is not None else None)
             or self._dead_letter_hold.why_not_ready()
             or self._why_no_store()
+            or (self._schemas.why_not_ready() if self._schemas is not None else None)
         )
 
     def resume(self) -> None:
@@ -388,13 +390,3 @@ class Service:
 def installed_version() -> str:
     """The version of the package as it is installed."""
     return importlib.metadata.version("docsluice")
-
-
-def _why_not_listening(error: Exception, *, host: str, port: int) -> str:
-    """A sentence that names the host or the port, whichever must change. A ValueError means a bad host."""
-    number = getattr(error, "errno", None)
-    if number in _PORT_ERRORS:
-        return f"DOCSLUICE_HTTP_PORT: cannot listen on port {port} of {host} ({os.strerror(number)}); choose another"
-    if number is None or number in _HOST_ERRORS or isinstance(error, socket.gaierror):
-        return f"DOCSLUICE_HTTP_HOST: {host} is no address of this machine; choose one that is, or 0.0.0.0 for all"
-    return f"DOCSLUICE_HTTP_HOST, DOCSLUICE_HTTP_PORT: cannot listen on {host}:{port} ({os.strerror(number)})"

@@ -94,6 +94,16 @@ def content_of(
         if any(name == _SCHEMA for name, _ in headers):
             raise Unreadable(_OF_A_REGISTRY) from error
         raise
+    return content_in(fields)
+
+
+def content_in(fields: Any) -> Content:
+    """What plain JSON holds. The envelope of a CloudEvent is opened.
+
+    Raises:
+        NoEvent: it is a CloudEvent without data.
+        Unreadable: its data are neither text nor JSON.
+    """
     return _data_in(fields) if _is_envelope(fields) else Content(fields)
 
 

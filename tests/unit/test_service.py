@@ -14,7 +14,6 @@ from unittest.mock import Mock
 import pytest
 
 from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS
-from docsluice_consumer import service
 from docsluice_consumer.admission.obstacles import CIRCUIT, CONCURRENCY, GATE
 from docsluice_consumer.admission.quota import QUOTAS
 from docsluice_consumer.errors import ConfigurationError
@@ -22,6 +21,7 @@ from docsluice_consumer.llm.provider_clients import ProviderClients
 from docsluice_consumer.service import LOOP_DEADLINE_SECONDS, Service
 from docsluice_consumer.settings import load_settings
 from docsluice_consumer.side_tasks.budget_journal import BudgetJournal
+from docsluice_consumer.telemetry.health import why_not_listening
 from tests.fakes.sink import FakeSink
 from tests.fakes.timer import settled
 
@@ -76,12 +76,12 @@ async def test_a_store_that_can_never_work_ends_the_start(tmp_path: Path) -> Non
 )
 def test_whatever_keeps_us_from_listening_blames_a_setting(error: OSError, named: str) -> None:
     """The one to change, or both where neither can be told to be at fault. Newer Pythons give no number."""
-    assert service._why_not_listening(error, host="h", port=1).startswith(named)
+    assert why_not_listening(error, host="h", port=1).startswith(named)
 
 
 def test_what_is_neither_is_told_with_its_cause() -> None:
     """In the system's words."""
-    problem = service._why_not_listening(OSError(errno.EMFILE, "x"), host="h", port=1)
+    problem = why_not_listening(OSError(errno.EMFILE, "x"), host="h", port=1)
     assert problem.endswith(f"cannot listen on h:1 ({os.strerror(errno.EMFILE)})")
 
 
