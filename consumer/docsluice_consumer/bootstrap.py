@@ -10,13 +10,13 @@ from pathlib import Path
 
 from docsluice.kafka.batch_reading import KEPT_RECORD_BYTES
 from docsluice.network.urls import passwords_in
-from docsluice.registry.client import RegistryAddress, RegistryClient
 from docsluice.settings.env_file import REMEDY, distrusted
 from docsluice.settings.paths import at_home, why_unreadable
 from docsluice.text.api_keys import looks_like_key
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
 from docsluice_consumer.admission.limits import Limits, MinuteLimits
+from docsluice_consumer.analysis.avro_results import AvroResults
 from docsluice_consumer.analysis.result_writer import ResultWriter
 from docsluice_consumer.decode.decode import RecordReader, Schemas
 from docsluice_consumer.decode.input_rules import InputMapping, InputRules
@@ -249,21 +249,6 @@ def steps_store_of(settings: Settings) -> StepStore:
     )
 
 
-def registry_of(settings: Settings) -> RegistryClient | None:
-    """The registry that records name their schemas of, if there is one."""
-    if settings.schema_registry_url is None:
-        return None
-    password = settings.schema_registry_password
-    return RegistryClient(
-        RegistryAddress(
-            url=settings.schema_registry_url,
-            username=settings.schema_registry_username,
-            password=password.get_secret_value() if password else None,
-            cafile=settings.schema_registry_cafile,
-        )
-    )
-
-
 def reader_of(settings: Settings, file: PipelineFile, schemas: Schemas | None = None) -> RecordReader:
     """What makes events of records."""
     return RecordReader(rules=input_rules_of(file), most_bytes=settings.max_document_bytes, schemas=schemas)
@@ -288,7 +273,7 @@ def input_rules_of(file: PipelineFile) -> InputRules:
     )
 
 
-def writer_of(settings: Settings, file: PipelineFile) -> ResultWriter:
+def writer_of(settings: Settings, file: PipelineFile, avro: AvroResults | None = None) -> ResultWriter:
     """How results are written, and where to.
 
     Raises:
@@ -304,6 +289,7 @@ def writer_of(settings: Settings, file: PipelineFile) -> ResultWriter:
         topic=settings.result_topic,
         form=entry.form,
         for_connect=entry.format == "connect",
+        avro=avro,
         key=entry.answers_key,
         fields=entry.fields,
         routes=entry.route,

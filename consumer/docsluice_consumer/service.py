@@ -30,7 +30,6 @@ from docsluice_consumer.bootstrap import (
     prices_of,
     providers_of,
     reader_of,
-    registry_of,
     shared_limits_of,
     steps_store_of,
     subscription_of,
@@ -52,6 +51,7 @@ from docsluice_consumer.llm.chat import ChatClient
 from docsluice_consumer.llm.provider_clients import ProviderClients
 from docsluice_consumer.pipeline import Pipeline
 from docsluice_consumer.registry.schema_cache import SchemaCache
+from docsluice_consumer.registry_parts import avro_in, avro_of, registry_of
 from docsluice_consumer.runtime import open_files
 from docsluice_consumer.runtime.waiting import Stopped, unless, until
 from docsluice_consumer.settings import Settings
@@ -117,8 +117,8 @@ class Service:
         self._source: Source | None = None
         self._journal: BudgetJournal | None = None
         self._store = RetryingStore(store=steps_store_of(settings), is_optional=settings.store_optional)
-        registry = registry_of(settings)
-        self._schemas = None if registry is None else SchemaCache(registry, clock=time.monotonic)
+        self._registry, self._avro = registry_of(settings), avro_of(settings, self._file)
+        self._schemas = None if self._registry is None else SchemaCache(self._registry, clock=time.monotonic)
         self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
         self.http_port = 0
         self._fault: asyncio.Future[None]
@@ -167,6 +167,7 @@ class Service:
             roomy=settings.dead_letter_topic,
         )
         await unless(stop, topics)
+        self._avro = await unless(stop, avro_in(self._registry, self._avro, settings, self._file))
         sink, committer = await unless(stop, self._delivery(broker, cleanup))
         admission, set_share = await self._admission_of(stop, cleanup)
         source = Source(
@@ -303,7 +304,7 @@ class Service:
         )
         identity = Identity(
             group_id=settings.group_id,
-            writer=writer_of(settings, self._file),
+            writer=writer_of(settings, self._file, self._avro),
             pipeline_version=self._pipeline_version,
             mode=self._mode,
             carried_headers=frozenset(self._file.output.headers),

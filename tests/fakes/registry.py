@@ -75,7 +75,7 @@ class FakeRegistry:
             return _said(401, {"error_code": 401, "message": "Unauthorized"})
         return await self._found_at(request, path)
 
-    async def _found_at(self, request: web.Request, path: str) -> web.Response:  # noqa: C901, PLR0911 - a line a path
+    async def _found_at(self, request: web.Request, path: str) -> web.Response:  # noqa: PLR0911 - a line a path
         parts = [urllib.parse.unquote(part) for part in path.partition("?")[0].split("/")]
         body = await request.json() if request.method == "POST" else {}
         match [request.method, *parts]:
