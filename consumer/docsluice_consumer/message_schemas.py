@@ -17,9 +17,8 @@ from docsluice.messages import (
     Stage,
     Usage,
 )
-from docsluice.result_forms import TYPES, field_names, output_name
+from docsluice.result_forms import AVRO_CONTENT_TYPE, TYPES, field_names, output_name
 from docsluice_consumer.analysis.avro_results import avro_schema
-from docsluice_consumer.analysis.result_writer import AVRO_CONTENT_TYPE
 from docsluice_consumer.tasks.outputs import ListOutput
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
 

@@ -26,7 +26,7 @@ _ENVELOPE = frozenset({"specversion", "data", _BASE64, "datacontenttype", "subje
 _SCHEMA = "__value_schema_id"
 _OF_A_REGISTRY = (
     f"the value has a schema in a registry, as its header {_SCHEMA} says, and is not JSON: it is Avro, Protobuf or"
-    " damaged; have the producer write JSON"
+    " damaged; set DOCSLUICE_SCHEMA_REGISTRY_URL, or have the producer write JSON"
 )
 _ATTRIBUTES = frozenset({"specversion", "id", "source", "type"})
 """Those that every CloudEvent has."""

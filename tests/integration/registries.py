@@ -48,7 +48,7 @@ def _download(scratch: Path) -> Path:
     artifact = f"io.apicurio:apicurio-registry-app:{_VERSION}:tar.gz:all"
     subprocess.run(
         [
-            *("mvn", "--quiet", "--batch-mode", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"),
+            *("mvn", "--quiet", "--batch-mode", "dependency:copy"),
             *(f"-Dartifact={artifact}", f"-DoutputDirectory={scratch}"),
         ],
         check=True,

@@ -8,11 +8,9 @@ from typing import Any
 
 from docsluice.connect_json import enveloped
 from docsluice.messages import DocumentResult
-from docsluice.result_forms import KEY_HEADER, TYPES, Form, flat, merged
+from docsluice.result_forms import AVRO_CONTENT_TYPE, KEY_HEADER, TYPES, Form, flat, merged
 from docsluice.text.ascii_json import compact
 from docsluice_consumer.analysis.avro_results import AvroResults
-
-AVRO_CONTENT_TYPE = b"application/avro"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,16 +12,21 @@ import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from docsluice.messages import DocumentResult
+from docsluice.messages import DocumentResult, result_headers
 from docsluice.registry.avro import avro_reader
 from docsluice.registry.client import RegistryAddress, RegistryClient
 from docsluice_consumer.analysis.avro_results import AvroResults, avro_name, avro_schema, changed_fields
 from docsluice_consumer.analysis.result_writer import ResultWriter
+from docsluice_consumer.message_schemas import asyncapi, published_schema
 from docsluice_consumer.registry.result_subjects import Incompatible, registered
+from docsluice_producer.following.outcome import Unreadable, outcome_of
 from tests.fakes.avro import read
+from tests.fakes.outcomes import Fetched
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.samples import pipeline_file
 
 OUTPUTS = {"urgency": False, "tags": True, "order": False, "metadata": False, "attempts": False}
 SCHEMA = avro_schema(OUTPUTS, None)
@@ -88,6 +93,35 @@ def test_another_reader_reads_all_fields() -> None:
     }
 
 
+def test_follow_says_what_it_met() -> None:
+    """It has no registry. The line names the schema, and what reads such results."""
+    avro = AvroResults(schema=SCHEMA, ids={"results": 77})
+    writer = ResultWriter(topic="results", form="flat", avro=avro)
+    headers = dict(result_headers(result(), group_id="g")) | dict(writer.headers())
+    found = outcome_of(Fetched(value=writer.value(result(), None), headers=tuple(headers.items()), key=b"k"))
+    assert isinstance(found, Unreadable)
+    assert found.problem.startswith("a result in Avro, of schema id 77 in a registry")
+
+
+def test_the_schema_command_prints_the_avro_schema() -> None:
+    """What it prints is what the registry gets."""
+    tasks = [{"name": "urgency", "prompt": "?", "output": {"type": "list", "items": 2}}]
+    file = pipeline_file(*tasks, output={"form": "flat", "format": "avro", "fields": ["cost_usd"]})
+    assert published_schema(file) == avro_schema({"urgency": True}, ["cost_usd"])
+    topics = {"input_topic": "i", "result_topic": "r", "dead_letter_topic": "d"}
+    document = asyncapi(file, servers="h:1", group_id="g", **topics)
+    message = document["components"]["messages"]["DocumentResult"]
+    assert message["contentType"] == "application/avro"
+    assert message["payload"]["schema"] == published_schema(file)
+
+
+@pytest.mark.parametrize("form", ["nested", "merged"])
+def test_avro_is_for_flat_results(form: str) -> None:
+    """The others have no schema that is known beforehand, or none that a table's columns can be made of."""
+    with pytest.raises(ValidationError, match="avro is for form: flat"):
+        pipeline_file(output={"form": form, "format": "avro"})
+
+
 @given(
     st.fixed_dictionaries({"urgency": TEXT, "tags": st.lists(TEXT, max_size=3)}),
     st.dictionaries(TEXT, SCALAR, max_size=3),
@@ -116,6 +150,7 @@ def test_fields_and_tasks_may_come_and_go() -> None:
         found = fastavro.schemaless_reader(
             io.BytesIO(value[5:]), fastavro.parse_schema(writer), fastavro.parse_schema(reader)
         )
+        assert isinstance(found, dict)
         assert set(found) == {one["name"] for one in reader["fields"]}
 
 
