@@ -72,6 +72,7 @@ log = structlog.get_logger(__name__)
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
+_STARTING = "starting: waiting for the broker, or to be let into the consumer group"
 _RIGHTS_SECONDS = 10.0
 
 
@@ -119,7 +120,7 @@ class Service:
         self._store = RetryingStore(store=steps_store_of(settings), is_optional=settings.store_optional)
         self._registry, self._avro = registry_of(settings), avro_of(settings, self._file)
         self._schemas = None if self._registry is None else SchemaCache(self._registry, clock=time.monotonic)
-        self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
+        self._not_ready: str | None = _STARTING
         self.http_port = 0
         self._fault: asyncio.Future[None]
         """Set by a part without which going on would lose records, or wait for ever."""
@@ -167,7 +168,10 @@ class Service:
             roomy=settings.dead_letter_topic,
         )
         await unless(stop, topics)
+        if self._avro is not None:
+            self._not_ready = "starting: waiting for the schema registry (DOCSLUICE_SCHEMA_REGISTRY_URL)"
         self._avro = await unless(stop, avro_in(self._registry, self._avro, settings, self._file))
+        self._not_ready = _STARTING
         sink, committer = await unless(stop, self._delivery(broker, cleanup))
         admission, set_share = await self._admission_of(stop, cleanup)
         source = Source(

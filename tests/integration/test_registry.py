@@ -249,10 +249,13 @@ async def test_check_looks_at_the_registry(
     fake.add(old, subject=f"{wire.topics['result']}-value")
     well, said = await lines()
     assert not well
-    problem = f"output.format: avro: subject {wire.topics['result']}-value: urgency was"
+    assert "its last records are document events (1 looked at)" in said
+    problem = f"output.format: avro: {wire.topics['result']}-value: urgency was"
     assert problem in said
     with pytest.raises(ConfigurationError, match="urgency was"):
         async with serving(settings):
             pass
     await fake.stop()
-    assert f"FAILED   {what}: connection refused" in (await lines())[1]
+    said = (await lines())[1]
+    assert f"FAILED   {what}: connection refused" in said
+    assert f"input {wire.topics['input']} (DOCSLUICE_INPUT_TOPIC): not looked at" in said
