@@ -20,6 +20,7 @@ TYPES: Final[Mapping[Form, str]] = {
     "flat": "docsluice.document.analyzed.flat.v1",
     "merged": "docsluice.document.analyzed.merged.v1",
 }
+AVRO_CONTENT_TYPE: Final = b"application/avro"
 KEY_HEADER: Final = "docsluice-key"
 """Under which field of a merged value the answers are."""
 WHOLE: Final = "value"

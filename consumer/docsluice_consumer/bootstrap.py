@@ -18,8 +18,9 @@ from docsluice.text.api_keys import looks_like_key
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
 from docsluice_consumer.admission.limits import Limits, MinuteLimits
+from docsluice_consumer.analysis.avro_results import AvroResults
 from docsluice_consumer.analysis.result_writer import ResultWriter
-from docsluice_consumer.decode.decode import RecordReader
+from docsluice_consumer.decode.decode import RecordReader, Schemas
 from docsluice_consumer.decode.input_rules import InputMapping, InputRules
 from docsluice_consumer.errors import ConfigurationError, ProviderMisconfigured
 from docsluice_consumer.kafka.backpressure import OpenLimits
@@ -46,8 +47,8 @@ _ROOM_BESIDE_VALUE_BYTES = 8 * 1024 * 1024
 _NO_KEY = (
     "OPENAI_API_KEY: not set; set it, or set OPENAI_BASE_URL to a server that needs no key (Ollama, vLLM, llama.cpp)"
 )
-_SECRETS_LASTING = ("openai_api_key", "kafka_sasl_password")
-_NEVER_SHOWN = frozenset({"openai_api_key_command", "kafka_sasl_username"})
+_SECRETS_LASTING = ("openai_api_key", "kafka_sasl_password", "schema_registry_password")
+_NEVER_SHOWN = frozenset({"openai_api_key_command", "kafka_sasl_username", "schema_registry_username"})
 """Settings whose values are never shown: a command may contain the key."""
 _URLS_WITH_SECRETS = ("store_url", "shared_limits_url")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -248,9 +249,9 @@ def steps_store_of(settings: Settings) -> StepStore:
     )
 
 
-def reader_of(settings: Settings, file: PipelineFile) -> RecordReader:
+def reader_of(settings: Settings, file: PipelineFile, schemas: Schemas | None = None) -> RecordReader:
     """What makes events of records."""
-    return RecordReader(rules=input_rules_of(file), most_bytes=settings.max_document_bytes)
+    return RecordReader(rules=input_rules_of(file), most_bytes=settings.max_document_bytes, schemas=schemas)
 
 
 def input_rules_of(file: PipelineFile) -> InputRules:
@@ -272,7 +273,7 @@ def input_rules_of(file: PipelineFile) -> InputRules:
     )
 
 
-def writer_of(settings: Settings, file: PipelineFile) -> ResultWriter:
+def writer_of(settings: Settings, file: PipelineFile, avro: AvroResults | None = None) -> ResultWriter:
     """How results are written, and where to.
 
     Raises:
@@ -288,6 +289,7 @@ def writer_of(settings: Settings, file: PipelineFile) -> ResultWriter:
         topic=settings.result_topic,
         form=entry.form,
         with_schema=entry.format == "connect",
+        avro=avro,
         key=entry.answers_key,
         fields=entry.fields,
         routes=entry.route,

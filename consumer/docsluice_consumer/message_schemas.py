@@ -17,13 +17,16 @@ from docsluice.messages import (
     Stage,
     Usage,
 )
-from docsluice.result_forms import TYPES, field_names, output_name
+from docsluice.result_forms import AVRO_CONTENT_TYPE, TYPES, field_names, output_name
+from docsluice_consumer.analysis.avro_results import avro_schema
+from docsluice_consumer.tasks.outputs import ListOutput
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
 
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _JSON = "application/json"
+_AVRO = "application/vnd.apache.avro+json;version=1.9.0"
 _DOLLARS = r"^[0-9]+(\.[0-9]+)?$"
 _ERRORS: Mapping[str, tuple[str, Schema]] = {
     "topic": ("where the record was first read", {}),
@@ -80,9 +83,11 @@ def result_schema(file: PipelineFile) -> Schema:
 
 
 def published_schema(file: PipelineFile) -> Schema:
-    """As `result_schema`, in the form that the pipeline file gives to results."""
+    """As `result_schema`, in the form that the pipeline file gives to results. An Avro schema where they are Avro."""
     nested = result_schema(file)
     entry = file.output
+    if entry.format == "avro":
+        return avro_schema({task.name: isinstance(task.output, ListOutput) for task in file.tasks}, entry.fields)
     if entry.format == "connect":
         parts = {"schema": {"type": "object"}, "payload": {"type": "object"}}
         return {"$schema": DIALECT, "title": "DocumentResult", **_object(parts, required=parts)}
@@ -168,21 +173,23 @@ def _operation(action: str, channel: str, **more: Any) -> Schema:
 
 
 def _messages(file: PipelineFile) -> Schema:
+    published, is_avro = published_schema(file), file.output.format == "avro"
+    content_type = AVRO_CONTENT_TYPE.decode() if is_avro else _JSON
     return {
         "DocumentEvent": {"title": "A document to analyze", "payload": _embedded(event_schema(file))},
         "DocumentResult": {
             "title": "What the tasks answered, and what it cost",
-            "contentType": _JSON,
+            "contentType": content_type,
             "headers": {
                 "type": "object",
                 "properties": {
                     "ce_specversion": _only("1.0"),
                     "ce_type": _only(TYPES[file.output.form]),
                     **{name: {"type": "string"} for name in ("ce_id", "ce_source", "ce_subject", "ce_time")},
-                    "content-type": _only(_JSON),
+                    "content-type": _only(content_type),
                 },
             },
-            "payload": _embedded(published_schema(file)),
+            "payload": {"schemaFormat": _AVRO, "schema": published} if is_avro else _embedded(published),
         },
         "DeadLetter": {
             "title": "A record that could not be analyzed, as it came, with headers that say why",

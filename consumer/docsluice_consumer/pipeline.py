@@ -58,7 +58,7 @@ class Pipeline:
 
     async def _end(self, record: Record, progress: DocumentInProgress, document_usage: DocumentUsage) -> None:
         try:
-            if (read := self._reader.read(record)) is not None:
+            if (read := await self._reader.read_by_schema(record)) is not None:
                 await self._publish_result(record, read, document_usage)
             else:
                 progress.is_skipped = True

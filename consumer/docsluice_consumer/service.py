@@ -50,6 +50,8 @@ from docsluice_consumer.kafka.source import Source
 from docsluice_consumer.llm.chat import ChatClient
 from docsluice_consumer.llm.provider_clients import ProviderClients
 from docsluice_consumer.pipeline import Pipeline
+from docsluice_consumer.registry.schema_cache import SchemaCache
+from docsluice_consumer.registry_parts import avro_in, avro_of, registry_of
 from docsluice_consumer.runtime import open_files
 from docsluice_consumer.runtime.listening import why_not_listening
 from docsluice_consumer.runtime.waiting import Stopped, unless, until
@@ -71,6 +73,7 @@ log = structlog.get_logger(__name__)
 
 LOOP_DEADLINE_SECONDS = 120.0
 _NAMED_RECORDS = 20
+_STARTING = "starting: waiting for the broker, or to be let into the consumer group"
 _RIGHTS_SECONDS = 10.0
 
 
@@ -118,7 +121,9 @@ class Service:
         self._source: Source | None = None
         self._journal: BudgetJournal | None = None
         self._store = RetryingStore(store=steps_store_of(settings), is_optional=settings.store_optional)
-        self._not_ready: str | None = "starting: waiting for the broker, or to be let into the consumer group"
+        self._registry, self._avro = registry_of(settings), avro_of(settings, self._file)
+        self._schemas = None if self._registry is None else SchemaCache(self._registry, clock=time.monotonic)
+        self._not_ready: str | None = _STARTING
         self.http_port = 0
         self._fault: asyncio.Future[None]
         """Set by a part without which going on would lose records, or wait for ever."""
@@ -161,6 +166,10 @@ class Service:
             roomy=settings.dead_letter_topic,
         )
         await unless(stop, topics)
+        if self._avro is not None:
+            self._not_ready = "starting: waiting for the schema registry (DOCSLUICE_SCHEMA_REGISTRY_URL)"
+        self._avro = await unless(stop, avro_in(self._registry, self._avro, settings, self._file))
+        self._not_ready = _STARTING
         sink, committer = await unless(stop, self._delivery(broker, cleanup))
         admission, set_share = await self._admission_of(stop, cleanup)
         source = Source(
@@ -198,6 +207,8 @@ class Service:
         client = ProviderClients(self._providers, max_connections=most_connections)
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
+        if self._schemas is not None:
+            cleanup.push_async_callback(self._schemas.close)
         await self._try_store()
         return client
 
@@ -317,7 +328,7 @@ class Service:
         )
         identity = Identity(
             group_id=settings.group_id,
-            writer=writer_of(settings, self._file),
+            writer=writer_of(settings, self._file, self._avro),
             pipeline_version=self._pipeline_version,
             mode=self._mode,
             carried_headers=frozenset(self._file.output.headers),
@@ -338,7 +349,7 @@ class Service:
             dead_letter_hold=self._dead_letter_hold,
             identity=identity,
             metrics=self._metrics,
-            reader=reader_of(settings, self._file),
+            reader=reader_of(settings, self._file, self._schemas),
         )
 
     def why_not_live(self) -> str | None:
@@ -358,6 +369,7 @@ class Service:
             or (self._source.why_not_ready() if self._source is not None else None)
             or self._dead_letter_hold.why_not_ready()
             or self._why_no_store()
+            or (self._schemas.why_not_ready() if self._schemas is not None else None)
         )
 
     def resume(self) -> None:

@@ -14,7 +14,9 @@ from cyclopts import Group, Parameter
 from docsluice.settings.setting_types import HomeFile, HomePath
 from docsluice_consumer.settings import Settings, variable_of
 
-SECRETS = frozenset({"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"})
+SECRETS = frozenset(
+    {"openai_api_key", "kafka_sasl_password", "schema_registry_password", "shared_limits_url", "store_url"}
+)
 """Those that are given by the environment only."""
 
 _PROVIDER, _BROKER = Group.create_ordered("The provider"), Group.create_ordered("The broker")
@@ -25,6 +27,7 @@ _GROUPS = {  # each begins with this field; the settings of both programs come b
     "group_id": _TOPICS,
     "group_instance_id": _TOPICS,
     "pipeline": Group.create_ordered("What is asked"),
+    "schema_registry_url": Group.create_ordered("The schema registry"),
     "max_concurrency": Group.create_ordered("Limits and budgets"),
     "dead_letter_max_ratio": Group.create_ordered("Dead letters"),
     "max_open_records_per_partition": Group.create_ordered("Memory and time"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +28,13 @@ from docsluice_consumer.store.factory import checked_store_url
 
 OWN_KEY_FIELDS = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
 """Where the default provider's key may come from. One of them at most."""
+
+_REGISTRY_FIELDS = (
+    "schema_registry_url",
+    "schema_registry_username",
+    "schema_registry_password",
+    "schema_registry_cafile",
+)
 
 
 class Settings(SharedSettings):
@@ -79,6 +86,18 @@ class Settings(SharedSettings):
         None,
         description="prices at the default provider: free, a provider of the price list such as openai, or a YAML file "
         "of your own, see docs/reference/settings.md; without it the provider's address tells",
+    )
+
+    schema_registry_url: str | None = Field(
+        None,
+        description="schema registry with Confluent's API, for records that name a schema, and for results in Avro; "
+        "without it such records are read only if they are JSON",
+    )
+    schema_registry_username: str | None = Field(None, description="user name or API key at the registry")
+    schema_registry_password: SecretStr | None = Field(None, description="password or API secret at the registry")
+    schema_registry_cafile: HomeFile | None = Field(
+        None,
+        description="PEM file of who may vouch for the registry; without it the system's authorities",
     )
 
     max_concurrency: Annotated[str, BeforeValidator(str), AfterValidator(checked_concurrency)] = Field(
@@ -210,6 +229,11 @@ class Settings(SharedSettings):
     def _reachable(cls, url: str | None) -> str | None:
         return checked_base_url(url) if url else None
 
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _registry(cls, url: str | None) -> str | None:
+        return checked_base_url(url, key_setting="DOCSLUICE_SCHEMA_REGISTRY_PASSWORD") if url else None
+
     @field_validator("shared_limits_url")
     @classmethod
     def _shareable(cls, url: SecretStr | None) -> SecretStr | None:
@@ -233,6 +257,7 @@ class Settings(SharedSettings):
         problems = super()._problems()
         if len(set_keys := [variable_of(name) for name in OWN_KEY_FIELDS if getattr(self, name)]) > 1:
             problems.append(f"{', '.join(set_keys)}: only one of them may be set")
+        problems += self._registry_problems()
         separate = (self.input_tokens_per_minute, self.output_tokens_per_minute)
         if self.tokens_per_minute is not None and separate != (None, None):
             problems.append(
@@ -244,6 +269,19 @@ class Settings(SharedSettings):
                 "another, or the service would read what it writes"
             )
         return problems
+
+    def _registry_problems(self) -> Iterator[str]:
+        """Credentials that are never sent are a problem, as those of the broker are."""
+        url, user, password, cafile = map(variable_of, _REGISTRY_FIELDS)
+        if self.schema_registry_url is None:
+            given = [variable_of(name) for name in _REGISTRY_FIELDS if getattr(self, name)]
+            if given:
+                yield f"{', '.join(given)}: not used without {url}"
+            return
+        if bool(self.schema_registry_username) != bool(self.schema_registry_password):
+            yield f"{user}, {password}: only one of them is set, and the registry needs both"
+        if self.schema_registry_cafile is not None and not self.schema_registry_url.startswith("https:"):
+            yield f"{cafile}: not used, for {url} does not begin with https"
 
 
 def variable_of(field: str) -> str:

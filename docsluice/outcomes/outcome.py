@@ -24,8 +24,9 @@ from docsluice.messages import (
 )
 from docsluice.outcomes.money import dollars, is_sum
 from docsluice.outcomes.originals import document_id_of, event_in, metadata_of
-from docsluice.result_forms import form_of, nested_fields
+from docsluice.result_forms import AVRO_CONTENT_TYPE, form_of, nested_fields
 from docsluice.validation.json_values import compact_json, json_value
+from docsluice.validation.record_bytes import registry_frames
 
 IN_BOTH = ("document_id", "source", "metadata", "attempts", "cost_usd", "finished_at", "pipeline_version")
 """Fields that results and dead letters have, under the same name and of the same type."""
@@ -48,6 +49,7 @@ _LARGEST_TIMESTAMP_MS = 253_402_300_799_999
 _EDGES = (MINYEAR, MAXYEAR)
 """Years in which a time may not exist in UTC."""
 _LARGEST_COUNT = 2**63 - 1
+_READ_AVRO = "use a consumer with an Avro deserializer, or output.format: json in the pipeline file"
 
 
 class FetchedRecord(Protocol):
@@ -128,6 +130,11 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
         return Unreadable(where=where, problem=flaw.problem)
     if record.value is None:
         return Unreadable(where=where, problem="no value, and no dead letter's headers")
+    if _is_avro(record.headers) and (frames := registry_frames(record.value)):
+        problem = (
+            f"a result in Avro, of schema id {frames[0].schema} in a registry, which is not read here: {_READ_AVRO}"
+        )
+        return Unreadable(where=where, problem=problem)
     try:
         result = _read(record, record.value)
         problem = _flaw(result)
@@ -140,6 +147,10 @@ def outcome_of(record: FetchedRecord) -> Outcome | Unreadable:
     if problem:
         return Unreadable(where=where, problem=f"not a result ({problem}), and no dead letter's headers")
     return _result(record, result)
+
+
+def _is_avro(headers: Headers) -> bool:
+    return any(name == "content-type" and value == AVRO_CONTENT_TYPE for name, value in headers)
 
 
 def _read(record: FetchedRecord, value: bytes) -> DocumentResult:

@@ -12,7 +12,8 @@ _KEY_KEEPERS = ("DOCSLUICE_OPENAI_API_KEY_FILE", "DOCSLUICE_OPENAI_API_KEY_COMMA
 _PASSWORD = "DOCSLUICE_KAFKA_SASL_PASSWORD"  # noqa: S105 - a variable's name
 _STORE = "DOCSLUICE_STORE_URL"
 _COMMAND = "DOCSLUICE_OPENAI_API_KEY_COMMAND"
-SECRETS = frozenset({_KEY, _PASSWORD})
+_REGISTRY_PASSWORD = "DOCSLUICE_SCHEMA_REGISTRY_PASSWORD"  # noqa: S105 - the same
+SECRETS = frozenset({_KEY, _PASSWORD, _REGISTRY_PASSWORD})
 KAFKA = Way(
     addresses=(
         "KAFKA_BOOTSTRAP_SERVERS",
@@ -24,6 +25,9 @@ KAFKA = Way(
 )
 """Not only the address counts: with another protocol or authority a password can be read on its way."""
 _PROVIDER = Way(addresses=("OPENAI_BASE_URL",), secrets=(_KEY,), keepers=_KEY_KEEPERS)
+_REGISTRY = Way(
+    addresses=("DOCSLUICE_SCHEMA_REGISTRY_URL", "DOCSLUICE_SCHEMA_REGISTRY_CAFILE"), secrets=(_REGISTRY_PASSWORD,)
+)
 _ANSWERS = Way(addresses=(_STORE,), secrets=(_KEY, _PASSWORD), keepers=_KEY_KEEPERS)
 """A store sees no key. But it sees the paid answers, which tell what is in the documents."""
 
@@ -38,7 +42,7 @@ def problems_of(
     """
     problems = references(given, secrets=SECRETS)
     if ways is None:
-        ways = (_PROVIDER, KAFKA, *([_ANSWERS] if is_redis(given.get(_STORE, "")) else []))
+        ways = (_PROVIDER, KAFKA, _REGISTRY, *([_ANSWERS] if is_redis(given.get(_STORE, "")) else []))
     problems += [problem for way in ways if (problem := mixed(file, way, given=given, set_elsewhere=set_elsewhere))]
     if _COMMAND in given and not file.is_named:
         problems.append(f"{_COMMAND}: {distrusted(file)}, which may name no command to be run; {REMEDY}")

@@ -26,7 +26,7 @@ _ENVELOPE = frozenset({"specversion", "data", _BASE64, "datacontenttype", "subje
 _SCHEMA = "__value_schema_id"
 _OF_A_REGISTRY = (
     f"the value has a schema in a registry, as its header {_SCHEMA} says, and is not JSON: it is Avro, Protobuf or"
-    " damaged; have the producer write JSON"
+    " damaged; set DOCSLUICE_SCHEMA_REGISTRY_URL, or have the producer write JSON"
 )
 _ATTRIBUTES = frozenset({"specversion", "id", "source", "type"})
 """Those that every CloudEvent has."""
@@ -94,6 +94,16 @@ def content_of(
         if any(name == _SCHEMA for name, _ in headers):
             raise Unreadable(_OF_A_REGISTRY) from error
         raise
+    return content_in(fields)
+
+
+def content_in(fields: Any) -> Content:
+    """What plain JSON holds. The envelope of a CloudEvent is opened.
+
+    Raises:
+        NoEvent: it is a CloudEvent without data.
+        Unreadable: its data are neither text nor JSON.
+    """
     return _data_in(fields) if _is_envelope(fields) else Content(fields)
 
 

@@ -24,7 +24,7 @@ _KNOWN_CHARSET = re.compile(
 )
 _WITHOUT_REGISTRY = (
     "{what} has a schema registry's frame, schema id {schema}, not JSON: what follows is Avro, Protobuf or damaged, and"
-    " cannot be read without the registry; have the producer write JSON, framed or plain"
+    " cannot be read without the registry; set DOCSLUICE_SCHEMA_REGISTRY_URL, or have the producer write JSON"
 )
 _WRITE_UTF8 = "have the producer write UTF-8"
 _PLAIN_TEXT = "text, which needs the header content-type: text/plain"

@@ -16,7 +16,7 @@ from docsluice_consumer.__main__ import main
 from docsluice_consumer.commands import _signals
 from docsluice_consumer.settings import Settings, variable_of
 
-SECRETS = {"openai_api_key", "kafka_sasl_password", "shared_limits_url", "store_url"}
+SECRETS = {"openai_api_key", "kafka_sasl_password", "schema_registry_password", "shared_limits_url", "store_url"}
 
 
 def _shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from docsluice.messages import DocumentResult
-from docsluice.result_forms import KEY_HEADER, TYPES, Form, flat, for_connect, merged
+from docsluice.result_forms import AVRO_CONTENT_TYPE, KEY_HEADER, TYPES, Form, flat, for_connect, merged
 from docsluice.text.ascii_json import compact
+from docsluice_consumer.analysis.avro_results import AvroResults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,8 @@ class ResultWriter:
     form: Form = "nested"
     with_schema: bool = False
     """Whether each value has its schema with it, as Kafka Connect's JsonConverter reads it."""
+    avro: AvroResults | None = None
+    """How values are written in Avro, if they are."""
     key: str = ""
     """Under which field of a merged result the answers are."""
     fields: Sequence[str] | None = None
@@ -32,6 +35,8 @@ class ResultWriter:
             return result.model_dump_json().encode()
         if self.form == "merged":
             return compact(merged(result, document, key=self.key, fields=self.fields or ())).encode()
+        if self.avro is not None:
+            return self.avro.value(result, topic=self.topic_of(result), fields=self.fields)
         return compact((for_connect if self.with_schema else flat)(result, fields=self.fields)).encode()
 
     def headers(self) -> list[tuple[str, bytes]]:
@@ -39,7 +44,8 @@ class ResultWriter:
         if self.form == "nested":
             return []
         key = [(KEY_HEADER, self.key.encode())] if self.form == "merged" else []
-        return [("ce_type", TYPES[self.form].encode()), *key]
+        content_type = [("content-type", AVRO_CONTENT_TYPE)] if self.avro is not None else []
+        return [("ce_type", TYPES[self.form].encode()), *key, *content_type]
 
     def topic_of(self, result: DocumentResult) -> str:
         """The topic of the first route that an answer takes. Without one, that of all results."""

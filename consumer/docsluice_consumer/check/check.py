@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from docsluice.kafka.broker import broker_of
+from docsluice.registry.client import RegistryAway, RegistryClient
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice_consumer.bootstrap import (
     needs_of,
@@ -26,6 +28,8 @@ from docsluice_consumer.kafka.connection import topic_limits
 from docsluice_consumer.kafka.last_records import last_records
 from docsluice_consumer.kafka.probe import Unreachable, look_at, why_closed
 from docsluice_consumer.kafka.rights import missing_rights
+from docsluice_consumer.registry.schema_cache import SchemaCache
+from docsluice_consumer.registry_parts import avro_of, problem_of_results, registry_of
 from docsluice_consumer.runtime.open_files import why_too_few
 from docsluice_consumer.settings import Settings, unknown_variables
 from docsluice_consumer.store.deadline import Deadline
@@ -56,6 +60,7 @@ async def check(
     file, steps = check_pipeline(settings, say)
     if (problem := why_too_few(calls=settings.concurrency.ceiling)) is not None:
         say(f"DOUBTFUL open files: {problem}")
+    avro_of(settings, file)
     state = await _check_state(settings, say)
     store = await _check_store(settings, say)
     broker = await tried(
@@ -63,8 +68,15 @@ async def check(
         lambda: _check_broker(settings, file),
         say,
     )
-    if broker:
-        broker = await _check_topics(settings, file, say, deep=deep)
+    registry = registry_of(settings)
+    try:
+        is_reached = await _check_registry(registry, say)
+        schema = is_reached and await _check_results(registry, settings, file, say)
+        if broker:
+            broker = await _check_topics(settings, file, say, deep=deep, registry=registry, is_reached=is_reached)
+    finally:
+        if registry is not None:
+            await registry.close()
     keyless: list[str] = []
     try:
         provider = await check_providers(settings, file, steps, secrets, live=live, say=say)
@@ -75,7 +87,7 @@ async def check(
     shared_limits = await _check_shared_limits(settings, say)
     if keyless:
         raise ConfigurationError([])
-    return broker and provider and state and store and shared_limits
+    return broker and provider and state and store and shared_limits and schema
 
 
 def check_pipeline(settings: Settings, say: Say) -> tuple[PipelineFile, Sequence[Step]]:
@@ -209,11 +221,46 @@ async def _check_broker(settings: Settings, file: PipelineFile) -> Found:
     return Found(f"reached; all topics are there; {where}")
 
 
-async def _check_topics(settings: Settings, file: PipelineFile, say: Say, *, deep: bool) -> bool:
+async def _check_registry(registry: RegistryClient | None, say: Say) -> bool:
+    if registry is None:
+        return True
+    what = f"registry {registry.address.shown} (DOCSLUICE_SCHEMA_REGISTRY_URL)"
+    try:
+        await registry.try_it()
+    except RegistryAway as away:
+        say(f"FAILED   {what}: {away}")
+        return False
+    say(f"ok       {what}: reached")
+    return True
+
+
+async def _check_results(registry: RegistryClient | None, settings: Settings, file: PipelineFile, say: Say) -> bool:
+    """Check whether the registry takes the schema of results, if they have one."""
+    avro = avro_of(settings, file)
+    if registry is None or avro is None:
+        return True
+    try:
+        problem = await problem_of_results(registry, avro, settings, file)
+    except RegistryAway as away:
+        problem = str(away)
+    if problem is not None:
+        say(f"FAILED   {file.path}: output.format: avro: {problem}")
+        return False
+    say("ok       results in Avro: the registry takes their schema")
+    return True
+
+
+async def _check_topics(
+    settings: Settings, file: PipelineFile, say: Say, *, deep: bool, registry: RegistryClient | None, is_reached: bool
+) -> bool:
     await _check_sizes(settings, say)
     allowed = not deep or await tried("rights on the broker", lambda: _check_rights(settings, file), say)
     what = f"input {settings.input_topic} (DOCSLUICE_INPUT_TOPIC)"
-    return await tried(what, lambda: _check_input(settings, reader_of(settings, file)), say) and allowed
+    if not is_reached:
+        say(f"DOUBTFUL {what}: not looked at, for the schema registry is away")
+        return allowed
+    schemas = None if registry is None else SchemaCache(registry, clock=time.monotonic)
+    return await tried(what, lambda: _check_input(settings, reader_of(settings, file, schemas)), say) and allowed
 
 
 async def _check_sizes(settings: Settings, say: Say) -> None:
@@ -255,7 +302,7 @@ async def _check_input(settings: Settings, reader: RecordReader) -> Found:
     problems, passed_over = [], 0
     for record in events:
         try:
-            passed_over += reader.read(record) is None
+            passed_over += await reader.read_by_schema(record) is None
         except RecordRejected as problem:
             problems.append(f"{problem} ({settings.input_topic}/{record.partition}@{record.offset})")
     if problems:

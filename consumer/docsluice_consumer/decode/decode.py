@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import contextlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 from docsluice.kafka.flaw import Flaw
 from docsluice.messages import DeadLetterReason, DocumentEvent, Stage
-from docsluice.validation.event_fields import Content, content_of, event_fields
+from docsluice.registry.avro import Unfit
+from docsluice.registry.schema import ValueReader
+from docsluice.registry.wire_format import Framed, SchemaName, framed
+from docsluice.validation.event_fields import Content, content_in, content_of, event_fields
 from docsluice.validation.event_problems import NoEvent, NotUnicode, names_shown, readable_event
 from docsluice.validation.record_bytes import Unreadable
 from docsluice_consumer.decode.input_rules import AS_EVENTS, InputRules
@@ -26,12 +31,44 @@ class ReadEvent(NamedTuple):
     """The JSON that it came in, or its text."""
 
 
-class RecordReader:
-    """Reads records by the rules of the pipeline file."""
+class Schemas(Protocol):
+    """The schemas of a registry."""
 
-    def __init__(self, *, rules: InputRules = AS_EVENTS, most_bytes: int = MAX_DOCUMENT_BYTES) -> None:
+    async def reader(self, name: SchemaName) -> ValueReader:
+        """What reads the values of a schema. While the registry is away, wait.
+
+        Raises:
+            Unreadable: there is no such schema, or its values cannot be read.
+        """
+
+
+class RecordReader:
+    """Reads records by the rules of the pipeline file. With `schemas`, also those that name one."""
+
+    def __init__(
+        self,
+        *,
+        rules: InputRules = AS_EVENTS,
+        most_bytes: int = MAX_DOCUMENT_BYTES,
+        schemas: Schemas | None = None,
+    ) -> None:
         self._rules = rules
         self._most_bytes = most_bytes
+        self._schemas = schemas
+
+    async def read_by_schema(self, record: Record) -> ReadEvent | None:
+        """As `read`. The values of a record that names a schema of the registry are read by it."""
+        if self._schemas is None or (found := self._framed(record)) is None:
+            return self.read(record)
+        self._check(record)
+        with _rejecting():
+            value_of = await self._schemas.reader(found.schema)
+            try:
+                fields = value_of(found.data)
+            except Unfit as problem:
+                what = f"schema {'id' if isinstance(found.schema, int) else 'GUID'} {found.schema}"
+                raise Unreadable(f"the value does not fit {what} of the registry: {problem}") from None
+            return self._event(record, content_in(fields))
 
     def read(self, record: Record) -> ReadEvent | None:
         """The event in a record. None if the rules pass it over.
@@ -40,21 +77,28 @@ class RecordReader:
             RecordRejected: `too_large` with more than `most_bytes`, `undecodable` when the bytes cannot be read at all,
                 `invalid_event` when they can but are no document event.
         """
+        self._check(record)
+        rules = self._rules
+        with _rejecting():
+            content = content_of(
+                record.key, record.value or b"", record.headers, form=rules.form, charset=rules.charset
+            )
+            return self._event(record, content)
+
+    def _framed(self, record: Record) -> Framed | None:
+        """The schema that a record names. A text, and a value of a charset that was told, names none."""
+        if record.value is None or self._rules.form == "text" or self._rules.charset is not None:
+            return None
+        return framed(record.value, record.headers)
+
+    def _check(self, record: Record) -> None:
         if (problem := self._too_large(record.value, record.flaw)) is not None:
             raise RecordRejected(DeadLetterReason.TOO_LARGE, problem, stage=Stage.DECODE)
         if record.flaw is not None:
             raise RecordRejected(DeadLetterReason.UNDECODABLE, record.flaw.problem, stage=Stage.DECODE)
-        try:
-            return self._read(record)
-        except NoEvent as error:
-            reason = DeadLetterReason.INVALID_EVENT
-            raise RecordRejected(reason, str(error), stage=Stage.DECODE, cause=error.cause) from None
-        except (Unreadable, NotUnicode) as error:
-            raise RecordRejected(DeadLetterReason.UNDECODABLE, str(error), stage=Stage.DECODE) from error
 
-    def _read(self, record: Record) -> ReadEvent | None:
+    def _event(self, record: Record, content: Content) -> ReadEvent | None:
         rules = self._rules
-        content = content_of(record.key, record.value or b"", record.headers, form=rules.form, charset=rules.charset)
         scope = rules.scope(content, record)
         if not rules.takes(scope):
             return None
@@ -79,6 +123,18 @@ class RecordReader:
             return None
         said = f"the value has {size or 0:,} bytes" if flaw is None else flaw.problem
         return f"{said}; DOCSLUICE_MAX_DOCUMENT_BYTES allows {self._most_bytes:,}"
+
+
+@contextlib.contextmanager
+def _rejecting() -> Iterator[None]:
+    """What a record is not becomes its dead letter."""
+    try:
+        yield
+    except NoEvent as error:
+        reason = DeadLetterReason.INVALID_EVENT
+        raise RecordRejected(reason, str(error), stage=Stage.DECODE, cause=error.cause) from None
+    except (Unreadable, NotUnicode) as problem:
+        raise RecordRejected(DeadLetterReason.UNDECODABLE, str(problem), stage=Stage.DECODE) from problem
 
 
 def _document(content: Content) -> Any:

@@ -36,7 +36,7 @@ class OutputEntry(Part):
     """How results are written, where to, and what they carry besides their own."""
 
     form: Form = "nested"
-    format: Literal["json", "connect"] = "json"
+    format: Literal["json", "connect", "avro"] = "json"
     key: NotBlank | None = None
     """Under which field of a merged result the answers are."""
     fields: list[Annotated[NotBlank, AfterValidator(_field)]] | None = None
@@ -61,8 +61,8 @@ class OutputEntry(Part):
             raise FieldProblem("key", "is for form: merged, where the answers are under it")
         if self.fields is not None and self.form == "nested":
             raise FieldProblem("fields", "is for form: flat or merged; a nested result has all of them")
-        if self.format == "connect" and self.form != "flat":
-            raise FieldProblem("format", "connect is for form: flat, whose fields become the columns of a table")
+        if self.format != "json" and self.form != "flat":
+            raise FieldProblem("format", f"{self.format} is for form: flat, whose fields become the columns of a table")
         return self
 
     def check_routes(self, outputs: dict[str, Output]) -> None:

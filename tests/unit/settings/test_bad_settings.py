@@ -156,6 +156,41 @@ def test_values_that_do_not_go_together(overrides: dict[str, Any], words: str) -
     assert PASSWORD not in problems[0]
 
 
+REGISTRY = "DOCSLUICE_SCHEMA_REGISTRY"
+USER, PASS = f"{REGISTRY}_USERNAME", f"{REGISTRY}_PASSWORD"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (
+            {"username": "u", "password": PASSWORD},
+            f"{USER}, {PASS}: not used without {REGISTRY}_URL",
+        ),
+        (
+            {"url": "http://r", "username": "u"},
+            f"{USER}, {PASS}: only one of them is set, and the registry needs both",
+        ),
+        (
+            {"url": "http://r", "cafile": "/c"},
+            f"{REGISTRY}_CAFILE: not used, for {REGISTRY}_URL does not begin with https",
+        ),
+        (
+            {"url": f"http://u:{PASSWORD}@r"},
+            f"{REGISTRY}_URL: must hold no user name or password; the key goes into {PASS}",
+        ),
+        (
+            {"url": f"http://r?key={PASSWORD}"},
+            f"{REGISTRY}_URL: must hold no key behind the ?; the key goes into {PASS}",
+        ),
+        ({"url": "registry:8081"}, f"{REGISTRY}_URL: must be a URL such as http://localhost:11434/v1"),
+    ],
+)
+def test_a_registry_that_would_be_asked_otherwise(given: dict[str, str], problem: str) -> None:
+    """Credentials are sent whole or not at all, and never in the address."""
+    assert problems_of({f"schema_registry_{name}": value for name, value in given.items()}) == [problem]
+
+
 @pytest.mark.parametrize(("protocol", "wanted"), [("PLAINTEXT", "SASL_SSL or SASL_PLAINTEXT"), ("SSL", "SASL_SSL")])
 @pytest.mark.parametrize(
     ("given", "named"),

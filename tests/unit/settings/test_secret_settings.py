@@ -33,7 +33,7 @@ def test_secrets_are_not_shown() -> None:
         assert PASSWORD not in text
 
 
-@pytest.mark.parametrize("field", ["openai_api_key", "kafka_sasl_password"])
+@pytest.mark.parametrize("field", ["openai_api_key", "kafka_sasl_password", "schema_registry_password"])
 def test_a_secret_that_is_wrong_is_not_shown(field: str) -> None:
     """Not even when it is what is wrong."""
     problems = problems_of({field: [KEY], "http_port": KEY, "mode": PASSWORD})

@@ -71,6 +71,8 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
         "kafka_security_protocol": ("SSL", "SSL"),
         "kafka_sasl_mechanism": ("SCRAM-SHA-512", "SCRAM-SHA-512"),
         "kafka_sasl_password": ("p", SecretStr("p")),
+        "schema_registry_url": ("https://r/apis/ccompat/v7", "https://r/apis/ccompat/v7"),
+        "schema_registry_password": ("p", SecretStr("p")),
         "delivery": ("at_least_once", "at_least_once"),
         "unknown_commit_map": ("ignore", "ignore"),
         "ordering": ("unordered", "unordered"),
@@ -99,6 +101,9 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
     if "sasl" in field:  # which is set as a whole or not at all
         for name, value in (("SECURITY_PROTOCOL", "SASL_SSL"), ("SASL_USERNAME", "u"), ("SASL_PASSWORD", "w")):
             monkeypatch.setenv(f"DOCSLUICE_KAFKA_{name}", value)
+    if field.startswith("schema_registry"):  # of which none is used without the address, and no half of credentials
+        for name, value in (("URL", "https://r"), ("USERNAME", "u"), ("PASSWORD", "w")):
+            monkeypatch.setenv(f"DOCSLUICE_SCHEMA_REGISTRY_{name}", value)
     if "ssl" in field:
         monkeypatch.setenv("DOCSLUICE_KAFKA_SECURITY_PROTOCOL", "SSL")
     monkeypatch.setenv(variable_of(field), written)
