@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from docsluice.expressions.expression import RECORD_NAMES, Expression
 from docsluice.expressions.template import readable
 from docsluice.kafka.batch_reading import KEPT_RECORD_BYTES
+from docsluice.kafka.broker import broker_of
 from docsluice.network.urls import passwords_in
 from docsluice.settings.env_file import REMEDY, distrusted
 from docsluice.settings.paths import at_home, why_unreadable
@@ -20,11 +22,15 @@ from docsluice_consumer.admission.leased_bucket import BURST_SECONDS
 from docsluice_consumer.admission.limits import Limits, MinuteLimits
 from docsluice_consumer.analysis.avro_results import AvroResults
 from docsluice_consumer.analysis.result_writer import ResultWriter
+from docsluice_consumer.dead_letters.limit import DeadLetterLimit
 from docsluice_consumer.decode.decode import RecordReader, Schemas
 from docsluice_consumer.decode.input_rules import InputMapping, InputRules
 from docsluice_consumer.errors import ConfigurationError, ProviderMisconfigured
+from docsluice_consumer.kafka.at_least_once import AtLeastOnceSink
 from docsluice_consumer.kafka.backpressure import OpenLimits
-from docsluice_consumer.kafka.exactly_once import transactional_id_of
+from docsluice_consumer.kafka.commits import Committer, GroupCommitter
+from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink, transactional_id_of
+from docsluice_consumer.kafka.records import Sink
 from docsluice_consumer.kafka.rights import Needs
 from docsluice_consumer.kafka.subscription import Subscription
 from docsluice_consumer.llm.credentials import CommandKey, Credentials, FileKey, NoKey, StaticKey
@@ -39,6 +45,7 @@ from docsluice_consumer.store.step_store import StepStore
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
 from docsluice_consumer.tasks.provider_entry import KEY_FIELDS, ProviderEntry
 from docsluice_consumer.tasks.steps import Step
+from docsluice_consumer.telemetry.metrics import Metrics
 
 _SECONDS_A_DAY = 86_400
 _ROOM_BESIDE_VALUE_BYTES = 8 * 1024 * 1024
@@ -313,6 +320,26 @@ def needs_of(settings: Settings, file: PipelineFile) -> Needs:
         routed_topics=file.output.topics,
         group_id=settings.group_id,
         transactional_ids=[transactional_id_of(settings.group_id, settings.input_topic, 0)] if exactly_once else [],
+    )
+
+
+async def delivery_of(
+    settings: Settings, metrics: Metrics, cleanup: contextlib.AsyncExitStack
+) -> tuple[Sink, Committer]:
+    """What publishes outcomes, and what commits. `cleanup` disconnects them."""
+    if settings.delivery == "exactly_once":
+        both = ExactlyOnceSink(broker=broker_of(settings), group_id=settings.group_id, metrics=metrics)
+        cleanup.push_async_callback(both.close)
+        return both, both
+    sink = await AtLeastOnceSink.open(broker_of(settings))
+    cleanup.push_async_callback(sink.close)
+    return sink, GroupCommitter(metrics=metrics)
+
+
+def dead_letter_limit_of(settings: Settings) -> DeadLetterLimit:
+    """How many documents may fail before reading stops."""
+    return DeadLetterLimit(
+        max_ratio=settings.dead_letter_max_ratio, max_consecutive=settings.dead_letter_max_consecutive
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import structlog
 
-from docsluice.kafka.broker import Broker, broker_of
+from docsluice.kafka.broker import broker_of
 from docsluice.messages import REASONS_OF_RECORDS, REASONS_OF_STEPS
 from docsluice.network.urls import shown
 from docsluice.text.known_secrets import KnownSecrets
@@ -24,6 +24,8 @@ from docsluice_consumer.analysis.answer_recovery import AnswerRecovery
 from docsluice_consumer.analysis.model_caller import ModelCaller
 from docsluice_consumer.analysis.results import Identity
 from docsluice_consumer.bootstrap import (
+    dead_letter_limit_of,
+    delivery_of,
     known_secrets_of,
     limits_of,
     needs_of,
@@ -37,13 +39,9 @@ from docsluice_consumer.bootstrap import (
     writer_of,
 )
 from docsluice_consumer.dead_letters.hold import DeadLetterHold
-from docsluice_consumer.dead_letters.limit import DeadLetterLimit
 from docsluice_consumer.dead_letters.sink import DeadLetterSink
 from docsluice_consumer.errors import ConfigurationError
-from docsluice_consumer.kafka.at_least_once import AtLeastOnceSink
-from docsluice_consumer.kafka.commits import Committer, GroupCommitter
 from docsluice_consumer.kafka.connection import ensure_topics
-from docsluice_consumer.kafka.exactly_once import ExactlyOnceSink
 from docsluice_consumer.kafka.records import Sink
 from docsluice_consumer.kafka.rights import ensure_rights
 from docsluice_consumer.kafka.source import Source
@@ -112,11 +110,7 @@ class Service:
         )
         self._gauges = Gauges(self._metrics)
         self._loop_watch = LoopWatch()
-        self._dead_letter_hold = DeadLetterHold(
-            limit=DeadLetterLimit(
-                max_ratio=settings.dead_letter_max_ratio, max_consecutive=settings.dead_letter_max_consecutive
-            )
-        )
+        self._dead_letter_hold = DeadLetterHold(limit=dead_letter_limit_of(settings))
         self._admission: Admission | None = None
         self._source: Source | None = None
         self._journal: BudgetJournal | None = None
@@ -170,7 +164,7 @@ class Service:
             self._not_ready = "starting: waiting for the schema registry (DOCSLUICE_SCHEMA_REGISTRY_URL)"
         self._avro = await unless(stop, avro_in(self._registry, self._avro, settings, self._file))
         self._not_ready = _STARTING
-        sink, committer = await unless(stop, self._delivery(broker, cleanup))
+        sink, committer = await unless(stop, delivery_of(settings, self._metrics, cleanup))
         admission, set_share = await self._admission_of(stop, cleanup)
         source = Source(
             broker=broker,
@@ -223,15 +217,6 @@ class Service:
                 " DOCSLUICE_STORE_OPTIONAL=true goes on without it, and pays again for what is in it"
             )
             raise ConfigurationError([problem]) from None
-
-    async def _delivery(self, broker: Broker, cleanup: contextlib.AsyncExitStack) -> tuple[Sink, Committer]:
-        if self._settings.delivery == "exactly_once":
-            both = ExactlyOnceSink(broker=broker, group_id=self._settings.group_id, metrics=self._metrics)
-            cleanup.push_async_callback(both.close)
-            return both, both
-        sink = await AtLeastOnceSink.open(broker)
-        cleanup.push_async_callback(sink.close)
-        return sink, GroupCommitter(metrics=self._metrics)
 
     async def _drain(self, source: Source) -> None:
         """Finish what has begun. The next owner reads the rest again."""
