@@ -134,8 +134,11 @@ def asyncapi(
     file: PipelineFile, *, servers: str, group_id: str, input_topic: str, result_topic: str, dead_letter_topic: str
 ) -> Schema:
     """An AsyncAPI 3.0 document of the service: what it receives, and what it sends."""
-    topics = {"documents": input_topic, "results": result_topic, "deadLetters": dead_letter_topic}
-    messages = {"documents": "DocumentEvent", "results": "DocumentResult", "deadLetters": "DeadLetter"}
+    routed = {f"results{number}": topic for number, topic in enumerate(file.output.topics, 1) if topic != result_topic}
+    topics = {"documents": input_topic, "results": result_topic, "deadLetters": dead_letter_topic, **routed}
+    messages = {"documents": "DocumentEvent", "deadLetters": "DeadLetter"} | dict.fromkeys(
+        ("results", *routed), "DocumentResult"
+    )
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -159,6 +162,7 @@ def asyncapi(
             "analyzeDocument": _operation("receive", "documents", bindings={"kafka": {"groupId": _only(group_id)}}),
             "publishResult": _operation("send", "results"),
             "publishDeadLetter": _operation("send", "deadLetters"),
+            **{f"publish{name.capitalize()}": _operation("send", name) for name in routed},
         },
         "components": {"messages": _messages(file)},
     }

@@ -86,12 +86,12 @@ class DocumentProducer:
         if self._writer is None:
             raise ConfigurationError(["a DocumentProducer sends within `async with DocumentProducer(…) as producer:`"])
         event = event_of(document, fields)
-        record = ProducerRecord(
-            topic=self.topic,
-            key=_bytes(event.document_id if key is None else key),
-            value=written(event),
-            headers=[*_headers(headers), _CONTENT_TYPE],
-        )
+        try:
+            key_bytes, own = _bytes(event.document_id if key is None else key), _headers(headers)
+        except (UnicodeEncodeError, AttributeError, TypeError, ValueError):
+            problem = "its key and its headers must be texts of whole characters, or bytes"
+            raise InvalidDocument(f"document {event.document_id!r}: {problem}", document_id=event.document_id) from None
+        record = ProducerRecord(topic=self.topic, key=key_bytes, value=written(event), headers=[*own, _CONTENT_TYPE])
         return await self._writer.write(record, document_id=event.document_id)
 
     async def send_many(
@@ -105,6 +105,8 @@ class DocumentProducer:
             DocumentRefused: one cannot be sent. It says which.
             BrokerAway, BrokerRefused: as `send`.
         """
+        if in_flight < 1:
+            raise ConfigurationError(["in_flight: must be 1 or more"])
         room, count = asyncio.Semaphore(in_flight), 0
         under_way: set[asyncio.Task[SourcePosition]] = set()
         failures: list[BaseException] = []
@@ -166,6 +168,8 @@ def event_of(document: Document | None, fields: Mapping[str, Any]) -> DocumentEv
     Raises:
         InvalidDocument: it is none.
     """
+    if not isinstance(document, DocumentEvent | Mapping | None):
+        raise InvalidDocument(f"a {type(document).__name__} is no document; give an event or fields", document_id="")
     given = document.model_dump() if isinstance(document, DocumentEvent) else dict(document or {})
     given |= fields
     named = given.get("document_id")
@@ -191,8 +195,11 @@ async def _each(documents: Iterable[Document] | AsyncIterable[Document]) -> Asyn
 
 def _headers(given: GivenHeaders) -> list[tuple[str, bytes | None]]:
     pairs = given.items() if isinstance(given, Mapping) else given
-    return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
+    found = [(name, None if value is None else _bytes(value)) for name, value in pairs]
+    for name, _ in found:
+        name.encode()  # whole characters only
+    return found
 
 
-def _bytes(key: str | bytes) -> bytes:
-    return key.encode() if isinstance(key, str) else key
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else bytes(memoryview(text))

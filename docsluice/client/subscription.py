@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -56,6 +57,7 @@ class Subscription(Generic[T]):
         self._cleanup = AsyncExitStack()
         self._finished: dict[tuple[str, int], int] = {}
         self._in_hand: Any = None
+        self._fetched: deque[Any] = deque()
         self._is_used = False
 
     async def __aenter__(self) -> Self:
@@ -93,23 +95,26 @@ class Subscription(Generic[T]):
                 yield one
 
     async def _each(self) -> AsyncIterator[T]:
-        while (records := await self._next_records()) is not None:
-            for record in records:
-                found = self._read(record)
-                self._in_hand = record
-                if found is not None:
-                    yield found
-                await self.commit()
+        if self._in_hand is not None:
+            await self.commit()  # another loop goes on behind what the last one was left at
+        while self._fetched or await self._fetch():
+            record = self._fetched.popleft()
+            found = self._read(record)
+            self._in_hand = record
+            if found is not None:
+                yield found
+            await self.commit()
 
-    async def _next_records(self) -> list[Any] | None:
-        """The next records. None once nothing has come for `idle_seconds`."""
+    async def _fetch(self) -> bool:
+        """Fetch the next records. False once nothing has come for `idle_seconds`."""
         assert self._reader is not None, "connected by __aenter__"  # noqa: S101
         clock = asyncio.get_running_loop().time
         began_at = clock()
         while not (records := await self._reader.fetch(timeout_ms=_FETCH_MS)):
             if self._idle_seconds is not None and clock() - began_at >= self._idle_seconds:
-                return None
-        return list(records)
+                return False
+        self._fetched.extend(records)
+        return True
 
     def _read(self, record: Any) -> T | None:
         """What a record holds. None if it is nothing for us, or a repeat."""

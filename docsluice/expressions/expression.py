@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from docsluice.expressions.interpreter import Interpreter, Node, NoValue, names_in, read, roots_of
-from docsluice.validation.json_values import compact_json
 
 RECORD_NAMES = frozenset({"value", "key", "headers", "topic", "partition", "offset", "timestamp"})
 """What a record has beside its value: the names that an expression of `input:` may have behind a dollar sign."""
@@ -68,7 +68,7 @@ def as_text(value: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         raise NoValue("it gives a number that is not finite")
     try:
-        return compact_json(value)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except RecursionError:
         raise NoValue("the value is nested too deeply for it") from None
     except (TypeError, ValueError):

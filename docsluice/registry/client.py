@@ -154,8 +154,10 @@ class RegistryClient:
                 read = bytearray()
                 async for part in response.content.iter_chunked(64 * 1024):
                     read += part
-                    if len(read) > _MOST_BYTES:
+                    if len(read) > _MOST_BYTES and response.status == _OK:
                         raise NoSchema(f"it has more than {_MOST_BYTES:,} bytes")
+                    if len(read) > _MOST_BYTES:
+                        return response.status, None  # a page about a fault says nothing about a schema
         except (OSError, aiohttp.ClientError) as error:
             raise RegistryAway(_in_words(error)) from None
         try:
@@ -220,7 +222,7 @@ def _schema(found: Mapping[str, Any]) -> RegisteredSchema:
     text, kind, references = found.get("schema"), found.get("schemaType") or "AVRO", found.get("references") or []
     try:
         used = tuple(Reference(str(one["subject"]), int(one["version"])) for one in references)
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise NoSchema("its references are none") from None
     if not isinstance(text, str) or not isinstance(kind, str):
         raise NoSchema("the registry gives no text for it")

@@ -17,6 +17,7 @@ from docsluice_producer.command_line.flags import (
     Name,
     Seconds,
     Topic,
+    Topics,
     Urls,
     WrittenPath,
     choose_one,
@@ -87,7 +88,7 @@ def _follow(
     to: Annotated[Path | None, _OUTPUT, Parameter(metavar="FILE")] = None,
     as_json: Annotated[AsJson, _OUTPUT] = False,
     metrics_url: Annotated[Urls, _OUTPUT] = (),
-    result_topic: Annotated[Topic | None, _TOPICS] = None,
+    result_topic: Annotated[Topics, _TOPICS] = (),
     dead_letter_topic: Annotated[Topic | None, _TOPICS] = None,
     input_topic: Annotated[Topic | None, _TOPICS] = None,
     group_id: Annotated[Name | None, _TOPICS] = None,
@@ -115,17 +116,19 @@ def _follow(
         as_json: print the lines that a .jsonl would hold, and everything else on standard error
         metrics_url: also say what limits the consumers now, from the metrics of a replica; once for each of them
             [default: none]
-        result_topic: read results here [default: DOCSLUICE_RESULT_TOPIC, or documents.results]
+        result_topic: read results here, several times for results that are routed [default: DOCSLUICE_RESULT_TOPIC, or
+            documents.results]
         dead_letter_topic: read dead letters here [default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq]
         input_topic: for --until-complete, the topic of the documents [default: DOCSLUICE_INPUT_TOPIC, or documents]
         group_id: for --until-complete, the group that analyzes them [default: DOCSLUICE_GROUP_ID, or docsluice]
     """
-    with connection.settings(
-        result_topic=result_topic, dead_letter_topic=dead_letter_topic, input_topic=input_topic, group_id=group_id
-    ) as (settings, broker):
+    with connection.settings(dead_letter_topic=dead_letter_topic, input_topic=input_topic, group_id=group_id) as (
+        settings,
+        broker,
+    ):
         following = Following(
             broker=broker,
-            topics=(settings.result_topic, settings.dead_letter_topic),
+            topics=(*(result_topic or (settings.result_topic,)), settings.dead_letter_topic),
             start=Start(from_beginning=from_beginning or (until_complete and since is None), since=since),
             wait_seconds=connection.wait_seconds,
             until=until,

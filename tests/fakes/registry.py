@@ -19,6 +19,8 @@ class FakeRegistry:
     """Subjects and ids. `broken` is a status that every answer has, `calls` are the paths that were asked for."""
 
     broken: int | None = None
+    page: str = "<html>down</html>"
+    """What it says when it is broken."""
     credentials: str | None = None
     is_compatible: bool = True
     calls: list[str] = field(default_factory=list)
@@ -69,7 +71,7 @@ class FakeRegistry:
         path = request.raw_path.removeprefix("/apis/ccompat/v7/")
         self.calls.append(path)
         if self.broken is not None:
-            return web.Response(status=self.broken, text="<html>down</html>")
+            return web.Response(status=self.broken, text=self.page)
         wanted = self.credentials and "Basic " + base64.b64encode(self.credentials.encode()).decode()
         if wanted and request.headers.get("Authorization") != wanted:
             return _said(401, {"error_code": 401, "message": "Unauthorized"})

@@ -137,6 +137,17 @@ def test_the_asyncapi_document_is_whole() -> None:
     assert "$defs" not in json.dumps(document)
 
 
+def test_the_topics_that_results_are_routed_to_are_in_the_asyncapi_document() -> None:
+    """They carry results, too."""
+    output = {"route": {"category": {"a": "alerts", "b": "out"}}}
+    file = PipelineFile.model_validate({"name": "r", "output": output, "tasks": [FILE.tasks[1].model_dump()]})
+    document = asyncapi(
+        file, servers="a:1", group_id="g", input_topic="in", result_topic="out", dead_letter_topic="dlq"
+    )
+    assert [one["address"] for one in document["channels"].values()] == ["in", "out", "dlq", "alerts"]
+    assert document["operations"]["publishResults1"]["channel"] == {"$ref": "#/channels/results1"}
+
+
 def references(part: Any) -> Iterator[str]:
     if isinstance(part, list):
         for one in part:

@@ -62,6 +62,12 @@ def test_a_merged_result_is_the_document_with_the_answers() -> None:
     assert merged(result(), [1], key="a", fields=["cost_usd"]) == {WHOLE: [1], "a": {"cost_usd": "0.0003", **answers}}
 
 
+def test_a_number_that_json_does_not_know_is_null_in_a_merged_result() -> None:
+    """Python reads it, and strict readers of the result would end at it."""
+    value = writer_of("merged").value(result(), {"a": [float("nan"), {"b": float("-inf"), "c": 1.5}]})
+    assert json.loads(value, parse_constant=pytest.fail)["a"] == [None, {"b": None, "c": 1.5}]
+
+
 def test_a_document_with_odd_characters_is_merged_as_it_came() -> None:
     """Half of a surrogate pair is JSON all the same."""
     value = writer_of("merged").value(result(), {"\ud800": ["\udfff"]})

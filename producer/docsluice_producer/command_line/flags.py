@@ -64,6 +64,7 @@ Urls = Annotated[tuple[str, ...], Parameter(metavar="URL", converter=_each(_url)
 Name = Annotated[str, Parameter(metavar="NAME")]
 Names = Annotated[tuple[str, ...], Parameter(metavar="NAME", converter=_each(str))]
 Topic = Annotated[str, Parameter(metavar="NAME", converter=one(_topic))]
+Topics = Annotated[tuple[str, ...], Parameter(metavar="NAME", converter=_each(_topic))]
 WrittenPath = str | Path
 """A path, or `-`, as it was written. Of the two the string is taken. For the other, the shell completes files."""
 AsJson = Annotated[bool, Parameter(name="--json")]

@@ -70,9 +70,9 @@ class ParquetTable:
         Raises:
             NotWritten: it cannot be written. The outcomes stay in the file of lines.
         """
-        self._file.close()
         whole = self._part.with_suffix(".parquet")
         try:
+            self._file.close()
             self._convert(whole)
             whole.replace(self._path)
         except OSError as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
 import docsluice
-from docsluice.errors import ConfigurationError
+from docsluice.errors import ConfigurationError, InvalidDocument
 from docsluice.kafka.transactions import ProducerRecord
 from docsluice.testing.pipeline import MemorySink
 from docsluice.testing.topics import MemoryTopics
@@ -81,6 +82,41 @@ async def test_two_members_of_a_group_share_the_partitions() -> None:
         _publish(topics, *range(20, 40))
         rest = [found.result_id async for found in one]
     assert sorted(rest) == sorted(f"r{n}" for n in range(20, 40))
+
+
+async def test_a_second_loop_goes_on_where_the_first_was_left() -> None:
+    """What was fetched together with the last one is not lost, with a group and without one."""
+    topics = MemoryTopics()
+    _publish(topics, *range(5))
+    for group_id in (None, "g"):
+        async with docsluice.results(topics=topics, from_="earliest", group_id=group_id, idle_seconds=0) as found:
+            async for one in found:
+                assert one.result_id == "r0"
+                break
+            assert [one.result_id async for one in found] == ["r1", "r2", "r3", "r4"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"key": "\ud800"},
+        {"headers": {"a": "\ud800"}},
+        {"headers": {"\ud800": "x"}},
+        {"headers": [("a", 5)]},
+        {"headers": 5},
+    ],
+)
+async def test_a_key_or_header_that_is_no_text_is_an_invalid_document(given: dict[str, Any]) -> None:
+    """As every other mistake in a document. Nothing is sent."""
+    topics = MemoryTopics()
+    async with docsluice.DocumentProducer(topics=topics) as producer:
+        with pytest.raises(InvalidDocument, match="its key and its headers"):
+            await producer.send(document_id="d", text="t", **given)
+        with pytest.raises(InvalidDocument, match="a int is no document"):
+            await producer.send_many([5])  # type: ignore[list-item]
+        with pytest.raises(ConfigurationError, match="in_flight"):
+            await producer.send_many([], in_flight=0)
+    assert topics.records("documents") == []
 
 
 async def test_a_subscription_is_read_once() -> None:

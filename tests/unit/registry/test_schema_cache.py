@@ -145,12 +145,14 @@ async def test_references_are_fetched_the_innermost_first() -> None:
         ]
 
 
-@pytest.mark.parametrize("broken", [500, 503, 401, 403, 404, 429, 302, 200])
-async def test_a_registry_that_is_not_well_is_waited_for(broken: int) -> None:
+@pytest.mark.parametrize(
+    ("broken", "megabytes"), [*((one, 0) for one in (500, 503, 401, 403, 404, 429, 302, 200)), (502, 5), (404, 5)]
+)
+async def test_a_registry_that_is_not_well_is_waited_for(broken: int, megabytes: int) -> None:
     """No record is to blame. The log says so once, and `/readyz` as long as it lasts."""
     async with FakeRegistry() as registry:
         schema_id = registry.add(TICKET)
-        registry.broken = broken
+        registry.broken, registry.page = broken, "<html>down</html>" + "." * megabytes * 1_000_000
         seen: list[str | None] = []
 
         async def waking() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from docsluice.outcomes.outcome import Outcome
 from docsluice_producer.errors import NotWritten, WrongUsage
 from docsluice_producer.following.columns import flat
+from docsluice_producer.following.parquet_table import ParquetTable
 from docsluice_producer.following.tables import open_table
 from tests.fakes.outcomes import dead_letter, result_outcome
 
@@ -93,6 +94,23 @@ def test_a_table_that_cannot_be_written_says_where_the_outcomes_are(tmp_path: Pa
         table.close()
     (part,) = tmp_path.glob(".out.parquet.*.part.jsonl")
     assert part.read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_a_full_disk_says_where_the_outcomes_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file could not take is met once more when it is closed."""
+    table = open_table(tmp_path / "out.parquet")
+    table.write(result_outcome(1))
+
+    assert isinstance(table, ParquetTable)
+    close = table._file.close
+
+    def full() -> None:
+        close()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(table._file, "close", full)
+    with pytest.raises(NotWritten, match=r"No space left on device; the outcomes are in .*\.part\.jsonl"):
+        table.close()
 
 
 def test_without_pyarrow_the_command_that_installs_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
