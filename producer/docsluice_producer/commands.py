@@ -14,10 +14,7 @@ from docsluice_producer.command_line.flags import (
     Age,
     AsJson,
     Count,
-    Name,
     Seconds,
-    Topic,
-    Topics,
     Urls,
     WrittenPath,
     choose_one,
@@ -26,6 +23,7 @@ from docsluice_producer.command_line.flags import (
 from docsluice_producer.documents.sources import select
 from docsluice_producer.following.follow import Documents, Following
 from docsluice_producer.following.follow import follow as follow_topics
+from docsluice_producer.following.topic_flags import TopicFlags
 from docsluice_producer.following.wanted import Wanted, condition
 from docsluice_producer.kafka.connection_flags import Connection
 from docsluice_producer.sending.send import Sending
@@ -33,7 +31,7 @@ from docsluice_producer.sending.send import dry_run as check_rows
 from docsluice_producer.sending.send import send as send_documents
 from docsluice_producer.sending.send_flags import DOCUMENTS, Changed, Rows, Target
 
-_BOUNDS, _OUTPUT, _TOPICS = in_groups("From when, until when", "The output", "The topics")
+_BOUNDS, _OUTPUT = in_groups("From when, until when", "The output")
 _ONE_START = choose_one(_BOUNDS)
 _PATH = Parameter(name="PATH", required=True, allow_leading_hyphen=True, validator=no_flag)
 
@@ -88,10 +86,7 @@ def _follow(
     to: Annotated[Path | None, _OUTPUT, Parameter(metavar="FILE")] = None,
     as_json: Annotated[AsJson, _OUTPUT] = False,
     metrics_url: Annotated[Urls, _OUTPUT] = (),
-    result_topic: Annotated[Topics, _TOPICS] = (),
-    dead_letter_topic: Annotated[Topic | None, _TOPICS] = None,
-    input_topic: Annotated[Topic | None, _TOPICS] = None,
-    group_id: Annotated[Name | None, _TOPICS] = None,
+    topics: TopicFlags = TopicFlags(),
     connection: Connection = Connection(),
 ) -> int:
     """Show results and dead letters as they come.
@@ -116,19 +111,16 @@ def _follow(
         as_json: print the lines that a .jsonl would hold, and everything else on standard error
         metrics_url: also say what limits the consumers now, from the metrics of a replica; once for each of them
             [default: none]
-        result_topic: read results here, several times for results that are routed [default: DOCSLUICE_RESULT_TOPIC, or
-            documents.results]
-        dead_letter_topic: read dead letters here [default: DOCSLUICE_DEAD_LETTER_TOPIC, or documents.dlq]
-        input_topic: for --until-complete, the topic of the documents [default: DOCSLUICE_INPUT_TOPIC, or documents]
-        group_id: for --until-complete, the group that analyzes them [default: DOCSLUICE_GROUP_ID, or docsluice]
     """
-    with connection.settings(dead_letter_topic=dead_letter_topic, input_topic=input_topic, group_id=group_id) as (
+    with connection.settings(
+        dead_letter_topic=topics.dead_letter_topic, input_topic=topics.input_topic, group_id=topics.group_id
+    ) as (
         settings,
         broker,
     ):
         following = Following(
             broker=broker,
-            topics=(*(result_topic or (settings.result_topic,)), settings.dead_letter_topic),
+            topics=(*(topics.result_topic or (settings.result_topic,)), settings.dead_letter_topic),
             start=Start(from_beginning=from_beginning or (until_complete and since is None), since=since),
             wait_seconds=connection.wait_seconds,
             until=until,
