@@ -330,3 +330,13 @@ async def test_the_message_is_for_its_record_alone() -> None:
             with pytest.raises(Unreadable) as caught:
                 await cache.reader(9)
             assert caught.value.__traceback__ is not None
+
+
+async def test_a_reference_with_a_version_that_is_no_number_is_the_records_fault() -> None:
+    """JSON's `1e999` is infinite in Python, and is a version no more than a text is."""
+    async with FakeRegistry() as registry, cached(registry) as cache:
+        for version in (float("inf"), "one", None):
+            schema_id = registry.add("string", references=[{"name": "n", "subject": "a", "version": version}])
+            rejected = await rejection(reader(cache), b"\x00" + schema_id.to_bytes(4, "big") + b"\x02a")
+            assert rejected.reason is DeadLetterReason.UNDECODABLE
+            assert "its references are none" in str(rejected)
