@@ -6,15 +6,13 @@ however large. No `$ref` is followed. So an answer costs at most its size times 
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from jsonschema_rs import Draft202012Validator, ValidationError
 
 from docsluice.text.printable import shortened
 from docsluice.validation.json_values import compact_json
 from docsluice_consumer.tasks.schema_patterns import LINEAR, compiled_kib, pattern_problem, patterns_in
-
-Schema: TypeAlias = dict[str, Any]
 
 MOST_LEVELS = 64
 """Levels of lists and objects, in a schema and in an answer. Writing a result allows 200."""

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from collections import Counter
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -15,8 +15,10 @@ from docsluice.text.printable import shortened
 from docsluice.validation.json_values import NO_JSON
 from docsluice_consumer.errors import InvalidAnswer
 from docsluice_consumer.tasks.answer_reading import objects_in, parsed
-from docsluice_consumer.tasks.answer_schema import AnswerSchema, Schema, schema_problem
-from docsluice_consumer.tasks.strict_schema import OptionalNulls
+from docsluice_consumer.tasks.strict_schema import OptionalNulls, Schema
+
+if TYPE_CHECKING:
+    from docsluice_consumer.tasks.answer_schema import AnswerSchema
 
 _MOST_NAMED = 5
 _SHOWN_CHARACTERS = 60
@@ -206,6 +208,8 @@ class JsonOutput(_Output):
     @field_validator("schema_")
     @classmethod
     def _valid(cls, schema: Schema) -> Schema:
+        from docsluice_consumer.tasks.answer_schema import schema_problem  # noqa: PLC0415 - 3 MiB, for this type only
+
         if problem := schema_problem(schema):
             raise ValueError(problem)
         return schema
@@ -218,6 +222,8 @@ class JsonOutput(_Output):
     @cached_property
     def compiled(self) -> tuple[AnswerSchema, OptionalNulls]:
         """The compiled schema, and what removes the nulls of strict mode."""
+        from docsluice_consumer.tasks.answer_schema import AnswerSchema  # noqa: PLC0415
+
         return AnswerSchema(self.schema_), OptionalNulls(self.schema_)
 
     def json_schema(self) -> Schema:

@@ -6,9 +6,12 @@ optional property may be null instead, and `OptionalNulls` leaves such a null ou
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from docsluice_consumer.tasks.answer_schema import AnswerSchema, Schema
+if TYPE_CHECKING:
+    from docsluice_consumer.tasks.answer_schema import AnswerSchema
+
+Schema: TypeAlias = dict[str, Any]
 
 _NOT_IN_STRICT_MODE = frozenset(
     (
@@ -62,7 +65,7 @@ class OptionalNulls:
     def __init__(self, schema: Any) -> None:
         fields: Schema = schema if isinstance(schema, dict) else {}
         properties, required = fields.get("properties", {}), fields.get("required", ())
-        self._branches = [(OptionalNulls(branch), AnswerSchema(branch)) for branch in fields.get("anyOf", ())]
+        self._branches = [(OptionalNulls(branch), _compiled(branch)) for branch in fields.get("anyOf", ())]
         self._items = OptionalNulls(fields["items"]) if "items" in fields else None
         self._properties = {name: OptionalNulls(part) for name, part in properties.items()}
         self._never_null = frozenset(
@@ -129,4 +132,10 @@ def _nullable(schema: Schema) -> Schema:
 
 
 def _is_valid(value: Any, schema: Any) -> bool:
-    return AnswerSchema(schema).is_valid(value)
+    return _compiled(schema).is_valid(value)
+
+
+def _compiled(schema: Any) -> AnswerSchema:
+    from docsluice_consumer.tasks.answer_schema import AnswerSchema  # noqa: PLC0415 - 3 MiB, for tasks of type json only
+
+    return AnswerSchema(schema)

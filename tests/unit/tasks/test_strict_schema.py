@@ -9,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from docsluice_consumer.tasks.answer_schema import Schema
 from docsluice_consumer.tasks.outputs import JsonOutput
-from docsluice_consumer.tasks.strict_schema import CannotBeStrict, OptionalNulls, strict
+from docsluice_consumer.tasks.strict_schema import CannotBeStrict, OptionalNulls, Schema, strict
 
 STRING = {"type": "string"}
 
