@@ -4,7 +4,8 @@ DocsluiceError
 ├── ConfigurationError        settings, arguments or files that cannot work
 ├── ClientFault               work with a broker ends early
 │   ├── BrokerAway            the broker did not answer in the time that it was given
-│   └── BrokerRefused         it answered, and will not serve us: credentials, permissions, a missing topic
+│   ├── BrokerRefused         it answered, and will not serve us: credentials, permissions, a missing topic
+│   └── WrongUsage            arguments that cannot work: exit 2
 ├── DocumentRefused           one document cannot be sent, and others can
 │   ├── InvalidDocument       it is no document event
 │   └── DocumentTooLarge      it is larger than the topic takes
@@ -38,6 +39,12 @@ class BrokerAway(ClientFault):
 
 class BrokerRefused(ClientFault):
     """The broker answers and will not serve us as configured."""
+
+
+class WrongUsage(ClientFault):
+    """Arguments or settings that cannot work."""
+
+    exit_code = 2
 
 
 class DocumentRefused(DocsluiceError):

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from docsluice.cli.page import command
 from docsluice.cli.usage import no_flag
+from docsluice.documents.sources import select
 from docsluice.kafka.reader import Start
 from docsluice_producer.command_line.exits import OF_FOLLOW, OF_SEND
 from docsluice_producer.command_line.flags import (
@@ -20,7 +21,6 @@ from docsluice_producer.command_line.flags import (
     choose_one,
     in_groups,
 )
-from docsluice_producer.documents.sources import select
 from docsluice_producer.following.follow import Documents, Following
 from docsluice_producer.following.follow import follow as follow_topics
 from docsluice_producer.following.topic_flags import TopicFlags

@@ -3,7 +3,7 @@
     ProducerFault         the library's ClientFault
     ├── BrokerAway        the library's: the broker did not answer in the time we were told to wait: exit 1
     ├── BrokerRefused     the library's: it answered, and will not serve us: exit 1
-    ├── WrongUsage        arguments or settings that cannot work: exit 2
+    ├── WrongUsage        the library's: arguments or settings that cannot work: exit 2
     ├── NotWritten        the file that outcomes are written to takes no more: exit 1
     ├── TakenOver         another redrive or drop of the same dead letters, or send of the same files, has begun: exit 1
     ├── VersionUnknown    no consumer told us the pipeline version that it runs, or several told several: exit 1
@@ -12,7 +12,7 @@
 A row's own fault is none of these: it is reported as a `BadRow` and the rest is sent.
 """
 
-from docsluice.errors import BrokerAway, BrokerRefused
+from docsluice.errors import BrokerAway, BrokerRefused, WrongUsage
 from docsluice.errors import ClientFault as ProducerFault
 
 __all__ = [
@@ -25,12 +25,6 @@ __all__ = [
     "VersionUnknown",
     "WrongUsage",
 ]
-
-
-class WrongUsage(ProducerFault):
-    """Arguments or settings that cannot work."""
-
-    exit_code = 2
 
 
 class NotWritten(ProducerFault):

@@ -7,13 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.kinds import Format
+from docsluice.documents.reader_process import ReaderProcess
+from docsluice.documents.reading import read
+from docsluice.documents.rows import BadRow, Document, Row
+from docsluice.documents.sources import Source
 from docsluice.messages import DocumentEvent
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.kinds import Format
-from docsluice_producer.documents.reader_process import ReaderProcess
-from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import BadRow, Document, Row
-from docsluice_producer.documents.sources import Source
 
 
 def rows_of(

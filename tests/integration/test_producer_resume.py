@@ -12,15 +12,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.reading import read
+from docsluice.documents.rows import Document
+from docsluice.documents.sources import select
 from docsluice.kafka import transactions
 from docsluice.kafka.broker import Broker as Address
 from docsluice.kafka.broker_session import broker_session
 from docsluice_local.broker import Broker
 from docsluice_producer.command_line.exits import Exit
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import Document
-from docsluice_producer.documents.sources import select
 from docsluice_producer.sending import resumable_delivery
 from docsluice_producer.sending.places import Files
 from docsluice_producer.sending.resumable_delivery import ResumableDelivery

@@ -144,7 +144,7 @@ def _show(
     $ docsluice dead-letters show 0@42
 
     Args:
-        name: a document's id; or the place, TOPIC/PARTITION@OFFSET, of the dead letter or of the record as it was first
+        name: a document's id, or the place TOPIC/PARTITION@OFFSET of the dead letter or of the record as it was first
             read, as the log has it; without the topic, that of dead letters
         trace: also show the stack trace, and not of the reason unexpected only
     """

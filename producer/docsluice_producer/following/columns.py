@@ -82,7 +82,7 @@ def spelled(text: str) -> str:
 
 
 def cell(value: Any) -> str:
-    """An output or a field as text: a list joined with "; ", anything deeper as JSON."""
+    """An output or a field as text: a list joined by semicolons, anything deeper as JSON."""
     if isinstance(value, list) and all(isinstance(one, str | int | float) for one in value):
         return "; ".join(map(str, value))
     if value is None:

@@ -9,11 +9,11 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber, ProducerFenced, UnknownProducerId
 
+from docsluice.documents.rows import Document
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.broker_errors import TOO_LARGE
 from docsluice.kafka.clients import connected, stopped
 from docsluice.kafka.passing import raise_unless_passing
-from docsluice_producer.documents.rows import Document
 from docsluice_producer.errors import BrokerRefused
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024

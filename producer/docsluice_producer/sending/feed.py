@@ -5,7 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
-from docsluice_producer.documents.rows import Document, Row
+from docsluice.documents.rows import Document, Row
 
 _ROWS = 1_000
 _BYTES = 16 * 1024 * 1024

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from docsluice.documents.sources import Selection
 from docsluice_producer.command_line.numbers import counted
-from docsluice_producer.documents.sources import Selection
 
 _SHOWN_SUFFIXES = 8
 _SHOWN_ENTRIES = 20

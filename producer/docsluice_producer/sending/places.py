@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docsluice_producer.documents.rows import BEGINNING, Position
-from docsluice_producer.documents.sources import Source
+from docsluice.documents.rows import BEGINNING, Position
+from docsluice.documents.sources import Source
 from docsluice_producer.errors import WrongUsage
 
 SUFFIX = ".sent"

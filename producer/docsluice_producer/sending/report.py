@@ -17,8 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from docsluice.documents.rows import BadRow, Document, Note, Place, Row
 from docsluice_producer.command_line.numbers import printable
-from docsluice_producer.documents.rows import BadRow, Document, Note, Place, Row
 from docsluice_producer.sending.repeated import RepeatedIds
 from docsluice_producer.sending.unchanged import Unchanged
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError, ProducerFenced
 
+from docsluice.documents.rows import Document
 from docsluice.kafka.broker_errors import TOO_LARGE
 from docsluice.kafka.broker_session import BrokerSession
 from docsluice.kafka.clients import connected, stopped
@@ -17,7 +18,6 @@ from docsluice.kafka.passing import raise_unless_passing, unretrieved
 from docsluice.kafka.topic_scan import Scan
 from docsluice.kafka.topics import create
 from docsluice.kafka.transactions import MENDED, ProducerRecord, transact, transactional_producer
-from docsluice_producer.documents.rows import Document
 from docsluice_producer.errors import BrokerRefused, TakenOver
 from docsluice_producer.sending.delivery import HEADERS, MAX_REQUEST_BYTES, size_of
 from docsluice_producer.sending.places import SUFFIX, Files, SentPlace, place_of

@@ -7,6 +7,11 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.reader_process import ReaderProcess
+from docsluice.documents.reading import read
+from docsluice.documents.rows import BEGINNING, Document, Position, Row
+from docsluice.documents.sources import Selection
 from docsluice.kafka import broker_errors
 from docsluice.kafka.broker import Broker
 from docsluice.kafka.broker_session import BrokerSession, broker_session
@@ -15,11 +20,6 @@ from docsluice.kafka.topics import create, partitions_of_topics
 from docsluice_producer.command_line.exits import Exit
 from docsluice_producer.command_line.numbers import counted, printable
 from docsluice_producer.command_line.stop_signals import stop_on_signals
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.reader_process import ReaderProcess
-from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import BEGINNING, Document, Position, Row
-from docsluice_producer.documents.sources import Selection
 from docsluice_producer.errors import BrokerAway, BrokerRefused, ProducerFault
 from docsluice_producer.kafka.rate import Rate
 from docsluice_producer.sending.delivery import MAX_REQUEST_BYTES, Delivery

@@ -8,12 +8,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from docsluice.cli.output import WrongArguments
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.kinds import Format
+from docsluice.documents.sources import STDIN
 from docsluice.kafka.broker import Broker
 from docsluice.settings.shared_settings import SharedSettings
 from docsluice_producer.command_line.flags import Count, Name, Names, Topic, Urls, choose_one, in_groups, one
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.kinds import Format
-from docsluice_producer.documents.sources import STDIN
 from docsluice_producer.metrics.sample import PIPELINE_VERSION
 from docsluice_producer.sending.results import IfChanged
 from docsluice_producer.sending.send import Destination

@@ -2,9 +2,9 @@
 
 import json
 
+from docsluice.documents.rows import Document
 from docsluice.messages import result_id
 from docsluice_producer.command_line.numbers import counted
-from docsluice_producer.documents.rows import Document
 from docsluice_producer.sending.remembered import RememberedIds
 
 

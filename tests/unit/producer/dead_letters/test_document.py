@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.kinds import Format
+from docsluice.documents.reading import read
+from docsluice.documents.rows import BadRow, Document, Row
+from docsluice.documents.sources import Source
 from docsluice.messages import DocumentEvent
 from docsluice_producer.dead_letters.document import exported
 from docsluice_producer.dead_letters.marks import State
 from docsluice_producer.dead_letters.showing import _lines
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.kinds import Format
-from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import BadRow, Document, Row
-from docsluice_producer.documents.sources import Source
 from docsluice_producer.following.text_files import json_text
 from tests.fakes.dead_letters import event, fetched, letter
 

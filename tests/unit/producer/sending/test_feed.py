@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from docsluice_producer.documents.rows import Document, Place, Row
+from docsluice.documents.rows import Document, Place, Row
 from docsluice_producer.sending import feed as feed_room
 from docsluice_producer.sending.feed import Feed
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docsluice_producer.documents.rows import Position
-from docsluice_producer.documents.sources import select
+from docsluice.documents.rows import Position
+from docsluice.documents.sources import select
 from docsluice_producer.errors import WrongUsage
 from docsluice_producer.sending.places import Files, SentPlace, key_of, place_of
 

@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.rows import BadRow, Document, Place, Row
-from docsluice_producer.documents.sources import Selection
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.rows import BadRow, Document, Place, Row
+from docsluice.documents.sources import Selection
 from docsluice_producer.sending import send
 from docsluice_producer.sending.delivery import Delivery
 from docsluice_producer.sending.feed import Feed

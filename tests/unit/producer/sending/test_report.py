@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.sources import Selection
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.sources import Selection
 from docsluice_producer.sending import send
 from docsluice_producer.sending.report import Report
 

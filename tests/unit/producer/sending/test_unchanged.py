@@ -11,9 +11,9 @@ from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docsluice.documents.rows import Document, Place, document
 from docsluice.kafka.topic_reading import OffsetRange
 from docsluice.messages import result_headers, result_id
-from docsluice_producer.documents.rows import Document, Place, document
 from docsluice_producer.sending import remembered, results
 from docsluice_producer.sending.remembered import RememberedIds
 from docsluice_producer.sending.report import Report

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docsluice_producer.documents.encoding import encoding_of, in_utf_8
-from docsluice_producer.documents.entries import Unreadable
-from docsluice_producer.documents.kinds import Format
-from docsluice_producer.documents.rows import Note
+from docsluice.documents.encoding import encoding_of, in_utf_8
+from docsluice.documents.entries import Unreadable
+from docsluice.documents.kinds import Format
+from docsluice.documents.rows import Note
 from tests.fakes.rows import event, problem, rows_of
 
 GERMAN = "Grüße aus Köln: das Gerät läuft wieder, bitte prüfen."

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from io import BufferedReader
 
-from docsluice_producer.documents.columns import lacking
-from docsluice_producer.documents.entries import Entry, Fields, ReadOptions, Unreadable
-from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
-from docsluice_producer.documents.recognition import START_BYTES, no_ends
-from docsluice_producer.documents.rows import Unfit
+from docsluice.documents.columns import lacking
+from docsluice.documents.entries import Entry, Fields, ReadOptions, Unreadable
+from docsluice.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
+from docsluice.documents.recognition import START_BYTES, no_ends
+from docsluice.documents.rows import Unfit
 
 _DELIMITERS = ",;\t|"
 _SAID = re.compile(r"""(["']?)sep=(.)\1[\r\n]*""", re.IGNORECASE)

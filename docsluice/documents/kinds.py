@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import cast
 
-from docsluice_producer.documents.entries import Reader
+from docsluice.documents.entries import Reader
 
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 """Behind the suffix of a kind. What a file is packed with, its first bytes tell."""
@@ -88,7 +88,7 @@ def reader_of(form: Format) -> Reader:
     Raises:
         ImportError: the library is missing.
     """
-    module = importlib.import_module(f"docsluice_producer.documents.readers.{KINDS[form].reader}")
+    module = importlib.import_module(f"docsluice.documents.readers.{KINDS[form].reader}")
     return cast("Reader", module.read)
 
 

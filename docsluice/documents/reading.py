@@ -13,13 +13,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
-from docsluice.messages import rfc3339
-from docsluice_producer.documents.encoding import encoding_of, in_utf_8
-from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
-from docsluice_producer.documents.kinds import EXTRA, KINDS, Format, is_installed, reader_of
-from docsluice_producer.documents.reader_process import ReaderProcess
-from docsluice_producer.documents.recognition import START_BYTES, no_text
-from docsluice_producer.documents.rows import (
+from docsluice.documents.encoding import encoding_of, in_utf_8
+from docsluice.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice.documents.kinds import EXTRA, KINDS, Format, is_installed, reader_of
+from docsluice.documents.reader_process import ReaderProcess
+from docsluice.documents.recognition import START_BYTES, no_text
+from docsluice.documents.rows import (
     BadRow,
     Document,
     Note,
@@ -31,8 +30,9 @@ from docsluice_producer.documents.rows import (
     event_fields,
     json_name,
 )
-from docsluice_producer.documents.sources import Source
-from docsluice_producer.documents.unpacking import DAMAGED, unpacked
+from docsluice.documents.sources import Source
+from docsluice.documents.unpacking import DAMAGED, unpacked
+from docsluice.messages import rfc3339
 
 _STDIN_DESCRIPTOR = 0
 _BUFFER_BYTES = 2 * START_BYTES

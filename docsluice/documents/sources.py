@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from docsluice_producer.documents.kinds import KINDS, SUFFIXES, Format, stem_of, suffix_of
-from docsluice_producer.documents.recognition import START_BYTES, no_text
-from docsluice_producer.errors import WrongUsage
+from docsluice.documents.kinds import KINDS, SUFFIXES, Format, stem_of, suffix_of
+from docsluice.documents.recognition import START_BYTES, no_text
+from docsluice.errors import WrongUsage
 
 STDIN = "-"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from io import BufferedReader
 
-from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
-from docsluice_producer.documents.readers.html import text_of_html
+from docsluice.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice.documents.readers.html import text_of_html
 
 _HEADERS = ("From", "To", "Cc", "Date", "Subject")
 _EMPTY = "it holds no message: no text and no HTML"

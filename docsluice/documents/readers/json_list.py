@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any
 
+from docsluice.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice.documents.lines import LINE_BYTES, TOO_LONG
+from docsluice.documents.recognition import no_documents
+from docsluice.documents.rows import Unfit, an_object, no_constant, parse_json_value
 from docsluice.validation.record_bytes import json_object, unmarked
-from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
-from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG
-from docsluice_producer.documents.recognition import no_documents
-from docsluice_producer.documents.rows import Unfit, an_object, no_constant, parse_json_value
 
 _PIECE_BYTES = 64 * 1024
 _CUT_CHARACTERS = 16

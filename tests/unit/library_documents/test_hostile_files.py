@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from docsluice_producer.documents import reader_process, reading
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.kinds import KINDS, SUFFIXES, Format, suffix_of
-from docsluice_producer.documents.reader_process import ReaderProcess
-from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import BadRow, Note, Row
-from docsluice_producer.documents.sources import Source
+from docsluice.documents import reader_process, reading
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.kinds import KINDS, SUFFIXES, Format, suffix_of
+from docsluice.documents.reader_process import ReaderProcess
+from docsluice.documents.reading import read
+from docsluice.documents.rows import BadRow, Note, Row
+from docsluice.documents.sources import Source
 from tests.fakes.rows import event, problem
 
-FILES = Path(__file__).parents[3] / "fixtures" / "files"
-SLOW = Path(__file__).parents[3] / "fixtures" / "slow_readers"
+FILES = Path(__file__).parents[2] / "fixtures" / "files"
+SLOW = Path(__file__).parents[2] / "fixtures" / "slow_readers"
 
 
 def rows(folder: Path, data: bytes, form: Format, *, process: ReaderProcess | None = None) -> list[Row]:

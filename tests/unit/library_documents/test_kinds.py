@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
-from docsluice_producer.documents.kinds import KINDS, PACKED_SUFFIXES, SUFFIXES, Format, reader_of, stem_of, suffix_of
-from docsluice_producer.documents.reader_process import ReaderProcess
-from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import BadRow, Document, Row
-from docsluice_producer.documents.sources import Source, select
+from docsluice.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice.documents.kinds import KINDS, PACKED_SUFFIXES, SUFFIXES, Format, reader_of, stem_of, suffix_of
+from docsluice.documents.reader_process import ReaderProcess
+from docsluice.documents.reading import read
+from docsluice.documents.rows import BadRow, Document, Row
+from docsluice.documents.sources import Source, select
 from tests.fakes.rows import event, problem
 
-FILES = Path(__file__).parents[3] / "fixtures" / "files"
+FILES = Path(__file__).parents[2] / "fixtures" / "files"
 LETTER = ("The harbour", "Dear Mrs Nguyễn,", "Größe and Łódź are spelt with", "Yours, the harbour master")
 LAMP = {"k1": "The lamp is broken, said the keeper.", "k2": "Đèn biển\nđã tắt."}
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
-from docsluice_producer.documents.encoding import in_utf_8
-from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
-from docsluice_producer.documents.kinds import Format, reader_of
+from docsluice.documents.encoding import in_utf_8
+from docsluice.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice.documents.kinds import Format, reader_of
 
 SECONDS = 60
 """What one entry may take."""
@@ -84,7 +84,7 @@ class ReaderProcess:
         # A session of its own: Ctrl-C is for the sender, which ends in order. And -P: a json.py in the working folder
         # may be a file to send, and is no module to run.
         self._process = subprocess.Popen(  # noqa: S603 - this very module
-            [sys.executable, "-P", "-m", "docsluice_producer.documents.reader_process", *self._limits],
+            [sys.executable, "-P", "-m", "docsluice.documents.reader_process", *self._limits],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

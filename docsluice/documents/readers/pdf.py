@@ -5,7 +5,7 @@ from io import BufferedReader
 
 import pypdfium2
 
-from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice.documents.entries import Entry, ReadOptions, Unreadable
 
 _SIGNATURE_WITHIN_BYTES = 1024
 _ENCRYPTED = "it is encrypted: qpdf --decrypt --password=… IN OUT takes the password off"

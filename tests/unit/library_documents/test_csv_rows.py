@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docsluice.documents.kinds import Format
 from docsluice.messages import DocumentEvent
-from docsluice_producer.documents.kinds import Format
 from tests.fakes.rows import event, problem, rows_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))

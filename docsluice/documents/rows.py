@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from docsluice.documents.entries import ReadOptions
 from docsluice.messages import DocumentEvent
 from docsluice.validation.event_problems import (
     NAMED_TWICE,
@@ -17,7 +18,6 @@ from docsluice.validation.event_problems import (
 from docsluice.validation.json_values import json_value
 from docsluice.validation.record_bytes import json_object, twice_in
 from docsluice.validation.signatures import kind_of_text
-from docsluice_producer.documents.entries import ReadOptions
 
 _EVENT_FIELDS = frozenset(DocumentEvent.model_fields)
 _EXPORTED_FIELDS = frozenset({"kind", "place", "state", "headers"})

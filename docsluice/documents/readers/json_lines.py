@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from io import BufferedReader
 
+from docsluice.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
+from docsluice.documents.recognition import START_BYTES, no_documents, no_ends, no_lines
+from docsluice.documents.rows import Unfit, parse_json
 from docsluice.validation.record_bytes import unmarked
-from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
-from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, lines, not_utf8
-from docsluice_producer.documents.recognition import START_BYTES, no_documents, no_ends, no_lines
-from docsluice_producer.documents.rows import Unfit, parse_json
 
 
 def read(file: BufferedReader, options: ReadOptions, *, after: int) -> Iterator[Entry]:

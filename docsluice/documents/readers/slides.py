@@ -7,8 +7,8 @@ from typing import Any
 import pptx
 from pptx.enum.shapes import MSO_SHAPE_TYPE
 
-from docsluice_producer.documents.entries import Entry, ReadOptions
-from docsluice_producer.documents.readers.office_files import check_archive, damage_told
+from docsluice.documents.entries import Entry, ReadOptions
+from docsluice.documents.readers.office_files import check_archive, damage_told
 
 _CALLED = "a PowerPoint presentation"
 

@@ -5,9 +5,9 @@ import io
 from dataclasses import dataclass
 from typing import IO, Any
 
+from docsluice.documents.entries import Unreadable
+from docsluice.documents.kinds import EXTRA
 from docsluice.validation.record_bytes import wide_encoding
-from docsluice_producer.documents.entries import Unreadable
-from docsluice_producer.documents.kinds import EXTRA
 
 UTF_8 = "utf-8"
 _LIKELY = [

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docsluice_producer.documents.kinds import Format
-from docsluice_producer.documents.reader_process import ReaderProcess
-from docsluice_producer.documents.readers import json_list
-from docsluice_producer.documents.rows import Document
+from docsluice.documents.kinds import Format
+from docsluice.documents.reader_process import ReaderProcess
+from docsluice.documents.readers import json_list
+from docsluice.documents.rows import Document
 from tests.fakes.rows import event, jsonl, problem, rows_of
 
 ROWS = [{"document_id": f"d{number}", "text": f"a\n{number}", "n": number} for number in range(7)]

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from docsluice_producer.documents.columns import lacking
-from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice.documents.columns import lacking
+from docsluice.documents.entries import Entry, ReadOptions, Unreadable
 
 _BATCH_ROWS = 256
 

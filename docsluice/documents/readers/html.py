@@ -6,9 +6,9 @@ from io import BufferedReader
 
 from selectolax.lexbor import LexborHTMLParser
 
+from docsluice.documents.entries import Entry, ReadOptions
+from docsluice.documents.lines import LINE_BYTES, TOO_LONG
 from docsluice.validation.record_bytes import unmarked
-from docsluice_producer.documents.entries import Entry, ReadOptions
-from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG
 
 _UNSEEN = ["script", "style", "noscript", "template", "svg", "head"]
 _BLOCKS = (

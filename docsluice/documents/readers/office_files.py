@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
+from docsluice.documents.entries import Unreadable
 from docsluice.validation.signatures import format_of
-from docsluice_producer.documents.entries import Unreadable
 
 MOST_UNFOLDED_BYTES = 512 * 1024 * 1024
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from io import BufferedReader
 
+from docsluice.documents.entries import Entry, ReadOptions
+from docsluice.documents.lines import LINE_BYTES, TOO_LONG, not_utf8
 from docsluice.validation.record_bytes import unmarked
-from docsluice_producer.documents.entries import Entry, ReadOptions
-from docsluice_producer.documents.lines import LINE_BYTES, TOO_LONG, not_utf8
 
 _HEADING = re.compile(r"\s*# +(\S.*)")
 

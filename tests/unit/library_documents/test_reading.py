@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docsluice.documents import lines
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.kinds import KINDS, Format
+from docsluice.documents.readers import csv_rows, json_lines, json_list, plain
+from docsluice.documents.reading import read
+from docsluice.documents.rows import BadRow, Document, Note
+from docsluice.documents.sources import Source
 from docsluice.messages import DocumentEvent
-from docsluice_producer.documents import lines
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.kinds import KINDS, Format
-from docsluice_producer.documents.readers import csv_rows, json_lines, json_list, plain
-from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import BadRow, Document, Note
-from docsluice_producer.documents.sources import Source
 from tests.fakes.rows import event, jsonl, problem, rows_of
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))

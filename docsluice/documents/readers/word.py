@@ -6,8 +6,8 @@ from io import BufferedReader
 import docx
 from docx.table import Table
 
-from docsluice_producer.documents.entries import Entry, ReadOptions
-from docsluice_producer.documents.readers.office_files import check_archive, damage_told
+from docsluice.documents.entries import Entry, ReadOptions
+from docsluice.documents.readers.office_files import check_archive, damage_told
 
 _CALLED = "a Word document"
 

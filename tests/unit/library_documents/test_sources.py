@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docsluice_producer.documents.entries import ReadOptions
-from docsluice_producer.documents.kinds import Format
-from docsluice_producer.documents.reading import read
-from docsluice_producer.documents.rows import BadRow
-from docsluice_producer.documents.sources import select
+from docsluice.documents.entries import ReadOptions
+from docsluice.documents.kinds import Format
+from docsluice.documents.reading import read
+from docsluice.documents.rows import BadRow
+from docsluice.documents.sources import select
 from docsluice_producer.errors import WrongUsage
 
 

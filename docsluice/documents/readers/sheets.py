@@ -7,8 +7,8 @@ from typing import Any
 
 import openpyxl
 
-from docsluice_producer.documents.entries import Entry, ReadOptions, Unreadable
-from docsluice_producer.documents.readers.office_files import check_archive, damage_told
+from docsluice.documents.entries import Entry, ReadOptions, Unreadable
+from docsluice.documents.readers.office_files import check_archive, damage_told
 
 _CALLED = "an Excel workbook"
 _MOST_CHARACTERS = 16 * 1024 * 1024
