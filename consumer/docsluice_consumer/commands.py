@@ -14,37 +14,30 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
 import structlog
 from cyclopts import Parameter
 
-from docsluice.cli.output import CommandFailed, is_lost_output
+from docsluice.cli.output import is_lost_output
 from docsluice.cli.page import command
 from docsluice.network.urls import shown
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice.text.printable import harmless
+from docsluice_consumer.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
 from docsluice_consumer.errors import ConfigurationError, ServiceFault
 from docsluice_consumer.runtime.open_files import why_no_file
 from docsluice_consumer.setting_flags import takes_settings
-from docsluice_consumer.settings import Settings, load_settings, unknown_variables
-from docsluice_consumer.telemetry.logs import configure_logs
+from docsluice_consumer.settings import Settings, unknown_variables
 from docsluice_consumer.telemetry.loop_errors import LoopErrors
 
 log = structlog.get_logger("docsluice_consumer")
 _COLLECTIONS = (10_000, 20, 100)
 """How many new objects bring a collection, and how many collections bring one of the older objects."""
 
-DRAINED, FAULT, BAD_SETTINGS = 0, 1, 2
+DRAINED, FAULT = 0, 1
 _EXIT_CODES = {DRAINED: "drained, or all well", FAULT: "a fault", BAD_SETTINGS: "bad settings or wrong usage"}
 _STATE_WIDTH = len("DOUBTFUL ")
-
-_OF_THE_FILE = (
-    "file of settings, under the environment, instead of the .env in the working folder; one that is named may send"
-    " secrets of the environment to the addresses that it sets"
-)
-EnvFile = Annotated[Path | None, Parameter(metavar="PATH", group="The settings", help=_OF_THE_FILE)]
 
 
 @takes_settings
@@ -60,7 +53,7 @@ def _run(*, env_file: EnvFile = None, **flags: str | None) -> int:
     """
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to resume
     gc.disable()  # until the service is loaded, too: see `docsluice.cli.program`
-    with _settings(env_file, flags) as (settings, secrets):
+    with settings_of_command(env_file, flags) as (settings, secrets):
         return asyncio.run(_serve(settings, secrets))
 
 
@@ -84,7 +77,7 @@ def _check(
         deep: ask for our rights on the broker, too
         as_json: print a JSON object a line, with state and finding
     """
-    with _settings(env_file, flags) as (settings, secrets):
+    with settings_of_command(env_file, flags) as (settings, secrets):
         return asyncio.run(_look(settings, secrets, live=live, deep=deep, show=_show_json if as_json else _show))
 
 
@@ -106,7 +99,7 @@ def _schema(
     Args:
         what: a JSON Schema of the event, of the result, or of a dead letter's headers; or an AsyncAPI 3 document of all
     """
-    with _settings(env_file, flags) as (settings, _):
+    with settings_of_command(env_file, flags) as (settings, _):
         from docsluice_consumer import message_schemas  # noqa: PLC0415 - see above
         from docsluice_consumer.tasks.pipeline_file import load_pipeline_file  # noqa: PLC0415
 
@@ -134,23 +127,6 @@ def _schema(
 run = command(_run, name="run", exit_codes=_EXIT_CODES)
 check = command(_check, name="check", exit_codes=_EXIT_CODES)
 schema = command(_schema, name="schema", exit_codes={DRAINED: "printed", BAD_SETTINGS: _EXIT_CODES[BAD_SETTINGS]})
-
-
-@contextlib.contextmanager
-def _settings(env_file: Path | None, flags: dict[str, str | None]) -> Iterator[tuple[Settings, KnownSecrets]]:
-    """The settings, their secrets, and the log. What is wrong with them, also when they are used, ends the command."""
-    secrets = KnownSecrets()
-    try:
-        given = {name: value for name, value in flags.items() if value is not None}
-        settings = load_settings(given, env_file=env_file)
-        from docsluice_consumer.bootstrap import known_secrets_of  # noqa: PLC0415 - see above
-
-        secrets = known_secrets_of(settings)
-        log_format = settings.log_format or ("console" if sys.stderr.isatty() else "json")
-        configure_logs(log_format=log_format, level=settings.log_level, cut=secrets.cut_all)
-        yield settings, secrets
-    except ConfigurationError as error:
-        raise CommandFailed(*map(secrets.cut, error.problems), exit_code=BAD_SETTINGS) from None
 
 
 async def _serve(settings: Settings, secrets: KnownSecrets) -> int:

@@ -46,7 +46,7 @@ from docsluice_consumer.kafka.records import Sink
 from docsluice_consumer.kafka.rights import ensure_rights
 from docsluice_consumer.kafka.source import Source
 from docsluice_consumer.llm.chat import ChatClient
-from docsluice_consumer.llm.provider_clients import ProviderClients
+from docsluice_consumer.llm.provider_clients import ClientFactory, ProviderClients
 from docsluice_consumer.pipeline import Pipeline
 from docsluice_consumer.registry.schema_cache import SchemaCache
 from docsluice_consumer.registry_parts import avro_in, avro_of, registry_of
@@ -184,21 +184,26 @@ class Service:
         self._say_started()
         return source
 
-    async def pipeline_into(self, sink: Sink, cleanup: contextlib.AsyncExitStack) -> Pipeline:
+    async def pipeline_into(
+        self, sink: Sink, cleanup: contextlib.AsyncExitStack, *, clients: ClientFactory = ProviderClients
+    ) -> Pipeline:
         """The path of a record into a sink of the caller's, with all parts but those of Kafka. `cleanup` ends them.
+
+        `clients` makes the client of all providers.
 
         Raises:
             ConfigurationError: something that the settings name does not work.
         """
         self._fault = asyncio.get_running_loop().create_future()
-        client = await self._client_and_store(cleanup)
+        client = await self._client_and_store(cleanup, clients)
         admission, set_share = await self._admission_of(asyncio.Event(), cleanup)
         set_share(1.0)
         return self._pipeline_of(client, sink, admission)
 
-    async def _client_and_store(self, cleanup: contextlib.AsyncExitStack) -> ProviderClients:
-        most_connections = open_files.fitting(self._settings.concurrency.ceiling)
-        client = ProviderClients(self._providers, max_connections=most_connections)
+    async def _client_and_store(
+        self, cleanup: contextlib.AsyncExitStack, clients: ClientFactory = ProviderClients
+    ) -> ChatClient:
+        client = clients(self._providers, max_connections=open_files.fitting(self._settings.concurrency.ceiling))
         cleanup.push_async_callback(client.close)
         cleanup.push_async_callback(self._store.close)
         if self._schemas is not None:

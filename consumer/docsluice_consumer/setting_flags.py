@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -40,17 +40,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def takes_settings(function: F) -> F:
-    """Give the function a flag for each setting, in the place of `**flags`. A value is a string, as in a variable."""
+    """Give the function a flag for each setting, in the place of `**flags`. A value is a string, as in a variable.
+
+    A setting that the function names itself is left to it.
+    """
     own = inspect.signature(function, eval_str=True)
-    named = [one for one in own.parameters.values() if one.kind is not one.VAR_KEYWORD]
-    function.__signature__ = own.replace(parameters=[*named, *_flags()])  # type: ignore[attr-defined]
+    named = {name: one for name, one in own.parameters.items() if one.kind is not one.VAR_KEYWORD}
+    function.__signature__ = own.replace(  # type: ignore[attr-defined]
+        parameters=[*named.values(), *_flags(without=named.keys())]
+    )
     return function
 
 
-def _flags() -> Iterator[inspect.Parameter]:
+def _flags(*, without: Collection[str]) -> Iterator[inspect.Parameter]:
     group = None
     for field, setting in Settings.model_fields.items():
         group = _GROUPS.get(field, group)
+        if field in without:
+            continue
         choices = _choices_of(setting.annotation)
         is_path = _is_path(setting.annotation)
         parameter = Parameter(

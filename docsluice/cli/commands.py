@@ -10,10 +10,11 @@ from cyclopts import App, Group
 
 from docsluice.cli.help_layout import HelpLayout
 
-_SERVICE = Group("The service", sort_key=1)
-_TOPICS = Group("Documents in, results out", sort_key=2)
-_MACHINE = Group("On this machine, without Docker or API key", sort_key=3)
-_ITSELF = Group("The program", sort_key=4)
+_PIPELINE = Group("A pipeline, before it runs", sort_key=1)
+_SERVICE = Group("The service", sort_key=2)
+_TOPICS = Group("Documents in, results out", sort_key=3)
+_MACHINE = Group("On this machine, without Docker or API key", sort_key=4)
+_ITSELF = Group("The program", sort_key=5)
 
 _PAGE = """\
 Runs LLM tasks on the documents of a Kafka topic.
@@ -41,6 +42,12 @@ COMMANDS = (
         "Try the settings, the pipeline file, the broker and the provider, and say what is missing.",
         "docsluice_consumer.commands:check",
         _SERVICE,
+    ),
+    Command(
+        "try",
+        "Put a few documents to the model, and see the prompts and the answers.",
+        "docsluice_consumer.pipeline_commands:try_",
+        _PIPELINE,
     ),
     Command("schema", "Print what crosses the topics, for machines.", "docsluice_consumer.commands:schema", _SERVICE),
     Command("send", "Send documents to the input topic.", "docsluice_producer.commands:send", _TOPICS),

@@ -1,5 +1,7 @@
 """A record of the result or the dead-letter topic as one small object."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping
@@ -50,6 +52,15 @@ _EDGES = (MINYEAR, MAXYEAR)
 """Years in which a time may not exist in UTC."""
 _LARGEST_COUNT = 2**63 - 1
 _READ_AVRO = "use a consumer with an Avro deserializer, or output.format: json in the pipeline file"
+
+
+class HasHeaders(Protocol):
+    """A record of any kind."""
+
+    @property
+    def headers(self) -> Headers:
+        """Its headers, in their order."""
+        ...
 
 
 class FetchedRecord(Protocol):
@@ -111,7 +122,7 @@ class Unreadable:
     of_another_version: bool = False
 
 
-def errors_of(record: FetchedRecord) -> dict[str, str]:
+def errors_of(record: HasHeaders) -> dict[str, str]:
     """The error headers by their names without the prefix. The last of a name counts."""
     return {
         name.removeprefix(ERROR_HEADER_PREFIX): _text(value)

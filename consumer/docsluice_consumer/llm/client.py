@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import httpx2
 import openai
@@ -46,6 +46,7 @@ from docsluice_consumer.llm.worker_thread import in_worker_thread
 log = structlog.get_logger(__name__)
 
 _F = TypeVar("_F", bound=AttemptFailed | RecordRejected)
+OnBody: TypeAlias = Callable[[Mapping[str, Any]], object]
 
 _MOST_TRIES = 16
 """Tries of one call. A server complains about one thing at a time."""
@@ -60,6 +61,10 @@ _NO_LIST = frozenset({404, 405, 501})
 _NO_KEY = "none"  # the SDK insists on a key. Servers such as Ollama, vLLM and llama.cpp want none
 _OPENAI = "api.openai.com"
 _TOKEN_OF_AN_IDENTITY = "eyJ"  # noqa: S105 - how a token of Microsoft Entra begins, which no API key does
+
+
+def unwatched(body: Mapping[str, Any]) -> None:
+    """Watch no body."""
 
 
 class _Refused(Exception):
@@ -86,7 +91,7 @@ class OpenAIChatClient:
 
     The SDK's own retries are off, because admission must see every attempt. What a model turns out not to know is left
     out from then on. A refused key is looked up again, and the call is made once more. Its connections, up to
-    `max_connections`, are its own unless it is given shared ones.
+    `max_connections`, are its own unless it is given shared ones. `on_body` is told the body of every request.
     """
 
     def __init__(
@@ -95,9 +100,11 @@ class OpenAIChatClient:
         provider: Provider,
         max_connections: int,
         connections: Connections | None = None,
+        on_body: OnBody = unwatched,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._provider = provider
+        self._on_body = on_body
         self._address = address_of(provider.base_url, azure_api_version=provider.azure_api_version)
         self._now = now
         self._capabilities = Capabilities()
@@ -118,6 +125,7 @@ class OpenAIChatClient:
             for _ in range(_MOST_TRIES):
                 without = guesses.without
                 body = body_of(request, without=without, bounds=self._bounds)
+                self._on_body(body)
                 try:
                     answer = await self._answered(request, body)
                 except _Refused as refused:

@@ -1,0 +1,1 @@
+"""One pipeline file on a few documents, before it runs: `docsluice try`."""
