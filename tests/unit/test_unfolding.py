@@ -71,7 +71,7 @@ def test_yaml_unfolds_to_so_much_and_no_more(
         with pytest.raises(ConfigurationError, match=r"^it: unfolds to more than 10,000,000 characters"):
             load_yaml(path, name="it", variable="DOCSLUICE_PIPELINE")
     else:
-        found = load_yaml(path, name="it", variable="DOCSLUICE_PIPELINE")
+        found = load_yaml(path, name="it", variable="DOCSLUICE_PIPELINE").value
         assert len(json.dumps(found, separators=(",", ":"))) <= MOST_CHARACTERS
 
 

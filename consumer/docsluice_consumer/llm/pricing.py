@@ -158,7 +158,7 @@ def load_own_prices(path: Path) -> dict[str, OwnPrice]:
         ConfigurationError: a sentence for each problem.
     """
     try:
-        fields = load_yaml(path, name=str(path), variable="DOCSLUICE_PRICES")
+        file = load_yaml(path, name=str(path), variable="DOCSLUICE_PRICES")
     except ConfigurationError as error:
         if path.suffix or len(path.parts) > 1 or not isinstance(error.__cause__, FileNotFoundError):
             raise
@@ -166,9 +166,9 @@ def load_own_prices(path: Path) -> dict[str, OwnPrice]:
         meant = f" (did you mean {close}?)" if close else ""
         raise ConfigurationError([f"{error.problems[0]}; it is no provider of the price list either{meant}"]) from error
     try:
-        return TypeAdapter(_OwnPrices).validate_python(fields)
+        return TypeAdapter(_OwnPrices).validate_python(file.value)
     except ValidationError as error:
-        raise unfit(error, name=str(path), expected=_OwnPrices) from error
+        raise unfit(error, file, expected=_OwnPrices) from error
 
 
 def is_price_rule(text: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,26 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
+@dataclass(frozen=True, slots=True)
+class YamlFile:
+    """What a file holds, as JSON could hold it, and where each part of it is written."""
+
+    name: str
+    value: Any
+    node: yaml.Node | None
+
+    def where(self, place: Sequence[str]) -> str:
+        """The file with the line and column, from 1, of a place in it: of the last part of the way that is there."""
+        mark, node = None, self.node
+        for step in place:
+            found = _part_of(node, step)
+            if found is None:
+                break
+            mark, node = found
+        return self.name if mark is None else f"{self.name}:{mark.line + 1}:{mark.column + 1}"
+
+
+def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> YamlFile:
     """Read a YAML file. `name` is its name in messages, `variable` the setting that chose it.
 
     Raises:
@@ -47,7 +68,8 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{variable}: {name}: not valid UTF-8 at byte {error.start}"]) from error
     try:
-        written = json.dumps(_parsed(text, name), ensure_ascii=False, allow_nan=False)
+        node, value = _parsed(text, name)
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
         written.encode()
     except yaml.YAMLError as error:
         raise ConfigurationError([f"{variable}: {name}: not YAML: {_line(error)}"]) from error
@@ -57,33 +79,45 @@ def load_yaml(path: Path | Traversable, *, name: str, variable: str) -> Any:
         raise ConfigurationError([f"{variable}: {name}: nested too deeply to read"]) from error
     except Exception as error:  # PyYAML raises many kinds of errors for a bad value
         raise ConfigurationError([f"{variable}: {name}: holds what JSON cannot: {_line(error)}"]) from error
-    return json.loads(written)
+    return YamlFile(name, json.loads(written), node)
 
 
-def unfit(error: ValidationError, *, name: str, expected: Any, given: Any = None) -> ConfigurationError:
-    """A line for each field that does not fit, naming the file and the field's place in it."""
-    found = validation_problems(error, expected=expected, given=given)
-    return ConfigurationError([f"{name}: {_line_of(problem)}" for problem in found])
+def unfit(error: ValidationError, file: YamlFile, *, expected: Any) -> ConfigurationError:
+    """A line for each field that does not fit, naming the file, the line and the field's place in it."""
+    found = validation_problems(error, expected=expected, given=file.value)
+    return ConfigurationError([f"{file.where(problem.place)}: {_line_of(problem)}" for problem in found])
 
 
 def _line_of(problem: ValidationProblem) -> str:
     return f"{'.'.join(problem.place)}: {problem.sentence}" if problem.place else problem.sentence
 
 
-def _parsed(text: str, name: str) -> Any:
+def _part_of(node: yaml.Node | None, step: str) -> tuple[yaml.Mark, yaml.Node] | None:
+    """Where a part of a node begins, and the part: a field by its name, an entry by its own name or its index."""
+    if isinstance(node, yaml.MappingNode):
+        return next(((key.start_mark, value) for key, value in node.value if key.value == step), None)
+    if isinstance(node, yaml.SequenceNode):
+        for number, entry in enumerate(node.value):
+            name = _part_of(entry, "name")
+            if step == str(number) or (name is not None and name[1].value == step):
+                return entry.start_mark, entry
+    return None
+
+
+def _parsed(text: str, name: str) -> tuple[yaml.Node | None, Any]:
     loader = _Loader(text)
     loader.name = name  # for the messages
     try:
         node = loader.get_single_node()
         if node is None:
-            return None
+            return None, None
         size = _unfolded(node, {})
         if size == math.inf:
             raise ValueError("Circular reference: an alias within what it names")
         if size > _MOST_CHARACTERS:
             problem = f"{name}: unfolds to more than {_MOST_CHARACTERS:,} characters, for its aliases (*name)"
             raise ConfigurationError([f"{problem} repeat what repeats others; write out what is meant"])
-        return loader.construct_document(node)
+        return node, loader.construct_document(node)
     finally:
         loader.dispose()
 

@@ -208,10 +208,10 @@ def load_pipeline_file(path: Path | None) -> PipelineFile:
         ConfigurationError: a sentence for each problem, naming the file and the field.
     """
     where = str(path or BUILT_IN)
-    fields = load_yaml(
+    file = load_yaml(
         path or files("docsluice_consumer.tasks").joinpath("built-in.yaml"), name=where, variable="DOCSLUICE_PIPELINE"
     )
     try:
-        return PipelineFile.model_validate(fields, context={"path": where})
+        return PipelineFile.model_validate(file.value, context={"path": where})
     except ValidationError as error:
-        raise unfit(error, name=where, expected=PipelineFile, given=fields) from error
+        raise unfit(error, file, expected=PipelineFile) from error

@@ -153,7 +153,7 @@ async def test_a_misspelt_variable_is_a_line_of_its_own(monkeypatch: pytest.Monk
 
 def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What a person sees on a terminal is the lines and nothing else; the exit code is 1."""
-    monkeypatch.setattr("docsluice_consumer.commands.configure_logs", lambda **_: None)
+    monkeypatch.setattr("docsluice_consumer.command_settings.configure_logs", lambda **_: None)
     monkeypatch.setenv("DOCSLUICE_MODLE", "m")
     monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
     flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]
@@ -165,7 +165,7 @@ def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 def test_what_is_found_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An object a line, with the state and what was found."""
-    monkeypatch.setattr("docsluice_consumer.commands.configure_logs", lambda **_: None)
+    monkeypatch.setattr("docsluice_consumer.command_settings.configure_logs", lambda **_: None)
     monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
     flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]
     assert main(["check", "--json", *flags]) == 1

@@ -17,6 +17,7 @@ from docsluice_consumer.llm import pricing
 from docsluice_consumer.llm.pricing import OwnPrice, PriceList, PriceRules, Prices, load_own_prices
 from docsluice_consumer.model_ref import model_ref
 from tests.fakes.prices import MODEL, FakePrices
+from tests.fakes.yaml_problems import without_place
 
 OWN = {
     "input_usd_per_million_tokens": Decimal("0.15"),
@@ -175,7 +176,7 @@ def test_a_bad_price_file(tmp_path: Path, content: str, words: str) -> None:
     path.write_text(content)
     with pytest.raises(ConfigurationError) as caught:
         load_own_prices(path)
-    assert caught.value.problems[0].removeprefix("DOCSLUICE_PRICES: ").startswith(f"{path}: {words}")
+    assert without_place(caught.value.problems[0], path).startswith(words)
     assert not any("\n" in problem for problem in caught.value.problems)
 
 

@@ -12,6 +12,7 @@ from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.tasks.pipeline_file import load_pipeline_file
 from tests.fakes.samples import TASKS, pipeline_file
 from tests.fakes.tickets import MAPPING
+from tests.fakes.yaml_problems import without_place
 
 TWO_BRACES = "two braces that are no placeholder are written as {{ '{{' }}"
 
@@ -21,8 +22,7 @@ def _problems(tmp_path: Path, **fields: Any) -> list[str]:
     path.write_text(yaml.safe_dump({"name": "sample", "tasks": list(TASKS), **fields}), encoding="utf-8")
     with pytest.raises(ConfigurationError) as caught:
         load_pipeline_file(path)
-    assert all(problem.startswith(f"{path}: ") for problem in caught.value.problems)
-    return [problem.removeprefix(f"{path}: ") for problem in caught.value.problems]
+    return [without_place(problem, path) for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.tasks.pipeline_file import PipelineFile, load_pipeline_file
 from docsluice_consumer.tasks.step_building import steps_of
 from tests.fakes.samples import pipeline_file
+from tests.fakes.yaml_problems import without_place
 
 BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
 MERGED_BOMB = "a0: &a0 {k: v}\n" + "".join(
@@ -46,11 +47,9 @@ def _problems(tmp_path: Path, content: str | bytes) -> list[str]:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigurationError) as caught:
         load_pipeline_file(path)
-    problems = [problem.removeprefix("DOCSLUICE_PIPELINE: ") for problem in caught.value.problems]
-    assert all(problem.startswith(f"{path}: ") for problem in problems)
-    assert not any("\n" in problem for problem in problems)
+    assert not any("\n" in problem for problem in caught.value.problems)
     assert str(caught.value) == "\n".join(caught.value.problems)
-    return [problem.removeprefix(f"{path}: ") for problem in problems]
+    return [without_place(problem, path) for problem in caught.value.problems]
 
 
 def _changed(*path: str | int, to: Any) -> str:

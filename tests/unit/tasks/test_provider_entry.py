@@ -20,6 +20,7 @@ from docsluice_consumer.tasks.pipeline_file import PipelineFile, load_pipeline_f
 from docsluice_consumer.tasks.step_building import steps_of
 from tests.fakes.provider_entries import MILLION, OWN_URL, PER_MILLION, TASK, file_of, provider_entry, settings_with
 from tests.fakes.samples import pipeline_file
+from tests.fakes.yaml_problems import without_place
 
 PRICE = {"input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 2}
 
@@ -147,7 +148,7 @@ def test_a_misspelt_provider_is_told(label: str, words: str, tmp_path: Path) -> 
         path.write_text(json.dumps({"name": "n", "providers": TWO, **fields}))
         with pytest.raises(ConfigurationError) as caught:
             load_pipeline_file(path)
-        assert str(caught.value).startswith(f"{path}: {place}: ")
+        assert without_place(str(caught.value), path).startswith(f"{place}: ")
         assert words in str(caught.value)
     unnamed = pipeline_file(TASK, providers=TWO)
     with pytest.raises(ConfigurationError, match="^DOCSLUICE_MODEL: .*" + re.escape(words)):
