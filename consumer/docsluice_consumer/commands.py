@@ -83,7 +83,7 @@ def _check(
 
 @takes_settings
 def _schema(
-    what: Annotated[Literal["event", "result", "dead-letter", "asyncapi"], Parameter(metavar="WHAT")],
+    what: Annotated[Literal["event", "result", "dead-letter", "asyncapi", "pipeline"], Parameter(metavar="WHAT")],
     /,
     *,
     env_file: EnvFile = None,
@@ -97,10 +97,12 @@ def _schema(
     A result's outputs are those of the pipeline's tasks. Nothing is connected to.
 
     Args:
-        what: a JSON Schema of the event, of the result, or of a dead letter's headers; or an AsyncAPI 3 document of all
+        what: a JSON Schema of the event, of the result, of a dead letter's headers, or of the pipeline file; or an
+            AsyncAPI 3 document of the first three
     """
     with settings_of_command(env_file, flags) as (settings, _):
         from docsluice_consumer import message_schemas  # noqa: PLC0415 - see above
+        from docsluice_consumer.tasks.file_schema import pipeline_file_schema  # noqa: PLC0415
         from docsluice_consumer.tasks.pipeline_file import load_pipeline_file  # noqa: PLC0415
 
         file = load_pipeline_file(settings.pipeline)
@@ -111,6 +113,8 @@ def _schema(
                 schema = message_schemas.published_schema(file)
             case "dead-letter":
                 schema = message_schemas.dead_letter_schema()
+            case "pipeline":
+                schema = pipeline_file_schema()
             case "asyncapi":
                 schema = message_schemas.asyncapi(
                     file,

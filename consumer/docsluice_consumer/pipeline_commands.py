@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 from rich.console import Console
@@ -155,6 +156,46 @@ try_ = command(
 )
 
 
+def _init(
+    template: Annotated[Literal["tickets", "invoices", "reviews", "articles"], Parameter(name="TEMPLATE")] = "articles",
+    /,
+    *,
+    into: Annotated[Path, Parameter(metavar="FOLDER")] = Path(),
+    local: bool = False,
+) -> int:
+    """Write a pipeline file to begin with, documents to try it on, and settings.
+
+    $ docsluice init tickets --into support
+    $ docsluice init reviews --local && (docsluice model &) && docsluice try documents.jsonl
+
+    Nothing is overwritten. The pipeline file is commented, and names its JSON Schema for your editor.
+
+    Args:
+        template: what the documents are
+        into: the folder, made if it is missing [default: this one]
+        local: settings for the small model of `docsluice model`, ready in .env, in place of those for OpenAI in
+            .env.example
+    """
+    from docsluice_consumer.templates.project import project_files, write_project  # noqa: PLC0415 - see above
+
+    project = project_files(template, is_local=local)
+    try:
+        write_project(into, project)
+    except WrongUsage as problem:
+        raise CommandFailed(str(problem), exit_code=BAD_SETTINGS) from None
+    print(f"wrote {', '.join(project)}")  # noqa: T201 - it is what was asked for
+    steps = [] if into == Path() else [f"cd {shlex.quote(str(into))}"]
+    steps += ["docsluice model &"] if local else ["cp .env.example .env    # and put your key into it"]
+    for step in (*steps, "docsluice try documents.jsonl"):
+        print(f"  {step}")  # noqa: T201
+    return _DONE
+
+
+init = command(
+    _init, name="init", exit_codes={_DONE: "written", BAD_SETTINGS: "a file is there already, or wrong usage"}
+)
+
+
 def _pipeline_and_files(paths: Sequence[str]) -> tuple[str | None, list[str]]:
     """The pipeline file, if the first path is one, and the others."""
     if paths and Path(paths[0]).suffix.lower() in _YAML:
@@ -199,7 +240,7 @@ async def _records(
         return [record_of_text(documents.text)]
     if documents.topic is not None:
         return await records_of_topic(broker_of(settings), documents.topic, count=documents.n)
-    return records_of_files(files, file, count=documents.n)
+    return records_of_files(files, file, count=documents.n, tell=say)
 
 
 def _print(variants: Sequence[Variant], found: Sequence[Sequence[Ending]], shown: Shown) -> None:

@@ -44,6 +44,12 @@ COMMANDS = (
         _SERVICE,
     ),
     Command(
+        "init",
+        "Write a pipeline file to begin with, and documents to try it on.",
+        "docsluice_consumer.pipeline_commands:init",
+        _PIPELINE,
+    ),
+    Command(
         "try",
         "Put a few documents to the model, and see the prompts and the answers.",
         "docsluice_consumer.pipeline_commands:try_",

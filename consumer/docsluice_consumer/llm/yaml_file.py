@@ -45,9 +45,12 @@ class YamlFile:
     node: yaml.Node | None
 
     def where(self, place: Sequence[str]) -> str:
-        """The file with the line and column, from 1, of a place in it: of the last part of the way that is there."""
+        """The file with the line and column, from 1, of a place in it: of the last part of the way that is there.
+
+        A part of the way may be several steps with dots between.
+        """
         mark, node = None, self.node
-        for step in place:
+        for step in (step for part in place for step in part.split(".")):
             found = _part_of(node, step)
             if found is None:
                 break

@@ -66,8 +66,9 @@ def _foreign_fields(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
+_ONE_OR_MORE = BeforeValidator(_as_list, json_schema_input_type=str | list[str])
 Seed = Annotated[int, Field(strict=True)]
-Stop = Annotated[list[NotBlank], BeforeValidator(_as_list), Field(min_length=1, max_length=4)]
+Stop = Annotated[list[NotBlank], _ONE_OR_MORE, Field(min_length=1, max_length=4)]
 ExtraBody = Annotated[dict[str, Any], AfterValidator(_foreign_fields)]
 
 
@@ -77,7 +78,7 @@ class Task(Part):
     name: Annotated[str, AfterValidator(_task_name)]
     prompt: Annotated[NotBlank, AfterValidator(checked_prompt)]
     output: Output
-    model: Annotated[list[NotBlank], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    model: Annotated[list[NotBlank], _ONE_OR_MORE, Field(min_length=1)] | None = None
     """The chain: the first choice, and the models to ask if it fails or is too small."""
     long: Literal["reject", "head", "split"] = "reject"
     """What happens to a document too large for one call: a dead letter, only its beginning, or in parts."""
@@ -153,11 +154,11 @@ class PipelineFile(Part):
         for number, example in enumerate(self.examples):
             for name, answer in example.answers.items():
                 if name not in outputs:
-                    raise ValueError(f"examples.{number}.answers: no task is named {name}")
+                    raise FieldProblem(f"examples.{number}.answers", f"no task is named {name}")
                 try:
                     outputs[name].read(answer)
                 except InvalidAnswer as problem:
-                    raise ValueError(f"examples.{number}.answers.{name}: {problem}") from problem
+                    raise FieldProblem(f"examples.{number}.answers.{name}", str(problem)) from problem
         return self
 
     @model_validator(mode="after")

@@ -35,6 +35,11 @@ class Call:
     seconds: float = 0.0
 
     @property
+    def tasks(self) -> Sequence[str]:
+        """The tasks that it is about: the fields of the answer that it asks for."""
+        return tuple(self.request.schema.get("properties", {}))
+
+    @property
     def turns(self) -> Sequence[Message]:
         """The turns of the chat, as they were sent last."""
         sent = self.sent[-1]["messages"] if self.sent else ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from docsluice.documents.entries import ReadOptions
@@ -37,17 +37,19 @@ def record_of_text(text: str) -> Record:
     return _record("--text", 0, event.document_id.encode(), written(event))
 
 
-def records_of_files(paths: Sequence[str], file: PipelineFile, *, count: int) -> list[Record]:
+def records_of_files(
+    paths: Sequence[str], file: PipelineFile, *, count: int, tell: Callable[[str], object]
+) -> list[Record]:
     """The first records that `send` would make of these files.
 
-    With an input mapping, each object of a JSON file is a record as it is.
+    With an input mapping, each object of a JSON file is a record as it is. `tell` is told what cannot be read.
 
     Raises:
-        WrongUsage: a file cannot be read, or a row of it is no document.
+        WrongUsage: there is no such file, or no document in any.
     """
     found: list[Record] = []
     for source in select(paths, other_format=None).sources:
-        rows = _objects(source) if file.input.is_mapping and source.format in _JSON else _documents(source)
+        rows = _objects(source) if file.input.is_mapping and source.format in _JSON else _documents(source, tell)
         for key, value in islice(rows, count - len(found)):
             found.append(_record(source.name, len(found), key, value))
         if len(found) >= count:
@@ -71,11 +73,11 @@ async def records_of_topic(broker: Broker, topic: str, *, count: int) -> list[Re
     return found
 
 
-def _documents(source: Source) -> Iterator[tuple[bytes, bytes]]:
+def _documents(source: Source, tell: Callable[[str], object]) -> Iterator[tuple[bytes, bytes]]:
     for row in read(source, ReadOptions()):
         if isinstance(row, BadRow):
-            raise WrongUsage(f"{row.place}: {row.problem}")
-        if isinstance(row, Document):
+            tell(f"{row.place}: {row.problem}")
+        elif isinstance(row, Document):
             yield row.key, row.value
 
 

@@ -17,7 +17,7 @@ from docsluice_consumer.trial.variants import Variant
 
 _GUTTER = 12
 _MOST_LINES = 12
-_FROM_STORE = "was answered before, and comes from the store: --fresh asks again"
+_FROM_STORE = "(answered before, and taken from the store: --fresh asks again)"
 _PASSED_OVER = "passed over by input.when"
 
 
@@ -30,11 +30,10 @@ def lines_of(ending: Ending, *, width: int, whole: bool) -> Iterator[str]:
         yield ""
         yield from _call_lines(call, earlier.get(call.request.step, ()), width=width, most=most)
         earlier[call.request.step] = call.turns
-    if ending.result is not None and not ending.calls:
-        yield from ("", _FROM_STORE)
     yield ""
     yield from _read_lines(ending, width=width)
-    yield f"{'':{_GUTTER}}{_sum_of(ending)}"
+    if ending.calls:
+        yield f"{'':{_GUTTER}}{_sum_of(ending)}"
     yield ""
 
 
@@ -91,8 +90,11 @@ def _read_lines(ending: Ending, *, width: int) -> Iterator[str]:
         yield f"dead letter: {ending.reason}"
         yield from _block("", ending.message, width=width)
     else:
+        asked = ending.asked
         for task, value in ending.result.outputs.items():
             yield from _block(task, shown(value), width=width)
+            if task not in asked:
+                yield f"{'':{_GUTTER}}{_FROM_STORE}"
 
 
 def _block(label: str, text: str, *, width: int, most: int | None = None) -> Iterator[str]:

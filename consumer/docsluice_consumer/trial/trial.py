@@ -48,6 +48,11 @@ class Ending:
         return self.result.document_id if self.result else (self.record.key or b"").decode(errors="replace")
 
     @property
+    def asked(self) -> frozenset[str]:
+        """The tasks that a call was about. The others were answered before."""
+        return frozenset(task for call in self.calls for task in call.tasks)
+
+    @property
     def is_passed_over(self) -> bool:
         """Whether `input.when` left it out."""
         return self.result is None and not self.reason
