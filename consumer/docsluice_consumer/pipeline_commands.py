@@ -253,11 +253,11 @@ def _print(variants: Sequence[Variant], found: Sequence[Sequence[Ending]], shown
                 print(harmless_json(fields))  # noqa: T201 - it is for a program
         return
     width = shutil.get_terminal_size().columns
-    for endings in zip(*found, strict=True):
-        if len(variants) == 1:
-            for line in report.lines_of(endings[0], width=width, whole=shown.whole):
-                print(line)  # noqa: T201 - it is what was asked for
-        else:
+    if len(variants) == 1:
+        for line in report.lines_of(found[0], width=width, whole=shown.whole):
+            print(line)  # noqa: T201 - it is what was asked for
+    else:
+        for endings in zip(*found, strict=True):
             _print_table(endings[0].document_id, report.table_of(variants, endings), width)
     for variant, endings in zip(variants, found, strict=True):
         print(report.total_of(variant, endings))  # noqa: T201

@@ -93,7 +93,7 @@ async def test_a_repair_is_shown(tried: Callable[..., Any]) -> None:
         code, out, _ = await tried(server, _pipeline(CATEGORY), "--text", "It crashes.")
     assert code == 0
     assert "category ─► gpt-4o-mini, a repair" in out
-    assert "(the 2 turns above)" in out
+    assert "(2 turns as above)" in out
     assert out.index('{"category": "other"}') < out.index('{"category": "bug"}')
     assert "\ncategory    bug\n" in out
 

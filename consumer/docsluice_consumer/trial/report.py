@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
 from docsluice.messages import OutputValue, Usage, plain_decimal
@@ -21,15 +22,27 @@ _FROM_STORE = "(answered before, and taken from the store: --fresh asks again)"
 _PASSED_OVER = "passed over by input.when"
 
 
-def lines_of(ending: Ending, *, width: int, whole: bool) -> Iterator[str]:
-    """One document of one variant: each call, and what was read of them. Long texts are cut, unless `whole`."""
+def lines_of(endings: Sequence[Ending], *, width: int, whole: bool) -> Iterator[str]:
+    """The documents of one variant: each call, and what was read of them.
+
+    Turns that were shown for the same step are not shown again. Long texts are cut, unless `whole`.
+    """
+    shown_turns: dict[str, Sequence[Message]] = {}
+    for ending in endings:
+        yield from _document_lines(ending, shown_turns, width=width, most=None if whole else _MOST_LINES)
+
+
+def _document_lines(
+    ending: Ending, shown_turns: dict[str, Sequence[Message]], *, width: int, most: int | None
+) -> Iterator[str]:
     yield f"── {shortened(ending.document_id, width - 4)}"
-    most = None if whole else _MOST_LINES
-    earlier: dict[str, Sequence[Message]] = {}
+    first: dict[str, Call] = {}
     for call in ending.calls:
+        step = call.request.step
         yield ""
-        yield from _call_lines(call, earlier.get(call.request.step, ()), width=width, most=most)
-        earlier[call.request.step] = call.turns
+        yield f"{step} ─► {call.request.model}{_why_again(call, first.setdefault(step, call))}"
+        yield from _call_lines(call, shown_turns.get(step, ()), width=width, most=most)
+        shown_turns[step] = call.turns
     yield ""
     yield from _read_lines(ending, width=width)
     if ending.calls:
@@ -38,13 +51,11 @@ def lines_of(ending: Ending, *, width: int, whole: bool) -> Iterator[str]:
 
 
 def _call_lines(call: Call, before: Sequence[Message], *, width: int, most: int | None) -> Iterator[str]:
-    request = call.request
-    yield f"{request.step} ─► {request.model}{_why_again(call, before)}"
     turns = call.turns
-    if before and turns[: len(before)] == tuple(before):
-        yield from _block("", f"(the {counted(len(before), 'turn')} above)", width=width, most=most)
-        turns = turns[len(before) :]
-    for turn in turns:
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(turns, before, strict=False)))
+    if common:
+        yield from _block("", f"({counted(common, 'turn')} as above)", width=width, most=most)
+    for turn in turns[common:]:
         yield from _block(turn.role, turn.content, width=width, most=most)
     yield from _block("with", _parameters_of(call), width=width, most=most)
     for refused in range(len(call.sent) - 1):
@@ -58,12 +69,12 @@ def _call_lines(call: Call, before: Sequence[Message], *, width: int, most: int 
         yield from _block("failed", f"{call.fault} (after {call.seconds:.1f} s)", width=width, most=most)
 
 
-def _why_again(call: Call, before: Sequence[Message]) -> str:
-    if not before:
+def _why_again(call: Call, first: Call) -> str:
+    if call is first:
         return ""
     if call.request.is_roomier:
         return ", with more room for the answer"
-    return ", a repair" if len(call.turns) > len(before) else ", once more"
+    return ", a repair" if len(call.turns) > len(first.turns) else ", once more"
 
 
 def _parameters_of(call: Call) -> str:
