@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _DONE, _FAILED = 0, 1
 _LOOK_SECONDS = 0.3
 _YAML = frozenset({".yaml", ".yml"})
+_COMPARED, _SHOWN = Group("What is compared", sort_key=2), Group("What is shown", sort_key=3)
 
 
 @Parameter(name="*", group=Group("The documents", sort_key=1))
@@ -65,7 +66,7 @@ class Documents:
             raise WrongArguments(f"-n: {self.n} is no number of documents")
 
 
-@Parameter(name="*", group=Group("What is compared", sort_key=2))
+@Parameter(name="*", group=_COMPARED)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """The variants of a trial.
@@ -86,7 +87,7 @@ class Compared:
         return [name.strip() for name in self.mode.split(",")] if self.mode else []
 
 
-@Parameter(name="*", group=Group("What is shown", sort_key=3))
+@Parameter(name="*", group=_SHOWN)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
     """What a trial prints.
@@ -156,6 +157,49 @@ try_ = command(
 )
 
 
+@takes_settings
+def _explain(
+    pipeline: Annotated[Path | None, Parameter(name="PIPELINE")] = None,
+    /,
+    *,
+    since: Annotated[Path | None, Parameter(metavar="PIPELINE", group=_COMPARED)] = None,
+    whole: Annotated[bool, Parameter(group=_SHOWN)] = False,
+    env_file: EnvFile = None,
+    **flags: str | None,
+) -> int:
+    """Show what a pipeline file makes of its tasks: the calls, the prompts and the schemas.
+
+    $ docsluice explain pipeline.yaml
+    $ docsluice explain pipeline.yaml --mode fused
+    $ git show HEAD:pipeline.yaml > before.yaml && docsluice explain pipeline.yaml --since before.yaml
+
+    Nothing is asked and nothing is connected to.
+
+    Args:
+        pipeline: the pipeline file, if it is not that of the settings
+        since: an older file: say which of its answers are still good
+        whole: print long prompts and schemas to their end
+    """
+    flags |= {} if pipeline is None else {"pipeline": str(pipeline)}
+    with settings_of_command(env_file, flags, is_quiet=True) as (settings, _):
+        from docsluice_consumer.bootstrap import prices_of  # noqa: PLC0415 - see above
+        from docsluice_consumer.tasks.pipeline_file import load_pipeline_file  # noqa: PLC0415
+        from docsluice_consumer.trial.explanation import change_of, explanation_of  # noqa: PLC0415
+        from docsluice_consumer.trial.variants import steps_in, variants_of  # noqa: PLC0415
+
+        (variant,) = variants_of(settings, load_pipeline_file(settings.pipeline), models=(), modes=())
+        steps = steps_in(variant)
+        if since is not None:
+            (before,) = variants_of(settings, load_pipeline_file(since), models=(), modes=())
+            lines = change_of(steps_in(before), steps)
+        else:
+            width = shutil.get_terminal_size().columns
+            lines = explanation_of(variant, steps, prices_of(settings, variant.file), width=width, whole=whole)
+        for line in lines:
+            print(line)  # noqa: T201 - it is what was asked for
+    return _DONE
+
+
 def _init(
     template: Annotated[Literal["tickets", "invoices", "reviews", "articles"], Parameter(name="TEMPLATE")] = "articles",
     /,
@@ -194,6 +238,9 @@ def _init(
 init = command(
     _init, name="init", exit_codes={_DONE: "written", BAD_SETTINGS: "a file is there already, or wrong usage"}
 )
+
+
+explain = command(_explain, name="explain", exit_codes={_DONE: "shown", BAD_SETTINGS: "bad settings or wrong usage"})
 
 
 def _pipeline_and_files(paths: Sequence[str]) -> tuple[str | None, list[str]]:

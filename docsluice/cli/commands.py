@@ -50,6 +50,12 @@ COMMANDS = (
         _PIPELINE,
     ),
     Command(
+        "explain",
+        "Show what a pipeline file makes of its tasks, and what a change of it means.",
+        "docsluice_consumer.pipeline_commands:explain",
+        _PIPELINE,
+    ),
+    Command(
         "try",
         "Put a few documents to the model, and see the prompts and the answers.",
         "docsluice_consumer.pipeline_commands:try_",

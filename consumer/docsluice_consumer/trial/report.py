@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import takewhile
 from typing import Any
 
 from docsluice.messages import OutputValue, Usage, plain_decimal
-from docsluice.text.printable import counted, printable_lines, shortened
+from docsluice.text.printable import counted, shortened
 from docsluice_consumer.llm.chat import Message
 from docsluice_consumer.trial.calls import Call
+from docsluice_consumer.trial.layout import GUTTER, MOST_LINES, block, parameters_line
 from docsluice_consumer.trial.trial import Ending
 from docsluice_consumer.trial.variants import Variant
 
-_GUTTER = 12
-_MOST_LINES = 12
 _FROM_STORE = "(answered before, and taken from the store: --fresh asks again)"
 _PASSED_OVER = "passed over by input.when"
 
@@ -29,7 +27,7 @@ def lines_of(endings: Sequence[Ending], *, width: int, whole: bool) -> Iterator[
     """
     shown_turns: dict[str, Sequence[Message]] = {}
     for ending in endings:
-        yield from _document_lines(ending, shown_turns, width=width, most=None if whole else _MOST_LINES)
+        yield from _document_lines(ending, shown_turns, width=width, most=None if whole else MOST_LINES)
 
 
 def _document_lines(
@@ -46,7 +44,7 @@ def _document_lines(
     yield ""
     yield from _read_lines(ending, width=width)
     if ending.calls:
-        yield f"{'':{_GUTTER}}{_sum_of(ending)}"
+        yield f"{'':{GUTTER}}{_sum_of(ending)}"
     yield ""
 
 
@@ -54,19 +52,19 @@ def _call_lines(call: Call, before: Sequence[Message], *, width: int, most: int 
     turns = call.turns
     common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(turns, before, strict=False)))
     if common:
-        yield from _block("", f"({counted(common, 'turn')} as above)", width=width, most=most)
+        yield from block("", f"({counted(common, 'turn')} as above)", width=width, most=most)
     for turn in turns[common:]:
-        yield from _block(turn.role, turn.content, width=width, most=most)
-    yield from _block("with", _parameters_of(call), width=width, most=most)
+        yield from block(turn.role, turn.content, width=width, most=most)
+    yield from block("with", parameters_line(call.parameters), width=width, most=most)
     for refused in range(len(call.sent) - 1):
-        yield from _block("", f"(sent {refused + 1} times before, with what the server does not know)", width=width)
+        yield from block("", f"(sent {refused + 1} times before, with what the server does not know)", width=width)
     if call.answer is not None:
-        yield from _block("answer", call.answer.text or "(empty)", width=width, most=most)
+        yield from block("answer", call.answer.text or "(empty)", width=width, most=most)
         if call.answer.finish_reason != "stop":
-            yield from _block("", f"(ended by: {call.answer.finish_reason})", width=width)
-        yield from _block("", f"{_tokens(call.usage)}, {call.seconds:.1f} s", width=width)
+            yield from block("", f"(ended by: {call.answer.finish_reason})", width=width)
+        yield from block("", f"{_tokens(call.usage)}, {call.seconds:.1f} s", width=width)
     else:
-        yield from _block("failed", f"{call.fault} (after {call.seconds:.1f} s)", width=width, most=most)
+        yield from block("failed", f"{call.fault} (after {call.seconds:.1f} s)", width=width, most=most)
 
 
 def _why_again(call: Call, first: Call) -> str:
@@ -77,50 +75,18 @@ def _why_again(call: Call, first: Call) -> str:
     return ", a repair" if len(call.turns) > len(first.turns) else ", once more"
 
 
-def _parameters_of(call: Call) -> str:
-    """The parameters in one line. The schema, which is long, comes last."""
-    given = {name: value for name, value in call.parameters.items() if name != "response_format"}
-    said = [f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in given.items()]
-    form = call.parameters.get("response_format")
-    return "\n".join([", ".join(said), *(_format_lines(form) if form else ["no response_format"])]).strip()
-
-
-def _format_lines(form: dict[str, Any]) -> Iterator[str]:
-    named = form.get("json_schema")
-    if named is None:
-        yield str(form.get("type"))
-        return
-    strict = ", strict" if named.get("strict") else ""
-    yield f"json_schema{strict}: {json.dumps(named['schema'], ensure_ascii=False)}"
-
-
 def _read_lines(ending: Ending, *, width: int) -> Iterator[str]:
     if ending.is_passed_over:
         yield _PASSED_OVER
     elif ending.result is None:
         yield f"dead letter: {ending.reason}"
-        yield from _block("", ending.message, width=width)
+        yield from block("", ending.message, width=width)
     else:
         asked = ending.asked
         for task, value in ending.result.outputs.items():
-            yield from _block(task, shown(value), width=width)
+            yield from block(task, shown(value), width=width)
             if task not in asked:
-                yield f"{'':{_GUTTER}}{_FROM_STORE}"
-
-
-def _block(label: str, text: str, *, width: int, most: int | None = None) -> Iterator[str]:
-    """The text in lines beside its label, broken at the terminal's width. At most so many lines of it."""
-    room = max(20, width - _GUTTER)
-    lines = [
-        piece
-        for line in printable_lines(text)
-        for piece in textwrap.wrap(line, room, break_on_hyphens=False, replace_whitespace=False) or [""]
-    ]
-    if most is not None and len(lines) > most:
-        lines = [*lines[:most], f"… ({len(text):,} characters; --whole shows all)"]
-    head = label if len(label) < _GUTTER else f"{label}\n{'':{_GUTTER}}"
-    for number, line in enumerate(lines or [""]):
-        yield f"{head if number == 0 else '':{_GUTTER}}{line}".rstrip()
+                yield f"{'':{GUTTER}}{_FROM_STORE}"
 
 
 def table_of(variants: Sequence[Variant], endings: Sequence[Ending]) -> Iterator[Sequence[str]]:

@@ -11,6 +11,8 @@ from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.settings import Settings
 from docsluice_consumer.tasks.output_entry import OutputEntry
 from docsluice_consumer.tasks.pipeline_file import PipelineFile
+from docsluice_consumer.tasks.step_building import steps_of
+from docsluice_consumer.tasks.steps import Step
 
 _MODES = ("fanout", "fused")
 _UNBOUNDED = {
@@ -48,6 +50,21 @@ def variants_of(
         raise ConfigurationError([f"--mode: {unknown[0]} is none; there are {' and '.join(_MODES)}"])
     own = settings.mode or file.mode
     return [_variant(settings, file, model, mode) for model, mode in product(models or (None,), modes or (own,))]
+
+
+def steps_in(variant: Variant) -> tuple[Step, ...]:
+    """The steps of a variant.
+
+    Raises:
+        ConfigurationError: the tasks cannot share one call.
+    """
+    settings = variant.settings
+    return steps_of(
+        variant.file,
+        mode=variant.mode,
+        default_model=settings.model,
+        default_url=settings.openai_base_url or "",
+    )
 
 
 def _variant(settings: Settings, file: PipelineFile, model: str | None, mode: str) -> Variant:
