@@ -68,6 +68,26 @@ async def test_what_is_sent_and_answered_is_shown(tried: Callable[..., Any]) -> 
     assert "100 tokens in and 10 out" in out
 
 
+async def test_a_call_is_shown_as_it_was_sent_last(tried: Callable[..., Any]) -> None:
+    """A server that knows no schema is asked again without it, and the schema is spelt out."""
+
+    def answer(body: dict[str, Any]) -> web.Response:
+        if body.get("response_format", {}).get("type") != "json_schema":
+            return web.json_response(completion_of('{"category": "bug"}', usage=USAGE))
+        error = {"message": "Unsupported parameter: response_format.json_schema", "param": "response_format"}
+        return web.json_response({"error": error}, status=400)
+
+    async with Server(answer).running() as server:
+        code, out, _ = await tried(server, _pipeline(CATEGORY), "--text", "It crashes.", "--json")
+        (call,) = json.loads(out)["calls"]
+        last = server.bodies[-1]
+        assert (code, call["requests"], len(server.bodies) > 1) == (0, len(server.bodies), True)
+        assert call["messages"] == last.pop("messages")
+        assert {"model": call["model"], **call["parameters"]} == last
+        _, out, _ = await tried(server, "pipeline.yaml", "--text", "It crashes.", "--fresh")
+    assert "times before, with what the server does not know)" in out
+
+
 async def test_nothing_that_was_answered_is_asked_again(tried: Callable[..., Any]) -> None:
     """After a change of one task, only that task is asked. With --fresh, everything is."""
     async with Server(_well).running() as server:
