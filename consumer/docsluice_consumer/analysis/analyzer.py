@@ -82,7 +82,7 @@ class Analyzer:
             ServiceFault: at once, whatever the other steps do.
         """
         cost_limit, tier = CostLimit(most_usd=self._max_cost_usd), self._service_tier(priority)
-        questions = [Question(step, text) for step in (self._steps if steps is None else steps)]
+        questions = [Question.about(step, text) for step in (self._steps if steps is None else steps)]
         await self._reserve(cost_limit, questions)
         answers = await _side_by_side(
             {

@@ -52,6 +52,13 @@ def head_of(text: str, *, most_bytes: int) -> str:
     return text if len(text.encode()) <= most_bytes else _beginning(text, most_bytes, most_bytes)
 
 
+def beginning_of(text: str, characters: int | None) -> str:
+    """The beginning of a text, at most so many characters, cut at the best seam near there. All of it with None."""
+    if characters is None or len(text) <= characters:
+        return text
+    return head_of(text, most_bytes=len(text[:characters].encode()))
+
+
 def together(task: Task, answers: Sequence[OutputValue]) -> OutputValue:
     """One answer from those about the parts, in their order.
 

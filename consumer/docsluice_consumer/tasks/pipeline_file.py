@@ -82,6 +82,8 @@ class Task(Part):
     """The chain: the first choice, and the models to ask if it fails or is too small."""
     long: Literal["reject", "head", "split"] = "reject"
     """What happens to a document too large for one call: a dead letter, only its beginning, or in parts."""
+    first_characters: int | None = Field(default=None, ge=16)
+    """Only so many characters of a document are asked about, from its beginning."""
     max_output_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -193,6 +195,8 @@ class PipelineFile(Part):
         for task, written in zip(self.tasks, file["tasks"], strict=True):
             if written["long"] == "reject":  # as it was before there was a choice
                 del written["long"]
+            if written["first_characters"] is None:
+                del written["first_characters"]
             for name in set(_PARAMETERS) - passed_through(task).keys():  # and before these could be set
                 del written[name]
         shape: dict[str, Any] = {"file": file, "mode": mode, "model": model}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from docsluice_consumer.llm.chat import ChatRequest
-from docsluice_consumer.tasks.chunking import head_of, parts_of
+from docsluice_consumer.tasks.chunking import beginning_of, head_of, parts_of
 from docsluice_consumer.tasks.steps import Step
 
 
@@ -15,6 +15,11 @@ class Question:
 
     step: Step
     text: str
+
+    @classmethod
+    def about(cls, step: Step, text: str) -> Question:
+        """A step about a document, or about as much of its beginning as the step asks for."""
+        return cls(step, beginning_of(text, step.first_characters))
 
     @property
     def fingerprint(self) -> str:

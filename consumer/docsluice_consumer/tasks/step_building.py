@@ -11,7 +11,7 @@ from docsluice.validation.json_values import compact_json
 from docsluice_consumer.errors import ConfigurationError
 from docsluice_consumer.llm.chat import Message, ModelParameters, Sampling
 from docsluice_consumer.model_ref import ModelRef
-from docsluice_consumer.tasks.chunking import most_runs, shared_out, shown
+from docsluice_consumer.tasks.chunking import beginning_of, most_runs, shared_out, shown
 from docsluice_consumer.tasks.pipeline_file import Example, PipelineFile, Task, passed_through
 from docsluice_consumer.tasks.steps import Condensing, Step, system_message
 from docsluice_consumer.tasks.strict_schema import CannotBeStrict, strict
@@ -99,6 +99,7 @@ def _fused_step(plan: _Plan) -> Step:
     tasks = plan.file.tasks
     wanted = {field: {str(getattr(task, field)) for task in tasks} for field in (*_SAMPLING_FIELDS, "extra_body")}
     wanted["long"] = {task.long for task in tasks}
+    wanted["first_characters"] = {str(task.first_characters) for task in tasks}
     wanted["model"] = {str(plan.models(task)) for task in tasks}
     problems = [
         f"{plan.file.path}: fused mode asks all tasks in one call, but they differ in {field}; "
@@ -164,6 +165,7 @@ def _step(name: str, tasks: tuple[Task, ...], plan: _Plan) -> Step:
         servers=plan.servers(models),
         providers=plan.providers(models),
         long=first.long,
+        first_characters=first.first_characters,
     )
 
 
@@ -177,7 +179,8 @@ def _turns(tasks: tuple[Task, ...], examples: list[Example]) -> list[Message]:
     for example in examples:
         if all(task.name in example.answers for task in tasks):
             answer = {task.name: shown(task, example.answers[task.name]) for task in tasks}
-            turns += [Message("user", example.document.strip()), Message("assistant", compact_json(answer))]
+            document = beginning_of(example.document.strip(), tasks[0].first_characters)
+            turns += [Message("user", document), Message("assistant", compact_json(answer))]
     return turns
 
 

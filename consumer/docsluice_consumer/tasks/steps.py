@@ -54,6 +54,8 @@ class Step:
     sampling: Sampling
     long: Literal["reject", "head", "split"]
     """What happens to a document too large for one call."""
+    first_characters: int | None = None
+    """Only so many characters of a document are asked about."""
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of every call's body."""
     by_model: Mapping[ModelRef, ModelParameters] = field(default_factory=dict)

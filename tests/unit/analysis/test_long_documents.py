@@ -12,9 +12,10 @@ import pytest
 from docsluice.messages import DeadLetterReason, Usage
 from docsluice_consumer.admission.limits import Limits
 from docsluice_consumer.analysis.usage import DocumentUsage
-from docsluice_consumer.errors import RecordRejected
+from docsluice_consumer.errors import ConfigurationError, RecordRejected
 from docsluice_consumer.llm.chat import ChatRequest
 from docsluice_consumer.store.memory_store import MemoryStore
+from docsluice_consumer.tasks.question import Question
 from docsluice_consumer.tasks.steps import Step
 from tests.fakes.chat import Reply, example_of, say
 from tests.fakes.lab import Lab
@@ -325,3 +326,33 @@ async def _rejection(lab: Lab, text: str = TEXT) -> RecordRejected:
     with pytest.raises(RecordRejected) as caught:
         await lab.analyze(text)
     return caught.value
+
+
+async def test_only_the_beginning_is_asked_about() -> None:
+    """Of this task. The others read all of it, and documents that begin alike share its answer."""
+    lab = Lab(
+        _with_context(4000),
+        steps=steps({**CATEGORY, "first_characters": 100}, SUMMARY),
+        store=MemoryStore(max_bytes=10**6, max_age_seconds=10**6),
+    )
+    await lab.analyze(TEXT)
+    assert sorted(map(len, _read(lab)))[1] == len(TEXT)
+    (beginning,) = (text for text in _read(lab) if len(text) < len(TEXT))
+    assert TEXT.startswith(beginning)
+    assert 75 <= len(beginning) <= 100
+    await lab.analyze(f"{TEXT} And more.")
+    assert len(_read(lab)) == 3
+
+
+def test_examples_are_cut_alike() -> None:
+    """They show the model what its documents look like. A short text stays as it is."""
+    example = {"document": TEXT, "answers": {"category": "tech"}}
+    (step,) = steps({**CATEGORY, "first_characters": 100}, examples=[example])
+    assert len(step.preamble[1].content) <= 100
+    assert Question.about(step, "Short.").text == "Short."
+
+
+def test_tasks_that_read_differently_cannot_share_a_call() -> None:
+    """One document is sent in a call."""
+    with pytest.raises(ConfigurationError, match="they differ in first_characters"):
+        steps({**CATEGORY, "first_characters": 100}, SUMMARY, mode="fused")
