@@ -31,13 +31,12 @@ from docsluice_local.model import MODEL_NAME, SLOTS, local_model, weights
 from docsluice_local.process import Child, ChildFailedError, child_process, free_port
 
 _HERE = Path(__file__).parent
-_DOCUMENTS = _HERE / "documents"
-_LOCAL_PIPELINE = _HERE / "pipelines" / "local.yaml"
-HOW_LONG = "a minute or two on two cores"
+DOCUMENTS = _HERE / "documents"
+LOCAL_PIPELINE = _HERE / "pipelines" / "local.yaml"
+HOW_LONG = "one to three minutes on two cores"
 """For the documents that we bring. The pages say the same."""
 _RUN_DIR = Path(".docsluice") / "demo"
 _INTERRUPTED = 130
-_WIDTH_OF_A_FILE = 140
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ def _demo(
     *,
     model: Annotated[str | None, Parameter(metavar="NAME", show_default="a small one on this machine")] = None,
     mode: Annotated[Literal["fanout", "fused"] | None, Parameter(show_default="as the pipeline says")] = None,
-    documents: Annotated[Path, Parameter(metavar="FOLDER", show_default="thirty that come with it")] = _DOCUMENTS,
+    documents: Annotated[Path, Parameter(metavar="FOLDER", show_default="thirty that come with it")] = DOCUMENTS,
     limit: Annotated[int | None, Parameter(metavar="N", validator=Number(gte=1), show_default="all")] = None,
 ) -> int:
     """Run broker, model and consumer on real documents on this machine, and watch.
@@ -69,7 +68,7 @@ def _demo(
         documents: a folder of .txt files
         limit: send only so many
     """
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
+    console = Console()
     if model and not os.environ.get("OPENAI_API_KEY") and not os.environ.get("OPENAI_BASE_URL"):
         raise CommandFailed(f"--model {model} needs OPENAI_API_KEY; without --model the demo uses its own", exit_code=2)
     files = sorted(documents.glob("*.txt"))[:limit]
@@ -136,7 +135,8 @@ def _provider(console: Console, model: str | None) -> Iterator[Provider]:
             "OPENAI_API_KEY": "",
             "OPENAI_BASE_URL": local.base_url,
             "DOCSLUICE_MODEL": local.name,
-            "DOCSLUICE_PIPELINE": str(_LOCAL_PIPELINE),
+            "DOCSLUICE_PIPELINE": str(LOCAL_PIPELINE),
+            "DOCSLUICE_PRICES": "free",
             "DOCSLUICE_MAX_CONCURRENCY": str(SLOTS + 1),  # one call waits, so that the model never idles
             "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "300",
         }

@@ -1,7 +1,7 @@
 """The demo's live view: results as they come, and what the consumer's metrics say meanwhile."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,7 @@ from docsluice.kafka.broker import Broker
 from docsluice.kafka.broker_session import broker_session
 from docsluice.kafka.reader import Reader, Start
 from docsluice.outcomes.outcome import Outcome, Unreadable, outcome_of
-from docsluice_producer.command_line.numbers import printable
-from docsluice_producer.following.columns import cell
+from docsluice_local.demo_lines import ENOUGH, estimate_of, lines_of
 from docsluice_producer.following.tables import Table as OutcomeTable
 from docsluice_producer.following.tables import open_table
 from docsluice_producer.following.tally import Tally
@@ -46,6 +45,8 @@ class Watch:
     outcomes: list[Outcome] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     limits: str = ""
+    _causes: Sequence[str] = ()
+    _ended_at: list[float] = field(default_factory=list)
 
     async def until_done(self, check_alive: Callable[[], None]) -> None:
         """Return when every document has ended. `check_alive` raises when that can no longer happen.
@@ -78,18 +79,31 @@ class Watch:
                     progressed = time.monotonic()
                     self.outcomes.append(outcome)
                     table.write(outcome)
-                    live.console.print(_line(outcome))
+                    self._print(outcome, live.console)
             if time.monotonic() - progressed > _MOST_SECONDS_WITHOUT_PROGRESS:
                 raise NoProgressError(f"no document has ended for {_MOST_SECONDS_WITHOUT_PROGRESS:.0f} seconds")
             live.update(self._view())
 
     def _note_limits(self, finding: Finding) -> None:
-        self.limits = finding.sentence
+        self.limits, self._causes = finding.sentence, finding.cause
+
+    def _print(self, outcome: Outcome, console: Console) -> None:
+        ended = self.tally.documents
+        self._ended_at.append(time.monotonic())
+        lines = lines_of(outcome, number=ended, expected=self.expected, width=console.width)
+        for line in lines:
+            console.print(line, soft_wrap=True)
+        if ended == ENOUGH and ended < self.expected:
+            console.print(", ".join((f"… {self._estimate()}", *filter(None, self._causes))))
+
+    def _estimate(self) -> str:
+        return estimate_of(self._ended_at, expected=self.expected)
 
     def _view(self) -> Group:
         tally = self.tally
         figures = Table.grid(padding=(0, 2))
-        figures.add_row("done", f"{tally.results} of {self.expected}", "failed", str(tally.dead_letters))
+        done = f"{tally.results} of {self.expected}  {self._estimate()}"
+        figures.add_row("done", done, "failed", str(tally.dead_letters))
         rate = tally.documents_per_hour
         figures.add_row("documents an hour", f"{rate:,.0f}" if rate else "…", "cost", f"${tally.cost_usd:.6f}")
         tokens = tally.usage
@@ -100,10 +114,3 @@ class Watch:
             f"{tokens.output_tokens:,}",
         )
         return Group(ProgressBar(total=self.expected, completed=tally.documents), figures, Text(self.limits))
-
-
-def _line(outcome: Outcome) -> Text:
-    if outcome.is_dead_letter:
-        return Text(printable(f"✗ {outcome.document_id}: {outcome.reason} ({outcome.message})"), style="red")
-    answers = " · ".join(cell(value) for name, value in outcome.outputs.items() if name != "summary" and cell(value))
-    return Text(printable(f"✓ {outcome.document_id}: {answers}"))

@@ -17,8 +17,8 @@ from rich.console import Console
 import docsluice_consumer.commands as program
 from docsluice.text.printable import harmless, harmless_json, printable, printable_lines
 from docsluice_consumer.telemetry.logs import configure_logs
+from docsluice_local.demo_lines import lines_of as demo_lines_of
 from docsluice_local.demo_report import report
-from docsluice_local.demo_watch import _line as line_of
 from docsluice_producer.dead_letters.listing import Rows
 from docsluice_producer.dead_letters.showing import _lines as lines_of
 from docsluice_producer.following.display import outcome_text
@@ -104,7 +104,8 @@ def test_the_demo_shows_no_control_character() -> None:
         dead_letter(1, key=tame.encode(), errors={"reason": tame, "exception.message": tame}),
     ]
     for found in outcomes:
-        assert is_tame(line_of(found).plain)
+        lines = demo_lines_of(found, number=1, expected=30, width=400)
+        assert all(is_tame(line.plain) for line in lines)
     file = io.StringIO()
     report(Console(file=file, width=400), outcomes, Tally(), model="m", results=program.__file__)  # type: ignore[arg-type]
     assert is_tame(file.getvalue())
