@@ -37,6 +37,7 @@ _ERRORS: Mapping[str, tuple[str, Schema]] = {
     "stage": ("where it was rejected", {"enum": [one.value for one in Stage]}),
     "step": ("the task that failed, if one did", {}),
     "reason": ("why", {"enum": [one.value for one in DeadLetterReason]}),
+    "document_id": ("the document's name, where an input mapping finds it", {}),
     "exception.class.name": ("the class of the exception", {}),
     "exception.message": ("what went wrong, for a person", {}),
     "exception.stacktrace": ("the last 8 KiB of the stack trace", {}),

@@ -323,6 +323,7 @@ class Service:
             mode=self._mode,
             carried_headers=frozenset(self._file.output.headers),
         )
+        reader = reader_of(settings, self._file, self._schemas)
         dead_letters = DeadLetterSink(
             sink=sink,
             dead_letter_hold=self._dead_letter_hold,
@@ -331,6 +332,7 @@ class Service:
             metrics=self._metrics,
             keeps_answers=settings.dead_letter_answer,
             cut=self._secrets.cut,
+            name_in=reader.name_in,
         )
         return Pipeline(
             analyzer=analyzer,
@@ -339,7 +341,7 @@ class Service:
             dead_letter_hold=self._dead_letter_hold,
             identity=identity,
             metrics=self._metrics,
-            reader=reader_of(settings, self._file, self._schemas),
+            reader=reader,
         )
 
     def why_not_live(self) -> str | None:

@@ -250,7 +250,8 @@ def _result(record: FetchedRecord, result: DocumentResult) -> Outcome:
 
 def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
     event = event_in(record.key, record.value, record.headers)
-    document_id = _text(record.key) or document_id_of(event) or f"{record.topic}/{record.partition}@{record.offset}"
+    named = errors.get("document_id") or _text(record.key) or document_id_of(event)
+    document_id = named or f"{record.topic}/{record.partition}@{record.offset}"
     origin = (errors.get("topic"), errors.get("partition"), errors.get("offset"))
     place = origin if all(origin) else (record.topic, record.partition, record.offset)
     replay_count = errors.get("replay_count") or "0"
@@ -265,7 +266,8 @@ def _dead_letter(record: FetchedRecord, errors: Mapping[str, str]) -> Outcome:
         cost_usd=cost_usd or Decimal(0),
         cost_is_odd=cost_usd is None,
         finished_at=finished_at,
-        identities=(_life(*place, document_id, errors.get("pipeline_version", ""), replay_count),),
+        # As that of a result, which is written under the record's key.
+        identities=(_life(*place, _text(record.key) or document_id, errors.get("pipeline_version", ""), replay_count),),
         fields={
             "kind": "dead_letter",
             "document_id": document_id,

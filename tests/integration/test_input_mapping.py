@@ -81,6 +81,8 @@ async def test_a_topic_of_tickets_is_read_as_it_is(wire: Wire, provider: Rehears
     assert len({outcome.fields["result_id"] for outcome in results.values()}) == 10
     reasons = Counter(outcome.reason for outcome in found if outcome.is_dead_letter)
     assert reasons == {"invalid_event": 3, "undecodable": 1}
+    named = {outcome.document_id for outcome in found if outcome.is_dead_letter}
+    assert named == {"k90", "91", "92", "k93"}  # the mapping's name, or else the key
     assert _documents(samples) == {"result": 10, "dead_letter": 4, "skipped": 7}
     assert len(provider.calls) == 10
     async for record in wire.read(wire.topics["result"], count=10):

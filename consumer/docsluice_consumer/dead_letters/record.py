@@ -27,6 +27,7 @@ STACKTRACE_BYTES = 8 * 1024
 MESSAGE_BYTES = 1024
 """A message may quote an answer or name a record's fields. It must not make the dead letter too large."""
 ANSWER_BYTES = 2 * 1024
+_NAME_BYTES = 512
 _COUNT = re.compile(rb"[0-9]{1,9}")
 _ORIGIN_BYTES = 300
 """None of our values is longer.
@@ -50,6 +51,8 @@ class Failure:
     failed_at: datetime
     group_id: str
     pipeline_version: str
+    document_id: str = ""
+    """The document's name, where the record itself does not show it."""
     keeps_answer: bool = True
     """Whether the answer that was rejected goes into the dead letter."""
 
@@ -158,6 +161,7 @@ def _described(failure: Failure, cut: Callable[[str], str]) -> dict[str, str]:
         "model": cut(str(model or "")),
         "provider": cut(model.provider) if model else "",
         "answer": _beginning(cut(failure.answer), ANSWER_BYTES),
+        "document_id": _beginning(cut(failure.document_id), _NAME_BYTES),
     }
     return {name: value for name, value in fields.items() if value}
 

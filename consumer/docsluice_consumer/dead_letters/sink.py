@@ -21,10 +21,15 @@ from docsluice_consumer.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 
+def _no_name(_record: Record) -> str:
+    return ""
+
+
 class DeadLetterSink:
     """Publishes the dead letters of records to one topic, when the hold allows it.
 
-    `cut` removes secrets from a dead letter's words. `keeps_answers`: with the rejected answer.
+    `cut` removes secrets from a dead letter's words. `keeps_answers`: with the rejected answer. `name_in` finds a
+    document's name in a record whose form is not that of an event.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class DeadLetterSink:
         metrics: Metrics,
         keeps_answers: bool = True,
         cut: Callable[[str], str] = str,
+        name_in: Callable[[Record], str] = _no_name,
     ) -> None:
         self._sink = sink
         self._dead_letter_hold = dead_letter_hold
@@ -45,6 +51,7 @@ class DeadLetterSink:
         self._metrics = metrics
         self._keeps_answers = keeps_answers
         self._cut = cut
+        self._name_in = name_in
 
     async def publish(
         self, record: Record, error: Exception, document_usage: DocumentUsage, *, withdrawn: Result | None = None
@@ -64,6 +71,7 @@ class DeadLetterSink:
             failed_at=failed_at,
             group_id=self._identity.group_id,
             pipeline_version=self._identity.pipeline_version,
+            document_id=self._name_in(record),
             keeps_answer=self._keeps_answers,
         )
         await self._dead_letter_hold.wait_to_publish(failure.cause, withdrawn=withdrawn)

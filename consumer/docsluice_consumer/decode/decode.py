@@ -85,6 +85,18 @@ class RecordReader:
             )
             return self._event(record, content)
 
+    def name_in(self, record: Record) -> str:
+        """The name that the mapping finds in a record that failed. Empty without a mapping, or where it finds none."""
+        rules = self._rules
+        if rules.mapping is None or record.value is None:
+            return ""
+        with contextlib.suppress(RecordRejected):
+            self._check(record)
+            with _rejecting():
+                content = content_of(record.key, record.value, record.headers, form=rules.form, charset=rules.charset)
+                return rules.mapping.name(rules.scope(content, record))
+        return ""
+
     def _framed(self, record: Record) -> Framed | None:
         """The schema that a record names. A text, and a value of a charset that was told, names none."""
         if record.value is None or self._rules.form == "text" or self._rules.charset is not None:

@@ -52,13 +52,17 @@ class InputMapping:
         """
         metadata = {name: _plain(_given(f"metadata.{name}", one, scope)) for name, one in self.metadata.items()}
         return {
-            "document_id": self._name(scope),
+            "document_id": self.name(scope),
             "text": self._text(scope),
             "metadata": {name: value for name, value in metadata.items() if value is not None},
         }
 
-    def _name(self, scope: Scope) -> str:
-        """The document's name. A whole number becomes its digits. A fraction may be rounded, so it is no name."""
+    def name(self, scope: Scope) -> str:
+        """The document's name. A whole number becomes its digits. A fraction may be rounded, so it is no name.
+
+        Raises:
+            NoEvent: the value has none.
+        """
         name = _given("document_id", self.document_id, scope)
         if isinstance(name, float) and name.is_integer() and abs(name) <= _EXACT_FLOAT:
             name = int(name)
