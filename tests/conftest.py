@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 from docsluice_local.broker import embedded_broker
 from docsluice_local.kafka import why_not
@@ -95,3 +97,18 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def kafka_wire(kafka: str) -> Wire:
     """Apache Kafka, for what needs several members or the topic's own limits."""
     return Wire(bootstrap_servers=kafka)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Logging is the process's. A test that configures it, as every command does, leaves it as it was."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, levels = (
+        root.handlers[:],
+        {name: logging.getLogger(name).level for name in ("", "docsluice", "docsluice_consumer", "aiokafka")},
+    )
+    yield
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    structlog.configure(**before)

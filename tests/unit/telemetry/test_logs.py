@@ -12,8 +12,6 @@ import structlog
 
 from docsluice_consumer.telemetry.logs import Throttle, configure_logs
 
-pytestmark = pytest.mark.usefixtures("logging_as_before")
-
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     captured = capsys.readouterr()

@@ -133,7 +133,6 @@ def test_check_prints_no_control_character(capsys: pytest.CaptureFixture[str]) -
     assert said.startswith("FAILED   provider: good ")
 
 
-@pytest.mark.usefixtures("logging_as_before")
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_no_log_line_holds_a_control_character(
     capsys: pytest.CaptureFixture[str], log_format: Literal["json", "console"]
