@@ -147,6 +147,11 @@ async def test_check_reads_the_last_records_as_run_would(
     told = await line(document_id="ticket")
     assert told.startswith("DOUBTFUL")
     assert "1 of 2 are no document events: document_id: ticket: gives nothing; the record has ticket_id, " in told
+    await wire.produce([_ticket(3, ticket_id=None), _ticket(4, ticket_id=None), Record(value=b"no JSON", key=b"k5")])
+    told = await line()
+    assert "3 of 5 are no document events: the value is " in told
+    assert told.count("document_id: ticket_id: gives nothing") == 1
+    assert told.endswith("@3, and 1 more like it)")
 
 
 async def test_texts_of_another_charset_are_documents(wire: Wire, provider: RehearsalProvider, tmp_path: Path) -> None:

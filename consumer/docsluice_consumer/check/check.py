@@ -44,6 +44,7 @@ from docsluice_consumer.tasks.step_building import models_without_a_task, steps_
 from docsluice_consumer.tasks.steps import Step
 
 _SHOWN_RECORDS = 5
+_SHOWN_PROBLEMS = 3
 
 
 async def check(
@@ -299,16 +300,24 @@ async def _check_input(settings: Settings, reader: RecordReader) -> Found:
     events = [record for record in records if record.value is not None]
     if not events:
         return Found("it holds no records yet")
-    problems, passed_over = [], 0
-    for record in events:
+    problems, passed_over = dict[str, list[str]](), 0
+    for record in reversed(events):
         try:
             passed_over += await reader.read_by_schema(record) is None
         except RecordRejected as problem:
-            problems.append(f"{problem} ({settings.input_topic}/{record.partition}@{record.offset})")
+            told = f"{problem} ({settings.input_topic}/{record.partition}@{record.offset}"
+            problems.setdefault(problem.cause or str(problem), []).append(told)
     if problems:
-        count = f"{len(problems)} of {len(events)}"
-        return Found(f"of its last records, {count} are no document events: {problems[-1]}", doubtful=True)
+        count = f"{sum(map(len, problems.values()))} of {len(events)}"
+        newest = "; ".join(_newest(alike) for alike in list(problems.values())[:_SHOWN_PROBLEMS])
+        return Found(f"of its last records, {count} are no document events: {newest}", doubtful=True)
     if passed_over == len(events):
         return Found(f"all of its last records are passed over (input.when; {len(events)} looked at)", doubtful=True)
     passed = f", {passed_over} passed over" if passed_over else ""
     return Found(f"its last records are document events ({len(events)} looked at{passed})")
+
+
+def _newest(alike: Sequence[str]) -> str:
+    """The newest of problems that are alike, and how many others there are."""
+    others = f", and {len(alike) - 1} more like it" if len(alike) > 1 else ""
+    return f"{alike[0]}{others})"
