@@ -126,7 +126,7 @@ def _try(
     Args:
         paths: the pipeline file, if it is not that of the settings, and the files to read: any that `send` reads
     """
-    pipeline, files = _pipeline_and_files(paths)
+    pipeline, files = pipeline_and_files(paths)
     documents.check(files)
     flags |= {} if pipeline is None else {"pipeline": pipeline}
     flags |= {"store_url": "memory://"} if compared.fresh else {}
@@ -243,7 +243,7 @@ init = command(
 explain = command(_explain, name="explain", exit_codes={_DONE: "shown", BAD_SETTINGS: "bad settings or wrong usage"})
 
 
-def _pipeline_and_files(paths: Sequence[str]) -> tuple[str | None, list[str]]:
+def pipeline_and_files(paths: Sequence[str]) -> tuple[str | None, list[str]]:
     """The pipeline file, if the first path is one, and the others."""
     if paths and Path(paths[0]).suffix.lower() in _YAML:
         return paths[0], list(paths[1:])

@@ -71,6 +71,8 @@ def _demo(
     console = Console()
     if model and not os.environ.get("OPENAI_API_KEY") and not os.environ.get("OPENAI_BASE_URL"):
         raise CommandFailed(f"--model {model} needs OPENAI_API_KEY; without --model the demo uses its own", exit_code=2)
+    if mode == "fused" and model is None:
+        raise CommandFailed("--mode fused needs --model: the small model is asked one thing at a time", exit_code=2)
     files = sorted(documents.glob("*.txt"))[:limit]
     if not files:
         raise CommandFailed(f"no .txt files in {documents}", exit_code=2)

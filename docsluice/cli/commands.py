@@ -61,6 +61,12 @@ COMMANDS = (
         "docsluice_consumer.pipeline_commands:try_",
         _PIPELINE,
     ),
+    Command(
+        "plan",
+        "Tell what all documents will take: tokens, dollars and hours.",
+        "docsluice_consumer.plan_command:plan",
+        _PIPELINE,
+    ),
     Command("schema", "Print what crosses the topics, for machines.", "docsluice_consumer.commands:schema", _SERVICE),
     Command("send", "Send documents to the input topic.", "docsluice_producer.commands:send", _TOPICS),
     Command("follow", "Show results and dead letters as they come.", "docsluice_producer.commands:follow", _TOPICS),

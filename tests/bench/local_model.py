@@ -1,4 +1,4 @@
-"""How many documents an hour the local model does on this machine, in fused mode."""
+"""How many documents an hour the local model does on this machine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,6 @@ def measure(*, documents: int = 100) -> Throughput:
                 "OPENAI_BASE_URL": model.base_url,
                 "OPENAI_API_KEY": "",
                 "DOCSLUICE_MODEL": model.name,
-                "DOCSLUICE_MODE": "fused",
                 "DOCSLUICE_PIPELINE": str(_LOCAL.parent / "pipelines" / "local.yaml"),
                 "DOCSLUICE_MAX_CONCURRENCY": str(SLOTS + 1),
                 "DOCSLUICE_REQUEST_TIMEOUT_SECONDS": "300",

@@ -73,11 +73,16 @@ def measure(*, pages: int = 40) -> Summarised:
 
 
 def _summary_alone() -> dict[str, Any]:
-    """The demo's pipeline without its other tasks."""
+    """The demo's pipeline without its other tasks, and about whole documents."""
     file = yaml.safe_load((_LOCAL.parent / "pipelines" / "local.yaml").read_text("utf-8"))
-    file["tasks"] = [task for task in file["tasks"] if task["name"] == "summary"]
-    for example in file["examples"]:
-        example["answers"] = {"summary": example["answers"]["summary"]}
+    (task,) = (task for task in file["tasks"] if task["name"] == "summary")
+    del task["first_characters"]
+    file["tasks"] = [task | {"long": "split", "output": {"type": "text", "max_characters": 420}}]
+    file["examples"] = [
+        example | {"answers": {"summary": example["answers"]["summary"]}}
+        for example in file["examples"]
+        if "summary" in example["answers"]
+    ]
     return dict(file)
 
 

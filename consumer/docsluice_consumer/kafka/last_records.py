@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
@@ -20,7 +21,20 @@ _OFFSETS_A_RECORD = 4
 """How many offsets to go back for each record: transaction markers take offsets too."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The newest records of a topic, and how many offsets the topic has: as many records at most."""
+
+    records: list[Record]
+    offsets: int
+
+
 async def last_records(broker: Broker, topic: str, *, count: int, seconds: float) -> list[Record]:
+    """The records of `tail_of`."""
+    return (await tail_of(broker, topic, count=count, seconds=seconds)).records
+
+
+async def tail_of(broker: Broker, topic: str, *, count: int, seconds: float) -> Tail:
     """Up to `count` records, the newest last, over all partitions. Empty if the topic is empty or missing.
 
     Raises:
@@ -44,4 +58,4 @@ async def last_records(broker: Broker, topic: str, *, count: int, seconds: float
         raise BrokerFault(f"cannot {doing}: no answer within {seconds:g} seconds") from None
     finally:
         await left(consumer, seconds=seconds)
-    return sorted(found, key=lambda record: record.timestamp_ms)[-count:]
+    return Tail(sorted(found, key=lambda record: record.timestamp_ms)[-count:], there.offsets)

@@ -47,16 +47,20 @@ def records_of_files(
     Raises:
         WrongUsage: there is no such file, or no document in any.
     """
-    found: list[Record] = []
-    for source in select(paths, other_format=None).sources:
-        rows = _objects(source) if file.input.is_mapping and source.format in _JSON else _documents(source, tell)
-        for key, value in islice(rows, count - len(found)):
-            found.append(_record(source.name, len(found), key, value))
-        if len(found) >= count:
-            break
+    found = list(islice(all_records(paths, file, tell=tell), count))
     if not found:
         raise WrongUsage("there are no documents in it")
     return found
+
+
+def all_records(paths: Sequence[str], file: PipelineFile, *, tell: Callable[[str], object]) -> Iterator[Record]:
+    """Yield all records that `send` would make of these files. See `records_of_files`."""
+    number = 0
+    for source in select(paths, other_format=None).sources:
+        rows = _objects(source) if file.input.is_mapping and source.format in _JSON else _documents(source, tell)
+        for key, value in rows:
+            yield _record(source.name, number, key, value)
+            number += 1
 
 
 async def records_of_topic(broker: Broker, topic: str, *, count: int) -> list[Record]:
