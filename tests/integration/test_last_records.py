@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiokafka import AIOKafkaProducer
 
 from docsluice.kafka.broker import Broker
-from docsluice_consumer.kafka.last_records import last_records
+from docsluice_consumer.kafka.last_records import last_records, tail_of
 from tests.integration.wire import WATCHDOG_SECONDS, Record, Wire
 
 COUNT = 5
@@ -25,6 +25,9 @@ async def test_the_newest_records_of_all_partitions_are_read(wire: Wire) -> None
     for number in range(50):
         await wire.produce([Record(value=b"%d" % number, key=b"%d" % number)])
     assert await last_values(wire) == [b"%d" % number for number in range(45, 50)]
+    broker = Broker(bootstrap_servers=wire.bootstrap_servers)
+    tail = await tail_of(broker, wire.topics["input"], count=2, seconds=WATCHDOG_SECONDS)
+    assert (len(tail.records), tail.offsets) == (2, 50)
 
 
 async def test_an_aborted_transaction_at_the_end_is_passed_over(wire: Wire) -> None:
