@@ -134,8 +134,19 @@ class SourcePosition(_Contract):
     offset: int
 
 
+class TaskUsage(_Contract):
+    """Tokens and cost of one task of a document, all its attempts together."""
+
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Usd
+
+
 class DocumentResult(_Contract):
-    """What the tasks answered about one document, and what it cost."""
+    """What the tasks answered about one document, and what it cost.
+
+    `usage_by_task` is written where each task has calls of its own.
+    """
 
     schema_version: Literal[1] = 1
     result_id: str
@@ -154,6 +165,7 @@ class DocumentResult(_Contract):
     source: SourcePosition
     excerpt: str
     metadata: dict[str, Scalar]
+    usage_by_task: dict[str, TaskUsage] = Field(default_factory=dict, exclude_if=lambda usage: not usage)
 
 
 class DeadLetterReason(StrEnum):

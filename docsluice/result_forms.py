@@ -35,7 +35,7 @@ def field_names() -> list[str]:
     names: list[str] = []
     for name in DocumentResult.model_fields:
         match name:
-            case "outputs" | "metadata" | "long":
+            case "outputs" | "metadata" | "long" | "usage_by_task":
                 continue
             case "usage":
                 names += Usage.model_fields

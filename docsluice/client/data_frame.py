@@ -110,6 +110,8 @@ def row_of(result: DocumentResult) -> dict[str, Any]:
     for name, value in result.outputs.items():
         row |= _flat(f"outputs.{name}" if name in (*_FIRST, *_LAST) else name, value)
     row |= _flat("metadata", result.metadata) | _flat("models", result.models) | _flat("long", result.long)
+    for task, spent in result.usage_by_task.items():
+        row |= _flat(f"usage_by_task.{task}", spent.model_dump() | {"cost_usd": float(spent.cost_usd)})
     row |= flat | {name: getattr(result.usage, name) for name in type(result.usage).model_fields}
     row |= {f"source_{name}": value for name, value in result.source.model_dump().items()}
     row |= {"cost_usd": float(result.cost_usd), "saved_usd": float(result.saved_usd), "excerpt": result.excerpt}

@@ -84,10 +84,12 @@ class Analyzer:
         cost_limit, tier = CostLimit(most_usd=self._max_cost_usd), self._service_tier(priority)
         questions = [Question.about(step, text) for step in (self._steps if steps is None else steps)]
         await self._reserve(cost_limit, questions)
+        parts = {question.step.name: document_usage.part() for question in questions}
+        document_usage.by_step = parts if len(parts) > 1 else {}
         answers = await _side_by_side(
             {
                 f"step:{question.step.name}": partial(
-                    self._paid, question, document_usage, _Terms(tier=tier, cost_limit=cost_limit)
+                    self._paid, question, parts[question.step.name], _Terms(tier=tier, cost_limit=cost_limit)
                 )
                 for question in questions
             }

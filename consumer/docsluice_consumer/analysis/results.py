@@ -13,6 +13,7 @@ from docsluice.messages import (
     DocumentResult,
     OutputValue,
     SourcePosition,
+    TaskUsage,
     excerpt,
     result_headers,
     result_id,
@@ -70,6 +71,7 @@ def result_of(
         source=SourcePosition(topic=record.topic, partition=record.partition, offset=record.offset),
         excerpt=excerpt(event.text),
         metadata=event.metadata,
+        usage_by_task={name: _task_usage(part) for name, part in document_usage.by_step.items()},
     )
     carried = [
         (name, value)
@@ -83,3 +85,8 @@ def result_of(
         value=identity.writer.value(result, document),
         headers=[*own.items(), *carried],
     )
+
+
+def _task_usage(part: DocumentUsage) -> TaskUsage:
+    usage = part.usage
+    return TaskUsage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost_usd=part.cost_usd)

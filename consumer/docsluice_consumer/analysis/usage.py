@@ -50,6 +50,8 @@ class DocumentUsage:
     saved_usd: Decimal = Decimal(0)
     models: dict[str, str] = field(default_factory=dict)
     """By task, the model whose answer was taken."""
+    by_step: dict[str, DocumentUsage] = field(default_factory=dict)
+    """The parts of steps that have calls of their own. Empty where all tasks share a call."""
     long: dict[str, Long] = field(default_factory=dict)
     """By task, what was done about a document too large for one call."""
     invested: int = 0

@@ -37,7 +37,7 @@ _OF_THE_FIRST_RELEASE = (
 def _columns_of_results() -> Iterator[str]:
     for name in DocumentResult.model_fields:
         match name:
-            case "document_id" | "outputs" | "schema_version":
+            case "document_id" | "outputs" | "schema_version" | "usage_by_task":
                 continue
             case "usage":
                 yield from Usage.model_fields

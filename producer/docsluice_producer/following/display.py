@@ -10,7 +10,7 @@ from docsluice.outcomes.outcome import Outcome, Unreadable
 from docsluice_producer.command_line.numbers import counted, printable, shortened, usd
 from docsluice_producer.following.columns import cell
 from docsluice_producer.following.money import left_out
-from docsluice_producer.following.tally import Tally
+from docsluice_producer.following.tally import Spent, Tally
 
 _MESSAGE_CHARACTERS = 300
 _NAME_CHARACTERS = 40
@@ -53,7 +53,14 @@ def totals_text(tally: Tally) -> str:
     spent += [f"saved: {usd(tally.saved_usd)}"] if tally.saved_usd else []
     rate = tally.documents_per_hour
     spent += [f"{rate:,.0f} documents an hour"] if rate is not None else []
-    lines = [*_by_model(tally), *_by_task(tally), *_durations(tally), ", ".join(counts), " · ".join(spent)]
+    lines = [
+        *_spent(tally.by_model, "model"),
+        *_spent(tally.spent_by_task, "task"),
+        *_by_task(tally),
+        *_durations(tally),
+        ", ".join(counts),
+        " · ".join(spent),
+    ]
     return "\n".join(lines)
 
 
@@ -78,10 +85,10 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.2f}" if seconds < _TENTHS_FROM_SECONDS else f"{seconds:,.0f}"
 
 
-def _by_model(tally: Tally) -> Iterator[str]:
-    """A table of the models, the dearest first."""
-    rows: list[tuple[str, ...]] = [("model", "results", "tokens in", "tokens out", "cost")]
-    for name, spent in sorted(tally.by_model.items(), key=lambda item: item[1].cost_usd, reverse=True):
+def _spent(by_name: Mapping[str, Spent], title: str) -> Iterator[str]:
+    """A table of models or tasks, the dearest first."""
+    rows: list[tuple[str, ...]] = [(title, "results", "tokens in", "tokens out", "cost")]
+    for name, spent in sorted(by_name.items(), key=lambda item: item[1].cost_usd, reverse=True):
         usage = spent.usage
         counts = (f"{number:,}" for number in (spent.documents, usage.input_tokens, usage.output_tokens))
         rows.append((shortened(printable(name), _NAME_CHARACTERS), *counts, usd(spent.cost_usd)))

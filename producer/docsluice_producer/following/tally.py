@@ -62,6 +62,8 @@ class Tally:
     by_model: dict[str, Spent] = field(default_factory=dict)
     by_task: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Answers by task and model."""
+    spent_by_task: dict[str, Spent] = field(default_factory=dict)
+    """Of results in which each task had calls of its own."""
     durations: Durations = field(default_factory=Durations)
     """Of results, from the first call to the last answer."""
     _pace: Pace = field(default_factory=Pace)
@@ -109,6 +111,12 @@ class Tally:
         spent.documents += 1
         spent.usage += outcome.usage
         spent.cost_usd += outcome.cost_usd
+        for task, own in outcome.result.usage_by_task.items() if outcome.result else ():
+            if task in self.spent_by_task or len(self.spent_by_task) < _MOST_MODELS:
+                spent = self.spent_by_task.setdefault(task, Spent())
+                spent.documents += 1
+                spent.usage += Usage(input_tokens=own.input_tokens, output_tokens=own.output_tokens)
+                spent.cost_usd += own.cost_usd
         for answered in outcome.models.items():
             if answered in self.by_task or len(self.by_task) < _MOST_MODELS:
                 self.by_task[answered] += 1

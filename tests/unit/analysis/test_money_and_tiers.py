@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from docsluice.messages import DeadLetterReason
+from docsluice.messages import DeadLetterReason, Usage
 from docsluice_consumer.analysis.usage import DocumentUsage
+from docsluice_consumer.store.memory_store import MemoryStore
 from tests.fakes.analysis import OUTPUTS
 from tests.fakes.lab import Lab
 from tests.fakes.samples import steps
@@ -49,3 +50,22 @@ async def test_the_tier_that_is_asked_for(tier: str | None, priority: object, as
     lab = Lab(service_tier=tier)
     await lab.analyzer.analyze("text", DocumentUsage(), priority=priority)
     assert {request.service_tier for request in lab.client.requests} == {asked}
+
+
+async def test_each_task_tells_what_it_took() -> None:
+    """Together they are the document's. A task that was answered before took nothing."""
+    lab, first = Lab(store=MemoryStore(max_bytes=10**6, max_age_seconds=10**6)), DocumentUsage()
+    await lab.analyze("text", first)
+    assert first.by_step.keys() == OUTPUTS.keys()
+    assert sum((part.usage for part in first.by_step.values()), Usage()) == first.usage
+    assert sum(part.cost_usd for part in first.by_step.values()) == first.cost_usd
+    again = DocumentUsage()
+    await lab.analyze("text", again)
+    assert all(part.usage == Usage() for part in again.by_step.values())
+
+
+async def test_tasks_that_share_a_call_tell_nothing_of_their_own() -> None:
+    """Nobody knows whose a token was."""
+    usage = DocumentUsage()
+    await Lab(steps=steps(mode="fused")).analyze("text", usage)
+    assert (usage.by_step, usage.attempts) == ({}, 1)

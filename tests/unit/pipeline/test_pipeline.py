@@ -39,6 +39,10 @@ async def test_a_document_becomes_a_result() -> None:
         "source": {"topic": "documents", "partition": 3, "offset": 42},
         "excerpt": SECRET_TEXT[:100],
         "metadata": {"lang": "en", "pages": 3},
+        "usage_by_task": {
+            task: {"input_tokens": 100, "output_tokens": 10, "cost_usd": Decimal("0.0002")}
+            for task in ("summary", "category")
+        },
     }
     assert result.started_at <= result.finished_at
     assert outgoing.key == b"doc-1"

@@ -102,6 +102,21 @@ def test_each_model_has_a_row_and_each_task_that_several_have_answered_a_line() 
     ]
 
 
+def test_each_task_with_calls_of_its_own_has_a_row() -> None:
+    """The dearest first."""
+    tally = Tally()
+    for number in (1, 2):
+        summary = {"input_tokens": 70, "output_tokens": 15, "cost_usd": Decimal("0.0002")}
+        category = {"input_tokens": 30, "output_tokens": 5, "cost_usd": Decimal("0.0001")}
+        tally.add(result_outcome(number, usage_by_task={"category": category, "summary": summary}))
+    tally.add(result_outcome(3))
+    assert totals_text(tally).splitlines()[2:5] == [
+        "task      results  tokens in  tokens out     cost",
+        "summary         2        140          30  $0.0004",
+        "category        2         60          10  $0.0002",
+    ]
+
+
 def test_names_of_models_are_bounded() -> None:
     """A foreign topic may name another model in each record. The rest of them share a row."""
     tally = Tally()
