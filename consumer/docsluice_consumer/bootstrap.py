@@ -37,6 +37,9 @@ from docsluice_consumer.llm.credentials import CommandKey, Credentials, FileKey,
 from docsluice_consumer.llm.pricing import PriceRules, Prices, is_price_rule, load_own_prices
 from docsluice_consumer.llm.provider import Provider
 from docsluice_consumer.model_ref import DEFAULT_PROVIDER, problem_of_label
+from docsluice_consumer.objects.locations import BUCKETS
+from docsluice_consumer.objects.reading import ObjectReader
+from docsluice_consumer.objects.stores import Buckets, Files, WebServers
 from docsluice_consumer.runtime import open_files
 from docsluice_consumer.settings import OWN_KEY_FIELDS, Settings, variable_of
 from docsluice_consumer.store.factory import open_store
@@ -268,7 +271,8 @@ def input_rules_of(file: PipelineFile) -> InputRules:
     if entry.is_mapping:
         mapping = InputMapping(
             document_id=readable(entry.document_id or "document_id", names=RECORD_NAMES),
-            text=readable(entry.text or "text", names=RECORD_NAMES),
+            text=readable(entry.uri or entry.text or "text", names=RECORD_NAMES),
+            is_reference=entry.uri is not None,
             metadata={name: readable(one, names=RECORD_NAMES) for name, one in (entry.metadata or {}).items()},
         )
     return InputRules(
@@ -277,6 +281,17 @@ def input_rules_of(file: PipelineFile) -> InputRules:
         mapping=mapping,
         when=Expression(entry.when, names=RECORD_NAMES) if entry.when else None,
         is_strict=entry.strict,
+    )
+
+
+def objects_of(settings: Settings) -> ObjectReader:
+    """What reads the texts that events refer to."""
+    prefixes, buckets, web = settings.prefixes, Buckets(), WebServers(seconds=settings.request_timeout_seconds)
+    return ObjectReader(
+        stores={"file": Files(prefixes), "https": web, **dict.fromkeys(BUCKETS, buckets)},
+        prefixes=prefixes,
+        most_bytes=settings.max_document_bytes,
+        held_bytes=settings.max_open_bytes,
     )
 
 

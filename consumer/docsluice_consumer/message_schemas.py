@@ -64,7 +64,11 @@ def event_schema(file: PipelineFile) -> Schema:
     if file.input.is_mapping or file.input.format == "text":
         what = f"Whatever the topic's producers write. `input` of the pipeline file {file.name} says how it is read."
         return {"$schema": DIALECT, "title": "Document", "description": what}
-    return {"$schema": DIALECT, **DocumentEvent.model_json_schema(), "additionalProperties": not file.input.strict}
+    event = DocumentEvent.model_json_schema()
+    event["properties"]["uri"] = {"type": "string", "description": "where the text is, in place of the text"}
+    event["required"] = [name for name in event["required"] if name != "text"]
+    one_of = [{"required": ["text"]}, {"required": ["uri"]}]
+    return {"$schema": DIALECT, **event, "anyOf": one_of, "additionalProperties": not file.input.strict}
 
 
 def result_schema(file: PipelineFile) -> Schema:

@@ -1,6 +1,6 @@
 """The path of one record, from its bytes to its end.
 
-    decode ─► analyze ─► publish a result │ a dead letter
+    decode ─► (read what it refers to) ─► analyze ─► publish a result │ a dead letter
            └► pass over
 
 `process` returns when the record has ended: its outcome is acknowledged by the broker, or it has none. The caller then
@@ -22,6 +22,7 @@ from docsluice_consumer.decode.decode import ReadEvent, RecordReader
 from docsluice_consumer.decode.ignored_fields import IgnoredFields
 from docsluice_consumer.errors import RecordRejected, ServiceFault
 from docsluice_consumer.kafka.records import Record, Sink
+from docsluice_consumer.objects.reading import NO_OBJECTS, ObjectReader
 from docsluice_consumer.telemetry.metrics import DocumentInProgress, Metrics
 
 
@@ -38,6 +39,7 @@ class Pipeline:
         identity: Identity,
         metrics: Metrics,
         reader: RecordReader | None = None,
+        objects: ObjectReader = NO_OBJECTS,
     ) -> None:
         self._analyzer = analyzer
         self._sink = sink
@@ -46,6 +48,7 @@ class Pipeline:
         self._identity = identity
         self._metrics = metrics
         self._reader = reader or RecordReader()
+        self._objects = objects
         self._ignored_fields = IgnoredFields(metrics=metrics)
 
     async def process(self, record: Record) -> None:
@@ -58,11 +61,14 @@ class Pipeline:
 
     async def _end(self, record: Record, progress: DocumentInProgress, document_usage: DocumentUsage) -> None:
         try:
-            if (read := await self._reader.read_by_schema(record)) is not None:
-                await self._publish_result(record, read, document_usage)
-            else:
+            if (read := await self._reader.read_by_schema(record)) is None:
                 progress.is_skipped = True
                 self._metrics.document_finished("skipped")
+            elif read.is_reference:
+                async with self._objects.whole(read) as whole:
+                    await self._publish_result(record, whole, document_usage)
+            else:
+                await self._publish_result(record, read, document_usage)
         except ServiceFault:
             raise
         except Exception as error:  # noqa: BLE001 - a bug met on one record must not stop the others

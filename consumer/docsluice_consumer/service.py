@@ -29,6 +29,7 @@ from docsluice_consumer.bootstrap import (
     known_secrets_of,
     limits_of,
     needs_of,
+    objects_of,
     prices_of,
     providers_of,
     reader_of,
@@ -117,6 +118,7 @@ class Service:
         self._store = RetryingStore(store=steps_store_of(settings), is_optional=settings.store_optional)
         self._registry, self._avro = registry_of(settings), avro_of(settings, self._file)
         self._schemas = None if self._registry is None else SchemaCache(self._registry, clock=time.monotonic)
+        self._objects = objects_of(settings)
         self._not_ready: str | None = _STARTING
         self.http_port = 0
         self._fault: asyncio.Future[None]
@@ -204,10 +206,9 @@ class Service:
         self, cleanup: contextlib.AsyncExitStack, clients: ClientFactory = ProviderClients
     ) -> ChatClient:
         client = clients(self._providers, max_connections=open_files.fitting(self._settings.concurrency.ceiling))
-        cleanup.push_async_callback(client.close)
-        cleanup.push_async_callback(self._store.close)
-        if self._schemas is not None:
-            cleanup.push_async_callback(self._schemas.close)
+        for part in (client, self._store, self._objects, self._schemas):
+            if part is not None:
+                cleanup.push_async_callback(part.close)
         await self._try_store()
         return client
 
@@ -301,11 +302,7 @@ class Service:
             prices=self._prices,
             metrics=self._metrics,
             max_attempts=settings.max_attempts,
-            context_tokens={
-                self._file.ref(label): own.context_tokens
-                for label, own in self._file.models.items()
-                if own.context_tokens
-            },
+            context_tokens=self._file.context_tokens,
             wait_until_store_writable=self._store.until_writable,
         )
         analyzer = Analyzer(
@@ -342,6 +339,7 @@ class Service:
             identity=identity,
             metrics=self._metrics,
             reader=reader,
+            objects=self._objects,
         )
 
     def why_not_live(self) -> str | None:
@@ -362,6 +360,7 @@ class Service:
             or self._dead_letter_hold.why_not_ready()
             or self._why_no_store()
             or (self._schemas.why_not_ready() if self._schemas is not None else None)
+            or self._objects.why_not_ready()
         )
 
     def resume(self) -> None:

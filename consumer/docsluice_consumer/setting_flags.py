@@ -28,6 +28,7 @@ _GROUPS = {  # each begins with this field; the settings of both programs come b
     "group_instance_id": _TOPICS,
     "pipeline": Group.create_ordered("What is asked"),
     "schema_registry_url": Group.create_ordered("The schema registry"),
+    "object_prefixes": Group.create_ordered("Documents by reference"),
     "max_concurrency": Group.create_ordered("Limits and budgets"),
     "dead_letter_max_ratio": Group.create_ordered("Dead letters"),
     "max_open_records_per_partition": Group.create_ordered("Memory and time"),

@@ -24,6 +24,7 @@ from docsluice.settings.unknown_variables import unknown_among
 from docsluice.text.api_keys import problem_of_key
 from docsluice_consumer.admission.concurrency_range import Concurrency, checked_concurrency, concurrency_range
 from docsluice_consumer.decode.decode import MAX_DOCUMENT_BYTES
+from docsluice_consumer.objects.locations import BUCKETS, Prefix, prefix_of
 from docsluice_consumer.store.factory import checked_store_url
 
 OWN_KEY_FIELDS = ("openai_api_key", "openai_api_key_file", "openai_api_key_command")
@@ -98,6 +99,12 @@ class Settings(SharedSettings):
     schema_registry_cafile: HomeFile | None = Field(
         None,
         description="PEM file of who may vouch for the registry; without it the system's authorities",
+    )
+
+    object_prefixes: str | None = Field(
+        None,
+        description="places that an event's uri may name in place of a text, with commas between, such as "
+        "s3://bucket/in/ or https://files.example.com/; without it none",
     )
 
     max_concurrency: Annotated[str, BeforeValidator(str), AfterValidator(checked_concurrency)] = Field(
@@ -205,6 +212,11 @@ class Settings(SharedSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @property
+    def prefixes(self) -> list[Prefix]:
+        """`object_prefixes`, read."""
+        return [prefix_of(one) for one in _listed(self.object_prefixes)]
+
+    @property
     def concurrency(self) -> Concurrency:
         """`max_concurrency`, read."""
         return concurrency_range(self.max_concurrency)
@@ -233,6 +245,14 @@ class Settings(SharedSettings):
     @classmethod
     def _registry(cls, url: str | None) -> str | None:
         return checked_base_url(url, key_setting="DOCSLUICE_SCHEMA_REGISTRY_PASSWORD") if url else None
+
+    @field_validator("object_prefixes")
+    @classmethod
+    def _allowing(cls, prefixes: str | None) -> str | None:
+        found = [prefix_of(one) for one in _listed(prefixes)]
+        if any(one.scheme in BUCKETS for one in found) and importlib.util.find_spec("obstore") is None:
+            raise ValueError(f"needs an extra for {', '.join(BUCKETS)}: pip install 'docsluice[objects]'")
+        return prefixes
 
     @field_validator("shared_limits_url")
     @classmethod
@@ -287,6 +307,10 @@ class Settings(SharedSettings):
 def variable_of(field: str) -> str:
     """The environment variable of a setting."""
     return Settings.variable(field)
+
+
+def _listed(written: str | None) -> list[str]:
+    return [one.strip() for one in (written or "").split(",") if one.strip()]
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None, *, env_file: Path | None = None) -> Settings:

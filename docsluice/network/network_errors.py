@@ -14,6 +14,7 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "HT
 
 def in_words(error: BaseException) -> str:
     """A connection error in words that fit behind a colon. Of its own text only a certificate's verdict is kept."""
+    error = getattr(error, "certificate_error", error)  # aiohttp's own has no verdict
     match error:
         case ssl.SSLError():
             return _of_tls(error)

@@ -175,4 +175,9 @@ def test_the_command_prints_json_and_needs_neither_key_nor_broker(
 def test_what_the_schema_of_an_event_requires_is_what_is_required() -> None:
     """As the service reads it."""
     required = {name for name, field in DocumentEvent.model_fields.items() if field.is_required()}
-    assert set(event_schema(FILE)["required"]) == required
+    schema = event_schema(FILE)
+    assert {*schema["required"], "text"} == required
+    assert (
+        problems(schema, {"document_id": "d", "text": "t"}) == problems(schema, {"document_id": "d", "uri": "u"}) == []
+    )
+    assert problems(schema, {"document_id": "d"})

@@ -108,6 +108,8 @@ def check_pipeline(settings: Settings, say: Say) -> tuple[PipelineFile, Sequence
     prices_of(settings, file)
     if settings.prices:
         say(f"ok       prices {settings.prices} (DOCSLUICE_PRICES)")
+    if settings.prefixes:
+        say(f"ok       documents by reference {settings.object_prefixes} (DOCSLUICE_OBJECT_PREFIXES)")
     for doubt in (*unknown_variables(file=settings.env_file), *models_without_a_task(file, steps)):
         say(f"DOUBTFUL settings: {doubt}")
     say(f"ok       limits {_limits(settings, file)}")

@@ -12,8 +12,8 @@ from docsluice.registry.avro import Unfit
 from docsluice.registry.schema import ValueReader
 from docsluice.registry.wire_format import Framed, SchemaName, framed
 from docsluice.validation.event_fields import Content, content_in, content_of, event_fields
-from docsluice.validation.event_problems import NoEvent, NotUnicode, names_shown, readable_event
-from docsluice.validation.record_bytes import Unreadable
+from docsluice.validation.event_problems import NAMED_TWICE, NoEvent, NotUnicode, names_shown, readable_event
+from docsluice.validation.record_bytes import Unreadable, twice_in
 from docsluice_consumer.decode.input_rules import AS_EVENTS, InputRules
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.kafka.records import Record
@@ -29,6 +29,8 @@ class ReadEvent(NamedTuple):
     unknown_fields: tuple[str, ...] = ()
     document: Any = None
     """The JSON that it came in, or its text."""
+    is_reference: bool = False
+    """Whether the event's text is the place where the text is, still to be read."""
 
 
 class Schemas(Protocol):
@@ -115,16 +117,22 @@ class RecordReader:
         if not rules.takes(scope):
             return None
         if rules.mapping is not None:
-            return ReadEvent(readable_event(rules.mapping.fields(scope)), document=_document(content))
+            return ReadEvent(
+                readable_event(rules.mapping.fields(scope)),
+                document=_document(content),
+                is_reference=rules.mapping.is_reference,
+            )
         return self._as_it_is(content)
 
     def _as_it_is(self, content: Content) -> ReadEvent:
         fields: Any = event_fields(content)
-        event = readable_event(fields)
-        unknown = tuple(name for name in fields if name not in DocumentEvent.model_fields)
+        is_reference = isinstance(fields, dict) and "uri" in fields and "text" not in fields
+        event = readable_event(_with_place(fields) if is_reference else fields)
+        known = {*DocumentEvent.model_fields, *(("uri",) if is_reference else ())}
+        unknown = tuple(name for name in fields if name not in known)
         if unknown and self._rules.is_strict:
             raise NoEvent(f"has unknown fields, and input.strict allows none: {names_shown(unknown)}")
-        return ReadEvent(event, unknown, _document(content))
+        return ReadEvent(event, unknown, _document(content), is_reference)
 
     def _too_large(self, value: bytes | None, flaw: Flaw | None) -> str | None:
         """Why the value is too large, as a sentence. None if it is not."""
@@ -147,6 +155,20 @@ def _rejecting() -> Iterator[None]:
         raise RecordRejected(reason, str(error), stage=Stage.DECODE, cause=error.cause) from None
     except (Unreadable, NotUnicode) as problem:
         raise RecordRejected(DeadLetterReason.UNDECODABLE, str(problem), stage=Stage.DECODE) from problem
+
+
+def _with_place(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an event that refers to its text, with the place in the place of the text.
+
+    Raises:
+        NoEvent: there is no one place.
+    """
+    uri = fields["uri"]
+    if not isinstance(uri, str) or not uri.strip():
+        raise NoEvent("uri: must be a text that is not blank")
+    if twice := twice_in(fields, {*DocumentEvent.model_fields, "uri"}):
+        raise NoEvent(f"{twice}: {NAMED_TWICE}")
+    return {**{name: value for name, value in fields.items() if name != "uri"}, "text": uri}
 
 
 def _document(content: Content) -> Any:

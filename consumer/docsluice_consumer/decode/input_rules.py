@@ -42,6 +42,9 @@ class InputMapping:
 
     document_id: Readable
     text: Readable
+    """Its text, or where that is."""
+    is_reference: bool = False
+    """Whether `text` is where the text is."""
     metadata: Mapping[str, Readable] = field(default_factory=dict)
 
     def fields(self, scope: Scope) -> dict[str, Any]:

@@ -42,6 +42,8 @@ class InputEntry(Part):
     charset: Annotated[NotBlank, AfterValidator(_charset)] | None = None
     document_id: Source | None = None
     text: Source | None = None
+    uri: Source | None = None
+    """Where the text is, in place of the text."""
     metadata: dict[NotBlank, Source] | None = None
     when: Annotated[NotBlank, AfterValidator(_condition)] | None = None
     strict: bool = Field(default=False, strict=True)
@@ -49,7 +51,7 @@ class InputEntry(Part):
     @property
     def is_mapping(self) -> bool:
         """Whether a value is no event as it is."""
-        return (self.document_id, self.text, self.metadata) != (None, None, None)
+        return any(one is not None for one in (self.document_id, self.text, self.uri, self.metadata))
 
     @model_validator(mode="after")
     def _strict_about_events(self) -> Self:
@@ -57,4 +59,6 @@ class InputEntry(Part):
             raise FieldProblem(
                 "strict", "is for values that are events; with document_id, text or metadata leave it out"
             )
+        if self.text is not None and self.uri is not None:
+            raise FieldProblem("uri", "is in place of text; leave one of them out")
         return self

@@ -185,6 +185,11 @@ class PipelineFile(Part):
         """The model that a name in this file, or in a setting, means."""
         return model_ref(label, providers=self.providers)
 
+    @property
+    def context_tokens(self) -> dict[ModelRef, int]:
+        """The contexts of models, as far as the file tells them."""
+        return {self.ref(label): own.context_tokens for label, own in self.models.items() if own.context_tokens}
+
     def version(self, *, mode: str, default_model: str) -> str:
         """A hash of everything that shapes an answer. The same version means the same questions to the same models.
 

@@ -73,6 +73,7 @@ def test_every_variable_is_read(field: str, monkeypatch: pytest.MonkeyPatch) -> 
         "kafka_sasl_password": ("p", SecretStr("p")),
         "schema_registry_url": ("https://r/apis/ccompat/v7", "https://r/apis/ccompat/v7"),
         "schema_registry_password": ("p", SecretStr("p")),
+        "object_prefixes": ("https://a/b, file:///c/", "https://a/b, file:///c/"),
         "delivery": ("at_least_once", "at_least_once"),
         "unknown_commit_map": ("ignore", "ignore"),
         "ordering": ("unordered", "unordered"),

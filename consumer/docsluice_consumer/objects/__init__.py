@@ -1,0 +1,1 @@
+"""Documents by reference: an event names where its text is, and it is read when its turn comes."""
