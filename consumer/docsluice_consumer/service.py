@@ -153,7 +153,7 @@ class Service:
         self._loop_watch.start()
         cleanup.callback(self._loop_watch.close)
         await self._serve_health(cleanup)
-        client = await self._client_and_store(cleanup)
+        client = await self._client_and_store(cleanup, ProviderClients)
         await unless(stop, ensure_rights(broker, needs_of(settings, self._file), seconds=_RIGHTS_SECONDS))
         topics = ensure_topics(
             broker,
@@ -202,9 +202,7 @@ class Service:
         set_share(1.0)
         return self._pipeline_of(client, sink, admission)
 
-    async def _client_and_store(
-        self, cleanup: contextlib.AsyncExitStack, clients: ClientFactory = ProviderClients
-    ) -> ChatClient:
+    async def _client_and_store(self, cleanup: contextlib.AsyncExitStack, clients: ClientFactory) -> ChatClient:
         client = clients(self._providers, max_connections=open_files.fitting(self._settings.concurrency.ceiling))
         for part in (client, self._store, self._objects, self._schemas):
             if part is not None:
@@ -227,10 +225,10 @@ class Service:
     async def _drain(self, source: Source) -> None:
         """Finish what has begun. The next owner reads the rest again."""
         self._store.leave()
-        released = self._dead_letter_hold.release_waiting()
-        log.info("service.draining", seconds=self._settings.drain_seconds, released=released)
+        seconds, released = self._settings.drain_seconds, self._dead_letter_hold.release_waiting()
+        log.info("service.draining", seconds=seconds, released=released)
         give_up = self._admission.cancel_if_blocked if self._admission else lambda: None
-        drained = await source.drain(seconds=self._settings.drain_seconds, meanwhile=give_up)
+        drained = await source.drain(seconds=seconds, meanwhile=give_up)
         log.info(
             "service.drained",
             finished=drained.finished,
