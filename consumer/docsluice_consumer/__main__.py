@@ -1,4 +1,4 @@
-"""The program docsluice-consumer: the commands `run` and `check`."""
+"""The program docsluice-consumer: the commands `run`, `check` and `plan`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from docsluice.cli.program import main as program
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    return program(argv, program="docsluice-consumer", commands=("run", "check"))
+    return program(argv, program="docsluice-consumer", commands=("run", "check", "plan"))
 
 
 if __name__ == "__main__":

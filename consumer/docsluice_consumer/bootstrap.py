@@ -284,7 +284,7 @@ def input_rules_of(file: PipelineFile) -> InputRules:
     )
 
 
-def objects_of(settings: Settings) -> ObjectReader:
+def objects_of(settings: Settings, file: PipelineFile) -> ObjectReader:
     """What reads the texts that events refer to."""
     prefixes, buckets, web = settings.prefixes, Buckets(), WebServers(seconds=settings.request_timeout_seconds)
     return ObjectReader(
@@ -292,6 +292,7 @@ def objects_of(settings: Settings) -> ObjectReader:
         prefixes=prefixes,
         most_bytes=settings.max_document_bytes,
         held_bytes=settings.max_open_bytes,
+        charset=file.input.charset,
     )
 
 

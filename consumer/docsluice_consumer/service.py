@@ -103,9 +103,8 @@ class Service:
         self._metrics.build(version=importlib.metadata.version("docsluice"), pipeline_version=self._pipeline_version)
         for problem in models_without_a_task(self._file, self._steps):
             log.warning("pipeline.unused_limits", problem=problem)
-        for step in self._steps:
-            for model in step.models:
-                self._metrics.expect_task(task=step.name, model=model)
+        for task, model in ((step.name, model) for step in self._steps for model in step.models):
+            self._metrics.expect_task(task=task, model=model)
         self._metrics.expect_dead_letters(
             of_records=REASONS_OF_RECORDS, of_steps=REASONS_OF_STEPS, steps=[step.name for step in self._steps]
         )
@@ -118,7 +117,7 @@ class Service:
         self._store = RetryingStore(store=steps_store_of(settings), is_optional=settings.store_optional)
         self._registry, self._avro = registry_of(settings), avro_of(settings, self._file)
         self._schemas = None if self._registry is None else SchemaCache(self._registry, clock=time.monotonic)
-        self._objects = objects_of(settings)
+        self._objects = objects_of(settings, self._file)
         self._not_ready: str | None = _STARTING
         self.http_port = 0
         self._fault: asyncio.Future[None]

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from docsluice.messages import Headers
 from docsluice.validation.event_problems import NAMED_TWICE, NoEvent, shown_name
-from docsluice.validation.record_bytes import VALUE, Unreadable, json_of, text_of, twice_in, without_mark
+from docsluice.validation.record_bytes import Unreadable, in_utf8, json_of, text_of, twice_in, without_mark
 
 _STRUCTURED = "application/cloudevents"
 _BATCH = "application/cloudevents-batch"
@@ -82,7 +81,7 @@ def content_of(
     found = _CHARSET.search(content_type)
     said_charset = found[1] if found else ""
     if charset is not None:
-        value, said_charset = _in_utf8(value, charset), ""
+        value, said_charset = in_utf8(value, charset), ""
     if form == "text" or (form is None and content_type.startswith(_TEXT)):
         return _named(text_of(value, charset=said_charset), key, headers)
     if content_type.startswith(_STRUCTURED):
@@ -105,14 +104,6 @@ def content_in(fields: Any) -> Content:
         Unreadable: its data are neither text nor JSON.
     """
     return _data_in(fields) if _is_envelope(fields) else Content(fields)
-
-
-def _in_utf8(value: bytes, charset: str) -> bytes:
-    """A value of another charset, which was told and is believed."""
-    try:
-        return codecs.decode(value, charset).encode()
-    except UnicodeError as error:
-        raise Unreadable(f"{VALUE} is not valid {charset}, the charset that the pipeline file names") from error
 
 
 def _check_format(content_type: str) -> None:

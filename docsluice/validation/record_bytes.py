@@ -111,6 +111,18 @@ def text_of(data: bytes, *, what: str = VALUE, charset: str = "") -> str:
     return text
 
 
+def in_utf8(data: bytes, charset: str, *, what: str = VALUE) -> bytes:
+    """The bytes of another charset, which was told and is believed.
+
+    Raises:
+        Unreadable: they are something else.
+    """
+    try:
+        return codecs.decode(data, charset).encode()
+    except UnicodeError as error:
+        raise Unreadable(f"{what} is not valid {charset}, the charset that the pipeline file names") from error
+
+
 def json_of(data: bytes, *, what: str = VALUE, charset: str = "") -> Any:
     """The value that is written as JSON, plain or in a registry's frame. See `text_of`.
 

@@ -59,13 +59,13 @@ def test_help_says_what_each_flag_is_for(command: str, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "the command must be one of run, check; see docsluice-consumer --help"),
-        (["chek"], "the command must be one of run, check; did you mean check?; see docsluice-consumer --help"),
+        ([], "the command must be one of run, check, plan; see docsluice-consumer --help"),
+        (["chek"], "the command must be one of run, check, plan; did you mean check?; see docsluice-consumer --help"),
         (["run", "--modle", "sk-secret"], "there is no flag --modle; did you mean --mode?"),
         (["run", "--modle=sk-secret"], "there is no flag --modle; did you mean --mode?"),
         (["run", "--kafka=sk-secret"], "there is no flag --kafka"),
         (["run", "-psk-secret"], "there is no flag -p"),
-        (["--openai-api-key", "sk-secret", "run"], "the command must be one of run, check"),
+        (["--openai-api-key", "sk-secret", "run"], "the command must be one of run, check, plan"),
         (["check", "sk-secret"], "there is a value without a flag"),
         (["run", "--model"], "--model needs a value; see docsluice-consumer run --help"),
         (

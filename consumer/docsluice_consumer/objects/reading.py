@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from docsluice.messages import DeadLetterReason, Stage
-from docsluice.validation.record_bytes import Unreadable, text_of
+from docsluice.validation.record_bytes import Unreadable, in_utf8, text_of
 from docsluice_consumer.decode.decode import ReadEvent
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.objects.locations import Location, NotAllowed, Prefix, location_of
@@ -31,23 +31,32 @@ class _Turn:
     changed: asyncio.Event
 
     @asynccontextmanager
-    async def holding(self, size: int) -> AsyncIterator[None]:
+    async def holding(self, size: int) -> AsyncIterator[Callable[[int], None]]:
+        """Hold room for so much, and give back what turns out not to be needed: all but what the function is told."""
         async with self.queue:
             while self.free < size:
                 self.changed.clear()
                 await self.changed.wait()
             self.free -= size
-        try:
-            yield
-        finally:
-            self.free += size
+        held = size
+
+        def keep(needed: int) -> None:
+            nonlocal held
+            self.free += held - needed
+            held = needed
             self.changed.set()
+
+        try:
+            yield keep
+        finally:
+            keep(0)
 
 
 class ObjectReader:
-    """Reads what events refer to. Each holds room for `most_bytes` until its document has ended, `held_bytes` in all.
+    """Reads what events refer to. A store that is away is waited for.
 
-    A store that is away is waited for.
+    Each holds room for `most_bytes` while it is read, and for what it has until its document has ended. All together
+    hold up to `held_bytes`. `charset` is what the texts are in, if they are not in UTF-8.
     """
 
     def __init__(
@@ -57,11 +66,13 @@ class ObjectReader:
         prefixes: Sequence[Prefix],
         most_bytes: int,
         held_bytes: int,
+        charset: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._stores = stores
         self._prefixes = prefixes
         self._most_bytes = most_bytes
+        self._charset = charset
         self._turn = _Turn(max(held_bytes, most_bytes), asyncio.Lock(), asyncio.Event())
         self._sleep = sleep
         self._why_away: str | None = None
@@ -74,8 +85,10 @@ class ObjectReader:
             RecordRejected: it refers to nothing that is allowed, there, small enough and a text.
         """
         location = self._location(read.event.text)
-        async with self._turn.holding(self._most_bytes):
-            text = self._text(await self._content(location), location)
+        async with self._turn.holding(self._most_bytes) as keep:
+            content = await self._content(location)
+            keep(len(content.data))
+            text = self._text(content, location)
             yield read._replace(event=read.event.model_copy(update={"text": text}), is_reference=False)
 
     async def close(self) -> None:
@@ -125,7 +138,10 @@ class ObjectReader:
     def _text(self, content: Content, location: Location) -> str:
         what = f"uri: what {location.shown} holds"
         try:
-            text = text_of(content.data, what=what, charset=content.charset)
+            if self._charset is not None:
+                text = text_of(in_utf8(content.data, self._charset, what=what), what=what)
+            else:
+                text = text_of(content.data, what=what, charset=content.charset)
         except Unreadable as problem:
             raise _rejected(DeadLetterReason.UNDECODABLE, str(problem), cause="uri: no text") from None
         if not text.strip():

@@ -24,6 +24,8 @@ def head_of(found: Survey, plans: Sequence[Plan]) -> Iterator[str]:
     """What was looked at."""
     said = f"{counted(found.documents, 'document')}, {found.total_bytes:,} bytes of text"
     yield f"about {said}, as the topic's newest records tell" if found.is_scaled else said
+    if found.references:
+        yield f"{counted(found.references, 'document')} by reference, whose sizes are not known: --live reads a sample"
     if found.passed_over:
         yield f"{counted(found.passed_over, 'record')} would be passed over by input.when"
     if found.unfit:

@@ -27,6 +27,8 @@ class Survey:
     documents: int = 0
     total_bytes: int = 0
     passed_over: int = 0
+    references: int = 0
+    """Documents whose text is elsewhere. Their sizes are not known, and count as nothing."""
     unfit: int = 0
     """Records that would become dead letters at once."""
     sample: list[tuple[Record, int]] = field(default_factory=list)
@@ -64,7 +66,8 @@ def survey(records: Iterable[Record], reader: RecordReader, *, sample: int, seed
         if read is None:
             found.passed_over += 1
             continue
-        size = len(read.event.text.encode())
+        size = 0 if read.is_reference else len(read.event.text.encode())
+        found.references += read.is_reference
         found.documents += 1
         found.total_bytes += size
         if len(found.sample) < sample:

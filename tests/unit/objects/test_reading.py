@@ -103,7 +103,7 @@ async def test_a_store_that_is_away_is_waited_for() -> None:
 
 async def test_no_more_is_held_than_there_is_room_for() -> None:
     """In the order in which they came. What ends gives its room back, and so does what is cancelled or fails."""
-    store = Store(Content(b"ok"))
+    store = Store(Content(b"x" * MOST))
     reader, inside, leave = _reader(store, held=2 * MOST), list[int](), asyncio.Event()
 
     async def hold(number: int) -> None:
@@ -121,7 +121,37 @@ async def test_no_more_is_held_than_there_is_room_for() -> None:
     leave.set()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert inside == [0, 1, 3, 4]
-    assert await _text(reader) == "ok"
+    assert await _text(reader) == "x" * MOST
+
+
+async def test_room_that_is_not_needed_is_given_back_at_once() -> None:
+    """Most texts are smaller than the largest that is allowed."""
+    store = Store(Content(b"x" * 10))
+    reader, inside, leave = _reader(store, held=2 * MOST), list[int](), asyncio.Event()
+
+    async def hold(number: int) -> None:
+        async with reader.whole(_read()):
+            inside.append(number)
+            await leave.wait()
+
+    tasks = [asyncio.create_task(hold(number)) for number in range(20)]
+    await settled()
+    assert len(inside) == 11  # ten hold 100 of the 200 bytes, and the last leaves too little to read another
+    leave.set()
+    await asyncio.gather(*tasks)
+    assert sorted(inside) == list(range(20))
+
+
+async def test_the_charset_of_the_pipeline_file_is_believed() -> None:
+    """As that of a record is."""
+    reader = ObjectReader(
+        stores={"s3": Store(Content("né à Zoé".encode("windows-1252")))},
+        prefixes=[prefix_of("s3://bucket/")],
+        most_bytes=MOST,
+        held_bytes=MOST,
+        charset="windows-1252",
+    )
+    assert await _text(reader) == "né à Zoé"
 
 
 @pytest.mark.parametrize(
