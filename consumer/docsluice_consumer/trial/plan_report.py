@@ -43,7 +43,7 @@ def table_of(plans: Sequence[Plan]) -> Iterator[Sequence[str]]:
     yield ("calls", *(f"{plan.calls:,.0f}" for plan in plans))
     yield ("tokens in", *(_number(plan.input_tokens) for plan in plans))
     yield ("tokens out", *(_number(plan.output_tokens) for plan in plans))
-    yield ("dollars", *(_dollars(plan.usd) for plan in plans))
+    yield ("dollars", *(_dollars(plan) for plan in plans))
     yield ("takes", *(_time(plan.time) for plan in plans))
 
 
@@ -63,9 +63,10 @@ def _number(estimate: Estimate | None) -> str:
     return f"{estimate.value:,.0f} ({estimate.low:,.0f} to {estimate.high:,.0f})"
 
 
-def _dollars(estimate: Estimate | None) -> str:
+def _dollars(plan: Plan) -> str:
+    estimate = plan.usd
     if estimate is None:
-        return _UNKNOWN
+        return _UNKNOWN if plan.least_usd is None else f"{plan.least_usd:,.6f}, and the answers"
     digits = 2 if estimate.value >= 1 else 6
     if estimate.low == estimate.high:
         return f"{estimate.value:,.{digits}f}"
@@ -92,6 +93,7 @@ def fields_of(found: Survey, plan: Plan) -> dict[str, Any]:
         "input_tokens": _interval(plan.input_tokens),
         "output_tokens": _interval(plan.output_tokens),
         "usd": _interval(plan.usd),
+        "least_usd": None if plan.least_usd is None else float(plan.least_usd),
         "seconds": None if plan.time is None else round(plan.time.seconds, 1),
         "limited_by": None if plan.time is None else plan.time.limit,
     }

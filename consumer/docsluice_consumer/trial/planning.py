@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from docsluice.messages import Usage
 from docsluice.text.known_secrets import KnownSecrets
+from docsluice_consumer.bootstrap import prices_of
 from docsluice_consumer.decode.decode import RecordReader
 from docsluice_consumer.errors import RecordRejected
 from docsluice_consumer.kafka.records import Record
@@ -89,6 +91,8 @@ class Plan:
     input_tokens: Estimate
     output_tokens: Estimate | None = None
     usd: Estimate | None = None
+    least_usd: Decimal | None = None
+    """What the tokens that go in cost, where a price is known and nothing else is."""
     time: Duration | None = None
     sampled: int = 0
     stored: float = 0.0
@@ -98,14 +102,22 @@ class Plan:
 def rough_plan(variant: Variant, found: Survey) -> Plan:
     """A plan without a call: four bytes a token, and nothing of the answers."""
     steps = steps_in(variant)
-    tokens = 0.0
+    prices, usd, tokens = prices_of(variant.settings, variant.file), list[Decimal | None](), 0.0
     for step in steps:
         own = sum(len(turn.content.encode()) for turn in step.preamble) * found.documents
-        tokens += (own + _read_bytes(found, step.first_characters)) / USUAL_BYTES_PER_TOKEN
+        read = (own + _read_bytes(found, step.first_characters)) / USUAL_BYTES_PER_TOKEN
+        usd.append(prices.cost_usd(step.model, Usage(input_tokens=round(read))))
+        tokens += read
     calls = float(len(steps) * found.documents)
     sure = Estimate(tokens, tokens, tokens)
     work = {"requests": calls, "tokens": tokens, "input_tokens": tokens}
-    return Plan(variant=variant, calls=calls, input_tokens=sure, time=duration(work, _allowed(variant.settings)))
+    return Plan(
+        variant=variant,
+        calls=calls,
+        input_tokens=sure,
+        least_usd=None if None in usd else sum(filter(None, usd), Decimal(0)),
+        time=duration(work, _allowed(variant.settings)),
+    )
 
 
 def _read_bytes(found: Survey, characters: int | None) -> float:
