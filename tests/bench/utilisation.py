@@ -25,7 +25,7 @@ from tests.bench.texts import texts
 
 MEDIAN_SECONDS = 0.8
 _SLOW_SECONDS = 3.2
-"""With 1,024 calls in flight, the other asks for a thousand calls a second, where the CPU limits and not the scheduling."""
+"""With 1,024 calls in flight, the other asks for a thousand calls a second: the CPU limits, and not the scheduling."""
 PARTITIONS = 16
 _CHARACTERS = 1000
 _RAMP_SECONDS = 5.0
