@@ -136,9 +136,9 @@ async def test_every_store_keeps_the_contract(place: Place) -> None:
 async def test_a_servers_faults_are_told_apart(
     kind: Callable[[Path], contextlib.AbstractAsyncContextManager[Place]], tmp_path: Path
 ) -> None:
-    """What is forbidden is the object's, and what is busy or gone the server's. No secret is in the words."""
+    """What is forbidden or busy is not given now. Whose fault that is, others tell. No secret is in the words."""
     async with kind(tmp_path) as place:
-        with pytest.raises(NoObject) as forbidden:
+        with pytest.raises(StoreAway) as forbidden:
             await place.read("forbidden.txt")
         with pytest.raises(StoreAway) as busy:
             await place.read("busy.txt")
@@ -158,6 +158,20 @@ async def test_a_server_that_is_gone_is_away() -> None:
             await store.read(location, most_bytes=MOST)
         assert "secret" not in str(gone.value)
         await store.close()
+
+
+async def test_an_address_is_asked_for_as_it_was_checked(tmp_path: Path) -> None:
+    """Byte for byte: it may be signed."""
+    site = Site({})
+    async with site.running() as host:
+        servers = WebServers(seconds=5)
+        session = servers._session = servers._open()
+        original = session.get
+        session.get = lambda url, **more: original(url.with_scheme("http"), **more)  # type: ignore[method-assign]
+        with pytest.raises(NoObject):
+            await servers.read(Location("https", host, "/in/%61", "sig=a%2Fb%3D%3a&x=%7e+1"), most_bytes=MOST)
+        await servers.close()
+    assert site.asked[0].endswith("sig=a%2Fb%3D%3a&x=%7e+1")
 
 
 async def test_no_redirect_is_followed(tmp_path: Path) -> None:
@@ -197,7 +211,7 @@ async def test_no_link_leads_out_of_a_folder(tmp_path: Path) -> None:
 async def test_documents_by_reference_end_like_any_others(
     wire: Wire, provider: RehearsalProvider, tmp_path: Path
 ) -> None:
-    """As results of their texts, or as dead letters with the event as it came. A busy store makes none."""
+    """As results of their texts, or as dead letters with the event as it came."""
     await wire.create_topics(partitions=2)
     folder = tmp_path / "in"
     folder.mkdir()

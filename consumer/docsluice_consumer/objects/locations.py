@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from docsluice.network.urls import is_host, shown
 
@@ -32,7 +32,12 @@ class Location:
     scheme: str
     host: str
     path: str
-    query: str = ""
+    query: str = field(default="", repr=False)
+
+    @property
+    def place(self) -> str:
+        """The store that it is in: what can be away."""
+        return f"{self.scheme}://{self.host}"
 
     @property
     def shown(self) -> str:
@@ -75,6 +80,8 @@ def location_of(uri: str, prefixes: Iterable[Prefix]) -> Location:
         raise NotAllowed("has a question mark, which only https: knows")
     if not any((one.scheme, one.host) == (scheme, host) and path.startswith(one.path) for one in prefixes):
         raise NotAllowed(f"{scheme}://{host} is below no prefix that DOCSLUICE_OBJECT_PREFIXES allows")
+    if scheme in BUCKETS and path.endswith("/"):
+        raise NotAllowed("names no object: a bucket would answer with the list of what is in it")
     return Location(scheme, host, path if scheme in {"file", "https"} else path[1:], query)
 
 
@@ -102,7 +109,7 @@ def _parts(uri: str) -> tuple[str, str, str, str]:
     host = _host(parts.scheme, parts.netloc, port)
     for segment in parts.path.split("/"):
         plain = urllib.parse.unquote(segment)
-        if plain in {".", ".."} or "/" in plain or "\\" in plain or "\0" in plain:
+        if plain.partition(";")[0] in {".", ".."} or "/" in plain or "\\" in plain or "\0" in plain:
             raise NotAllowed("has . or .. or an escaped slash in its path")
     if not parts.path.startswith("/"):
         return parts.scheme, host, "/", parts.query

@@ -19,6 +19,8 @@ from docsluice_consumer.objects.stores import Content, NoObject, ObjectStore, Ob
 log = structlog.get_logger(__name__)
 
 _LONGEST_PAUSE_SECONDS = 30.0
+_MOST_FAILURES = 6
+"""From so many on, an object that is not given while others of its store are is a document's fault."""
 _REMEDY = "see to the store and to our rights there; documents wait for it"
 
 
@@ -52,8 +54,17 @@ class _Turn:
             keep(0)
 
 
+@dataclass(slots=True)
+class _Trial:
+    """One document's way to its text. `given_before` is how many objects its store had given when it first failed."""
+
+    location: Location
+    failures: int = 0
+    given_before: int | None = None
+
+
 class ObjectReader:
-    """Reads what events refer to. A store that is away is waited for.
+    """Reads what events refer to. A store that gives nothing is waited for.
 
     Each holds room for `most_bytes` while it is read, and for what it has until its document has ended. All together
     hold up to `held_bytes`. `charset` is what the texts are in, if they are not in UTF-8.
@@ -75,7 +86,10 @@ class ObjectReader:
         self._charset = charset
         self._turn = _Turn(max(held_bytes, most_bytes), asyncio.Lock(), asyncio.Event())
         self._sleep = sleep
-        self._why_away: str | None = None
+        self._why_away: dict[str, str] = {}
+        """By store."""
+        self._given: dict[str, int] = {}
+        """How many objects each store has given."""
 
     @asynccontextmanager
     async def whole(self, read: ReadEvent) -> AsyncIterator[ReadEvent]:
@@ -84,12 +98,16 @@ class ObjectReader:
         Raises:
             RecordRejected: it refers to nothing that is allowed, there, small enough and a text.
         """
-        location = self._location(read.event.text)
-        async with self._turn.holding(self._most_bytes) as keep:
-            content = await self._content(location)
-            keep(len(content.data))
-            text = self._text(content, location)
-            yield read._replace(event=read.event.model_copy(update={"text": text}), is_reference=False)
+        trial = _Trial(self._location(read.event.text))
+        while True:
+            async with self._turn.holding(self._most_bytes) as keep:
+                if (content := await self._content(trial)) is not None:
+                    keep(len(content.data))
+                    text, content = self._text(content, trial.location), None
+                    yield read._replace(event=read.event.model_copy(update={"text": text}), is_reference=False)
+                    return
+            # Without its room: what waits for one store must not keep others out.
+            await self._sleep(min(2.0 ** min(trial.failures - 2, 10), _LONGEST_PAUSE_SECONDS))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -98,7 +116,8 @@ class ObjectReader:
 
     def why_not_ready(self) -> str | None:
         """Why a store is away, for a person, while documents wait for it."""
-        return None if self._why_away is None else f"a store of documents is away: {self._why_away}; they wait for it"
+        why = next(iter(self._why_away.values()), None)
+        return None if why is None else f"a store of documents is away: {why}; they wait for it"
 
     def _location(self, uri: str) -> Location:
         if not self._prefixes:
@@ -111,29 +130,33 @@ class ObjectReader:
         except NotAllowed as problem:
             raise _rejected(DeadLetterReason.INVALID_EVENT, f"uri: {problem}") from None
 
-    async def _content(self, location: Location) -> Content:
-        pause = 0.5
-        while True:
-            try:
-                found = await self._stores[location.scheme].read(location, most_bytes=self._most_bytes)
-            except StoreAway as away:
-                if self._why_away is None:
-                    log.warning("objects.away", reason=str(away), meanwhile=_REMEDY)
-                self._why_away = str(away)
-                await self._sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            except NoObject as problem:
-                self._note_back()
-                why = f"uri: {location.shown} {problem}"
-                raise _rejected(DeadLetterReason.UNDECODABLE, why, cause=f"uri: {problem}") from None
-            except ObjectTooLarge:
-                self._note_back()
-                bound = f"the {self._most_bytes:,} bytes of DOCSLUICE_MAX_DOCUMENT_BYTES"
-                why = f"uri: {location.shown} has more than {bound}"
-                raise _rejected(DeadLetterReason.TOO_LARGE, why, cause="uri: too large") from None
-            else:
-                self._note_back()
-                return found
+    async def _content(self, trial: _Trial) -> Content | None:
+        """The object. None if its store is away, and is to be asked again."""
+        location, place = trial.location, trial.location.place
+        given = self._given.setdefault(place, 0)
+        try:
+            found = await self._stores[location.scheme].read(location, most_bytes=self._most_bytes)
+        except StoreAway as away:
+            trial.failures += 1
+            trial.given_before = given if trial.given_before is None else trial.given_before
+            if trial.failures >= _MOST_FAILURES and self._given[place] > trial.given_before:
+                why = f"uri: {location.shown} is not given, and others are: {away}"
+                raise _rejected(DeadLetterReason.UNDECODABLE, why, cause=f"uri: {away}") from None
+            if place not in self._why_away:
+                log.warning("objects.away", reason=str(away), meanwhile=_REMEDY)
+            self._why_away[place] = str(away)
+            return None
+        except NoObject as problem:
+            why = f"uri: {location.shown} {problem}"
+            raise _rejected(DeadLetterReason.UNDECODABLE, why, cause=f"uri: {problem}") from None
+        except ObjectTooLarge:
+            bound = f"the {self._most_bytes:,} bytes of DOCSLUICE_MAX_DOCUMENT_BYTES"
+            why = f"uri: {location.shown} has more than {bound}"
+            raise _rejected(DeadLetterReason.TOO_LARGE, why, cause="uri: too large") from None
+        self._given[place] += 1
+        if self._why_away.pop(place, None) is not None:
+            log.warning("objects.back", store=place)
+        return found
 
     def _text(self, content: Content, location: Location) -> str:
         what = f"uri: what {location.shown} holds"
@@ -147,11 +170,6 @@ class ObjectReader:
         if not text.strip():
             raise _rejected(DeadLetterReason.INVALID_EVENT, f"{what} is blank", cause="uri: blank")
         return text
-
-    def _note_back(self) -> None:
-        if self._why_away is not None:
-            self._why_away = None
-            log.warning("objects.back")
 
 
 def _rejected(reason: DeadLetterReason, why: str, *, cause: str | None = None) -> RecordRejected:

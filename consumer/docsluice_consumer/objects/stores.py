@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import urllib.parse
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
+from yarl import URL
 
 from docsluice.errors import MissingPackage
 from docsluice.network.network_errors import in_words
@@ -21,7 +23,10 @@ _SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
 _PIECE_BYTES = 1024 * 1024
 _PROC = Path("/proc/self/fd")
-_OK, _MANY, _FAULT = 200, 429, 500
+_OK, _FAULT = 200, 500
+_NOT_NOW = frozenset({401, 403, 407, 408, 425, 429})
+"""Our credentials, or the server's pace. Whose fault it is, others tell."""
+_OF_THE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EINVAL})
 _REDIRECTS = range(300, 400)
 
 
@@ -34,7 +39,10 @@ class ObjectTooLarge(Exception):
 
 
 class StoreAway(Exception):
-    """The store's fault. It passes by waiting, or by a person's work. The message says why, without secrets."""
+    """No answer, or not now, or not to us. Whether it is the store's fault, the other objects tell.
+
+    The message says why, without secrets.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,11 @@ class Files:
 
     async def read(self, location: Location, *, most_bytes: int) -> Content:
         """See `ObjectStore.read`."""
-        return await asyncio.to_thread(self._read, urllib.parse.unquote(location.path), most_bytes)
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await asyncio.to_thread(self._read, urllib.parse.unquote(location.path), most_bytes)
+        except TimeoutError:
+            raise StoreAway("the disk does not answer in time") from None
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -81,8 +93,10 @@ class Files:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             raise NoObject("is not there") from None
-        except (PermissionError, OSError) as error:
-            raise NoObject(f"cannot be read: {error.strerror}") from None
+        except OSError as error:
+            if error.errno in _OF_THE_FILE:
+                raise NoObject(f"cannot be read: {error.strerror}") from None
+            raise StoreAway(f"files cannot be read: {error.strerror}") from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise NoObject("is no file")
@@ -114,12 +128,15 @@ class WebServers:
     async def read(self, location: Location, *, most_bytes: int) -> Content:
         """See `ObjectStore.read`."""
         session = self._session = self._session or self._open()
-        url = f"https://{location.host}{location.path}{f'?{location.query}' if location.query else ''}"
+        # As it was checked, and as it was signed.
+        url = URL(
+            f"https://{location.host}{location.path}{f'?{location.query}' if location.query else ''}", encoded=True
+        )
         try:
             async with session.get(url, allow_redirects=False) as response:
                 if response.status in _REDIRECTS:
                     raise NoObject(f"is redirected (status {response.status}), and redirects are not followed")
-                if response.status == _MANY or response.status >= _FAULT:
+                if response.status in _NOT_NOW or response.status >= _FAULT:
                     raise StoreAway(f"{location.host} answers with status {response.status}")
                 if response.status != _OK:
                     raise NoObject(f"is not given (status {response.status})")
@@ -127,6 +144,8 @@ class WebServers:
                 return Content(data, response.charset or "")
         except TimeoutError:
             raise StoreAway(f"no answer from {location.host} in time") from None
+        except aiohttp.InvalidURL:
+            raise NoObject("is no address that can be asked for") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise StoreAway(f"{location.host}: {in_words(error)}") from None
 
@@ -162,17 +181,15 @@ class Buckets:
                 return Content(await _bounded(found.stream(), most_bytes))
         except FileNotFoundError:
             raise NoObject("is not there") from None
-        except exceptions.PermissionDeniedError:
-            raise NoObject("may not be read with our credentials") from None
-        except exceptions.UnauthenticatedError:
-            raise StoreAway(f"the credentials for {location.scheme}://{location.host} are not taken") from None
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
+            raise StoreAway(f"{location.place} does not let us read with our credentials") from None
         except TimeoutError:
-            raise StoreAway(f"no answer from {location.scheme}://{location.host} in time") from None
-        except exceptions.InvalidPathError:
+            raise StoreAway(f"no answer from {location.place} in time") from None
+        except (exceptions.InvalidPathError, ValueError):
             raise NoObject("has a path that the store does not know") from None
         except (exceptions.BaseError, OSError) as error:
             # Its own words hold the address with its signature.
-            raise StoreAway(f"{location.scheme}://{location.host} cannot be read ({type(error).__name__})") from None
+            raise StoreAway(f"{location.place} cannot be read ({type(error).__name__})") from None
 
     async def close(self) -> None:
         """Forget the stores, which close by themselves."""
@@ -184,7 +201,7 @@ class Buckets:
         place = (location.scheme, location.host)
         if place not in self._stores:
             options = {"retry_config": {"max_retries": 0}, **self._options}
-            self._stores[place] = from_url(f"{location.scheme}://{location.host}", **options)
+            self._stores[place] = from_url(location.place, **options)
         return self._stores[place]
 
 

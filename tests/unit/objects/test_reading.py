@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
+import structlog
 
 from docsluice.messages import DeadLetterReason, DocumentEvent
 from docsluice_consumer.decode.decode import ReadEvent
@@ -99,6 +100,47 @@ async def test_a_store_that_is_away_is_waited_for() -> None:
     waiting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await waiting
+
+
+async def test_what_is_not_given_while_others_are_is_the_documents_fault() -> None:
+    """One key that a store does not like must not hold its place for ever. A store that gives nothing is waited for."""
+    store, paused = Store(StoreAway("refused")), list[float]()
+    reader = _reader(store, held=10 * MOST, paused=paused)
+    waiting = asyncio.create_task(_text(reader))
+    while len(store.asked) < 20:
+        await asyncio.sleep(0)
+    store.answers = [Content(b"ok")]
+    assert await _text(reader, "s3://bucket/b") == "ok"
+    store.answers = [StoreAway("refused")]
+    with pytest.raises(RecordRejected, match="is not given, and others are: refused") as caught:
+        await waiting
+    assert caught.value.reason is DeadLetterReason.UNDECODABLE
+
+
+async def test_what_waits_for_one_store_keeps_no_room() -> None:
+    """Documents of another store go on meanwhile, and each store is told of by itself."""
+    away, well = Store(StoreAway("no answer")), Store(Content(b"ok"))
+
+    async def sleep(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    reader = ObjectReader(
+        stores={"s3": away, "gs": well},
+        prefixes=[prefix_of("s3://bucket/"), prefix_of("gs://bucket/")],
+        most_bytes=MOST,
+        held_bytes=MOST,
+        sleep=sleep,
+    )
+    with structlog.testing.capture_logs() as logged:
+        waiting = [asyncio.create_task(_text(reader)) for _ in range(5)]
+        await asyncio.sleep(0)
+        for _ in range(20):
+            assert await _text(reader, "gs://bucket/a") == "ok"
+        assert "no answer" in (reader.why_not_ready() or "")
+        away.answers = [Content(b"late")]
+        assert await asyncio.gather(*waiting) == ["late"] * 5
+    assert [one["event"] for one in logged] == ["objects.away", "objects.back"]
+    assert reader.why_not_ready() is None
 
 
 async def test_no_more_is_held_than_there_is_room_for() -> None:
