@@ -139,24 +139,34 @@ class ObjectReader:
         except StoreAway as away:
             trial.failures += 1
             trial.given_before = given if trial.given_before is None else trial.given_before
-            if trial.failures >= _MOST_FAILURES and self._given[place] > trial.given_before:
+            gives_others = self._given[place] > trial.given_before
+            if trial.failures >= _MOST_FAILURES and gives_others:
                 why = f"uri: {location.shown} is not given, and others are: {away}"
                 raise _rejected(DeadLetterReason.UNDECODABLE, why, cause=f"uri: {away}") from None
-            if place not in self._why_away:
-                log.warning("objects.away", reason=str(away), meanwhile=_REMEDY)
-            self._why_away[place] = str(away)
+            if trial.failures > 1 and not gives_others:  # a first failure may be the object's own
+                self._note_away(place, str(away))
             return None
         except NoObject as problem:
+            self._note_back(place)
             why = f"uri: {location.shown} {problem}"
             raise _rejected(DeadLetterReason.UNDECODABLE, why, cause=f"uri: {problem}") from None
         except ObjectTooLarge:
+            self._note_back(place)
             bound = f"the {self._most_bytes:,} bytes of DOCSLUICE_MAX_DOCUMENT_BYTES"
             why = f"uri: {location.shown} has more than {bound}"
             raise _rejected(DeadLetterReason.TOO_LARGE, why, cause="uri: too large") from None
         self._given[place] += 1
+        self._note_back(place)
+        return found
+
+    def _note_away(self, place: str, reason: str) -> None:
+        if place not in self._why_away:
+            log.warning("objects.away", store=place, reason=reason, meanwhile=_REMEDY)
+        self._why_away[place] = reason
+
+    def _note_back(self, place: str) -> None:
         if self._why_away.pop(place, None) is not None:
             log.warning("objects.back", store=place)
-        return found
 
     def _text(self, content: Content, location: Location) -> str:
         what = f"uri: what {location.shown} holds"

@@ -115,6 +115,30 @@ async def test_what_is_not_given_while_others_are_is_the_documents_fault() -> No
     with pytest.raises(RecordRejected, match="is not given, and others are: refused") as caught:
         await waiting
     assert caught.value.reason is DeadLetterReason.UNDECODABLE
+    assert reader.why_not_ready() is None
+
+
+async def test_one_object_that_is_refused_makes_no_store_away() -> None:
+    """While others are given, nobody is woken for it."""
+    refused, reader = 0, _reader(store := Store(Content(b"ok")), held=10 * MOST)
+
+    async def read(location: Location, *, most_bytes: int) -> Content:
+        nonlocal refused
+        store.bounds.append(most_bytes)
+        if location.path != "refused":
+            return Content(b"ok")
+        refused += 1
+        raise StoreAway("refused")
+
+    store.read = read  # type: ignore[method-assign]
+    with structlog.testing.capture_logs() as logged:
+        waiting = asyncio.create_task(_text(reader, "s3://bucket/refused"))
+        while not waiting.done():
+            assert await _text(reader) == "ok"
+            await asyncio.sleep(0)
+        with pytest.raises(RecordRejected):
+            await waiting
+    assert (refused, logged) == (6, [])
 
 
 async def test_what_waits_for_one_store_keeps_no_room() -> None:
@@ -134,9 +158,11 @@ async def test_what_waits_for_one_store_keeps_no_room() -> None:
     with structlog.testing.capture_logs() as logged:
         waiting = [asyncio.create_task(_text(reader)) for _ in range(5)]
         await asyncio.sleep(0)
-        for _ in range(20):
+        while reader.why_not_ready() is None:
             assert await _text(reader, "gs://bucket/a") == "ok"
-        assert "no answer" in (reader.why_not_ready() or "")
+            await asyncio.sleep(0)
+        assert "no answer" in reader.why_not_ready()
+        assert await _text(reader, "gs://bucket/a") == "ok"
         away.answers = [Content(b"late")]
         assert await asyncio.gather(*waiting) == ["late"] * 5
     assert [one["event"] for one in logged] == ["objects.away", "objects.back"]
