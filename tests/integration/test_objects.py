@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import ssl
@@ -232,3 +233,27 @@ async def test_documents_by_reference_end_like_any_others(
         "d21": "invalid_event",
         "d22": "invalid_event",
     }
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, errno.ESTALE, errno.ENOMEM])
+async def test_a_machine_in_need_is_no_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It passes by waiting, and no document is lost to it."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    async with _files(tmp_path) as place:
+        monkeypatch.setattr("docsluice_consumer.objects.stores.os.open", refuse)
+        with pytest.raises(StoreAway):
+            await place.read("good.txt")
+        monkeypatch.undo()
+        assert (await place.read("good.txt")).data == b"The text."
+
+
+async def test_a_key_that_the_library_does_not_take_is_the_documents_fault(tmp_path: Path) -> None:
+    """Its own exception names the object, and is no word of ours."""
+    async with _s3(tmp_path) as place:
+        with pytest.raises(NoObject):
+            await place.read("a//b.txt")
