@@ -36,38 +36,43 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("run", "Consume until told to stop.", "docsluice_consumer.commands:run", _SERVICE),
+    Command("run", "Consume until told to stop.", "docsluice_consumer.commands.service_commands:run", _SERVICE),
     Command(
         "check",
         "Try the settings, the pipeline file, the broker and the provider, and say what is missing.",
-        "docsluice_consumer.commands:check",
+        "docsluice_consumer.commands.service_commands:check",
         _SERVICE,
     ),
     Command(
         "init",
         "Write a pipeline file to begin with, and documents to try it on.",
-        "docsluice_consumer.pipeline_commands:init",
+        "docsluice_consumer.commands.pipeline_commands:init",
         _PIPELINE,
     ),
     Command(
         "explain",
         "Show what a pipeline file makes of its tasks, and what a change of it means.",
-        "docsluice_consumer.pipeline_commands:explain",
+        "docsluice_consumer.commands.pipeline_commands:explain",
         _PIPELINE,
     ),
     Command(
         "try",
         "Put a few documents to the model, and see the prompts and the answers.",
-        "docsluice_consumer.pipeline_commands:try_",
+        "docsluice_consumer.commands.pipeline_commands:try_",
         _PIPELINE,
     ),
     Command(
         "plan",
         "Tell what all documents will take: tokens, dollars and hours.",
-        "docsluice_consumer.plan_command:plan",
+        "docsluice_consumer.commands.plan_command:plan",
         _PIPELINE,
     ),
-    Command("schema", "Print what crosses the topics, for machines.", "docsluice_consumer.commands:schema", _SERVICE),
+    Command(
+        "schema",
+        "Print what crosses the topics, for machines.",
+        "docsluice_consumer.commands.service_commands:schema",
+        _SERVICE,
+    ),
     Command("send", "Send documents to the input topic.", "docsluice_producer.commands:send", _TOPICS),
     Command("follow", "Show results and dead letters as they come.", "docsluice_producer.commands:follow", _TOPICS),
     Command(

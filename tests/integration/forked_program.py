@@ -34,7 +34,7 @@ _forks.set_forkserver_preload(
     [
         "docsluice.cli.dispatch",
         "docsluice.cli.program",
-        "docsluice_consumer.commands",
+        "docsluice_consumer.commands.service_commands",
         "docsluice_consumer.check.check",
         "docsluice_consumer.service",
         "docsluice_producer.commands",

@@ -13,7 +13,6 @@ from tests.fakes.batches import RawRecord, batch, zeros_of
 from tests.integration.wire import Record, Wire
 
 _TIMEOUT_MS = 60_000
-_NOT_LEADER = 6
 
 
 async def produce_batches(wire: Wire, batches: Iterable[bytes], *, partition: int = 0, role: str = "input") -> None:
@@ -24,12 +23,9 @@ async def produce_batches(wire: Wire, batches: Iterable[bytes], *, partition: in
     try:
         await client.add_topic(topic)
         for data in batches:
-            code = _NOT_LEADER
-            while code == _NOT_LEADER:  # a topic of this moment has its leader in the next
-                await client.force_metadata_update()
-                leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
-                request = ProduceRequest(None, -1, _TIMEOUT_MS, [(topic, [(partition, data)])])
-                ((_, ((_, code, *_),)),) = (await client.send(leader, request)).topics
+            leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
+            request = ProduceRequest(None, -1, _TIMEOUT_MS, [(topic, [(partition, data)])])
+            ((_, ((_, code, *_),)),) = (await client.send(leader, request)).topics
             assert code == 0, f"the broker refuses the batch with code {code}"
     finally:
         await client.close()

@@ -240,7 +240,7 @@ async def test_it_begins_again_when_the_file_is_saved(
             raise KeyboardInterrupt
         _pipeline(saved.pop())
 
-    monkeypatch.setattr("docsluice_consumer.pipeline_commands.time.sleep", sleep)
+    monkeypatch.setattr("docsluice_consumer.commands.pipeline_commands.time.sleep", sleep)
     async with Server(_well).running() as server:
         code, out, err = await tried(server, _pipeline(CATEGORY), "--text", "I paid twice.", "--watch")
     assert code != 0

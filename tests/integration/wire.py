@@ -79,6 +79,7 @@ class Wire:
                     for role, topic in self.topics.items()
                 ]
             )
+            await _led(admin, self.topics.values())
         finally:
             await admin.close()
 
@@ -88,6 +89,7 @@ class Wire:
         await admin.start()
         try:
             await admin.create_partitions({self.topics[role]: NewPartitions(total_count=total)})
+            await _led(admin, [self.topics[role]], partitions=total)
         finally:
             await admin.close()
 
@@ -103,6 +105,7 @@ class Wire:
 
             await until(gone, what="the topic is deleted")
             await admin.create_topics([NewTopic(name=self.topics[role], num_partitions=1, replication_factor=1)])
+            await _led(admin, [self.topics[role]])
         finally:
             await admin.close()
 
@@ -179,6 +182,21 @@ class Wire:
         finally:
             await admin.close()
         return {p: point for p, point in offsets.items() if p.topic == self.topics["input"] and point.offset >= 0}
+
+
+async def _led(admin: AIOKafkaAdminClient, topics: Collection[str], *, partitions: int = 1) -> None:
+    """Wait for a leader of each partition. A broker confirms a topic a moment before it tells who leads it."""
+
+    async def led() -> bool:
+        found = await admin.describe_topics(list(topics))
+        return all(
+            topic["error_code"] == 0
+            and len(topic["partitions"]) >= partitions
+            and all(partition["error_code"] == 0 and partition["leader"] >= 0 for partition in topic["partitions"])
+            for topic in found
+        )
+
+    await until(led, what="each partition has a leader")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from docsluice_consumer.__main__ import main
-from docsluice_consumer.commands import _signals
+from docsluice_consumer.commands.service_commands import _signals
 from docsluice_consumer.settings import Settings, variable_of
 
 SECRETS = {"openai_api_key", "kafka_sasl_password", "schema_registry_password", "shared_limits_url", "store_url"}

@@ -12,7 +12,7 @@ import pytest
 
 AT_THE_START = """
 import gc, json, os, sys
-from docsluice_consumer import commands
+from docsluice_consumer.commands import service_commands
 
 collections = []
 gc.callbacks.append(lambda phase, about: collections.append(phase))
@@ -24,7 +24,7 @@ def tell(**_):
     print(json.dumps(known), flush=True)
     os._exit(0)
 
-commands._signals = tell  # the first thing that is called with the service built
+service_commands._signals = tell  # the first thing that is called with the service built
 from docsluice.cli.program import main
 main(["run"])
 """

@@ -14,11 +14,11 @@ import pytest
 import structlog
 
 from docsluice.kafka.broker import Broker
-from docsluice_consumer import commands
 from docsluice_consumer.__main__ import main
 from docsluice_consumer.check.check import check, check_pipeline
 from docsluice_consumer.check.findings import Found, tried
 from docsluice_consumer.check.providers import check_providers
+from docsluice_consumer.commands import service_commands
 from docsluice_consumer.errors import BrokerFault, CallRefused, ConfigurationError
 from docsluice_consumer.kafka.probe import look_at
 from docsluice_consumer.service import Service
@@ -153,7 +153,7 @@ async def test_a_misspelt_variable_is_a_line_of_its_own(monkeypatch: pytest.Monk
 
 def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What a person sees on a terminal is the lines and nothing else; the exit code is 1."""
-    monkeypatch.setattr("docsluice_consumer.command_settings.configure_logs", lambda **_: None)
+    monkeypatch.setattr("docsluice_consumer.commands.command_settings.configure_logs", lambda **_: None)
     monkeypatch.setenv("DOCSLUICE_MODLE", "m")
     monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
     flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]
@@ -165,7 +165,7 @@ def test_standard_error_stays_empty(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 def test_what_is_found_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An object a line, with the state and what was found."""
-    monkeypatch.setattr("docsluice_consumer.command_settings.configure_logs", lambda **_: None)
+    monkeypatch.setattr("docsluice_consumer.commands.command_settings.configure_logs", lambda **_: None)
     monkeypatch.setenv("DOCSLUICE_STORE_URL", "memory://")
     flags = ["--kafka-bootstrap-servers", NOBODY, "--openai-base-url", f"http://{NOBODY_ELSE}/v1"]
     assert main(["check", "--json", *flags]) == 1
@@ -179,11 +179,11 @@ def test_a_line_is_wrapped_beside_its_state(
 ) -> None:
     """On a terminal; a pipe has it whole."""
     line = "FAILED   broker " + "word " * 40 + "end"
-    commands._show(line)
+    service_commands._show(line)
     assert capsys.readouterr().out == f"{line}\n"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
-    commands._show(line)
+    service_commands._show(line)
     first, *rest = capsys.readouterr().out.splitlines()
     assert max(map(len, [first, *rest])) <= 60
     assert all(one.startswith(" " * 9 + "word") for one in rest)

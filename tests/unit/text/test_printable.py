@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-import docsluice_consumer.commands as program
+import docsluice_consumer.commands.service_commands as program
 from docsluice.text.printable import harmless, harmless_json, printable, printable_lines
 from docsluice_consumer.telemetry.logs import configure_logs
 from docsluice_local.demo_lines import lines_of as demo_lines_of

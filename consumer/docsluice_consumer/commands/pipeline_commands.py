@@ -1,6 +1,6 @@
 """The commands about a pipeline file before it runs. Exit codes: 0 done, 1 a document failed or a fault, 2 wrong usage.
 
-The service is imported when it is asked for, as in `commands.py`.
+The service is imported when it is asked for, as in `service_commands.py`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from docsluice.cli.page import command
 from docsluice.errors import ClientFault, WrongUsage
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice.text.printable import counted, harmless, harmless_json
-from docsluice_consumer.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
+from docsluice_consumer.commands.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
+from docsluice_consumer.commands.setting_flags import takes_settings
 from docsluice_consumer.errors import ServiceFault
-from docsluice_consumer.setting_flags import takes_settings
 from docsluice_consumer.settings import Settings
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from docsluice.cli.page import command
 from docsluice.network.urls import shown
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice.text.printable import harmless
-from docsluice_consumer.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
+from docsluice_consumer.commands.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
+from docsluice_consumer.commands.setting_flags import takes_settings
 from docsluice_consumer.errors import ConfigurationError, ServiceFault
 from docsluice_consumer.runtime.open_files import why_no_file
-from docsluice_consumer.setting_flags import takes_settings
 from docsluice_consumer.settings import Settings, unknown_variables
 from docsluice_consumer.telemetry.loop_errors import LoopErrors
 

@@ -18,10 +18,10 @@ from docsluice.cli.page import command
 from docsluice.errors import ClientFault, WrongUsage
 from docsluice.text.known_secrets import KnownSecrets
 from docsluice.text.printable import counted, harmless
-from docsluice_consumer.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
+from docsluice_consumer.commands.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
+from docsluice_consumer.commands.pipeline_commands import Compared, pipeline_and_files
+from docsluice_consumer.commands.setting_flags import takes_settings
 from docsluice_consumer.errors import ServiceFault
-from docsluice_consumer.pipeline_commands import Compared, pipeline_and_files
-from docsluice_consumer.setting_flags import takes_settings
 from docsluice_consumer.settings import Settings
 
 if TYPE_CHECKING:
