@@ -19,9 +19,13 @@ def flat(text: str) -> str:
 
 def flat_with_places(text: str) -> tuple[str, list[int]]:
     """The same, with each character's place in the text."""
-    folded = ((letter, place) for place, character in enumerate(text) for letter in character.casefold())
-    letters = [(letter, place) for letter, place in folded if letter.isalnum()]
-    return "".join(letter for letter, _ in letters), [place for _, place in letters]
+    folded = text.casefold()
+    places: Iterable[int] = range(len(text))
+    if len(folded) != len(text):  # some letter has become two
+        places = [place for place, character in enumerate(text) for _ in character.casefold()]
+    return "".join(filter(str.isalnum, folded)), [
+        at for at, letter in zip(places, folded, strict=True) if letter.isalnum()
+    ]
 
 
 def joined(spans: Iterable[Span]) -> list[Span]:

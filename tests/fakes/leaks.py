@@ -59,7 +59,7 @@ def tells(text: str, secret: str) -> bool:
     data = secret.encode()
     told = [secret, data.hex(), *(_in_base64(data, before) for before in range(3))]
     for seen in (text, plain(text)):
-        if any(run in seen for one in told for run in _runs(one)):
+        if any(_has_run(seen, one) for one in told):
             return True
         if any(seen.rstrip("…").endswith(one[:size]) for one in told for size in range(_BROKEN_OFF, _RUN)):
             return True
@@ -71,7 +71,10 @@ def _in_base64(data: bytes, before: int) -> str:
     return base64.b64encode(bytes(before) + data).decode()[before + (before > 0) : (before + len(data)) * 8 // 6]
 
 
-def _runs(secret: str) -> list[str]:
+def _has_run(text: str, secret: str) -> bool:
     if len(secret) <= _RUN:
-        return [secret]
-    return [secret[start : start + _RUN] for start in range(len(secret) - _RUN + 1)]
+        return secret in text
+    half = _RUN // 2  # each run holds one of these pieces whole, and most texts hold none
+    if not any(secret[start : start + half] in text for start in range(0, len(secret) - half + 1, half)):
+        return False
+    return any(secret[start : start + _RUN] in text for start in range(len(secret) - _RUN + 1))

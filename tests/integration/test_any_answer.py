@@ -54,11 +54,12 @@ def _completion(**message: Any) -> dict[str, Any]:
 
 
 class _Counting:
-    """The real client. Knows how many calls are in flight."""
+    """The real client. Knows how many calls are in flight, and when one ends."""
 
     def __init__(self, client: OpenAIChatClient) -> None:
         self._client = client
         self.in_flight = 0
+        self._ended = asyncio.Event()
 
     async def ask(self, request: ChatRequest) -> Answer:
         self.in_flight += 1
@@ -66,6 +67,11 @@ class _Counting:
             return await self._client.ask(request)
         finally:
             self.in_flight -= 1
+            self._ended.set()
+
+    async def one_ends(self) -> None:
+        self._ended.clear()
+        await self._ended.wait()
 
     async def close(self) -> None:
         await self._client.close()
@@ -145,8 +151,11 @@ class Trial:
         while not condition():
             assert idle_turns < 5_000, "nothing happens any more"
             await settled()
-            if self._client.in_flight or condition():
+            if self._client.in_flight:
+                await self._client.one_ends()
                 continue
+            if condition():
+                return
             idle_turns += 1
             if (alarm := self.timer.next_alarm()) is not None:
                 self.timer.advance_to(alarm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,16 +17,17 @@ from tests.fakes.samples import pipeline_file
 PARSER = "@asyncapi/parser@3.4.0"
 PROGRAM = """
 const { Parser } = require("@asyncapi/parser");
-const text = require("fs").readFileSync(0, "utf8");
-new Parser().parse(text).then(({ document, diagnostics }) => {
+require("readline").createInterface({ input: process.stdin }).on("line", async (text) => {
+  const { document, diagnostics } = await new Parser().parse(text);
   const operations = document ? document.operations().all().map((one) => one.id()) : [];
   console.log(JSON.stringify({ operations, problems: diagnostics.filter((one) => one.severity < 2) }));
 });
 """
+"""A document a line. The parser takes two seconds to be there, and none to parse."""
 
 
 @pytest.fixture(scope="module")
-def parsed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
     """What the parser says of a document."""
     if shutil.which("npm") is None:
         pytest.skip("needs npm, with which the AsyncAPI project's parser comes")
@@ -36,14 +37,19 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]
     if subprocess.run(install, cwd=folder, check=False, capture_output=True).returncode:
         pytest.skip("the AsyncAPI project's parser cannot be downloaded here")
 
-    def run(document: dict[str, Any]) -> dict[str, Any]:
-        done = subprocess.run(
-            ["node", "parse.js"], cwd=folder, check=True, input=json.dumps(document), capture_output=True, text=True
-        )
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+    with subprocess.Popen(
+        ["node", "parse.js"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as node:
+        assert node.stdin is not None
+        assert node.stdout is not None
+        documents, answers = node.stdin, node.stdout
 
-    return run
+        def run(document: dict[str, Any]) -> dict[str, Any]:
+            print(json.dumps(document), file=documents, flush=True)
+            found: dict[str, Any] = json.loads(answers.readline())
+            return found
+
+        yield run
 
 
 def _document(file: PipelineFile) -> dict[str, Any]:

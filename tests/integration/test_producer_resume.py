@@ -50,9 +50,9 @@ def resume(wire: Wire, *paths: Path, flags: tuple[str, ...] = ()) -> list[str]:
 async def test_an_interrupted_sending_goes_on(wire: Wire, tmp_path: Path, ending: signal.Signals) -> None:
     """Killed in the middle, and again: what a reader of committed records sees is each document once, in order."""
     await wire.create_topics()
-    ids = write(tmp_path / "a.jsonl", 30_000) + write(tmp_path / "b.jsonl", 10_000)
+    ids = write(tmp_path / "a.jsonl", 15_000) + write(tmp_path / "b.jsonl", 5_000)
     paths = (tmp_path / "a.jsonl", tmp_path / "b.jsonl")
-    for count in (1, 12_000):
+    for count in (1, 6_000):
         async with producer(*resume(wire, *paths)) as process:
             async for _ in wire.read(wire.topics["input"], count=count):
                 pass

@@ -62,14 +62,17 @@ class Obstacles:
 
         Grants of other replicas are no part of it.
         """
-        cooldown_seconds = queue.cooldown.wait_seconds(now=now, crowd=self.concurrency.limit)
-        waits = [
-            Obstacle(GATE, cooldown_seconds, is_shared=False),
-            Obstacle(CIRCUIT, queue.circuit_breaker.wait_seconds(now=now), is_shared=False),
-            Obstacle(BUDGET, self.budget.wait_seconds(request.cost_usd, now=self.clock()), is_shared=False),
-        ]
+        longest, seconds = GATE, queue.cooldown.wait_seconds(now=now, crowd=self.concurrency.limit)
+        circuit_seconds = queue.circuit_breaker.wait_seconds(now=now)
+        if circuit_seconds > seconds:
+            longest, seconds = CIRCUIT, circuit_seconds
+        budget_seconds = self.budget.wait_seconds(request.cost_usd, now=self.clock())
+        if budget_seconds > seconds:
+            longest, seconds = BUDGET, budget_seconds
+        is_shared = False
         for quota in queue.quotas:
             if quota.per_minute is not None and quota.leased_bucket is None:
-                seconds = quota.wait_seconds(request, now=now)
-                waits.append(Obstacle(quota.name, seconds, is_shared=quota in queue.shared))
-        return max(waits, key=lambda obstacle: obstacle.seconds or 0.0)
+                quota_seconds = quota.wait_seconds(request, now=now)
+                if quota_seconds > seconds:
+                    longest, seconds, is_shared = quota.name, quota_seconds, quota in queue.shared
+        return Obstacle(longest, seconds, is_shared)

@@ -66,5 +66,6 @@ class TokenBucket:
         return max(0.0, -self.available(now=now))
 
     def _fill(self, now: float) -> None:
-        self._level = min(self._burst, self._level + self._rate * (now - self._filled_at))
-        self._filled_at = now
+        if now != self._filled_at:
+            self._level = min(self._burst, self._level + self._rate * (now - self._filled_at))
+            self._filled_at = now
