@@ -35,9 +35,9 @@ demo: setup ## Broker, model, consumer and real documents on this machine (MODEL
 	@$(BIN)/docsluice demo $(if $(MODEL),--model $(MODEL))
 
 test: setup $(VENV)/.tests-read ## Run all tests
-	@# Tests of the wire wait three fifths of the time, so four processes keep two cores busy. Files are taken in order, which
+	@# Tests of the wire wait three fifths of the time, so six processes keep two cores busy. Files are taken in order, which
 	@# puts the long ones of tests/acceptance first; by default, those with the fewest tests would come last.
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## Run the unit tests but for the long ones, with a tenth of the examples: no broker, under a minute
 	DOCSLUICE_FEW_EXAMPLES=1 $(BIN)/python -m pytest -n auto -m "not long" tests/unit
