@@ -68,6 +68,12 @@ COMMANDS = (
         _PIPELINE,
     ),
     Command(
+        "evaluate",
+        "Tell how good the answers are, on documents whose right answers you know.",
+        "docsluice_consumer.commands.evaluate_command:evaluate",
+        _PIPELINE,
+    ),
+    Command(
         "schema",
         "Print what crosses the topics, for machines.",
         "docsluice_consumer.commands.service_commands:schema",

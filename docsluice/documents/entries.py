@@ -16,7 +16,7 @@ class Unreadable(ValueError):
 class ReadOptions:
     """How rows become documents, and how bytes become text. None is what the file itself tells.
 
-    `metadata_fields` None stands for every column.
+    `metadata_fields` None stands for every column. With `keeps_rows`, a document keeps the row that it was in.
     """
 
     id_field: str = "document_id"
@@ -24,6 +24,7 @@ class ReadOptions:
     metadata_fields: tuple[str, ...] | None = None
     delimiter: str | None = None
     encoding: str | None = None
+    keeps_rows: bool = False
 
     @property
     def required(self) -> tuple[str, ...]:

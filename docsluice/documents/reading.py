@@ -182,6 +182,8 @@ def _each(source: Source, entries: Iterator[Entry], options: ReadOptions, facts:
         try:
             fields, left_out = event_fields(entry.fields, options)
             sendable = _document(source, entry, fields)
+            if options.keeps_rows:
+                sendable = replace(sendable, row=entry.fields)
         except Unfit as unfit:
             yield _bad(source, entry, str(unfit) if entry.line else f"document {entry.position}: {unfit}")
             continue

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from docsluice.documents.entries import ReadOptions
@@ -57,13 +57,17 @@ BEGINNING = Position()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A valid event: `value` is its JSON as it goes to the topic. `input_bytes` is what was read to get it."""
+    """A valid event: `value` is its JSON as it goes to the topic. `input_bytes` is what was read to get it.
+
+    `row` is the row of a table that it was in, as it was read. It is empty unless the options keep rows.
+    """
 
     place: Place
     document_id: str
     value: bytes
     input_bytes: int = 0
     position: Position = BEGINNING
+    row: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> bytes:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _DONE, _FAILED = 0, 1
 _LOOK_SECONDS = 0.3
 _YAML = frozenset({".yaml", ".yml"})
-_COMPARED, _SHOWN = Group("What is compared", sort_key=2), Group("What is shown", sort_key=3)
+COMPARED, _SHOWN = Group("What is compared", sort_key=2), Group("What is shown", sort_key=3)
 
 
 @Parameter(name="*", group=Group("The documents", sort_key=1))
@@ -66,7 +66,7 @@ class Documents:
             raise WrongArguments(f"-n: {self.n} is no number of documents")
 
 
-@Parameter(name="*", group=_COMPARED)
+@Parameter(name="*", group=COMPARED)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """The variants of a trial.
@@ -162,7 +162,7 @@ def _explain(
     pipeline: Annotated[Path | None, Parameter(name="PIPELINE")] = None,
     /,
     *,
-    since: Annotated[Path | None, Parameter(metavar="PIPELINE", group=_COMPARED)] = None,
+    since: Annotated[Path | None, Parameter(metavar="PIPELINE", group=COMPARED)] = None,
     whole: Annotated[bool, Parameter(group=_SHOWN)] = False,
     env_file: EnvFile = None,
     **flags: str | None,

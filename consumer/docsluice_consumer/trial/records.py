@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any, TypeAlias
 
 from docsluice.documents.entries import ReadOptions
 from docsluice.documents.kinds import Format
@@ -23,6 +24,8 @@ from docsluice_consumer.tasks.pipeline_file import PipelineFile
 
 _SECONDS = 10.0
 _JSON = frozenset({Format.JSONL, Format.JSON})
+_Row: TypeAlias = tuple[bytes, bytes, Mapping[str, Any]]
+"""A record's key and value, and the row that it is made of."""
 
 
 def record_of_text(text: str) -> Record:
@@ -55,11 +58,19 @@ def records_of_files(
 
 def all_records(paths: Sequence[str], file: PipelineFile, *, tell: Callable[[str], object]) -> Iterator[Record]:
     """Yield all records that `send` would make of these files. See `records_of_files`."""
+    for record, _ in rows_of_files(paths, file, options=ReadOptions(), tell=tell):
+        yield record
+
+
+def rows_of_files(
+    paths: Sequence[str], file: PipelineFile, *, options: ReadOptions, tell: Callable[[str], object]
+) -> Iterator[tuple[Record, Mapping[str, Any]]]:
+    """Yield the same records, each with the row that it is made of. What is no row of a table has an empty one."""
     number = 0
     for source in select(paths, other_format=None).sources:
-        rows = _objects(source) if file.input.is_mapping and source.format in _JSON else _documents(source, tell)
-        for key, value in rows:
-            yield _record(source.name, number, key, value)
+        is_mapped = file.input.is_mapping and source.format in _JSON
+        for key, value, row in _objects(source) if is_mapped else _documents(source, options, tell):
+            yield _record(source.name, number, key, value), row
             number += 1
 
 
@@ -77,15 +88,15 @@ async def records_of_topic(broker: Broker, topic: str, *, count: int) -> list[Re
     return found
 
 
-def _documents(source: Source, tell: Callable[[str], object]) -> Iterator[tuple[bytes, bytes]]:
-    for row in read(source, ReadOptions()):
+def _documents(source: Source, options: ReadOptions, tell: Callable[[str], object]) -> Iterator[_Row]:
+    for row in read(source, options):
         if isinstance(row, BadRow):
             tell(f"{row.place}: {row.problem}")
         elif isinstance(row, Document):
-            yield row.key, row.value
+            yield row.key, row.value, row.row
 
 
-def _objects(source: Source) -> Iterator[tuple[bytes, bytes]]:
+def _objects(source: Source) -> Iterator[_Row]:
     assert source.path is not None  # noqa: S101 - a named file has one
     with source.path.open("rb") as file:
         content, _ = unpacked(file)
@@ -98,7 +109,16 @@ def _objects(source: Source) -> Iterator[tuple[bytes, bytes]]:
                 raise WrongUsage(f"{source.name}: {problem}") from None
             found = (compact_json(one).encode() for one in (whole if isinstance(whole, list) else [whole]))
         for number, value in enumerate(found, 1):
-            yield f"{source.name}:{number}".encode(), value
+            yield f"{source.name}:{number}".encode(), value, _fields(value)
+
+
+def _fields(value: bytes) -> Mapping[str, Any]:
+    """The fields of a JSON object. Of anything else there are none: the service says what is wrong with it."""
+    try:
+        found = json_value(value)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _record(topic: str, offset: int, key: bytes, value: bytes) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -59,9 +59,16 @@ class Ending:
 
 
 async def try_records(
-    records: Sequence[Record], settings: Settings, file: PipelineFile, secrets: KnownSecrets
+    records: Sequence[Record],
+    settings: Settings,
+    file: PipelineFile,
+    secrets: KnownSecrets,
+    *,
+    ended: Callable[[], object] = lambda: None,
 ) -> list[Ending]:
     """The endings, in the order of the records. All are worked on at once, as far as the limits allow.
+
+    `ended` is called at the end of each.
 
     Raises:
         ConfigurationError: something that the settings or the file name does not work.
@@ -72,7 +79,7 @@ async def try_records(
         recorder, sink = CallRecorder(), _Sink()
         service = Service(settings, secrets, file=file)
         pipeline = await service.pipeline_into(sink, cleanup, clients=recorder.clients)
-        endings = asyncio.gather(*(_ending(record, pipeline, sink, recorder) for record in records))
+        endings = asyncio.gather(*(_ending(record, pipeline, sink, recorder, ended) for record in records))
         waiting: set[asyncio.Future[Any]] = {endings, recorder.gave_up}
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if endings.done():
@@ -83,10 +90,13 @@ async def try_records(
         raise NoAnswers(str(recorder.gave_up.result()))
 
 
-async def _ending(record: Record, pipeline: Pipeline, sink: _Sink, recorder: CallRecorder) -> Ending:
+async def _ending(
+    record: Record, pipeline: Pipeline, sink: _Sink, recorder: CallRecorder, ended: Callable[[], object]
+) -> Ending:
     began = time.monotonic()
     with recorder.recording() as calls:
         await pipeline.process(record)
+    ended()
     outgoing, seconds = sink.published.get(_place(record)), time.monotonic() - began
     if outgoing is None:
         return Ending(record=record, calls=calls, seconds=seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import compress, product
 from typing import Literal, cast
 
 from docsluice_consumer.errors import ConfigurationError
@@ -25,17 +25,34 @@ _UNBOUNDED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One way to run the pipeline. `models` are the models that it asks, first choices first."""
+    """One way to run the pipeline. `models` are the models that it asks, first choices first.
+
+    `pipeline` is the name of its file, where several files are compared.
+    """
 
     models: Sequence[str]
     mode: Literal["fanout", "fused"]
     settings: Settings
     file: PipelineFile
+    pipeline: str = ""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What tells it from others: the pipeline's file, the models and the mode."""
+        return self.pipeline, " and ".join(self.models), self.mode
 
     @property
     def name(self) -> str:
         """A name for people."""
-        return f"{' and '.join(self.models)}, {self.mode}"
+        return ", ".join(filter(None, self.parts))
+
+
+def names_of(variants: Sequence[Variant]) -> list[str]:
+    """A name for each, of what is not the same in all of them."""
+    columns = zip(*(variant.parts for variant in variants), strict=True)
+    differing = [len(set(column)) > 1 for column in columns]
+    short = [", ".join(compress(variant.parts, differing)) for variant in variants]
+    return short if all(short) else [variant.name for variant in variants]
 
 
 def variants_of(

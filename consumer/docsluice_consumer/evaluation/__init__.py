@@ -1,0 +1,1 @@
+"""How good a pipeline's answers are, by documents whose right answers are known."""
