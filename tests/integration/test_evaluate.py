@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import web
-from sklearn.metrics import accuracy_score
 
 from docsluice.cli.program import main
 from tests.integration.model_server import Server, completion_of
@@ -84,6 +83,8 @@ def _answering(wrong: Callable[[dict[str, Any]], bool] = lambda _: False) -> Cal
 
 async def test_the_numbers_are_those_of_scikit_learn(evaluated: Callable[..., Any]) -> None:
     """On the answers that the server gave. Each wrong one is named."""
+    from sklearn.metrics import accuracy_score  # noqa: PLC0415 - it takes a second in each process that collects tests
+
     async with Server(_answering(lambda body: _number(body) % 5 == 0)).running() as server:
         code, out, err = await evaluated(server, _pipeline(KIND), _written(_rows()), *EXPECT, "--json")
     assert code == 0, err
@@ -160,6 +161,20 @@ async def test_another_file_must_have_the_task(evaluated: Callable[..., Any]) ->
         code, _, err = await evaluated(server, _pipeline(KIND), _written(_rows(2)), *EXPECT, "--against", "other.yaml")
     assert (code, len(server.bodies)) == (2, 0)
     assert "--expect: there is no task kind" in err
+
+
+async def test_nothing_in_a_document_is_part_of_the_page(evaluated: Callable[..., Any]) -> None:
+    """Neither its id, nor how it begins, nor a label."""
+    odd = "<script>alert(1)</script>"
+    rows = [row | {"document_id": f"{odd}{n}", "text": f"{row['text']} {odd}"} for n, row in enumerate(_rows(4))]
+    rows[0]["label"] = f"{odd}\x1b[2J"
+    async with Server(_answering()).running() as server:
+        code, out, err = await evaluated(server, _pipeline(KIND), _written(rows), *EXPECT, "--report", "report.html")
+    assert code == 0
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert "\x1b" not in page + out + err
 
 
 @pytest.mark.parametrize(("least", "code"), [("accuracy=0.8", 0), ("accuracy=0.9", 1), ("kind=0.9", 1), ("kind=0", 0)])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
-from sklearn.preprocessing import MultiLabelBinarizer
 
 from docsluice_consumer.evaluation.scoring import (
     NO_ANSWER,
@@ -36,6 +35,15 @@ ITEMS = ["tax", "paid", "late", "refund", "card"]
 WORDS = st.lists(st.sampled_from(ITEMS), min_size=1, max_size=4, unique=True)
 
 
+@pytest.fixture(scope="module")
+def metrics() -> ModuleType:
+    """Imported when asked for: scikit-learn takes a second and a half in each process that collects tests."""
+    import sklearn.metrics  # noqa: PLC0415 - see above
+
+    module: ModuleType = sklearn.metrics
+    return module
+
+
 def _judged(output: Output, expected: Any, found: Any) -> Judged:
     return Judged(document_id="d", expected=expected, found=found, score=score_of(output, expected, found))
 
@@ -45,26 +53,27 @@ def _mean(judged: list[Judged]) -> float:
 
 
 @given(pairs=st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=40))
-def test_choices_are_counted_as_scikit_learn_counts_them(pairs: list[tuple[str, str]]) -> None:
+def test_choices_are_counted_as_scikit_learn_counts_them(metrics: ModuleType, pairs: list[tuple[str, str]]) -> None:
     """Accuracy, and the matrix of what was taken for what."""
     judged = [_judged(CHOICE, expected, found) for expected, found in pairs]
     expected, found = zip(*pairs, strict=True)
-    assert _mean(judged) == pytest.approx(accuracy_score(expected, found))
-    matrix = confusion_matrix(expected, found, labels=LABELS)
+    assert _mean(judged) == pytest.approx(metrics.accuracy_score(expected, found))
+    matrix = metrics.confusion_matrix(expected, found, labels=LABELS)
     counts = confusion_of(judged)
     assert [[counts.get((row, column), 0) for column in LABELS] for row in LABELS] == matrix.tolist()
 
 
 @given(pairs=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=30))
-def test_lists_are_counted_as_scikit_learn_counts_them(pairs: list[tuple[list[str], list[str]]]) -> None:
+def test_lists_are_counted_as_scikit_learn_counts_them(
+    metrics: ModuleType, pairs: list[tuple[list[str], list[str]]]
+) -> None:
     """The mean of the documents' F1, and precision and recall over all items."""
     judged = [_judged(LIST, expected, found) for expected, found in pairs]
-    binarizer = MultiLabelBinarizer(classes=ITEMS)
-    expected, found = (binarizer.fit_transform([pair[side] for pair in pairs]) for side in (0, 1))
-    assert _mean(judged) == pytest.approx(f1_score(expected, found, average="samples"))
+    expected, found = ([[item in pair[side] for item in ITEMS] for pair in pairs] for side in (0, 1))
+    assert _mean(judged) == pytest.approx(metrics.f1_score(expected, found, average="samples"))
     items = items_of(judged)
-    assert items.precision == pytest.approx(precision_score(expected, found, average="micro", zero_division=0))
-    assert items.recall == pytest.approx(recall_score(expected, found, average="micro"))
+    assert items.precision == pytest.approx(metrics.precision_score(expected, found, average="micro", zero_division=0))
+    assert items.recall == pytest.approx(metrics.recall_score(expected, found, average="micro"))
 
 
 def test_items_are_compared_without_case_and_order() -> None:
