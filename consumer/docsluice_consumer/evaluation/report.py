@@ -14,6 +14,7 @@ from docsluice_consumer.tasks.outputs import ChoiceOutput, JsonOutput, ListOutpu
 from docsluice_consumer.trial.report import shown
 
 _MOST_CONFUSIONS = 5
+_RARE = 0.001
 
 
 def table_of(variants: Sequence[VariantScore]) -> Iterator[Sequence[str]]:
@@ -52,7 +53,8 @@ def difference_text(one: Difference) -> str:
         return f"{one.task}: {better} and {worse} are equally good"
     said = f"{one.task}: {better} is {one.points * 100:.1f} points better than {worse}"
     if one.is_real:
-        return f"{said}; chance alone does that in {one.chance:.1%} of such samples"
+        share = "less than 0.1%" if one.chance < _RARE else f"{one.chance:.1%}"
+        return f"{said}; chance alone does that in {share} of such samples"
     return f"{said}, which may be chance (p = {one.chance:.2f}): more documents would tell"
 
 
