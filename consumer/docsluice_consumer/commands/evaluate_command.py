@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from docsluice.cli.output import CommandFailed, WrongArguments, say
 from docsluice.cli.page import command
@@ -23,6 +22,7 @@ from docsluice.text.printable import counted, harmless, harmless_json
 from docsluice_consumer.commands.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
 from docsluice_consumer.commands.pipeline_commands import COMPARED, Compared, pipeline_and_files
 from docsluice_consumer.commands.setting_flags import takes_settings
+from docsluice_consumer.commands.tables import print_table
 from docsluice_consumer.errors import ServiceFault
 
 if TYPE_CHECKING:
@@ -231,13 +231,7 @@ def _print(found: Sequence[VariantScore], told: Told, least: dict[str, float]) -
         }
         print(harmless_json(json.dumps(fields, ensure_ascii=False)))  # noqa: T201 - it is for a program
         return shortfalls
-    head, *body = report.table_of(found)
-    table = Table(show_lines=False)
-    for name in head:
-        table.add_column(harmless(name), overflow="fold")
-    for row in body:
-        table.add_row(*map(harmless, row))
-    Console(markup=False, highlight=False).print(table)
+    print_table(report.table_of(found))
     for line in report.remarks_on(found, differences, cheapest, within=within):
         print(harmless(line))  # noqa: T201 - it is what was asked for
     return shortfalls

@@ -12,22 +12,21 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
-from rich.console import Console
-from rich.table import Table
 
 from docsluice.cli.output import CommandFailed, WrongArguments, say
 from docsluice.cli.page import command
 from docsluice.errors import ClientFault, WrongUsage
 from docsluice.text.known_secrets import KnownSecrets
-from docsluice.text.printable import counted, harmless, harmless_json
+from docsluice.text.printable import counted, harmless_json
 from docsluice_consumer.commands.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
 from docsluice_consumer.commands.setting_flags import takes_settings
+from docsluice_consumer.commands.tables import print_table
 from docsluice_consumer.errors import ServiceFault
 from docsluice_consumer.settings import Settings
 
@@ -305,19 +304,9 @@ def _print(variants: Sequence[Variant], found: Sequence[Sequence[Ending]], shown
             print(line)  # noqa: T201 - it is what was asked for
     else:
         for endings in zip(*found, strict=True):
-            _print_table(endings[0].document_id, report.table_of(variants, endings), width)
+            print_table(report.table_of(variants, endings), title=endings[0].document_id)
     for variant, endings in zip(variants, found, strict=True):
         print(report.total_of(variant, endings))  # noqa: T201
-
-
-def _print_table(title: str, rows: Iterator[Sequence[str]], width: int) -> None:
-    head, *body = rows
-    table = Table(title=harmless(title), title_justify="left", show_lines=True)
-    for name in head:
-        table.add_column(harmless(name), overflow="fold")
-    for row in body:
-        table.add_row(*map(harmless, row))
-    Console(width=width, markup=False, highlight=False).print(table)
 
 
 def _watched(path: Path, once: Callable[[], int]) -> int:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
-from rich.console import Console
-from rich.table import Table
 
 from docsluice.cli.output import CommandFailed, WrongArguments, say
 from docsluice.cli.page import command
@@ -21,6 +19,7 @@ from docsluice.text.printable import counted, harmless
 from docsluice_consumer.commands.command_settings import BAD_SETTINGS, EnvFile, settings_of_command
 from docsluice_consumer.commands.pipeline_commands import Compared, pipeline_and_files
 from docsluice_consumer.commands.setting_flags import takes_settings
+from docsluice_consumer.commands.tables import print_table
 from docsluice_consumer.errors import ServiceFault
 from docsluice_consumer.settings import Settings
 
@@ -152,12 +151,6 @@ def _print(found: Survey, plans: Sequence[Plan], sampled: Sampled) -> None:
         return
     for line in plan_report.head_of(found, plans):
         print(harmless(line))  # noqa: T201 - it is what was asked for
-    head, *body = plan_report.table_of(plans)
-    table = Table(show_lines=False)
-    for name in head:
-        table.add_column(harmless(name), overflow="fold")
-    for row in body:
-        table.add_row(*map(harmless, row))
-    Console(markup=False, highlight=False).print(table)
+    print_table(plan_report.table_of(plans))
     for line in plan_report.remarks_on(plans, is_live=sampled.live):
         print(line)  # noqa: T201
