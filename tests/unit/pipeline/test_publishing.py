@@ -1,4 +1,4 @@
-"""Outcomes that a topic does not take, and records that are let go of."""
+"""Outcomes that a topic does not take, and records that are given back."""
 
 from __future__ import annotations
 
