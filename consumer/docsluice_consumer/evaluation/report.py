@@ -74,7 +74,9 @@ def interval_text(interval: Interval) -> str:
 
 def seconds_text(one: VariantScore) -> str:
     """The seconds of a document."""
-    return "from the store" if one.seconds is None else f"{one.seconds[0]:.1f}, {one.seconds[1]:.1f}"
+    if one.seconds is None:
+        return "from the store" if one.from_store else "nothing was asked"
+    return f"{one.seconds[0]:.1f}, {one.seconds[1]:.1f}"
 
 
 def wrong(task: TaskScore) -> list[Judged]:
