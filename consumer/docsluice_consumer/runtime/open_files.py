@@ -95,10 +95,14 @@ def _remedy(needed: int) -> str:
 
 
 def _is_for_a_file(error: BaseException) -> bool:
-    """A lookup of a name opens files, as SQLite does, and neither says that it could not."""
-    if isinstance(error, socket.gaierror | sqlite3.OperationalError):
+    """A lookup of a name opens files, as SQLite does, and neither says that it could not.
+
+    Nor does a connection that fails as an invalid argument, which has been seen when there was no file left.
+    """
+    number = getattr(error, "errno", None)
+    if isinstance(error, socket.gaierror | sqlite3.OperationalError) or number == errno.EINVAL:
         return not _can_open()
-    return getattr(error, "errno", None) in _TOO_MANY
+    return number in _TOO_MANY
 
 
 def _can_open() -> bool:

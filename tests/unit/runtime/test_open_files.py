@@ -169,9 +169,13 @@ async def test_a_call_without_a_file_is_not_the_providers_fault(
     assert not caught.value.blames_document
 
 
-def test_a_lookup_without_a_file_does_not_say_so(no_file_left: Callable[[], None]) -> None:
-    """Its error is that of a name that is not known. Whether a file can be opened tells."""
-    unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+@pytest.mark.parametrize(
+    "unknown",
+    [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), OSError(errno.EINVAL, "Invalid argument")],
+    ids=str,
+)
+def test_a_lookup_without_a_file_does_not_say_so(unknown: OSError, no_file_left: Callable[[], None]) -> None:
+    """Its error is that of a name that is not known, or of the connection. Whether a file can be opened tells."""
     assert why_no_file(unknown) is None
     no_file_left()
     assert why_no_file(unknown) is not None
