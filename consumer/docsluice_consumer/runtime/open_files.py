@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import socket
 import sqlite3
 
 import structlog
@@ -97,12 +96,12 @@ def _remedy(needed: int) -> str:
 def _is_for_a_file(error: BaseException) -> bool:
     """A lookup of a name opens files, as SQLite does, and neither says that it could not.
 
-    Nor does a connection that fails as an invalid argument, which has been seen when there was no file left.
+    A lookup may even fail with whatever number the system has left over, as "device or resource busy". Only what the
+    other end has said is certainly nothing else.
     """
-    number = getattr(error, "errno", None)
-    if isinstance(error, socket.gaierror | sqlite3.OperationalError) or number == errno.EINVAL:
-        return not _can_open()
-    return number in _TOO_MANY
+    if isinstance(error, ConnectionError | TimeoutError) or not isinstance(error, OSError | sqlite3.OperationalError):
+        return False
+    return getattr(error, "errno", None) in _TOO_MANY or not _can_open()
 
 
 def _can_open() -> bool:

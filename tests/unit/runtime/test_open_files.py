@@ -171,7 +171,7 @@ async def test_a_call_without_a_file_is_not_the_providers_fault(
 
 @pytest.mark.parametrize(
     "unknown",
-    [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), OSError(errno.EINVAL, "Invalid argument")],
+    [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), OSError(errno.EBUSY, "Device or resource busy")],
     ids=str,
 )
 def test_a_lookup_without_a_file_does_not_say_so(unknown: OSError, no_file_left: Callable[[], None]) -> None:
