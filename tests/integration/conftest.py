@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from docsluice.cli.program import main
 from docsluice_local.broker import Broker, embedded_broker
 from docsluice_local.kafka import apache_kafka, why_not
 from docsluice_local.rehearsal.provider import RehearsalProvider, rehearsal_provider
 from tests import required
 from tests.integration.guarded_broker import Guarded, guarded_broker
+from tests.integration.model_server import Server
 from tests.integration.redis_server import RedisServer, redis_server, why_no_redis
 from tests.integration.wire import Wire
 
@@ -56,3 +60,20 @@ async def provider() -> AsyncIterator[RehearsalProvider]:
     """A rehearsal provider that answers at once and allows everything."""
     async with rehearsal_provider() as provider:
         yield provider
+
+
+@pytest.fixture
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs a command against a server, in a folder of its own: the exit code, the output, and what it said besides."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-test")
+    monkeypatch.setenv("COLUMNS", "100")
+
+    async def run(server: Server, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        code = await asyncio.to_thread(main, list(arguments))
+        out, err = capsys.readouterr()
+        assert "sk-secret" not in out + err
+        return code, out, err
+
+    return run

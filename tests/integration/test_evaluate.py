@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
@@ -14,33 +13,18 @@ import pytest
 import yaml
 from aiohttp import web
 
-from docsluice.cli.program import main
 from tests.integration.model_server import Server, completion_of
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 KIND = {"name": "kind", "prompt": "Sort it.", "output": {"type": "choice", "labels": ["bug", "billing"]}}
 WORDS = {"name": "words", "prompt": "Name two words.", "output": {"type": "list", "items": 2}}
 EXPECT = ("--expect", "kind=label")
-Ran = tuple[int, str, str]
 
 
 @pytest.fixture
-def evaluated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Any]:
-    """Runs the command in a folder of its own, and returns its exit code, its output and what it said besides."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-test")
-    monkeypatch.setenv("COLUMNS", "120")
-
-    async def run(server: Server, *arguments: str) -> Ran:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        code = await asyncio.to_thread(main, ["evaluate", *arguments])
-        out, err = capsys.readouterr()
-        assert "sk-secret" not in out + err
-        return code, out, err
-
-    return run
+def evaluated(ran: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs the command against a server. See `ran`."""
+    return lambda server, *arguments: ran(server, "evaluate", *arguments)
 
 
 def _pipeline(*tasks: dict[str, Any], **fields: Any) -> str:
@@ -115,7 +99,7 @@ async def test_evaluating_again_costs_what_has_changed(evaluated: Callable[..., 
     assert first["usd_per_thousand"] == again["usd_per_thousand"] == last["usd_per_thousand"] > 0
     assert (last["from_store"], last["seconds_p50"]) == (6, None)
     words = last["tasks"]["words"]
-    assert (words["score"]["value"], words["precision"], words["recall"]) == (0.5, 0.5, 0.5)
+    assert words["measures"] == {"f1": 0.5, "precision": 0.5, "recall": 0.5}
 
 
 async def test_a_worse_model_is_found_and_an_equal_one_is_not(evaluated: Callable[..., Any]) -> None:
@@ -152,6 +136,21 @@ async def test_a_worse_prompt_is_found_and_another_wording_is_not(evaluated: Cal
     differences = {one["worse"]: one for one in json.loads(out)["differences"]}
     assert (differences["worse.yaml"]["points"], differences["worse.yaml"]["p"] < 0.001) == (0.25, True)
     assert (differences["reworded.yaml"]["points"], differences["reworded.yaml"]["p"]) == (0, 1)
+
+
+async def test_all_are_judged_on_the_same_documents(evaluated: Callable[..., Any]) -> None:
+    """Those that none of the files passes over."""
+    mapping = {"document_id": "document_id", "text": "text"}
+    for name, when in {"early": "n < `4`", "late": "n > `1`"}.items():
+        fields = {"name": name, "tasks": [KIND], "input": {**mapping, "when": when}}
+        Path(f"{name}.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
+    rows = [row | {"n": number} for number, row in enumerate(_rows(8))]
+    async with Server(_answering()).running() as server:
+        code, out, err = await evaluated(
+            server, "early.yaml", _written(rows), *EXPECT, "--against", "late.yaml", "--json"
+        )
+    assert code == 0, err
+    assert [one["documents"] for one in json.loads(out)["variants"]] == [2, 2]
 
 
 async def test_another_file_must_have_the_task(evaluated: Callable[..., Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 from collections.abc import Callable
@@ -13,7 +12,6 @@ import pytest
 import yaml
 from aiohttp import web
 
-from docsluice.cli.program import main
 from tests.integration.model_server import Server, completion_of
 from tests.integration.wire import Record, Wire
 
@@ -34,22 +32,13 @@ def _answer(body: dict[str, Any]) -> web.Response:
 
 
 @pytest.fixture
-def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Runs a command in a folder with a pipeline and documents, and returns its exit code and its output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+def ran(ran: Callable[..., Any]) -> Callable[..., Any]:
+    """The fixture of this name, with a pipeline and documents in the folder."""
     Path("p.yaml").write_text(yaml.safe_dump({"name": "p", "tasks": TASKS}), encoding="utf-8")
     dice = random.Random(1)
     rows = [{"document_id": f"d{n}", "text": f"{n} " + "word " * dice.randint(5, 400)} for n in range(COUNT)]
     Path("all.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-
-    async def run(server: Server, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        code = await asyncio.to_thread(main, list(arguments))
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return ran
 
 
 @pytest.mark.parametrize("mode", ["fanout"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 import yaml
 from aiohttp import web
 
-from docsluice.cli.program import main
 from tests.integration.model_server import Server, completion_of
 from tests.integration.wire import Record, Wire
 
@@ -20,24 +18,12 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 CATEGORY = {"name": "category", "prompt": "Sort it.", "output": {"type": "choice", "labels": ["billing", "bug"]}}
 WORDS = {"name": "words", "prompt": "Name two words.", "output": {"type": "list", "items": 2}}
 GOOD: dict[str, Any] = {"category": "billing", "words": ["paid", "twice"]}
-Ran = tuple[int, str, str]
 
 
 @pytest.fixture
-def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Runs the command in a folder of its own, and returns its exit code, its output and what it said besides."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-the-test")
-    monkeypatch.setenv("COLUMNS", "100")
-
-    async def run(server: Server, *arguments: str) -> Ran:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        code = await asyncio.to_thread(main, ["try", *arguments])
-        out, err = capsys.readouterr()
-        assert "sk-secret" not in out + err
-        return code, out, err
-
-    return run
+def tried(ran: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs the command against a server. See `ran`."""
+    return lambda server, *arguments: ran(server, "try", *arguments)
 
 
 def _pipeline(*tasks: dict[str, Any], **fields: Any) -> str:

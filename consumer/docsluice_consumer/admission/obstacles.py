@@ -62,17 +62,16 @@ class Obstacles:
 
         Grants of other replicas are no part of it.
         """
-        longest, seconds = GATE, queue.cooldown.wait_seconds(now=now, crowd=self.concurrency.limit)
-        circuit_seconds = queue.circuit_breaker.wait_seconds(now=now)
-        if circuit_seconds > seconds:
-            longest, seconds = CIRCUIT, circuit_seconds
-        budget_seconds = self.budget.wait_seconds(request.cost_usd, now=self.clock())
-        if budget_seconds > seconds:
-            longest, seconds = BUDGET, budget_seconds
-        is_shared = False
+        longest, most, is_shared = GATE, queue.cooldown.wait_seconds(now=now, crowd=self.concurrency.limit), False
+        for constraint, seconds in (
+            (CIRCUIT, queue.circuit_breaker.wait_seconds(now=now)),
+            (BUDGET, self.budget.wait_seconds(request.cost_usd, now=self.clock())),
+        ):
+            if seconds > most:
+                longest, most = constraint, seconds
         for quota in queue.quotas:
             if quota.per_minute is not None and quota.leased_bucket is None:
-                quota_seconds = quota.wait_seconds(request, now=now)
-                if quota_seconds > seconds:
-                    longest, seconds, is_shared = quota.name, quota_seconds, quota in queue.shared
-        return Obstacle(longest, seconds, is_shared)
+                seconds = quota.wait_seconds(request, now=now)
+                if seconds > most:
+                    longest, most, is_shared = quota.name, seconds, quota in queue.shared
+        return Obstacle(longest, most, is_shared)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from docsluice_consumer.evaluation.evaluation import VariantScore
     from docsluice_consumer.evaluation.examples import Example
     from docsluice_consumer.tasks.outputs import Output
+    from docsluice_consumer.trial.trial import Ending
     from docsluice_consumer.trial.variants import Variant
 
 _DONE, _FAILED = 0, 1
@@ -136,9 +137,9 @@ async def _evaluated(
     secrets: KnownSecrets,
 ) -> int:
     from docsluice.documents.entries import ReadOptions  # noqa: PLC0415 - see above
+    from docsluice_consumer.evaluation.evaluation import scores_of  # noqa: PLC0415
     from docsluice_consumer.evaluation.examples import examples_of, expectations_of  # noqa: PLC0415
     from docsluice_consumer.trial.trial import NoAnswers  # noqa: PLC0415
-    from docsluice_consumer.trial.variants import names_of  # noqa: PLC0415
 
     options = ReadOptions(id_field=labelled.id_field, text_field=labelled.text_field, keeps_rows=True)
     try:
@@ -149,10 +150,7 @@ async def _evaluated(
         least = _minima(told.least, {task.name: task.output for task in file.tasks if task.name in expectations})
         _check_writable(told.report)
         examples = examples_of(files, file, expectations, options=options, tell=say)
-        found = [
-            await _scored(name, variant, examples, secrets)
-            for name, variant in zip(names_of(variants), variants, strict=True)
-        ]
+        found = scores_of(variants, examples, [await _answered(one, examples, secrets) for one in variants])
     except (ClientFault, ServiceFault, NoAnswers) as problem:
         code = BAD_SETTINGS if isinstance(problem, WrongUsage) else _FAILED
         raise CommandFailed(secrets.cut(str(problem)), exit_code=code) from None
@@ -162,16 +160,16 @@ async def _evaluated(
     return _FAILED if shortfalls else _DONE
 
 
-async def _scored(name: str, variant: Variant, examples: Sequence[Example], secrets: KnownSecrets) -> VariantScore:
-    """The variant's scores, with a bar of progress at a terminal."""
-    from docsluice_consumer.evaluation.evaluation import evaluated  # noqa: PLC0415 - see above
+async def _answered(variant: Variant, examples: Sequence[Example], secrets: KnownSecrets) -> list[Ending]:
+    """How the examples end, with a bar of progress at a terminal."""
+    from docsluice_consumer.evaluation.evaluation import answered  # noqa: PLC0415 - see above
 
-    say(f"asking {name} about {counted(len(examples), 'document')}")
+    say(f"asking {variant.name} about {counted(len(examples), 'document')}")
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("documents,"), TimeRemainingColumn())
     terminal = Console(stderr=True)
     with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         bar = progress.add_task("", total=len(examples))
-        return await evaluated(name, variant, examples, secrets, ended=lambda: progress.advance(bar))
+        return await answered(variant, examples, secrets, ended=lambda: progress.advance(bar))
 
 
 def _check_writable(path: Path | None) -> None:

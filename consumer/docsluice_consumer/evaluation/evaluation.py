@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import mean, quantiles
@@ -15,7 +15,9 @@ from docsluice_consumer.evaluation.scoring import Judged, items_of, measures_of,
 from docsluice_consumer.evaluation.statistics import LEVEL, Interval, chance_of, interval_of
 from docsluice_consumer.tasks.outputs import ListOutput, Output
 from docsluice_consumer.trial.trial import Ending, try_records
-from docsluice_consumer.trial.variants import Variant
+from docsluice_consumer.trial.variants import Variant, names_of
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,29 +93,40 @@ class Difference:
         return self.chance < 1 - LEVEL
 
 
-async def evaluated(
-    name: str, variant: Variant, examples: Sequence[Example], secrets: KnownSecrets, *, ended: Callable[[], object]
-) -> VariantScore:
-    """Have the variant answer, and compare. `ended` is called at the end of each document.
+async def answered(
+    variant: Variant, examples: Sequence[Example], secrets: KnownSecrets, *, ended: Callable[[], object]
+) -> list[Ending]:
+    """How each example ends with the variant. `ended` is called at the end of each.
 
     Raises:
         ConfigurationError, ServiceFault, NoAnswers: as `try_records`.
-        WrongUsage: `input.when` passes all of them over.
     """
     records = [example.record for example in examples]
-    endings = await try_records(records, variant.settings, variant.file, secrets, ended=ended)
-    pairs = [(one, ending) for one, ending in zip(examples, endings, strict=True) if not ending.is_passed_over]
-    if not pairs:
+    return await try_records(records, variant.settings, variant.file, secrets, ended=ended)
+
+
+def scores_of(
+    variants: Sequence[Variant], examples: Sequence[Example], endings: Sequence[Sequence[Ending]]
+) -> list[VariantScore]:
+    """The variants' scores on the same documents: those that none of them has passed over.
+
+    Raises:
+        WrongUsage: there are none.
+    """
+    kept = [at for at in range(len(examples)) if not any(of_variant[at].is_passed_over for of_variant in endings)]
+    if not kept:
         raise WrongUsage("input.when passes all of the documents over")
-    outputs = {task.name: task.output for task in variant.file.tasks}
-    named = [task for task in outputs if any(task in one.expected for one, _ in pairs)]
-    return _variant_score(name, variant, {task: outputs[task] for task in named}, pairs)
+    judged = dict.fromkeys(task for at in kept for task in examples[at].expected)
+    return [
+        _variant_score(name, variant, judged, [(examples[at], of_variant[at]) for at in kept])
+        for name, variant, of_variant in zip(names_of(variants), variants, endings, strict=True)
+    ]
 
 
 def differences_of(variants: Sequence[VariantScore]) -> list[Difference]:
     """For each task, the best variant beside each other one."""
     found: list[Difference] = []
-    for task in dict.fromkeys(name for variant in variants for name in variant.tasks):
+    for task in variants[0].tasks:
         best = max(variants, key=lambda one: one.tasks[task].score.value)
         for other in variants:
             if other is not best:
@@ -125,23 +138,27 @@ def differences_of(variants: Sequence[VariantScore]) -> list[Difference]:
 
 
 def cheapest_of(variants: Sequence[VariantScore], *, within: float) -> VariantScore:
-    """The cheapest variant of which no task is more than so much below the best one's score."""
+    """The cheapest variant of which no task is more than so much below the best one's score.
+
+    If each is worse at something, it is the best on the whole.
+    """
     best = {task: max(one.tasks[task].score.value for one in variants) for task in variants[0].tasks}
-    good = [one for one in variants if all(one.tasks[task].score.value >= top - within for task, top in best.items())]
-    # With a rounding error of a hundredth of a point, and if no variant is good at everything, the best on the whole.
+    least = {task: top - within - _ROUNDING for task, top in best.items()}
+    good = [one for one in variants if all(one.tasks[task].score.value >= share for task, share in least.items())]
     candidates = good or [max(variants, key=lambda one: one.mean_score)]
     return min(candidates, key=lambda one: (one.usd_per_thousand, -one.mean_score))
 
 
 def _variant_score(
-    name: str, variant: Variant, outputs: Mapping[str, Output], pairs: Sequence[tuple[Example, Ending]]
+    name: str, variant: Variant, judged: Iterable[str], pairs: Sequence[tuple[Example, Ending]]
 ) -> VariantScore:
+    outputs = {task.name: task.output for task in variant.file.tasks}
     endings = [ending for _, ending in pairs]
     seconds = sorted(_seconds(ending) for ending in endings if ending.calls)
     return VariantScore(
         name=name,
         variant=variant,
-        tasks={task: _task_score(task, output, pairs) for task, output in outputs.items()},
+        tasks={task: _task_score(task, outputs[task], pairs) for task in judged},
         documents=len(endings),
         dead_letters=sum(1 for one in endings if one.reason),
         invalid_answers=sum(1 for one in endings if one.reason == DeadLetterReason.INVALID_ANSWER),

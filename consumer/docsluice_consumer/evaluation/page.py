@@ -63,7 +63,7 @@ def _body(
 
 def _overview(variants: Sequence[VariantScore]) -> Iterator[str]:
     tasks = list(variants[0].tasks.values())
-    head = ["", *(f"{task.task}<br><span class=faint>{task.measure}</span>" for task in tasks)]
+    head = ["", *(f"{_text(task.task)}<br><span class=faint>{task.measure}</span>" for task in tasks)]
     head += ["dead letters", "repaired", "$ for 1,000", "seconds, p50 and p95"]
     yield "<div class=scroll><table><tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"
     for one in variants:

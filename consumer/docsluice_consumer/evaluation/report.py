@@ -8,7 +8,7 @@ from typing import Any
 from docsluice.messages import plain_decimal
 from docsluice.text.printable import counted
 from docsluice_consumer.evaluation.evaluation import Difference, TaskScore, VariantScore
-from docsluice_consumer.evaluation.scoring import Judged, confusion_of, fields_of, items_of
+from docsluice_consumer.evaluation.scoring import Judged, confusion_of, fields_of
 from docsluice_consumer.evaluation.statistics import LEVEL, Interval
 from docsluice_consumer.tasks.outputs import ChoiceOutput, JsonOutput, ListOutput
 from docsluice_consumer.trial.report import shown
@@ -85,8 +85,7 @@ def wrong(task: TaskScore) -> list[Judged]:
 
 
 def _precision_recall(task: TaskScore) -> str:
-    items = items_of(task.judged)
-    return f"{items.precision:.1%}, {items.recall:.1%}"
+    return f"{task.measures['precision']:.1%}, {task.measures['recall']:.1%}"
 
 
 def _dead_letters(one: VariantScore) -> str:
@@ -138,6 +137,7 @@ def _task_fields(task: TaskScore) -> dict[str, Any]:
     found: dict[str, Any] = {
         "measure": task.measure,
         "score": task.score._asdict(),
+        "measures": dict(task.measures),
         "documents": len(task.judged),
         "disagreements": [
             {"document_id": one.document_id, "expected": one.expected, "found": one.found, "score": one.score}
@@ -147,9 +147,6 @@ def _task_fields(task: TaskScore) -> dict[str, Any]:
     if isinstance(task.output, ChoiceOutput):
         pairs = confusion_of(task.judged).items()
         found["confusion"] = [{"expected": one, "found": other, "count": count} for (one, other), count in pairs]
-    elif isinstance(task.output, ListOutput):
-        items = items_of(task.judged)
-        found |= {"precision": items.precision, "recall": items.recall}
     elif isinstance(task.output, JsonOutput):
         found["fields"] = fields_of(task.judged)
     return found

@@ -12,6 +12,7 @@ import errno
 import os
 import resource
 import sqlite3
+import ssl
 
 import structlog
 
@@ -30,6 +31,17 @@ _RESERVED = _BASE + _USUAL_PARTITIONS * _PER_PARTITION
 _AT_ONCE = 4
 """SQLite opens a file, its log, what it maps of that, and a journal."""
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
+_OF_THE_OTHER_END = frozenset(
+    {
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.EPIPE,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+    }
+)
 
 
 def make_room(*, calls: int, partitions: int = 0) -> None:
@@ -97,11 +109,12 @@ def _is_for_a_file(error: BaseException) -> bool:
     """A lookup of a name opens files, as SQLite does, and neither says that it could not.
 
     A lookup may even fail with whatever number the system has left over, as "device or resource busy". Only what the
-    other end has said is certainly nothing else.
+    other end has said, or not said in time, is certainly nothing else.
     """
-    if isinstance(error, ConnectionError | TimeoutError) or not isinstance(error, OSError | sqlite3.OperationalError):
+    if isinstance(error, TimeoutError | ssl.SSLError) or not isinstance(error, OSError | sqlite3.OperationalError):
         return False
-    return getattr(error, "errno", None) in _TOO_MANY or not _can_open()
+    number = getattr(error, "errno", None)
+    return number in _TOO_MANY or (number not in _OF_THE_OTHER_END and not _can_open())
 
 
 def _can_open() -> bool:

@@ -65,11 +65,11 @@ def all_records(paths: Sequence[str], file: PipelineFile, *, tell: Callable[[str
 def rows_of_files(
     paths: Sequence[str], file: PipelineFile, *, options: ReadOptions, tell: Callable[[str], object]
 ) -> Iterator[tuple[Record, Mapping[str, Any]]]:
-    """Yield the same records, each with the row that it is made of. What is no row of a table has an empty one."""
+    """Yield the same records, each with the row that it is made of. It is empty unless the options keep rows."""
     number = 0
     for source in select(paths, other_format=None).sources:
         is_mapped = file.input.is_mapping and source.format in _JSON
-        for key, value, row in _objects(source) if is_mapped else _documents(source, options, tell):
+        for key, value, row in _objects(source, options) if is_mapped else _documents(source, options, tell):
             yield _record(source.name, number, key, value), row
             number += 1
 
@@ -96,7 +96,7 @@ def _documents(source: Source, options: ReadOptions, tell: Callable[[str], objec
             yield row.key, row.value, row.row
 
 
-def _objects(source: Source) -> Iterator[_Row]:
+def _objects(source: Source, options: ReadOptions) -> Iterator[_Row]:
     assert source.path is not None  # noqa: S101 - a named file has one
     with source.path.open("rb") as file:
         content, _ = unpacked(file)
@@ -109,7 +109,7 @@ def _objects(source: Source) -> Iterator[_Row]:
                 raise WrongUsage(f"{source.name}: {problem}") from None
             found = (compact_json(one).encode() for one in (whole if isinstance(whole, list) else [whole]))
         for number, value in enumerate(found, 1):
-            yield f"{source.name}:{number}".encode(), value, _fields(value)
+            yield f"{source.name}:{number}".encode(), value, _fields(value) if options.keeps_rows else {}
 
 
 def _fields(value: bytes) -> Mapping[str, Any]:

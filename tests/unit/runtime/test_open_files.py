@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
@@ -179,6 +180,17 @@ def test_a_lookup_without_a_file_does_not_say_so(unknown: OSError, no_file_left:
     assert why_no_file(unknown) is None
     no_file_left()
     assert why_no_file(unknown) is not None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [aiohttp.ClientOSError(errno.ECONNREFUSED, "refused"), ConnectionResetError(errno.ECONNRESET, "reset")],
+    ids=str,
+)
+def test_what_the_other_end_says_is_no_lack_of_files(said: OSError, no_file_left: Callable[[], None]) -> None:
+    """Also while there is none, and whoever tells it: who reads it must look at the server."""
+    no_file_left()
+    assert why_no_file(said) is None
 
 
 @pytest.mark.parametrize("but", range(5))
